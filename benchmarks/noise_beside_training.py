@@ -27,7 +27,6 @@ from one_training import trial_of
 from workloads import WORKLOADS
 
 from batchlab.fitting.fit import fit
-from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise
 from batchlab.records.estimate import Estimate
 from batchlab.training.stepper import Stepper
@@ -122,10 +121,10 @@ def beside(name: str) -> Beside:
                 stepper.steps(stream, step - taken, first_step=taken)
                 taken = step
             point = noise.sample(stepper.model, seed=seed, optimizer=stepper.optimizer)
-            of_seed.append(noise_scale(point.sample).scale.estimate)
+            of_seed.append(point.gradient_noise_scale.estimate)
         scales.append(tuple(of_seed))
         if point.preconditioned is not None:
-            rescaled.append(noise_scale(point.preconditioned).scale)
+            rescaled.append(point.preconditioned)
     b_crit, law_holds = b_crit_of(grid)
     return Beside(
         workload=name,

@@ -25,7 +25,7 @@ from workloads import WORKLOADS
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
 from batchlab.measure.gradient_noise import GradientNoise, by_vmap, one_by_one, per_example
-from batchlab.measure.loss_check import batch_gradient
+from batchlab.measure.gradients import batch_gradient
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload

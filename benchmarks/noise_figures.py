@@ -34,9 +34,9 @@ def along() -> alt.LayerChart:
     """The noise scale by step, with the batch size in use."""
     noise = batchlab.noise("mnist-mlp", budget="2m")
     rows = [
-        {"step": max(1, point.step), "low": found.scale.low, "high": found.scale.high,
-         "scale": found.scale.estimate}
-        for point, found in noise.along
+        {"step": max(1, point.step), "low": scale.low, "high": scale.high, "scale": scale.estimate}
+        for point in noise.points
+        for scale in (point.gradient_noise_scale,)
     ]  # fmt: skip
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X(

@@ -27,8 +27,7 @@ MUST_NOT_LOAD = {
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),
     "report/**/*.py": ("torch", "batchlab.training"),
-    "measure/rows/*.py": ("torch",),
-    "measure/registry.py": ("torch",),
+    "measure/measurements.py": ("torch",),
 }
 
 

@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding one more: one file in its folder, and nothing else.
+"""What docs/architecture.md says of adding one more: one file or one row, and nothing else.
 
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
@@ -6,12 +6,15 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from types import ModuleType
 
 import jsonschema
 import pytest
+from tests.extension.any_power import any_power
+from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
@@ -20,12 +23,10 @@ from tests.reference.visible_text import visible_texts
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
-from batchlab.laws import rows as law_folder
-from batchlab.measure import rows as measurement_folder
-from batchlab.plans import scaling_rules
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.laws import registry as laws
+from batchlab.measure import at_steps, measurements
+from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
 from batchlab.records.study import Study
-from batchlab.registry import row_names
 from batchlab.report.fit import fit_text
 from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep import figures as sweep_figures
@@ -59,10 +60,8 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_file_more_is_a_scaling_rule_more(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    extend(monkeypatch, scaling_rules, "scaling_rules")
+def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
     rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
     study = sweep(
@@ -75,7 +74,6 @@ def test_a_file_more_is_a_scaling_rule_more(
 
     assert rate == pytest.approx(0.2)
     assert study.records[0].trial.scaling_rule == "cube-root"
-    assert "cube-root" in row_names(scaling_rules)
 
 
 class Stars(LineReader):
@@ -110,8 +108,8 @@ def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPa
     assert "How many trials ended well" in page
 
 
-def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, law_folder, "laws")
+def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laws, "LAWS", (*laws.LAWS, any_power))
     points = [
         {"batch_size": size, "steps_to_target": 5000 * size**-0.5 * factor}
         for size in (4, 16, 64, 256, 1024)
@@ -136,9 +134,14 @@ def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "1.12 % from S_1 B^p" in words
 
 
+def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "MEASUREMENTS", (*measurements.MEASUREMENTS, *MORE))
+    monkeypatch.setitem(at_steps.AT_STEP, "largest_weight", largest_weight)
+
+
 @pytest.mark.slow
-def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_more_measurements(monkeypatch)
 
     sweep("least-squares", batch_sizes=(8,), steps=4, store=tmp_path / "lab.db")
 
@@ -154,8 +157,8 @@ def test_a_file_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "largest weight" in html_page(study)
 
 
-def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_more_measurements(monkeypatch)
 
     figure = cost_figure(made_up_study(batch_sizes=(64,)), key="e")
 
@@ -168,8 +171,8 @@ def test_a_file_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.Monk
     assert figure.panels[-1].title == "kept memory"
 
 
-def test_a_file_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, measurement_folder, "measurements")
+def test_a_row_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_more_measurements(monkeypatch)
     study = made_up_study(batch_sizes=(64,))  # peaks: 30.1 MB of its timed run, 50 of its trial
 
     under_the_figure = cost_figure(study, key="e").table

@@ -85,7 +85,39 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
         {"batch_sizes": []},
         "no batch size was given; give some, such as (64, 256, 'full')",
     ),
+    (
+        "sweep",
+        {"batch_sizes": [True]},
+        "batch size True: expected a whole number, or 'full'",
+    ),
     ("sweep", {"micro_batch_size": 0}, f"micro-batch size 0: {WHOLE}"),
+    (
+        "sweep",
+        {"batch_sizes": [20], "micro_batch_size": 21},
+        "micro-batch size 21 with batch size 20: expected 1 to 20; give a smaller one, or only "
+        "batch sizes of at least 21",
+    ),
+    (
+        "sweep",
+        {"workload": tiny(learning_rate=-0.1), "scaling_rule": "linear"},
+        f"learning rate -0.1, the reference of workload 'tiny': {RATE}",
+    ),
+    (
+        "noise",
+        {"workload": tiny(batch_size=0)},
+        f"batch size 0, the reference of workload 'tiny': {WHOLE}",
+    ),
+    (
+        "sweep",
+        {"workload": tiny(validation=None), "target": ("accuracy", 0.9)},
+        "target accuracy=0.9: workload 'tiny' has no validation set to measure it on; give it one",
+    ),
+    ("sweep", {"sampling": "shuffle"}, "sampling 'shuffle': expected reshuffle or replacement"),
+    (
+        "sweep",
+        {"scaling_rule": "cubic"},
+        "scaling rule 'cubic': expected one of none, linear, sqrt, sde-adam",
+    ),
     ("sweep", {"learning_rates": [0]}, f"learning rate 0: {RATE}"),
     ("sweep", {"learning_rates": ["0.1"]}, f"learning rate '0.1': {RATE}"),
     ("sweep", {"learning_rates": [float("nan")]}, f"learning rate nan: {RATE}"),
@@ -94,6 +126,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
         {"learning_rates": 0.1},
         "learning rates 0.1: expected several, such as (0.01, 0.1)",
     ),
+    ("sweep", {"learning_rates": []}, "no learning rate was given; give some, such as (0.01, 0.1)"),
     ("sweep", {"seeds": 0}, f"seeds=0: {WHOLE}"),
     ("sweep", {"seeds": [0, 1]}, f"seeds=[0, 1]: {WHOLE}"),
     ("sweep", {"epochs": 1.5}, f"epochs=1.5: {WHOLE}"),
@@ -101,6 +134,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("noise", {"steps": -1}, "steps=-1: expected 0, for the initial weights alone, or more"),
     ("sweep", {"budget": "soon"}, f"budget 'soon': {TIME}"),
     ("sweep", {"budget": 0}, f"budget 0: {TIME}"),
+    ("sweep", {"budget": float("nan")}, f"budget nan: {TIME}"),
     ("advise", {"budget": -180}, f"budget -180: {TIME}"),
     ("profile", {"budget": "180"}, f"budget '180': {TIME}"),
     ("check", {"budget": "5 parsecs"}, f"budget '5 parsecs': {TIME}"),
@@ -125,6 +159,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
         {"target": ("f1", 0.9)},
         "target f1=0.9: workload 'tiny' has no metric 'f1'; it has accuracy, loss",
     ),
+    ("sweep", {"target": ("loss", float("nan"))}, "target loss=nan: expected a finite number"),
     ("advise", {"objective": "speed"}, "objective 'speed': expected one of time, samples, quality"),
     (
         "sweep",
@@ -164,6 +199,7 @@ def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
     told: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    children: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -171,6 +207,7 @@ def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
         getattr(batchlab, name)(**({"workload": tiny()} | given))
 
     assert str(caught.value) == told
+    assert children == []
     assert list(tmp_path.iterdir()) == []
 
 

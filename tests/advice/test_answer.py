@@ -28,7 +28,6 @@ from tests.reference.simulated_question import REFERENCE, option
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.decision import costs_of
-from batchlab.advice.verification import Objection
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, Target
 from batchlab.words.reasons import reason_text
@@ -151,7 +150,7 @@ def test_for_samples_the_reason_names_the_tolerance_as_well():
 
 def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
     state = state_of()
-    missed = Objection(why=Reason.of("missed_on_fresh_seeds", size=128, missed=2, n=3))
+    missed = Reason.of("missed_on_fresh_seeds", size=128, missed=2, n=3)
 
     advice = recommended(state, verification=verification(n=1, missed=2, against=missed))
 
@@ -168,9 +167,9 @@ def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
 
 def test_for_now_it_is_the_reference_where_that_was_better_on_fresh_seeds():
     why = Reason.of("reference_was_better", size=128, other=64, rate=0.01, n=3)
-    against = Objection(why=why, instead=(64, 0.01))
+    against = {"against": why, "instead": (64, 0.01)}
 
-    advice = recommended(verification=verification(against=against))
+    advice = recommended(verification=verification(**against))
 
     assert (advice.verdict, advice.reason) == ("cannot_tell", why)
     assert (advice.provisional.batch_size, advice.provisional.learning_rate) == (64, 0.01)

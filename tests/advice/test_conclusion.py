@@ -65,7 +65,7 @@ def test_what_ends_worse_in_the_mean_gives_way_though_its_seeds_scatter(concludi
 
     found = concluding(likely_worse, verified(64, "no_worse", better_by=0.0))
 
-    assert not likely_worse.endings.seems_worse
+    assert not likely_worse.endings.is_likely_worse(beyond_errors=1)
     assert (found.verification.batch_size, found.passed_over) == (64, likely_worse.endings)
 
 
@@ -75,7 +75,7 @@ def test_where_all_seem_to_end_worse_the_fastest_of_them_is_told_of(concluding):
     found = concluding(seems_worse, verified(64, "open", better_by=-0.005))
 
     assert found.verification == seems_worse
-    assert found.endings.seems_worse
+    assert found.endings.is_likely_worse(beyond_errors=1)
 
 
 @pytest.fixture

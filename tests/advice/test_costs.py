@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from tests.reference.made_up_state import Run, cut, diverged, made_up_state, met, scored
 from tests.reference.simulated_question import BATCH_SIZES, option
 
-from batchlab.advice.decision import N_DRAWS, costs_of, observations, weight_sd
+from batchlab.advice.decision import N_DRAWS, costs_of, observations
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target
 
@@ -146,14 +146,14 @@ def test_errors_of_the_step_times_are_drawn_for_each_batch_size_apart_from_the_r
 def test_only_time_depends_on_the_step_times(objective):
     state = state_of(options=unsure_of(1e-3, *BATCH_SIZES), objective=objective, longest_epochs=5)
 
-    assert weight_sd(state, 64) == 0.0
+    assert state.weight_sd(64) == 0.0
 
 
 def test_the_error_of_a_step_time_is_that_of_its_interval():
     state = state_of(options=unsure_of(1e-3, 64))
 
-    assert weight_sd(state, 64) == pytest.approx(math.log(1.5) / 1.959964)
-    assert weight_sd(state, 128) == 0.0
+    assert state.weight_sd(64) == pytest.approx(math.log(1.5) / 1.959964)
+    assert state.weight_sd(128) == 0.0
 
 
 # ---- draws

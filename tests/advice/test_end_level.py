@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.advice import Question
 from batchlab.advice.level import as_well_as, end_level, ends_early, last_values, margin_beside
-from batchlab.advice.question import Question
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
 

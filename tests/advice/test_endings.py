@@ -12,14 +12,8 @@ from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
 from batchlab.advice import allocation
-from batchlab.advice.study_state import compare_over_whole_trainings, whole_steps
-from batchlab.advice.verification import (
-    endings_of,
-    requests_of,
-    reserve,
-    seeds_that_fit,
-    seeds_to_tell,
-)
+from batchlab.advice.verification import endings_of, seeds_to_tell
+from batchlab.advice.whole_trainings import compared_with, requests_of, reserve, seeds_that_fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
@@ -31,7 +25,7 @@ ALIKE = (0.979, 0.978, 0.977)
 
 def ends_at(state, cell, value: float) -> Run:
     """A whole training that is at `value` for its last quarter, and was worse before."""
-    last = whole_steps(state, cell[0])
+    last = state.whole_steps(cell[0])
     marks = [(round(share * last), value) for share in (0.75, 0.8, 0.9, 1.0)]
     return Run(Status.OK, ((0, 0.1), (last // 2, value - 0.2), *marks))
 
@@ -158,7 +152,7 @@ def test_what_was_not_followed_to_the_end_is_not_counted():
 
 
 def test_what_stopped_early_has_come_to_its_end():
-    last = whole_steps(state_with({}), CHOSEN[0])
+    last = state_with({}).whole_steps(CHOSEN[0])
     marks = tuple((round(share * last), 0.975) for share in (0.3, 0.4, 0.5))
     half = Run(Status.OK, ((0, 0.1), *marks))
     state = state_with({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (half, *ALIKE[1:])})
@@ -212,19 +206,19 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     per_epoch = state.run_log.plan(256).steps_in(1)
     state.tuned[64].learning_cost = state.tuned[256].learning_cost = 1.0
 
-    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
-    assert whole_steps(state, 256) == 16 * per_epoch
-    assert whole_steps(state, 64) == state.run_log.plan(64).steps_in(16)
+    compared_with(state, 256)
+    assert state.whole_steps(256) == 16 * per_epoch
+    assert state.whole_steps(64) == state.run_log.plan(64).steps_in(16)
 
     state.tuned[256].learning_cost = 20.0 * per_epoch
-    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
-    assert whole_steps(state, 256) == 30 * per_epoch
-    assert whole_steps(state, 64) == state.run_log.plan(64).steps_in(30)
+    compared_with(state, 256)
+    assert state.whole_steps(256) == 30 * per_epoch
+    assert state.whole_steps(64) == state.run_log.plan(64).steps_in(30)
 
     state.run_log.question = replace(state.question, longest_epochs=25)
-    compare_over_whole_trainings(state, [REFERENCE, TUNED, CHOSEN])
+    compared_with(state, 256)
     assert state.whole_epochs == 25
-    assert whole_steps(state, 256) == 25 * per_epoch
+    assert state.whole_steps(256) == 25 * per_epoch
 
 
 def test_while_the_reference_is_the_best_the_next_fastest_is_set_aside_for():
@@ -297,7 +291,7 @@ def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down(
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
     overfits = replace(END, ended_by="overfitting")
-    last = whole_steps(state_with({}), CHOSEN[0])
+    last = state_with({}).whole_steps(CHOSEN[0])
     marks = [(round(last * share), 0.9 - abs(share - 0.5)) for share in np.linspace(0.1, 1, 10)]
     run = Run(Status.OK, ((0, 0.1), *marks))
 
@@ -369,7 +363,7 @@ def test_the_own_configuration_whose_trainings_all_fail_has_no_end():
 
 def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_whole():
     state = state_with({})
-    last = whole_steps(state, CHOSEN[0])
+    last = state.whole_steps(CHOSEN[0])
     nearly = Run(Status.OK, ((0, 0.1), (round(0.96 * last), 0.97)))
     far = Run(Status.OK, ((0, 0.1), (round(0.9 * last), 0.97)))
 
@@ -383,7 +377,7 @@ def test_a_training_that_went_on_counts_as_far_as_the_others_go(ended_by):
     """Beside a slower candidate the references were trained longer, and got better there."""
 
     def goes_on(state, value):
-        last = whole_steps(state, 64)
+        last = state.whole_steps(64)
         curve = ends_at(state, REFERENCE, value).curve
         later = [(round(share * last), value + 0.01) for share in (1.4, 1.6, 1.8, 2)]
         return Run(Status.OK, (*curve, *later))
@@ -423,7 +417,7 @@ def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_ar
     endings = found(ends, n=1, end=end)
 
     assert (endings.verdict, endings.difference.low) == ("open", None)
-    assert endings.seems_worse == seems
+    assert endings.is_likely_worse(beyond_errors=1) == seems
 
 
 def test_a_rate_that_fell_at_another_end_tells_nothing_of_this_one():
@@ -434,7 +428,7 @@ def test_a_rate_that_fell_at_another_end_tells_nothing_of_this_one():
 
     def cooled_over(times: int) -> object:
         for key, record in state.run_log.records.items():
-            steps = times * whole_steps(state, key[0])
+            steps = times * state.whole_steps(key[0])
             trial = replace(record.trial, cool_down=0.2, horizon_steps=steps)
             longer = [replace(each, step=times * each.step) for each in record.evaluations]
             cooled = replace(record, trial=trial, evaluations=tuple(longer))

@@ -10,10 +10,9 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.advisor import advise
 from batchlab.advice.allocation import explore
 from batchlab.advice.level import EndLevel
-from batchlab.advice.question import SeedPlan
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import reserve
+from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
 
 TRUTH = Truth(noise=0.02)

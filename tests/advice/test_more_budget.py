@@ -10,10 +10,9 @@ from tests.reference.made_up_state import Run, made_up_state, met
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, option, question
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, Option
 from batchlab.advice.advisor import advise
 from batchlab.advice.answer import why_it_ended_early
-from batchlab.advice.question import Option
 from batchlab.advice.study_state import StudyState
 from batchlab.records.estimate import Estimate
 from batchlab.words.reasons import reason_text

@@ -8,7 +8,6 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import easier, end_as, end_so_far, from_pilot, neighbours, of_the_worst
-from batchlab.advice.question import best_value
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target
@@ -169,7 +168,7 @@ def test_runs_that_learned_nothing_set_no_level():
 def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():
     record = simulated(10_000, until=TARGET)
 
-    easy, hard = neighbours(TARGET, [record])
+    easy, hard = neighbours(ASKED, TARGET, [record])
 
     assert record.crossing(easy).samples < record.crossing(TARGET).samples
     assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)
@@ -179,19 +178,19 @@ def test_a_harder_target_leaves_half_of_the_errors_at_least():
     """Of 0.985 half as far beyond would lie above 1."""
     high = Target(metric="accuracy", value=0.985, better="higher")
 
-    _, hard = neighbours(high, [curve_to(0.99)])
+    _, hard = neighbours(ASKED, high, [curve_to(0.99)])
 
     assert hard.value == pytest.approx(0.9925)
 
 
 def test_without_a_run_that_met_the_target_there_are_no_neighbours():
-    assert neighbours(TARGET, [simulated(100)]) is None
+    assert neighbours(ASKED, TARGET, [simulated(100)]) is None
 
 
 def test_the_level_at_some_samples_looks_no_further():
     record = simulated(1000)
 
-    early = best_value(record, "accuracy", "higher", within_samples=0.3 * record.samples)
+    early = ASKED.best_value(record, within_samples=0.3 * record.samples)
 
-    assert early < best_value(record, "accuracy", "higher")
-    assert best_value(record, "accuracy", "higher", within_samples=0) is None
+    assert early < ASKED.best_value(record)
+    assert ASKED.best_value(record, within_samples=0) is None

@@ -8,7 +8,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.rates import CANNOT_WIN, RateSearch, learning_cost_of
+from batchlab.advice.rates import CANNOT_WIN, RateSearch
 from batchlab.advice.run_log import RunLog
 
 STEP_S = knee(64)
@@ -140,7 +140,7 @@ def test_what_a_further_seed_saves_is_what_the_lowest_point_of_a_noisy_parabola_
     sd = 0.02
     found, _ = search(truth=Truth(noise=0.0, best_rate=0.04, left=0.2, right=0.2))
     middle, *beside = sorted(
-        math.log(learning_cost_of(found.run_log, record)) for record in found.records
+        math.log(found.run_log.learning_cost(record)) for record in found.records
     )
     rise = sum(beside[:2]) / 2 - middle
     rng = np.random.default_rng(0)

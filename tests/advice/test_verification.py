@@ -10,11 +10,10 @@ from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice.conclusion import verify
-from batchlab.advice.question import SeedPlan
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import limit_steps, read
+from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.verification import read, verify
+from batchlab.advice.whole_trainings import limit_steps
 
 STEP_S = knee(512)
 
@@ -160,8 +159,8 @@ def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against
 
     assert len(state.run_log.of_cell(state.cell(512), "verify")) == 6
     assert verification.against is not None
-    assert verification.against.why.code == "slower_on_fresh_seeds"
-    assert verification.against.why.named["times"] == pytest.approx(2.6, rel=0.15)
+    assert verification.against.code == "slower_on_fresh_seeds"
+    assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
 
 
 def test_a_single_slow_seed_makes_six_and_overturns_nothing():
@@ -188,4 +187,4 @@ def test_what_misses_on_most_fresh_seeds_stands_against_it():
     verification, _ = verified(truth=slow_on(VERIFYING, times=3.5))
 
     assert verification.missed == 6
-    assert verification.against.why.code == "missed_on_fresh_seeds"
+    assert verification.against.code == "missed_on_fresh_seeds"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.advice.advice import NAMED_FOR_NOW, RECOMMENDED, worth_of
+from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of
 from batchlab.records.estimate import Reason
 from batchlab.words.reasons import reason_text
 

@@ -18,19 +18,17 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
-from tests.reference.user_file import write_user_file
 from torch import Tensor, nn
 
 import batchlab
 from batchlab.app import advice_session
-from batchlab.app import subject as workload_subject
+from batchlab.app import subjects as workload_subject
 from batchlab.app.advice_session import Advised, advice_of
 from batchlab.app.advise import advised
 from batchlab.app.question import asked
 from batchlab.app.report import stored
-from batchlab.app.subject import WorkloadSubject
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import (
-    BatchSizeError,
     BudgetError,
     ProfileError,
     UsageError,
@@ -218,22 +216,6 @@ def test_the_study_in_the_store_has_the_runs_behind_the_advice(
     assert stored.advice == advice
 
 
-@pytest.mark.slow
-def test_a_sweeps_study_has_no_advice(lab: Path, advisor: AskingAdvisor) -> None:
-    advise(lab)
-    with Store.existing(lab) as store:
-        study = store.study()
-        store.put_study(
-            study_id="other",
-            command="batchlab sweep",
-            workload_id=study.workload.workload_id,
-            environment=(),
-            trial_ids=(),
-        )
-
-        assert advice_of(store, store.study("other")) is None
-
-
 # Asked again, and taken up again
 
 
@@ -411,41 +393,6 @@ def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
     assert len(profiled) == 1
 
 
-@pytest.mark.parametrize(
-    ("named", "error", "told"),
-    [
-        ({"objective": "speed"}, UsageError, "expected one of time, samples, quality"),
-        ({"budget": 0.0}, UsageError, "budget 0.0: expected a time above 0"),
-        ({"budget": "3 years"}, UsageError, "budget .3 years.: expected a time above 0"),
-        ({"trainings": 4}, UsageError, "give one of the two"),
-        ({"trainings": 0, "budget": None}, UsageError, "trainings 0: expected more than 0"),
-        ({"trainings": 4, "budget": None}, UsageError, "give --epochs"),
-        ({"target": ("f1", 0.9)}, UsageError, "no metric 'f1'"),
-        ({"objective": "quality", "target": ("accuracy", 0.9)}, UsageError, "leave --target out"),
-        ({"batch_sizes": (101,)}, BatchSizeError, "expected 1 to 100"),
-        ({"epochs": 0}, UsageError, "at least 1"),
-        ({"train_s": 5.0}, UsageError, "it is for objective quality"),
-        ({"train_s": 0.0, "objective": "quality"}, UsageError, "expected more than 0"),
-        ({"train_s": 5.0, "objective": "quality", "epochs": 3}, UsageError, "one of the two"),
-        ({"device": "tpu"}, UsageError, "expected cpu, cuda"),
-        ({"memory_limit_bytes": 0}, UsageError, "memory limit 0"),
-        ({"profile": "nowhere.json"}, ProfileError, "nowhere.json: it cannot be read"),
-        ({"workload": "mnist-mpl"}, UsageError, "did you mean 'mnist-mlp'"),
-    ],
-)
-def test_what_cannot_be_answered_is_refused_and_stores_nothing(
-    lab: Path,
-    advisor: AskingAdvisor,
-    named: dict[str, Any],
-    error: type[Exception],
-    told: str,
-) -> None:
-    with pytest.raises(error, match=told):
-        advise(lab, **named)
-
-    assert not lab.exists()
-
-
 def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -582,12 +529,6 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
     assert [option.runs for option in advisor.questions[0].options] == [True, True, True, False]
 
 
-@pytest.mark.slow
-def test_a_model_that_fits_into_no_memory_is_told(lab: Path) -> None:
-    with pytest.raises(WorkloadError, match="memory limit"):
-        advise(lab, memory_limit_bytes=1000)
-
-
 def without(made: Profile, *sizes: int) -> Profile:
     """The same profile, but at these batch sizes the model raised an error."""
     return replace(
@@ -632,15 +573,6 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     assert advisor.asked[0][0] == 10
 
 
-@pytest.mark.slow
-def test_a_reference_that_runs_needs_no_stand_in(lab: Path, advisor: AskingAdvisor) -> None:
-    advice = advise(lab)
-
-    assert advisor.questions[0].reference.learning_rate == 0.1
-    assert advice.stand_in_for is None
-    assert not any("stands in" in reason_text(caveat) for caveat in advice.caveats)
-
-
 # What the workload is like
 
 
@@ -654,36 +586,6 @@ def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
     assert (question.longest_epochs, trial.horizon_steps) == (4, 8)
     assert any("own schedule over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
-
-
-def test_quality_compares_after_ten_epochs_unless_told_otherwise(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
-    advisor.longest_steps = 0
-    advise(lab, objective="quality")
-    advise(lab, objective="quality", epochs=3)
-
-    assert [question.longest_epochs for question in advisor.questions] == [10, 3]
-
-
-def test_quality_can_be_compared_after_seconds_of_training(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
-    advisor.longest_steps = 0
-    advise(lab, objective="quality", train_s=5.0)
-
-    (question,) = advisor.questions
-    assert (question.longest_epochs, question.longest_s) == (None, 5.0)
-
-
-def test_the_workloads_own_target_counts_as_given(lab: Path, advisor: AskingAdvisor) -> None:
-    advisor.longest_steps = 0
-    own = Target(metric="accuracy", value=0.85, better="higher")
-
-    advise(lab, workload=tiny(target=own))
-
-    (question,) = advisor.questions
-    assert (question.target, question.target_origin) == (own, "given")
 
 
 def contrastive(model: nn.Module, batch: Any) -> Tensor:
@@ -838,14 +740,6 @@ def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
     assert profiled == []
 
 
-def test_a_damaged_profile_is_told_with_its_file(lab: Path, tmp_path: Path) -> None:
-    file = tmp_path / "gpu.json"
-    file.write_text("{")
-
-    with pytest.raises(ProfileError, match=r"gpu\.json"):
-        advise(lab, profile=file)
-
-
 # The caller
 
 
@@ -893,15 +787,3 @@ def _flags() -> tuple[Any, ...]:
         torch.backends.mkldnn.enabled,
         torch.get_float32_matmul_precision(),
     )
-
-
-def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
-    lab: Path, tmp_path: Path, advisor: AskingAdvisor
-) -> None:
-    advisor.longest_steps = 0
-    reference = write_user_file(tmp_path, before="torch.rand(3)\n")
-    before = torch.get_rng_state()
-
-    advise(lab, workload=reference)
-
-    assert torch.equal(torch.get_rng_state(), before)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 import pytest
 
@@ -27,17 +28,14 @@ def test_a_time_is_read_in_seconds(given: str | float, found: float) -> None:
     assert Budget(given).seconds == found
 
 
-@pytest.mark.parametrize("given", ["90", "0s", "-5m", "5 days", "nanh", "", "30m1h", "9" * 400])
-def test_a_text_that_is_no_time_is_refused(given: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        Budget(given)
-
-    told = f"budget {given!r}: expected a time above 0, such as 90s, 5m or 1h30m"
-    assert str(caught.value) == told
-
-
-@pytest.mark.parametrize("given", [0.0, -1.0, math.nan, math.inf, True, ("3m",)])
-def test_what_else_is_no_time_is_refused_alike(given: float) -> None:
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("90", "0s", "-5m", "5 days", "nanh", "", "30m1h", "9" * 400),
+        *(0.0, -1.0, math.nan, math.inf, True, ("3m",)),
+    ],
+)
+def test_what_is_no_time_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match="expected a time above 0, such as 90s, 5m or 1h30m"):
         Budget(given)
 

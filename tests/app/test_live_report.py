@@ -15,12 +15,12 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_study import STUDY as ADVISED
 from tests.reference.made_up_study import store_with_study
 from tests.reference.stored_advice import put_advised
-from tests.reference.stored_study import put_asked, put_study
+from tests.reference.stored_study import put_asked
 
 from batchlab.app import live_report
 from batchlab.app.advice_session import Advised
 from batchlab.app.live_report import EVERY_S, write_live_page
-from batchlab.errors import StoreError, UsageError
+from batchlab.errors import StoreError
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status
 from batchlab.report.progress import ProgressState, progress_lines
@@ -259,17 +259,6 @@ def test_an_advice_is_finished_when_there_is_an_answer(live: Followed) -> None:
     assert live.statuses[0].startswith("Stopped: no training run has begun yet.")
     assert live.statuses[1].startswith("Finished: ")
     assert "an advice" in live.now
-
-
-def test_what_can_never_be_shown_is_refused_at_once(live: Followed) -> None:
-    with Store(live.store) as store:
-        put_study(store, STUDY)
-    with pytest.raises(UsageError, match="no study whose id begins with 'x'"):
-        live.until_ctrl_c(study="x")
-
-    live.store.write_text("something else")
-    with pytest.raises(StoreError, match="is not a batchlab store"):
-        live.until_ctrl_c()
 
 
 @pytest.mark.slow

@@ -13,15 +13,13 @@ from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_workload
 from tests.reference.told import Told
 
-import batchlab
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import NoiseDocument
+from batchlab.measure.noise import NoiseDocument, NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.noise import NoisePoint
 from batchlab.records.trial import Trial
 from batchlab.words.document import schema_text
 from batchlab.workload.definition import Workload
@@ -73,10 +71,6 @@ def small(n: int) -> Workload:
     return replace(small_workload(n=n), batch_size=min(n, 8))
 
 
-def test_the_public_name_is_the_call() -> None:
-    assert batchlab.noise is noise
-
-
 def test_steps_double_up_to_the_last() -> None:
     assert geometric_steps(0) == (0,)
     assert geometric_steps(10) == (0, 1, 2, 5, 10)
@@ -115,11 +109,6 @@ def test_a_training_that_diverges_ends_with_what_was_seen_before() -> None:
     assert [point.step for point in points] == [0]
     assert stopped is not None
     assert stopped.code == "loss_not_finite"
-
-
-def test_steps_below_zero_are_refused() -> None:
-    with pytest.raises(UsageError, match="steps=-1: expected 0"):
-        noise(small(60), steps=-1)
 
 
 def test_steps_beyond_a_schedule_are_refused() -> None:

@@ -15,14 +15,11 @@ import pytest
 import torch
 from tests.reference import profiled_workloads
 from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
-from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
-from tests.reference.user_file import write_user_file
 
-import batchlab
 from batchlab.app.profile import profile
 from batchlab.app.question import asked
-from batchlab.app.subject import subject_of
-from batchlab.errors import BatchSizeError, BudgetError, UsageError, WorkloadError
+from batchlab.app.subjects import subject_of
+from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search
 from batchlab.measure import profiling as measuring
@@ -60,25 +57,26 @@ def of_37() -> Iterator[Profile]:
 # What is measured
 
 
-def test_the_public_name_is_the_call() -> None:
-    assert batchlab.profile is profile
-
-
 @pytest.mark.slow
-def test_a_training_set_that_is_no_power_of_two_ends_with_all_of_it(of_37: Profile) -> None:
+def test_every_size_up_to_all_of_it_ran_with_steps_threads_and_a_peak(of_37: Profile) -> None:
     assert [point.batch_size for point in of_37.points] == [1, 2, 4, 8, 16, 32, 37]
     assert of_37.largest_batch_size == 37
-
-
-@pytest.mark.slow
-def test_every_size_that_ran_has_blocks_threads_and_a_peak(of_37: Profile) -> None:
     for point in of_37.points:
         assert point.ran
         assert point.timing is not None
         assert len(point.timing.block_s) >= 3
+        assert point.timing.block_steps >= 1
         assert point.timing.threads >= 1
         assert point.peak_bytes is not None
         assert point.peak_bytes > 0
+
+
+@pytest.mark.slow
+def test_it_says_where_it_was_made_and_comes_back_from_json_as_it_was(of_37: Profile) -> None:
+    assert (of_37.device, of_37.n_train, of_37.reference_batch_size) == ("cpu", 37, 8)
+    assert of_37.device_name
+    assert dict(of_37.environment)["torch"] == str(torch.__version__)
+    assert Profile.from_json(of_37.to_json()) == of_37
 
 
 @pytest.mark.slow
@@ -91,25 +89,6 @@ def test_a_step_takes_time_and_its_interval_holds_the_median(of_37: Profile) -> 
         assert step_s.low is not None
         assert step_s.high is not None
         assert 0 < step_s.low <= step_s.estimate <= step_s.high
-
-
-@pytest.mark.slow
-def test_the_profile_says_where_it_was_made(of_37: Profile) -> None:
-    assert (of_37.device, of_37.n_train, of_37.reference_batch_size) == ("cpu", 37, 8)
-    assert of_37.device_name
-    assert dict(of_37.environment)["torch"] == str(torch.__version__)
-
-
-@pytest.mark.slow
-def test_a_real_profile_comes_back_from_json_as_it_was(of_37: Profile) -> None:
-    assert Profile.from_json(of_37.to_json()) == of_37
-
-
-@pytest.mark.slow
-def test_only_the_sizes_that_were_asked_for_are_tried() -> None:
-    made = profile(workload(), batch_sizes=(3, "full"))
-
-    assert [point.batch_size for point in made.points] == [3, 40]
 
 
 @pytest.mark.slow
@@ -163,16 +142,6 @@ def test_the_caller_is_left_as_it_was() -> None:
 
     assert state() == before
     assert torch.equal(given.train[0], data)
-
-
-@pytest.mark.slow
-def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
-    before = random_streams()
-
-    profile(reference, batch_sizes=(4,))
-
-    assert random_streams() == before
 
 
 # What a bad batch size takes down: its own probe
@@ -341,32 +310,9 @@ def test_a_model_that_cannot_run_at_all_is_one_clear_error() -> None:
         profile(given, batch_sizes=(1, 2, 4))
 
 
-def test_a_workload_that_the_check_refuses_is_not_probed() -> None:
-    with pytest.raises(WorkloadError, match="no trainable parameters"):
-        profile(workload(model=torch.nn.Identity))
-
-
 def test_a_budget_below_one_profile_is_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
         profile(workload(), budget=0.5)
-
-
-@pytest.mark.parametrize(
-    ("keywords", "error", "told"),
-    [
-        ({"batch_sizes": (41,)}, BatchSizeError, "expected 1 to 40"),
-        ({"batch_sizes": (0,)}, BatchSizeError, "expected 1 to 40"),
-        ({"budget": 0}, UsageError, "budget 0: expected a time above 0"),
-        ({"memory_limit_bytes": 0}, UsageError, "expected a number of bytes, at least 1"),
-        ({"device": "tpu"}, UsageError, "expected cpu, cuda or cuda:N"),
-        ({"settings": {"width": 3}}, UsageError, "width"),
-    ],
-)
-def test_wrong_usage_is_refused_before_anything_runs(
-    keywords: dict[str, object], error: type[Exception], told: str
-) -> None:
-    with pytest.raises(error, match=told):
-        profile(workload(), **keywords)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -387,13 +333,6 @@ def test_without_time_a_profile_has_no_points_and_says_so() -> None:
 
 
 # Defects of other batch-size finders, held here by name
-
-
-@pytest.mark.slow
-def test_no_success_is_reported_without_a_step(of_37: Profile) -> None:
-    for point in of_37.points:
-        assert point.timing is not None
-        assert point.timing.block_steps * len(point.timing.block_s) >= 3
 
 
 @pytest.mark.slow

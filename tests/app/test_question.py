@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.reference.command_engine import command_summary
 from tests.reference.tiny_workload import tiny
@@ -19,16 +20,11 @@ from tests.reference.user_file import write_user_file
 import batchlab
 from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
-from batchlab.app.subject import (
-    CommandSubject,
-    Subject,
-    WorkloadSubject,
-    candidate_batch_sizes,
-    nearest_sizes,
-    subject_of,
-)
+from batchlab.app.subject import Subject, candidate_batch_sizes
+from batchlab.app.subjects import CommandSubject, WorkloadSubject, nearest_sizes, subject_of
 from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes import packed_workload
+from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
 
 # What becomes of a call before it is a question.
@@ -126,6 +122,61 @@ def test_one_example_and_all_of_them_are_batch_sizes() -> None:
     sizes = about("sweep", tiny(), batch_sizes=[1, 100, "full"]).batch_sizes
 
     assert sizes == (1, 100, 100)
+
+
+def test_without_anything_given_a_sweep_has_a_few_sizes_at_the_workloads_own_rate() -> None:
+    subject = about("sweep", tiny())
+
+    found = [(trial.batch_size, trial.learning_rate) for trial in subject.trials]
+
+    assert found == [(64, 0.1), (100, 0.1)]
+    assert (subject.length.epochs, subject.length.until) == (10, None)
+
+
+def test_rates_follow_the_batch_size_from_the_reference_by_the_rule() -> None:
+    trials = about("sweep", tiny(), batch_sizes=(10, 20, 80), scaling_rule="sqrt").trials
+
+    rates = [trial.learning_rate for trial in trials]
+    assert rates == pytest.approx([0.1 * 0.5**0.5, 0.1, 0.2])
+
+
+def test_a_schedule_spans_the_length_that_was_asked_for() -> None:
+    workload = tiny(schedule=lambda fraction: 1 - fraction)
+
+    trials = about("sweep", workload, batch_sizes=(20, 50), epochs=3).trials
+
+    assert [trial.horizon_steps for trial in trials] == [15, 6]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    subject = about(
+        "sweep",
+        tiny(),
+        batch_sizes=np.array([20, 50]),
+        learning_rates=np.logspace(-2, -1, 2),
+        steps=np.int64(1),
+    )
+
+    assert len(subject.trials) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "is_own"),
+    [
+        ("advise", {}, True),
+        ("advise", {"target": ("accuracy", 0.5)}, False),
+        ("advise", {"objective": "quality"}, None),
+        ("sweep", {}, None),
+    ],
+)
+def test_an_advice_goes_for_the_workloads_own_target_unless_another_is_given(
+    name: str, given: dict[str, Any], is_own: bool | None
+) -> None:
+    own = Target(metric="accuracy", value=0.85, better="higher")
+
+    found = about(name, tiny(target=own), **given).target
+
+    assert (None if found is None else found == own) == is_own
 
 
 @pytest.mark.slow

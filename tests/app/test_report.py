@@ -10,7 +10,6 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.app.report import ReportFormat, report
-from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
 from batchlab.version import __version__
@@ -112,28 +111,3 @@ def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
         f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
         f"read, so its trials are shown; this asks anew from them: {study.command}"
     )
-
-
-def test_a_study_that_asked_for_no_advice_is_shown_without_a_word_of_one(lab: Path) -> None:
-    assert report(lab, output_format="text").warning is None
-
-
-def test_a_study_of_no_such_id_is_refused_with_those_that_there_are(lab: Path) -> None:
-    with pytest.raises(UsageError, match=r"no study whose id begins with 'x'; it has made-up"):
-        report(lab, study="x")
-
-
-def test_the_store_is_never_written_over(lab: Path) -> None:
-    before = lab.read_bytes()
-
-    with pytest.raises(UsageError, match="is the store"):
-        report(lab, path=lab)
-
-    assert lab.read_bytes() == before
-
-
-def test_where_there_is_no_store_none_is_made(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no store at"):
-        report(tmp_path / "none.db")
-
-    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import cannot_tell_advice, made_up_advice
 from tests.reference.stored_advice import put_advised, put_checkpoint
 from tests.reference.stored_study import put_study
@@ -102,14 +101,6 @@ def test_where_nothing_is_named_it_says_so(lab: Path) -> None:
         save_weights(lab.with_name("model.safetensors"), store=lab)
 
 
-def test_a_sweep_names_nothing(lab: Path) -> None:
-    with Store(lab) as store:
-        put_study(store, made_up_study(batch_sizes=(64,)))
-
-    with pytest.raises(UsageError, match="is no advice"):
-        save_weights(lab.with_name("model.safetensors"), store=lab)
-
-
 def test_a_checkpoint_that_is_gone_is_told_and_no_file_is_left(lab: Path) -> None:
     with Store(lab) as store:
         put_advised(store, made_up_advice())
@@ -117,11 +108,3 @@ def test_a_checkpoint_that_is_gone_is_told_and_no_file_is_left(lab: Path) -> Non
     with pytest.raises(StoreError, match="cannot be read"):
         save_weights(lab.with_name("model.safetensors"), store=lab)
     assert not lab.with_name("model.safetensors").exists()
-
-
-def test_the_store_is_not_overwritten(lab: Path) -> None:
-    with Store(lab) as store:
-        put_advised(store, made_up_advice())
-
-    with pytest.raises(UsageError, match=r"--output .* is the store"):
-        save_weights(lab, store=lab)

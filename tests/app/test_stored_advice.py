@@ -39,14 +39,6 @@ def test_an_answer_that_does_not_read_is_none_and_never_damage(store: Store, tex
     assert advice_of(store, store.study()) is None
 
 
-def test_an_answer_takes_the_place_of_the_one_before(store: Store) -> None:
-    store.put_advice("study", "{}")
-
-    put_advice(store, "study", made_up_advice())
-
-    assert stored_advice(store, "study") == made_up_advice()
-
-
 def test_an_advice_of_no_study_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="no study 'other'"):
         put_advice(store, "other", made_up_advice())

@@ -38,12 +38,11 @@ WORKLOAD_ID = "recorded-made-up"
 class GridSubject(Subject):
     """Trainings that were recorded before; nothing of what was trained is in this process."""
 
-    has_shape = False
-
     def __init__(self, grid: RecordedGrid, question: Question) -> None:
         super().__init__(question)
         self._grid = grid
         header = grid.header
+        self.name = header.workload
         self.summary = WorkloadSummary(
             workload_id=WORKLOAD_ID,
             name=header.workload,
@@ -58,10 +57,6 @@ class GridSubject(Subject):
             batch_size=header.reference_batch_size,
             learning_rate=header.reference_learning_rate,
         )
-
-    @property
-    def name(self) -> str:
-        return self.summary.name
 
     def look(self) -> None:
         pass

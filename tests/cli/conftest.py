@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.stored_study import put_study
-from tests.reference.user_file import write_user_file
 
 from batchlab.cli import main as cli
 from batchlab.store.store import Store
@@ -44,28 +43,6 @@ def do(capsys: pytest.CaptureFixture[str]) -> Any:
         return Done(code, *capsys.readouterr())
 
     return do
-
-
-@pytest.fixture
-def refused(do: Any, tmp_path: Path) -> Any:
-    """What wrong usage comes to: one line, exit code 2, nothing stored."""
-
-    def refused(arguments: str, told: str) -> None:
-        write_user_file(tmp_path)
-        given = arguments.split()
-        if given[0] in ("advise", "profile", "sweep"):
-            given += ["--store", "lab.db"]
-
-        done = do(*given)
-
-        assert done.code == 2
-        assert told in done.err
-        assert done.err.startswith("error: ")
-        assert done.err.count("\n") == 1
-        assert done.out == ""
-        assert {file.name for file in tmp_path.iterdir()} <= {"mine.py", "__pycache__"}
-
-    return refused
 
 
 @pytest.fixture

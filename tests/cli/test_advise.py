@@ -71,13 +71,6 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
 
 
 @pytest.mark.slow
-def test_advise_hands_on_a_budget_in_trainings(do: Any, advised: dict[str, Any]) -> None:
-    do("advise", "--trainings", "4")
-
-    assert (advised["budget"].asked_s, advised["trainings"]) == (None, 4.0)
-
-
-@pytest.mark.slow
 def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict[str, Any]) -> None:
     done = do("advise", "--json")
 
@@ -93,27 +86,3 @@ def test_advise_explains_its_steps_where_asked(do: Any, advised: dict[str, Any])
     told = f"{reason_text(first.did)}: {reason_text(first.why)}"
     assert told in do("advise", "--explain").out
     assert told not in do("advise").out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("advise mine.py:workload --objective speed", "'speed' is not one of 'time', 'samples'"),
-        ("advise mine.py:workload --budget 5", "budget '5': expected a time above 0"),
-        ("advise mine.py:workload --trainings 0", "trainings 0: expected more than 0"),
-        ("advise mine.py:workload --trainings 4 --budget 5m", "give one of the two"),
-        ("advise mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
-        ("advise mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
-        ("advise mine.py:workload --epochs 0", "--epochs 0: expected a whole number of at least 1"),
-        ("advise mine.py:workload --memory-limit 2", "memory limit '2': expected a size"),
-        ("advise mine.py:workload --report lab.db", "--report lab.db is the store"),
-        (
-            "advise mine.py:workload --objective quality --target accuracy=0.9",
-            "target accuracy=0.9 with objective quality",
-        ),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)

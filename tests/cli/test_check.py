@@ -42,13 +42,6 @@ def test_a_loss_that_fails_is_told_in_one_line(do: Any, tmp_path: Path) -> None:
     assert len(done.err.strip().splitlines()) == 1
 
 
-def test_a_device_that_is_not_there_is_a_wrong_usage(do: Any) -> None:
-    done = do("check", "--device", "cuda:77")
-
-    assert done.code == 2
-    assert "use cpu" in done.err
-
-
 @pytest.mark.slow
 def test_a_budget_that_ends_first_is_told_as_such(do: Any, tmp_path: Path) -> None:
     write_user_file(tmp_path)

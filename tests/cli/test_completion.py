@@ -47,7 +47,3 @@ def test_bash_is_offered_commands_options_and_workloads() -> None:
         "plain,mnist-mlp",
         "plain,mnist-softmax",
     ]
-
-
-def test_a_shell_that_is_not_known_is_refused_in_one_line(refused: Any) -> None:
-    refused("completion ksh", "'ksh' is not one of 'bash', 'zsh', 'fish'")

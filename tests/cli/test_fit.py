@@ -36,12 +36,3 @@ def test_a_fit_as_json_is_one_document(do: Any, tmp_path: Path) -> None:
     document = json.loads(done.out)
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["overhead_fraction"] == 0.5
-
-
-def test_a_file_that_is_not_there_is_told_in_one_line(do: Any) -> None:
-    done = do("fit", "none.csv")
-
-    assert done.code == 1
-    assert "none.csv" in done.err
-    assert done.err.count("\n") == 1
-    assert done.out == ""

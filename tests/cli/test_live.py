@@ -45,23 +45,6 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
     assert "Finished: 2 training runs." in page.read_text()
 
 
-@pytest.mark.slow
-def test_it_may_lie_elsewhere_and_without_a_screen_no_browser_is_opened(
-    tmp_path: Path, do: Any, opened: list[str]
-) -> None:
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, STUDY)
-
-    page = tmp_path / "p.html"
-
-    done = do("report", "--live", "--store", str(tmp_path / "lab.db"), "--report", str(page))
-
-    assert (done.code, done.out) == (0, f"{page}\n")
-    assert page.exists()
-    assert not (tmp_path / "batchlab-live.html").exists()
-    assert opened == []
-
-
 @pytest.mark.parametrize(
     "more", [("--format", "csv"), ("--format", "text"), ("--report", "page.csv")]
 )

@@ -166,18 +166,6 @@ def test_help_takes_less_than_three_times_what_importing_click_takes() -> None:
     assert help_s < 3 * click_s
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("swep", "No such command 'swep'. Did you mean 'sweep'?"),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)
-
-
 def test_a_message_of_many_lines_is_cut_to_its_first(do: Any, monkeypatch: Any) -> None:
     def fail(*_: object, **__: object) -> None:
         raise cli.BatchlabError("what happened\nand much more")

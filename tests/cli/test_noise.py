@@ -26,14 +26,3 @@ def test_the_command_prints_a_table_or_one_document(do: Any, tmp_path: Path) -> 
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert [point["step"] for point in document["along"]] == [0, 1, 2, 4, 8, 16]
     assert document["gradient_noise_scale"] == document["along"][-1]["gradient_noise_scale"]
-
-
-def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(do: Any) -> None:
-    done = do("noise", "--report", "nowhere/n.html")
-
-    assert done.code == 2
-    assert "there is no folder" in done.err
-
-
-def test_steps_below_zero_are_a_wrong_usage(do: Any) -> None:
-    assert do("noise", "--steps", "-1").code == 2

@@ -81,21 +81,3 @@ def test_a_profile_that_cannot_be_made_is_told_in_one_line(
     assert done.out == ""
     assert len(lines) == 1
     assert told in lines[0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("profile mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
-        ("profile mine.py:workload --memory-limit 2", "memory limit '2': expected a size above 0"),
-        ("profile mine.py:workload --memory-limit 0GB", "memory limit '0GB': expected a size"),
-        ("profile mine.py:workload --budget 5", "budget '5': expected a time above 0"),
-        ("profile mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
-        ("profile mine.py:workload --set momentun=0.9", "did you mean 'momentum'?"),
-        ("profile mnist-mpl", "unknown workload 'mnist-mpl'; did you mean 'mnist-mlp'?"),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
@@ -50,21 +49,6 @@ def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
     assert done.err.count("\n") == 1
 
 
-def test_a_report_as_text_goes_to_stdout(stored: Path, do: Any) -> None:
-    done = do("report", "--store", str(stored), "--format", "text")
-
-    assert (done.code, done.err) == (0, "")
-    assert "batch size" in done.out
-
-
-def test_a_report_as_json_is_the_document_of_a_sweep(stored: Path, do: Any) -> None:
-    done = do("report", "--store", str(stored), "--format", "json")
-
-    document = json.loads(done.out)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert [trial["batch_size"] for trial in document["trials"]] == [64, 256]
-
-
 def test_a_report_into_files_prints_where_they_are(stored: Path, do: Any) -> None:
     done = do("report", "--store", str(stored), "--format", "csv")
 
@@ -72,15 +56,6 @@ def test_a_report_into_files_prints_where_they_are(stored: Path, do: Any) -> Non
     files = [Path(line) for line in done.out.splitlines()]
     assert files
     assert all(file.stat().st_size > 0 for file in files)
-
-
-def test_a_report_never_overwrites_the_store(stored: Path, do: Any) -> None:
-    before = stored.read_bytes()
-
-    done = do("report", "--store", "lab.db", "--report", "./lab.db")
-
-    assert done.code == 2
-    assert stored.read_bytes() == before
 
 
 def test_a_study_is_chosen_by_the_start_of_its_id(stored: Path, do: Any) -> None:
@@ -91,41 +66,3 @@ def test_a_study_is_chosen_by_the_start_of_its_id(stored: Path, do: Any) -> None
     assert done.code == 2
     assert "no study whose id begins with 'other'; it has made-up-study (" in done.err
     assert done.err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("report --format pdf", "'pdf' is not one of 'html', 'text'"),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)
-
-
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_bytes(b"something else"), "is not a batchlab store"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is damaged: it ends after 16 bytes"),
-    ],
-)
-def test_a_store_that_is_none_is_told_in_one_line(make: Any, told: str, do: Any) -> None:
-    make(Path("lab.db"))
-
-    done = do("report", "--format", "text", "--store", "lab.db")
-
-    assert done.code == 1
-    assert told in done.err
-    assert done.err.count("\n") == 1
-
-
-def test_a_report_of_no_store_is_told_in_one_line_and_makes_none(do: Any) -> None:
-    done = do("report", "--store", "none.db")
-
-    assert done.code == 1
-    assert "no store at none.db" in done.err
-    assert not Path("none.db").exists()

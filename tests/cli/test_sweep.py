@@ -15,136 +15,11 @@ import jsonschema
 import pytest
 from tests.reference.user_file import write_user_file
 
-from batchlab.measure.registry import on_request
+from batchlab.measure.measurements import on_request
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 EPOCH = ["--epochs", "1"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("sweep mine.py:workload --epoch 3", "No such option '--epoch'"),
-        ("sweep mine.py:workload --lr 0.1", "'--lr'. Did you mean '--learning-rates'?"),
-        ("sweep mine.py:workload --bs 64", "'--bs'. Did you mean '--batch-sizes'?"),
-        ("profile mine.py:workload --lr 0.1", "No such option '--lr'."),
-        ("sweep mine.py:workload extra", "unexpected extra argument (extra)"),
-        ("sweep mine.py:workload --batch-sizes 0", "batch size '0': expected whole numbers"),
-        ("sweep mine.py:workload --batch-sizes=-64", "batch size '-64': expected whole numbers"),
-        ("sweep mine.py:workload --batch-sizes 6.5", "batch size '6.5': expected whole numbers"),
-        ("sweep mine.py:workload --batch-sizes 201", "batch size 201 for workload 'mine'"),
-        ("sweep mine.py:workload --learning-rates 0", "learning rate '0': expected finite"),
-        ("sweep mine.py:workload --learning-rates=-1", "learning rate '-1': expected finite"),
-        ("sweep mine.py:workload --learning-rates nan", "learning rate 'nan': expected finite"),
-        ("sweep mine.py:workload --learning-rates inf", "learning rate 'inf': expected finite"),
-        ("sweep mine.py:workload --epochs 0", "--epochs 0: expected a whole number of at least 1"),
-        ("sweep mine.py:workload --epochs two", "--epochs two: expected a whole number"),
-        ("sweep mine.py:workload --steps 0", "--steps 0: expected a whole number of"),
-        ("sweep mine.py:workload --seeds 0", "--seeds 0: expected a whole number of"),
-        ("sweep mine.py:workload --micro-batch-size 0", "--micro-batch-size 0: expected a whole"),
-        (
-            "sweep mine.py:workload --batch-sizes 20 --micro-batch-size 21",
-            "micro-batch size 21 with batch size 20: expected 1 to 20",
-        ),
-        ("sweep mine.py:workload --target f1=0.9", "no metric 'f1'; it has accuracy, loss"),
-        ("sweep mine.py:workload --target accuracy", "expected METRIC=VALUE"),
-        ("sweep mine.py:workload --set momentum", "expected KEY=VALUE"),
-        ("sweep mine.py:workload --set momentum=fast", "setting momentum=fast: expected a finite"),
-        ("sweep mine.py:workload --set momentun=0.9", "did you mean 'momentum'? it has momentum"),
-        (
-            "sweep mine.py:workload --set momentum=0.1 --set momentum=0.2",
-            "setting 'momentum' was given twice, as 0.1 and as 0.2",
-        ),
-        ("sweep mine.py:workload --sampling shuffle", "'shuffle' is not one of 'reshuffle'"),
-        ("sweep mine.py:workload --scaling-rule cubic", "'cubic' is not one of 'none', 'linear'"),
-        ("sweep mine.py:workload --budget 5", "budget '5': expected a time above 0"),
-        ("sweep mine.py:workload --device cuda:99", "device 'cuda:99': PyTorch"),
-        (
-            "sweep mine.py:workload --measure noise",
-            "measure 'noise': expected one of noise_scale, gradient_variance, sharpness",
-        ),
-        ("sweep mine.py:workload --device tpu", "device 'tpu': expected cpu, cuda or cuda:N"),
-        ("sweep mine.py:workload --report none/page.html", "there is no folder"),
-        ("sweep mine.py:workload --report .", "--report . is a folder"),
-        ("sweep mine.py:workload --report lab.db", "--report lab.db is the store"),
-        ("sweep mnist-mpl", "unknown workload 'mnist-mpl'; did you mean 'mnist-mlp'?"),
-        ("sweep mine.py", "give mine.py:NAME"),
-    ],
-)
-def test_wrong_usage_is_told_in_one_line_and_stores_nothing(
-    arguments: str, told: str, refused: Any
-) -> None:
-    refused(arguments, told)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, "mine.py: there is no such file"),
-        ("x = 1\n", "mine.py has no 'workload'; it holds nothing that could be one"),
-        ("def workload(:\n", "mine.py, line 1: invalid syntax"),
-        ("raise OSError('no disk')\n", "running it raised OSError: no disk (mine.py, line 1)"),
-    ],
-)
-def test_a_file_that_cannot_be_loaded_is_told_in_one_line(
-    text: str | None, told: str, do: Any, tmp_path: Path
-) -> None:
-    if text is not None:
-        (tmp_path / "mine.py").write_text(text)
-
-    done = do("sweep", "mine.py:workload", *EPOCH)
-
-    assert done.code == 1
-    assert told in done.err
-    assert done.err.count("\n") == 1
-    assert not Path("batchlab.db").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fields", "told"),
-    [
-        ("loss=lambda m, b: 9 * len(b[0]) * cross_entropy(m, b)", "its loss is a sum"),
-        ("model=nn.Identity", "no trainable parameters"),
-        ("validation=(examples(200, 0)[0], torch.full((200,), 7))", "label 7 at position 0 of val"),
-        ("metrics={'f1': accuracy}", "metric 'f1' has no known direction"),
-        ("train=(torch.zeros(0, 4), torch.zeros(0).long())", "train holds no examples"),
-    ],
-)
-def test_a_workload_that_cannot_be_trained_is_told_in_one_line(
-    fields: str, told: str, do: Any, tmp_path: Path
-) -> None:
-    write_user_file(tmp_path, fields=fields)
-
-    done = do("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH)
-
-    lines = [line for line in done.err.splitlines() if line != "sweep mine: checking the workload"]
-    assert done.code == 1
-    assert len(lines) == 1
-    assert told in lines[0]
-    assert not Path("batchlab.db").exists()
-
-
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_bytes(b"something else"), "is not a batchlab store"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0"), "is damaged: it ends after 16 bytes"),
-    ],
-)
-def test_a_store_that_is_none_is_told_in_one_line(
-    make: Any, told: str, do: Any, tmp_path: Path
-) -> None:
-    write_user_file(tmp_path)
-    make(Path("lab.db"))
-
-    done = do("sweep", "mine.py:workload", *EPOCH, "--store", "lab.db")
-
-    assert done.code == 1
-    assert told in done.err
-    assert done.err.count("\n") == 1
 
 
 # Whole sweeps in this process
@@ -186,23 +61,6 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert trial["status"] == "error"
     assert trial["learning_rate"] == 0.3
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
-
-
-@pytest.mark.slow
-def test_what_the_users_code_prints_stays_out_of_the_json_document(do: Any, tmp_path: Path) -> None:
-    write_user_file(
-        tmp_path,
-        before="print('loading')",
-        fields="model=lambda: print('building') or nn.Linear(4, 3)",
-    )
-
-    done = do("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH, "--json")
-
-    document = json.loads(done.out)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert document["trials"][0]["status"] == "ok"
-    assert document["command_line"].endswith("--json")
-    assert "loading" in done.err
 
 
 # Real processes

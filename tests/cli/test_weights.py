@@ -41,11 +41,3 @@ def test_averaged_weights_are_given_in_place_of_the_raw_ones_and_said_to_be_so(d
     weights = load_file("model.safetensors")
     assert weights.keys() == {"weight", "bias"}
     assert bool(weights["weight"].any())
-
-
-def test_without_a_store_nothing_is_written(do: Any) -> None:
-    done = do("weights", "--store", "none.db")
-
-    assert done.code == 1
-    assert "none.db" in done.err
-    assert not Path("model.safetensors").exists()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise, preconditioner
-from batchlab.measure.loss_check import batch_gradient
+from batchlab.measure.gradients import batch_gradient
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
@@ -267,12 +267,12 @@ def test_preconditioned_gradients_are_those_of_the_blocks_times_what_adam_multip
 
     scales = preconditioner(optimizer)
     assert scales is not None
-    assert point.preconditioned is not None
-    sizes = set(point.preconditioned.block_examples)
-    assert sizes == {point.preconditioned.unit_examples}
-    with_ones = noise.sample(model, seed=0).preconditioned
+    assert point.rescaled is not None
+    sizes = set(point.rescaled.block_examples)
+    assert sizes == {point.rescaled.unit_examples}
+    with_ones = noise.sample(model, seed=0).rescaled
     assert with_ones is None
-    assert point.preconditioned.products[0][0] != point.sample.products[0][0]
+    assert point.rescaled.products[0][0] != point.sample.products[0][0]
 
 
 def test_fewer_than_three_examples_are_refused_in_a_line() -> None:
@@ -297,8 +297,8 @@ def test_the_parts_of_each_parameter_add_up_to_the_whole() -> None:
     point = noise.sample(with_batch_norm(), seed=0, per_layer=True)
 
     whole = noise_scale(point.sample.by_blocks)
-    parts = [noise_scale(sample) for _, sample in point.layers]
-    assert [name for name, _ in point.layers] == [
+    parts = [layer.found for layer in point.layers]
+    assert [layer.name for layer in point.layers] == [
         name for name, _ in with_batch_norm().named_parameters()
     ]
     for get in (lambda each: each.trace.estimate, lambda each: each.grad_sq.estimate):

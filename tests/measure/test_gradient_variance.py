@@ -12,7 +12,7 @@ from torch import nn
 
 from batchlab.errors import BatchSizeError
 from batchlab.measure.gradient_noise import gradient_variance
-from batchlab.measure.loss_check import batch_gradient
+from batchlab.measure.gradients import batch_gradient
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 

@@ -18,7 +18,7 @@ from batchlab.measure.gradient_noise import (
     one_by_one,
     per_example,
 )
-from batchlab.measure.loss_check import batch_gradient
+from batchlab.measure.gradients import batch_gradient
 from batchlab.workload.definition import Batch, Workload
 
 N = 7

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from batchlab.measure.registry import measured_at_steps
+from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.plain import Outcome, Rhythm, Task, train

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchlab.measure.noise import Noise
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.records.estimate import Reason
-from batchlab.records.noise import GradientSample, NoisePoint
+from batchlab.records.noise import GradientSample
 
 N_TRAIN = 10_000
 DIMENSION = 20
@@ -34,7 +34,7 @@ def made_up_point(step: int, scale: float, *, adam: bool = False) -> NoisePoint:
         samples=64 * step,
         way="layers",
         sample=sample,
-        preconditioned=sample.by_blocks if adam else None,
+        rescaled=sample.by_blocks if adam else None,
         took_s=0.1,
     )
 

@@ -6,12 +6,19 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.conclusion import Conclusion, take_out, verify
+from batchlab.advice.advice import Question
 from batchlab.advice.level import EndLevel, end_so_far, last_values
-from batchlab.advice.rates import RateSearch
-from batchlab.advice.run_log import CellKey, Course, Lattice, Place, slower_by, steps_to
-from batchlab.advice.study_state import BEYOND_THE_LEVEL, NEARLY_WHOLE, StudyState, has_fewer_left
-from batchlab.advice.verification import Verification, endings_of, nothing_verified, reference_cell
+from batchlab.advice.rates import Lattice, Place, RateSearch
+from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import (
+    Conclusion,
+    Verification,
+    endings_of,
+    nothing_verified,
+    verify,
+)
+from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left, is_whole
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
@@ -24,13 +31,7 @@ _CUT = (None, 2.48)
 
 
 def race_gain(seen: float, *, end_was_seen: bool) -> Estimate:
-    """The gain with the interval that the record gives it.
-
-    Args:
-        seen: the reference's cost to the target over that of what is named, a single run of each.
-        end_was_seen: whether the target comes from the end of a training, not from where it was
-            cut.
-    """
+    """The gain with the interval that the record gives it."""
     low, high = _END_SEEN if end_was_seen else _CUT
     return Estimate.of(seen, interval=(None if low is None else low * seen, high * seen), n=1)
 
@@ -64,12 +65,7 @@ class RaceSizes:
 
     @classmethod
     def of(cls, own: int, cost_per_step: Mapping[int, float]) -> RaceSizes:
-        """The sizes of a race from `own`.
-
-        Args:
-            own: the reference batch size, one of those in `cost_per_step`.
-            cost_per_step: by batch size, such as seconds.
-        """
+        """The sizes of a race from `own`."""
         # How many examples are processed for the cost of one at the reference batch size.
         speed = {
             size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()
@@ -82,25 +78,13 @@ class RaceSizes:
         return cls(own=own, sizes=as_fast, first=first, is_upward=False)
 
     def nearer(self, size: int, *, without: Collection[int], is_far: bool) -> int | None:
-        """A batch size half as far from the reference's, or a quarter; None: there is none left.
-
-        Args:
-            size: where the race is.
-            without: sizes that were raced.
-            is_far: whether it ended far worse there.
-        """
+        """A batch size half as far from the reference's, or a quarter; None: there is none left."""
         apart = self._apart(size)
         left = [s for s in self.sizes if 1 < self._apart(s) < apart and s not in without]
         return self._nearest_at(left, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
 
     def further(self, size: int, times: float, *, without: Collection[int]) -> int | None:
-        """A batch size about so many times as far from the reference's; None: there is none left.
-
-        Args:
-            size: where the race is.
-            times: how much further, > 1.
-            without: sizes that were raced.
-        """
+        """A batch size about so many times as far from the reference's; None: none is left."""
         apart = self._apart(size)
         left = [s for s in self.sizes if self._apart(s) > apart and s not in without]
         return self._nearest_at(left, times * apart)
@@ -132,6 +116,69 @@ _WATCHED_FROM = 0.2
 _FAR_WORSE = 4.0
 # A whole training is begun where so much less is left: the end of the budget may cut a little.
 _SLACK_OF_BUDGET = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The best value so far, by cost.
+
+    Attributes:
+        points: (cost, best value so far), ascending in both; signed so that higher is better.
+    """
+
+    points: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
+        """The course of a run."""
+        sign = 1 if question.better == "higher" else -1
+        points, best = [], -math.inf
+        for evaluation, value in record.curve("validation", question.metric):
+            best = max(best, sign * value)
+            points.append((evaluation.step * per_step, best))
+        return cls(tuple(points))
+
+    @property
+    def start(self) -> float:
+        """The value of its first evaluation, -inf where it has none."""
+        return self.points[0][1] if self.points else -math.inf
+
+    @property
+    def best(self) -> float:
+        """The best value of all, -inf where it has none."""
+        return self.points[-1][1] if self.points else -math.inf
+
+    @property
+    def cost(self) -> float:
+        """Of the whole run, to its last evaluation."""
+        return self.points[-1][0] if self.points else 0.0
+
+    def cost_to(self, level: float) -> float:
+        """What it took to a level, on a line between two evaluations; infinite: not reached."""
+        before: tuple[float, float] | None = None
+        for cost, value in self.points:
+            if value >= level:
+                if before is None:
+                    return cost
+                share = (level - before[1]) / (value - before[1])
+                return before[0] + share * (cost - before[0])
+            before = cost, value
+        return math.inf
+
+
+def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
+    """How many times as long a run took as the leader to the best level that both have reached.
+
+    Returns:
+        Infinite where the challenger is no better than at its start, 0 where the leader is not.
+    """
+    if challenger.best <= challenger.start:
+        return math.inf
+    if leader.best <= leader.start:
+        return 0.0
+    level = min(challenger.best, leader.best, most)
+    leaders = leader.cost_to(level)
+    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf
 
 
 @dataclass(kw_only=True)
@@ -301,8 +348,8 @@ class Race:
         course = self._course(place)
         share = course.cost / whole
         # What was asked for, not what came back: a recording ends at an evaluation before it.
-        is_whole = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
-        if share > 1 + _SLACK or is_whole:
+        is_all = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
+        if share > 1 + _SLACK or is_all:
             return False
         most = 1 + _SLACK + _SLACK_EARLY * (1 - min(1.0, share))
         return slower_by(course, leader, most=self._level(leader)) <= most
@@ -333,8 +380,7 @@ class Race:
             if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
                 return None
             (record,) = run_log.run([request], "tune")
-            is_whole = record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
-            if not (record.has_failed or is_whole):
+            if not (record.has_failed or is_whole(record, steps)):
                 return None
         self.costs[place] = self._cost(place)
         self.shortfalls[place] = self._ended(place)
@@ -394,12 +440,9 @@ class Race:
         if self.state.end is not None:
             return True
         record = self._record(place)
-        if record is None or record.has_failed:
+        if record is None or record.has_failed or is_whole(record, self._whole_steps(place)):
             return False
-        if record.has_ended_itself:
-            return False
-        is_short = record.steps < NEARLY_WHOLE * self._whole_steps(place)
-        return is_short and math.isinf(self._cost(place))
+        return math.isinf(self._cost(place))
 
     def _soonest(self) -> Place:
         """Of those that were seen to end no worse."""
@@ -497,15 +540,11 @@ _OCTAVES_LOWER = 1
 def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
     """What the pilot ended with, or was at when it was cut.
 
-    Args:
-        state: the runs; the target is set.
-        at_once: how many single runs go side by side.
-
     Returns:
         None where the budget has trainings for more than a race, or a target was given.
     """
     question, run_log = state.question, state.run_log
-    record = run_log.records.get((*reference_cell(state), state.seeds.tune[0]))
+    record = run_log.records.get((*state.reference_cell, state.seeds.tune[0]))
     is_asked = question.target is None and question.objective == "time"
     if not is_asked or run_log.until is None or record is None or record.has_failed:
         return None
@@ -519,7 +558,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
 
     Where the pilot was cut far from the end, half of the rate that was soonest is named.
     """
-    reference = reference_cell(state)
+    reference = state.reference_cell
     # Of what the exact comparison needs later nothing is needed here.
     state.run_log.needed_later = tuple
     why = Reason.of("single_runs")
@@ -539,7 +578,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
                 verification=verification,
                 reason=why,
             )
-        take_out(state, endings)
+        state.take_out(endings)
         del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
 
@@ -554,7 +593,7 @@ def _is_early(state: StudyState) -> bool:
     """Whether the level is one that a training meets long before its end."""
     if state.end is not None:
         return False
-    pilot = state.run_log.records[(*reference_cell(state), state.seeds.tune[0])]
+    pilot = state.run_log.records[(*state.reference_cell, state.seeds.tune[0])]
     return pilot.steps < _EARLY * state.run_log.longest_steps(pilot.trial.batch_size)
 
 
@@ -584,7 +623,7 @@ def _followed(state: StudyState, cell: CellKey) -> Verification:
             state,
             (seed,),
             recommended=cell,
-            reference=reference_cell(state),
+            reference=state.reference_cell,
             tuned=None,
             n_looks=1,
         ),

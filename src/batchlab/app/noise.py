@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials
-from batchlab.app.subject import WorkloadSubject
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import Noise
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.processes.children import Child, Ended, refuse_edited
 from batchlab.records.estimate import Reason
-from batchlab.records.noise import NoisePoint
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text

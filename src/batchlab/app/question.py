@@ -15,8 +15,8 @@ import torch
 from batchlab.advice.advice import Objective
 from batchlab.app.budget import Budget, seconds_of
 from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
+from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
-from batchlab.measure.registry import checked_on_request
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Sampling, Setting
 from batchlab.report.progress import listener_or_notebook

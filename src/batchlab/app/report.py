@@ -167,7 +167,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
         if output_format == "csv":
             return write_advice_csv(*seen, path)
         return write_advice_images(*seen, path, image_format)
-    from batchlab.report import write_csv, write_images
+    from batchlab.report.sweep_page import write_csv, write_images
 
     if output_format == "csv":
         return write_csv(shown, path)
@@ -185,7 +185,7 @@ def _text(shown: Study | Advised) -> str:
         from batchlab.report.advice_text import advice_text
 
         return advice_text(shown.advice, study=shown.study, report=None)
-    from batchlab.report import text_report
+    from batchlab.report.sweep_page import text_report
 
     return text_report(shown)
 

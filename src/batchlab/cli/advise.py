@@ -102,7 +102,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @with_own_command
 @click.pass_obj
 def advise(
-    invocation: Invocation, report: Path, as_json: bool, quiet: bool, explain: bool, **given: Any
+    invocation: Invocation, /, report: Path, as_json: bool, quiet: bool, explain: bool, **given: Any
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
 

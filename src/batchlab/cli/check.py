@@ -26,7 +26,7 @@ from batchlab.cli.values import (
 @quiet_option
 @device_option
 @click.pass_obj
-def check(invocation: Invocation, as_json: bool, quiet: bool, **given: Any) -> None:
+def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Check that the gradient stays the same under accumulation.
 
     WORKLOAD is a built-in name (see `batchlab workloads`) or path/file.py:name.

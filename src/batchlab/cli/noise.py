@@ -19,7 +19,7 @@ from batchlab.cli.values import (
     settings_option,
     workload_argument,
 )
-from batchlab.report.output_file import check_output_file
+from batchlab.report.output_file import check_output_file, write_output_file
 
 
 @click.command()
@@ -42,7 +42,7 @@ from batchlab.report.output_file import check_output_file
 @device_option
 @click.pass_obj
 def noise(
-    invocation: Invocation, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Measure the gradient noise scale along a training.
 
@@ -57,17 +57,17 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
-        from batchlab.measure.noise import to_json
-        from batchlab.report.noise_page import write_noise_html
+        from batchlab.report.noise_page import noise_page
         from batchlab.report.noise_text import noise_headline, noise_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
         if report is not None:
             progress.phase("writing the report")
-            write_noise_html(made, report, command=invocation.command_line)
+            page = noise_page(made, command=invocation.command_line)
+            write_output_file(report, page.encode())
     if as_json:
-        print(to_json(made, report=report))
+        print(made.to_json(report=report))
         return
     where = "" if report is None else f"\nThe report: {report}\n"
     print_result(lambda: noise_text(made) + where, headline=lambda: noise_headline(made))

@@ -46,7 +46,7 @@ _PROBE_END_S = 1.0
 @device_option
 @with_own_command
 @click.pass_obj
-def profile(invocation: Invocation, as_json: bool, quiet: bool, **given: Any) -> None:
+def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Measure step time and memory by batch size, and find the largest that fits.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.

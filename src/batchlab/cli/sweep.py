@@ -26,7 +26,7 @@ from batchlab.cli.values import (
     workload_argument,
 )
 from batchlab.errors import BatchlabError
-from batchlab.plans.scaling import scaling_rules
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.report.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--scaling-rule",
-    type=click.Choice(list(scaling_rules())),
+    type=click.Choice(list(SCALING_RULES)),
     default="none",
     show_default=True,
     help="How to change the learning rates with the batch size. Those given are for the workload's "
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
 @with_own_command
 @click.pass_obj
 def sweep(
-    invocation: Invocation, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchlab.laws.plateau import FRACTION_METRICS, Plateau, plateau_of
+from batchlab.laws.plateau import FRACTION_METRICS, HORIZON_EPOCHS, Plateau, plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, Status, TrialRecord
@@ -223,9 +223,7 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
     gain = case.plateau.expected_improvement.estimate
-    return Reason.of(
-        "metric_still_rises", epochs=case.plateau.horizon_epochs, gain=gain, metric=case.metric
-    )
+    return Reason.of("metric_still_rises", epochs=HORIZON_EPOCHS, gain=gain, metric=case.metric)
 
 
 RULES = (

@@ -146,6 +146,8 @@ class MemoryFit:
     bytes_per_example: Estimate
     line: StraightLine | None
 
+    document = ("fixed_bytes", "bytes_per_example")
+
     def predicted_bytes(self, batch_size: int) -> Estimate:
         """The peak that the line gives `batch_size`, in bytes; nothing was run.
 

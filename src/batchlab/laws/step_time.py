@@ -258,6 +258,8 @@ class StepTimeFit:
     _off_draws: Array = field(repr=False, compare=False)
     _own_sq: Array = field(repr=False, compare=False)
 
+    document = ("overhead_s", "s_per_example", "knee_batch_size", "sharpness")
+
     @property
     def max_residual_fraction(self) -> float:
         """How far the time of the worst batch size lies from the law's, as a share of it."""

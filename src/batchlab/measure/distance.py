@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import UsageError
-from batchlab.measure.loss_check import widened
+from batchlab.measure.gradients import widened
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

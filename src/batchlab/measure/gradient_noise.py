@@ -19,13 +19,14 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.laws.scatter import mean_interval
 from batchlab.machine import thread_choices
-from batchlab.measure.loss_check import batch_gradient, flat_gradient, widened
+from batchlab.measure.gradients import batch_gradient, flat_gradient, widened
+from batchlab.measure.noise import LayerNoise, NoisePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.noise import GradientSample, NoisePoint, VariancePoint
+from batchlab.records.noise import GradientSample, VariancePoint
 from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
 from batchlab.training.evaluator import weight_of
@@ -458,7 +459,7 @@ class GradientNoise:
             samples=0,
             way=manner.name,
             sample=blocks.sample(n_train),
-            preconditioned=None if scales is None else blocks.sample(n_train, scales).by_blocks,
+            rescaled=None if scales is None else blocks.sample(n_train, scales).by_blocks,
             layers=tuple(_layers(model, blocks, n_train)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
@@ -653,15 +654,14 @@ class _Blocks:
         )
 
 
-def _layers(
-    model: nn.Module, blocks: _Blocks, n_train: int | None
-) -> Iterator[tuple[str, GradientSample]]:
+def _layers(model: nn.Module, blocks: _Blocks, n_train: int | None) -> Iterator[LayerNoise]:
     """What each trainable parameter alone contributes, by its name."""
     trained = [(name, part) for name, part in model.named_parameters() if part.requires_grad]
     start = 0
     for name, part in trained:
         stop = start + part.numel()
-        yield name, blocks.sample(n_train, only=slice(start, stop)).by_blocks
+        sample = blocks.sample(n_train, only=slice(start, stop)).by_blocks
+        yield LayerNoise(name=name, sample=sample)
         start = stop
 
 

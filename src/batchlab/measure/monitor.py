@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
 from batchlab.measure.gradient_noise import is_known, own_parameters, squared_norms
-from batchlab.measure.loss_check import gradient_norm, gradient_values
+from batchlab.measure.gradients import gradient_norm, gradient_values
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import MonitorReading
 from batchlab.words.catalogue import plural, text

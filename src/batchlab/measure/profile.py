@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 
 from batchlab.errors import ProfileError
+from batchlab.laws.lines import MemoryFit, fit_memory
+from batchlab.laws.scatter import mean_interval
+from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.json_document import SCHEMA
+from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
-from batchlab.words.document import document_text, plain, reason_of
-
-if TYPE_CHECKING:
-    from batchlab.laws.lines import MemoryFit
-    from batchlab.laws.step_time import ProcessScatter, StepTimeFit
-
+from batchlab.words.document import plain, reason_of
 
 Stopped = Literal["memory", "time", "errors"]
 
@@ -62,6 +60,17 @@ class ProfilePoint:
     again: tuple[StepTiming, ...] = ()
     gpu_peak_bytes: int | None = None
     with_evaluations: bool = False
+
+    document = (
+        *("batch_size", "micro_batch_size", "status", "reason", "timing", "peak_bytes", "again"),
+        *("gpu_peak_bytes", "with_evaluations", "accumulation_steps", "threads", "step_s"),
+        *("samples_per_s", "drifted"),
+    )
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that PyTorch computed with; None where it did not run."""
+        return None if self.timing is None else self.timing.threads
 
     @property
     def limited_bytes(self) -> int | None:
@@ -155,8 +164,6 @@ def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
         rank = _rank(len(blocks))
         ordered = sorted(blocks)
         return ordered[rank], ordered[-1 - rank]
-    from batchlab.laws.scatter import mean_interval
-
     log_s = mean_interval([math.log(block) for block in blocks])
     if log_s.low is None or log_s.high is None:
         return None, None
@@ -175,8 +182,6 @@ def _rank(n: int) -> int:
 
 def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
     """How far the processes of one batch size lie apart; None: none was timed in several."""
-    from batchlab.laws.step_time import ProcessScatter
-
     return ProcessScatter.of(
         [timing.step_s for timing in point.timings] for point in points if point.ran
     )
@@ -240,8 +245,6 @@ class Profile(ShownInNotebook):
         The full batch is left out where there are enough others: its examples are used where they
         lie and not gathered, so it takes less than the law says.
         """
-        from batchlab.laws.lines import fit_memory
-
         return fit_memory(peaks_for_law(self.points, n_train=self.n_train))
 
     @cached_property
@@ -259,8 +262,6 @@ class Profile(ShownInNotebook):
         The full batch is left out where there are enough others, as in the law of memory: a step
         that gathers nothing takes less.
         """
-        from batchlab.laws.step_time import fit_step_time
-
         times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
         partial = [(size, time) for size, time in times if size < self.n_train]
         used = partial if len(partial) >= SIZES_FOR_LAW else times
@@ -380,11 +381,43 @@ class Profile(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
-        return to_dict(self)
+        scatter = self.process_scatter
+        made: dict[str, Any] = plain(
+            ProfileDocument(
+                schema=SCHEMA,
+                command="profile",
+                batchlab=__version__,
+                workload=ProfiledWorkload(
+                    workload_id=self.workload_id,
+                    name=self.workload,
+                    n_train=self.n_train,
+                    batch_size=self.reference_batch_size,
+                ),
+                device=self.device,
+                device_name=self.device_name,
+                memory_limit_bytes=self.memory_limit_bytes,
+                environment=dict(self.environment),
+                created_at=self.created_at,
+                points=self.points,
+                stopped=self.stopped,
+                process_log_sd=None if scatter is None else scatter.log_sd,
+                largest_batch_size=self.largest_batch_size,
+                plateau_batch_size=self.plateau_batch_size,
+                memory=self.memory,
+                not_run=tuple(
+                    NotRun(batch_size=size, predicted_bytes=predicted)
+                    for size, predicted in self.not_run_bytes.items()
+                ),
+                step_time=self.step_time,
+            )
+        )
+        for point, shown in zip(self.points, made["points"], strict=True):
+            shown["step_s"] = plain(self.told_s(point))
+        return made
 
     def to_json(self) -> str:
         """The document that `batchlab profile --json` prints; `from_json` reads it anywhere."""
-        return to_json(self)
+        return json_text(self.to_dict())
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Profile:
@@ -393,7 +426,11 @@ class Profile(ShownInNotebook):
         Raises:
             ProfileError: it is no such document; the message names the field.
         """
-        return from_dict(document, cls)
+        try:
+            text = msgspec.json.encode(document)
+        except TypeError as error:
+            raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
+        return cls.from_json(text)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
@@ -402,7 +439,26 @@ class Profile(ShownInNotebook):
         Raises:
             ProfileError: it is no such document; the message names the field.
         """
-        return from_json(text, cls)
+        try:
+            document = _read(msgspec.json.decode(text))
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
+        made = cls(
+            workload_id=document.workload.workload_id,
+            workload=document.workload.name,
+            n_train=document.workload.n_train,
+            reference_batch_size=document.workload.batch_size,
+            device=document.device,
+            device_name=document.device_name,
+            memory_limit_bytes=document.memory_limit_bytes,
+            environment=tuple(document.environment.items()),
+            created_at=document.created_at,
+            points=document.points,
+            stopped=document.stopped,
+        )
+        for found in _impossible(made):
+            raise ProfileError(f"this profile is damaged: {found}; {_WHAT_TO_DO}")
+        return made
 
     def _whole(self) -> Iterator[ProfilePoint]:
         """What ran in one piece within the limit."""
@@ -442,9 +498,6 @@ def _log_between(below: float, above: float, share: float) -> float:
     return math.exp((1 - share) * math.log(below) + share * math.log(above))
 
 
-Kind = TypeVar("Kind")
-Point = TypeVar("Point")
-
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
@@ -457,56 +510,20 @@ class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int
 
 
-class _Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """What is both written and read of a batch size."""
-
-    batch_size: int
-    micro_batch_size: int
-    status: Status
-    reason: object
-    timing: StepTiming | None
-    peak_bytes: int | None
-    again: tuple[StepTiming, ...] = ()
-    gpu_peak_bytes: int | None = None
-    with_evaluations: bool = False
-
-
-class PointDocument(_Tried, frozen=True, kw_only=True):
-    """One batch size that was tried; `timing` and `again` hold the raw blocks of each process."""
-
-    reason: Reason | None
-    accumulation_steps: int | None = None
-    threads: int | None = None
-    step_s: Estimate | None = None
-    samples_per_s: float | None = None
-    drifted: bool | None = None
-
-
-class NotRunDocument(msgspec.Struct, frozen=True, kw_only=True):
+class NotRun(msgspec.Struct, frozen=True, kw_only=True):
     """A batch size that has not run in one piece here, with what the memory law gives it."""
 
     batch_size: int
     predicted_bytes: Estimate
 
 
-class MemoryDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory law: fixed_bytes + bytes_per_example × batch size."""
+class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile: step time and memory by batch size on one device.
 
-    fixed_bytes: Estimate
-    bytes_per_example: Estimate
-
-
-class StepTimeDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The step-time law: (overhead_s^p + (s_per_example × batch size)^p)^(1/p), p the sharpness."""
-
-    overhead_s: Estimate
-    s_per_example: Estimate
-    knee_batch_size: Estimate
-    sharpness: Estimate
-
-
-class _Profiled(msgspec.Struct, Generic[Point], frozen=True, kw_only=True):
-    """What is both written and read of a profile: all that cannot be computed."""
+    What has a default is computed from the rest, and is not read back. `process_log_sd` is how far
+    the step times of one batch size lie apart from process to process: the standard deviation of
+    their logarithm.
+    """
 
     schema: int
     command: str
@@ -517,176 +534,47 @@ class _Profiled(msgspec.Struct, Generic[Point], frozen=True, kw_only=True):
     memory_limit_bytes: int | None
     environment: dict[str, str]
     created_at: str
-    points: tuple[Point, ...]
+    points: tuple[ProfilePoint, ...]
     stopped: Stopped | None
-
-
-class ProfileDocument(_Profiled[PointDocument], frozen=True, kw_only=True):
-    """A profile: step time and memory by batch size on one device.
-
-    `process_log_sd` is how far the step times of one batch size lie apart from process to process:
-    the standard deviation of their logarithm.
-    """
-
     process_log_sd: float | None = None
     largest_batch_size: int | None = None
     plateau_batch_size: int | None = None
-    memory: MemoryDocument | None = None
-    not_run: tuple[NotRunDocument, ...] = ()
-    step_time: StepTimeDocument | None = None
+    memory: MemoryFit | None = None
+    not_run: tuple[NotRun, ...] = ()
+    step_time: StepTimeFit | None = None
 
 
-class _ReadPoint(_Tried, frozen=True, kw_only=True):
-    """What is read back of a batch size: its reason by code and values, not by its text."""
-
-    reason: str | None
-    reason_code: str | None = None
-    reason_values: dict[str, Any] | None = None
-
-
-_Read = _Profiled[_ReadPoint]
-_DECODER = msgspec.json.Decoder(_Read)
-
-
-class _Kind(msgspec.Struct):
-    """What tells a document of another command or version before its fields are looked at."""
-
-    schema: int
-    command: str
-
-
-def to_json(profile: Profile) -> str:
-    """The document as JSON text; times in seconds, memory in bytes, unknown is null."""
-    return document_text(_document(profile))
-
-
-def to_dict(profile: Profile) -> dict[str, Any]:
-    """The document as plain dicts, lists and numbers."""
-    made: dict[str, Any] = plain(_document(profile))
-    return made
-
-
-def from_json(text: str | bytes, kind: type[Profile]) -> Profile:
-    """The profile that a document holds, checked.
+def _read(document: Any) -> ProfileDocument:
+    """What a document holds that cannot be computed.
 
     Raises:
-        ProfileError: naming the field that is missing or impossible.
+        ProfileError: it is of another command or schema.
+        ValidationError: of msgspec, naming the field that is missing or impossible.
     """
-    try:
-        _check_kind(msgspec.json.decode(text, type=_Kind))
-        document = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-    return _checked(_profile(document, kind))
-
-
-def from_dict(document: Mapping[str, Any], kind: type[Profile]) -> Profile:
-    """The profile that a document holds, checked.
-
-    Raises:
-        ProfileError: naming the field that is missing or impossible.
-    """
-    try:
-        text = msgspec.json.encode(document)
-    except TypeError as error:
-        raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-    return from_json(text, kind)
-
-
-def _document(profile: Profile) -> ProfileDocument:
-    scatter = profile.process_scatter
-    return ProfileDocument(
-        schema=SCHEMA,
-        command="profile",
-        batchlab=__version__,
-        workload=ProfiledWorkload(
-            workload_id=profile.workload_id,
-            name=profile.workload,
-            n_train=profile.n_train,
-            batch_size=profile.reference_batch_size,
-        ),
-        device=profile.device,
-        device_name=profile.device_name,
-        memory_limit_bytes=profile.memory_limit_bytes,
-        environment=dict(profile.environment),
-        created_at=profile.created_at,
-        points=tuple(_point_document(profile, point) for point in profile.points),
-        stopped=profile.stopped,
-        process_log_sd=None if scatter is None else scatter.log_sd,
-        largest_batch_size=profile.largest_batch_size,
-        plateau_batch_size=profile.plateau_batch_size,
-        memory=_filled(MemoryDocument, profile.memory),
-        not_run=tuple(
-            NotRunDocument(batch_size=size, predicted_bytes=predicted)
-            for size, predicted in profile.not_run_bytes.items()
-        ),
-        step_time=None
-        if profile.step_time is None
-        else _filled(StepTimeDocument, profile.step_time),
-    )
-
-
-def _point_document(profile: Profile, point: ProfilePoint) -> PointDocument:
-    return msgspec.structs.replace(
-        _filled(PointDocument, point),
-        threads=None if point.timing is None else point.timing.threads,
-        step_s=profile.told_s(point),
-    )
-
-
-def _filled(kind: type[Kind], record: object) -> Kind:
-    """A `kind` with the attributes of `record` that have the names of its fields."""
-    return msgspec.convert(record, kind, from_attributes=True)
-
-
-def _point(point: _ReadPoint) -> ProfilePoint:
-    return ProfilePoint(
-        batch_size=point.batch_size,
-        micro_batch_size=point.micro_batch_size,
-        status=point.status,
-        reason=reason_of(point.reason, point.reason_code, point.reason_values),
-        timing=point.timing,
-        peak_bytes=point.peak_bytes,
-        again=point.again,
-        gpu_peak_bytes=point.gpu_peak_bytes,
-        with_evaluations=point.with_evaluations,
-    )
-
-
-def _profile(document: _Read, kind: type[Profile]) -> Profile:
-    return kind(
-        workload_id=document.workload.workload_id,
-        workload=document.workload.name,
-        n_train=document.workload.n_train,
-        reference_batch_size=document.workload.batch_size,
-        device=document.device,
-        device_name=document.device_name,
-        memory_limit_bytes=document.memory_limit_bytes,
-        environment=tuple(document.environment.items()),
-        created_at=document.created_at,
-        points=tuple(_point(point) for point in document.points),
-        stopped=document.stopped,
-    )
-
-
-def _check_kind(kind: _Kind) -> None:
-    if kind.command != "profile":
-        raise ProfileError(
-            f"this document is of `batchlab {kind.command}`, not of `batchlab profile`; give a "
-            f"file made with: batchlab profile --json"
-        )
-    if kind.schema != SCHEMA:
-        raise ProfileError(
-            f"this profile has schema {kind.schema}; batchlab {__version__} reads schema {SCHEMA}: "
-            f"use the batchlab that made it, or {_WHAT_TO_DO}"
-        )
-
-
-def _checked(profile: Profile) -> Profile:
-    """The profile, unless a number of it is impossible."""
-    for found in _impossible(profile):
-        raise ProfileError(f"this profile is damaged: {found}; {_WHAT_TO_DO}")
-    return profile
+    if isinstance(document, dict):
+        command, schema = document.get("command"), document.get("schema")
+        if isinstance(command, str) and command != "profile":
+            raise ProfileError(
+                f"this document is of `batchlab {command}`, not of `batchlab profile`; give a "
+                f"file made with: batchlab profile --json"
+            )
+        if isinstance(schema, int) and schema != SCHEMA:
+            raise ProfileError(
+                f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: "
+                f"use the batchlab that made it, or {_WHAT_TO_DO}"
+            )
+        fields = msgspec.structs.fields(ProfileDocument)
+        document = {
+            field.name: document[field.name]
+            for field in fields
+            if field.required and field.name in document
+        }
+        points = document.get("points")
+        for point in points if isinstance(points, list) else ():
+            if isinstance(point, dict) and "reason" in point:
+                coded = point.get("reason_code"), point.get("reason_values")
+                point["reason"] = reason_of(point["reason"], *coded)
+    return msgspec.convert(document, ProfileDocument)
 
 
 def _impossible(profile: Profile) -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.errors import UsageError
-from batchlab.measure.loss_check import flat_gradient
+from batchlab.measure.gradients import flat_gradient
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.measurement import Moment
 from batchlab.training.batching import derived_seed, examples_at, on_device

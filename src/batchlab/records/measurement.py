@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Trial, TrialRecord
 
-Needs = Literal["step", "checkpoints", "trial", "batch_size"]
 OverSeeds = Literal["mean", "largest", "median"]
-
-
-class Model(Protocol):
-    """What a measurement may ask a PyTorch model for; this room loads no torch."""
-
-    def parameters(self) -> Iterable[Any]:
-        """Its parameters, each with the gradient of the last step."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +19,7 @@ class Moment:
     """A training at a step, as a measurement sees it; it changes nothing of it.
 
     Attributes:
-        model: in training mode, with the gradients of the last step.
+        model: an `nn.Module` in training mode, with the gradients of the last step.
         initial: the parameters as they were before the first step, in the order of
             `model.parameters()`.
         before: the parameters as they were before the last step; empty before the first one.
@@ -40,7 +31,7 @@ class Moment:
             and at the end.
     """
 
-    model: Model
+    model: Any
     initial: Sequence[Any]
     before: Sequence[Any]
     workload: Any
@@ -52,6 +43,7 @@ class Moment:
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
+AtSteps = dict[str, AtStep]
 # One number, and those that it was taken from; None: not measured.
 OfBatchSize = Callable[[Study, int], tuple[float, tuple[float, ...]] | None]
 OfTrial = Callable[[TrialRecord], float | None]
@@ -63,8 +55,6 @@ class Measurement:
 
     Attributes:
         quantity: its name in records, unit and label.
-        needs: what it is taken of: the model at a step, a pair of checkpoints, a whole trial, or a
-            batch size on its own.
         cost: one line for a person: what taking it costs.
         on_request: whether it costs so much that it is taken only where it was asked for by name,
             and of a model only where all splits are evaluated: at the initial weights, where an
@@ -72,9 +62,8 @@ class Measurement:
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
             "along_training", or "at_the_start" or "at_the_end" by batch size.
-        at_step: measures the model at a moment of its training, and leaves it as it was; None if
-            it needs other than a step.
-        of_batch_size: what a study's records say of a batch size; None if it needs other than one.
+        of_batch_size: what a study's records say of a batch size; None: it is taken of the model
+            at a step.
         of_trial: what a trial's record says of it, a column of the table of trials; None: nothing.
         short: its header where room is scarce; None: the quantity's label.
         range_headers: over the least and the greatest of what it was taken from, in the table
@@ -86,23 +75,16 @@ class Measurement:
     """
 
     quantity: Quantity
-    needs: Needs
     cost: str
     over_seeds: OverSeeds
     figure: str | None
     on_request: bool = False
-    at_step: AtStep | None = None
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None
     range_headers: tuple[str, str] | None = None
     expected: Expected | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
-
-    def __post_init__(self) -> None:
-        """What needs a step, or a batch size, says how to get at it; nothing else does."""
-        assert (self.needs == "step") == (self.at_step is not None), self.quantity.name
-        assert (self.needs == "batch_size") == (self.of_batch_size is not None), self.quantity.name
 
     def value_of(self, study: Study, batch_size: int) -> float | None:
         """Its one number for a batch size of a study; None: not measured, or not of batch sizes."""

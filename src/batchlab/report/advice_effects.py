@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.estimate import Estimate
@@ -16,8 +15,8 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_raced, is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
-from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split, plateaus_of
-from batchlab.report.effects import Effect, gap_text, noise_text, plateau_text
+from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split
+from batchlab.report.effects import Effect, effect_of, gap_text, noise_text, plateau_text
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import (
     batch_sizes_text,
@@ -30,6 +29,8 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.numbers import english_number
 
+# ---- epochs to the target
+
 _BAD_ENDS = frozenset(
     status.value for status in Status if not status.ended_well and status is not Status.TIMEOUT
 )
@@ -40,8 +41,6 @@ class EpochsToTarget:
     """The epochs of one batch size to the target, at the rate that is best known for it.
 
     Attributes:
-        batch_size: examples per step.
-        learning_rate: its rate.
         estimate: with its 95 % interval; of single runs their mean without one; None: no run met
             the target.
         met: of its single runs that met the target, after how many epochs.
@@ -70,10 +69,6 @@ def epochs_to_target(advice: Advice, study: Study) -> tuple[EpochsToTarget, ...]
     What was estimated comes first: of the recommendation as it was verified, of others at their
     tuned rate. Where nothing was, single runs stand in, also those that chose the rate: of the
     rate that is named, or else of the one that got there on most seeds and soonest.
-
-    Args:
-        advice: the answer, with its runs.
-        study: the trials of these runs, which know the steps of an epoch.
     """
     if advice.target is None:
         return ()
@@ -86,7 +81,48 @@ def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None
     estimated = _estimated(advice, size, per_epoch)
     if estimated is not None:
         rate, estimate = estimated
-        return _told(size, rate, runs_of(advice, size, rate), per_epoch, estimate)
+        runs = list(runs_of(advice, size, rate))
+    else:
+        runs, estimate = _standing_in(advice, size), None
+        if not runs:
+            return None
+        rate = runs[0].learning_rate
+    met = tuple(run.steps_to_target / per_epoch for run in runs if run.steps_to_target is not None)
+    if met and estimate is None:
+        estimate = Estimate.of(statistics.fmean(met), interval=(None, None), n=len(met))
+    return EpochsToTarget(
+        batch_size=size,
+        learning_rate=rate,
+        estimate=estimate,
+        met=met,
+        missed=tuple(
+            run.steps / per_epoch for run in runs if run.steps_to_target is None and run.steps
+        ),
+        is_estimated=estimated is not None,
+    )
+
+
+def _estimated(advice: Advice, size: int, per_epoch: int) -> tuple[float, Estimate] | None:
+    """The rate and the epochs that the answer has for a batch size."""
+    found, candidate = advice.recommendation, advice.candidate(size)
+    if found is not None and found.batch_size == size and advice.expected is not None:
+        expected = advice.expected.epochs_to_target
+        if expected.estimate is not None:
+            return found.learning_rate, expected
+    if candidate is None or candidate.learning_rate is None or is_raced(advice):
+        return None
+    steps = candidate.steps_to_target
+    if steps.estimate is None:
+        return None
+    epochs, low, high = (
+        None if known is None else known * (1 / per_epoch)
+        for known in (steps.estimate, steps.low, steps.high)
+    )
+    return candidate.learning_rate, replace(steps, estimate=epochs, low=low, high=high)
+
+
+def _standing_in(advice: Advice, size: int) -> list[RateTried]:
+    """The single runs, all at one rate, that stand for a batch size that has no estimate."""
     runs = [
         run
         for run in advice.tried
@@ -95,66 +131,20 @@ def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None
     ]
     met = [run.learning_rate for run in runs if run.steps_to_target is not None]
     if not met:
-        if not runs:
-            return None
-        longest = max(runs, key=lambda run: (run.steps, _best(advice, run)))
-        return _told(size, longest.learning_rate, [longest], per_epoch)
-    rate = _known_rate(advice, size, met) or min(met, key=lambda rate: _order(_at(runs, rate)))
-    return _told(size, rate, _at(runs, rate), per_epoch)
+        return [max(runs, key=lambda run: (run.steps, _best(advice, run)))] if runs else []
+    rate = _answered_rate(advice, size, met)
+    if rate is None:
+        rate = min(met, key=lambda rate: _order(_at(runs, rate)))
+    return _at(runs, rate)
 
 
-def _estimated(advice: Advice, size: int, per_epoch: int) -> tuple[float, Estimate] | None:
-    """The rate and the epochs that the answer has for a batch size."""
-    found = advice.recommendation
-    if found is not None and found.batch_size == size and advice.expected is not None:
-        expected = advice.expected.epochs_to_target
-        if expected.estimate is not None:
-            return found.learning_rate, expected
-    candidate = advice.candidate(size)
-    if candidate is None or candidate.learning_rate is None or is_raced(advice):
-        return None
-    if candidate.steps_to_target.estimate is None:
-        return None
-    return candidate.learning_rate, _in_epochs(candidate.steps_to_target, per_epoch)
-
-
-def _in_epochs(steps: Estimate, per_epoch: int) -> Estimate:
-    value, low, high = (
-        None if steps_known is None else steps_known * (1 / per_epoch)
-        for steps_known in (steps.estimate, steps.low, steps.high)
-    )
-    return replace(steps, estimate=value, low=low, high=high)
-
-
-def _known_rate(advice: Advice, size: int, rates: Iterable[float]) -> float | None:
-    """The one of these rates that the answer has for a batch size; None: it has none of them."""
-    known = list(rates)
-    for rate in answered_rates(advice, size):
-        same = [each for each in known if is_same_rate(each, rate)]
-        if same:
-            return same[0]
-    return None
-
-
-def answered_rates(advice: Advice, batch_size: int) -> list[float]:
-    """The rates that the answer has for a batch size, the one that counts most first."""
-    candidate = advice.candidate(batch_size)
-    configurations = [
-        found.learning_rate
-        for found in (advice.named, advice.reference_tuned)
-        if found is not None and found.batch_size == batch_size
-    ]
-    tuned = None if candidate is None else candidate.learning_rate
-    return [*configurations, *([] if tuned is None else [tuned])]
-
-
-def _at(runs: Iterable[RateTried], rate: float) -> list[RateTried]:
+def _at(runs: Sequence[RateTried], rate: float) -> list[RateTried]:
     """The runs at one rate; where some were on fresh seeds, these."""
     same = [run for run in runs if is_same_rate(run.learning_rate, rate)]
     return [run for run in same if run.purpose in ("value", "verify")] or same
 
 
-def _order(runs: list[RateTried]) -> tuple[float, float]:
+def _order(runs: Sequence[RateTried]) -> tuple[float, float]:
     """First what got there on most seeds, then what did so soonest."""
     steps = [run.steps_to_target for run in runs if run.steps_to_target is not None]
     return -len(steps) / len(runs), statistics.fmean(steps) if steps else 0.0
@@ -167,76 +157,46 @@ def _best(advice: Advice, run: RateTried) -> float:
     return run.best_value if advice.better == "higher" else -run.best_value
 
 
-def _told(
-    size: int,
-    rate: float,
-    runs: Iterable[RateTried],
-    per_epoch: int,
-    estimate: Estimate | None = None,
-) -> EpochsToTarget:
-    met, missed = [], []
-    for run in runs:
-        if run.steps_to_target is not None:
-            met.append(run.steps_to_target / per_epoch)
-        elif run.steps:
-            missed.append(run.steps / per_epoch)
-    mean = Estimate.of(statistics.fmean(met), interval=(None, None), n=len(met)) if met else None
-    return EpochsToTarget(
-        batch_size=size,
-        learning_rate=rate,
-        estimate=estimate or mean,
-        met=tuple(met),
-        missed=tuple(missed),
-        is_estimated=estimate is not None,
-    )
+def _answered_rate(advice: Advice, size: int, rates: Sequence[float]) -> float | None:
+    """The one of these rates that the answer has for a batch size, what counts most first."""
+    named = (advice.named, advice.reference_tuned)
+    answered = [each.learning_rate for each in named if each and each.batch_size == size]
+    candidate = advice.candidate(size)
+    if candidate is not None and candidate.learning_rate is not None:
+        answered.append(candidate.learning_rate)
+    same = (rate for own in answered for rate in rates if is_same_rate(rate, own))
+    return next(same, None)
 
+
+# ---- whole trainings
 
 # Of the longest run: what has so much of a fixed length came to its end.
 _NEARLY_ALL = 0.99
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WholeTrainings:
-    """The whole trainings of one batch size at one learning rate, equally long.
-
-    Attributes:
-        batch_size: examples per step.
-        learning_rate: the rate.
-        records: one a seed, at least one, each ended well.
-    """
-
-    batch_size: int
-    learning_rate: float
-    records: tuple[TrialRecord, ...]
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the training set of each."""
-        return self.records[0].epochs
-
-
 def whole_trainings(
     advice: Advice, study: Study, *, cool_down: float
-) -> tuple[WholeTrainings, ...]:
+) -> tuple[tuple[TrialRecord, ...], ...]:
     """The whole trainings of every batch size that has some, ascending, at one rate each.
 
     That is the rate which the answer has for the batch size, or else the one whose trainings end
     best on validation data. Where trainings were compared on certain seeds, only these count.
-
-    Args:
-        advice: the answer; it says which rates and seeds count.
-        study: its trials.
-        cool_down: the last part over which the rate fell to zero; 0.0: it did not.
+    Those of one batch size are equally long. `cool_down` is the last part over which the rate fell
+    to zero; 0.0: it did not.
     """
     whole = [r for r in _ended(advice, study) if r.trial.cool_down == cool_down]
     seeds = () if advice.endings is None else advice.endings.seeds
     found = []
     for size in sorted({record.trial.batch_size for record in whole}):
         own = [record for record in whole if record.trial.batch_size == size]
-        rates = {record.trial.learning_rate for record in own}
-        cells = {rate: _cell(own, rate, seeds) for rate in rates}
-        rate = _rate_of(advice, study, size, cells)
-        found.append(WholeTrainings(batch_size=size, learning_rate=rate, records=cells[rate]))
+        at_rates = {
+            rate: _compared([r for r in own if r.trial.learning_rate == rate], seeds)
+            for rate in sorted({record.trial.learning_rate for record in own})
+        }
+        rate = _answered_rate(advice, size, list(at_rates))
+        if rate is None:
+            rate = max(at_rates, key=lambda rate: _end(study, at_rates[rate]))
+        found.append(at_rates[rate])
     return tuple(found)
 
 
@@ -254,33 +214,24 @@ def _ended(advice: Advice, study: Study) -> list[TrialRecord]:
     return [record for record in well if record.epochs >= _NEARLY_ALL * longest > 0]
 
 
-def _cell(
-    records: Iterable[TrialRecord], rate: float, seeds: Sequence[int]
-) -> tuple[TrialRecord, ...]:
+def _compared(same: Sequence[TrialRecord], seeds: Sequence[int]) -> tuple[TrialRecord, ...]:
     """The trainings at one rate: on the seeds that count, of the length that most have."""
-    same = [record for record in records if record.trial.learning_rate == rate]
     compared = [record for record in same if record.trial.seed in seeds] or same
     lengths = Counter(record.steps for record in compared)
     length = max(lengths, key=lambda steps: (lengths[steps], steps))
     return tuple(record for record in compared if record.steps == length)
 
 
-def _rate_of(
-    advice: Advice, study: Study, size: int, cells: dict[float, tuple[TrialRecord, ...]]
-) -> float:
-    for answered in answered_rates(advice, size):
-        for rate in cells:
-            if is_same_rate(rate, answered):
-                return rate
-    metric, split = study.workload.metrics[0], deciding_split(study)
-    sign = 1 if metric.better == "higher" else -1
+def _end(study: Study, records: Sequence[TrialRecord]) -> float:
+    """Where trainings end on validation data, signed so that higher is better."""
+    metric = study.workload.metrics[0]
+    found = finals(records, deciding_split(study), metric.name)
+    if found is None:
+        return -math.inf
+    return found.mean if metric.better == "higher" else -found.mean
 
-    def end(rate: float) -> float:
-        known = [record.final(split, metric.name) for record in cells[rate]]
-        values = [value for value in known if value is not None]
-        return sign * statistics.fmean(values) if values else -float("inf")
 
-    return max(sorted(cells), key=end)
+# ---- all of it together
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,8 +263,8 @@ class Effects:
     @property
     def shows_plateaus(self) -> bool:
         """The same of the epochs to the plateau, where there is no target."""
-        told = [e for e in self.flat if e.plateau_epochs or e.unfinished_epochs]
-        return not self.to_target and len(told) > 1 and any(e.plateau_epochs for e in told)
+        told = self._with_plateau
+        return len(told) > 1 and any(effect.plateau_epochs for effect in told)
 
     @property
     def shows_gap(self) -> bool:
@@ -328,113 +279,94 @@ class Effects:
     @property
     def shows_nothing(self) -> bool:
         """Whether not even of one batch size an effect is known."""
-        plateaus = () if self.to_target else self.flat
-        known = any(e.plateau_epochs or e.unfinished_epochs for e in plateaus)
         is_enough = any(each.enough for each in self.to_target)
-        return not (known or is_enough or self.noisy or self.ends)
+        return not (self._with_plateau or is_enough or self.noisy or self.ends)
 
     @property
     def shows_all(self) -> bool:
         """Whether a sweep would show nothing more."""
         return self.shows_gap and (self.shows_noise or self.has_schedule)
 
+    @property
+    def _with_plateau(self) -> list[Effect]:
+        """Where there is no target: those that reached their plateau, or are known not to have."""
+        plateaus = () if self.to_target else self.flat
+        return [effect for effect in plateaus if effect.plateau_epochs or effect.unfinished_epochs]
+
 
 def effects_of(advice: Advice, study: Study) -> Effects:
-    """What the runs of an advice show; its page asks for it in several places."""
-    named = advice.named
-    cool_down = 0.0 if named is None else named.cool_down
+    """What the runs of an advice show."""
+    cool_down = 0.0 if advice.named is None else advice.named.cool_down
     constant = whole_trainings(advice, study, cool_down=0.0)
     ended = whole_trainings(advice, study, cool_down=cool_down) if cool_down else constant
     # A rate that falls leaves less and less noise, which is not the batch size's doing.
-    flat = [each for each in constant if each.records[0].trial.horizon_steps is None]
+    flat = [records for records in constant if records[0].trial.horizon_steps is None]
     split, metric = held_out_split(study), study.workload.metrics[0].name
-    ends = [e for e in ended if split is not None and final_gaps(e.records, split, metric)]
+    ends = [records for records in ended if split and final_gaps(records, split, metric)]
     return Effects(
         to_target=epochs_to_target(advice, study),
-        ends=_effects(study, ends),
-        flat=_effects(study, flat),
+        ends=tuple(effect_of(study, records) for records in ends),
+        flat=tuple(effect_of(study, records) for records in flat),
         has_schedule=bool(constant) and not flat,
     )
 
 
-def _effects(study: Study, trainings: Iterable[WholeTrainings]) -> tuple[Effect, ...]:
-    plateaus = plateaus_of(study)
-    return tuple(
-        Effect.of(study, each.records, plateaus, batch_size=each.batch_size) for each in trainings
-    )
+# ---- in words
 
 
 def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str, str]:
-    """One sentence on each of "epochs", "noise" and "gap".
-
-    Args:
-        advice: the answer.
-        study: its trials.
-        effects: what these show.
-    """
+    """One sentence on each of "epochs", "noise" and "gap", or why the runs do not show it."""
     return {
-        "epochs": _epochs(advice, study, effects),
-        "noise": _noise(study, effects),
-        "gap": _gap(study, effects),
+        "epochs": _epochs_text(advice, study, effects),
+        "noise": noise_text(study, effects.noisy) or _little_noise_text(study, effects),
+        "gap": gap_text(study, effects.ends) or _one_gap_text(study, effects),
     }
 
 
 def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container[str]) -> list[str]:
-    """Those that stand under no picture; one for all of them where nothing is known.
-
-    Args:
-        effects: what the runs show.
-        said: the sentences by the name of their effect.
-        drawn: the names of the effects that have a picture.
-    """
+    """Those that stand under no picture; one for all of them where nothing is known."""
     if effects.shows_nothing:
         return [text("The runs of this study ended too early to show it.")]
     return [sentence for name, sentence in said.items() if name not in drawn]
 
 
-def _epochs(advice: Advice, study: Study, effects: Effects) -> str:
+def _epochs_text(advice: Advice, study: Study, effects: Effects) -> str:
     if advice.target is None:
         return plateau_text(study, effects.flat) or text(
             "The runs are too short to tell after how many epochs they stop improving."
         )
     target = target_text(advice.target)
-    known = [(each, each.enough) for each in effects.to_target if each.enough is not None]
+    known = [(each.batch_size, each.enough) for each in effects.to_target if each.enough]
     missed = [each.batch_size for each in effects.to_target if each.enough is None]
-    parts = []
-    if known:
-        (small, low), (large, high) = known[0], known[-1]
-        parts = [
-            text(
-                "Epochs enough for {target}: about {low:epochs_to_target} at {small}, "
-                "{high:epochs_to_target} at {large}.",
-                target=target,
-                low=low,
-                small=batch_text(study, small.batch_size),
-                high=high,
-                large=batch_text(study, large.batch_size),
-            )
-            if small is not large
-            else text(
-                "Epochs enough for {target}: about {epochs:epochs_to_target} at {size}.",
-                target=target,
-                epochs=low,
-                size=batch_text(study, small.batch_size),
-            )
-        ]
-    if missed and known:
-        names = batch_sizes_text(study, missed)
-        parts.append(text("Not every run got there at {names}.", names=names))
-    return " ".join(parts) or text(
-        "At no batch size did every run get to {target}, so how many epochs are enough is open.",
+    if not known:
+        return text(
+            "At no batch size did every run get to {target}, so how many epochs are enough is "
+            "open.",
+            target=target,
+        )
+    (small, low), (large, high) = known[0], known[-1]
+    enough = text(
+        "Epochs enough for {target}: about {epochs:epochs_to_target} at {size}",
         target=target,
+        epochs=low,
+        size=batch_text(study, small),
     )
+    if small != large:
+        enough = text(
+            "{enough}, {epochs:epochs_to_target} at {size}",
+            enough=enough,
+            epochs=high,
+            size=batch_text(study, large),
+        )
+    if not missed:
+        return f"{enough}."
+    names = batch_sizes_text(study, missed)
+    return text("{enough}. Not every run got there at {names}.", enough=enough, names=names)
 
 
-def _noise(study: Study, effects: Effects) -> str:
+def _little_noise_text(study: Study, effects: Effects) -> str:
+    """What is known of the noise where it is not known of two batch sizes."""
     metric = split_label(deciding_split(study), study.workload.metrics[0].name)
-    said = noise_text(study, effects.noisy)
-    if said is not None:
-        return said
     if effects.has_schedule:
         return text(
             "The learning rate changes along these trainings, so how much the {metric} jumps at "
@@ -452,16 +384,14 @@ def _noise(study: Study, effects: Effects) -> str:
         "From one epoch to the next the {metric} jumps by about {jump} at {size}. Of other batch "
         "sizes it is not known.",
         metric=metric,
-        jump=number_text(fmean(only.noises), ".2g"),
+        jump=number_text(statistics.fmean(only.noises), ".2g"),
         size=batch_text(study, only.batch_size),
     )
 
 
-def _gap(study: Study, effects: Effects) -> str:
+def _one_gap_text(study: Study, effects: Effects) -> str:
+    """What is known of the gap where it is not known of two batch sizes."""
     metric, split = study.workload.metrics[0].name, held_out_split(study)
-    said = gap_text(study, effects.ends)
-    if said is not None:
-        return said
     if split is None or not effects.ends:
         return text(
             "No training shows both the train and the held-out {metric} at its end, so the "
@@ -481,25 +411,27 @@ def _gap(study: Study, effects: Effects) -> str:
     )
 
 
-_Row = dict[str, Value]
+# ---- in numbers
 
 
 def effects_table(study: Study, effects: Effects) -> Table:
-    """The numbers; a batch size has two rows where its whole trainings are at another rate.
-
-    Args:
-        study: whose trials they are of.
-        effects: what these show.
-    """
-    rows: dict[tuple[int, float], _Row] = {}
+    """The numbers; a batch size has two rows where its whole trainings are at another rate."""
+    rows: defaultdict[tuple[int, float], dict[str, Value]] = defaultdict(dict)
     for each in effects.to_target:
-        rows.setdefault((each.batch_size, each.learning_rate), {}).update(_to_target(each))
+        row = rows[each.batch_size, each.learning_rate]
+        row |= {"n_met": len(each.met), "n_missed": len(each.missed)}
+        if each.enough is not None and (known := each.estimate) is not None:
+            row |= {"epochs": each.enough, "low": known.low, "high": known.high}
     for effect in (*effects.flat, *effects.ends):
-        rows.setdefault(_effects_table_cell(effect), {}).update(_whole(effect))
+        whole = {"whole_epochs": effect.records[0].epochs, "n": len(effect.records)}
+        rows[effect.batch_size, effect.learning_rate] |= whole
     for effect in effects.flat:
-        rows[_effects_table_cell(effect)].update(_flat(effect, has_target=bool(effects.to_target)))
+        row = rows[effect.batch_size, effect.learning_rate]
+        row["noise"] = statistics.fmean(effect.noises) if effect.noises else None
+        if effect.plateau_epochs and not effects.to_target:
+            row["plateau"] = statistics.fmean(effect.plateau_epochs)
     for effect in effects.ends:
-        rows[_effects_table_cell(effect)].update(_end(study, effect))
+        rows[effect.batch_size, effect.learning_rate] |= dict(_end_row(study, effect))
     columns = _columns(study)
     return Table(
         caption=text("What batch size does, by batch size and learning rate"),
@@ -511,37 +443,15 @@ def effects_table(study: Study, effects: Effects) -> Table:
     ).without_empty_columns()
 
 
-def _effects_table_cell(effect: Effect) -> tuple[int, float]:
-    return effect.batch_size, effect.learning_rate
-
-
-def _to_target(each: EpochsToTarget) -> _Row:
-    row: _Row = {"n_met": len(each.met), "n_missed": len(each.missed)}
-    if each.enough is None or each.estimate is None:
-        return row
-    return row | {"epochs": each.enough, "low": each.estimate.low, "high": each.estimate.high}
-
-
-def _whole(effect: Effect) -> _Row:
-    return {"whole_epochs": effect.records[0].epochs, "n": len(effect.records)}
-
-
-def _flat(effect: Effect, *, has_target: bool) -> _Row:
-    row: _Row = {"noise": fmean(effect.noises) if effect.noises else None}
-    if effect.plateau_epochs and not has_target:
-        row["plateau"] = fmean(effect.plateau_epochs)
-    return row
-
-
-def _end(study: Study, effect: Effect) -> _Row:
+def _end_row(study: Study, effect: Effect) -> Iterator[tuple[str, Value]]:
     metric, split = study.workload.metrics[0].name, held_out_split(study)
     assert split is not None
-    found = {
-        "train": finals(effect.records, "train", metric),
-        "held_out": finals(effect.records, split, metric),
-        "gap": final_gaps(effect.records, split, metric),
-    }
-    return {key: None if spread is None else spread.mean for key, spread in found.items()}
+    for key, found in (
+        ("train", finals(effect.records, "train", metric)),
+        ("held_out", finals(effect.records, split, metric)),
+        ("gap", final_gaps(effect.records, split, metric)),
+    ):
+        yield key, None if found is None else found.mean
 
 
 def _columns(study: Study) -> tuple[Column, ...]:
@@ -564,8 +474,10 @@ def _columns(study: Study) -> tuple[Column, ...]:
     )
 
 
+# ---- the sweep that shows what they do not
+
 # A training as long shows the noise of its metric, if it has stopped improving by its half.
-FEWEST_EPOCHS = 12
+_FEWEST_EPOCHS = 12
 # Of one batch size alone another is this many times as large.
 _FURTHER = 4
 # What a sweep takes as an advice does.
@@ -580,89 +492,53 @@ _KEPT = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepCommand:
-    """A sweep of a few batch sizes to their end.
+    """A sweep of a few batch sizes to their end, and how often and how long it trains."""
 
-    Attributes:
-        batch_sizes: ascending.
-        learning_rates: the best known of each, ascending; every batch size is trained at all.
-        epochs: of every training.
-        asked: the command that asked for the advice.
-    """
-
-    batch_sizes: tuple[int, ...]
-    learning_rates: tuple[str, ...]
+    command: str
+    n_trainings: int
     epochs: int
-    asked: str
-
-    @property
-    def n_trainings(self) -> int:
-        """How often it trains."""
-        return len(self.batch_sizes) * len(self.learning_rates)
-
-    def __str__(self) -> str:
-        sizes = [str(size) for size in self.batch_sizes]
-        stored = StoredCommand.of(self.asked)
-        if stored is None:
-            return (
-                f"batchlab.sweep(workload, batch_sizes=[{', '.join(sizes)}], "
-                f"learning_rates=[{', '.join(self.learning_rates)}], epochs={self.epochs})"
-            )
-        options = {
-            "--batch-sizes": ",".join(sizes),
-            "--learning-rates": ",".join(self.learning_rates),
-            "--epochs": str(self.epochs),
-            "--report": "batch-sizes.html",
-        }
-        return stored.varied(name="sweep", keep=_KEPT, options=options)
 
 
 def sweep_command(advice: Advice, study: Study, effects: Effects) -> SweepCommand:
     """The sweep of the batch sizes that count, at the rates that are best known for them.
 
     They are the smallest and the largest that were trained, yours and what is named; of one alone
-    also a larger one, or else the largest of the smaller ones.
-
-    Args:
-        advice: the answer.
-        study: its trials.
-        effects: what these show, and at which rates.
+    also a larger one, or else the largest of the smaller ones. Every size is trained at all rates.
     """
+    own = advice.reference.batch_size
+    named = own if advice.named is None else advice.named.batch_size
     trained = sorted({record.trial.batch_size for record in study.records})
-    own = advice.reference.batch_size if advice.named is None else advice.named.batch_size
-    sizes = {advice.reference.batch_size, own, *trained[:1], *trained[-1:]}
-    if len(sizes) == 1:
-        sizes |= _another(advice, *sizes)
-    rates = {_rate(advice, _rates(effects), size) for size in sizes}
-    return SweepCommand(
-        batch_sizes=tuple(sorted(sizes)),
-        learning_rates=tuple(
-            dict.fromkeys(english_number(rate, "learning_rate") for rate in sorted(rates))
-        ),
-        epochs=_sweep_command_epochs(effects),
-        asked=study.command,
-    )
+    counting = {own, named, *trained[:1], *trained[-1:]}
+    if len(counting) == 1:
+        fit = [c.batch_size for c in advice.candidates if c.fits and c.batch_size != own]
+        counting |= set(sorted(fit, key=lambda size: abs(math.log(size / (_FURTHER * own))))[:1])
+    known = {effect.batch_size: effect.learning_rate for effect in effects.flat}
+    known |= {each.batch_size: each.learning_rate for each in effects.to_target}
+    yours = known.get(own, advice.reference.learning_rate)
+    # Of one that was not trained it is yours, by the square root.
+    rates = {known.get(size, yours * math.sqrt(size / own)) for size in counting}
+    said = [english_number(rate, "learning_rate") for rate in sorted(rates)]
+    sizes, rates_said = [str(size) for size in sorted(counting)], list(dict.fromkeys(said))
+    epochs = _sweep_epochs(effects)
+    stored = StoredCommand.of(study.command)
+    if stored is None:
+        command = (
+            f"batchlab.sweep(workload, batch_sizes=[{', '.join(sizes)}], "
+            f"learning_rates=[{', '.join(rates_said)}], epochs={epochs})"
+        )
+    else:
+        options = {
+            "--batch-sizes": ",".join(sizes),
+            "--learning-rates": ",".join(rates_said),
+            "--epochs": str(epochs),
+            "--report": "batch-sizes.html",
+        }
+        command = stored.varied(name="sweep", keep=_KEPT, options=options)
+    return SweepCommand(command=command, n_trainings=len(sizes) * len(rates_said), epochs=epochs)
 
 
-def _sweep_command_epochs(effects: Effects) -> int:
+def _sweep_epochs(effects: Effects) -> int:
     """A whole training; long enough to show noise, where the rate's shape has no length."""
     whole = [record.epochs for effect in effects.ends for record in effect.records]
-    fewest = 1 if effects.has_schedule and whole else FEWEST_EPOCHS
+    fewest = 1 if effects.has_schedule and whole else _FEWEST_EPOCHS
     return max([fewest, *map(math.ceil, whole)])
-
-
-def _rates(effects: Effects) -> dict[int, float]:
-    rates = {effect.batch_size: effect.learning_rate for effect in effects.flat}
-    return rates | {each.batch_size: each.learning_rate for each in effects.to_target}
-
-
-def _rate(advice: Advice, known: dict[int, float], size: int) -> float:
-    """The best known of a batch size; of one that was not trained yours, by the square root."""
-    own = advice.reference.batch_size
-    yours = known.get(own, advice.reference.learning_rate)
-    return known.get(size, yours * math.sqrt(size / own))
-
-
-def _another(advice: Advice, size: int) -> set[int]:
-    fit = [c.batch_size for c in advice.candidates if c.fits and c.batch_size != size]
-    nearest = sorted(fit, key=lambda other: abs(math.log(other / (_FURTHER * size))))
-    return set(nearest[:1])

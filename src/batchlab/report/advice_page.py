@@ -29,9 +29,8 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_words import target_text, trainings_words
 from batchlab.report.cells import observations_table
-from batchlab.report.output_file import write_output_file
-from batchlab.report.page import download, render_page, study_environment
-from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
+from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.parts.figure_files import write_figure_images
 from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import plural, text
@@ -65,31 +64,13 @@ TERMS: dict[str, str] = {
 
 
 def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
-    """The terms that stand in these sentences, each with what it means.
-
-    Args:
-        said: the sentences that are shown together with the terms.
-
-    Returns:
-        Pairs of a term and one or two plain sentences, in the order of a reader's questions.
-    """
-    words = " ".join(str(sentence) for sentence in said)
+    """The terms that stand in these sentences, each with what it means."""
+    words = " ".join(map(str, said))
     return tuple(
-        (text(term), text(meaning)) for term, meaning in TERMS.items() if _stands_in(term, words)
+        (text(term), text(meaning))
+        for term, meaning in TERMS.items()
+        if re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words)
     )
-
-
-def _stands_in(term: str, words: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words) is not None
-
-
-def write_advice_html(advice: Advice, study: Study, profile: Profile | None, path: Path) -> None:
-    """Write the page of an advice.
-
-    Raises:
-        OutputFileError: the file cannot be written; an old one is left as it is.
-    """
-    write_output_file(Path(path), render_advice_html(advice, study, profile).encode())
 
 
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
@@ -218,12 +199,9 @@ def write_advice_csv(
     Raises:
         OutputFileError: a file cannot be written.
     """
-    tables = (
-        (path, candidates_table(advice)),
-        (path.with_name(f"{path.stem}-runs.csv"), tried_table(advice)),
-        (path.with_name(f"{path.stem}-observations.csv"), observations_table(study)),
-    )
-    for file, table in tables:
-        write_output_file(file, table.to_csv().encode())
-    built = built_figures(advice_figures, advice, study, profile)
-    return (*(file for file, _ in tables), *write_figure_rows(built, path))
+    tables = {
+        "": candidates_table(advice),
+        "-runs": tried_table(advice),
+        "-observations": observations_table(study),
+    }
+    return write_tables(tables, built_figures(advice_figures, advice, study, profile), path)

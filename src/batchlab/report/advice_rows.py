@@ -114,13 +114,7 @@ def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
 
 
 def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """The runs of a configuration: on seeds that did not choose its rate; after a race all.
-
-    Args:
-        advice: whose runs they are.
-        batch_size: examples per step.
-        learning_rate: its rate.
-    """
+    """The runs of a configuration: on seeds that did not choose its rate; after a race all."""
     for tried in advice.tried:
         is_same = is_same_rate(tried.learning_rate, learning_rate)
         is_fresh = tried.purpose in _FRESH or is_raced(advice)
@@ -156,12 +150,7 @@ def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
 
 
 def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
-    """The rows with words told on which side of their batch size these stay inside the chart.
-
-    Args:
-        rows: each with words has the batch size of one of the looks.
-        looks: of the batch sizes on the axis, ascending.
-    """
+    """The rows with words told on which side of their batch size these stay inside the chart."""
     places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
     edges = {0: "left", len(looks) - 1: "right"}
 
@@ -174,14 +163,15 @@ def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
     return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
 
 
+# ---- the one figure each of yours and of what is named, wherever it is shown
+
+# Table, picture and bars show the same number: after a verification what was found there on fresh
+# seeds, before it what the runs so far say.
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFigure:
-    """The objective's figure of one run.
-
-    Attributes:
-        shown: the figure, as it is shown.
-        is_bound: whether the run had not reached the target by then.
-    """
+    """The objective's figure of one run, and whether the run had not reached the target by then."""
 
     shown: float
     is_bound: bool
@@ -199,8 +189,8 @@ class ShownCost:
     """
 
     estimate: Estimate
-    is_bound: bool
-    is_verified: bool
+    is_bound: bool = False
+    is_verified: bool = False
     runs: tuple[RunFigure, ...] = ()
 
     @property
@@ -224,15 +214,13 @@ def named_cost(advice: Advice) -> ShownCost | None:
     if named is None:
         return None
     if verified is not None:
-        return ShownCost(
-            estimate=verified, is_bound=False, is_verified=advice.head_to_head is not None
-        )
+        return ShownCost(estimate=verified, is_verified=advice.head_to_head is not None)
     candidate = advice.candidate(named.batch_size)
     if candidate is None:
         return None
-    cost = objective_words(advice).shown_estimate(candidate.cost)
-    if cost.estimate is not None and has_rate_of(candidate, named):
-        return ShownCost(estimate=cost, is_bound=False, is_verified=False)
+    known = _estimated(advice, candidate, named)
+    if known is not None:
+        return known
     runs = runs_of(advice, named.batch_size, named.learning_rate)
     return _of_runs(run_figures(advice, candidate, runs))
 
@@ -242,13 +230,11 @@ def own_cost(advice: Advice) -> ShownCost | None:
     if advice.objective == "quality":
         return _own_quality(advice)
     verified = _expected(advice)
-    if verified is None:
-        own = advice.candidate(advice.reference.batch_size)
-        if own is not None and own.cost.estimate is not None and has_rate_of(own, advice.reference):
-            cost = objective_words(advice).shown_estimate(own.cost)
-            return ShownCost(estimate=cost, is_bound=False, is_verified=False)
-        return _of_runs(reference_runs(advice))
-    return _times(advice, advice.gain, verified)
+    if verified is not None:
+        return _times(advice, advice.gain, verified)
+    own = advice.candidate(advice.reference.batch_size)
+    known = None if own is None else _estimated(advice, own, advice.reference)
+    return known or _of_runs(reference_runs(advice))
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
@@ -293,15 +279,21 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
     ]
 
 
+def _estimated(advice: Advice, candidate: Candidate, at: Configuration) -> ShownCost | None:
+    """What is estimated of a batch size, if that is of this learning rate."""
+    cost = objective_words(advice).shown_estimate(candidate.cost)
+    known = cost.estimate is not None and has_rate_of(candidate, at)
+    return ShownCost(estimate=cost) if known else None
+
+
 def _expected(advice: Advice) -> Estimate | None:
     """What is named is expected to take; None: not known, or no target is asked for."""
-    if advice.recommendation is None or advice.expected is None:
+    expected = advice.expected
+    if advice.recommendation is None or expected is None or advice.target is None:
         return None
-    if advice.target is None or advice.objective == "quality":
-        return None
-    is_time = advice.objective == "time"
-    found = advice.expected.time_to_target_s if is_time else advice.expected.samples_to_target
-    return None if found.estimate is None else found
+    of_objective = {"time": expected.time_to_target_s, "samples": expected.samples_to_target}
+    found = of_objective.get(advice.objective)
+    return None if found is None or found.estimate is None else found
 
 
 def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | None:
@@ -319,12 +311,11 @@ def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | No
 
 def _own_quality(advice: Advice) -> ShownCost | None:
     """The metric itself: its distance from perfect is so many times as large."""
-    named, words = advice.named, objective_words(advice)
-    candidate = None if named is None else advice.candidate(named.batch_size)
+    candidate = None if advice.named is None else advice.candidate(advice.named.batch_size)
     if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
         return None
-    shown = words.shown(advice.gain.estimate * candidate.cost.estimate)
-    return ShownCost(estimate=_alone(shown), is_bound=False, is_verified=False)
+    distance = advice.gain.estimate * candidate.cost.estimate
+    return ShownCost(estimate=_alone(objective_words(advice).shown(distance)))
 
 
 def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
@@ -334,7 +325,6 @@ def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
     return ShownCost(
         estimate=_alone(statistics.fmean(run.shown for run in runs)),
         is_bound=any(run.is_bound for run in runs),
-        is_verified=False,
         runs=tuple(runs),
     )
 

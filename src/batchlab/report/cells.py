@@ -10,26 +10,35 @@ from dataclasses import dataclass
 
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.measurement import Measurement
-from batchlab.records.study import MetricSummary, StepTiming, Study
+from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.parts.figure import Row, rounded
 from batchlab.report.parts.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import (
-    quantity_text,
-    range_text,
-    term_text,
-)
+from batchlab.report.text import quantity_text, range_text, term_text
 from batchlab.words.catalogue import plural, text
+
+# ---- which data decide
+
+
+def deciding_split(study: Study) -> Split:
+    """The split that learning rates are compared on: never the test set."""
+    return "validation" if study.workload.has_validation else "train"
+
+
+def held_out_split(study: Study) -> Split | None:
+    """The split that the train metric is held against: test, else validation, else none."""
+    if study.workload.n_test:
+        return "test"
+    return "validation" if study.workload.has_validation else None
+
+
+# ---- one number a seed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
-    """One number per seed, and what they say together.
-
-    Attributes:
-        values: the numbers, at least one, one per seed.
-    """
+    """One number a seed, at least one, and what they say together."""
 
     values: tuple[float, ...]
 
@@ -59,13 +68,12 @@ def spread_text(name: str, spread: Spread) -> str:
     mean = quantity_text(name, spread.mean)
     if spread.n == 1:
         return text("{mean} (one seed)", mean=mean)
-    between = range_text(name, spread.low, spread.high)
     return plural(
         "{mean} ({range}, {n} seed)",
         "{mean} ({range}, {n} seeds)",
         spread.n,
         mean=mean,
-        range=between,
+        range=range_text(name, spread.low, spread.high),
     )
 
 
@@ -90,16 +98,9 @@ def size_rows(
             yield {**base, "mean": rounded(value), "whole": False}
 
 
-def deciding_split(study: Study) -> Split:
-    """The split that learning rates are compared on: never the test set."""
-    return "validation" if study.workload.has_validation else "train"
-
-
-def held_out_split(study: Study) -> Split | None:
-    """The split that the train metric is held against: test, else validation, else none."""
-    if study.workload.n_test:
-        return "test"
-    return "validation" if study.workload.has_validation else None
+def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
+    """The last value of `metric` of every trial that knows it; None where none does."""
+    return _spread(record.final(split, metric) for record in records)
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
@@ -108,19 +109,8 @@ def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None
     return None if train is None or other is None else train - other
 
 
-def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
-    """The last value of `metric` of every trial that knows it; None where none does.
-
-    Args:
-        records: one a seed, each ended well.
-        split: of the data.
-        metric: its name.
-    """
-    return _spread(record.final(split, metric) for record in records)
-
-
 def final_gaps(records: Iterable[TrialRecord], held_out: Split, metric: str) -> Spread | None:
-    """The same of train metric less held-out metric, of the trials that know both."""
+    """The same of all trials that know both."""
     return _spread(final_gap(record, held_out, metric) for record in records)
 
 
@@ -129,39 +119,12 @@ def _spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(values=known) if known else None
 
 
-@functools.lru_cache(maxsize=1)
-def plateaus_of(study: Study) -> Plateaus:
-    """The plateaus of a study: its page asks for them in several places, one page at a time."""
-    return Plateaus(study)
-
-
-class Plateaus:
-    """The plateaus of a study's trials, each fitted when it is first asked for and then kept."""
-
-    def __init__(self, study: Study) -> None:
-        """Nothing is fitted yet."""
-        self._metric = study.workload.metrics[0]
-        self._found: dict[str, Plateau] = {}
-
-    def of(self, record: TrialRecord) -> Plateau:
-        """The plateau of one of the study's trials."""
-        trial_id = record.trial.trial_id
-        if trial_id not in self._found:
-            self._found[trial_id] = plateau_of(
-                record, metric=self._metric.name, better=self._metric.better
-            )
-        return self._found[trial_id]
+# ---- cells
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The trials of one batch size at one learning rate.
-
-    Attributes:
-        batch_size: examples per step.
-        learning_rate: peak learning rate.
-        records: its trials, one per seed, in the order they were asked for.
-    """
+    """The trials of one batch size at one learning rate, one a seed, in the order asked for."""
 
     batch_size: int
     learning_rate: float
@@ -204,101 +167,59 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     study's first metric on validation data (train data where there are none). Rates at which
     every seed ended well come before rates at which some did.
     """
-    metric = study.workload.metrics[0]
-    split = deciding_split(study)
+    metric, split = study.workload.metrics[0], deciding_split(study)
+
+    def preference(cell: Cell) -> tuple[bool, bool, float]:
+        final = cell.final(split, metric.name)
+        if final is None:
+            return False, False, 0.0
+        return True, not cell.others, final.mean if metric.better == "higher" else -final.mean
+
     by_batch_size: dict[int, list[Cell]] = {}
     for cell in cells(study):
         by_batch_size.setdefault(cell.batch_size, []).append(cell)
-    return tuple(
-        max(choices, key=lambda cell: _preference(cell, split, metric))
-        for choices in by_batch_size.values()
-    )
+    return tuple(max(choices, key=preference) for choices in by_batch_size.values())
 
 
-def _preference(cell: Cell, split: Split, metric: MetricSummary) -> tuple[bool, bool, float]:
-    final = cell.final(split, metric.name)
-    if final is None:
-        return False, False, 0.0
-    return True, not cell.others, final.mean if metric.better == "higher" else -final.mean
+def figure_looks(study: Study) -> tuple[Look, ...]:
+    """How the batch sizes of a study are drawn."""
+    return looks(study.batch_sizes, n_train=study.workload.n_train)
+
+
+@functools.lru_cache(maxsize=1)
+def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
+    """The plateau of each trial of a study, by the metric that counts: fitted once, when asked."""
+    metric = study.workload.metrics[0]
+    found: dict[str, Plateau] = {}
+
+    def plateau(record: TrialRecord) -> Plateau:
+        trial_id = record.trial.trial_id
+        if trial_id not in found:
+            found[trial_id] = plateau_of(record, metric=metric.name, better=metric.better)
+        return found[trial_id]
+
+    return plateau
+
+
+# ---- along training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurvePoint:
-    """A metric at one place of the training.
+    """A metric at one place of the training: one value a seed."""
 
-    Attributes:
-        step: optimizer steps done; 0 is the untrained model.
-        epoch: the same place in passes over the training set.
-        equal_time_s: steps times the step time measured alone, None: that was not measured.
-        spread: the metric, one value per seed.
-    """
-
-    step: int
+    step: int  # 0 is the untrained model
     epoch: float
-    equal_time_s: float | None
+    equal_time_s: float | None  # steps times the step time measured alone; None: not measured
     spread: Spread
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoneCurve:
-    """The curve of one trial that cannot be averaged, or its part beyond the shared one.
-
-    Attributes:
-        record: the trial.
-        points: its points, each of one seed.
-    """
+    """The curve of one trial that cannot be averaged, or its part beyond the shared one."""
 
     record: TrialRecord
     points: tuple[CurvePoint, ...]
-
-
-def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
-    """`measured_in_seeds`, one value a step."""
-    points = measured_in_seeds(cell, measurement)
-    return {point.step: measurement.of_seeds(point.spread.values) for point in points}
-
-
-def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint, ...]:
-    """What was measured of the models at each step that every trial that ended well has reached.
-
-    A step where a seed has no number is left out, as in `mean_curve`.
-    """
-    name = measurement.quantity.name
-    known = [
-        {
-            evaluation.step: value
-            for evaluation in record.evaluations
-            if (value := evaluation.measurement(name)) is not None
-        }
-        for record in cell.ended_well
-    ]
-    return _shared_points(cell, known, None)
-
-
-def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured last after a step of each trial that ended well; None: nothing of any."""
-    return _one_a_trial(cell, measurement, lambda step: step > 0)
-
-
-def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured of the initial weights of each trial that ended well; None: of none."""
-    return _one_a_trial(cell, measurement, lambda step: step == 0)
-
-
-def _one_a_trial(
-    cell: Cell, measurement: Measurement, is_meant: Callable[[int], bool]
-) -> Spread | None:
-    """The last value of each trial at a step that is meant."""
-    name = measurement.quantity.name
-    found = []
-    for record in cell.ended_well:
-        values = [
-            evaluation.measurement(name)
-            for evaluation in record.evaluations
-            if is_meant(evaluation.step)
-        ]
-        found += [value for value in values if value is not None][-1:]
-    return Spread(values=tuple(found)) if found else None
 
 
 def mean_curve(
@@ -327,7 +248,7 @@ def lone_curves(
     last_shared = shared[-1].step if shared else -1
     found = []
     for record in cell.records:
-        averaged_to = last_shared if record in cell.ended_well else -1
+        averaged_to = last_shared if record.ended_well else -1
         points = tuple(
             _point(cell, evaluation.step, (value,), timing)
             for evaluation, value in record.curve(split, metric)
@@ -338,12 +259,56 @@ def lone_curves(
     return tuple(found)
 
 
+def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint, ...]:
+    """What was measured of the models at each step that every trial that ended well has reached.
+
+    A step where a seed has no number is left out, as in `mean_curve`.
+    """
+    known = [_measured(record, measurement) for record in cell.ended_well]
+    return _shared_points(cell, known, None)
+
+
+def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
+    """`measured_in_seeds`, one value a step."""
+    points = measured_in_seeds(cell, measurement)
+    return {point.step: measurement.of_seeds(point.spread.values) for point in points}
+
+
+def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured last after a step of each trial that ended well; None: nothing of any."""
+    return _one_a_trial(cell, measurement, lambda step: step > 0)
+
+
+def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
+    """What was measured of the initial weights of each trial that ended well; None: of none."""
+    return _one_a_trial(cell, measurement, lambda step: step == 0)
+
+
 def thinned(points: tuple[CurvePoint, ...], most: int) -> tuple[CurvePoint, ...]:
     """At most `most` of the points, evenly spaced in number, first and last among them."""
     if len(points) <= most:
         return points
     last = len(points) - 1
     return tuple(points[round(i * last / (most - 1))] for i in range(most))
+
+
+def _measured(record: TrialRecord, measurement: Measurement) -> dict[int, float]:
+    """What was measured of one trial's model, by step."""
+    return {
+        evaluation.step: value
+        for evaluation in record.evaluations
+        if (value := evaluation.measurement(measurement.quantity.name)) is not None
+    }
+
+
+def _one_a_trial(
+    cell: Cell, measurement: Measurement, is_meant: Callable[[int], bool]
+) -> Spread | None:
+    """The last value of each trial at a step that is meant."""
+    return _spread(
+        next((value for step, value in reversed(found.items()) if is_meant(step)), None)
+        for found in (_measured(record, measurement) for record in cell.ended_well)
+    )
 
 
 def _shared_points(
@@ -370,6 +335,9 @@ def _point(
     )
 
 
+# ---- how trials ended
+
+
 def status_text(record: TrialRecord) -> str:
     """The status of a trial, "unfinished" while it has none."""
     return "unfinished" if record.status is None else str(record.status)
@@ -387,30 +355,21 @@ def trial_words(record: TrialRecord) -> str:
 
 def trial_counts(study: Study) -> str:
     """How many trials there are and how they ended, as a sentence."""
-    n = len(study.records)
-    if n == 0:
+    if not study.records:
         return text("No trials have been run.")
-    counts = Counter(status_text(record) for record in study.records)
+    counts = Counter(map(status_text, study.records))
     ended = ", ".join(
         text("{n} {status}", n=count, status=term_text(status))
         for status, count in counts.most_common()
     )
-    return plural("{n} trial: {ended}.", "{n} trials: {ended}.", n, ended=ended)
-
-
-def none_ended_well(study: Study) -> str:
-    """That no trial ended well, or that none has so far."""
-    if any(record.status is None for record in study.records):
-        return text("No trial has ended well so far, so nothing can be compared yet.")
-    return text("No trial ended well, so nothing can be compared.")
+    return plural("{n} trial: {ended}.", "{n} trials: {ended}.", len(study.records), ended=ended)
 
 
 def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     """What a reader must know of the learning rates before comparing batch sizes."""
-    rates = {record.trial.learning_rate for record in study.records}
-    cells = {(record.trial.batch_size, record.trial.learning_rate) for record in study.records}
     if len(chosen) < 2:
         return
+    rates = {record.trial.learning_rate for record in study.records}
     pairs = ", ".join(
         f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
     )
@@ -420,13 +379,13 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
             "one rate, not each at its best.",
             rate=next(iter(rates)),
         )
-    elif len(cells) == len(study.batch_sizes):
+    elif len(cells(study)) == len(study.batch_sizes):
         yield text(
             "Each batch size has one learning rate ({pairs}): this compares them as these rates "
             "have it, not each at its best.",
             pairs=pairs,
         )
-    elif rates:
+    else:
         yield text(
             "Each batch size is shown at the learning rate that was best for it on {split} data "
             "({pairs}); the best of several looks a little better there than it is.",
@@ -435,9 +394,7 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
         )
 
 
-def figure_looks(study: Study) -> tuple[Look, ...]:
-    """How the batch sizes of a study are drawn."""
-    return looks(study.batch_sizes, n_train=study.workload.n_train)
+# ---- every number seen
 
 
 def observations_table(study: Study) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
-from batchlab.laws.steps import FittedLaw
+from batchlab.laws.registry import FittedLaw
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.table import Column, Table
 from batchlab.report.text import estimate_text, wrapped_text
@@ -63,7 +63,7 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
     """Facts about the laws of a group, a line each: those of the law that decisions use first."""
     used, *others = group.laws
     yield from _parameters(used)
-    if group.fit.law_holds:
+    if group.law_holds:
         yield text(
             "largest batch size with at most {more:g} % more samples than batch size "
             "{reference:g}: {value}",
@@ -71,7 +71,7 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
             reference=group.reference_batch_size,
             value=_estimate_or_reason("critical_batch_size", group.batch_at_overhead),
         )
-    test = group.fit.lack_of_fit
+    test = group.lack_of_fit
     if test.p_value is None:
         yield text(
             "whether the law holds was not tested: {reason}", reason=reason_text(test.reason)
@@ -106,7 +106,8 @@ _NOT_REJECTED = (
 def _parameters(fitted: FittedLaw) -> Iterator[str]:
     """A line for each parameter of a law; the same reason for several is told once."""
     told: set[Reason] = set()
-    for parameter, value in fitted.estimates:
+    for parameter in fitted.parameters:
+        value = parameter.value
         if value.reason in told:
             continue
         if value.reason is not None:
@@ -123,7 +124,7 @@ def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
     known = [(law, law.residual_sd) for law in laws]
     parts = [
         # What noise-free points leave is rounding.
-        text("{sd:percent} from {formula}", sd=round(sd, 6), formula=text(law.law.formula))
+        text("{sd:percent} from {formula}", sd=round(sd, 6), formula=text(law.formula))
         for law, sd in known
         if sd is not None
     ]
@@ -146,14 +147,14 @@ def across_text(law: AcrossFit) -> str:
     over = text("{quantity} over {column}", quantity=law.quantity, column=law.column)
     if law.group:
         over = text("{over} ({group})", over=over, group=group_name(law.group))
-    if law.law.exponent.estimate is None:
-        return text("{over}: {reason}", over=over, reason=reason_text(law.law.exponent.reason))
+    if law.exponent.estimate is None:
+        return text("{over}: {reason}", over=over, reason=reason_text(law.exponent.reason))
     told = text(
         "{over}: {coefficient:.3g} × {column}^{exponent}",
         over=over,
-        coefficient=law.law.coefficient.estimate,
+        coefficient=law.coefficient.estimate,
         column=law.column,
-        exponent=_estimate_or_reason("ratio", law.law.exponent),
+        exponent=_estimate_or_reason("ratio", law.exponent),
     )
     if not law.left_out:
         return told
@@ -165,6 +166,6 @@ def across_text(law: AcrossFit) -> str:
     )
 
 
-def group_name(group: tuple[tuple[str, str], ...]) -> str:
+def group_name(group: dict[str, str]) -> str:
     """The values that tell a group apart; empty without grouping."""
-    return ", ".join(f"{column} {value}" for column, value in group)
+    return ", ".join(f"{column} {value}" for column, value in group.items())

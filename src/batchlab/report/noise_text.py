@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchlab.laws.noise_scale import NoiseScale, noise_scale
-from batchlab.measure.noise import Noise
+from batchlab.measure.noise import Noise, NoisePoint, Sampled
 from batchlab.records.estimate import Estimate
-from batchlab.records.noise import NoisePoint
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import interval_only_text, wrapped_text
 from batchlab.words.catalogue import text
@@ -25,14 +23,13 @@ def noise_table(noise: Noise) -> Table:
             Column(key="preconditioned", quantity="critical_batch_size", label=text("for Adam")),
             Column(key="n_examples", quantity="step", label=text("examples")),
         ),
-        rows=tuple(_row(noise, point, found) for point, found in noise.along),
+        rows=tuple(_row(noise, point) for point in noise.points),
     ).without_empty_columns()
 
 
 def layers_table(noise: Noise) -> Table:
     """One row a trainable parameter, at the last point."""
     last = noise.points[-1]
-    found = [(name, noise_scale(sample)) for name, sample in last.layers]
     return Table(
         caption=text("Gradient noise of each parameter at step {step}", step=last.step),
         columns=(
@@ -41,13 +38,13 @@ def layers_table(noise: Noise) -> Table:
         ),
         rows=tuple(
             (
-                name,
-                of_layer.scale.estimate,
-                _interval(of_layer),
-                of_layer.grad_sq.estimate,
-                of_layer.trace.estimate,
+                layer.name,
+                layer.gradient_noise_scale.estimate,
+                _interval(layer),
+                layer.gradient_norm_squared.estimate,
+                layer.noise_trace.estimate,
             )
-            for name, of_layer in found
+            for layer in last.layers
         ),
     )
 
@@ -64,22 +61,22 @@ def _scale_columns() -> tuple[Column, ...]:
     )
 
 
-def _row(noise: Noise, point: NoisePoint, found: NoiseScale) -> tuple[Value, ...]:
-    adam = noise.preconditioned(point)
+def _row(noise: Noise, point: NoisePoint) -> tuple[Value, ...]:
+    adam = point.preconditioned
     return (
         point.step,
         point.samples / noise.n_train,
-        found.scale.estimate,
-        text("all examples") if noise.is_whole(point) else _interval(found),
-        found.grad_sq.estimate,
-        found.trace.estimate,
+        point.gradient_noise_scale.estimate,
+        text("all examples") if point.is_whole else _interval(point),
+        point.gradient_norm_squared.estimate,
+        point.noise_trace.estimate,
         None if adam is None else adam.estimate,
-        point.sample.n_examples,
+        point.n_examples,
     )
 
 
-def _interval(found: NoiseScale) -> str:
-    return interval_only_text("critical_batch_size", found.scale)
+def _interval(found: Sampled) -> str:
+    return interval_only_text("critical_batch_size", found.gradient_noise_scale)
 
 
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
@@ -126,9 +123,9 @@ def noise_facts(noise: Noise) -> Iterator[str]:
         yield text(
             "Single examples have no gradient of their own here (batch normalization, or a loss "
             "that couples them). So the noise is that of micro-batches of {n}.",
-            n=last.sample.unit_examples,
+            n=last.unit_examples,
         )
-    lost = next((found.scale.reason for _, found in noise.along if found.scale.reason), None)
+    lost = next((why for point in noise.points if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
         yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if noise.stopped is not None:
@@ -162,9 +159,9 @@ _CLEAR = (
 
 def _growth(noise: Noise) -> Iterator[str]:
     told = [
-        (point.step, found.scale.estimate)
-        for point, found in noise.along
-        if found.scale.estimate is not None
+        (point.step, point.gradient_noise_scale.estimate)
+        for point in noise.points
+        if point.gradient_noise_scale.estimate is not None
     ]
     if len(told) < 2:
         return

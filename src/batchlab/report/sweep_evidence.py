@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
 from statistics import fmean
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from batchlab.laws.plateau import STARTED_DELTAS, default_delta
 from batchlab.laws.scatter import PooledCells, Right, paired_difference
@@ -17,26 +16,19 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Split, TrialRecord
 from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split
-from batchlab.report.table import Column, Table
-from batchlab.report.text import (
-    Sentence,
-    batch_sizes_text,
-    batch_text,
-    label_text,
-    quantity_text,
-    term_text,
-)
+from batchlab.report.text import batch_text, label_text, quantity_text, term_text
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
-Difference = Literal["better", "worse", "same", "cannot_tell"]
 Seeds = Mapping[int, float]  # seed -> value
 ONE_SEED = "one seed: this may be chance"
+
+# ---- one metric of every batch size in one place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """The difference of two cells.
+    """Is one cell better than another, by the seeds' scatter of all cells?
 
     Attributes:
         difference: first less second, turned so that positive means that the first is better.
@@ -47,7 +39,7 @@ class Comparison:
     tolerance: float
 
     @property
-    def outcome(self) -> Difference:
+    def outcome(self) -> Literal["better", "worse", "same", "cannot_tell"]:
         """What the interval says of the first; "same" where all of it is within the tolerance."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
@@ -90,24 +82,66 @@ def difference_text(metric: str, comparison: Comparison) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """One metric of every compared batch size in one place.
+
+    Attributes:
+        by_batch_size: the value of every seed that has one, by batch size.
+        pooled: the seeds' scatter over all of them.
+        tolerance: a difference below it does not matter, >= 0.
+    """
+
+    by_batch_size: Mapping[int, Seeds]
+    pooled: PooledCells
+    better: Better
+    tolerance: float
+
+    def level(self, cell: Cell) -> float | None:
+        """The mean of a cell; None where no seed has a value."""
+        values = self._values(cell)
+        return fmean(values) if values else None
+
+    def mean(self, cell: Cell) -> Estimate:
+        """The mean of a cell with its interval."""
+        return self.pooled.mean(self._values(cell))
+
+    def compare(self, first: Cell, second: Cell, *, n_comparisons: int = 1) -> Comparison:
+        """The first cell held against the second.
+
+        Where a conclusion rests on several comparisons, each interval is widened so that all of
+        them hold together 95 times in 100 (Bonferroni).
+        """
+        if self.better == "lower":
+            first, second = second, first
+        difference = self.pooled.difference(
+            self._values(first), self._values(second), confidence=1 - 0.05 / n_comparisons
+        )
+        return Comparison(difference=difference, tolerance=self.tolerance)
+
+    def _values(self, cell: Cell) -> list[float]:
+        return list(self.by_batch_size[cell.batch_size].values())
+
+
+# ---- equal budgets
+
 BudgetName = Literal["epochs", "steps", "time"]
 NAMES: tuple[BudgetName, ...] = ("epochs", "steps", "time")
+Place = Callable[[TrialRecord, Evaluation], float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualBudget:
-    """The largest budget of one kind that every compared trial has spent.
+    """The largest budget of one kind that every compared trial has spent; each may have a winner.
 
     Attributes:
-        name: what is equal.
-        amount: how much of it: epochs, optimizer steps, or seconds at the step time measured
-            alone.
-        study: where the step times are.
+        amount: how much: epochs, optimizer steps, or seconds at the step time measured alone.
+        place: where an evaluation lies on this axis.
     """
 
     name: BudgetName
     amount: float
-    study: Study
+    place: Place
 
     @property
     def words(self) -> str:
@@ -119,21 +153,28 @@ class EqualBudget:
             amount=number_text(self.amount, form),
         )
 
-    def by_seed(self, cell: Cell, split: Split, metric: str) -> dict[int, float]:
-        """Every seed's metric when the budget was spent, of the trials that ended well."""
-        place = _place(self.study, self.name)
-        values = {
-            record.trial.seed: value_at(record, split, metric, place=place, at=self.amount)
-            for record in cell.ended_well
-        }
-        return {seed: value for seed, value in values.items() if value is not None}
+    def value(self, record: TrialRecord, split: Split, metric: str) -> float | None:
+        """The metric of a trial when the budget was spent, on the line between two evaluations.
+
+        None where it is not known on both sides, nor exactly there.
+        """
+        at = self.amount
+        points = [(self.place(record, e), value) for e, value in record.curve(split, metric)]
+        # The budget is the end of one of the trials: rounding must not put it beyond that end.
+        slack = 1e-9 * abs(at)
+        for where, value in points:
+            if abs(where - at) <= slack:
+                return value
+        for (before, earlier), (after, later) in pairwise(points):
+            if before < at < after:
+                return earlier + (later - earlier) * (at - before) / (after - before)
+        return None
 
 
 def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> EqualBudget | None:
     """The budget that all trials of `cells` that ended well have spent.
 
-    Returns:
-        None where there is no such trial, or for time where a step time was not measured alone.
+    None where there is no such trial, or for time where a step time was not measured alone.
     """
     if name == "time" and any(study.timing(cell.batch_size) is None for cell in cells):
         return None
@@ -144,41 +185,26 @@ def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> Equal
         for record in cell.ended_well
         if record.evaluations
     ]
-    return EqualBudget(name=name, amount=min(spent), study=study) if spent else None
+    return EqualBudget(name=name, amount=min(spent), place=place) if spent else None
 
 
-def value_at(
-    record: TrialRecord,
-    split: Split,
-    metric: str,
-    *,
-    place: Callable[[TrialRecord, Evaluation], float],
-    at: float,
-) -> float | None:
-    """The metric at a place between evaluations, on the line between the two around it.
+def equal_text(name: BudgetName) -> str:
+    """A budget's name in words: "equal steps"."""
+    return text("equal {what}", what=term_text(name))
 
-    Args:
-        record: the trial.
-        split: of the metric.
-        metric: its name.
-        place: where an evaluation lies on the axis.
-        at: the place asked for, in the unit of the axis.
 
-    Returns:
-        None where the metric is not known on both sides of `at`, nor exactly there.
-    """
-    points = [
-        (place(record, evaluation), value) for evaluation, value in record.curve(split, metric)
-    ]
-    # The budget is the end of one of the trials: rounding must not put it beyond that end.
-    slack = 1e-9 * abs(at)
-    for where, value in points:
-        if abs(where - at) <= slack:
-            return value
-    for (before, earlier), (after, later) in pairwise(points):
-        if before < at < after:
-            return earlier + (later - earlier) * (at - before) / (after - before)
-    return None
+def _place(study: Study, name: BudgetName) -> Place:
+    if name == "epochs":
+        return lambda record, evaluation: record.epoch_of(evaluation)
+    if name == "steps":
+        return lambda record, evaluation: float(evaluation.step)
+
+    def seconds(record: TrialRecord, evaluation: Evaluation) -> float:
+        timing = study.timing(record.trial.batch_size)
+        assert timing is not None, "equal_budget has looked"
+        return evaluation.step * timing.step_s
+
+    return seconds
 
 
 def budget_split(study: Study) -> Split:
@@ -197,99 +223,14 @@ def metric_text(split: Split, metric: str) -> str:
     )
 
 
-def equal_text(name: BudgetName) -> str:
-    """A budget's name in words: "equal steps"."""
-    return text("equal {what}", what=term_text(name))
-
-
-def _place(study: Study, name: BudgetName) -> Callable[[TrialRecord, Evaluation], float]:
-    if name == "epochs":
-        return lambda record, evaluation: record.epoch_of(evaluation)
-    if name == "steps":
-        return lambda record, evaluation: float(evaluation.step)
-
-    def seconds(record: TrialRecord, evaluation: Evaluation) -> float:
-        timing = study.timing(record.trial.batch_size)
-        assert timing is not None, "equal_budget has looked"
-        return evaluation.step * timing.step_s
-
-    return seconds
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """One metric of every compared batch size in one place.
-
-    Attributes:
-        by_batch_size: the value of every seed that has one, by batch size.
-        pooled: the seeds' scatter over all of them.
-        better: direction of the metric.
-        tolerance: a difference below it does not matter, >= 0.
-    """
-
-    by_batch_size: Mapping[int, Seeds]
-    pooled: PooledCells
-    better: Better
-    tolerance: float
-
-    @classmethod
-    def of(
-        cls,
-        by_batch_size: Mapping[int, Seeds],
-        *,
-        metric: str,
-        n_examples: int,
-        better: Better,
-        tolerance: float,
-    ) -> Measured:
-        """Pool the scatter of these cells' seeds.
-
-        Args:
-            by_batch_size: the value of every seed that has one, by batch size.
-            metric: what was measured.
-            n_examples: how many examples each value is a mean of.
-            better: direction of the metric.
-            tolerance: a difference below it does not matter, >= 0.
-        """
-        values = [list(seeds.values()) for seeds in by_batch_size.values()]
-        pooled = PooledCells.of(values, metric=metric, n_examples=n_examples)
-        return cls(by_batch_size=by_batch_size, pooled=pooled, better=better, tolerance=tolerance)
-
-    def level(self, cell: Cell) -> float | None:
-        """The mean of a cell; None where no seed has a value."""
-        values = self._values(cell)
-        return fmean(values) if values else None
-
-    def mean(self, cell: Cell) -> Estimate:
-        """The mean of a cell with its interval."""
-        return self.pooled.mean(self._values(cell))
-
-    def compare(self, first: Cell, second: Cell, *, n_comparisons: int = 1) -> Comparison:
-        """Compare two of the cells.
-
-        Args:
-            first: the cell that the outcome is about.
-            second: the cell it is held against.
-            n_comparisons: how many comparisons one conclusion rests on; each interval is widened
-                so that all of them hold together 95 times in 100 (Bonferroni).
-        """
-        if self.better == "lower":
-            first, second = second, first
-        difference = self.pooled.difference(
-            self._values(first), self._values(second), confidence=1 - 0.05 / n_comparisons
-        )
-        return Comparison(difference=difference, tolerance=self.tolerance)
-
-    def _values(self, cell: Cell) -> list[float]:
-        return list(self.by_batch_size[cell.batch_size].values())
+# ---- all of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What the claims are held against.
+    """What the sentences and claims of a sweep are held against.
 
     Attributes:
-        study: the study.
         cells: of every batch size the cell that the report shows, where a trial ended well.
         budgets: the equal budgets that exist, epochs first.
     """
@@ -303,11 +244,7 @@ class Evidence:
         """Gather the cells and the budgets of a study."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         budgets = (equal_budget(study, cells, name) for name in NAMES)
-        return cls(
-            study=study,
-            cells=cells,
-            budgets=tuple(budget for budget in budgets if budget is not None),
-        )
+        return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
 
     @property
     def metric(self) -> str:
@@ -328,10 +265,7 @@ class Evidence:
 
     def measured(self, budget: EqualBudget, split: Split) -> Measured:
         """The metric that counts when a budget was spent."""
-        by_batch_size = {
-            cell.batch_size: budget.by_seed(cell, split, self.metric) for cell in self.cells
-        }
-        return self._of_metric(by_batch_size, split)
+        return self._of_metric(split, lambda record: budget.value(record, split, self.metric))
 
     def at_end(self, split: Split) -> Measured:
         """The metric that counts after equal epochs."""
@@ -339,15 +273,7 @@ class Evidence:
 
     def final(self, split: Split) -> Measured:
         """The last known value of the metric that counts, of the trials that ended well."""
-        by_batch_size = {
-            cell.batch_size: {
-                record.trial.seed: value
-                for record in cell.ended_well
-                if (value := record.final(split, self.metric)) is not None
-            }
-            for cell in self.cells
-        }
-        return self._of_metric(by_batch_size, split)
+        return self._of_metric(split, lambda record: record.final(split, self.metric))
 
     def gaps(self, split: Split) -> Measured:
         """Train metric less that of `split` after equal epochs; the smaller overfit is better.
@@ -355,47 +281,21 @@ class Evidence:
         Ahead in training means a gap above 0 for a metric that goes up, below 0 for one that goes
         down.
         """
-        train, held_out = self.at_end("train").by_batch_size, self.at_end(split).by_batch_size
-        by_batch_size = {
-            cell.batch_size: {
-                seed: value - held_out[cell.batch_size][seed]
-                for seed, value in train[cell.batch_size].items()
-                if seed in held_out[cell.batch_size]
-            }
-            for cell in self.cells
-        }
-        return Measured.of(
-            by_batch_size,
-            metric="generalization_gap",
-            n_examples=self._n_examples(split),
-            better="lower" if self.better == "higher" else "higher",
-            tolerance=self.tolerance,
-        )
+        budget = self.budgets[0]
 
-    def _of_metric(self, by_batch_size: Mapping[int, Seeds], split: Split) -> Measured:
-        return Measured.of(
-            by_batch_size,
-            metric=self.metric,
-            n_examples=self._n_examples(split),
-            better=self.better,
-            tolerance=self.tolerance,
-        )
+        def gap(record: TrialRecord) -> float | None:
+            train = budget.value(record, "train", self.metric)
+            held_out = budget.value(record, split, self.metric)
+            return None if train is None or held_out is None else train - held_out
 
-    def _n_examples(self, split: Split) -> int:
-        workload = self.study.workload
-        return {
-            "train": workload.n_train_evaluated,
-            "validation": workload.n_validation or 0,
-            "test": workload.n_test,
-        }[split]
+        better: Better = "lower" if self.better == "higher" else "higher"
+        return self._pooled("generalization_gap", split, better, gap)
 
-    def ranked(self, measured: Measured) -> list[Cell]:
-        """The cells with a known value, the best mean first."""
-        levels = [
-            (level, cell) for cell in self.cells if (level := measured.level(cell)) is not None
-        ]
-        best_first = sorted(levels, key=itemgetter(0), reverse=self.better == "higher")
-        return [cell for _, cell in best_first]
+    def ranked(self, measured: Measured) -> list[tuple[Cell, float]]:
+        """The cells with a known mean and that mean, the best first."""
+        levels = [(cell, measured.level(cell)) for cell in self.cells]
+        known = [(cell, level) for cell, level in levels if level is not None]
+        return sorted(known, key=lambda pair: pair[1], reverse=self.better == "higher")
 
     def level_text(self, cell: Cell, level: float | None) -> str:
         """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
@@ -406,19 +306,44 @@ class Evidence:
         """A batch size in words."""
         return batch_text(self.study, cell.batch_size)
 
+    def _of_metric(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
+        return self._pooled(self.metric, split, self.better, value)
 
-Standing = Literal["clear", "tied", "no_interval"]
+    def _pooled(
+        self,
+        metric: str,
+        split: Split,
+        better: Better,
+        value: Callable[[TrialRecord], float | None],
+    ) -> Measured:
+        by_batch_size = {
+            cell.batch_size: {
+                record.trial.seed: known
+                for record in cell.ended_well
+                if (known := value(record)) is not None
+            }
+            for cell in self.cells
+        }
+        workload = self.study.workload
+        n_examples = {
+            "train": workload.n_train_evaluated,
+            "validation": workload.n_validation or 0,
+            "test": workload.n_test,
+        }[split]
+        values = [list(seeds.values()) for seeds in by_batch_size.values()]
+        return Measured(
+            by_batch_size=by_batch_size,
+            pooled=PooledCells.of(values, metric=metric, n_examples=n_examples),
+            better=better,
+            tolerance=self.tolerance,
+        )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Behind:
-    """A batch size beside the leader.
+# ---- who leads
 
-    Attributes:
-        cell: its trials.
-        level: its mean.
-        comparison: the leader against it.
-    """
+
+class Behind(NamedTuple):
+    """A batch size beside the leader: its trials, its mean, and the leader held against it."""
 
     cell: Cell
     level: float
@@ -427,49 +352,15 @@ class Behind:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Race:
-    """Who leads under one budget.
-
-    Attributes:
-        budget: what is equal.
-        leader: the cell with the best mean.
-        level: that mean.
-        others: the other batch sizes, the best first.
-    """
+    """Who leads under one budget: the cell with the best mean, and the others, the best first."""
 
     budget: EqualBudget
     leader: Cell
     level: float
     others: tuple[Behind, ...]
 
-    @classmethod
-    def of(cls, evidence: Evidence, budget: EqualBudget) -> Race | None:
-        """Hold the best mean against all others; None where fewer than two have one.
-
-        The best of many is always ahead of some, so each interval is as wide as it takes for all
-        of them to hold together.
-        """
-        measured = evidence.measured(budget, budget_split(evidence.study))
-        ranked = [(cell, measured.level(cell)) for cell in evidence.ranked(measured)]
-        known = [(cell, level) for cell, level in ranked if level is not None]
-        if len(known) < 2:
-            return None
-        (leader, best), *others = known
-        return cls(
-            budget=budget,
-            leader=leader,
-            level=best,
-            others=tuple(
-                Behind(
-                    cell=cell,
-                    level=level,
-                    comparison=measured.compare(leader, cell, n_comparisons=len(others)),
-                )
-                for cell, level in others
-            ),
-        )
-
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Literal["clear", "tied", "no_interval"]:
         """Whether the leader is better than every other; one seed each tells nothing."""
         if all(other.comparison.missing is not None for other in self.others):
             return "no_interval"
@@ -478,26 +369,32 @@ class Race:
     @property
     def rivals(self) -> tuple[int, ...]:
         """The batch sizes that may be as good, ascending."""
-        return tuple(
-            sorted(
-                other.cell.batch_size
-                for other in self.others
-                if other.comparison.outcome != "better"
-            )
-        )
+        open_ones = [other for other in self.others if other.comparison.outcome != "better"]
+        return tuple(sorted(other.cell.batch_size for other in open_ones))
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
-    """The race under every equal budget that exists, epochs first."""
-    found = (Race.of(evidence, budget) for budget in evidence.budgets)
-    return tuple(race for race in found if race is not None)
+    """The race under every equal budget that exists, epochs first; of two batch sizes or more.
+
+    The best of many is always ahead of some, so each interval is as wide as it takes for all of
+    them to hold together.
+    """
+    found = []
+    for budget in evidence.budgets:
+        measured = evidence.measured(budget, budget_split(evidence.study))
+        ranked = evidence.ranked(measured)
+        if len(ranked) < 2:
+            continue
+        (leader, best), *others = ranked
+        behind = tuple(
+            Behind(cell, level, measured.compare(leader, cell, n_comparisons=len(others)))
+            for cell, level in others
+        )
+        found.append(Race(budget=budget, leader=leader, level=best, others=behind))
+    return tuple(found)
 
 
-_TOPIC = "held-out examples"
-_AHEAD = "is right more often than {sizes}"
-_BEHIND = "is right less often than {sizes}"
-_ALIKE = "cannot be told from {sizes}"
-_SHARE = "percent"
+# ---- on the same examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -505,8 +402,6 @@ class Paired:
     """The best batch size on validation data beside each other one, on the same held-out examples.
 
     Attributes:
-        best: the best on validation data.
-        split: the examples are of.
         n: how many examples.
         more: of each other batch size, the share of examples that `best` is right about beyond
             it, with its interval; below zero it is behind.
@@ -517,83 +412,30 @@ class Paired:
     n: int
     more: Mapping[int, Estimate]
 
-    @classmethod
-    def of(cls, evidence: Evidence) -> Paired | None:
-        """Every batch size on test data beside the best on validation data; None without these."""
-        split = held_out_split(evidence.study)
-        # Of the data by which the best is chosen it looks better than it is.
-        if split is None or split == deciding_split(evidence.study) or len(evidence.cells) < 2:
-            return None
-        ranked = evidence.ranked(evidence.final(deciding_split(evidence.study)))
-        if not ranked:
-            return None
-        best = ranked[0]
-        right = {cell.batch_size: _right(cell, split, evidence.metric) for cell in evidence.cells}
-        others = [cell for cell in evidence.cells if cell is not best]
-        # So that all intervals hold together 95 times in 100.
-        confidence = 1 - 0.05 / len(others)
-        more = {
-            cell.batch_size: paired_difference(
-                right[best.batch_size], right[cell.batch_size], confidence=confidence
-            )
-            for cell in others
-            if _are_alike([*right[best.batch_size], *right[cell.batch_size]])
-        }
-        known = {size: each for size, each in more.items() if each.low is not None}
-        if not known:
-            return None
-        return cls(best=best, split=split, n=next(iter(known.values())).n, more=known)
 
-
-def paired_sentences(evidence: Evidence) -> Iterator[Sentence]:
-    """Which batch sizes the best one is told apart from; none where that is not known."""
-    paired = Paired.of(evidence)
-    if paired is None:
-        return
-    ahead = [size for size, each in paired.more.items() if (each.low or 0.0) > 0]
-    behind = [size for size, each in paired.more.items() if (each.high or 0.0) < 0]
-    alike = [size for size in paired.more if size not in (*ahead, *behind)]
-    found = [
-        text(words, sizes=batch_sizes_text(evidence.study, sizes))
-        for words, sizes in ((_AHEAD, ahead), (_BEHIND, behind), (_ALIKE, alike))
-        if sizes
-    ]
-    yield Sentence(
-        topic=_TOPIC,
-        text=text(
-            "On the same {n:,} {split} examples, {best} (the best on {chosen_on} data) {found}.",
-            n=paired.n,
-            split=term_text(paired.split),
-            best=evidence.name(paired.best),
-            chosen_on=term_text(deciding_split(evidence.study)),
-            found="; ".join(found),
-        ),
-    )
-
-
-def paired_table(evidence: Evidence) -> Table:
-    """How many more of the same examples the best one is right about; no rows: not known."""
-    paired = Paired.of(evidence)
-    more = {} if paired is None else paired.more
-    return Table(
-        caption=text(
-            "How many more of the same examples the best one is right about than another; the "
-            "intervals (95 %) hold for other seeds and examples too"
-        ),
-        columns=(
-            Column(key="batch_size", quantity="batch", label=text("than")),
-            Column(key="more", quantity="batch", label=text("more right")),
-            Column(key="low", quantity="batch", label=text("at least")),
-            Column(key="high", quantity="batch", label=text("at most")),
-        ),
-        rows=tuple(
-            (
-                batch_text(evidence.study, size),
-                *(number_text(value, _SHARE) for value in (each.estimate, each.low, each.high)),
-            )
-            for size, each in more.items()
-        ),
-    )
+def paired(evidence: Evidence) -> Paired | None:
+    """Every batch size on test data beside the best on validation data; None without these."""
+    split, deciding = held_out_split(evidence.study), deciding_split(evidence.study)
+    # Of the data by which the best is chosen it looks better than it is.
+    if split is None or split == deciding or len(evidence.cells) < 2:
+        return None
+    ranked = evidence.ranked(evidence.final(deciding))
+    if not ranked:
+        return None
+    best, _ = ranked[0]
+    right = {cell.batch_size: _right(cell, split, evidence.metric) for cell in evidence.cells}
+    others = [cell.batch_size for cell in evidence.cells if cell is not best]
+    more = {}
+    for size in others:
+        rights = [right[best.batch_size], right[size]]
+        if len({len(seed) for cell in rights for seed in cell}) == 1:
+            # So that all intervals hold together 95 times in 100.
+            found = paired_difference(*rights, confidence=1 - 0.05 / len(others))
+            if found.low is not None:
+                more[size] = found
+    if not more:
+        return None
+    return Paired(best=best, split=split, n=next(iter(more.values())).n, more=more)
 
 
 def _right(cell: Cell, split: Split, metric: str) -> list[Right]:
@@ -606,10 +448,7 @@ def _right(cell: Cell, split: Split, metric: str) -> list[Right]:
     ]
 
 
-def _are_alike(rights: list[Right]) -> bool:
-    """Whether all were asked about as many examples."""
-    return len({len(right) for right in rights}) == 1
-
+# ---- what can be compared
 
 # The margin in tolerances: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference below
 # it would be no claim that people make; a training fit within it explains no larger one.
@@ -620,81 +459,46 @@ _TOLERANCES = 5
 class TrainingFit:
     """Which batch sizes fit their training data alike after equal epochs.
 
+    A run that has hardly trained has no generalization to speak of: its held-out metric says how
+    far training got. So claims about generalization compare runs of similar training fit only.
+
     Attributes:
         alike: the cells within the margin of the best fit, that one included.
         others: the cells beyond it.
         begun: whether the best fit is clearly better than the untrained models' mean; True where
             that is not known.
-        metric: the training metric in words.
-        best: its best value, and of which cell, in words.
-        worst: its worst, likewise.
-        margin: the difference beyond which two fits are not alike, in words.
+        best: the cell of the best fit, and that fit.
+        worst: of the worst, likewise.
+        margin: the difference beyond which two fits are not alike.
     """
 
     alike: tuple[Cell, ...]
     others: tuple[Cell, ...]
     begun: bool
-    metric: str
-    best: str
-    worst: str
-    margin: str
+    best: tuple[Cell, float]
+    worst: tuple[Cell, float]
+    margin: float
 
-    @classmethod
-    def of(cls, evidence: Evidence) -> TrainingFit | None:
-        """The training fit of the compared cells; None where the train metric is not known."""
-        measured = evidence.at_end("train")
-        levels = [
-            (cell, level) for cell in evidence.cells if (level := measured.level(cell)) is not None
-        ]
-        if not levels:
-            return None
-        choose = max if evidence.better == "higher" else min
-        first, best = choose(levels, key=lambda found: found[1])
-        last, worst = max(levels, key=lambda found: abs(found[1] - best))
-        margin = _TOLERANCES * evidence.tolerance
-        alike = tuple(cell for cell, level in levels if abs(level - best) <= margin)
-        return cls(
-            alike=alike,
-            others=tuple(cell for cell in evidence.cells if cell not in alike),
-            begun=_begun(evidence, best),
-            metric=metric_text("train", evidence.metric),
-            best=evidence.level_text(first, best),
-            worst=evidence.level_text(last, worst),
-            margin=quantity_text(evidence.metric, margin),
-        )
 
-    def why_not_tested(self, evidence: Evidence) -> str:
-        """Why no two batch sizes can be compared, with the numbers."""
-        budget = evidence.budgets[0].words
-        if not self.begun:
-            return text(
-                "Little has been learned yet: in {budget} the best {metric} is {best}, hardly "
-                "better than before training. More epochs or a higher learning rate would tell.",
-                budget=budget,
-                metric=self.metric,
-                best=self.best,
-            )
-        return text(
-            "Some have trained further than others: in {budget} {metric} is {best}, but {worst}, "
-            "more than {margin} apart. More epochs, or a tuned rate for each, would tell.",
-            budget=budget,
-            metric=self.metric,
-            best=self.best,
-            worst=self.worst,
-            margin=self.margin,
-        )
-
-    def left_out(self, evidence: Evidence) -> str | None:
-        """Which batch sizes are left out and why; None where none is."""
-        if not self.others:
-            return None
-        return text(
-            "Left out: {sizes}, whose {metric} is more than {margin} off the best. That shows how "
-            "far training got, not how it generalizes.",
-            sizes=batch_sizes_text(evidence.study, [cell.batch_size for cell in self.others]),
-            metric=self.metric,
-            margin=self.margin,
-        )
+def training_fit(evidence: Evidence) -> TrainingFit | None:
+    """The training fit of the compared cells; None where the train metric is not known."""
+    measured = evidence.at_end("train")
+    levels = [(cell, measured.level(cell)) for cell in evidence.cells]
+    known = [(cell, level) for cell, level in levels if level is not None]
+    if not known:
+        return None
+    choose = max if evidence.better == "higher" else min
+    best = choose(known, key=lambda found: found[1])
+    margin = _TOLERANCES * evidence.tolerance
+    alike = tuple(cell for cell, level in known if abs(level - best[1]) <= margin)
+    return TrainingFit(
+        alike=alike,
+        others=tuple(cell for cell in evidence.cells if cell not in alike),
+        begun=_begun(evidence, best[1]),
+        best=best,
+        worst=max(known, key=lambda found: abs(found[1] - best[1])),
+        margin=margin,
+    )
 
 
 def _begun(evidence: Evidence, best: float) -> bool:

@@ -1,20 +1,22 @@
-"""The tables of a sweep: by batch size, by trial, by observation."""
+"""The tables of a sweep: by batch size, by trial."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau
 from batchlab.laws.scatter import generalization_gap
-from batchlab.measure.registry import measurement_rows
-from batchlab.records.estimate import Estimate
-from batchlab.records.measurement import Measurement, OfTrial
+from batchlab.measure.measurements import measurement_rows
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
-from batchlab.records.trial import Split, TrialRecord
+from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
     Cell,
-    Plateaus,
     figure_looks,
     final_gap,
     held_out_split,
@@ -25,21 +27,24 @@ from batchlab.report.parts.figure import SPLITS
 from batchlab.report.sweep_evidence import (
     Comparison,
     Evidence,
-    Race,
     budget_split,
     metric_text,
+    paired,
     races,
 )
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import (
+    batch_text,
     interval_only_text,
     label_text,
     quantity_text,
     split_label,
     term_text,
 )
-from batchlab.words.catalogue import listing, text
+from batchlab.words.catalogue import listing, number_text, text
 from batchlab.words.reasons import reason_text
+
+# ---- by batch size
 
 # What stands beside the picture on a page; a terminal has room for the rest.
 _ON_A_PAGE = ("batch", "learning_rate", "train", "validation", "test", "generalization_gap")
@@ -53,78 +58,68 @@ def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
 
 def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
     """Final metrics, gap, step time, throughput and memory of every batch size that is shown."""
-    metric = study.workload.metrics[0].name
-    held_out = held_out_split(study)
+    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     labels = {look.batch_size: look.label for look in figure_looks(study)}
-    of_batch_sizes = [row for row in measurement_rows().values() if row.of_batch_size is not None]
-    rows: list[tuple[Value, ...]] = []
-    for cell in chosen:
-        finals = [cell.final(split, metric) for split in SPLITS]
-        gap = None if held_out is None else cell.final_gap(held_out, metric)
-        rows.append(
-            (
-                labels[cell.batch_size],
-                cell.learning_rate,
-                len(cell.ended_well),
-                *(None if final is None else final.mean for final in finals),
-                None if gap is None else gap.mean,
-                *(row.value_of(study, cell.batch_size) for row in of_batch_sizes),
-            )
+
+    def final(split: Split) -> Column:
+        def mean(cell: Cell) -> float | None:
+            found = cell.final(split, metric)
+            return None if found is None else found.mean
+
+        return Column(split, metric, term_text(split), of=mean)
+
+    def gap(cell: Cell) -> float | None:
+        found = None if held_out is None else cell.final_gap(held_out, metric)
+        return None if found is None else found.mean
+
+    def measured(row: Measurement) -> Column:
+        """Room is scarce here: the short header where the measurement has one."""
+        label = None if row.short is None else text(row.short)
+        return Column(
+            row.quantity.name, label=label, of=lambda cell: row.value_of(study, cell.batch_size)
         )
-    return Table(
-        caption=text(
+
+    return table_of(
+        text(
             "By batch size: final {metric}, mean over the seeds that ended well",
             metric=label_text(metric),
         ),
-        columns=(
-            Column(key="batch", quantity="batch", label=text("batch size")),
-            Column(key="learning_rate", quantity="learning_rate", label=text("rate")),
-            Column(key="n", quantity="n", label=text("seeds")),
-            *(Column(key=split, quantity=metric, label=term_text(split)) for split in SPLITS),
-            Column(key="generalization_gap", quantity="generalization_gap", label=text("gap")),
-            *map(_measured_column, of_batch_sizes),
-        ),
-        rows=tuple(rows),
+        chosen,
+        Column("batch", label=text("batch size"), of=lambda cell: labels[cell.batch_size]),
+        Column("learning_rate", label=text("rate")),
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        *map(final, SPLITS),
+        Column("generalization_gap", label=text("gap"), of=gap),
+        *(measured(row) for row in measurement_rows().values() if row.of_batch_size is not None),
     ).without_empty_columns()
-
-
-def _measured_column(measurement: Measurement) -> Column:
-    """Room is scarce here: the short header where the measurement has one."""
-    name, short = measurement.quantity.name, measurement.short
-    return Column(key=name, quantity=name, label=None if short is None else text(short))
 
 
 def finals_table(evidence: Evidence) -> Table:
     """One row a batch size; an interval (95 %) follows its mean in brackets."""
     metric, held_out = evidence.metric, held_out_split(evidence.study)
-    finals = {split: evidence.final(split) for split in SPLITS}
-    rows: list[tuple[Value, ...]] = [
-        (
-            evidence.name(cell),
-            cell.learning_rate,
-            len(cell.ended_well),
-            max(record.epochs for record in cell.ended_well),
-            max(record.steps for record in cell.ended_well),
-            *(
-                None if final.level(cell) is None else _interval_text(metric, final.mean(cell))
-                for final in finals.values()
-            ),
-            None if held_out is None else _gap_text(evidence, cell, held_out),
-        )
-        for cell in evidence.cells
-    ]
-    return Table(
-        caption=text("Final {metric} with 95 % intervals", metric=label_text(metric)),
-        columns=(
-            Column(key="batch", quantity="batch", label=text("batch size")),
-            Column(key="learning_rate", quantity="learning_rate", label=text("rate")),
-            Column(key="n", quantity="n", label=text("seeds")),
-            Column(key="epochs", quantity="epoch", label=text("epochs")),
-            Column(key="steps", quantity="n", label=text("steps")),
-            *(Column(key=split, quantity="batch", label=term_text(split)) for split in SPLITS),
-            Column(key="generalization_gap", quantity="batch", label=text("gap")),
-        ),
-        rows=tuple(rows),
+
+    def final(split: Split) -> Column:
+        measured = evidence.final(split)
+
+        def mean(cell: Cell) -> str | None:
+            known = measured.level(cell) is not None
+            return _interval_text(metric, measured.mean(cell)) if known else None
+
+        return Column(split, label=term_text(split), of=mean)
+
+    def gap(cell: Cell) -> str | None:
+        return None if held_out is None else _gap_text(evidence, cell, held_out)
+
+    return table_of(
+        text("Final {metric} with 95 % intervals", metric=label_text(metric)),
+        evidence.cells,
+        Column("batch", label=text("batch size"), of=evidence.name),
+        Column("learning_rate", label=text("rate")),
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        Column("epochs", "epoch", text("epochs"), of=lambda c: max(r.epochs for r in c.ended_well)),
+        Column("steps", "n", text("steps"), of=lambda c: max(r.steps for r in c.ended_well)),
+        *map(final, SPLITS),
+        Column("generalization_gap", label=text("gap"), of=gap),
     ).without_empty_columns()
 
 
@@ -139,12 +134,10 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
     gap = cell.final_gap(split, metric)
     if gap is None:
         return None
-    pairs = [
-        (train, held_out)
-        for record in cell.ended_well
-        if (train := record.final("train", metric)) is not None
-        and (held_out := record.final(split, metric)) is not None
+    both = [
+        (record.final("train", metric), record.final(split, metric)) for record in cell.ended_well
     ]
+    pairs = [(train, other) for train, other in both if train is not None and other is not None]
     n_held_out = workload.n_test if split == "test" else workload.n_validation
     are_shares = metric in FRACTION_METRICS and all(0 <= e <= 1 for pair in pairs for e in pair)
     if not (are_shares and n_held_out):
@@ -162,6 +155,16 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
 def races_table(evidence: Evidence) -> Table:
     """One row a budget and batch size, the best first; no rows where there is nothing to race."""
     metric = evidence.metric
+    rows: list[tuple[Value, ...]] = []
+    for race in races(evidence):
+        budget = race.budget.words
+        rows.append((budget, evidence.name(race.leader), race.level, None, "", text("ahead")))
+        for cell, level, comparison in race.others:
+            found = comparison.difference
+            behind = None if found.estimate is None else abs(found.estimate)
+            interval = interval_only_text(metric, found)
+            how_sure = _standing_text(evidence, comparison)
+            rows.append((budget, evidence.name(cell), level, behind, interval, how_sure))
     return Table(
         caption=text(
             "{metric} in equal epochs, steps and time; the intervals of one budget hold together, "
@@ -169,30 +172,15 @@ def races_table(evidence: Evidence) -> Table:
             metric=metric_text(budget_split(evidence.study), metric),
         ),
         columns=(
-            Column(key="budget", quantity="batch", label=text("budget")),
-            Column(key="batch_size", quantity="batch", label=text("batch size")),
-            Column(key="mean", quantity=metric, label=label_text(metric)),
-            Column(key="behind", quantity=metric, label=text("behind the best by")),
-            Column(key="interval", quantity="batch", label=text("95 % interval")),
-            Column(key="standing", quantity="batch", label=text("how sure")),
+            Column("budget", label=text("budget")),
+            Column("batch_size", label=text("batch size")),
+            Column("mean", metric, label_text(metric)),
+            Column("behind", metric, text("behind the best by")),
+            Column("interval", label=text("95 % interval")),
+            Column("standing", label=text("how sure")),
         ),
-        rows=tuple(row for race in races(evidence) for row in _rows(evidence, race)),
+        rows=tuple(rows),
     )
-
-
-def _rows(evidence: Evidence, race: Race) -> Iterator[tuple[Value, ...]]:
-    budget = race.budget.words
-    yield (budget, evidence.name(race.leader), race.level, None, "", text("ahead"))
-    for other in race.others:
-        found = other.comparison.difference
-        yield (
-            budget,
-            evidence.name(other.cell),
-            other.level,
-            None if found.estimate is None else abs(found.estimate),
-            interval_only_text(evidence.metric, found),
-            _standing_text(evidence, other.comparison),
-        )
 
 
 def _standing_text(evidence: Evidence, comparison: Comparison) -> str:
@@ -206,80 +194,192 @@ def _standing_text(evidence: Evidence, comparison: Comparison) -> str:
     return text("may be as good")
 
 
+def paired_table(evidence: Evidence) -> Table:
+    """How many more of the same examples the best one is right about; no rows: not known."""
+    found = paired(evidence)
+    return Table(
+        caption=text(
+            "How many more of the same examples the best one is right about than another; the "
+            "intervals (95 %) hold for other seeds and examples too"
+        ),
+        columns=(
+            Column("batch_size", label=text("than")),
+            Column("more", label=text("more right")),
+            Column("low", label=text("at least")),
+            Column("high", label=text("at most")),
+        ),
+        rows=tuple(
+            (
+                batch_text(evidence.study, size),
+                *(number_text(share, "percent") for share in (more.estimate, more.low, more.high)),
+            )
+            for size, more in (found.more.items() if found else ())
+        ),
+    )
+
+
+# ---- by trial
+
+
+class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial: what was asked, how it ended, what it reached."""
+
+    trial_id: str
+    status: str
+    reason: Reason | None
+    engine: str
+    threads: int
+    device: str
+    batch_mode: str
+    batch_size: int
+    micro_batch_size: int
+    sampling: str
+    drop_last: bool
+    learning_rate: float
+    scaling_rule: str
+    seed: int
+    epochs: float
+    steps: int
+    samples: int
+    train_s: float
+    eval_s: float
+    peak_bytes: int | None
+    step_s: float | None
+    target: Target | None
+    steps_to_target: int | None
+    samples_to_target: int | None
+    crossing: Crossing | None
+    resumed_from_step: tuple[int, ...]
+    plateau: str
+    plateau_epoch: int | None
+    diagnosis: tuple[str, ...]
+    final: dict[str, dict[str, float | None]]
+    generalization_gap: float | None
+    notes: tuple[Reason, ...]
+
+
+class _Told(NamedTuple):
+    """A trial with what was made of it."""
+
+    record: TrialRecord
+    plateau: Plateau
+    diagnoses: Sequence[Diagnosis]
+    generalization_gap: float | None
+
+
+def _told(study: Study) -> list[_Told]:
+    first, held_out, plateau = study.workload.metrics[0], held_out_split(study), plateaus_of(study)
+    return [
+        _Told(
+            record,
+            plateau(record),
+            diagnose(record, metric=first.name, better=first.better, plateau=plateau(record)),
+            None if held_out is None else final_gap(record, held_out, first.name),
+        )
+        for record in study.records
+    ]
+
+
+def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
+    """Every trial as `--json` prints it."""
+    return tuple(_document(study, told) for told in _told(study))
+
+
+def _document(study: Study, told: _Told) -> TrialDocument:
+    record = told.record
+    crossing = None if study.target is None else record.crossing(study.target)
+    timing = study.timing(record.trial.batch_size)
+    # Fields that have the name of an attribute of the record, or else of its trial.
+    taken: dict[str, Any] = {
+        name: getattr(source, name)
+        for source in (record.trial, record)
+        for name in TrialDocument.__struct_fields__
+        if hasattr(source, name)
+    }
+    made = dict(
+        status=status_text(record),
+        step_s=None if timing is None else timing.step_s,
+        target=study.target,
+        steps_to_target=None if crossing is None else crossing.step,
+        samples_to_target=None if crossing is None else crossing.samples,
+        crossing=crossing,
+        resumed_from_step=record.resumed_from_steps,
+        plateau=told.plateau.verdict,
+        plateau_epoch=told.plateau.epoch,
+        diagnosis=tuple(found.name for found in told.diagnoses),
+        final={
+            split: {row.name: record.final(split, row.name) for row in study.workload.metrics}
+            for split in SPLITS
+            if any(score.split == split for e in record.evaluations for score in e.scores)
+        },
+        generalization_gap=told.generalization_gap,
+    )
+    return TrialDocument(**(taken | made))
+
+
 # In a table for people these would push the numbers out of sight; they get a table of their own.
 REASONS = ("reason", "plateau_reason", "diagnosis_reason", "notes")
 IDENTITY = ("trial_id", "batch_size", "learning_rate", "seed")
+_PLATEAU = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "can't tell"}
 
 
-def trials_table(study: Study, plateaus: Plateaus | None = None) -> Table:
-    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis.
-
-    Args:
-        study: the study.
-        plateaus: of its trials, where some are known already; None: they are fitted here.
-    """
-    plateaus = plateaus or plateaus_of(study)
+def trials_table(study: Study) -> Table:
+    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
     metric = study.workload.metrics[0].name
-    names = [summary.name for summary in study.workload.metrics]
-    plain = (
-        "trial_id", "status", "batch_mode", "batch_size", "micro_batch_size", "learning_rate",
-        "seed", "epochs", "steps",
-    )  # fmt: skip
-    columns = (
-        *(_column(key) for key in plain),
-        *(
-            Column(key=f"{split}_{name}", quantity=name, label=split_label(split, name))
-            for name in names
-            for split in SPLITS
-        ),
-        Column(
-            key="generalization_gap",
-            quantity="generalization_gap",
-            label=_gap_label(study, metric),
-        ),
-        *(_column(key) for key in ("train_s", "eval_s", *_of_trials(), "engine", "threads")),
-        *(_column(key) for key in ("plateau", "plateau_epoch", "diagnosis", *REASONS)),
+
+    def asked(key: str, label: str | None = None, *, has_terms: bool = False) -> Column:
+        return Column(
+            key, label=label, has_terms=has_terms, of=lambda told: getattr(told.record.trial, key)
+        )
+
+    def seen(key: str, label: str | None = None) -> Column:
+        return Column(key, label=label, of=lambda told: getattr(told.record, key))
+
+    def final(split: Split, name: str) -> Column:
+        label = split_label(split, name)
+        key = f"{split}_{name}"
+        return Column(key, name, label, of=lambda told: told.record.final(split, name))
+
+    def measured(row: Measurement) -> Column:
+        assert row.of_trial is not None
+        of_trial = row.of_trial
+        return Column(row.quantity.name, of=lambda told: of_trial(told.record))
+
+    return table_of(
+        text("All trials"),
+        _told(study),
+        asked("trial_id", text("trial")),
+        Column("status", None, text("status"), True, lambda t: status_text(t.record)),
+        asked("batch_mode", text("mode"), has_terms=True),
+        asked("batch_size"),
+        asked("micro_batch_size", text("micro-batch size")),
+        asked("learning_rate"),
+        asked("seed", text("seed")),
+        Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),
+        seen("steps", text("steps")),
+        *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
+        Column("generalization_gap", label=_gap_label(study, metric)),
+        seen("train_s"),
+        seen("eval_s"),
+        *(measured(row) for row in measurement_rows().values() if row.of_trial is not None),
+        seen("engine", text("engine")),
+        seen("threads", text("threads")),
+        Column("plateau", label=text("plateau"), of=lambda t: text(_PLATEAU[t.plateau.verdict])),
+        Column("plateau_epoch", label=text("plateau epoch"), of=lambda t: t.plateau.epoch),
+        Column("diagnosis", label=text("diagnosis"), of=_diagnosis_text),
+        Column("reason", None, text("why it ended so"), of=lambda t: _told_of(t.record.reason)),
+        Column("plateau_reason", None, text("why this plateau"), of=_plateau_reason),
+        Column("diagnosis_reason", label=text("why this diagnosis"), of=_diagnosis_reason),
+        Column("notes", label=text("notes"), of=lambda t: _told_of(*t.record.notes)),
     )
-    return Table(
-        caption=text("All trials"),
-        columns=columns,
-        rows=tuple(tuple(_row(study, record, plateaus.of(record))) for record in study.records),
-    )
 
 
-def _of_trials() -> dict[str, OfTrial]:
-    rows = measurement_rows().values()
-    return {row.quantity.name: row.of_trial for row in rows if row.of_trial is not None}
+def _told_of(*reasons: Reason | None) -> str | None:
+    return " ".join(map(reason_text, reasons)) or None
 
 
-_LABELS = {
-    "trial_id": "trial",
-    "batch_mode": "mode",
-    "micro_batch_size": "micro-batch size",
-    "epochs": "epochs",
-    "steps": "steps",
-    "plateau_epoch": "plateau epoch",
-    "plateau_reason": "why this plateau",
-    "diagnosis_reason": "why this diagnosis",
-    "reason": "why it ended so",
-    "status": "status",
-    "seed": "seed",
-    "engine": "engine",
-    "threads": "threads",
-    "plateau": "plateau",
-    "diagnosis": "diagnosis",
-    "notes": "notes",
-}
-
-
-def _column(key: str) -> Column:
-    label = _LABELS.get(key)
-    return Column(
-        key=key,
-        quantity="epoch" if key == "epochs" else key,
-        label=None if label is None else text(label),
-        has_terms=key in ("status", "batch_mode"),
-    )
+def _plateau_reason(told: _Told) -> str:
+    return reason_text(told.plateau.reason)
 
 
 def _gap_label(study: Study, metric: str) -> str:
@@ -291,48 +391,14 @@ def _gap_label(study: Study, metric: str) -> str:
     )
 
 
-def _row(study: Study, record: TrialRecord, plateau: Plateau) -> Iterator[Value]:
-    trial, first = record.trial, study.workload.metrics[0]
-    held_out = held_out_split(study)
-    found = diagnose(record, metric=first.name, better=first.better, plateau=plateau)
-    yield from (trial.trial_id, status_text(record), trial.batch_mode)
-    yield from (trial.batch_size, trial.micro_batch_size, trial.learning_rate, trial.seed)
-    yield from (round(record.epochs, 4), record.steps)
-    for summary in study.workload.metrics:
-        for split in SPLITS:
-            yield record.final(split, summary.name)
-    yield final_gap(record, held_out, first.name) if held_out else None
-    yield from (record.train_s, record.eval_s)
-    yield from (of_trial(record) for of_trial in _of_trials().values())
-    yield from (record.engine, record.threads)
-    yield from (
-        text(_PLATEAU_WORDS[plateau.verdict]),
-        plateau.epoch,
-        _diagnosis_text(record, found),
-    )
-    yield from (
-        reason_text(record.reason) or None,
-        reason_text(plateau.reason),
-        _diagnosis_reason(record, found),
-    )
-    yield " ".join(map(reason_text, record.notes)) or None
-
-
-_PLATEAU_WORDS = {
-    "reached": "reached",
-    "not_yet": "not yet",
-    "cannot_tell": "can't tell",
-}
-
-
-def _diagnosis_text(record: TrialRecord, found: Sequence[Diagnosis]) -> str:
+def _diagnosis_text(told: _Told) -> str:
     """The names of what was found; "nothing found" only where every rule could look."""
-    if found:
-        return ", ".join(reason_text(diagnosis.label) for diagnosis in found)
-    return text("can't tell all") if unjudged(record) else text("nothing found")
+    if told.diagnoses:
+        return ", ".join(reason_text(diagnosis.label) for diagnosis in told.diagnoses)
+    return text("can't tell all") if unjudged(told.record) else text("nothing found")
 
 
-def _diagnosis_reason(record: TrialRecord, found: Sequence[Diagnosis]) -> str | None:
+def _diagnosis_reason(told: _Told) -> str | None:
     reasons = [
         text(
             "{label}: {evidence}. {advice}",
@@ -340,19 +406,16 @@ def _diagnosis_reason(record: TrialRecord, found: Sequence[Diagnosis]) -> str | 
             evidence=reason_text(diagnosis.evidence),
             advice=reason_text(diagnosis.sentence),
         )
-        for diagnosis in found
+        for diagnosis in told.diagnoses
     ]
-    blind = unjudged(record)
+    blind = unjudged(told.record)
     if blind:
-        rules = ", ".join(reason_text(rule.label) for rule in blind)
-        splits = listing(
-            [term_text(split) for split in sorted({str(rule.needs) for rule in blind})]
-        )
+        splits = sorted({str(rule.needs) for rule in blind})
         reasons.append(
             text(
                 "Not judged, for want of a curve on {splits} data: {rules}.",
-                splits=splits,
-                rules=rules,
+                splits=listing([term_text(split) for split in splits]),
+                rules=", ".join(reason_text(rule.label) for rule in blind),
             )
         )
     return " ".join(reasons) or None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
@@ -18,9 +18,15 @@ from batchlab.words.catalogue import TERMS, listing, number_text, text
 from batchlab.words.numbers import form_of
 from batchlab.words.reasons import reason_text
 
+# ---- lines of a terminal
+
 LEAST = 40
 MOST = 100
+WIDTH = 88  # where there is no terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
+_NO_BREAK = "\u00a0"
+# A number and its unit or percent sign are read in one go.
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h)(?!\w))")
 
 
 @contextmanager
@@ -35,19 +41,12 @@ def on_a_terminal(columns: int) -> Iterator[None]:
 
 def text_width(usual: int) -> int:
     """The columns that a text may have: those of the terminal, `usual` where there is none."""
-    columns = _columns.get()
-    return usual if columns is None else columns
+    return table_width() or usual
 
 
 def table_width() -> int | None:
     """The columns that a table may have; None: as many as it needs."""
     return _columns.get()
-
-
-WIDTH = 88
-_NO_BREAK = "\u00a0"
-# A number and its unit or percent sign are read in one go.
-_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h)(?!\w))")
 
 
 def wrapped_text(said: str) -> str:
@@ -57,18 +56,18 @@ def wrapped_text(said: str) -> str:
     )
 
 
-def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
-    """Lines of at most `width` characters where words allow it.
+def listed(facts: Iterable[str]) -> str:
+    """Each fact behind a dash, as `wrapped_text`."""
+    return "\n".join(wrapped_text(f"- {fact}") for fact in facts)
 
-    Args:
-        said: the text.
-        width: in characters.
-        first: what stands before the first line, within the width.
-        indent: what stands before all others.
+
+def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
+    """Lines of at most `width` characters where words allow it, words and hyphens whole.
+
+    `first` stands before the first line, within the width, `indent` before all others.
     """
-    kept = _BEFORE_A_UNIT.sub(_NO_BREAK, said)
     lines = textwrap.wrap(
-        kept,
+        _BEFORE_A_UNIT.sub(_NO_BREAK, said),
         width,
         initial_indent=first,
         subsequent_indent=indent,
@@ -77,6 +76,8 @@ def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -
     )
     return [line.replace(_NO_BREAK, " ") for line in lines]
 
+
+# ---- quantities
 
 _NAMED = frozenset(row.name for row in QUANTITIES)
 
@@ -94,15 +95,11 @@ def shown_quantity(name: str) -> Quantity:
 def quantity_text(name: str, value: float | str | None) -> str:
     """`value` of the quantity called `name` in three or four significant digits, with its unit.
 
-    Args:
-        name: as `shown_quantity` takes it.
-        value: in that quantity's unit; None: not known. Words are returned as they are.
+    Words are returned as they are, and a dash where the value is not known.
     """
-    return (
-        value
-        if isinstance(value, str)
-        else number_text(value, form_of(name, shown_quantity(name).unit))
-    )
+    if isinstance(value, str):
+        return value
+    return number_text(value, form_of(name, shown_quantity(name).unit))
 
 
 def range_text(name: str, low: float, high: float) -> str:
@@ -125,60 +122,21 @@ def axis_text(name: str) -> str:
     return text("{label} ({unit})", label=label_text(name), unit=text(unit))
 
 
-# What a study compares, beside the keys that all records share.
-_OWN = {
-    "training": "training",
-    "unfinished": "unfinished",
-    "epochs": "epochs",
-    "steps": "steps",
-    "time": "time",
-    "mini": "mini",
-    "full": "full",
-    "stochastic": "stochastic",
-    "mean": "mean",
-    "recommended": "recommended",
-    "reference, tuned": "tuned rate only",
-    "reference": "reference",
-}
+# ---- estimates
 
-
-def term_text(key: str) -> str:
-    """A key as people read it.
-
-    Args:
-        key: a split, a status, what two batch sizes have equal, or a part in an answer.
-    """
-    return text(_OWN.get(key) or TERMS[key])
-
-
-def split_label(split: str, metric: str) -> str:
-    """A metric of a split, as a column or a panel is called: "train accuracy"."""
-    return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
-
-
-NOT_TOLD = "can't be told"
 TOO_UNSTEADY = "too unsteady"
 
 
-def estimate_text(name: str, estimate: Estimate, *, of: str | None = None) -> str:
-    """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s, 6 runs)".
+def estimate_text(name: str, estimate: Estimate) -> str:
+    """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    Args:
-        name: a name of `batchlab.records.quantities`.
-        estimate: the estimate; with one known bound and no value it is a bound.
-        of: what its observations are, in the plural; None leaves their count out.
-
-    Returns:
-        The text; where nothing is known it says so, and the reason is left to the caller.
+    With one known bound and no value it is that bound; where nothing is known it says so, and the
+    reason is left to the caller.
     """
     if estimate.estimate is None:
-        return bound_text(name, estimate) or text(NOT_TOLD)
-    inside = [interval_text(name, estimate)]
-    if of is not None and estimate.n:
-        inside.append(f"{estimate.n} {of if estimate.n > 1 else of.removesuffix('s')}")
-    known = ", ".join(part for part in inside if part)
-    value = quantity_text(name, estimate.estimate)
-    return f"{value} ({known})" if known else value
+        return bound_text(name, estimate) or text("can't be told")
+    interval, value = interval_text(name, estimate), quantity_text(name, estimate.estimate)
+    return f"{value} ({interval})" if interval else value
 
 
 def interval_text(name: str, estimate: Estimate) -> str:
@@ -208,6 +166,78 @@ def bound_text(name: str, estimate: Estimate) -> str:
     return ""
 
 
+# ---- words
+
+# What a study compares, beside the keys that all records share.
+_OWN = {
+    "training": "training",
+    "unfinished": "unfinished",
+    "epochs": "epochs",
+    "steps": "steps",
+    "time": "time",
+    "mini": "mini",
+    "full": "full",
+    "stochastic": "stochastic",
+    "mean": "mean",
+    "recommended": "recommended",
+    "reference, tuned": "tuned rate only",
+    "reference": "reference",
+}
+
+
+def term_text(key: str) -> str:
+    """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
+    return text(_OWN.get(key) or TERMS[key])
+
+
+def split_label(split: str, metric: str) -> str:
+    """A metric of a split, as a column or a panel is called: "train accuracy"."""
+    return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
+
+
+def batch_text(study: Study, batch_size: int) -> str:
+    """A batch size in words: "batch size 64", "full batch"."""
+    if batch_size == study.workload.n_train:
+        return text("full batch")
+    return text("batch size {batch_size}", batch_size=batch_size)
+
+
+def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
+    """Several batch sizes in words: "batch sizes 32, 128 and 512"."""
+    if len(batch_sizes) == 1:
+        return batch_text(study, batch_sizes[0])
+    full = study.workload.n_train
+    named = [
+        text("{n} (full)", n=size) if size == full else number_text(size, "")
+        for size in batch_sizes
+    ]
+    return text("batch sizes {named}", named=listing(named))
+
+
+def best_so_far_text(best: BestSoFar) -> str:
+    """What leads, without an end: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
+    return next(best_so_far_wordings(best))
+
+
+def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
+    """The same in fewer and fewer words."""
+    value = quantity_text(best.quantity, best.value)
+    figure = {
+        "time_to_target_s": text("{value} to target", value=value),
+        "samples_to_target": text("{value} examples to target", value=value),
+    }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
+    rate = number_text(best.learning_rate, "rate")
+    named = {"size": best.batch_size, "rate": rate, "figure": figure, "value": value}
+    yield text("best so far: batch size {size} at learning rate {rate} ({figure})", **named)
+    yield text("best so far: batch size {size} at {rate} ({figure})", **named)
+    yield text("best so far: {size} at {rate} ({figure})", **named)
+    yield text("best so far: {size} at {rate} ({value})", **named)
+    yield text("best so far: {size} at {rate}", **named)
+
+
+# ---- sentences
+
+
 def whole_sentence(reason: Reason) -> str:
     """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
     words = clause(reason)
@@ -224,54 +254,6 @@ def with_a_capital(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
-    """Several batch sizes in words: "batch sizes 32, 128 and 512"."""
-    if len(batch_sizes) == 1:
-        return batch_text(study, batch_sizes[0])
-    full = study.workload.n_train
-    named = [
-        text("{n} (full)", n=size) if size == full else number_text(size, "")
-        for size in batch_sizes
-    ]
-    return text("batch sizes {named}", named=listing(named))
-
-
-def batch_text(study: Study, batch_size: int) -> str:
-    """A batch size in words: "batch size 64", "full batch"."""
-    if batch_size == study.workload.n_train:
-        return text("full batch")
-    return text("batch size {batch_size}", batch_size=batch_size)
-
-
-def best_so_far_text(best: BestSoFar) -> str:
-    """What leads, and by what, without an end: "best so far: batch size 64 at learning rate 0.1".
-
-    Args:
-        best: what leads.
-    """
-    return next(best_so_far_wordings(best))
-
-
-def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
-    """The same in fewer and fewer words.
-
-    Args:
-        best: what leads.
-    """
-    rate = number_text(best.learning_rate, "rate")
-    value = quantity_text(best.quantity, best.value)
-    figure = {
-        "time_to_target_s": text("{value} to target", value=value),
-        "samples_to_target": text("{value} examples to target", value=value),
-    }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
-    named = {"size": best.batch_size, "rate": rate, "figure": figure, "value": value}
-    yield text("best so far: batch size {size} at learning rate {rate} ({figure})", **named)
-    yield text("best so far: batch size {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({value})", **named)
-    yield text("best so far: {size} at {rate}", **named)
-
-
 ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
 VERDICT_WORDS: dict[ClaimVerdict, str] = {
     "held": "held",
@@ -283,7 +265,7 @@ VERDICT_WORDS: dict[ClaimVerdict, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """One finding in plain words.
+    """One thing that a study has shown, or could not show, in plain words.
 
     Attributes:
         topic: what it is about, a few words: a text of the catalogue, and its key.
@@ -299,7 +281,3 @@ class Sentence:
 
     def __str__(self) -> str:
         return self.text
-
-    def with_note(self, note: str) -> Sentence:
-        """The same finding with one more sentence of text."""
-        return replace(self, text=f"{self.text} {note}")

@@ -10,16 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
-import cloudpickle
 import torch
 
 from batchlab.errors import EditedError, StoreError
 from batchlab.machine import library_versions, thread_choices
-from batchlab.measure.registry import packed_at_steps
+from batchlab.measure.at_steps import measured_at_steps
 from batchlab.processes.children import Child, Ended, Line, refuse_edited
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
+from batchlab.records.measurement import AtSteps
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.study import ANY_SIZE
@@ -75,7 +75,7 @@ class LocalProcesses(StoredEngine):
         """Answer from `store`, and with runs of `packed`; the rest as of a `StoredEngine`."""
         super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
         self._packed = packed
-        self._measures = packed_at_steps(plan.measures)
+        self._measures = measured_at_steps(plan.measures)
         summary = store.workload(plan.trial.workload_id)
         self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
         self._errors = RepeatedErrors()
@@ -367,14 +367,14 @@ def _outcome(ended: Ended) -> Outcome:
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
 
 
-def _train_in_child(line: Line, packed: PackedWorkload, measures: bytes, task: Task) -> Outcome:
+def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
     """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
     outcome = train(
         packed.unpack(),
         task,
-        measures=cloudpickle.loads(measures),
+        measures=measures,
         emit=line.say,
         stop=line.asked_to_stop,
     )

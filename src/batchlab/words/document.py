@@ -2,6 +2,8 @@
 
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
 `reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
+A record shows its fields, but for those whose name begins with an underscore, or the fields and
+properties that its class names in `document`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -35,10 +38,11 @@ def document_text(document: object) -> str:
 
 def schema_text(kind: type) -> str:
     """The JSON Schema of what `document_text` makes of a kind of record."""
-    schema = json_document.schema_of(kind)
+    schema = json_document.schema_of(_as_shown(kind))
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
+            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -121,7 +125,38 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 @lru_cache
 def _kinds(kind: type) -> tuple[tuple[str, Literal["a reason", "reasons", "else"]], ...]:
     """The fields of a kind of record, and which of them hold reasons."""
-    return tuple((name, _held(hint)) for name, hint in get_type_hints(kind).items())
+    return tuple((name, _held(hint)) for name, hint in _hints(kind).items())
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """What a record shows, and of which type each is."""
+    hints = get_type_hints(kind)
+    names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
+    return {
+        name: hints[name] if name in hints else get_type_hints(getattr(kind, name).fget)["return"]
+        for name in names
+    }
+
+
+def _as_shown(hint: Any) -> Any:
+    """The same type where each record has just the fields that it shows, for the schema."""
+    parts = get_args(hint)
+    if parts:
+        shown = tuple(map(_as_shown, parts))
+        if shown == parts:
+            return hint
+        origin = get_origin(hint)
+        return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
+    if hint is Reason or not isinstance(hint, type):
+        return hint
+    if not (issubclass(hint, msgspec.Struct) or is_dataclass(hint)):
+        return hint
+    hints = _hints(hint)
+    fields = [(name, _as_shown(part)) for name, part in hints.items()]
+    if not hasattr(hint, "document") and fields == list(hints.items()):
+        return hint
+    doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
+    return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
 
 
 def _held(hint: Any) -> Literal["a reason", "reasons", "else"]:
@@ -134,6 +169,8 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
+        if name[0] == "_":
+            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}

@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.advice_effects import WholeTrainings, whole_trainings
+from batchlab.report.advice_effects import whole_trainings
 
 ADVICE = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())
 
@@ -42,8 +42,11 @@ def study_of(*records: TrialRecord) -> Study:
     return replace(advice_study(ADVICE), records=records)
 
 
-def found(advice: Advice, study: Study, *, cool_down: float = 0.0) -> dict[int, WholeTrainings]:
-    return {each.batch_size: each for each in whole_trainings(advice, study, cool_down=cool_down)}
+def found(
+    advice: Advice, study: Study, *, cool_down: float = 0.0
+) -> dict[int, tuple[TrialRecord, ...]]:
+    whole = whole_trainings(advice, study, cool_down=cool_down)
+    return {records[0].trial.batch_size: records for records in whole}
 
 
 def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():
@@ -72,33 +75,33 @@ def test_a_batch_size_is_shown_at_the_rate_that_the_answer_has_for_it():
         training(rate=rate, end=0.9), training(rate=2 * rate, end=0.97), training(1024)
     )
 
-    assert found(ADVICE, study)[256].learning_rate == rate
+    assert found(ADVICE, study)[256][0].trial.learning_rate == rate
 
 
 def test_else_at_the_rate_that_ends_best_on_validation_data():
     rates = {0.3: 0.96, 0.4: 0.98, 0.5: 0.97}
     study = study_of(*(training(rate=rate, end=end) for rate, end in rates.items()))
 
-    assert found(ADVICE, study)[256].learning_rate == 0.4
+    assert found(ADVICE, study)[256][0].trial.learning_rate == 0.4
 
 
 def test_only_the_seeds_count_on_which_trainings_were_compared():
     advice = with_endings(ADVICE)
     study = study_of(*(training(rate=0.3, seed=seed) for seed in (0, 80, 81)))
 
-    assert [r.trial.seed for r in found(advice, study)[256].records] == [80, 81]
+    assert [r.trial.seed for r in found(advice, study)[256]] == [80, 81]
 
 
 def test_other_seeds_count_where_none_of_those_was_trained():
     study = study_of(training(rate=0.3, seed=0))
 
-    assert [r.trial.seed for r in found(with_endings(ADVICE), study)[256].records] == [0]
+    assert [r.trial.seed for r in found(with_endings(ADVICE), study)[256]] == [0]
 
 
 def test_trainings_of_one_batch_size_are_equally_long():
     study = study_of(*(training(seed=seed, epochs=n) for seed, n in enumerate((4, 6, 4))))
 
-    assert [r.trial.seed for r in found(ADVICE, study)[256].records] == [0, 2]
+    assert [r.trial.seed for r in found(ADVICE, study)[256]] == [0, 2]
 
 
 def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate():
@@ -107,4 +110,4 @@ def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate(
 
     for cool_down in (0.0, 0.2):
         for each in found(advice, study, cool_down=cool_down).values():
-            assert {r.trial.cool_down for r in each.records} == {cool_down}
+            assert {r.trial.cool_down for r in each} == {cool_down}

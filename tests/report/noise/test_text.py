@@ -8,6 +8,7 @@ from dataclasses import replace
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 
 from batchlab.laws.noise_scale import noise_scale
+from batchlab.measure.noise import LayerNoise
 from batchlab.records.estimate import Reason
 from batchlab.report.noise_text import noise_text
 
@@ -41,10 +42,10 @@ def test_it_says_how_many_times_larger_or_smaller_it_became() -> None:
     ends = made_up_point(0, 60.0), made_up_point(10, 3.0)
     falling = made_up_noise(*ends)
     rising = made_up_noise(*(replace(end, step=10 - end.step) for end in reversed(ends)))
-    (_, first), (_, last) = falling.along
-    assert first.scale.estimate is not None
-    assert last.scale.estimate is not None
-    times = first.scale.estimate / last.scale.estimate
+    first, last = (end.gradient_noise_scale for end in ends)
+    assert first.estimate is not None
+    assert last.estimate is not None
+    times = first.estimate / last.estimate
 
     assert f": {times:.0f} times smaller." in words(noise_text(falling))
     assert f": {times:.0f} times as large." in words(noise_text(rising))
@@ -101,7 +102,10 @@ def test_what_was_not_measured_is_said_with_its_reason() -> None:
 
 def test_each_parameter_has_a_row_where_it_was_asked_for() -> None:
     point = made_up_point(7, 30.0)
-    asked = replace(point, layers=(("0.weight", point.sample), ("0.bias", point.sample)))
+    asked = replace(
+        point,
+        layers=tuple(LayerNoise(name=name, sample=point.sample) for name in ("0.weight", "0.bias")),
+    )
 
     lines = noise_text(made_up_noise(asked)).splitlines()
 

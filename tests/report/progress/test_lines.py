@@ -10,12 +10,12 @@ from batchlab.report.progress import ProgressState, clock_text, progress_lines, 
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 
 
-def an_advice(stage: int = 2, **changes: object) -> ProgressState:
+def an_advice(at: int = 2, **changes: object) -> ProgressState:
     now_s = 0.0
     state = ProgressState(clock=lambda: now_s)
-    state.begins("advise", "mnist-mlp", STAGES)
-    state.spend(98.0, 180.0)
-    state.enter(STAGES[stage])
+    state.begins(command="advise", subject="mnist-mlp", stages=STAGES)
+    state.budget(spent_s=98.0, budget_s=180.0)
+    state.phase(STAGES[at])
     state.lead = BestSoFar(
         batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
     )
@@ -63,8 +63,10 @@ def test_no_line_is_too_long_and_bar_and_time_are_always_there(width: int) -> No
 @pytest.mark.parametrize("width", [39, 59, 79])
 def test_the_longest_values_are_not_cut_either(width: int) -> None:
     state = an_advice()
-    state.begins("advise", "examples/a_very_long_name_of_a_file.py:workload", STAGES)
-    state.spend(7260.0, 36000.0)
+    state.begins(
+        command="advise", subject="examples/a_very_long_name_of_a_file.py:workload", stages=STAGES
+    )
+    state.budget(spent_s=7260.0, budget_s=36000.0)
     state.lead = BestSoFar(
         batch_size=131072, learning_rate=0.000123, quantity="samples_to_target", value=123456789.0
     )
@@ -86,10 +88,14 @@ def test_the_longest_values_are_not_cut_either(width: int) -> None:
 def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
     now_s = 0.0
     state = ProgressState(clock=lambda: now_s)
-    state.begins("sweep", "mnist-mlp", ("timing each batch size alone", "training 6 trials"))
-    state.enter("training 6 trials")
+    state.begins(
+        command="sweep",
+        subject="mnist-mlp",
+        stages=("timing each batch size alone", "training 6 trials"),
+    )
+    state.phase("training 6 trials")
     full = "batch size 64, learning rate 0.01, seed 0: 45%"
-    state.work(0.25, 61.0, full, "64 at 0.01, seed 0: 45%")
+    state.progress(done_fraction=0.25, left_s=61.0, text=full, short="64 at 0.01, seed 0: 45%")
     now_s = 1.0
 
     assert progress_lines(state, 79)[1:] == [
@@ -124,7 +130,7 @@ def test_a_terminal_without_blocks_gets_a_bar_of_ascii() -> None:
 
 def test_a_pipe_is_told_the_stage_in_one_line() -> None:
     assert stage_text(an_advice(1)) == "advise mnist-mlp, stage 2 of 3: setting the target"
-    assert stage_text(an_advice(phase="writing the report")) == (
+    assert stage_text(an_advice(stage="writing the report")) == (
         "advise mnist-mlp: writing the report"
     )
 

@@ -3,6 +3,7 @@
 import pytest
 from tests.reference.made_up import made_up_study
 
+from batchlab.laws.scatter import PooledCells
 from batchlab.report.cells import cells
 from batchlab.report.sweep_evidence import Measured, difference_text
 
@@ -13,8 +14,12 @@ FIRST, SECOND, THIRD = cells(made_up_study(batch_sizes=(64, 256, 1024)))
 
 def measured(*seeds, better="higher", tolerance=0.002):
     by_batch_size = dict(zip((64, 256, 1024), seeds, strict=False))
-    return Measured.of(
-        by_batch_size, metric="accuracy", n_examples=1000, better=better, tolerance=tolerance
+    values = [list(of_size.values()) for of_size in by_batch_size.values()]
+    return Measured(
+        by_batch_size=by_batch_size,
+        pooled=PooledCells.of(values, metric="accuracy", n_examples=1000),
+        better=better,
+        tolerance=tolerance,
     )
 
 

@@ -34,19 +34,18 @@ def test_values_lie_on_the_line_between_two_evaluations():
     study = study_of(epochs=10, evaluations_per_epoch=2)
     budget = equal_budget(study, cells(study), "steps")
 
-    small, large = (budget.by_seed(cell, "validation", "accuracy") for cell in cells(study))
+    small, large = (budget.value(r, "validation", "accuracy") for r in study.records)
 
-    assert small == {0: pytest.approx(0.01 * 40 / 64)}
-    assert large == {0: pytest.approx(0.1)}
+    assert small == pytest.approx(0.01 * 40 / 64)
+    assert large == pytest.approx(0.1)
 
 
-def test_a_trial_that_ended_badly_neither_shortens_the_budget_nor_counts():
+def test_a_trial_that_ended_badly_does_not_shorten_the_budget():
     endings = {(1024, 0.01, 1): (Status.DIVERGED, "loss grew", 2)}
     study = study_of(epochs=10, seeds=2, endings=endings)
     budget = equal_budget(study, cells(study), "epochs")
 
     assert budget.amount == 10
-    assert set(budget.by_seed(cells(study)[1], "validation", "accuracy")) == {0}
 
 
 def test_time_without_step_times_is_no_budget():
@@ -59,7 +58,7 @@ def test_a_metric_that_was_not_measured_has_no_values():
     study = study_of()
     budget = equal_budget(study, cells(study), "epochs")
 
-    assert budget.by_seed(cells(study)[0], "test", "accuracy") == {}
+    assert budget.value(study.records[0], "test", "accuracy") is None
 
 
 def test_budgets_are_named_with_their_amount():

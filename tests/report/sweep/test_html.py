@@ -13,12 +13,9 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.errors import BatchlabError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.trial import Status
-from batchlab.report import cells as plateaus
-from batchlab.report import sweep_claims as sentences_module
+from batchlab.report import cells, write_html
 from batchlab.report import sweep_page as html_module
-from batchlab.report import sweep_tables as trials_table_module
-from batchlab.report import write_html
-from batchlab.report.cells import observations_table, plateaus_of
+from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
 from batchlab.report.page import download
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
@@ -107,7 +104,7 @@ def test_what_is_said_stands_under_its_topic_once_with_its_verdict(text):
         assert text.count(f'<dt>“{claim.topic}”</dt>\n<dd><strong class="verdict') == 1
         assert escape(claim.text, quote=False) in text
     found = conclusion(STUDY)
-    for said in (found.headline, found.lead, *effect_sentences(STUDY, plateaus_of(STUDY)).values()):
+    for said in (found.headline, found.lead, *effect_sentences(STUDY).values()):
         assert text.count(escape(said, quote=False)) == 1
     assert '<strong class="verdict did_not_hold">did not hold</strong>' in text
 
@@ -158,11 +155,8 @@ def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
         fitted.append(record.trial.trial_id)
         return plateau_of(record, **named)
 
-    # A module that fitted by itself again would have the name.
-    for module in (plateaus, sentences_module, trials_table_module):
-        monkeypatch.setattr(module, "plateau_of", counted, raising=False)
-
-    plateaus.plateaus_of.cache_clear()
+    monkeypatch.setattr(cells, "plateau_of", counted)
+    cells.plateaus_of.cache_clear()
     html_page(STUDY)
 
     assert sorted(fitted) == sorted(record.trial.trial_id for record in STUDY.records)

@@ -8,7 +8,9 @@ import numpy as np
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.records.trial import RightExamples
-from batchlab.report.sweep_evidence import Evidence, paired_sentences, paired_table
+from batchlab.report.sweep_claims import sentences
+from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sweep_tables import paired_table
 
 N = 1000
 
@@ -53,7 +55,7 @@ def right_of(batch_size: int, seed: int) -> np.ndarray:
 
 
 def said(study) -> str:
-    return " ".join(sentence.text for sentence in paired_sentences(Evidence.of(study)))
+    return " ".join(s.text for s in sentences(study) if s.topic == "held-out examples")
 
 
 def differences(study) -> dict[str, tuple[float, float, float]]:

@@ -4,7 +4,7 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.report.sweep_claims import claim_sentences
-from batchlab.report.sweep_evidence import Evidence, TrainingFit
+from batchlab.report.sweep_evidence import Evidence, training_fit
 
 CLAIMS = ("Larger batches generalize worse", "Larger batches overfit more")
 
@@ -60,7 +60,7 @@ def test_like_fits_leave_nobody_out():
 
 @pytest.mark.parametrize(("apart", "alike"), [(0.009, 2), (0.011, 1)])
 def test_the_margin_is_0_01_of_an_accuracy(apart, alike):
-    fit = TrainingFit.of(Evidence.of(study_of({64: (0.99, 0.97), 1024: (0.99 - apart, 0.95)})))
+    fit = training_fit(Evidence.of(study_of({64: (0.99, 0.97), 1024: (0.99 - apart, 0.95)})))
 
     assert len(fit.alike) == alike
     assert len(fit.others) == 2 - alike
@@ -77,13 +77,13 @@ def test_the_margin_of_an_accuracy_in_percent_is_1_of_them():
 
     study = made_up_study(batch_sizes=tuple(levels), seeds=2, curves=curves)
 
-    assert [cell.batch_size for cell in TrainingFit.of(Evidence.of(study)).alike] == [64, 1024]
+    assert [cell.batch_size for cell in training_fit(Evidence.of(study)).alike] == [64, 1024]
     assert said(study)[CLAIMS[0]].verdict == "held"
 
 
 def test_a_falling_metric_has_its_margin_from_the_held_out_level():
     def fit(levels):
-        return TrainingFit.of(Evidence.of(study_of(levels, metrics=(("loss", "lower"),))))
+        return training_fit(Evidence.of(study_of(levels, metrics=(("loss", "lower"),))))
 
     # Held-out losses of 0.5 make a margin of 0.025; a train loss is 2.5 times what it lacks of 1.
     near = fit({64: (1 - 0.04, 0.8), 1024: (1 - 0.048, 0.8)})

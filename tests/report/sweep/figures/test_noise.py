@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 
-from batchlab.measure.registry import on_request
+from batchlab.measure.measurements import on_request
 from batchlab.report.cells import chosen_cells
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.sweep import figures as sweep_figures

@@ -46,12 +46,12 @@ def _best_so_far(told: Told) -> str:
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain, from "
             "a few single runs)."
         )
-    elif endings is not None and endings.is_likely_worse:
+    elif endings is not None and endings.is_likely_worse():
         best = (
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
             "What is faster seems to end worse."
         )
-    elif endings is not None and endings.is_unseen:
+    elif endings is not None and not endings.recommended.found:
         best = (
             "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain). "
             "Others may be faster, but were not trained to the end."

@@ -70,13 +70,13 @@ def _rows(noise: Noise) -> Iterator[Row]:
         "panel": "along",
         "batch": looks([noise.batch_size], n_train=noise.n_train)[0].label,
     }
-    for point, found in noise.along:
-        at = base | {"step": point.step}
-        if found.scale.estimate is not None:
-            yield at | {"kind": "point", **estimate_row(found.scale)}
-            yield at | {"kind": "line", "mean": rounded(found.scale.estimate)}
-        elif found.scale.low is not None:
-            yield at | {"kind": "bound", "mean": rounded(found.scale.low)}
+    for point in noise.points:
+        at, scale = base | {"step": point.step}, point.gradient_noise_scale
+        if scale.estimate is not None:
+            yield at | {"kind": "point", **estimate_row(scale)}
+            yield at | {"kind": "line", "mean": rounded(scale.estimate)}
+        elif scale.low is not None:
+            yield at | {"kind": "bound", "mean": rounded(scale.low)}
     yield base | {
         "kind": "level",
         "mean": noise.batch_size,
@@ -93,7 +93,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     yield text(
         "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
     )
-    if any(found.scale.estimate is None for _, found in noise.along):
+    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
         yield text("An arrow: only a lower bound is known.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.parts.charts.axes import ratio_y
 from batchlab.report.parts.charts.batch_sizes import batch_size_x
@@ -68,7 +67,7 @@ def _panel(noise: Noise, rows: tuple[Row, ...], sizes: list[int]) -> Panel:
 
 
 def _rows(noise: Noise) -> Iterator[Row]:
-    found = noise_scale(noise.points[-1].sample)
+    found = noise.points[-1].found
     trace, n_train = found.trace.estimate, noise.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.records.trial import Split
@@ -282,7 +282,7 @@ def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
 
 def _measured_along_training() -> list[Measurement]:
     """The measurements of a model at a step that a figure shows."""
-    return [row for row in measurement_rows().values() if row.needs == "step" and row.figure]
+    return [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
 
 
 ROWS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from batchlab.measure.registry import measurement_rows
+from batchlab.measure.measurements import measurement_rows
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.cells import Spread, figure_looks, size_rows

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from batchlab.records.study import Study
-from batchlab.report.cells import Spread, deciding_split, figure_looks, plateaus_of, size_rows
+from batchlab.report.cells import Spread, deciding_split, figure_looks, size_rows
 from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, Effect, effects
 from batchlab.report.parts.figure import Figure, Panel, Row, rounded
 from batchlab.report.parts.figure_row import FigureRow
@@ -18,7 +18,7 @@ from batchlab.words.catalogue import text
 
 def effects_figure(study: Study, *, key: str) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
-    found = effects(study, plateaus_of(study))
+    found = effects(study)
     rows = tuple(_rows(study, found, key))
     panels = tuple(_panels(study, rows, key))
     return Figure(

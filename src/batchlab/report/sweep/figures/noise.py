@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from batchlab.measure.registry import measurement_rows, on_request
+from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
 from batchlab.report.cells import (
@@ -61,7 +61,7 @@ def noise_figure(study: Study, *, key: str) -> Figure:
 
 def _shown() -> list[Measurement]:
     """The measurements of a model at a step, those that were asked for first."""
-    rows = [row for row in measurement_rows().values() if row.needs == "step" and row.figure]
+    rows = [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
     return sorted(rows, key=lambda row: (not row.on_request, row.figure != "along_training"))
 
 

@@ -1,4 +1,4 @@
-"""noise_scale, sharpness, top_eigenvalue: what a sweep measures where it is asked to."""
+"""The measurements: what each row says, and what it measures of a model at a step."""
 
 from __future__ import annotations
 
@@ -17,17 +17,110 @@ from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 from torch.utils.data import Dataset
 
+from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.registry import measured_at_steps, measurement_rows, on_request
-from batchlab.measure.rows.gradient_variance import expected_variance
+from batchlab.measure.measurements import (
+    expected_variance,
+    measurement_rows,
+    on_request,
+)
 from batchlab.measure.sharpness import LossSurface, sharpness
+from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
+from batchlab.training.stepper import Stepper
 from batchlab.workload.builtin.least_squares import optimum
 from batchlab.workload.loading import loaded_workload
 
 
 def row(name: str):
-    return measurement_rows()[name].at_step
+    return AT_STEP[name]
+
+
+def test_the_rows_are_these() -> None:
+    assert set(measured_at_steps()) == {
+        "gradient_norm",
+        "distance",
+        "parameter_norm",
+        "update_norm",
+    }
+    assert on_request() == ("noise_scale", "gradient_variance", "sharpness", "top_eigenvalue")
+    known = {quantity.name: quantity for quantity in QUANTITIES}
+    for name, found in measurement_rows().items():
+        assert found.quantity == known[name]
+        assert (found.of_batch_size is None) == (name in AT_STEP)
+        assert not found.on_request or list(found.notes(made_up_study()))
+
+
+@pytest.mark.parametrize(("over_seeds", "one"), [("mean", 4.0), ("largest", 9.0), ("median", 2.0)])
+def test_seeds_are_summed_up_as_the_row_says(over_seeds: str, one: float) -> None:
+    found = replace(measurement_rows()["gradient_norm"], over_seeds=over_seeds)  # type: ignore[arg-type]
+
+    assert found.of_seeds([1.0, 9.0, 2.0]) == one
+
+
+# At every evaluation
+
+
+def stepped(model: nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
+    """The gradients that a step leaves in the model."""
+    loss.backward()
+    return [part.grad for part in model.parameters() if part.grad is not None]
+
+
+def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double()
+    assert row("gradient_norm")(moment_of(model)) is None
+
+    gradients = stepped(model, model(torch.randn(8, 3).double()).square().mean())
+
+    flat = torch.cat([part.flatten() for part in gradients])
+    assert len(gradients) == 4
+    assert row("gradient_norm")(moment_of(model)) == pytest.approx(float(flat.norm()))
+
+
+def test_a_sparse_gradient_counts_each_row_once() -> None:
+    torch.manual_seed(0)
+    model = nn.Embedding(4, 2, sparse=True)
+
+    (gradient,) = stepped(model, model(torch.tensor([0, 2, 2, 1])).square().sum(1).mean())
+
+    found = row("gradient_norm")(moment_of(model))
+    assert found == pytest.approx(float(gradient.to_dense().norm()))
+
+
+def test_the_distance_is_that_of_all_parameters_together() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    initial = [part.detach() + 0.5 for part in model.parameters()]
+
+    found = row("distance")(moment_of(model, initial=initial))
+
+    assert found == pytest.approx(0.5 * (3 * 4 + 4 + 4 * 2 + 2) ** 0.5, rel=1e-6)
+
+
+def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4)
+
+    run = run_engine(workload, trial, RunLength(epochs=2))
+
+    stepper = Stepper(workload, trial, torch.device("cpu"))
+    stream = stepper.stream(0)
+    weights = [nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone()]
+    for _ in range(run.evaluations[-1].step):
+        stepper.step(next(stream))
+        weights.append(nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone())
+    for each in run.evaluations[1:]:
+        moved = float((weights[each.step] - weights[each.step - 1]).norm())
+        assert each.measurement("update_norm") == pytest.approx(moved, rel=1e-5)
+        assert each.measurement("distance") == pytest.approx(
+            float((weights[each.step] - weights[0]).norm()), rel=1e-5
+        )
+    assert run.evaluations[0].measurement("update_norm") is None
+
+
+# On request
 
 
 def least_squares(n: int):
@@ -44,13 +137,6 @@ def drawn_study(n_train: int, *, sampling: str = "reshuffle"):
         study,
         workload=replace(study.workload, n_train=n_train),
         records=(replace(record, trial=replace(record.trial, sampling=sampling)),),
-    )
-
-
-def test_they_are_these() -> None:
-    assert on_request() == ("noise_scale", "gradient_variance", "sharpness", "top_eigenvalue")
-    assert all(
-        list(row.notes(made_up_study())) for row in measurement_rows().values() if row.on_request
     )
 
 
@@ -163,52 +249,35 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 
 
 @pytest.mark.slow
-def test_the_variance_is_that_of_sampling_without_replacement_at_the_trials_batch_size() -> None:
+@pytest.mark.parametrize(
+    ("sampling", "size", "share"),
+    [
+        ("reshuffle", 1, 1.0),
+        ("reshuffle", 10, 0.1 * 190 / 199),
+        ("reshuffle", 100, 0.01 * 100 / 199),
+        ("replacement", 10, 0.1),
+        ("replacement", 200, 0.005),
+    ],
+)
+def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(
+    sampling: str, size: int, share: float
+) -> None:
     workload, model = least_squares(200)
     x, y = workload.train
     residual = (model(x).squeeze(1) - y).detach().double()
     gradients = residual[:, None] * x.double()
-    trace = float((gradients - gradients.mean(0)).square().sum(1).mean())
+    expected = share * float((gradients - gradients.mean(0)).square().sum(1).mean())
+    trial = small_trial(workload, batch_size=size, sampling=sampling)
 
-    for size in (1, 10, 100):
-        trial = small_trial(workload, batch_size=size)
-        found = [
-            drawn_variance(
-                workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4
-            )
-            for seed in range(300)
-        ]
+    found = [
+        drawn_variance(workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4)
+        for seed in range(300)
+    ]
 
-        expected = trace / size * (200 - size) / 199
-        standard_error = statistics.stdev(found) / math.sqrt(len(found))
-        assert abs(statistics.fmean(found) - expected) < 4 * standard_error
-        assert expected_variance({size: expected}, drawn_study(200))[size] == pytest.approx(
-            expected
-        )
-
-
-@pytest.mark.slow
-def test_drawn_with_replacement_a_batch_has_the_variance_of_so_many_independent_examples() -> None:
-    workload, model = least_squares(200)
-    x, y = workload.train
-    residual = (model(x).squeeze(1) - y).detach().double()
-    gradients = residual[:, None] * x.double()
-    trace = float((gradients - gradients.mean(0)).square().sum(1).mean())
-
-    for size in (10, 200):
-        trial = small_trial(workload, batch_size=size, sampling="replacement")
-        found = [
-            drawn_variance(
-                workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4
-            )
-            for seed in range(300)
-        ]
-
-        standard_error = statistics.stdev(found) / math.sqrt(len(found))
-        assert abs(statistics.fmean(found) - trace / size) < 4 * standard_error
-    study = drawn_study(200, sampling="replacement")
-    line = expected_variance({10: trace / 10, 200: trace / 200}, study)
-    assert line == {10: pytest.approx(trace / 10), 200: pytest.approx(trace / 200)}
+    standard_error = statistics.stdev(found) / math.sqrt(len(found))
+    assert abs(statistics.fmean(found) - expected) < 4 * standard_error
+    study = drawn_study(200, sampling=sampling)
+    assert expected_variance({size: expected}, study)[size] == pytest.approx(expected)
 
 
 def padded(micro_batch_size: int):

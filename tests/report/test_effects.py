@@ -5,7 +5,6 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.laws.plateau import metric_noise
-from batchlab.report.cells import Plateaus
 from batchlab.report.effects import effect_sentences, effects
 from batchlab.report.parts.figure_row import figure_rows
 from batchlab.report.sweep import figures as sweep_figures
@@ -23,7 +22,7 @@ STUDY = made_up_study(batch_sizes=(64, 1024), seeds=2, epochs=30, curves=curves)
 
 
 def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not() -> None:
-    small, large = effects(STUDY, Plateaus(STUDY))
+    small, large = effects(STUDY)
 
     assert len(small.plateau_epochs) == 2
     assert max(small.plateau_epochs) < 15
@@ -35,9 +34,9 @@ def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not()
 
 
 def test_each_effect_is_one_sentence_with_its_numbers() -> None:
-    said = effect_sentences(STUDY, Plateaus(STUDY))
+    said = effect_sentences(STUDY)
 
-    small = max(effects(STUDY, Plateaus(STUDY))[0].plateau_epochs)
+    small = max(effects(STUDY)[0].plateau_epochs)
     assert said["epochs"] == (
         f"{small:.0f} epochs are enough for batch size 64. Still improving at the end: "
         "batch size 1024. More epochs may change the order."
@@ -46,7 +45,7 @@ def test_each_effect_is_one_sentence_with_its_numbers() -> None:
 
 
 def test_noise_is_that_of_trainings_that_no_longer_improve() -> None:
-    small, large = effects(STUDY, Plateaus(STUDY))
+    small, large = effects(STUDY)
     record = small.records[0]
     values = record.at_epoch_ends("validation", "accuracy")
     last = [value for epoch, value in sorted(values.items()) if epoch > 15]
@@ -61,7 +60,7 @@ def test_a_training_that_may_still_improve_tells_no_noise() -> None:
         batch_sizes=(64, 1024), epochs=30, curves=curves, n_validation=0, n_test=0
     )
 
-    assert [effect.noises for effect in effects(study, Plateaus(study))] == [(), ()]
+    assert [effect.noises for effect in effects(study)] == [(), ()]
 
 
 def test_a_study_too_short_to_tell_has_no_picture_of_it() -> None:

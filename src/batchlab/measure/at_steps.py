@@ -1,0 +1,112 @@
+"""The measurements of a model at a step of its training, by the names of their quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+
+import torch
+
+from batchlab.measure.distance import distance_between
+from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
+from batchlab.measure.gradients import gradient_norm
+from batchlab.measure.measurements import measurement_rows
+from batchlab.measure.sharpness import sharpness, surface_at, top_eigenvalues
+from batchlab.records.measurement import AtStep, AtSteps, Moment
+
+# What bounds the cost of a noise scale; one beyond about a quarter of it is known roughly only.
+_MOST_EXAMPLES = 16_384
+# Batches whose gradients give a variance; of batches as large as an epoch a few must do.
+_MOST_BATCHES, _FEWEST_BATCHES = 16, 4
+_EPSILON = 1e-3  # of the box of a sharpness
+_TOLERANCE = 1e-3  # of an eigenvalue: seeds lie further apart
+
+
+def _gradient_norm(moment: Moment) -> float | None:
+    """Of the last step's gradient; None before the first step."""
+    norm = gradient_norm(moment.model.parameters())
+    return None if norm is None else float(norm)
+
+
+def _update_norm(moment: Moment) -> float:
+    return distance_between(moment.model.parameters(), moment.before)
+
+
+def _distance(moment: Moment) -> float:
+    return distance_between(moment.model.parameters(), moment.initial)
+
+
+def _parameter_norm(moment: Moment) -> float:
+    parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
+    return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
+
+
+def _noise_scale(moment: Moment) -> float | None:
+    """None where the gradient is lost in the noise of the examples seen."""
+    noise = GradientNoise(moment.workload, moment.device)
+    # The same examples each time: what the points of a curve share cancels.
+    found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
+    return found.gradient_noise_scale.estimate
+
+
+def _gradient_variance(moment: Moment) -> float:
+    """Of the trial's own batch size, drawn."""
+    in_an_epoch = moment.trial.n_train // moment.trial.batch_size
+    return drawn_variance(
+        moment.workload,
+        moment.model,
+        moment.trial,
+        device=moment.device,
+        seed=moment.trial.seed,
+        n_batches=min(_MOST_BATCHES, max(_FEWEST_BATCHES, in_an_epoch)),
+    )
+
+
+def _sharpness(moment: Moment) -> float:
+    """In the box around all weights, in percent."""
+    return sharpness(surface_at(moment), epsilon=_EPSILON)
+
+
+def _top_eigenvalue(moment: Moment) -> float:
+    return top_eigenvalues(surface_at(moment), tolerance=_TOLERANCE)[0]
+
+
+AT_STEP: AtSteps = {
+    "gradient_norm": _gradient_norm,
+    "update_norm": _update_norm,
+    "distance": _distance,
+    "parameter_norm": _parameter_norm,
+    "noise_scale": _noise_scale,
+    "gradient_variance": _gradient_variance,
+    "sharpness": _sharpness,
+    "top_eigenvalue": _top_eigenvalue,
+}
+
+
+def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
+    """How to measure a model at a step, by the name of the quantity.
+
+    Args:
+        asked: which of those on request to take too.
+    """
+    rows = measurement_rows()
+    return {
+        name: partial(_where_all_splits_are if rows[name].on_request else _after_a_step, at_step)
+        for name, at_step in AT_STEP.items()
+        if name in asked or not rows[name].on_request
+    }
+
+
+def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
+    return at_step(moment) if moment.step > 0 else None
+
+
+def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:
+    if not moment.has_all_splits:
+        return None
+    try:
+        return at_step(moment)
+    except Exception:
+        # A training does not end for what only looks at it: a model that diverges, that cannot be
+        # differentiated twice, or memory that was enough for its steps alone.
+        return None

@@ -1,0 +1,297 @@
+"""The measured quantities: what each is taken of, what it costs, and what a reader must know.
+
+A row of `MEASUREMENTS` is one of them; store, CSV, page and `--help` read the rows. How those of a
+model at a step are taken is in `at_steps`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from batchlab.errors import UsageError
+from batchlab.records.measurement import Measurement
+from batchlab.records.quantities import quantity
+from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
+from batchlab.words.catalogue import text
+
+# ---- of a batch size alone
+
+
+def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
+    timing = study.timing(batch_size)
+    if timing is None:
+        return None
+    return timing.step_s, tuple(block / timing.block_steps for block in timing.block_s)
+
+
+def _throughput(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
+    timing = study.timing(batch_size)
+    if timing is None:
+        return None
+    # As the step times are shown: each block's time per step first.
+    step_s = [block / timing.block_steps for block in timing.block_s]
+    return timing.samples_per_s, tuple(timing.batch_size / value for value in step_s)
+
+
+def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
+    peak = study.peak_bytes(batch_size)
+    return None if peak is None else (peak, (peak,))
+
+
+def _peak_of_trial(record: TrialRecord) -> float | None:
+    return record.peak_bytes
+
+
+def _step_time_notes(study: Study) -> Iterator[str]:
+    if not study.timings:
+        yield text(
+            "No step time was measured alone: the trials' own clocks were shared and give none."
+        )
+        return
+    yield text(
+        "Each batch size ran alone on {devices} with {threads} thread(s): large marks are the "
+        "median of up to {blocks} blocks of steps, small circles single blocks, bars their "
+        "range.",
+        devices=", ".join(sorted({timing.device for timing in study.timings})),
+        threads=", ".join(map(str, sorted({timing.threads for timing in study.timings}))),
+        blocks=max(len(timing.block_s) for timing in study.timings),
+    )
+    untimed = [batch_size for batch_size in study.batch_sizes if study.timing(batch_size) is None]
+    if untimed:
+        yield text(
+            "No step time was measured alone for: {sizes}.", sizes=", ".join(map(str, untimed))
+        )
+
+
+def _peak_memory_notes(study: Study) -> Iterator[str]:
+    if any(study.peak_bytes(batch_size) is not None for batch_size in study.batch_sizes):
+        yield text("Memory is the peak of the process above an idle one.")
+    else:
+        yield text("Peak memory was not reported on this device.")
+
+
+# ---- of the model at a step
+
+
+def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
+    """What sampling must give: tr Sigma / B, without replacement times (N - B) / (N - 1).
+
+    Tr Sigma is the geometric mean of what each batch size says of it.
+
+    Args:
+        seen: the variance by batch size, at the same weights.
+        study: says N and how examples were drawn; of both ways together nothing is expected.
+    """
+    n_train = study.workload.n_train
+    ways = {record.trial.sampling for record in study.records}
+    if len(ways) != 1:
+        return {}
+    share = {size: 1 / size for size in seen}
+    if ways == {"reshuffle"}:
+        share = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
+    traces = [seen[size] / part for size, part in share.items() if seen[size] > 0]
+    if not traces:
+        return {}
+    trace = math.exp(statistics.fmean(map(math.log, traces)))
+    return {size: trace * part for size, part in share.items()}
+
+
+def _distance_notes(study: Study) -> Iterator[str]:
+    """What is known of it, and what it did here in the training with the most steps."""
+    from batchlab.laws.noise_scale import distance_growth
+
+    yield text(
+        "The distance from the initial weights grows about as the logarithm of the steps at a "
+        "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
+        "https://arxiv.org/abs/1705.08741)."
+    )
+    ran = [
+        record for record in study.records if record.status is not None and record.status.ended_well
+    ]
+    if not ran:
+        return
+    longest = max(ran, key=lambda record: record.evaluations[-1].step)
+    values = [(each.step, each.measurement("distance")) for each in longest.evaluations]
+    found = distance_growth([(step, value) for step, value in values if value is not None])
+    if found is None:
+        return
+    yield text(
+        _GROWTH[found.nearer],
+        size=longest.trial.batch_size,
+        rate=longest.trial.learning_rate,
+        first=found.first_step,
+        last=found.last_step,
+        doubling=found.per_doubling,
+        log_error=100 * found.log_error,
+        power=found.exponent,
+        power_error=100 * found.power_error,
+    )
+
+
+_GROWTH = {
+    "logarithm": (
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
+        "grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
+        "{log_error:two_digits} % off. A power of the steps is {power_error:two_digits} % off."
+    ),
+    "power": (
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
+        "grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} % "
+        "off. Their logarithm is {log_error:two_digits} % off."
+    ),
+    "either": (
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, two "
+        "laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
+        "their power of {power:two_digits} is {power_error:two_digits} % off."
+    ),
+}
+
+
+def _always(note: str) -> Callable[[Study], Iterator[str]]:
+    """The same note under every study."""
+    return lambda study: iter((text(note),))
+
+
+MEASUREMENTS = (
+    Measurement(
+        quantity=quantity("step_s"),
+        cost="a timed run of each batch size alone, before its trials",
+        over_seeds="median",
+        figure="cost",
+        of_batch_size=_step_time,
+        short="step",
+        range_headers=("fastest block", "slowest block"),
+        notes=_step_time_notes,
+    ),
+    Measurement(
+        quantity=quantity("samples_per_s"),
+        cost="nothing beside the step time",
+        over_seeds="median",
+        figure="cost",
+        of_batch_size=_throughput,
+    ),
+    Measurement(
+        quantity=quantity("peak_bytes"),
+        cost="nothing: the system or the device counts it",
+        over_seeds="largest",
+        figure="cost",
+        of_batch_size=_peak_memory,
+        of_trial=_peak_of_trial,
+        short="memory",
+        notes=_peak_memory_notes,
+    ),
+    Measurement(
+        quantity=quantity("gradient_norm"),
+        cost="one pass over the parameters at each evaluation",
+        over_seeds="mean",
+        figure="along_training",
+        notes=_always(
+            "The gradient norm is that of the last batch, with its noise: of two batches at the "
+            "same weights the smaller one's gradient is longer."
+        ),
+    ),
+    Measurement(
+        quantity=quantity("update_norm"),
+        cost="a copy of the parameters and one pass over them at each evaluation",
+        over_seeds="mean",
+        figure="along_training",
+        notes=_always(
+            "The length of a step is how far the last step moved all weights together: the "
+            "gradient, what momentum or Adam make of it, times the learning rate."
+        ),
+    ),
+    Measurement(
+        quantity=quantity("distance"),
+        cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
+        over_seeds="mean",
+        figure="along_training",
+        notes=_distance_notes,
+    ),
+    Measurement(
+        quantity=quantity("parameter_norm"),
+        cost="one pass over the parameters at each evaluation",
+        over_seeds="mean",
+        figure="along_training",
+    ),
+    Measurement(
+        quantity=quantity("noise_scale"),
+        cost="the gradients of up to 16,384 single examples at the start and where an epoch ends",
+        over_seeds="mean",
+        figure="along_training",
+        on_request=True,
+        notes=_always(
+            "The noise scale is the batch size at which half of a gradient's squared length is "
+            "noise. It usually grows while the loss falls. It is not a critical batch size "
+            "(McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
+        ),
+    ),
+    Measurement(
+        quantity=quantity("gradient_variance"),
+        cost="the gradients of 4 to 16 batches at the start and where an epoch ends",
+        over_seeds="mean",
+        figure="at_the_start",
+        on_request=True,
+        expected=expected_variance,
+        notes=_always(
+            "The variance of the gradient is how far the gradients of batches, drawn at the "
+            "initial weights, lie from one another (mean squared distance). Twice the batch has "
+            "half of it, and the whole training set in one batch none. The dashed line is what "
+            "sampling must give (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
+        ),
+    ),
+    Measurement(
+        quantity=quantity("sharpness"),
+        cost="about sixty passes over 2,000 training examples at the start and where an epoch ends",
+        over_seeds="mean",
+        figure="at_the_end",
+        on_request=True,
+        notes=_always(
+            "Sharpness is how much the training loss can grow, in percent, when every weight may "
+            "move by a thousandth of its size plus one thousandth. Large batches are said to end "
+            "in sharp minima, which would generalize worse (Keskar et al. 2017, "
+            "https://arxiv.org/abs/1609.04836). Others doubt that sharpness decides this (Dinh et "
+            "al. 2017, https://arxiv.org/abs/1703.04933)."
+        ),
+    ),
+    Measurement(
+        quantity=quantity("top_eigenvalue"),
+        cost="some tens of passes over 2,000 training examples at the start and where an epoch "
+        "ends, each as dear as two steps",
+        over_seeds="mean",
+        figure="at_the_end",
+        on_request=True,
+        notes=_always(
+            "The top eigenvalue of the Hessian is how strongly the training loss bends in its "
+            "steepest direction. Plain gradient descent is stable up to a learning rate of 2 over "
+            "it (Cohen et al. 2021, https://arxiv.org/abs/2103.00065)."
+        ),
+    ),
+)
+
+
+def measurement_rows() -> dict[str, Measurement]:
+    """Every measurement by the name of its quantity."""
+    return {row.quantity.name: row for row in MEASUREMENTS}
+
+
+def on_request() -> tuple[str, ...]:
+    """The names of the measurements that are taken only where they are asked for."""
+    return tuple(name for name, row in measurement_rows().items() if row.on_request)
+
+
+def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
+    """The names without repetitions, in the order of the rows.
+
+    Raises:
+        UsageError: one of them is none of `on_request`.
+    """
+    known = on_request()
+    if isinstance(names, str):
+        raise UsageError(f"measure {names!r}: expected several, such as ({known[0]!r},)")
+    for name in names:
+        if name not in known:
+            raise UsageError(f"measure {name!r}: expected one of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
