@@ -167,17 +167,7 @@ class CommandRun:
     ) -> None:
         """Nothing runs yet.
 
-        Args:
-            command: what is run.
-            request: for what.
-            kept: where its evaluations go.
-            folder: of this training.
-            marker: names it among all trainings.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-            left_s: what is left of the budget, in seconds.
-            tell: hears how much of it is done, 0 to 1.
-            resumes: whether it is taken up where its last run left {output_dir}; else that folder
-                is emptied.
+        It is taken up where its last run left {output_dir}, or that folder is emptied.
         """
         self._command = command
         self._request = request

@@ -67,11 +67,7 @@ class FirstLook:
 
         Where steps are counted and not examples, the last batch of an epoch may be any size.
 
-        Args:
-            batch_size: of this training.
-
-        Returns:
-            None: the progress does not count both epochs and steps or examples.
+        None: it does not count both epochs and steps or examples.
         """
         # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
         first = self.recognized.first_of_metric
@@ -94,13 +90,7 @@ class FirstLook:
         Nothing says what such a counter counts. Examples are as many for both batch sizes and come
         by the batch; of batches there are fewer where the batch is larger.
 
-        Args:
-            batch_size: of this training.
-            other: a look at another training.
-            other_batch_size: of that one, and another one.
-
-        Returns:
-            None: there is no such counter, or it is neither of the two.
+        None: there is no such counter, or it is neither of the two.
         """
         if not (self.counts_within_epochs and other.counts_within_epochs):
             return None
@@ -151,13 +141,6 @@ def first_look(
     limit_s: float,
 ) -> FirstLook:
     """Run a command until its metric was seen a few times, and end it.
-
-    Args:
-        command: what is run.
-        values: of its placeholders.
-        folder: of this training.
-        marker: names it among all trainings.
-        limit_s: seconds after which it is ended with what was seen.
 
     Raises:
         ProgressError: its progress contradicts itself.
@@ -232,9 +215,7 @@ class LookComparison:
     def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
         """Compare the two.
 
-        Args:
-            first: one of them.
-            again: the other; None: there is none, and nothing is taken to differ by itself.
+        Without the other, nothing is taken to differ by itself.
         """
         known = _numbers(first)
         twin = known if again is None else _numbers(again)
@@ -245,11 +226,7 @@ class LookComparison:
         self.is_telling = any(_changes(told.values()) for told in self._steady.values())
 
     def acts(self, look: FirstLook) -> bool | None:
-        """Whether another beginning differs because of its arguments; None: it can't be told.
-
-        Args:
-            look: with one value changed.
-        """
+        """Whether another beginning differs because of its arguments; None: it can't be told."""
         told = _numbers(look)
         if any(_differ(name, self._steady, told) for name in self._steady):
             return True
@@ -328,13 +305,7 @@ class CommandCheck:
     ) -> None:
         """Nothing was run yet.
 
-        Args:
-            command: what is checked.
-            folder: for its beginnings.
-            marker: names them among all trainings.
-            limit_s: seconds for all of it.
-            left_s: what is left of the budget, in seconds.
-            tell: hears what is tried.
+        All of it may take `limit_s` seconds; `left_s` is what is left of the budget.
         """
         self._command = command
         self._folder = folder
@@ -348,9 +319,6 @@ class CommandCheck:
 
     def facts(self, *, proves: bool) -> CommandFacts:
         """Run the beginnings.
-
-        Args:
-            proves: whether flags are proven to act; else only the first look is taken.
 
         Raises:
             WorkloadError: it does not train, or its metric is never seen.

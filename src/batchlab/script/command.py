@@ -400,11 +400,6 @@ class TrainingCommand:
     ) -> list[str]:
         """The arguments of one training.
 
-        Args:
-            values: of the placeholders, but for `output_dir` and `config`.
-            folder: where a copy of the configuration file goes.
-            output_dir: of the training.
-
         Raises:
             UsageError: a value that a placeholder cannot take.
         """

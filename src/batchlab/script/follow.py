@@ -72,14 +72,7 @@ class FollowedTraining:
         )
 
     def listen(self, timeout_s: float) -> tuple[list[Reading], CommandEnd | None]:
-        """What it told since the last look.
-
-        Args:
-            timeout_s: to wait for something new, at most.
-
-        Returns:
-            The readings in the order they came, and how it ended; None: it goes on.
-        """
+        """What it told since the last look, and how it ended; None: it goes on."""
         until_s = time.monotonic() + timeout_s
         while True:
             left_s = until_s - time.monotonic()
@@ -145,9 +138,6 @@ def told_by_log(folder: Path) -> Iterator[list[Reading]]:
     """What `batchlab.log` told in each run of a training since it last began, in order.
 
     The script writes it itself, so it holds what a batchlab that was killed had not stored yet.
-
-    Args:
-        folder: of the training.
     """
     try:
         content = (folder / _LOG_NAME).read_bytes()
@@ -213,9 +203,6 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
 
     What lies before a moment with the metric holds the evaluation that gave it, and is left out
     where enough else is there and the clock is fine enough to tell the two apart.
-
-    Args:
-        moments: in the order they came.
     """
     pieces = list(_pieces(moments))
     resolution_s = max((moment.resolution_s for moment in moments), default=0.0)

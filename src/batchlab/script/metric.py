@@ -98,11 +98,7 @@ _SPLIT = re.compile(r"^(eval|val|valid|validation|dev|test)[_/. -]+")
 def direction_of(metric: str) -> Better | None:
     """The direction of a metric by its name: `val_loss` goes down, `eval_accuracy` up.
 
-    Args:
-        metric: its name, with or without the split in front.
-
-    Returns:
-        None: the name does not tell.
+    None: the name does not tell.
     """
     name = _SPLIT.sub("", metric.lower().strip())
     last = re.split(r"[_/. -]", name)[-1]
@@ -439,11 +435,7 @@ HOW_TO = (
 
 
 def silence_text(quiet_s: float) -> str:
-    """What to do about a script that runs and prints nothing, in one paragraph.
-
-    Args:
-        quiet_s: for how long there was no output.
-    """
+    """What to do about a script that runs and prints nothing, in one paragraph."""
     return (
         f"The script runs, and has printed nothing for {quiet_s:.0f} s. It may keep its output in "
         f"a buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try "

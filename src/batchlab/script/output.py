@@ -31,11 +31,7 @@ class KeptOutput:
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin an empty file.
-
-        Args:
-            path: what to write; its folder is there.
-        """
+        """Begin an empty file."""
         self.path = path
         self.n_bytes = 0
         self._last = bytearray()
@@ -119,12 +115,7 @@ class LineCutter:
         self._rest_at_s = 0.0
 
     def lines(self, data: bytes, at_s: float) -> list[tuple[bytes, float]]:
-        """The lines that `data` completes, each with the time of its last byte.
-
-        Args:
-            data: what came, any number of bytes.
-            at_s: when it came.
-        """
+        """The lines that `data` completes, each with the time of its last byte."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not others:
             self._extend(first, at_s)
@@ -176,9 +167,7 @@ class OutputReader:
     def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
         """A reader at the beginning of a run.
 
-        Args:
-            pattern: a regular expression with named groups that is tried first on each line.
-            metric: the metric asked for, which plain lines may call by a name of its own.
+        A pattern is tried first on each line; plain lines may call the metric by its own name.
 
         Raises:
             UsageError: a pattern that can't be used.

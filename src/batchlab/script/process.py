@@ -41,12 +41,7 @@ def marks(marker: str) -> dict[str, str]:
 def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
     """End what a batchlab that is dead has left of a study; leave alone what a living one trains.
 
-    Args:
-        study: the first part of its trials' markers, or a whole marker.
-        grace_s: from SIGTERM to SIGKILL, in seconds.
-
-    Returns:
-        How many processes there were.
+    A study is the first part of its trials' markers. Returns how many processes there were.
     """
     return _end(lambda environment: _is_of(environment, study) and _is_orphan(environment), grace_s)
 
