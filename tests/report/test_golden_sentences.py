@@ -33,7 +33,7 @@ from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences
 from batchlab.report.fit import across_text, group_facts, group_name
-from batchlab.report.noise_text import noise_facts, noise_title
+from batchlab.report.noise import noise_facts, noise_title
 from batchlab.report.profile import profile_facts, profile_title
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence

@@ -22,7 +22,7 @@ from batchlab.report.advice_words import target_text
 from batchlab.report.cells import chosen_cells, deciding_split
 from batchlab.report.figure import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
-from batchlab.report.noise_text import noise_facts, noise_table, noise_title
+from batchlab.report.noise import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_facts, profile_table, profile_title
 from batchlab.report.sweep_claims import conclusion
