@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Target, TrialRecord
@@ -177,6 +176,19 @@ class BestSoFar:
     learning_rate: float
     quantity: str
     value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdamSettings:
+    """What an optimizer of Adam's kind has beside its learning rate; the defaults are PyTorch's.
+
+    Attributes:
+        betas: decay of the first and the second moment per step, each in [0, 1).
+        eps: added to the root of the second moment, > 0.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from batchlab.records.batch_plan import BatchPlan, ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 
@@ -373,9 +373,7 @@ class Trial:
     @property
     def plan(self) -> BatchPlan:
         """How many examples each step sees, and where the epochs end."""
-        return ConstantBatchSize(
-            n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last
-        )
+        return BatchPlan(n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last)
 
     @property
     def notes(self) -> tuple[Reason, ...]:
