@@ -89,8 +89,11 @@ class StudyState:
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
-        self.run_log.note(Reason.of(did, size=size), endings.reason)
+        out, passed_over = (
+            Reason.of("size_is_out", size=size),
+            Reason.of("size_is_passed_over", size=size),
+        )
+        self.run_log.note(out if endings.verdict == "worse" else passed_over, endings.reason)
 
     # ---- costs
 
