@@ -163,7 +163,7 @@ def _succeeds(function: Callable[[], object]) -> bool:
 
 def _usual(workload: Workload) -> int:
     """The evaluation batch of the workload's own configuration."""
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="",
         workload=workload.name,
         n_train=size_of(workload.train),
