@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
@@ -11,7 +12,6 @@ from batchlab.advice.advisor import advise
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
-from batchlab.words.reasons import reason_text
 
 TRUTH = Truth()
 
@@ -86,7 +86,7 @@ def test_a_reference_that_misses_the_target_gives_a_lower_bound_of_the_gain():
 
     assert advice.gain.estimate is None
     assert advice.gain.low > 2
-    assert "missed" in reason_text(advice.gain.reason)
+    assert advice.gain.reason.code == "missed_while_followed"
 
 
 @pytest.mark.slow
@@ -117,8 +117,7 @@ def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
     advice, _ = advised(trainings=8.0, options=tuple(map(roughly, BATCH_SIZES)))
 
     assert advice.verdict == "cannot_tell"
-    assert "a batch size that was not tried" in reason_text(advice.reason)
-    assert "more runs would tell" in reason_text(advice.reason)
+    assert {"a_size_not_tried", "more_runs_would_tell"} <= codes(advice.reason)
     assert advice.more_budget_s is not None
 
 
@@ -154,9 +153,9 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     assert badly.verdict == "better"  # than the reference by far, though perhaps not the best
     assert badly.flat_set == ()
     assert badly.spent_s < 0.5 * badly.budget_s
-    assert "step times are not known well enough" in reason_text(badly.reason)
+    assert "better_step_times_would_tell" in codes(badly.reason)
     assert badly.more_budget_s is None
-    assert any("more runs cannot tell" in reason_text(step.why) for step in badly.steps)
+    assert any(step.why.code == "step_times_keep_open" for step in badly.steps)
     runs = sorted(candidate.n_runs for candidate in badly.candidates)
     assert runs[-2] >= 6  # few runs would tell too little of what they leave open
 
@@ -278,7 +277,7 @@ def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
 
     assert advice.target is not None
     assert advice.verdict == "recommend"
-    assert any("other rates" in reason_text(step.did) for step in advice.steps)
+    assert any(step.did.code == "pilot_at_other_rates" for step in advice.steps)
 
 
 def test_a_pilot_that_fails_for_another_reason_than_its_rate_is_not_run_at_other_rates():
@@ -291,9 +290,8 @@ def test_a_pilot_that_fails_for_another_reason_than_its_rate_is_not_run_at_other
     advice, _ = advised(target=None, engine=engine)
 
     assert advice.verdict == "cannot_tell"
-    assert "a run of your own configuration failed: no such file: labels.csv" in reason_text(
-        advice.reason
-    )
+    assert advice.reason.code == "pilot_stopped"
+    assert advice.reason.quotes(Reason.as_written("no such file: labels.csv"))
     assert {asked.trial.learning_rate for asked in engine.asked} == {0.01}
 
 
@@ -319,7 +317,7 @@ def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent(
     advice, _ = advised(sizes=(64,))
 
     assert advice.verdict == "recommend"
-    assert "only batch size 64 can be used here" in reason_text(advice.reason)
+    assert advice.reason.code == "the_only_one"
 
 
 @pytest.mark.slow
@@ -332,7 +330,7 @@ def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
     # The law's shape is the same at all targets here, so the answer is too, where it can be told.
     assert easier.batch_size == advice.recommendation.batch_size
     assert harder.batch_size in (advice.recommendation.batch_size, None)
-    assert "not followed" not in reason_text(harder.reason)
+    assert harder.reason.code != "runs_not_followed"
 
 
 def test_what_was_done_is_told_in_order():
@@ -340,9 +338,8 @@ def test_what_was_done_is_told_in_order():
 
     spent = [step.spent_s for step in advice.steps]
     assert spent == sorted(spent)
-    assert reason_text(advice.steps[0].did).startswith("tune batch size 64")
-    assert reason_text(advice.steps[-2].did).startswith("verify")
-    assert reason_text(advice.steps[-1].did).startswith("follow")
+    did = [step.did.code for step in advice.steps]
+    assert (did[0], did[-2:]) == ("tune_reference", ["verify_on_fresh_seeds", "follow_runs"])
 
 
 def test_no_run_goes_further_than_the_epochs_allowed():
@@ -376,7 +373,7 @@ def test_runs_that_all_end_in_an_error_end_the_study_with_its_reason():
     advice, _ = advised(engine=engine)
 
     assert advice.verdict == "cannot_tell"
-    assert "no such file" in reason_text(advice.reason)
+    assert advice.reason.quotes(Reason.as_written("no such file"))
     assert len(engine.asked) < 20
 
 
@@ -426,7 +423,7 @@ def test_one_run_without_a_remaining_error_leaves_nothing_to_compare_and_nothing
 
     assert min(run.best_value for run in advice.tried) < 0 < max(r.best_value for r in advice.tried)
     assert (advice.verdict, advice.provisional) == ("cannot_tell", None)
-    assert "no remaining errors" in reason_text(advice.reason)
+    assert advice.reason.code == "no_distance_from_perfect"
 
 
 def rescored(record, change):
