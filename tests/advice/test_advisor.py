@@ -81,29 +81,11 @@ def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
     assert advice.gain_from_batch_size.estimate < 1.3
 
 
-def test_a_reference_that_misses_the_target_gives_a_lower_bound_of_the_gain():
-    advice, _ = advised(truth=Truth(best_rate=0.6, left=0.2), trainings=150)
-
-    assert advice.gain.estimate is None
-    assert advice.gain.low > 2
-    assert advice.gain.reason.code == "missed_while_followed"
-
-
 @pytest.mark.slow
 def test_b_crit_is_told_with_an_interval_that_holds_the_truth():
     advice, _ = advised()
 
     assert advice.laws.b_crit.low <= TRUTH.b_crit <= advice.laws.b_crit.high
-
-
-def test_the_law_of_the_step_time_is_told_with_its_knee():
-    advice, _ = advised(step_s=knee(1024))
-
-    assert advice.laws.step_overhead_s.estimate == pytest.approx(1e-3, rel=0.05)
-    assert advice.laws.step_s_per_example.estimate == pytest.approx(1e-3 / 1024, rel=0.05)
-    assert advice.laws.knee_batch_size.low <= 1024 * 1.05
-    assert advice.laws.knee_batch_size.high >= 1024 / 1.05
-    assert dict(advice.laws.step_curve)[8192].estimate == pytest.approx(8e-3, rel=0.05)
 
 
 def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
@@ -119,19 +101,6 @@ def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
     assert advice.verdict == "cannot_tell"
     assert {"a_size_not_tried", "more_runs_would_tell"} <= codes(advice.reason)
     assert advice.more_budget_s is not None
-
-
-@pytest.mark.slow
-def test_where_every_batch_size_takes_the_same_time_it_says_so():
-    truth = Truth(noise=0.03)
-
-    advice, _ = advised(
-        step_s=lambda size: 2.0 / truth.best_steps(size), truth=truth, trainings=250
-    )
-
-    assert advice.verdict == "indifferent"
-    assert advice.recommendation.batch_size == 8
-    assert advice.flat_set == tuple(c.batch_size for c in advice.candidates)
 
 
 @pytest.mark.slow
@@ -189,18 +158,6 @@ def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
     assert {run.seed for run in advice.tried if run.purpose == "value"} == {2, 3, 4, 5, 6, 8, 9}
 
 
-def test_where_the_end_was_not_seen_what_is_fast_on_the_way_is_no_recommendation():
-    asked = question(knee(1024), budget_s=8.0, target=None)
-    advice = advise(asked, SimulatedEngine(truth=Truth(noise=0.02), step_s=knee(1024)))
-
-    assert advice.target_origin == "easier"
-    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
-    assert advice.reason.code == "single_runs"
-    assert advice.provisional is not None
-    assert advice.more_budget_s == 2 * 8.0
-    assert advice.pay_back_runs is None
-
-
 @pytest.mark.parametrize(("epochs", "origin"), [(10.0, "pilot"), (13.0, "easier")])
 def test_a_pilot_gets_to_a_planned_end_within_half_of_the_budget(epochs, origin):
     # Of 23 epochs 10 are less than half, and 13 more.
@@ -213,32 +170,6 @@ def test_a_pilot_gets_to_a_planned_end_within_half_of_the_budget(epochs, origin)
     assert advice.target_origin == origin
     (planned,) = [step.did.named["epochs"] for step in advice.steps if step.did.code == "pilot"]
     assert (planned == pytest.approx(epochs, abs=0.01)) == (origin == "pilot")
-
-
-def test_a_pilot_that_turns_out_dearer_than_expected_is_cut_at_half_of_the_budget():
-    """Evaluations, or another run beside it, make a step take three times what a profile says."""
-
-    class Dearer(SimulatedEngine):
-        learned = False
-
-        def answer(self, request):
-            self.learned = True
-            before = self.elapsed_s
-            record = super().answer(request)
-            self.elapsed_s += 2 * (self.elapsed_s - before)
-            return record
-
-        def expected_s(self, batch_size, length):
-            return (3 if self.learned else 1) * super().expected_s(batch_size, length)
-
-    step_s = knee(1024)
-    budget_s = 7 * (N_TRAIN // 64 + 1) * step_s(64)  # half of it ends before a first look
-    asked = question(step_s, budget_s=budget_s, target=None, longest_epochs=30.0)
-    advice = advise(asked, Dearer(truth=TRUTH, step_s=step_s))
-
-    last_pilot = max(run.steps for run in advice.tried if run.purpose == "pilot")
-    assert 3 * last_pilot * step_s(64) <= 0.55 * budget_s
-    assert any(run.purpose == "tune" for run in advice.tried)
 
 
 def test_the_planned_end_of_a_training_sets_the_level():
@@ -280,37 +211,9 @@ def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     assert any(step.did.code == "pilot_at_other_rates" for step in advice.steps)
 
 
-def test_a_pilot_that_fails_for_another_reason_than_its_rate_is_not_run_at_other_rates():
-    class Broken(SimulatedEngine):
-        def answer(self, request):
-            why = Reason.as_written("no such file: labels.csv")
-            return replace(super().answer(request), status=Status.ERROR, reason=why)
-
-    engine = Broken(truth=TRUTH, step_s=knee(1024))
-    advice, _ = advised(target=None, engine=engine)
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.reason.code == "pilot_stopped"
-    assert advice.reason.quotes(Reason.as_written("no such file: labels.csv"))
-    assert {asked.trial.learning_rate for asked in engine.asked} == {0.01}
-
-
 def test_a_target_met_by_the_untrained_model_is_refused():
     with pytest.raises(UsageError, match="before the first step"):
         advised(target=0.05)
-
-
-@pytest.mark.slow
-def test_samples_takes_the_largest_batch_size_within_delta_of_the_fewest_examples():
-    truth = Truth(b_crit=2000.0, s_min=50.0)
-
-    advice, _ = advised(objective="samples", truth=truth, step_s=knee(256), trainings=300)
-
-    # E(B) = E_min (1 + B / B_crit): within 10 % of E(8) up to B = 200 or so.
-    assert advice.verdict == "recommend"
-    assert 32 <= advice.recommendation.batch_size <= 256
-    # Both sides of the open ratio are run: one alone would be run until its seeds are used up.
-    assert max(candidate.n_runs for candidate in advice.candidates) < 20
 
 
 def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent():
@@ -331,15 +234,6 @@ def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
     assert easier.batch_size == advice.recommendation.batch_size
     assert harder.batch_size in (advice.recommendation.batch_size, None)
     assert harder.reason.code != "runs_not_followed"
-
-
-def test_what_was_done_is_told_in_order():
-    advice, _ = advised()
-
-    spent = [step.spent_s for step in advice.steps]
-    assert spent == sorted(spent)
-    did = [step.did.code for step in advice.steps]
-    assert (did[0], did[-2:]) == ("tune_reference", ["verify_on_fresh_seeds", "follow_runs"])
 
 
 def test_no_run_goes_further_than_the_epochs_allowed():

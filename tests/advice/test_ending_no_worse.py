@@ -252,27 +252,6 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
     assert followed.count(1) >= 2
 
 
-class Dearer(SimulatedEngine):
-    """Trainings on fresh seeds take half as long again as was expected."""
-
-    def answer(self, request):
-        before_s = self.elapsed_s
-        record = super().answer(request)
-        if request.trial.seed >= 80:
-            self.elapsed_s += 0.5 * (self.elapsed_s - before_s)
-        return record
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trainings", [22.0, 30.0, 40.0])
-def test_whole_trainings_that_took_longer_than_expected_are_read(trainings):
-    advice, engine = advised(trainings=trainings, kind=Dearer)
-
-    assert advice.reason.code != "whole_trainings_not_seen"
-    assert advice.endings.recommended.found
-    assert engine.spent_s() <= 1.3 * advice.budget_s
-
-
 def others_end_worse(by: float, cooling, **truth):
     """The reference's usual rates end better by so much, unless a cool-down mends the others."""
 

@@ -7,7 +7,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.allocation import decision_of, follow_to_harder_target, visit
+from batchlab.advice.allocation import visit
 from batchlab.advice.decision import costs_of
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
@@ -87,23 +87,6 @@ def test_what_misses_rule_out_is_not_read_off_the_law():
     assert set(costs_of(state).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}
 
 
-def test_runs_go_on_to_a_harder_target_only_where_the_budget_reaches_for_it():
-    state = found(truth=Truth(noise=0.02))
-    for size in (64, 256, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 2)
-    decision = decision_of(state, costs_of(state))
-    spent_s, before = state.run_log.engine.spent_s(), len(state.run_log.engine.asked)
-
-    state.run_log.question = replace(state.question, budget_s=spent_s + 0.1)
-    follow_to_harder_target(state, decision)
-    assert len(state.run_log.engine.asked) == before
-
-    state.run_log.question = replace(state.question, budget_s=spent_s + 1000)
-    follow_to_harder_target(state, decision)
-    assert len(state.run_log.engine.asked) > before
-
-
 def test_a_miss_says_no_more_than_the_steps_that_were_run():
     state = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
     state.tune(64, limit_steps=10**6)
@@ -152,18 +135,6 @@ def test_what_misses_until_the_planned_end_has_missed():
     state.run_log.question = replace(state.question, longest_epochs=epochs)
     rate = state.tune(512, limit_steps=10**6).learning_rate
     assert state.value_limit(512) == state.run_log.longest_steps(512) < 3 * usual
-
-    state.run_valuations(512, 1)
-
-    assert state.cell(512) is None or state.cell(512)[1] < rate
-
-
-def test_a_rate_that_fails_on_a_fresh_seed_is_given_up_at_once():
-    state = found(truth=Truth(noise=0.02))
-    rate = state.tune(512, limit_steps=10**6).learning_rate
-    state.run_log.engine.truth = Truth(
-        noise=0.02, cliff_octaves=-0.6
-    )  # from half of it on, diverges
 
     state.run_valuations(512, 1)
 

@@ -33,13 +33,6 @@ def test_the_rate_found_lies_within_half_an_octave_wherever_the_search_begins(st
     assert found.finished
 
 
-def test_a_start_beyond_the_cliff_is_come_back_from():
-    found, _ = search(start=6.0)
-
-    assert abs(math.log2(found.learning_rate / 0.04)) <= 0.5
-    assert found.failed > 0
-
-
 @pytest.mark.parametrize(("left", "octaves"), [(0.08, 1.0), (0.2, 2.0)])
 def test_beside_a_rate_that_diverges_the_next_lower_is_taken_where_hardly_slower(left, octaves):
     truth = Truth(noise=0.0, best_rate=0.01 * 2**2, left=left, right=0.1, cliff_octaves=0.5)

@@ -43,18 +43,6 @@ def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
     assert abs(held / n_studies - 0.95) <= 4 * standard_error
 
 
-def test_what_is_expected_of_the_recommendation_comes_from_fresh_seeds_alone():
-    verification, state = verified(truth=Truth(noise=0.1))
-
-    fresh = state.run_log.of_cell(state.cell(512), "verify")
-    steps = [
-        state.run_log.until and record.crossing(state.run_log.until) for record in fresh.values()
-    ]
-    middles = [(crossing.after_step + crossing.step) / 2 for crossing in steps]
-    assert verification.log_learning_cost == np.mean(np.log(middles))
-    assert verification.n == 3
-
-
 def test_a_reference_that_missed_gives_a_bound_from_how_long_it_was_followed():
     verification, _ = verified(truth=Truth(noise=0.02, best_rate=0.5, left=0.3))
 
@@ -154,13 +142,6 @@ def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against
     assert verification.against is not None
     assert verification.against.code == "slower_on_fresh_seeds"
     assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
-
-
-def test_a_single_slow_seed_makes_six_and_overturns_nothing():
-    verification, _ = verified(truth=slow_on(VERIFYING[:1], times=3.5))
-
-    assert (verification.n, verification.missed) == (5, 1)
-    assert verification.against is None
 
 
 def test_a_seed_that_missed_counts_for_as_long_as_it_was_followed():
