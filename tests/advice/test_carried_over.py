@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from batchlab.advice.rates import CarriedOver
+from batchlab.advice.carried_over import CarriedOver
 from batchlab.records.estimate import Reason
 
 MONOTONE = {64: (1000, 1010, 1020), 256: (500, 505, 510), 1024: (400, 404, 408)}

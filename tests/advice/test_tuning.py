@@ -7,8 +7,8 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.rates import RateSearch
 from batchlab.advice.run_log import RunLog
+from batchlab.advice.study_state import RateSearch
 
 STEP_S = knee(64)
 

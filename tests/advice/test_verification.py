@@ -12,6 +12,7 @@ from tests.reference.simulated_question import BATCH_SIZES, knee, option, questi
 
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import read, verify
 from batchlab.advice.whole_trainings import limit_steps
 
@@ -24,8 +25,8 @@ def verified(*, truth, salt=0, budget_s=1e6, **changes):
     recorder = RunLog(question=asked, engine=engine, until=asked.target)
     state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
     for size in (64, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 3)
+        tune(state, size, limit_steps=10**6)
+        run_valuations(state, size, 3)
     return verify(state, 512), state
 
 
@@ -97,8 +98,8 @@ def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
     recorder = RunLog(question=asked, engine=engine, until=asked.target)
     state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
     for size in (64, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 2)
+        tune(state, size, limit_steps=10**6)
+        run_valuations(state, size, 2)
     engine.elapsed_s = 1e6
 
     verification = verify(state, 512)
