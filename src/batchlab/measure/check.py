@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.examples import around, asking, batch_from, evaluating
-from batchlab.measure.loss_check import look_at_loss
 from batchlab.measure.runnable_sizes import (
     StepSeen,
     check_step,

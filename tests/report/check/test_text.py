@@ -9,7 +9,7 @@ from batchlab.report.check import CheckDocument, check_text
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
 
-SOURCE = Path(__file__).parents[3] / "src" / "batchlab" / "measure" / "loss_check.py"
+SOURCE = Path(__file__).parents[3] / "src" / "batchlab" / "measure" / "accumulation.py"
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "check.json"
 
 
