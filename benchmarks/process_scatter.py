@@ -22,7 +22,6 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from batchlab.advice.decision import log_half_width
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 
@@ -46,7 +45,7 @@ def log_step_s(profile: Profile, batch_size: int) -> float:
 
 def sd_of(known: Estimate) -> float:
     """Standard deviation of its logarithm, by its interval."""
-    half_width = log_half_width(known)
+    half_width = known.log_half_width
     assert half_width is not None
     return half_width / _NORMAL_95
 

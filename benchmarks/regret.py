@@ -41,9 +41,8 @@ from benchmarks.regret.harness import (
 )
 from benchmarks.regret.situation import PROFILES, Situation, situation
 
-from batchlab.advice.advice import Configuration
+from batchlab.advice.advice import Configuration, Question
 from batchlab.advice.advisor import advise
-from batchlab.advice.question import Question
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret"

@@ -37,8 +37,8 @@ from benchmarks.regret.whole_situation import (
 )
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
 
+from batchlab.advice.advice import Question
 from batchlab.advice.advisor import advise
-from batchlab.advice.question import Question
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"

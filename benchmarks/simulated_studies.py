@@ -23,9 +23,8 @@ import numpy as np
 from benchmarks.simulated_kinds import BATCH_SIZES, KINDS, Device
 from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
 
-from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Verdict
+from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Option, Question, Verdict
 from batchlab.advice.advisor import advise
-from batchlab.advice.question import Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
 from batchlab.words.reasons import reason_text

@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of adding one more: one file in its folder, or one row.
+"""What docs/architecture.md says of adding one more: one file or one row, and nothing else.
 
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
@@ -6,11 +6,14 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from types import ModuleType
 
 import jsonschema
 import pytest
+from tests.extension.any_power import any_power
 from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
@@ -20,19 +23,17 @@ from tests.reference.visible_text import visible_texts
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
-from batchlab.laws import rows as law_folder
+from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
-from batchlab.plans import scaling_rules
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
 from batchlab.records.study import Study
-from batchlab.registry import row_names
 from batchlab.report.fit import fit_text
 from batchlab.report.notebook import notebook_view
-from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.figures.cost import cost_figure
+from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, text_report, write_csv
 from batchlab.report.sweep_tables import trials_table
-from batchlab.script import shapes as shape_folder
+from batchlab.script.formats import FORMATS
+from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
@@ -58,10 +59,8 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_file_more_is_a_scaling_rule_more(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    extend(monkeypatch, scaling_rules, "scaling_rules")
+def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
     rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
     study = sweep(
@@ -74,28 +73,33 @@ def test_a_file_more_is_a_scaling_rule_more(
 
     assert rate == pytest.approx(0.2)
     assert study.records[0].trial.scaling_rule == "cube-root"
-    assert "cube-root" in row_names(scaling_rules)
 
 
-def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, shape_folder, "shapes")
+class Stars(LineReader):
+    """Lines such as `***12 of the loss is 0.5`, of a trainer that nobody has."""
+
+    shape = "stars"
+    label = "stars"
+    needles = (b"***",)
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        match = re.match(r"\*{3}(\d+) of the (\w+) is (\S+)$", line)
+        if match is None:
+            return None
+        values = ((match[2], float(match[3])),)
+        return [Reading(at_s=at_s, shape=self.shape, step=int(match[1]), values=values)]
+
+
+def test_a_class_more_is_a_format_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, Stars.shape, Stars)
 
     (found,) = readings_of(b"***12 of the loss is 0.5\n")
 
     assert (found.shape, found.step, found.values) == ("stars", 12, (("loss", 0.5),))
 
 
-@pytest.mark.slow
-def test_a_file_more_is_a_figure_more_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, sweep_figures, "figures")
-
-    page = html_page(made_up_study())
-
-    assert "How many trials ended well" in page
-
-
-def test_a_file_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, law_folder, "laws")
+def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laws, "LAWS", (*laws.LAWS, any_power))
     points = [
         {"batch_size": size, "steps_to_target": 5000 * size**-0.5 * factor}
         for size in (4, 16, 64, 256, 1024)
@@ -146,7 +150,7 @@ def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_row_more_is_a_panel_more_in_the_cost_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     with_more_measurements(monkeypatch)
 
-    figure = cost_figure(made_up_study(batch_sizes=(64,)), key="e")
+    figure = cost_figure(made_up_study(batch_sizes=(64,)))
 
     assert [panel.key for panel in figure.panels] == [
         "e-step_s",
@@ -161,7 +165,7 @@ def test_a_row_more_is_a_column_more_in_its_own_unit(monkeypatch: pytest.MonkeyP
     with_more_measurements(monkeypatch)
     study = made_up_study(batch_sizes=(64,))  # peaks: 30.1 MB of its timed run, 50 of its trial
 
-    under_the_figure = cost_figure(study, key="e").table
+    under_the_figure = cost_figure(study).table
     of_trials = trials_table(study)
 
     assert under_the_figure is not None

@@ -6,6 +6,7 @@ machine, against step times of a machine that is not there.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,11 +15,38 @@ from benchmarks.recorded.grid import RecordedGrid, RecordedRun, WholeGridHeader
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import n_pauses, pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord, crossing_of
-from batchlab.runs.contract import AnswersAtOnce, Capabilities
+from batchlab.runs.contract import Capabilities, CostModel
 
 ENGINE = "recorded"
+
+
+class AnswersAtOnce:
+    """Submit and next-finished of an engine that needs no time: runs end in the order asked."""
+
+    cost_model = CostModel()
+
+    def __init__(self) -> None:
+        """Nothing is submitted yet."""
+        self._submitted: deque[RunRequest] = deque()
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        """The record of one run."""
+        raise NotImplementedError
+
+    def submit(self, request: RunRequest) -> None:
+        """Put it last."""
+        self._submitted.append(request)
+
+    def next_finished(self) -> RunEnd:
+        """Answer the first."""
+        request = self._submitted.popleft()
+        return RunEnd(request=request, record=self.answer(request))
+
+    def cancel(self) -> None:
+        """Forget those that wait."""
+        self._submitted.clear()
 
 
 class RecordedEngine(AnswersAtOnce):

@@ -14,8 +14,7 @@ from typing import Any
 from benchmarks.recorded.grid import GridHeader, WholeGridHeader
 from benchmarks.regret.situation import PROFILES
 
-from batchlab.advice.advice import Configuration
-from batchlab.advice.question import Option, Question
+from batchlab.advice.advice import Configuration, Option, Question
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.regret.whole_table import ADVISE, WHOLE_BINS
 
-from batchlab.advice.advice import Worth
+from batchlab.advice.worth import Worth
 
 RESULTS = Path(__file__).parents[1] / "results" / "regret_whole.json.gz"
 _GOOD = 0.2

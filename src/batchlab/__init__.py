@@ -10,65 +10,41 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from batchlab.progress_log import log
+from batchlab.progress_log import log as log
 from batchlab.records.shown import show_with
-from batchlab.version import __version__
+from batchlab.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from batchlab.advice.advice import Advice, Configuration
-    from batchlab.app.advise import advise
-    from batchlab.app.check import check
-    from batchlab.app.noise import noise
-    from batchlab.app.profile import profile
-    from batchlab.app.save_weights import SavedWeights, save_weights
-    from batchlab.app.sweep import sweep
-    from batchlab.errors import BatchlabError
-    from batchlab.fitting.fit import PointsFit, fit
-    from batchlab.measure.distance import WeightDistance, weight_distance
-    from batchlab.measure.monitor import Monitor
-    from batchlab.measure.noise import Noise
-    from batchlab.measure.profile import Profile, ProfilePoint
-    from batchlab.records.estimate import Estimate
-    from batchlab.records.study import Accumulation, Study
-    from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
-    from batchlab.script.command import TrainingCommand
-    from batchlab.store.store import Store
-    from batchlab.workload.definition import Metric, Workload
-
-__all__ = [
-    "Accumulation",
-    "Advice",
-    "BatchlabError",
-    "Configuration",
-    "Estimate",
-    "Evaluation",
-    "Metric",
-    "Monitor",
-    "Noise",
-    "PointsFit",
-    "Profile",
-    "ProfilePoint",
-    "SavedWeights",
-    "Status",
-    "Store",
-    "Study",
-    "Target",
-    "TrainingCommand",
-    "Trial",
-    "TrialRecord",
-    "WeightDistance",
-    "Workload",
-    "__version__",
-    "advise",
-    "check",
-    "fit",
-    "log",
-    "noise",
-    "profile",
-    "save_weights",
-    "sweep",
-    "weight_distance",
-]
+    from batchlab.advice.advice import Advice as Advice
+    from batchlab.advice.advice import Configuration as Configuration
+    from batchlab.app.advise import advise as advise
+    from batchlab.app.check import check as check
+    from batchlab.app.noise import noise as noise
+    from batchlab.app.profile import profile as profile
+    from batchlab.app.save_weights import SavedWeights as SavedWeights
+    from batchlab.app.save_weights import save_weights as save_weights
+    from batchlab.app.sweep import sweep as sweep
+    from batchlab.errors import BatchlabError as BatchlabError
+    from batchlab.fitting.fit import PointsFit as PointsFit
+    from batchlab.fitting.fit import fit as fit
+    from batchlab.measure.distance import WeightDistance as WeightDistance
+    from batchlab.measure.distance import weight_distance as weight_distance
+    from batchlab.measure.monitor import Monitor as Monitor
+    from batchlab.measure.noise import Noise as Noise
+    from batchlab.measure.profile import Profile as Profile
+    from batchlab.measure.profile import ProfilePoint as ProfilePoint
+    from batchlab.records.estimate import Estimate as Estimate
+    from batchlab.records.study import Accumulation as Accumulation
+    from batchlab.records.study import Study as Study
+    from batchlab.records.trial import Evaluation as Evaluation
+    from batchlab.records.trial import Status as Status
+    from batchlab.records.trial import Target as Target
+    from batchlab.records.trial import Trial as Trial
+    from batchlab.records.trial import TrialRecord as TrialRecord
+    from batchlab.script.command import TrainingCommand as TrainingCommand
+    from batchlab.store.store import Store as Store
+    from batchlab.workload.definition import Metric as Metric
+    from batchlab.workload.definition import Workload as Workload
 
 _HOME = {
     "Accumulation": "records.study",
@@ -102,6 +78,8 @@ _HOME = {
     "sweep": "app.sweep",
     "weight_distance": "measure.distance",
 }
+
+__all__ = sorted([*_HOME, "__version__", "log"])
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 

@@ -17,8 +17,7 @@ from tests.reference.made_up_advice import (
     one_sided_advice,
 )
 
-from batchlab.advice.advice import Advice, AdviceDocument, advice_document
-from batchlab.words.document import schema_text
+from batchlab.advice.advice import Advice, advice_document, advice_schema
 from batchlab.words.reasons import reason_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
@@ -43,13 +42,13 @@ def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]
         raise AssertionError(f"{constant} is no JSON")
 
     document: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    jsonschema.validate(document, json.loads(schema_text(AdviceDocument)))
+    jsonschema.validate(document, json.loads(advice_schema()))
     return document
 
 
 def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(AdviceDocument), (
-        f"write schema_text(AdviceDocument) of batchlab.advice.advice into {SCHEMA}"
+    assert SCHEMA.read_text() == advice_schema(), (
+        f"write advice_schema() of batchlab.advice.advice into {SCHEMA}"
     )
 
 

@@ -10,11 +10,10 @@ from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice.conclusion import verify
-from batchlab.advice.question import SeedPlan
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import limit_steps, read
+from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.verification import read, verify
+from batchlab.advice.whole_trainings import limit_steps
 
 STEP_S = knee(512)
 
@@ -148,20 +147,13 @@ def slow_on(seeds, *, times):
     return Truth(noise=0.05, slow=lambda b, s: times if b == 512 and s in seeds else 1.0)
 
 
-def test_where_fresh_seeds_agree_three_are_enough():
-    verification, state = verified(truth=slow_on((), times=1.0))
-
-    assert verification.against is None
-    assert len(state.run_log.of_cell(state.cell(512), "verify")) == 3
-
-
 def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against_it():
     verification, state = verified(truth=slow_on(VERIFYING, times=2.6))
 
     assert len(state.run_log.of_cell(state.cell(512), "verify")) == 6
     assert verification.against is not None
-    assert verification.against.why.code == "slower_on_fresh_seeds"
-    assert verification.against.why.named["times"] == pytest.approx(2.6, rel=0.15)
+    assert verification.against.code == "slower_on_fresh_seeds"
+    assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
 
 
 def test_a_single_slow_seed_makes_six_and_overturns_nothing():
@@ -188,4 +180,4 @@ def test_what_misses_on_most_fresh_seeds_stands_against_it():
     verification, _ = verified(truth=slow_on(VERIFYING, times=3.5))
 
     assert verification.missed == 6
-    assert verification.against.why.code == "missed_on_fresh_seeds"
+    assert verification.against.code == "missed_on_fresh_seeds"

@@ -18,7 +18,7 @@ from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, 
 
 from batchlab.app.profile import profile
 from batchlab.app.question import asked
-from batchlab.app.subject import subject_of
+from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search

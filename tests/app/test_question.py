@@ -20,14 +20,8 @@ from tests.reference.user_file import write_user_file
 import batchlab
 from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
-from batchlab.app.subject import (
-    CommandSubject,
-    Subject,
-    WorkloadSubject,
-    candidate_batch_sizes,
-    nearest_sizes,
-    subject_of,
-)
+from batchlab.app.subject import Subject, candidate_batch_sizes
+from batchlab.app.subjects import CommandSubject, WorkloadSubject, nearest_sizes, subject_of
 from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes import packed_workload
 from batchlab.records.trial import Target

@@ -13,10 +13,10 @@ from tests.reference.told import Told
 from torch import Tensor, nn
 
 import batchlab
-from batchlab.advice.question import Option
+from batchlab.advice.advice import Option
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials, that_run
-from batchlab.app.subject import subject_of
+from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchSizeError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary

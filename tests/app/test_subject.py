@@ -28,7 +28,7 @@ from batchlab.report.advice_text import advice_text
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.trial_recorder import is_trained
+from batchlab.runs.engine import is_answered
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -38,12 +38,11 @@ WORKLOAD_ID = "recorded-made-up"
 class GridSubject(Subject):
     """Trainings that were recorded before; nothing of what was trained is in this process."""
 
-    has_shape = False
-
     def __init__(self, grid: RecordedGrid, question: Question) -> None:
         super().__init__(question)
         self._grid = grid
         header = grid.header
+        self.name = header.workload
         self.summary = WorkloadSummary(
             workload_id=WORKLOAD_ID,
             name=header.workload,
@@ -58,10 +57,6 @@ class GridSubject(Subject):
             batch_size=header.reference_batch_size,
             learning_rate=header.reference_learning_rate,
         )
-
-    @property
-    def name(self) -> str:
-        return self.summary.name
 
     def look(self) -> None:
         pass
@@ -100,7 +95,7 @@ class GridSubject(Subject):
         )
 
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        return is_trained(record, length)
+        return is_answered(record, length, keeps_cadence=True)
 
     def engine(
         self,

@@ -8,7 +8,8 @@ import pytest
 from tests.reference.terminal import Written, in_a_terminal
 from tests.reference.user_file import write_user_file
 
-from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet, progress_on_stderr
+from batchlab.cli.progress import ProgressDisplay, ProgressLines, progress_on_stderr
+from batchlab.records.progress_listener import Silent
 
 # A command that tells all there is to tell, for as long as a few frames take.
 TELLS = """
@@ -44,27 +45,27 @@ def told(tmp_path: Path, *, columns: int, seconds: float = 0.8, **more: object) 
 def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(progress_on_stderr(), ProgressLines)
-    assert isinstance(progress_on_stderr(quiet=True), Quiet)
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(progress_on_stderr(), ProgressDisplay)
-    assert isinstance(progress_on_stderr(quiet=True), Quiet)
-
-    monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(progress_on_stderr(), ProgressLines)
+    for stderr, terminal, kind in (
+        (io.StringIO(), "xterm", ProgressLines),
+        (Terminal(), "xterm", ProgressDisplay),
+        (Terminal(), "dumb", ProgressLines),
+    ):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        monkeypatch.setenv("TERM", terminal)
+        with progress_on_stderr() as found, progress_on_stderr(quiet=True) as quiet:
+            assert isinstance(found, kind)
+            assert type(quiet) is Silent
 
 
 def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressLines() as lines:
-        lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
-        lines.phase("checking the workload")
-        lines.phase("training 6 trials")
-        lines.warning("odd")
-        lines.progress(done_fraction=0.5, left_s=1.0, text="batch size 8")
-        lines.phase("writing the report")
+    lines = ProgressLines()
+    lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
+    lines.phase("checking the workload")
+    lines.phase("training 6 trials")
+    lines.warning("odd")
+    lines.progress(done_fraction=0.5, left_s=1.0, text="batch size 8")
+    lines.phase("writing the report")
 
     told = capsys.readouterr()
     assert (told.out, told.err.splitlines()) == (
@@ -79,10 +80,10 @@ def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFix
 
 
 def test_a_pipe_is_told_what_is_spent_of_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
-    with ProgressLines() as lines:
-        lines.begins(command="advise", subject="mine", stages=("one", "two"))
-        lines.budget(spent_s=98.0, budget_s=180.0)
-        lines.phase("two")
+    lines = ProgressLines()
+    lines.begins(command="advise", subject="mine", stages=("one", "two"))
+    lines.budget(spent_s=98.0, budget_s=180.0)
+    lines.phase("two")
 
     assert capsys.readouterr().err == "advise mine, stage 2 of 2: two (1m38s of 3m spent)\n"
 

@@ -16,7 +16,7 @@ import pytest
 import batchlab
 from batchlab.cli import main as cli
 from batchlab.errors import FitError, UsageError
-from batchlab.fitting.fit import FitDocument, fit
+from batchlab.fitting.fit import PointsFit, fit
 from batchlab.words.document import schema_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"
@@ -78,7 +78,7 @@ def test_numbers_decide_the_order_of_groups_and_each_has_its_own_law() -> None:
 
     found = fit(table, group_by=["width"])
 
-    assert [dict(group.group)["width"] for group in found.groups] == ["9", "100", "wide"]
+    assert [group.group["width"] for group in found.groups] == ["9", "100", "wide"]
     b_crits = [group.fit.b_crit.estimate for group in found.groups]
     assert b_crits == pytest.approx([200, 300, 100], rel=1e-6)
 
@@ -93,7 +93,7 @@ def test_across_a_column_b_crit_follows_its_power_law() -> None:
 
     found = fit(table, group_by=["kind"], across="n")
 
-    laws = {(one.group[0][1], one.quantity): one.law for one in found.across or ()}
+    laws = {(one.group["kind"], one.quantity): one for one in found.across or ()}
     assert laws["a", "b_crit"].exponent.estimate == pytest.approx(0.5, rel=1e-6)
     assert laws["b", "b_crit"].coefficient.estimate == pytest.approx(20, rel=1e-6)
     assert set(laws) == {(kind, q) for kind in "ab" for q in ("b_crit", "batch_at_overhead")}
@@ -149,7 +149,7 @@ def test_time_to_target_is_steps_times_the_median_step() -> None:
 
 
 def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(FitDocument)
+    assert SCHEMA.read_text() == schema_text(PointsFit)
 
 
 @pytest.mark.parametrize("options", [[], ["--group-by", "n"], ["--across", "n"]])

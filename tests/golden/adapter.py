@@ -32,7 +32,7 @@ from torch.nn import functional
 
 import batchlab
 from batchlab.advice.advisor import advise
-from batchlab.app.subject import CommandSubject, WorkloadSubject
+from batchlab.app.subjects import CommandSubject, WorkloadSubject
 from batchlab.cli.main import _exit_code
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
 from batchlab.processes.children import Ended

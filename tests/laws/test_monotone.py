@@ -1,4 +1,4 @@
-"""Steps made monotone, and interpolated."""
+"""Steps made monotone, and interpolated, and whether their means reject it."""
 
 import math
 
@@ -43,9 +43,6 @@ def test_between_batch_sizes_a_power_law_is_followed_exactly():
     assert interpolated(log_steps, LOG_SIZES, at)[0] == pytest.approx(2 - 0.7 * at)
 
 
-# Whether the means reject it
-
-
 def test_two_means_reject_a_rule_from_student_s_quantile_on():
     sizes, variance, degrees = np.array([8.0, 16.0]), np.array([0.0003, 0.0001]), 4
     critical = float(t.ppf(1 - 0.05 / 2, degrees)) * math.sqrt(0.0004)
@@ -68,15 +65,18 @@ def test_the_pair_that_rejects_most_clearly_need_not_be_neighbours():
     assert test == MonotoneTest(samples_fall=(8, 1000))
 
 
-def test_a_rise_within_the_tolerance_is_no_rise():
-    sizes, means, exact = np.array([8.0, 16.0]), np.array([3, 3.05]), np.full(2, 1e-9)
+@pytest.mark.parametrize(
+    ("rise", "degrees", "tolerance", "rejected"),
+    [(0.05, 4, 0.0, True), (0.05, 4, 0.06, False), (6.0, 0, 0.0, False)],
+)
+def test_a_rise_within_the_tolerance_or_without_repeats_is_no_rise(
+    rise, degrees, tolerance, rejected
+):
+    sizes, means, exact = np.array([8.0, 16.0]), np.array([3, 3 + rise]), np.full(2, 1e-9)
 
-    assert monotone_test(sizes, means, exact, 4).rejected
-    assert not monotone_test(sizes, means, exact, 4, tolerance=0.06).rejected
+    test = monotone_test(sizes, means, exact, degrees, tolerance=tolerance)
 
-
-def test_without_repeats_nothing_is_rejected():
-    assert not monotone_test(np.array([8.0, 16]), np.array([3.0, 9]), np.ones(2) * 1e-9, 0).rejected
+    assert test.rejected == rejected
 
 
 @pytest.mark.parametrize("slope", [0.0, -1.0])

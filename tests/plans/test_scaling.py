@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.plans.scaling import Scaled, scaled, scaled_learning_rate, scaling_rules
+from batchlab.plans.scaling import SCALING_RULES, Scaled, scaled, scaled_learning_rate
 from batchlab.records.adam_settings import AdamSettings
 
 
@@ -28,7 +28,7 @@ def test_the_rate_follows_the_batch_size_by_its_rule(
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("rule", scaling_rules())
+@pytest.mark.parametrize("rule", SCALING_RULES)
 def test_at_the_reference_batch_size_every_rule_leaves_the_rate_as_it_is(rule: str) -> None:
     found = scaled_learning_rate(0.3, rule=rule, batch_size=48, reference_batch_size=48)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from batchlab.advice.advice import Advice, RateTried, Step
-from batchlab.advice.question import Question
+from batchlab.advice.advice import Advice, Question, RateTried, Step
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import TrialRecord
@@ -83,6 +82,8 @@ class AskingAdvisor:
             verdict="recommend",
             reason=written("it was asked"),
             objective=question.objective,
+            metric=question.metric,
+            better=question.better,
             target=question.target,
             target_origin=question.target_origin,
             delta=question.delta,

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+from benchmarks.recorded.engine import AnswersAtOnce
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
-from batchlab.runs.contract import AnswersAtOnce, Capabilities
+from batchlab.runs.contract import Capabilities
 
 N_TRAIN = 20_000
 METRIC = "accuracy"

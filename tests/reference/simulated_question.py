@@ -7,8 +7,7 @@ from typing import Any
 
 from tests.reference.simulated_engine import METRIC, N_TRAIN
 
-from batchlab.advice.advice import Configuration
-from batchlab.advice.question import Option, Question
+from batchlab.advice.advice import Configuration, Option, Question
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 

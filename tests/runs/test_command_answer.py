@@ -7,11 +7,12 @@ import pytest
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
-from batchlab.runs.commands import LAST_TOLD, answer, is_answered
+from batchlab.runs.engine import as_asked, is_answered
 
 TRIAL = Trial.of_whole_batches(
     workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
 )
+TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
 
 
 def record(
@@ -63,8 +64,16 @@ def record(
             True,
         ),
         (record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),)), 500, True),
-        (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 60, True),
-        (record(Status.OK, notes=(Reason.of(LAST_TOLD, step=50, asked=60),)), 61, False),
+        (
+            record(Status.OK, notes=(Reason.of("metric_told_before_end", step=50, asked=60),)),
+            60,
+            True,
+        ),
+        (
+            record(Status.OK, notes=(Reason.of("metric_told_before_end", step=50, asked=60),)),
+            61,
+            False,
+        ),
         (
             record(Status.OK, notes=(Reason.of("script_stopped_early", step=50, asked=99),)),
             99,
@@ -75,27 +84,21 @@ def record(
 def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
     stored: TrialRecord | None, steps: int, answers: bool
 ) -> None:
-    assert is_answered(stored, RunLength(steps=steps)) == answers
+    assert is_answered(stored, RunLength(steps=steps), keeps_cadence=False) == answers
 
 
 def test_only_a_training_that_ended_by_itself_answers_how_far_a_script_goes_by_itself() -> None:
     to_its_end = RunLength(to_own_end=True)
 
-    assert not is_answered(record(Status.OK), to_its_end)
+    assert not is_answered(record(Status.OK), to_its_end, keeps_cadence=False)
     ended = record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),))
-    assert is_answered(ended, to_its_end)
+    assert is_answered(ended, to_its_end, keeps_cadence=False)
 
 
 def test_it_answers_a_longer_question_whose_target_it_has_met() -> None:
     target = Target(metric="m", value=1 / 30, better="lower")
 
-    assert is_answered(record(Status.OK), RunLength(steps=500, until=target))
-    assert answer(record(Status.OK), RunLength(steps=500, until=target)).status is (
+    assert is_answered(record(Status.OK), RunLength(steps=500, until=target), keeps_cadence=False)
+    assert as_asked(record(Status.OK), RunLength(steps=500, until=target)).status is (
         Status.TARGET_REACHED
     )
-
-
-def test_the_status_is_that_of_what_was_asked() -> None:
-    met = record(Status.TARGET_REACHED)
-
-    assert answer(met, RunLength(steps=50)).status is Status.OK

@@ -1,11 +1,11 @@
-"""Advice: the answer, with its parts, its interval, its evidence, and what `--json` prints."""
+"""Question and Advice: what is asked, and the answer with its evidence, as `--json` prints it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -15,9 +15,9 @@ from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
 from batchlab.records.study import Study, WorkloadDocument, workload_document
-from batchlab.records.trial import Target
+from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
-from batchlab.words.document import document_text, plain
+from batchlab.words.document import document_text, plain, schema_text
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
@@ -35,6 +35,7 @@ class Configuration:
     Attributes:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass.
+        accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
         cool_down: the last part of the training over which it falls linearly to zero; 0.0: it
             does not.
@@ -42,13 +43,99 @@ class Configuration:
 
     batch_size: int
     micro_batch_size: int
+    accumulation_steps: int = field(init=False)
     learning_rate: float
     cool_down: float = 0.0
 
+    def __post_init__(self) -> None:
+        """What follows from the two sizes."""
+        passes = -(-self.batch_size // self.micro_batch_size)
+        object.__setattr__(self, "accumulation_steps", passes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """A batch size in question, as the profile saw it."""
+
+    batch_size: int  # examples per optimizer step
+    micro_batch_size: int  # how it fits into memory; equal to `batch_size` where it fits whole
+    # Seconds per step of the user's own training, measured alone: what is known of it, from this
+    # batch size's own times and from the others'; a mean over an epoch, whose last batch may be
+    # smaller.
+    step_s: Estimate
+    peak_bytes: int | None  # peak memory above an idle process; None: not reported
+    note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
+    # The step time by its own times alone, for the law; None: `step_s` is that.
+    timed_s: Estimate | None = None
+
     @property
-    def accumulation_steps(self) -> int:
-        """Forward and backward passes per optimizer step."""
-        return -(-self.batch_size // self.micro_batch_size)
+    def runs(self) -> bool:
+        """Whether it ran, so that it may be recommended."""
+        return self.note is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What is asked of the advice."""
+
+    objective: Objective  # "time", "samples" or "quality"
+    metric: str  # the validation metric that says what is trained
+    better: Better  # its direction
+    # The level that counts as trained; None: a pilot run of the reference sets it.
+    target: Target | None
+    target_origin: TargetOrigin  # "given" where the user gave it
+    reference: Configuration  # the workload's own configuration
+    # Every batch size in question, ascending; the reference's is among them.
+    options: tuple[Option, ...]
+    n_train: int  # examples in the training set
+    n_validation: int | None = None  # examples that the metric is a mean over; None: not known
+    delta: float = 0.1  # tolerance of the flat set
+    budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
+    # No run goes further than this many passes; None: as the budget allows. For objective quality:
+    # the fixed number of passes that all batch sizes get.
+    longest_epochs: float | None = None
+    # For objective quality instead: the fixed seconds of training that all get.
+    longest_s: float | None = None
+    # By batch size, what each scaling rule sets from a rate tuned at the reference batch size, as
+    # multiples of that rate; rules that refuse are left out.
+    rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
+    # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
+    not_comparable: Reason | None = None
+
+    def option(self, batch_size: int) -> Option:
+        """The option of `batch_size`; it is one of them."""
+        return next(option for option in self.options if option.batch_size == batch_size)
+
+    def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
+        """The best validation value of the metric after the first step; None: there is none."""
+        values = [
+            value
+            for evaluation, value in record.curve("validation", self.metric)
+            if evaluation.step > 0 and evaluation.samples <= within_samples
+        ]
+        best = max if self.better == "higher" else min
+        return best(values, default=None)
+
+    def distance(self, record: TrialRecord) -> float:
+        """An order of runs by their best value, the best one first; infinite: never evaluated."""
+        value = self.best_value(record)
+        if value is None:
+            return math.inf
+        return -value if self.better == "higher" else value
+
+    def shortfall(self, record: TrialRecord) -> float | None:
+        """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
+
+        None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
+        A perfect value is short of perfect by half an example: so much is not seen of it.
+        """
+        value = self.best_value(record)
+        if value is None:
+            return None
+        distance = 1 - value if self.better == "higher" else value
+        if distance == 0 and self.n_validation:
+            return 0.5 / self.n_validation
+        return distance if distance > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,6 +309,13 @@ class Ending:
         return math.fsum(self.found) / len(self.found)
 
     @property
+    def estimate(self) -> Estimate:
+        """The mean end; what is known of its scatter is in the difference."""
+        if not self.found:
+            return Estimate.cannot_tell(Reason.of("no_whole_training"))
+        return Estimate.of(self.mean, interval=(None, None), n=len(self.found))
+
+    @property
     def cell(self) -> tuple[int, float]:
         """Its batch size and rate."""
         return self.batch_size, self.learning_rate
@@ -271,33 +365,25 @@ class Endings:
     reason: Reason
     at_constant_rate: Endings | None = None
 
-    @property
-    def seems_worse(self) -> bool:
-        """Whether it ends worse by more than the margin, for sure or as far as can be seen.
+    def is_likely_worse(self, *, beyond_errors: float = 0.0) -> bool:
+        """Whether more speaks for than against it that it ends worse by more than the margin.
 
-        Not by the mean alone, for seeds scatter: by a standard error more than the margin, or by
-        twice the margin where nothing is known of the scatter.
+        With `beyond_errors` not by the mean alone, for seeds scatter, but by so many standard
+        errors more than the margin; where nothing is known of the scatter, by so many margins.
         """
         value, error = self.difference.estimate, self.standard_error
         if self.verdict == "worse" or value is None:
             return self.verdict == "worse"
-        return value + (self.margin if error is None else error) < -self.margin
-
-    @property
-    def is_likely_worse(self) -> bool:
-        """Whether more speaks for than against it that it ends worse by more than the margin."""
-        value = self.difference.estimate
-        return self.verdict == "worse" or (value is not None and value < -self.margin)
-
-    @property
-    def is_unseen(self) -> bool:
-        """Whether no training of the recommendation came to its end, though the references' did."""
-        return not self.recommended.found
+        further = self.margin if error is None else error
+        return value + beyond_errors * further < -self.margin
 
     @property
     def gives_way(self) -> bool:
-        """Whether the next fastest is looked at, and the better reference is named for now."""
-        return self.is_likely_worse or self.is_unseen
+        """Whether the next fastest is looked at, and the better reference is named for now.
+
+        It is likely to end worse, or no training of it came to its end, though the references' did.
+        """
+        return self.is_likely_worse() or not self.recommended.found
 
     @property
     def references(self) -> tuple[Ending, ...]:
@@ -330,70 +416,6 @@ class Step:
     why: Reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Worth:
-    """What the answers with about so much budget came to.
-
-    Attributes:
-        trainings: the least budget, in whole trainings of the reference without their evaluations.
-        n_answers: how many answers.
-        n_workloads: to how many recorded workloads.
-        n_good: on so many of these most answers took at most 20 % longer to the level than the
-            best, and ended no worse than the reference as it is.
-        slower: the share that took longer than the reference as it is.
-        ends_worse: the share that ended worse than that by more than the margin.
-    """
-
-    trainings: float
-    n_answers: int
-    n_workloads: int
-    n_good: int
-    slower: float
-    ends_worse: float
-
-
-# `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
-NAMED_FOR_NOW: tuple[Worth, ...] = (
-    Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
-    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
-    Worth(trainings=10.0, n_answers=232, n_workloads=14, n_good=11, slower=0.009, ends_worse=0.069),
-    Worth(trainings=20.0, n_answers=238, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.101),
-    Worth(trainings=40.0, n_answers=371, n_workloads=11, n_good=7, slower=0.075, ends_worse=0.275),
-)
-RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=10.0, n_answers=83, n_workloads=9, n_good=4, slower=0.024, ends_worse=0.0),
-    Worth(trainings=20.0, n_answers=82, n_workloads=9, n_good=6, slower=0.085, ends_worse=0.012),
-    Worth(trainings=40.0, n_answers=94, n_workloads=8, n_good=6, slower=0.149, ends_worse=0.0),
-)
-
-
-def worth_of(trainings: float, *, is_recommended: bool) -> Reason | None:
-    """What is known of answers like this one.
-
-    Args:
-        trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
-        is_recommended: whether the answer recommends; else it names something for now.
-
-    Returns:
-        None: none of the recorded answers was like it with so little.
-    """
-    rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
-    reached = [row for row in rows if row.trainings <= trainings]
-    if not reached:
-        return None
-    row = reached[-1]
-    return Reason.of(
-        "worth_on_the_record",
-        trainings=trainings,
-        good=row.n_good,
-        n=row.n_workloads,
-        slower=row.slower,
-        worse=row.ends_worse,
-    )
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Advice(Reported):
     """The answer to "which batch size should I use?".
@@ -404,7 +426,9 @@ class Advice(Reported):
             but others may be better still) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
-        metric: the validation metric that says what is trained; empty: an older answer.
+        at_most_worse: by how much what is named may be worse than the best, a fraction; None: not
+            known.
+        metric: the validation metric that says what is trained.
         better: its direction.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
@@ -426,7 +450,6 @@ class Advice(Reported):
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
-        tried: every training run, in the order they were asked.
         head_to_head: the verification; None where there was none.
         endings: how whole trainings of the recommendation (or of what came nearest to one), of the
             reference and of the tuned reference end; None: the level was given, or no end was seen.
@@ -436,6 +459,7 @@ class Advice(Reported):
         proposed_target: a target that the runs did reach, where the one given was not.
         caveats: what limits the answer.
         steps: what was done and why, in order.
+        tried: every training run, in the order they were asked.
         n_trials: training runs.
         spent_s: seconds spent.
         budget_s: seconds allowed.
@@ -448,12 +472,13 @@ class Advice(Reported):
     verdict: Verdict
     reason: Reason
     objective: Objective
+    at_most_worse: float | None = field(init=False)
+    metric: str
+    better: Better
     target: Target | None
     target_origin: TargetOrigin
     delta: float
     recommendation: Configuration | None
-    metric: str = ""
-    better: Better = "lower"
     provisional: Configuration | None = None
     flat_set: tuple[int, ...]
     expected: Expected | None
@@ -464,7 +489,6 @@ class Advice(Reported):
     stand_in_for: int | None = None
     candidates: tuple[Candidate, ...]
     laws: Laws | None
-    tried: tuple[RateTried, ...]
     head_to_head: HeadToHead | None
     endings: Endings | None = None
     other_targets: tuple[TargetAnswer, ...] = ()
@@ -473,12 +497,19 @@ class Advice(Reported):
     proposed_target: Target | None = None
     caveats: tuple[Reason, ...] = ()
     steps: tuple[Step, ...] = ()
+    tried: tuple[RateTried, ...]
     n_trials: int
     spent_s: float
     budget_s: float
     trainings: float | None = None
     pay_back_runs: float | None = None
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """What follows from what is named."""
+        named = None if self.named is None else self.candidate(self.named.batch_size)
+        high = None if named is None else named.relative.high
+        object.__setattr__(self, "at_most_worse", None if high is None else high - 1)
 
     def __repr__(self) -> str:
         """The verdict and what is named; the fields and `to_dict` have the rest."""
@@ -498,9 +529,6 @@ class Advice(Reported):
 
         The batch size is your loader's, and a rate that falls (`cool_down`) your scheduler's.
 
-        Args:
-            optimizer: a PyTorch one, before the training.
-
         Raises:
             UsageError: nothing is named.
         """
@@ -517,7 +545,7 @@ class Advice(Reported):
 
         What only the command knows (its command line, the study, the store, the page) is None.
         """
-        return advice_dict(self)
+        return _document(self, Source())
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""
@@ -527,20 +555,7 @@ class Advice(Reported):
         return None
 
 
-class ConfigurationDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What to set in a training script.
-
-    `cool_down` is the last part of the training over which the rate falls linearly to zero.
-    """
-
-    batch_size: int
-    micro_batch_size: int
-    accumulation_steps: int
-    learning_rate: float
-    cool_down: float
-
-
-class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
+class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
     The estimates are means over the seeds of the validation metric, `difference` is how much
@@ -558,65 +573,50 @@ class EndQualityDocument(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     seeds: tuple[int, ...]
     trainings: tuple[Ending, ...]
-    at_constant_rate: EndQualityDocument | None
+    at_constant_rate: EndQuality | None
+
+    @classmethod
+    def of(cls, endings: Endings | None) -> EndQuality | None:
+        """What is shown of the endings."""
+        if endings is None:
+            return None
+        tuned = endings.reference_tuned
+        return cls(
+            metric=endings.metric,
+            recommended=endings.recommended.estimate,
+            reference=endings.reference.estimate,
+            reference_tuned=None if tuned is None else tuned.estimate,
+            difference=endings.difference,
+            margin=endings.margin,
+            verdict=endings.verdict,
+            reason=endings.reason,
+            seeds=endings.seeds,
+            trainings=(endings.recommended, *endings.references),
+            at_constant_rate=cls.of(endings.at_constant_rate),
+        )
 
 
-class AdviceDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An advice; what its fields mean is said at `batchlab.Advice`, whose names they have.
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the document of an advice is from; what `Advice.to_dict()` does not know is null."""
 
-    `trials` are its `tried`. The fields from `command_line` to `report` say where it is from;
-    `Advice.to_dict()` does not know that, and there they are null.
-    """
+    schema: int = SCHEMA
+    command: str = "advise"
+    batchlab: str = __version__
+    command_line: str | None = None
+    study: str | None = None
+    workload: WorkloadDocument | None = None
+    environment: dict[str, str] | None = None
+    store: str | None = None
+    report: str | None = None
 
-    schema: int
-    command: str
-    batchlab: str
-    command_line: str | None
-    study: str | None
-    workload: WorkloadDocument | None
-    environment: dict[str, str] | None
-    store: str | None
-    report: str | None
-    verdict: str
-    reason: Reason
-    objective: str
-    at_most_worse: float | None
-    metric: str
-    better: str
-    target: Target | None
-    target_origin: str
-    delta: float
-    recommendation: ConfigurationDocument | None
-    provisional: ConfigurationDocument | None
-    flat_set: tuple[int, ...]
-    expected: Expected | None
-    gain: Estimate
-    gain_from_batch_size: Estimate
-    reference: ConfigurationDocument
-    reference_tuned: ConfigurationDocument | None
-    stand_in_for: int | None
-    candidates: tuple[Candidate, ...]
-    laws: Laws | None
-    head_to_head: HeadToHead | None
-    end_quality: EndQualityDocument | None
-    other_targets: tuple[TargetAnswer, ...]
-    missing: Reason | None
-    more_budget_s: float | None
-    proposed_target: Target | None
-    caveats: tuple[Reason, ...]
-    steps: tuple[Step, ...]
-    trials: tuple[RateTried, ...]
-    n_trials: int
-    spent_s: float
-    budget_s: float
-    trainings: float | None
-    pay_back_runs: float | None
+
+# The fields of an advice that the document has under another name.
+_NAMES = {"tried": "trials", "endings": "end_quality"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
     """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
-    document = msgspec.structs.replace(
-        _document(advice),
+    source = Source(
         command_line=study.command,
         study=study.study_id,
         workload=workload_document(study),
@@ -624,104 +624,26 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
         store=str(store),
         report=None if report is None else str(report),
     )
-    return document_text(document)
+    return document_text(_document(advice, source))
 
 
-def advice_dict(advice: Advice) -> dict[str, Any]:
-    """The same document as plain dicts, lists and numbers, without where it is from."""
-    made: dict[str, Any] = plain(_document(advice))
-    return made
-
-
-def _document(advice: Advice) -> AdviceDocument:
-    return AdviceDocument(
-        schema=SCHEMA,
-        command="advise",
-        batchlab=__version__,
-        command_line=None,
-        study=None,
-        workload=None,
-        environment=None,
-        store=None,
-        report=None,
-        verdict=advice.verdict,
-        reason=advice.reason,
-        objective=advice.objective,
-        at_most_worse=_at_most_worse(advice),
-        metric=advice.metric,
-        better=advice.better,
-        target=advice.target,
-        target_origin=advice.target_origin,
-        delta=advice.delta,
-        recommendation=_configuration(advice.recommendation),
-        provisional=_configuration(advice.provisional),
-        flat_set=advice.flat_set,
-        expected=advice.expected,
-        gain=advice.gain,
-        gain_from_batch_size=advice.gain_from_batch_size,
-        reference=_described(advice.reference),
-        reference_tuned=_configuration(advice.reference_tuned),
-        stand_in_for=advice.stand_in_for,
-        candidates=advice.candidates,
-        laws=advice.laws,
-        head_to_head=advice.head_to_head,
-        end_quality=None if advice.endings is None else _end_quality(advice.endings),
-        other_targets=advice.other_targets,
-        missing=advice.missing,
-        more_budget_s=advice.more_budget_s,
-        proposed_target=advice.proposed_target,
-        caveats=advice.caveats,
-        steps=advice.steps,
-        trials=advice.tried,
-        n_trials=advice.n_trials,
-        spent_s=advice.spent_s,
-        budget_s=advice.budget_s,
-        trainings=advice.trainings,
-        pay_back_runs=advice.pay_back_runs,
+def advice_schema() -> str:
+    """The JSON Schema of that document: an advice's own fields behind those of its source."""
+    shown = get_type_hints(Advice) | {"endings": EndQuality | None}
+    del shown["kept_in"]
+    fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]
+    made = msgspec.defstruct(
+        "Advice", [*get_type_hints(Source).items(), *fields], namespace={"__doc__": _MEANING}
     )
+    return schema_text(made)
 
 
-def _end_quality(endings: Endings) -> EndQualityDocument:
-    constant = endings.at_constant_rate
-    return EndQualityDocument(
-        metric=endings.metric,
-        recommended=_end(endings.recommended),
-        reference=_end(endings.reference),
-        reference_tuned=None if endings.reference_tuned is None else _end(endings.reference_tuned),
-        difference=endings.difference,
-        margin=endings.margin,
-        verdict=endings.verdict,
-        reason=endings.reason,
-        seeds=endings.seeds,
-        trainings=(endings.recommended, *endings.references),
-        at_constant_rate=None if constant is None else _end_quality(constant),
-    )
+_MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trials` are its `tried`."
 
 
-def _end(ending: Ending) -> Estimate:
-    """The mean end; what is known of its scatter is in the difference."""
-    if not ending.found:
-        return Estimate.cannot_tell(Reason.of("no_whole_training"))
-    return Estimate.of(ending.mean, interval=(None, None), n=len(ending.found))
-
-
-def _at_most_worse(advice: Advice) -> float | None:
-    """By how much what is named may be worse than the best, a fraction; None: not known."""
-    named = advice.named
-    candidate = None if named is None else advice.candidate(named.batch_size)
-    high = None if candidate is None else candidate.relative.high
-    return None if high is None else high - 1
-
-
-def _configuration(found: Configuration | None) -> ConfigurationDocument | None:
-    return None if found is None else _described(found)
-
-
-def _described(found: Configuration) -> ConfigurationDocument:
-    return ConfigurationDocument(
-        batch_size=found.batch_size,
-        micro_batch_size=found.micro_batch_size,
-        accumulation_steps=found.accumulation_steps,
-        learning_rate=found.learning_rate,
-        cool_down=found.cool_down,
-    )
+def _document(advice: Advice, source: Source) -> dict[str, Any]:
+    shown = {_NAMES.get(name, name): value for name, value in plain(advice).items()}
+    del shown["kept_in"]
+    shown["end_quality"] = plain(EndQuality.of(advice.endings))
+    made: dict[str, Any] = plain(source)
+    return made | shown

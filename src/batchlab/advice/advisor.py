@@ -7,10 +7,10 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
 from batchlab.advice.answer import answered
-from batchlab.advice.conclusion import Conclusion, concluded
+from batchlab.advice.conclusion import concluded
 from batchlab.advice.level import (
     TargetLevel,
     easier,
@@ -21,12 +21,16 @@ from batchlab.advice.level import (
     of_the_worst,
     untrained_value,
 )
-from batchlab.advice.question import Question, SeedPlan, best_value
 from batchlab.advice.race import concluded_by_race, end_to_race_to
-from batchlab.advice.rates import learning_cost_of
-from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, Unwatched, steps_to, why_it_failed
-from batchlab.advice.study_state import StudyState, has_fewer_left, whole_steps
-from batchlab.advice.verification import needed_later, reserve, reserve_shortly
+from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
+from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.verification import Conclusion
+from batchlab.advice.whole_trainings import (
+    has_fewer_left,
+    needed_later,
+    reserve,
+    reserve_shortly,
+)
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
@@ -72,11 +76,11 @@ def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = N
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher or Unwatched()).advice()
+    return _Advisor(question, engine, watcher).advice()
 
 
 class _Advisor:
-    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher) -> None:
+    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher | None) -> None:
         self._question = question
         self._run_log = RunLog(
             question=question, engine=engine, until=question.target, watcher=watcher
@@ -137,8 +141,8 @@ class _Advisor:
         if question.objective != "quality":
             return None
         for record in self._run_log.records.values():
-            was_scored = best_value(record, question.metric, question.better) is not None
-            if record.ended_well and was_scored and learning_cost_of(self._run_log, record) is None:
+            was_scored = question.best_value(record) is not None
+            if record.ended_well and was_scored and self._run_log.learning_cost(record) is None:
                 return Reason.of("no_distance_from_perfect", metric=question.metric)
         return None
 
@@ -167,7 +171,7 @@ class _Advisor:
         limit = min(limit, self._run_log.longest_steps(size))
         if state.end is not None:
             # A rate worth choosing meets the level before the reference's own training is over.
-            limit = min(limit, whole_steps(state, size))
+            limit = min(limit, state.whole_steps(size))
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
             left_s = self._run_log.left_s() * self._at_once / 4
@@ -411,10 +415,10 @@ def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     if question.objective == "quality":
         if not record.ended_well:
             return None
-        return best_value(record, question.metric, question.better)
+        return question.best_value(record)
     if run_log.until is None:
         return None
-    steps = learning_cost_of(run_log, record)
+    steps = run_log.learning_cost(record)
     if steps is None:
         return None
     if question.objective == "samples":

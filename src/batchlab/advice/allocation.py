@@ -12,7 +12,7 @@ from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import reserve
+from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Target
 
@@ -190,14 +190,7 @@ _NEAR = 1.25  # what --explain lists beside the best
 
 
 def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) -> Decision:
-    """The decision that the costs so far support.
-
-    Args:
-        state: the runs.
-        costs: their figures.
-        run_enough: as if there were runs enough for all: none has too few to be recommended, and
-            those of which only bounds are known are left out.
-    """
+    """The decision that the costs so far support."""
     sizes = costs.batch_sizes
     options = {option.batch_size: option for option in state.options()}
     return decide(
@@ -252,11 +245,6 @@ def allocate(
     state: StudyState, *, for_more_seeds: bool = True, keeps_nothing: bool = False
 ) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
-
-    Args:
-        state: the runs.
-        for_more_seeds: see `reserve`.
-        keeps_nothing: whether nothing is set aside for whole trainings.
 
     Returns:
         The last decision; None where no batch size met the target.
@@ -505,7 +493,7 @@ def other_targets(state: StudyState) -> tuple[Target, Target] | None:
     if target is None or state.end is not None:
         return None
     reference = state.question.reference.batch_size
-    return neighbours(target, list(state.valuation_runs(reference).values()))
+    return neighbours(state.question, target, list(state.valuation_runs(reference).values()))
 
 
 def near_the_best(decision: Decision) -> list[int]:

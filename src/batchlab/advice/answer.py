@@ -20,7 +20,6 @@ from batchlab.advice.advice import (
     Verdict,
 )
 from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
-from batchlab.advice.conclusion import Conclusion
 from batchlab.advice.decision import (
     Decision,
     candidates,
@@ -32,14 +31,9 @@ from batchlab.advice.decision import (
 )
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey, RunLog
-from batchlab.advice.study_state import StudyState, compare_over_whole_trainings
-from batchlab.advice.verification import (
-    N_SEEDS,
-    compared_with,
-    more_s_for_seeds,
-    reference_cell,
-    seeds_to_tell,
-)
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import Conclusion, seeds_to_tell
+from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
@@ -53,49 +47,10 @@ _MOST_MORE = 20.0
 _EARLY = 0.25
 
 
-def more_budget_s(
-    state: StudyState,
-    *,
-    origin: TargetOrigin,
-    decision: Decision | None,
-    endings: Endings | None,
-    not_followed: int | None,
-) -> float | None:
-    """About how much more may settle it; it did in 12 of 21 simulated studies.
-
-    Args:
-        state: the runs.
-        origin: of the target.
-        decision: that is open; None: there is none, or runs would not close it.
-        endings: of the whole trainings; None: none were compared.
-        not_followed: the batch size that looks fastest and was not followed to the end.
-
-    Returns:
-        Seconds; None where no budget is known to settle it.
-    """
-    budget_s, spent_s = state.question.budget_s, state.run_log.engine.spent_s()
-    more_s = _would_settle_s(
-        state,
-        spent_s,
-        origin=origin,
-        decision=decision,
-        endings=endings,
-        not_followed=not_followed,
-    )
-    # What costs less than was left was not missing.
-    return None if more_s is None or more_s <= budget_s - spent_s else more_s
-
-
 def why_it_ended_early(
     state: StudyState, batch_sizes: Iterable[int], *, step_times_keep_it_open: bool = False
 ) -> Reason | None:
-    """Why a study left much of its budget unspent; None: it did not.
-
-    Args:
-        state: the runs.
-        batch_sizes: those that the decision is between.
-        step_times_keep_it_open: whether it stays open however often they are trained.
-    """
+    """Why a study left much of its budget unspent; None: it did not."""
     if not _is_early(state):
         return None
     question, seeds = state.question, state.seeds.value
@@ -122,57 +77,8 @@ def _is_early(state: StudyState) -> bool:
     return budget_s - state.run_log.engine.spent_s() > _EARLY * budget_s
 
 
-def _would_settle_s(
-    state: StudyState,
-    spent_s: float,
-    *,
-    origin: TargetOrigin,
-    decision: Decision | None,
-    endings: Endings | None,
-    not_followed: int | None,
-) -> float | None:
-    """What runs would cost that may settle it, whether or not there was so much left."""
-    if origin == "easier":
-        return (_TO_SEE_THE_END - 1) * state.question.budget_s
-    if endings is not None and endings.verdict == "open":
-        return _for_endings_s(state, endings)
-    if not_followed is not None:
-        cells = compared_with(state, not_followed)
-        compare_over_whole_trainings(state, cells)
-        return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
-    if decision is None:
-        return None
-    run_s = _next_run_s(state, {decision.contender, decision.blocking})
-    if _is_early(state) and run_s <= state.question.budget_s - spent_s:
-        return None  # another run could be paid for, and would not have told
-    if decision.blocking == decision.contender:
-        return (_TO_TRY_ANOTHER - 1) * state.question.budget_s
-    # Intervals shrink with the root of the runs.
-    high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
-    over = math.log(high) / math.log1p(state.question.delta)
-    if math.isinf(over):
-        return None
-    return max(run_s, max(_LEAST_MORE, min(over**2 - 1, _MOST_MORE)) * spent_s)
-
-
-def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
-    """What the whole trainings cost that would tell whether it ends no worse."""
-    compared = (endings.recommended, *endings.references)
-    n = min(len(each.found) for each in compared)
-    # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
-    needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
-    if needed > len(state.seeds.verify):
-        return None
-    return more_s_for_seeds(state, [each.cell for each in compared], done=n, n=needed)
-
-
 def repeated_decisions(state: StudyState, decision: Decision) -> tuple[TargetAnswer, ...]:
-    """What the runs say at the easier and at the harder target; none where there are no such.
-
-    Args:
-        state: the runs.
-        decision: the one at the study's own target.
-    """
+    """What the runs say at the easier and at the harder target; none where there are no such."""
     pair = other_targets(state)
     if pair is None:
         return ()
@@ -231,15 +137,7 @@ def caveats_of(
     named: CellKey | None,
     others: Sequence[TargetAnswer],
 ) -> list[Reason]:
-    """What limits the answer.
-
-    Args:
-        state: the runs.
-        outcome: what the study came to.
-        origin: where the target came from.
-        named: the batch size and rate that the answer names, for now too.
-        others: the decisions at other targets.
-    """
+    """What limits the answer."""
     caveats = []
     if state.end is not None and state.end.ended_by == "overfitting":
         caveats.append(Reason.of("reference_overfits"))
@@ -254,7 +152,7 @@ def caveats_of(
     if outcome.soonest is not None and outcome.soonest != outcome.raced:
         caveats.append(_below_the_soonest(outcome))
     # Of a configuration that stays as it is its user knows whether it holds.
-    if named is not None and named != reference_cell(state):
+    if named is not None and named != state.reference_cell:
         edge = _at_the_edge(state.run_log, *named)
         caveats += [] if edge is None else [edge]
     unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
@@ -417,7 +315,7 @@ class _Answer:
         verification = self._verification
         against = None if verification is None else verification.against
         if against is not None:
-            return "cannot_tell", against.why, against.why
+            return "cannot_tell", against, against
         if self._origin == "easier":
             return "cannot_tell", *self._end_not_seen(decision)
         worse_yet = self._may_end_worse()
@@ -503,7 +401,7 @@ class _Answer:
             return Reason.of("faster_not_followed", size=self._not_followed)
         if self._outcome.is_cooled:
             return Reason.of("others_not_cooled", size=decision.contender)
-        high = dict(zip(decision.batch_sizes, decision.high, strict=True))[decision.contender]
+        high = decision.high_of(decision.contender)
         if high <= 1 + self._question.delta or math.isinf(high):
             return Reason.of("too_little_was_run", size=decision.contender)
         return Reason.of(
@@ -517,7 +415,7 @@ class _Answer:
 
     def _beside_the_best(self, decision: Decision, batch_size: int) -> Reason | None:
         """How far from the best what is named may be; None: nothing bounds it."""
-        high = dict(zip(decision.batch_sizes, decision.high, strict=True)).get(batch_size, math.inf)
+        high = decision.high_of(batch_size)
         if self._question.objective != "time" or math.isinf(high) or high <= 1:
             return None
         what = self._what_would_tell()
@@ -536,13 +434,39 @@ class _Answer:
 
     @property
     def _more_budget_s(self) -> float | None:
-        return more_budget_s(
-            self._state,
-            origin=self._origin,
-            decision=None if self._step_times_keep_it_open else self._decision,
-            endings=self._passed_over or self._endings,
-            not_followed=self._not_followed,
-        )
+        """About how much more may settle it; it did in 12 of 21 simulated studies.
+
+        None where no budget is known to settle it.
+        """
+        more_s, question = self._would_settle_s(), self._question
+        # What costs less than was left was not missing.
+        left_s = question.budget_s - self._run_log.engine.spent_s()
+        return None if more_s is None or more_s <= left_s else more_s
+
+    def _would_settle_s(self) -> float | None:
+        """What runs would cost that may settle it, whether or not there was so much left."""
+        state, question, endings = self._state, self._question, self._passed_over or self._endings
+        if self._origin == "easier":
+            return (_TO_SEE_THE_END - 1) * question.budget_s
+        if endings is not None and endings.verdict == "open":
+            return _for_endings_s(state, endings)
+        if self._not_followed is not None:
+            cells = compared_with(state, self._not_followed)
+            return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
+        decision = self._decision
+        if decision is None or self._step_times_keep_it_open:
+            return None
+        spent_s = self._run_log.engine.spent_s()
+        run_s = _next_run_s(state, {decision.contender, decision.blocking})
+        if _is_early(state) and run_s <= question.budget_s - spent_s:
+            return None  # another run could be paid for, and would not have told
+        if decision.blocking == decision.contender:
+            return (_TO_TRY_ANOTHER - 1) * question.budget_s
+        # Intervals shrink with the root of the runs.
+        over = math.log(decision.high_of(decision.contender)) / math.log1p(question.delta)
+        if math.isinf(over):
+            return None
+        return max(run_s, max(_LEAST_MORE, min(over**2 - 1, _MOST_MORE)) * spent_s)
 
     def _why_ended_early(self, missing: Reason | None) -> list[Reason]:
         """Why an open question was left with much of the budget unspent."""
@@ -589,9 +513,8 @@ class _Answer:
     def _provisional(self) -> Configuration | None:
         if self._outcome.raced is not None:
             return self._at_rate(*self._outcome.raced)
-        against = None if self._verification is None else self._verification.against
-        if against is not None and against.instead is not None:
-            return self._at_rate(*against.instead)
+        if self._verification is not None and self._verification.instead is not None:
+            return self._at_rate(*self._verification.instead)
         if self._endings is not None and self._endings.gives_way:
             # Of this one it was seen how it ends.
             instead = self._endings.compared_with
@@ -657,13 +580,24 @@ class _Answer:
         return self._run_log.engine.spent_s() / saved_s
 
 
+def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
+    """What the whole trainings cost that would tell whether it ends no worse."""
+    compared = (endings.recommended, *endings.references)
+    n = min(len(each.found) for each in compared)
+    # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
+    needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
+    if needed > len(state.seeds.verify):
+        return None
+    return more_s_for_seeds(state, [each.cell for each in compared], done=n, n=needed)
+
+
 def _for_sure_above_one(gain: Estimate) -> bool:
     return gain.low is not None and gain.low > 1
 
 
 def _why_passed_over(endings: Endings) -> Reason:
     mine, other = endings.recommended, endings.compared_with
-    if endings.is_unseen:
+    if not endings.recommended.found:
         return Reason.of("faster_not_seen_to_end", size=mine.batch_size)
     return Reason.of(
         "faster_seems_to_end_worse",

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Candidate, Laws, Objective, Verdict
-from batchlab.advice.question import Option
-from batchlab.advice.rates import pooled_sd
+from batchlab.advice.advice import Candidate, Laws, Objective, Option, Verdict
+from batchlab.advice.run_log import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.errors import FitError
 from batchlab.laws.lines import fit_memory, fit_power_law
@@ -27,33 +26,26 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What the costs say.
+    """What the costs say."""
 
-    Attributes:
-        batch_sizes: those compared, ascending.
-        relative: each one's cost over the best one's, estimated (>= 1 but for the best: 1).
-        low: 95 % lower bound of that ratio, for each alone.
-        high: simultaneous 95 % upper bound.
-        inside: whether `high` is at most 1 + delta.
-        verdict: "recommend", "indifferent" or "cannot_tell".
-        batch_size: the one to take; None where it cannot be told.
-        contender: where it cannot be told: the batch size whose upper bound is the lowest.
-        blocking: the batch size that the bound of `contender` is set by.
-    """
-
-    batch_sizes: tuple[int, ...]
+    batch_sizes: tuple[int, ...]  # those compared, ascending
+    # Each one's cost over the best one's, estimated (>= 1 but for the best: 1).
     relative: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    inside: tuple[bool, ...]
-    verdict: Verdict
-    batch_size: int | None
-    contender: int
-    blocking: int
+    low: tuple[float, ...]  # 95 % lower bound of that ratio, for each alone
+    high: tuple[float, ...]  # simultaneous 95 % upper bound
+    inside: tuple[bool, ...]  # whether `high` is at most 1 + delta
+    verdict: Verdict  # "recommend", "indifferent" or "cannot_tell"
+    batch_size: int | None  # the one to take; None where it cannot be told
+    contender: int  # where it cannot be told: the batch size whose upper bound is the lowest
+    blocking: int  # the batch size that the bound of `contender` is set by
 
     def left_open(self) -> Decision:
         """The same without a batch size to take."""
         return replace(self, verdict="cannot_tell", batch_size=None)
+
+    def high_of(self, batch_size: int) -> float:
+        """The upper bound of a batch size; infinite where it was not compared."""
+        return dict(zip(self.batch_sizes, self.high, strict=True)).get(batch_size, math.inf)
 
     @property
     def flat_set(self) -> tuple[int, ...]:
@@ -181,51 +173,32 @@ def product(first: Estimate, second: Estimate) -> Estimate:
     if first.estimate is None or second.estimate is None:
         return first if first.estimate is None else second
     value = first.estimate * second.estimate
-    halves = [log_half_width(first), log_half_width(second)]
+    halves = [first.log_half_width, second.log_half_width]
     if None in halves:
         return Estimate.of(value, interval=(None, None), n=first.n)
     half = math.sqrt(sum(half**2 for half in halves if half is not None))
     return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
 
 
-def log_half_width(estimate: Estimate) -> float | None:
-    """Half the width of its interval on a log scale; None: it has none, or not above 0."""
-    if estimate.low is None or estimate.high is None or estimate.low <= 0:
-        return None
-    return math.log(estimate.high / estimate.low) / 2
-
-
 N_DRAWS = 999
-_Z = 1.959964
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Costs:
-    """The figures that a decision is made on.
+    """The figures that a decision is made on."""
 
-    Attributes:
-        batch_sizes: ascending, shape (k,).
-        log_costs: estimates, shape (k,).
-        draws: the log costs as they may truly be, given the runs, shape (n, k).
-        log_learning_cost: what learning alone costs: log steps to target (quality: log shortfall).
-        learning_cost_draws: the same for it, shape (n, k).
-        fit: the law of the steps to target; None: too few batch sizes, or objective quality.
-    """
-
-    batch_sizes: tuple[int, ...]
-    log_costs: Array
-    draws: Array
+    batch_sizes: tuple[int, ...]  # ascending, shape (k,)
+    log_costs: Array  # estimates, shape (k,)
+    draws: Array  # the log costs as they may truly be, given the runs, shape (n, k)
+    # What learning alone costs: log steps to target (quality: log shortfall).
     log_learning_cost: Array
-    learning_cost_draws: Array
+    learning_cost_draws: Array  # the same for it, shape (n, k)
+    # The law of the steps to target; None: too few batch sizes, or objective quality.
     fit: StepsToTargetFit | None
 
 
 def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
     """Costs of every batch size that was valued, and of those that the law reaches.
-
-    Args:
-        state: the runs.
-        target: read the runs against this one instead of the study's own.
 
     Returns:
         None where no batch size was valued.
@@ -256,7 +229,7 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
         sizes, cost, draws = means
     weight = np.array([state.log_weight(size) for size in sizes])
     noise = np.random.default_rng(1).standard_normal(draws.shape)
-    spread = np.array([weight_sd(state, size) for size in sizes])
+    spread = np.array([state.weight_sd(size) for size in sizes])
     return Costs(
         batch_sizes=sizes,
         log_costs=cost + weight,
@@ -322,37 +295,18 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
     return tuple(logs), mean, mean + errors
 
 
-def weight_sd(state: StudyState, batch_size: int) -> float:
-    """How uncertain the log of what the steps are multiplied with is: that of the step time."""
-    if state.question.objective != "time":
-        return 0.0
-    return (log_half_width(state.question.option(batch_size).step_s) or 0.0) / _Z
-
-
 _NOT_TRAINED = Reason.of("not_trained")
 
 
 def candidates(
     state: StudyState, costs: Costs | None, decision: Decision | None
 ) -> tuple[Candidate, ...]:
-    """One candidate for each batch size in question, ascending.
-
-    Args:
-        state: the runs.
-        costs: the figures that they support; None: no batch size was valued.
-        decision: what was decided on them; None: nothing.
-    """
+    """One candidate for each batch size in question, ascending."""
     return tuple(_candidate(state, costs, decision, option) for option in state.question.options)
 
 
 def learning_cost(state: StudyState, costs: Costs | None, batch_size: int) -> Estimate:
-    """Steps to target (quality: shortfall) of a batch size from its valuation runs.
-
-    Args:
-        state: the runs.
-        costs: the figures that they support; None: no batch size was valued.
-        batch_size: one of those in question.
-    """
+    """Steps to target (quality: shortfall) of a batch size from its valuation runs."""
     if costs is None or batch_size not in costs.batch_sizes:
         return Estimate.cannot_tell(_why_not_trained(state, batch_size))
     i = costs.batch_sizes.index(batch_size)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from batchlab.advice.advice import MORE_ERRORS, TargetOrigin
-from batchlab.advice.question import Question, best_value, distance
+from batchlab.advice.advice import MORE_ERRORS, Question, TargetOrigin
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     FRACTION_METRICS,
@@ -34,34 +33,21 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """What a run ends with.
+    """What a run ends with."""
 
-    Attributes:
-        value: of the validation metric, a mean over the last quarter of the run, under a
-            learning-rate shape over its last twentieth; of one that overfits, over its best
-            evaluations in a row. Of several seeds that of the worst.
-        n: how many evaluations that is the mean of.
-        ended_by: what makes it the end.
-        margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
-        epochs: passes over the training set of the run: a whole training.
-        learning_rate: of the run.
-    """
-
+    # Of the validation metric, a mean over the last quarter of the run, under a learning-rate shape
+    # over its last twentieth; of one that overfits, over its best evaluations in a row. Of several
+    # seeds that of the worst.
     value: float
-    n: int
-    ended_by: EndedBy
-    margin: float
-    epochs: float
-    learning_rate: float
+    n: int  # how many evaluations that is the mean of
+    ended_by: EndedBy  # what makes it the end
+    margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
+    epochs: float  # passes over the training set of the run: a whole training
+    learning_rate: float  # of the run
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
     """What a run of the reference ends with.
-
-    Args:
-        question: what was asked; its metric is read on validation data.
-        record: the run.
-        planned_steps: a training of so many steps is whole.
 
     Returns:
         None where the run has not come to its end, or failed.
@@ -115,11 +101,6 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 def end_as(question: Question, end: EndLevel, again: TrialRecord) -> EndLevel | None:
     """What another seed of a configuration ends with, read as the first one was.
 
-    Args:
-        question: what was asked.
-        end: of the first seed.
-        again: the other, a run as long.
-
     Returns:
         None where the other failed, or was not evaluated there.
     """
@@ -150,13 +131,6 @@ def last_values(
     """The validation values that a run's end is the mean of.
 
     Empty where it was not evaluated there, or one of them was not a finite number.
-
-    Args:
-        question: what was asked.
-        record: the run, as far as it went.
-        overfits: whether the reference gets worse again: then the best in a row count, for it is
-            stopped there.
-        steps: after how many it counts as ended, though it went on; None: where it ended.
     """
     ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
     last = max(ended, default=0)
@@ -181,12 +155,6 @@ def margin_beside(value: float, *, metric: str, better: Better, otherwise: float
     """How much worse than `value` counts as ending no worse: 5 % more errors.
 
     The remaining error is known of a metric between 0 and 1 alone, and of an error itself.
-
-    Args:
-        value: what the better of the references ends with.
-        metric: whose value it is.
-        better: its direction.
-        otherwise: the margin where the remaining error is not known.
     """
     if better == "higher" and 0 < value < 1:
         return MORE_ERRORS * (1 - value)
@@ -200,12 +168,6 @@ def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Bett
 
     The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
     and 5 % of what lies above 0 could be most of what there is to learn.
-
-    Args:
-        value: what a run ends with.
-        curve: its values, but for the untrained model's.
-        metric: whose values they are.
-        better: its direction.
     """
     unseen = default_delta(metric, curve) / 2
     if better == "higher" and all(0 <= each <= 1 for each in curve):
@@ -214,14 +176,7 @@ def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Bett
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
-    """The level that counts as ending as well: worse by the margin at most, in round figures.
-
-    Args:
-        value: what the reference ends with.
-        margin: how much worse counts as well, > 0, in the metric's unit.
-        metric: whose value it is.
-        better: its direction.
-    """
+    """The level that counts as ending as well: worse by the margin at most, in round figures."""
     worse = -1 if better == "higher" else 1
     exact = value + worse * margin
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
@@ -251,19 +206,12 @@ _EASIER_REPEAT_PLACE = 0.6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLevel:
-    """A target with where it comes from, and why.
+    """A target with where it comes from, and why."""
 
-    Attributes:
-        target: the level.
-        origin: where it comes from.
-        why: in words.
-        end: what the reference ends with; None: that was not seen.
-    """
-
-    target: Target
-    origin: TargetOrigin
-    why: Reason
-    end: EndLevel | None = None
+    target: Target  # the level
+    origin: TargetOrigin  # where it comes from
+    why: Reason  # in words
+    end: EndLevel | None = None  # what the reference ends with; None: that was not seen
 
 
 def from_pilot(
@@ -274,11 +222,6 @@ def from_pilot(
     Where the reference has come to its end: as well as it ends, or as another of the runs where
     that one ends clearly better; single seeds differ by the margin by chance. Else a level on the
     way there, called easier.
-
-    Args:
-        question: what was asked.
-        records: runs of the reference batch size; the first is the reference as it is.
-        planned_steps: a training of so many steps is whole.
     """
     ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
     if _has_learned_nothing(question, records[0], ends[0]):
@@ -309,12 +252,7 @@ def from_pilot(
 
 
 def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
-    """The level that the worst of several seeds sets: what one ends with, half of all seeds miss.
-
-    Args:
-        question: what was asked.
-        ends: what a configuration ends with on each of them, at least one.
-    """
+    """The level that the worst of several seeds sets: half of all seeds miss what one ends with."""
     sign = 1 if question.better == "higher" else -1
     ranked = sorted(ends, key=lambda end: sign * end.value)
     why = _why(ranked[0])
@@ -366,12 +304,7 @@ def easier(
     for record in records:
         if record.has_failed:
             continue
-        level = best_value(
-            record,
-            question.metric,
-            question.better,
-            within_samples=_EASIER_PLACE * record.samples,
-        )
+        level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
         start = untrained_value(record, question.metric)
         if level is None or not (start is None or _is_better(level, start, question)):
             continue
@@ -385,17 +318,15 @@ def easier(
 
 def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> TrialRecord:
     """The run whose best validation value is the best of all."""
-    return min(records, key=lambda record: distance(record, question.metric, question.better))
+    return min(records, key=question.distance)
 
 
-def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, Target] | None:
+def neighbours(
+    question: Question, target: Target, records: Sequence[TrialRecord]
+) -> tuple[Target, Target] | None:
     """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
 
     The harder one leaves at least half of the errors.
-
-    Args:
-        target: the one decided at.
-        records: runs that met it.
 
     Returns:
         (easier, harder), or None where the curves are flat there.
@@ -405,12 +336,8 @@ def neighbours(target: Target, records: Sequence[TrialRecord]) -> tuple[Target, 
         crossing = record.crossing(target)
         if crossing is None:
             continue
-        level = best_value(
-            record,
-            target.metric,
-            target.better,
-            within_samples=_EASIER_REPEAT_PLACE * crossing.samples,
-        )
+        within = _EASIER_REPEAT_PLACE * crossing.samples
+        level = question.best_value(record, within_samples=within)
         if level is not None:
             levels.append(level)
     if not levels:

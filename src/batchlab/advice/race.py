@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.conclusion import Conclusion, take_out, verify
+from batchlab.advice.advice import Question
 from batchlab.advice.level import EndLevel, end_so_far, last_values
-from batchlab.advice.rates import RateSearch
-from batchlab.advice.run_log import CellKey, Course, Lattice, Place, slower_by, steps_to
-from batchlab.advice.study_state import BEYOND_THE_LEVEL, NEARLY_WHOLE, StudyState, has_fewer_left
-from batchlab.advice.verification import Verification, endings_of, nothing_verified, reference_cell
+from batchlab.advice.rates import Lattice, Place, RateSearch
+from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.verification import (
+    Conclusion,
+    Verification,
+    endings_of,
+    nothing_verified,
+    verify,
+)
+from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left, is_whole
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
@@ -24,13 +31,7 @@ _CUT = (None, 2.48)
 
 
 def race_gain(seen: float, *, end_was_seen: bool) -> Estimate:
-    """The gain with the interval that the record gives it.
-
-    Args:
-        seen: the reference's cost to the target over that of what is named, a single run of each.
-        end_was_seen: whether the target comes from the end of a training, not from where it was
-            cut.
-    """
+    """The gain with the interval that the record gives it."""
     low, high = _END_SEEN if end_was_seen else _CUT
     return Estimate.of(seen, interval=(None if low is None else low * seen, high * seen), n=1)
 
@@ -42,76 +43,22 @@ _FIRST_TIMES = 8
 _HARDLY_FASTER = 1.25
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RaceSizes:
-    """The batch sizes of one race.
+def race_sizes(own: int, cost_per_step: Mapping[int, float]) -> tuple[list[int], int]:
+    """The batch sizes that a race from `own` may go to, and where it begins.
 
     It begins at eight times the reference batch size, where a training costs little on most
     machines. Where a batch of that size takes about eight times as long, a larger one has nothing
-    to win. Then it begins at an eighth, and keeps to sizes that process as many examples a second.
-
-    Attributes:
-        own: the reference batch size.
-        sizes: those that it may go to.
-        first: where it begins; `own` where neither larger nor smaller ones may win.
-        is_upward: whether it goes to larger batch sizes.
+    to win. Then it begins at an eighth, and keeps to sizes that process as many examples a second;
+    at `own` where neither larger nor smaller ones may win.
     """
-
-    own: int
-    sizes: tuple[int, ...]
-    first: int
-    is_upward: bool
-
-    @classmethod
-    def of(cls, own: int, cost_per_step: Mapping[int, float]) -> RaceSizes:
-        """The sizes of a race from `own`.
-
-        Args:
-            own: the reference batch size, one of those in `cost_per_step`.
-            cost_per_step: by batch size, such as seconds.
-        """
-        # How many examples are processed for the cost of one at the reference batch size.
-        speed = {
-            size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()
-        }
-        first = _nearest(speed, _FIRST_TIMES * own)
-        if speed[first] >= _HARDLY_FASTER:
-            return cls(own=own, sizes=tuple(speed), first=first, is_upward=True)
-        as_fast = tuple(s for s in speed if s <= own and speed[s] > 1 / _HARDLY_FASTER)
-        first = _nearest(as_fast, own / _FIRST_TIMES)
-        return cls(own=own, sizes=as_fast, first=first, is_upward=False)
-
-    def nearer(self, size: int, *, without: Collection[int], is_far: bool) -> int | None:
-        """A batch size half as far from the reference's, or a quarter; None: there is none left.
-
-        Args:
-            size: where the race is.
-            without: sizes that were raced.
-            is_far: whether it ended far worse there.
-        """
-        apart = self._apart(size)
-        left = [s for s in self.sizes if 1 < self._apart(s) < apart and s not in without]
-        return self._nearest_at(left, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
-
-    def further(self, size: int, times: float, *, without: Collection[int]) -> int | None:
-        """A batch size about so many times as far from the reference's; None: there is none left.
-
-        Args:
-            size: where the race is.
-            times: how much further, > 1.
-            without: sizes that were raced.
-        """
-        apart = self._apart(size)
-        left = [s for s in self.sizes if self._apart(s) > apart and s not in without]
-        return self._nearest_at(left, times * apart)
-
-    def _apart(self, size: int) -> float:
-        """How many times the reference's it is, or of how many it is one part."""
-        return size / self.own if self.is_upward else self.own / size
-
-    def _nearest_at(self, sizes: Collection[int], apart: float) -> int | None:
-        wanted = self.own * apart if self.is_upward else self.own / apart
-        return _nearest(sizes, wanted) if sizes else None
+    # How many examples are processed for the cost of one at the reference batch size.
+    speed = {size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()}
+    larger = [size for size in speed if size >= own]
+    first = _nearest(larger, _FIRST_TIMES * own)
+    if speed[first] >= _HARDLY_FASTER:
+        return larger, first
+    as_fast = [size for size in speed if size <= own and speed[size] > 1 / _HARDLY_FASTER]
+    return as_fast, _nearest(as_fast, own / _FIRST_TIMES)
 
 
 def _nearest(sizes: Iterable[int], wanted: float) -> int:
@@ -134,20 +81,73 @@ _FAR_WORSE = 4.0
 _SLACK_OF_BUDGET = 1.1
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The best value so far, by cost: (cost, value), ascending in both; higher is better."""
+
+    points: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
+        """The course of a run of which a step costs so much, such as seconds."""
+        sign = 1 if question.better == "higher" else -1
+        points, best = [], -math.inf
+        for evaluation, value in record.curve("validation", question.metric):
+            best = max(best, sign * value)
+            points.append((evaluation.step * per_step, best))
+        return cls(tuple(points) or ((0.0, -math.inf),))
+
+    @property
+    def best(self) -> float:
+        """The best value of all, -inf where it has none."""
+        return self.points[-1][1]
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether it became better than at its first evaluation."""
+        return self.best > self.points[0][1]
+
+    @property
+    def cost(self) -> float:
+        """Of the whole run, to its last evaluation."""
+        return self.points[-1][0]
+
+    def cost_to(self, level: float) -> float:
+        """What it took to a level, on a line between two evaluations; infinite: not reached."""
+        before = self.points[0]
+        for cost, value in self.points:
+            if value >= level:
+                rise = value - before[1]
+                share = (level - before[1]) / rise if rise > 0 else 1.0
+                return before[0] + share * (cost - before[0])
+            before = cost, value
+        return math.inf
+
+
+def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
+    """How many times as long a run took as the leader to the best level that both have reached.
+
+    Levels beyond `most` are not compared. Infinite where the challenger is no better than at its
+    start, 0 where the leader is not.
+    """
+    if not challenger.has_learned:
+        return math.inf
+    if not leader.has_learned:
+        return 0.0
+    level = min(challenger.best, leader.best, most)
+    leaders = leader.cost_to(level)
+    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf
+
+
 @dataclass(kw_only=True)
 class Race:
-    """The race of one study: `run` names a configuration.
+    """The race of one study: `run` names a configuration."""
 
-    Attributes:
-        state: the runs; the pilot has set the target.
-        end: what the pilot ended with, or was at when it was cut.
-        costs: what the runs took to the target; infinite: dropped, or missed.
-        shortfalls: by how many margins whole trainings ended worse than the pilot.
-    """
-
-    state: StudyState
-    end: EndLevel
+    state: StudyState  # the runs; the pilot has set the target
+    end: EndLevel  # what the pilot ended with, or was at when it was cut
+    # What the runs took to the target; infinite: dropped, or missed.
     costs: dict[Place, float] = field(default_factory=dict)
+    # By how many margins whole trainings ended worse than the pilot.
     shortfalls: dict[Place, float] = field(default_factory=dict)
     _lead: Place = field(init=False)
     _turned_back: bool = False
@@ -164,7 +164,7 @@ class Race:
                 if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
                     self.shortfalls[place] = 0.0
         costs = {o.batch_size: self._per_step(o.batch_size) for o in self.state.options()}
-        self._sizes = RaceSizes.of(self._own[0], costs)
+        self._sizes, self._first_size = race_sizes(self._own[0], costs)
         self._lead = self._soonest()
 
     def run(self) -> list[CellKey]:
@@ -205,7 +205,7 @@ class Race:
     # ---- moves
 
     def _first(self) -> Place:
-        size, octave = self._sizes.first, round(self.state.first_octave)
+        size, octave = self._first_size, round(self.state.first_octave)
         if size == self._own[0]:
             return self._lead
         if size < self._own[0]:
@@ -250,7 +250,9 @@ class Race:
 
     def _nearer_than(self, place: Place, *, is_far: bool) -> Place | None:
         """The best rate of a batch size nearer to the reference's; None: all were raced."""
-        nearer = self._sizes.nearer(place[0], without=self._raced, is_far=is_far)
+        apart = self._apart(place[0])
+        between = [size for size in self._sizes if 1 < self._apart(size) < apart]
+        nearer = self._new_size(between, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
         if nearer is None:
             return None
         self._turned_back = True
@@ -266,8 +268,10 @@ class Race:
                 return self._lead
         if self._turned_back:
             return None
+        apart = self._apart(place[0])
         for times in (4, 2):
-            further = self._sizes.further(place[0], times, without=self._raced)
+            beyond = [size for size in self._sizes if self._apart(size) > apart]
+            further = self._new_size(beyond, times * apart)
             if further is None:
                 return None
             self._climb(self._lattice.as_scaled(place, further), stride=1)
@@ -301,8 +305,8 @@ class Race:
         course = self._course(place)
         share = course.cost / whole
         # What was asked for, not what came back: a recording ends at an evaluation before it.
-        is_whole = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
-        if share > 1 + _SLACK or is_whole:
+        is_all = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
+        if share > 1 + _SLACK or is_all:
             return False
         most = 1 + _SLACK + _SLACK_EARLY * (1 - min(1.0, share))
         return slower_by(course, leader, most=self._level(leader)) <= most
@@ -333,8 +337,7 @@ class Race:
             if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
                 return None
             (record,) = run_log.run([request], "tune")
-            is_whole = record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
-            if not (record.has_failed or is_whole):
+            if not (record.has_failed or is_whole(record, steps)):
                 return None
         self.costs[place] = self._cost(place)
         self.shortfalls[place] = self._ended(place)
@@ -394,12 +397,9 @@ class Race:
         if self.state.end is not None:
             return True
         record = self._record(place)
-        if record is None or record.has_failed:
+        if record is None or record.has_failed or is_whole(record, self._whole_steps(place)):
             return False
-        if record.has_ended_itself:
-            return False
-        is_short = record.steps < NEARLY_WHOLE * self._whole_steps(place)
-        return is_short and math.isinf(self._cost(place))
+        return math.isinf(self._cost(place))
 
     def _soonest(self) -> Place:
         """Of those that were seen to end no worse."""
@@ -440,9 +440,16 @@ class Race:
 
     # ---- places
 
-    @property
-    def _raced(self) -> set[int]:
-        return {size for size, _ in self.costs}
+    def _apart(self, batch_size: int) -> float:
+        """How many times the reference's it is, or of how many it is one part."""
+        own = self._own[0]
+        return max(batch_size / own, own / batch_size)
+
+    def _new_size(self, batch_sizes: Iterable[int], apart: float) -> int | None:
+        """Of those not raced yet the one about so many times apart from the reference's."""
+        own, raced = self._own[0], {size for size, _ in self.costs}
+        left = [size for size in batch_sizes if size not in raced]
+        return _nearest(left, own * apart if max(left) > own else own / apart) if left else None
 
     def _per_step(self, batch_size: int) -> float:
         return math.exp(self.state.log_weight(batch_size))
@@ -497,15 +504,11 @@ _OCTAVES_LOWER = 1
 def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
     """What the pilot ended with, or was at when it was cut.
 
-    Args:
-        state: the runs; the target is set.
-        at_once: how many single runs go side by side.
-
     Returns:
         None where the budget has trainings for more than a race, or a target was given.
     """
     question, run_log = state.question, state.run_log
-    record = run_log.records.get((*reference_cell(state), state.seeds.tune[0]))
+    record = run_log.records.get((*state.reference_cell, state.seeds.tune[0]))
     is_asked = question.target is None and question.objective == "time"
     if not is_asked or run_log.until is None or record is None or record.has_failed:
         return None
@@ -519,7 +522,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
 
     Where the pilot was cut far from the end, half of the rate that was soonest is named.
     """
-    reference = reference_cell(state)
+    reference = state.reference_cell
     # Of what the exact comparison needs later nothing is needed here.
     state.run_log.needed_later = tuple
     why = Reason.of("single_runs")
@@ -539,7 +542,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
                 verification=verification,
                 reason=why,
             )
-        take_out(state, endings)
+        state.take_out(endings)
         del state.tuned[cell[0]]
     return Conclusion(raced=reference, reason=why)
 
@@ -554,7 +557,7 @@ def _is_early(state: StudyState) -> bool:
     """Whether the level is one that a training meets long before its end."""
     if state.end is not None:
         return False
-    pilot = state.run_log.records[(*reference_cell(state), state.seeds.tune[0])]
+    pilot = state.run_log.records[(*state.reference_cell, state.seeds.tune[0])]
     return pilot.steps < _EARLY * state.run_log.longest_steps(pilot.trial.batch_size)
 
 
@@ -584,7 +587,7 @@ def _followed(state: StudyState, cell: CellKey) -> Verification:
             state,
             (seed,),
             recommended=cell,
-            reference=reference_cell(state),
+            reference=state.reference_cell,
             tuned=None,
             n_looks=1,
         ),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from batchlab.advice.question import distance, shortfall
-from batchlab.advice.run_log import CellKey, Lattice, RunLog, steps_to
+from batchlab.advice.run_log import CellKey, RunLog, pooled_sd
 from batchlab.laws.steps_curve import MonotoneTest, monotone_test
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import TrialRecord
+from batchlab.runs.contract import Engine
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
 # 10 % of scatter between seeds it lies three standard deviations behind.
@@ -27,26 +27,65 @@ WORTH_A_MOVE = 0.01
 _HARDLY_SLOWER = 0.1
 
 
+Place = tuple[int, int]
+"""Batch size, and octaves above the reference rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The places that an engine can train at."""
+
+    reference_rate: float  # octave 0
+    engine: Engine  # some have certain rates only
+
+    @classmethod
+    def of(cls, run_log: RunLog) -> Lattice:
+        """The lattice of a study."""
+        return cls(run_log.question.reference.learning_rate, run_log.engine)
+
+    def rate(self, octave: float) -> float:
+        """The rate so many octaves above the reference rate."""
+        return self.reference_rate * math.exp2(octave)
+
+    def octave_of(self, rate: float) -> float:
+        """How many octaves a rate lies above the reference rate."""
+        return math.log2(rate / self.reference_rate)
+
+    def cell(self, place: Place) -> CellKey:
+        """Batch size and learning rate."""
+        return place[0], self.rate(place[1])
+
+    def beside(self, place: Place, octaves: int) -> Place | None:
+        """The rate so many octaves away; None: the engine has none there."""
+        wanted = place[1] + octaves
+        return (place[0], wanted) if self.nearest(place[0], wanted) == wanted else None
+
+    def as_scaled(self, place: Place, batch_size: int) -> Place:
+        """Another batch size at the rate of the square-root rule, to an octave."""
+        octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
+        return batch_size, self.nearest(batch_size, octave)
+
+    def nearest(self, batch_size: int, octave: float) -> int:
+        """The octave nearest to the one wanted; of two recorded ones as near, the lower."""
+        rates = self.engine.learning_rates(batch_size)
+        if rates is None:
+            return round(octave)
+        known = {round(self.octave_of(rate)) for rate in rates}
+        return min(known, key=lambda other: (abs(other - octave), other))
+
+
 @dataclass(kw_only=True)
 class RateSearch:
-    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed.
+    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed."""
 
-    Attributes:
-        run_log: asked for the runs.
-        batch_size: examples per step.
-        learning_rate: the rate chosen; None: no rate met the target in the steps allowed.
-        cost: its figure on the tuning seeds (steps to target, or shortfall for quality).
-        finished: whether the best rate was compared with both its neighbours.
-        seeds: the seeds asked so far.
-        former: rates chosen before a further seed moved the choice, each with its cost.
-    """
-
-    run_log: RunLog
-    batch_size: int
+    run_log: RunLog  # asked for the runs
+    batch_size: int  # examples per step
+    # The rate chosen; None: no rate met the target in the steps allowed.
     learning_rate: float | None = None
     learning_cost: float | None = None
-    finished: bool = False
-    seeds: list[int] = field(default_factory=list)
+    finished: bool = False  # whether the best rate was compared with both its neighbours
+    seeds: list[int] = field(default_factory=list)  # the seeds asked so far
+    # Rates chosen before a further seed moved the choice, each with its cost.
     former: list[tuple[float, float]] = field(default_factory=list)
     _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
 
@@ -107,7 +146,7 @@ class RateSearch:
         nearest = self._best()
         self.seeds.append(seed)
         if self._evaluate([nearest], limit_steps):
-            if learning_cost_of(self.run_log, self._records[nearest, seed]) is not None:
+            if self.run_log.learning_cost(self._records[nearest, seed]) is not None:
                 return nearest
         return None
 
@@ -125,9 +164,6 @@ class RateSearch:
 
         The lowest point of a parabola that rises by h an octave on either side is known to a
         variance of sd^2 / (8 h^2 n) from n seeds, which costs h times that.
-
-        Args:
-            sd: scatter of log found_costs from seed to seed.
         """
         here = self._best()
         rises = [self._height(here + side, here) for side in (-1, +1)]
@@ -187,7 +223,7 @@ class RateSearch:
         found_costs = [
             cost
             for (_, other), record in self._records.items()
-            if other == seed and (cost := learning_cost_of(self.run_log, record)) is not None
+            if other == seed and (cost := self.run_log.learning_cost(record)) is not None
         ]
         if found_costs:
             return math.ceil(CANNOT_WIN * min(found_costs))
@@ -209,7 +245,7 @@ class RateSearch:
         found = {}
         for (other, seed), record in self._records.items():
             if other == octave:
-                cost = learning_cost_of(self.run_log, record)
+                cost = self.run_log.learning_cost(record)
                 found[seed] = None if cost is None else math.log(cost)
         return found
 
@@ -233,8 +269,8 @@ class RateSearch:
         return min(self._records, key=self._distance)[0]
 
     def _distance(self, key: tuple[int, int]) -> tuple[bool, float, tuple[int, int]]:
-        question, record = self.run_log.question, self._records[key]
-        far = distance(record, question.metric, question.better)
+        record = self._records[key]
+        far = self.run_log.question.distance(record)
         return record.has_failed or math.isinf(far), far, key
 
     def _choose(self) -> None:
@@ -305,71 +341,6 @@ class RateSearch:
         return sum(heights) / len(heights) if heights else None
 
 
-def learning_cost_of(run_log: RunLog, record: TrialRecord) -> float | None:
-    """Steps to the target, or for quality the shortfall; None: missed, or it ended badly."""
-    if run_log.until is not None:
-        # 0: met untrained, so it measures nothing.
-        return steps_to(record, run_log.until) or None
-    if not record.ended_well:
-        return None
-    question = run_log.question
-    return shortfall(record, question.metric, question.better, n_validation=question.n_validation)
-
-
-# Where no configuration was run twice nothing is known but what is usual.
-_USUAL_SD = 0.15
-_USUAL_DEGREES = 3
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation within groups and its degrees of freedom; a usual one for want of any."""
-    squares, degrees = 0.0, 0
-    for values in groups:
-        mean = sum(values) / len(values)
-        squares += sum((value - mean) ** 2 for value in values)
-        degrees += len(values) - 1
-    if degrees == 0:
-        return _USUAL_SD, _USUAL_DEGREES
-    return math.sqrt(squares / degrees), degrees
-
-
-def rounding_sd(run_log: RunLog, cell: CellKey, seeds: Iterable[int]) -> float:
-    """How far the log steps of a cell are off because runs are evaluated now and then.
-
-    The target is met anywhere between two evaluations: uniform on that interval of the logarithm.
-    Seeds that agree better than that fall between the same two, so more of them average nothing
-    out.
-
-    Returns:
-        The root of the mean variance over the runs that met the target; 0 where there is none.
-    """
-    if run_log.until is None:
-        return 0.0
-    records = (run_log.records.get((*cell, seed)) for seed in seeds)
-    crossings = [c for r in records if r is not None and (c := r.crossing(run_log.until))]
-    widths = [math.log(c.step / max(1, c.after_step)) for c in crossings if c.step > 0]
-    if not widths:
-        return 0.0
-    return math.sqrt(sum(width**2 for width in widths) / len(widths) / 12)
-
-
-def scatter_of_fresh_seeds(run_log: RunLog, *, purposes_apart: bool = False) -> tuple[float, int]:
-    """Scatter between seeds, pooled over every cell that fresh seeds ran.
-
-    Args:
-        run_log: the runs.
-        purposes_apart: whether valuations and verification of a cell are two groups, as where they
-            are compared.
-    """
-    groups: dict[Hashable, list[float]] = {}
-    for key, record in run_log.records.items():
-        purpose, cost = run_log.purposes[key], learning_cost_of(run_log, record)
-        if purpose in ("value", "verify") and cost is not None:
-            group = (key[:2], purpose) if purposes_apart else key[:2]
-            groups.setdefault(group, []).append(math.log(cost))
-    return pooled_sd(groups.values())
-
-
 # Before two batch sizes are tuned: how the best rate follows the batch size, in octaves an octave.
 # Between the rules "sqrt" and "linear" for SGD, above what was measured for Adam.
 _PRIOR_EXPONENT = 0.5
@@ -381,10 +352,6 @@ def rate_trend(
     points: Sequence[tuple[float, float]], *, untuned_octave: float
 ) -> tuple[float, float]:
     """Slope and height at the reference batch size of the line through tuned rates.
-
-    Args:
-        points: of each tuned batch size its octaves above the reference's, and those of its rate.
-        untuned_octave: the height before anything is tuned.
 
     Returns:
         (octaves of rate an octave of batch size, octaves of rate).
@@ -402,22 +369,13 @@ def rate_trend(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarriedOver:
-    """The two rules, and which of them the runs reject.
+    """The two rules, and which of them the runs reject."""
 
-    Attributes:
-        rejected: the batch sizes that reject a rule.
-    """
-
-    rejected: MonotoneTest
+    rejected: MonotoneTest  # the batch sizes that reject a rule
 
     @classmethod
     def by(cls, steps: Mapping[int, Sequence[float]], *, delta: float) -> CarriedOver:
-        """The rules, tested with the steps of each batch size's runs.
-
-        Args:
-            steps: those of the runs by batch size, at least one each.
-            delta: a rule that is off by no more than this fraction still bounds.
-        """
+        """The rules, tested with the steps of each batch size's runs."""
         sizes = sorted(steps)
         logs = [[math.log(value) for value in steps[size]] for size in sizes]
         # Without a repeat nothing tells scatter from a rejected rule.
@@ -463,12 +421,7 @@ class CarriedOver:
         return steps * size / batch_size
 
     def log_steps_not_met(self, missed_at: Mapping[int, int], batch_size: int) -> float:
-        """Log steps in which `batch_size` can't meet a target, -inf: any may do.
-
-        Args:
-            missed_at: the steps in which other batch sizes missed it.
-            batch_size: examples per step.
-        """
+        """Log steps in which `batch_size` can't meet a target, -inf: any may do."""
         bounds = [
             self.least_log_steps(math.log(steps), size, batch_size)
             for size, steps in missed_at.items()

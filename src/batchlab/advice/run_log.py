@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from batchlab.advice.advice import Purpose, RateTried, Step
-from batchlab.advice.question import Question, best_value
+from batchlab.advice.advice import Purpose, Question, RateTried, Step
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
@@ -29,16 +28,6 @@ class RunWatcher(Protocol):
         ...
 
 
-class Unwatched:
-    """Nobody looks on."""
-
-    def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Say nothing."""
-
-    def answered(self, run_log: RunLog) -> None:
-        """Say nothing."""
-
-
 # What is asked of runs where the step before them does not say more.
 _OF_PURPOSE: dict[Purpose, Reason] = {
     "pilot": Reason.of("asked_for_end"),
@@ -54,12 +43,7 @@ _SAYS_IT = ("race_against", "harder_target_decided_too")
 
 
 def why_asked(purpose: Purpose, step: Step | None) -> Reason:
-    """Why runs are asked for: what the last step says, or else what their purpose is.
-
-    Args:
-        purpose: of the runs.
-        step: the last that was noted, None: none was.
-    """
+    """Why runs are asked for: what the last step says, or else what their purpose is."""
     if step is not None and purpose in ("tune", "value"):
         named = step.why.named
         if step.why.code == "tune_size_why" and isinstance(named["why"], Reason):
@@ -100,13 +84,7 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
-    """How far apart evaluations are to lie, by what one takes; 0: that is not known yet.
-
-    Args:
-        engine: who trains.
-        batch_size: the reference's.
-        whole_samples: of a whole training.
-    """
+    """How far apart evaluations are to lie, by what one takes; 0: that is not known yet."""
     apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
     return math.floor(min(apart, _MOST_OF_A_TRAINING * whole_samples))
 
@@ -126,38 +104,47 @@ def why_none_held(records: Iterable[TrialRecord]) -> Reason:
     return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
 
 
+# Where no configuration was run twice nothing is known but what is usual.
+_USUAL_SD = 0.15
+_USUAL_DEGREES = 3
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """Standard deviation within groups and its degrees of freedom; a usual one for want of any."""
+    squares, degrees = 0.0, 0
+    for values in groups:
+        mean = sum(values) / len(values)
+        squares += sum((value - mean) ** 2 for value in values)
+        degrees += len(values) - 1
+    if degrees == 0:
+        return _USUAL_SD, _USUAL_DEGREES
+    return math.sqrt(squares / degrees), degrees
+
+
 @dataclass
 class RunLog:
-    """Asks the engine, keeps what came back, and knows what may still be spent.
+    """Asks the engine, keeps what came back, and knows what may still be spent."""
 
-    Attributes:
-        question: what was asked.
-        engine: who trains.
-        until: the target of every run; None: there is none yet, or the objective has none.
-        records: what came back, by batch size, rate and seed.
-        cooled: whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
-        purposes: what each of `records` was first run for.
-        steps: what was done, and why.
-        tuned_steps: steps to the target by batch size, at the rate found for it.
-        needed_later: the runs that will be asked for in any case; a core that would be idle
-            begins with them. Nothing is decided by them before they are asked for.
-        reserved_s: of the budget, for what comes last.
-        ruled_out: batch sizes that are no longer compared, with the reason.
-        watcher: looks on; nothing is decided by it.
-    """
-
-    question: Question
-    engine: Engine
+    question: Question  # what was asked
+    engine: Engine  # who trains
+    # The target of every run; None: there is none yet, or the objective has none.
     until: Target | None
+    # What came back, by batch size, rate and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
+    # Whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
     cooled: dict[Key, TrialRecord] = field(default_factory=dict)
+    # What each of `records` was first run for.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)  # what was done, and why
+    # Steps to the target by batch size, at the rate found for it.
     tuned_steps: dict[int, float] = field(default_factory=dict)
-    reserved_s: float = 0.0
+    reserved_s: float = 0.0  # of the budget, for what comes last
+    # The runs that will be asked for in any case; a core that would be idle begins with them.
+    # Nothing is decided by them before they are asked for.
     needed_later: Callable[[], Iterable[RunRequest]] = tuple
+    # Batch sizes that are no longer compared, with the reason.
     ruled_out: Mapping[int, Reason] = field(default_factory=dict)
-    watcher: RunWatcher = field(default_factory=Unwatched)
+    watcher: RunWatcher | None = None  # looks on; nothing is decided by it
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
@@ -165,7 +152,8 @@ class RunLog:
     def note(self, did: Reason, why: Reason) -> None:
         """Write down what is done next, and why."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
-        self.watcher.answered(self)
+        if self.watcher is not None:
+            self.watcher.answered(self)
 
     def left_s(self) -> float:
         """What the budget leaves after what is reserved."""
@@ -183,20 +171,7 @@ class RunLog:
         cool_down: float = 0.0,
         watched_from_samples: int | None = None,
     ) -> RunRequest:
-        """A run of at most `steps` steps, `until` the study's target unless another is given.
-
-        Args:
-            batch_size: examples per step.
-            learning_rate: its rate.
-            seed: of initial weights and order of examples.
-            steps: at most so many; the question may allow fewer.
-            until: the target at which it ends; None: the study's own, if it has one.
-            whole: it goes on to its last step, whatever it meets on the way, and is evaluated
-                there on train and test data too.
-            cool_down: the last part of it over which the rate falls to zero; 0.0: it does not.
-            watched_from_samples: from where on it is watched; None: from where it may meet the
-                target, by what is known so far.
-        """
+        """A run of at most `steps` steps, `until` the study's target unless another is given."""
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
         if cool_down:
@@ -329,10 +304,6 @@ class RunLog:
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
 
-        Args:
-            requests: made by `request`; with a cool-down for "cool_down", and for nothing else.
-            purpose: what they are run for.
-
         Returns:
             The whole records, in the order of the requests.
         """
@@ -345,11 +316,12 @@ class RunLog:
             self._kept_in(request)[key] = record
             if purpose != "cool_down":
                 self.purposes.setdefault(key, purpose)
-        self.watcher.answered(self)
+        if self.watcher is not None:
+            self.watcher.answered(self)
         return records
 
     def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
-        if not requests:
+        if not requests or self.watcher is None:
             return
         keys = [self.key_of(request) for request in requests]
         batch_sizes, learning_rates, seeds = (
@@ -430,131 +402,45 @@ class RunLog:
             status=str(record.status),
             steps=record.steps,
             steps_to_target=None if target is None else steps_to(record, target),
-            best_value=best_value(record, self.question.metric, self.question.better),
+            best_value=self.question.best_value(record),
         )
 
+    # ---- what the runs say
 
-Place = tuple[int, int]
-"""Batch size, and octaves above the reference rate."""
+    def learning_cost(self, record: TrialRecord) -> float | None:
+        """Steps to the target, or for quality the shortfall; None: missed, or it ended badly."""
+        if self.until is not None:
+            # 0: met untrained, so it measures nothing.
+            return steps_to(record, self.until) or None
+        return self.question.shortfall(record) if record.ended_well else None
 
+    def rounding_sd(self, cell: CellKey, seeds: Iterable[int]) -> float:
+        """How far the log steps of a cell are off because runs are evaluated now and then.
 
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """The places that an engine can train at.
-
-    Attributes:
-        reference_rate: octave 0.
-        engine: some have certain rates only.
-    """
-
-    reference_rate: float
-    engine: Engine
-
-    @classmethod
-    def of(cls, run_log: RunLog) -> Lattice:
-        """The lattice of a study."""
-        return cls(run_log.question.reference.learning_rate, run_log.engine)
-
-    def rate(self, octave: float) -> float:
-        """The rate so many octaves above the reference rate."""
-        return self.reference_rate * math.exp2(octave)
-
-    def octave_of(self, rate: float) -> float:
-        """How many octaves a rate lies above the reference rate."""
-        return math.log2(rate / self.reference_rate)
-
-    def cell(self, place: Place) -> CellKey:
-        """Batch size and learning rate."""
-        return place[0], self.rate(place[1])
-
-    def beside(self, place: Place, octaves: int) -> Place | None:
-        """The rate so many octaves away; None: the engine has none there."""
-        wanted = place[1] + octaves
-        return (place[0], wanted) if self.nearest(place[0], wanted) == wanted else None
-
-    def as_scaled(self, place: Place, batch_size: int) -> Place:
-        """Another batch size at the rate of the square-root rule, to an octave."""
-        octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
-        return batch_size, self.nearest(batch_size, octave)
-
-    def nearest(self, batch_size: int, octave: float) -> int:
-        """The octave nearest to the one wanted; of two recorded ones as near, the lower."""
-        rates = self.engine.learning_rates(batch_size)
-        if rates is None:
-            return round(octave)
-        known = {round(self.octave_of(rate)) for rate in rates}
-        return min(known, key=lambda other: (abs(other - octave), other))
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The best value so far, by cost.
-
-    Attributes:
-        points: (cost, best value so far), ascending in both; signed so that higher is better.
-    """
-
-    points: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """The course of a run.
-
-        Args:
-            record: the run.
-            question: whose metric it is, on validation data.
-            per_step: what a step costs: seconds, or examples.
+        The target is met anywhere between two evaluations: uniform on that interval of the
+        logarithm. Seeds that agree better than that fall between the same two, so more of them
+        average nothing out. The root of the mean variance over the runs that met the target; 0
+        where there is none.
         """
-        sign = 1 if question.better == "higher" else -1
-        points, best = [], -math.inf
-        for evaluation, value in record.curve("validation", question.metric):
-            best = max(best, sign * value)
-            points.append((evaluation.step * per_step, best))
-        return cls(tuple(points))
+        if self.until is None:
+            return 0.0
+        records = (self.records.get((*cell, seed)) for seed in seeds)
+        crossings = [c for r in records if r is not None and (c := r.crossing(self.until))]
+        widths = [math.log(c.step / max(1, c.after_step)) for c in crossings if c.step > 0]
+        if not widths:
+            return 0.0
+        return math.sqrt(sum(width**2 for width in widths) / len(widths) / 12)
 
-    @property
-    def start(self) -> float:
-        """The value of its first evaluation, -inf where it has none."""
-        return self.points[0][1] if self.points else -math.inf
+    def scatter_of_fresh_seeds(self, *, purposes_apart: bool = False) -> tuple[float, int]:
+        """Scatter between seeds, pooled over every cell that fresh seeds ran.
 
-    @property
-    def best(self) -> float:
-        """The best value of all, -inf where it has none."""
-        return self.points[-1][1] if self.points else -math.inf
-
-    @property
-    def cost(self) -> float:
-        """Of the whole run, to its last evaluation."""
-        return self.points[-1][0] if self.points else 0.0
-
-    def cost_to(self, level: float) -> float:
-        """What it took to a level, on a line between two evaluations; infinite: not reached."""
-        before: tuple[float, float] | None = None
-        for cost, value in self.points:
-            if value >= level:
-                if before is None:
-                    return cost
-                share = (level - before[1]) / (value - before[1])
-                return before[0] + share * (cost - before[0])
-            before = cost, value
-        return math.inf
-
-
-def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """How many times as long a run took as the leader to the best level that both have reached.
-
-    Args:
-        challenger: the run.
-        leader: the one that it is compared with.
-        most: levels beyond this one are not compared.
-
-    Returns:
-        Infinite where the challenger is no better than at its start, 0 where the leader is not.
-    """
-    if challenger.best <= challenger.start:
-        return math.inf
-    if leader.best <= leader.start:
-        return 0.0
-    level = min(challenger.best, leader.best, most)
-    leaders = leader.cost_to(level)
-    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf
+        With `purposes_apart` valuations and verification of a cell are two groups, as where they
+        are compared.
+        """
+        groups: dict[Hashable, list[float]] = {}
+        for key, record in self.records.items():
+            purpose, cost = self.purposes[key], self.learning_cost(record)
+            if purpose in ("value", "verify") and cost is not None:
+                group = (key[:2], purpose) if purposes_apart else key[:2]
+                groups.setdefault(group, []).append(math.log(cost))
+        return pooled_sd(groups.values())

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.level import EndLevel
-from batchlab.advice.question import Option, Question, SeedPlan
 from batchlab.advice.rates import (
     WORTH_A_MOVE,
     CarriedOver,
     RateSearch,
-    learning_cost_of,
-    pooled_sd,
     rate_trend,
 )
-from batchlab.advice.run_log import CellKey, RunLog, steps_to, why_none_held
+from batchlab.advice.run_log import CellKey, RunLog, pooled_sd, steps_to, why_none_held
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target, TrialRecord
@@ -29,6 +27,35 @@ _SEEDS_TO_TELL = 3
 _CLEARLY_WORSE = 0.03
 # And usually takes no longer than this times the mean of its other seeds.
 _USUALLY_WITHIN = 1.2
+_Z = 1.959964
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedPlan:
+    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+
+    The best of many noisy runs looks better than it is, so no seed does two of these.
+    """
+
+    tune: tuple[int, ...]
+    value: tuple[int, ...]
+    verify: tuple[int, ...]
+
+    @classmethod
+    def of(cls, n_seeds: int | None) -> SeedPlan:
+        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
+        if n_seeds is None:
+            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
+        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
+        return cls(
+            tune=tuple(range(n_tune)),
+            value=tuple(range(n_tune, n_seeds - n_verify)),
+            verify=tuple(range(n_seeds - n_verify, n_seeds)),
+        )
+
+    def verifying_with_one(self) -> SeedPlan:
+        """The plan in which all but one of the seeds that verify value instead."""
+        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
 
 
 @dataclass
@@ -53,6 +80,18 @@ class StudyState:
         """The batch sizes that ran on this machine."""
         return tuple(option for option in self.question.options if option.runs)
 
+    @property
+    def reference_cell(self) -> CellKey:
+        """The user's own configuration."""
+        return self.question.reference.batch_size, self.question.reference.learning_rate
+
+    def take_out(self, endings: Endings) -> None:
+        """No longer compare a batch size that ends worse, or seems to."""
+        size = endings.recommended.batch_size
+        self.ruled_out[size] = endings.reason
+        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
+        self.run_log.note(Reason.of(did, size=size), endings.reason)
+
     # ---- costs
 
     def log_weight(self, batch_size: int) -> float:
@@ -64,6 +103,12 @@ class StudyState:
         if self.question.objective == "samples":
             return math.log(self.run_log.examples_per_step(batch_size))
         return 0.0
+
+    def weight_sd(self, batch_size: int) -> float:
+        """How uncertain that is: as the step time, a log standard deviation."""
+        if self.question.objective != "time":
+            return 0.0
+        return (self.question.option(batch_size).step_s.log_half_width or 0.0) / _Z
 
     def cell(self, batch_size: int) -> tuple[int, float] | None:
         """The batch size with its tuned rate, None where it has none."""
@@ -82,16 +127,12 @@ class StudyState:
 
         Where any met it, one that missed the study's own target counts as far as it was followed:
         it takes at least that.
-
-        Args:
-            batch_size: one that was tuned.
-            target: read the runs against this one instead of the study's own.
         """
         own = self.run_log.until
         met, missed = [], []
         for record in self.valuation_runs(batch_size).values():
             if target is None or target == own:
-                met.append(learning_cost_of(self.run_log, record))
+                met.append(self.run_log.learning_cost(record))
                 missed.append(self.missed_after(batch_size, record))
             else:
                 met.append(steps_to(record, target))
@@ -179,7 +220,7 @@ class StudyState:
         complete: dict[int, list[float]] = {}
         for size in self.tuned:
             runs = self.valuation_runs(size).values()
-            found = [cost for run in runs if (cost := learning_cost_of(self.run_log, run))]
+            found = [cost for run in runs if (cost := self.run_log.learning_cost(run))]
             # What a run that missed would have taken is not known: such a mean may be too low.
             if found and len(found) == len(runs):
                 complete[size] = found
@@ -329,8 +370,8 @@ class StudyState:
             there = self.run_log.of_cell((batch_size, rate), "value")
             pairs = [
                 (
-                    learning_cost_of(self.run_log, here[seed]),
-                    learning_cost_of(self.run_log, there[seed]),
+                    self.run_log.learning_cost(here[seed]),
+                    self.run_log.learning_cost(there[seed]),
                 )
                 for seed in here
                 if seed in there
@@ -354,7 +395,7 @@ class StudyState:
         """The steps in which it missed the target; None: it met it, failed, or was cut before."""
         if self.run_log.until is None or record.has_failed:
             return None
-        met = learning_cost_of(self.run_log, record) is not None
+        met = self.run_log.learning_cost(record) is not None
         is_over = record.has_ended_itself or record.steps >= self.value_limit(batch_size)
         return record.steps if is_over and not met else None
 
@@ -376,6 +417,12 @@ class StudyState:
         assert question.longest_epochs is not None
         return self.run_log.longest_steps(batch_size)
 
+    def whole_steps(self, batch_size: int) -> int:
+        """The steps of a whole training; the end of one was seen."""
+        assert self.end is not None
+        steps = self.run_log.plan(batch_size).steps_in(self.whole_epochs or self.end.epochs)
+        return min(steps, self.run_log.longest_steps(batch_size))
+
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
         """What the runs are expected to cost, given where the target was met before."""
         return self.run_log.expected_s([self._as_usual(request) for request in requests])
@@ -386,7 +433,7 @@ class StudyState:
             return request
         cell = self.run_log.key_of(request)[:2]
         others = self.run_log.of_cell(cell, "pilot", "tune", "value", "verify").values()
-        found = [cost for run in others if (cost := learning_cost_of(self.run_log, run))]
+        found = [cost for run in others if (cost := self.run_log.learning_cost(run))]
         if not others and cell == self.cell(cell[0]):  # a rate between those of the search
             found = [self.tuned[cell[0]].learning_cost or request.last_step]
         usual = math.ceil(_USUALLY_WITHIN * sum(found) / len(found)) if found else math.inf
@@ -398,57 +445,3 @@ def _lower_rate(batch_size: int, rate: float | None) -> Reason:
     if rate is None:
         return Reason.of("no_lower_rate", size=batch_size)
     return Reason.of("lower_rate", size=batch_size, rate=rate)
-
-
-# A rate that takes longer to the level gets half as much again, so that its last quarter lies
-# beyond it.
-BEYOND_THE_LEVEL = 1.5
-# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
-NEARLY_WHOLE = 0.95
-
-
-def compare_over_whole_trainings(state: StudyState, cells: Iterable[CellKey]) -> None:
-    """Let the trainings of these configurations be equally long from here on.
-
-    As many passes as the reference takes to its end; where one of them is slower to the level,
-    `BEYOND_THE_LEVEL` of what that takes. No longer than the question allows.
-
-    Args:
-        state: the runs; the end of a training was seen.
-        cells: the configurations that are compared, each a batch size and its rate.
-    """
-    assert state.end is not None
-    longest = state.end.epochs
-    for size, rate in cells:
-        tuned = state.tuned.get(size)
-        if tuned is None or (size, rate) != state.cell(size) or tuned.learning_cost is None:
-            continue
-        steps = round(BEYOND_THE_LEVEL * tuned.learning_cost)
-        longest = max(longest, state.run_log.plan(size).epoch_at(steps))
-    state.whole_epochs = min(longest, state.question.longest_epochs or longest)
-
-
-def whole_steps(state: StudyState, batch_size: int) -> int:
-    """The steps of a whole training.
-
-    Args:
-        state: the runs; the end of a training was seen.
-        batch_size: examples per step.
-    """
-    assert state.end is not None
-    epochs = state.whole_epochs or state.end.epochs
-    steps = state.run_log.plan(batch_size).steps_in(epochs)
-    return min(steps, state.run_log.longest_steps(batch_size))
-
-
-def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
-    """Whether the budget has fewer than `n` whole trainings of the reference left.
-
-    Args:
-        state: the runs; the end of a training was seen.
-        n: how many.
-        at_once: how many of them go side by side.
-    """
-    size, run_log = state.question.reference.batch_size, state.run_log
-    whole_s = run_log.run_s(size, whole_steps(state, size))
-    return run_log.left_s() * at_once < n * whole_s

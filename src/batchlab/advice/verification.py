@@ -3,275 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import Ending, Endings, EndingVerdict, HeadToHead
-from batchlab.advice.decision import weight_sd
+from batchlab.advice.advice import Ending, Endings, EndingVerdict, HeadToHead, Question
+from batchlab.advice.decision import Decision
 from batchlab.advice.level import EndLevel, last_values, margin_beside
-from batchlab.advice.question import Question
-from batchlab.advice.rates import learning_cost_of, pooled_sd, rounding_sd, scatter_of_fresh_seeds
-from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, steps_to, why_it_failed
-from batchlab.advice.study_state import (
-    NEARLY_WHOLE,
-    StudyState,
-    compare_over_whole_trainings,
-    whole_steps,
+from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, pooled_sd, why_it_failed
+from batchlab.advice.study_state import StudyState
+from batchlab.advice.whole_trainings import (
+    FOLLOW,
+    FOLLOW_SHORTLY,
+    N_SEEDS,
+    compared_with,
+    fastest_other,
+    is_whole,
+    limit_steps,
+    requests_of,
+    seeds_that_fit,
 )
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord
 
-N_SEEDS = 3
-# The reference is followed for so many times what the recommendation takes; a reference that has
-# not met the target by then gives a lower bound, and following it further costs more than it tells.
-FOLLOW = 6.0
-# Where the budget is short: enough to show that it is not as good.
-FOLLOW_SHORTLY = 2.0
-_VERIFIED_AT_LEAST = 1 / 3
-# Of the budget, what may be set aside for it; whole trainings tell more and cost more.
-_RESERVED_AT_MOST = 1 / 4
-_RESERVED_FOR_WHOLE = 1 / 2
-# Before another batch size was tried there is nothing to show of it.
-_RESERVED_WHILE_EXPLORING = 0.37
-# A part of it is set aside even where three seeds cost less: often these leave it open.
-_FOR_MORE_SEEDS = 1 / 4
-# How much longer than expected whole trainings may take: one that the budget cuts tells nothing.
-_LATE = 1.15
-_MAY_BE_CUT = 1.1
-
-
-def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool = True) -> None:
-    """Set aside what the verification is expected to cost, at most a part of the budget.
-
-    Args:
-        state: the runs.
-        exploring: other batch sizes are yet to be tried.
-        for_more_seeds: where it has to be shown that another batch size than the reference's ends
-            no worse, set aside a part of the budget even if three seeds cost less.
-    """
-    reference, budget_s = state.question.reference.batch_size, state.question.budget_s
-    best = state.best()
-    # Where that is the reference's, the next fastest may turn out to be.
-    may_change = state.end is not None and best in (None, reference)
-    named = fastest_other(state) if may_change else best
-    known = compared_with(state, reference if named is None else named)
-    if state.end is not None:
-        compare_over_whole_trainings(state, known)
-    # A first figure of another batch size tells more than the third seed of the reference alone.
-    n_seeds = N_SEEDS - 1 if may_change and named is None else N_SEEDS
-    needed_s = _expected_s(state, known, state.seeds.verify[:n_seeds])
-    if state.end is None:
-        state.run_log.reserved_s = min(needed_s, _RESERVED_AT_MOST * budget_s)
-        return
-    if for_more_seeds and best not in (None, reference):
-        of_all_s = _expected_s(state, known, state.seeds.verify)
-        needed_s = max(needed_s, min(of_all_s, _FOR_MORE_SEEDS * budget_s))
-    share = _RESERVED_WHILE_EXPLORING if exploring else _RESERVED_FOR_WHOLE
-    state.run_log.reserved_s = min(_LATE * needed_s, share * budget_s)
-
-
-def fastest_other(state: StudyState, batch_size: int | None = None) -> int | None:
-    """The fastest of the batch sizes that are neither this one nor the reference's.
-
-    None: no other has a figure.
-    """
-    others = set(state.that_met_the_target()) - {
-        *state.ruled_out,
-        state.question.reference.batch_size,
-        batch_size,
-    }
-    costs = {size: cost for size in others if (cost := state.log_cost(size)) is not None}
-    return min(costs, key=lambda size: (costs[size], size), default=None)
-
-
-def more_s_for_seeds(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
-    """About how much more budget lets whole trainings on so many fresh seeds fit beside the search.
-
-    Args:
-        state: the runs so far.
-        cells: the configurations that are trained on each seed.
-        done: seeds that need not be run again in this study.
-        n: seeds in all.
-    """
-    run_log = state.run_log
-    sizes = [cell[0] for cell in cells]
-    seed_s = sum(run_log.run_s(size, whole_steps(state, size)) for size in sizes)
-    # The last one may have a core to itself.
-    a_seed_s, alone_s = seed_s / run_log.engine.n_workers, seed_s / len(sizes)
-    more_s = _LATE * (max(1, n - done) * a_seed_s + alone_s)
-    share = _RESERVED_FOR_WHOLE if n <= N_SEEDS + 1 else _FOR_MORE_SEEDS
-    # The search takes its part of a larger budget, too.
-    needed_s = max(run_log.engine.spent_s() + more_s, _LATE * (n * a_seed_s + alone_s) / share)
-    return max(more_s, needed_s - state.question.budget_s)
-
-
-def reserve_shortly(state: StudyState) -> None:
-    """Leave only what it takes to show on a fresh seed that something is better than the reference.
-
-    Without a recommendation there is less to verify, and more to find. Not where it has to be
-    shown that it ends no worse: one fresh seed does not show that.
-    """
-    best, cells = state.best(), [reference_cell(state)]
-    if best is not None:
-        chosen = state.cell(best)
-        cells += [] if chosen is None else [chosen]
-    seed = state.seeds.verify[0]
-    requests = [request_of(state, cell, seed, FOLLOW_SHORTLY) for cell in dict.fromkeys(cells)]
-    least_s = min(state.expected_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
-    state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
-
-
-def needed_later(state: StudyState) -> Iterator[RunRequest]:
-    """Runs of the verification that are the same whatever is recommended.
-
-    They are begun while a core has nothing else to do, and read when all are verified.
-    """
-    if state.best() is None and state.end is None:
-        yield from _reference_while_tuned(state)
-        return
-    tuned = state.cell(state.question.reference.batch_size)
-    for seed in state.seeds.verify[:N_SEEDS]:
-        yield request_of(state, reference_cell(state), seed)
-    # A further seed may still move its rate.
-    if tuned is not None and state.is_confirmed(tuned[0]):
-        for seed in state.seeds.verify[:N_SEEDS]:
-            yield request_of(state, tuned, seed)
-
-
-def seeds_that_fit(
-    state: StudyState,
-    cells: Sequence[CellKey],
-    seeds: tuple[int, ...],
-    follow: float = FOLLOW,
-    *,
-    cool_down: float = 0.0,
-    share: float = 1.0,
-) -> tuple[int, ...]:
-    """As many of the seeds, the first ones, as the budget pays for in all cells.
-
-    Args:
-        state: the runs.
-        cells: the configurations that are trained on each seed.
-        seeds: at most these.
-        follow: see `limit_steps`.
-        cool_down: the last part of the trainings over which the rate falls to zero.
-        share: of what is left of the budget, what they may take.
-    """
-    left_s = max(0.0, share * state.run_log.left_s())  # what was run already costs nothing
-    for n in range(len(seeds), 0, -1):
-        # Of three seeds the last training may be cut: two that are whole still tell something.
-        may_be_cut = state.end is not None and n == N_SEEDS and not cool_down
-        requests = requests_of(state, cells, seeds[:n], follow, cool_down=cool_down)
-        if state.expected_s(requests) <= (_MAY_BE_CUT if may_be_cut else 1.0) * left_s:
-            return seeds[:n]
-    return ()
-
-
-def requests_of(
-    state: StudyState,
-    cells: Iterable[CellKey],
-    seeds: Sequence[int],
-    follow: float = FOLLOW,
-    *,
-    cool_down: float = 0.0,
-) -> list[RunRequest]:
-    """The runs of all cells on all seeds, seed by seed."""
-    known = list(cells)
-    return [
-        request_of(state, cell, seed, follow, cool_down=cool_down)
-        for seed in seeds
-        for cell in known
-    ]
-
-
-def request_of(
-    state: StudyState,
-    cell: CellKey,
-    seed: int,
-    follow: float = FOLLOW,
-    *,
-    cool_down: float = 0.0,
-) -> RunRequest:
-    """One run: a whole training where an end is in question, else until the target or its limit."""
-    return state.run_log.request(
-        batch_size=cell[0],
-        learning_rate=cell[1],
-        seed=seed,
-        steps=limit_steps(state, cell, follow),
-        whole=state.end is not None,
-        cool_down=cool_down,
-    )
-
-
-def limit_steps(state: StudyState, cell: CellKey, follow: float = FOLLOW) -> int:
-    """At how many steps a verification run of this cell is cut."""
-    if state.run_log.until is None:
-        return state.horizon_steps(cell[0])
-    if state.end is not None:
-        return whole_steps(state, cell[0])
-    if cell == state.cell(cell[0]):
-        return state.value_limit(cell[0])
-    best_cost = state.best_log_cost()
-    assert best_cost is not None
-    return max(1, math.ceil(follow * math.exp(best_cost - state.log_weight(cell[0]))))
-
-
-def reference_cell(state: StudyState) -> CellKey:
-    """The user's own configuration."""
-    reference = state.question.reference
-    return reference.batch_size, reference.learning_rate
-
-
-def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
-    """The batch size at its rate and, each once, the reference as it is and at its tuned rate."""
-    tuned = state.cell(state.question.reference.batch_size)
-    cells = (state.cell(batch_size), reference_cell(state), tuned)
-    return list(dict.fromkeys(cell for cell in cells if cell is not None))
-
-
-def _expected_s(
-    state: StudyState, cells: Sequence[CellKey], seeds: Sequence[int], follow: float = FOLLOW
-) -> float:
-    return state.expected_s(requests_of(state, cells, seeds, follow))
-
-
-def _reference_while_tuned(state: StudyState) -> Iterator[RunRequest]:
-    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
-    cell, target = reference_cell(state), state.run_log.until
-    if target is None:
-        return
-    for record in state.run_log.of_cell(cell, "pilot", "tune").values():
-        steps = steps_to(record, target)
-        if steps:
-            for seed in state.seeds.verify[:N_SEEDS]:
-                yield state.run_log.request(
-                    batch_size=cell[0],
-                    learning_rate=cell[1],
-                    seed=seed,
-                    steps=math.ceil(FOLLOW / 2 * steps),
-                )
-            return
+# ---- what fresh seeds say against a recommendation
 
 
 # Slower than promised by more than chance explains, one time in a hundred.
 _LEVEL = 0.99
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Objection:
-    """What fresh seeds say against a recommendation.
-
-    Attributes:
-        why: in words.
-        instead: the configuration that was better on them; None: it is not about another one.
-    """
-
-    why: Reason
-    instead: CellKey | None = None
 
 
 def disagreement(
@@ -282,30 +43,26 @@ def disagreement(
     missed: int,
     gains: Mapping[CellKey, Estimate],
     lost_to: Collection[CellKey],
-) -> Objection | None:
-    """What the fresh seeds say against the recommendation; None: nothing.
+) -> tuple[Reason | None, CellKey | None]:
+    """What they say against it, and the configuration that was better on them, if any was.
 
-    Args:
-        state: the runs.
-        cell: batch size and rate of the recommendation.
-        log_costs: its log learning costs on fresh seeds, of those that have one.
-        missed: how many of its fresh seeds missed the target or failed.
-        gains: how many times better it is than the reference, as it is and tuned.
-        lost_to: of these, the ones that were better on every seed.
+    `log_costs` are its log learning costs on fresh seeds, `missed` so many others of these had
+    none; `gains` is how many times better it is than each of the references, `lost_to` are those
+    of them that were better on every seed.
     """
     size, n = cell[0], len(log_costs) + missed
     if missed and 2 * missed >= n:
-        return Objection(why=Reason.of("missed_on_fresh_seeds", size=size, missed=missed, n=n))
+        return Reason.of("missed_on_fresh_seeds", size=size, missed=missed, n=n), None
     times = _times_slower(state, cell, log_costs)
     if times is not None:
-        return Objection(why=Reason.of("slower_on_fresh_seeds", size=size, times=times, n=n))
+        return Reason.of("slower_on_fresh_seeds", size=size, times=times, n=n), None
     for other, gain in gains.items():
         if other != cell and _is_worse(gain, state.question.delta, always=other in lost_to):
             why = Reason.of(
                 "reference_was_better", size=size, other=other[0], rate=other[1], n=gain.n
             )
-            return Objection(why=why, instead=other)
-    return None
+            return why, other
+    return None, None
 
 
 def _is_worse(gain: Estimate, delta: float, *, always: bool) -> bool:
@@ -322,10 +79,13 @@ def _times_slower(state: StudyState, cell: CellKey, log_costs: Sequence[float]) 
         return None
     seen = sum(log_costs) / len(log_costs)
     more = seen - sum(map(math.log, promised)) / len(promised)
-    sd, degrees = scatter_of_fresh_seeds(state.run_log, purposes_apart=True)
+    sd, degrees = state.run_log.scatter_of_fresh_seeds(purposes_apart=True)
     error = sd * math.sqrt(1 / len(log_costs) + 1 / len(promised))
     by_chance = float(stdtrit(degrees, _LEVEL)) * error
     return math.exp(more) if more > max(by_chance, math.log1p(state.question.delta)) else None
+
+
+# ---- how whole trainings end
 
 
 # What ends worse by just the margin passes in so many cases, over all looks at the seeds.
@@ -349,16 +109,6 @@ def endings_of(
     constant: Endings | None = None,
 ) -> Endings | None:
     """How the three end on these seeds.
-
-    Args:
-        state: the runs; those of the three were followed for whole trainings.
-        seeds: that had no part in the choice; after a race that of the race, for want of others.
-        recommended: its batch size and rate.
-        reference: the configuration as it is.
-        tuned: the reference batch size at its tuned rate; None: it has none.
-        n_looks: how often these seeds, or some of them, are looked at: once or twice.
-        constant: how they end at a constant rate, where those with a cool-down are asked for; the
-            better of the references is then the best of them with and without one.
 
     Returns:
         None where the end of a training was not seen, or no run of the reference came to it.
@@ -427,7 +177,7 @@ def _ending(
     state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
 ) -> Ending:
     size, rate = cell
-    plan, steps = state.run_log.plan(size), whole_steps(state, size)
+    plan, steps = state.run_log.plan(size), state.whole_steps(size)
     values: list[float | None] = []
     test: list[float | None] = []
     for seed in seeds:
@@ -454,11 +204,10 @@ def _ending(
 
 def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
-    steps = whole_steps(state, record.trial.batch_size)
+    steps = state.whole_steps(record.trial.batch_size)
     if record.trial.cool_down and record.trial.horizon_steps != steps:
         return False  # its rate fell elsewhere
-    is_long = record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
-    return record.steps > steps or (record.ended_well and is_long)
+    return record.steps > steps or (record.ended_well and is_whole(record, steps))
 
 
 def _failed(
@@ -466,7 +215,7 @@ def _failed(
 ) -> list[TrialRecord]:
     """Those that failed before the end; what one does that goes on is not compared."""
     found = (records.get((*cell, seed)) for seed in seeds)
-    last = whole_steps(state, cell[0])
+    last = state.whole_steps(cell[0])
     return [each for each in found if each is not None and each.has_failed and each.steps <= last]
 
 
@@ -579,36 +328,33 @@ def _reason(
     )
 
 
+# ---- what fresh seeds say
+
+# By so many standard errors it has to end worse for its other seeds to be kept, or for a cool-down
+# to be tried.
+_CLEARLY = 1.0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What fresh seeds said.
+    """What fresh seeds said."""
 
-    Attributes:
-        batch_size: of what was verified.
-        head_to_head: the figures seed by seed; None: nothing could be run.
-        log_learning_cost: the recommendation's mean log steps (quality: shortfall), where a run
-            missed the target the steps that it was followed for; None: unknown.
-        half_width: of its 95 % interval, on the log scale; None: not known.
-        n: runs of the recommendation that have a figure.
-        missed: runs of the recommendation that missed the target or failed.
-        against: what they say against the recommendation; None: nothing.
-        gain: the reference's figure over the recommendation's.
-        gain_from_batch_size: the same for the reference batch size at its tuned rate.
-        endings: how whole trainings end; None: an end was not in question, or none was seen.
-        is_cut: it seemed to end worse on the first seeds, and the others were kept.
-    """
-
-    batch_size: int
-    head_to_head: HeadToHead | None
+    batch_size: int  # of what was verified
+    head_to_head: HeadToHead | None  # the figures seed by seed; None: nothing could be run
+    # The recommendation's mean log steps (quality: shortfall), where a run missed the target the
+    # steps that it was followed for; None: unknown.
     log_learning_cost: float | None
-    half_width: float | None
-    n: int
-    missed: int
-    gain: Estimate
-    gain_from_batch_size: Estimate
-    against: Objection | None = None
+    half_width: float | None  # of its 95 % interval, on the log scale; None: not known
+    n: int  # runs of the recommendation that have a figure
+    missed: int  # runs of the recommendation that missed the target or failed
+    gain: Estimate  # the reference's figure over the recommendation's
+    gain_from_batch_size: Estimate  # the same for the reference batch size at its tuned rate
+    against: Reason | None = None  # what they say against the recommendation; None: nothing
+    # The reference that was better on them; None: it is not about one.
+    instead: CellKey | None = None
+    # How whole trainings end; None: an end was not in question, or none was seen.
     endings: Endings | None = None
-    is_cut: bool = False
+    is_cut: bool = False  # it seemed to end worse on the first seeds, and the others were kept
 
     @property
     def is_settled(self) -> bool:
@@ -616,6 +362,12 @@ class Verification:
         if self.endings is not None and self.endings.verdict != "no_worse":
             return self.endings.verdict == "worse"
         return self.against is None and not self.missed
+
+    @property
+    def is_clearly_worse(self) -> bool:
+        """Whether it seems to end worse by more than its seeds scatter."""
+        ends = self.endings
+        return ends is not None and ends.is_likely_worse(beyond_errors=_CLEARLY)
 
     def stopped_early(self) -> Verification:
         """The same where the first seeds were all: that it ends worse is not for sure then.
@@ -636,6 +388,45 @@ class Verification:
         return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """How the study ended: with a decision and its verification, or with what stopped it."""
+
+    decision: Decision | None = None  # what the runs support
+    verification: Verification | None = None  # what fresh seeds said
+    # The batch size that looks fastest, where its whole trainings take longer than the budget had
+    # left, and another one was verified.
+    not_followed: int | None = None
+    # How the one that looks fastest ends, where it seems to end worse, though not for sure, and
+    # another one was verified.
+    passed_over: Endings | None = None
+    # The configuration that won a race of single runs, where the budget had too few trainings for
+    # more.
+    raced: CellKey | None = None
+    # The one that was soonest in it; `raced` has a lower rate where its own is likely to be too
+    # high for the end.
+    soonest: CellKey | None = None
+    # How many times as long the reference takes as `raced`, by single runs; None: it was not run to
+    # the target, or there was no race.
+    gain: Estimate | None = None
+    reason: Reason | None = None  # what stopped it before a decision
+
+    @property
+    def is_fastest(self) -> bool:
+        """Whether nothing that looked faster is still open."""
+        return self.not_followed is None and self.passed_over is None
+
+    @property
+    def is_cooled(self) -> bool:
+        """Whether it takes a cool-down: how long that is was compared with the references alone."""
+        return self.endings is not None and self.endings.recommended.cool_down > 0
+
+    @property
+    def endings(self) -> Endings | None:
+        """How whole trainings end; None: none were compared."""
+        return None if self.verification is None else self.verification.endings
+
+
 def nothing_verified(batch_size: int) -> Verification:
     """Where the budget had nothing left for a fresh seed."""
     why = Reason.of("nothing_left_for_fresh_seeds")
@@ -654,15 +445,8 @@ def nothing_verified(batch_size: int) -> Verification:
 def read(
     state: StudyState, seeds: tuple[int, ...], chosen: CellKey, *, n_looks: int
 ) -> Verification:
-    """What the runs on these seeds say.
-
-    Args:
-        state: the runs.
-        seeds: that had no part in the choice; the configurations ran on them.
-        chosen: the batch size and rate that are verified.
-        n_looks: how often these seeds, or some of them, are looked at.
-    """
-    reference = reference_cell(state)
+    """What the runs on these seeds say."""
+    reference = state.reference_cell
     tuned = state.cell(state.question.reference.batch_size)
     figures = {cell: log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell}
     mine = [value for value in figures[chosen].values() if value is not None]
@@ -677,6 +461,14 @@ def read(
         for other in (reference, tuned)
         if other is not None
     }
+    against, instead = disagreement(
+        state,
+        chosen,
+        [cost - weight for cost in mine],
+        missed=len(missing),
+        gains=gains,
+        lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
+    )
     return Verification(
         batch_size=chosen[0],
         head_to_head=HeadToHead(
@@ -696,14 +488,8 @@ def read(
         gain_from_batch_size=Estimate.cannot_tell(Reason.of("reference_has_no_tuned_rate"))
         if tuned is None
         else gains[tuned],
-        against=disagreement(
-            state,
-            chosen,
-            [cost - weight for cost in mine],
-            missed=len(missing),
-            gains=gains,
-            lost_to=[other for other in gains if _lost(figures[chosen], figures[other])],
-        ),
+        against=against,
+        instead=instead,
         endings=endings_of(
             state, seeds, recommended=chosen, reference=reference, tuned=tuned, n_looks=n_looks
         ),
@@ -711,16 +497,10 @@ def read(
 
 
 def cooled(state: StudyState, found: Verification, endings: Endings) -> Verification:
-    """The same with a cool-down: it takes a whole training, against the references to the level.
-
-    Args:
-        state: the runs.
-        found: what the fresh seeds say at a constant rate.
-        endings: how the trainings with a cool-down end.
-    """
+    """The same with a cool-down: it takes a whole training, against the references to the level."""
     chosen, seeds = endings.recommended.cell, endings.seeds
-    cost = math.log(whole_steps(state, chosen[0]))
-    sd, degrees = scatter_of_fresh_seeds(state.run_log)
+    cost = math.log(state.whole_steps(chosen[0]))
+    sd, degrees = state.run_log.scatter_of_fresh_seeds()
     quantile = float(stdtrit(degrees, 0.975))
     own: dict[int, float | None] = {seed: cost + state.log_weight(chosen[0]) for seed in seeds}
 
@@ -736,7 +516,7 @@ def cooled(state: StudyState, found: Verification, endings: Endings) -> Verifica
         log_learning_cost=cost,
         half_width=0.0,
         n=len(seeds),
-        gain=gain(reference_cell(state)),
+        gain=gain(state.reference_cell),
         gain_from_batch_size=found.gain_from_batch_size if tuned in (None, chosen) else gain(tuned),
     )
 
@@ -747,7 +527,7 @@ def _scatter(state: StudyState, with_misses: Sequence[float]) -> tuple[float, in
     That of all cells together, or the cell's own with the runs that missed (none: there are none),
     if it scatters more: they tell that it is unlike the others.
     """
-    pooled = scatter_of_fresh_seeds(state.run_log)
+    pooled = state.run_log.scatter_of_fresh_seeds()
     if len(with_misses) < 2:
         return pooled
     own = pooled_sd([with_misses])
@@ -783,16 +563,7 @@ def _gain(
     sd: tuple[float | None, float],
     quantile: float,
 ) -> Estimate:
-    """How many times the other's figure is the chosen one's, over the seeds that both ran.
-
-    Args:
-        state: the runs.
-        chosen: its batch size and rate.
-        other: the one that it is compared with.
-        figures: the log figures of both, by seed.
-        sd: of one run of each, log; None: its figure is known.
-        quantile: what standard errors are multiplied with for a 95 % interval.
-    """
+    """How many times the other's figure is the chosen one's, over the seeds that both ran."""
     if chosen == other:
         return Estimate.of(1.0, interval=(1.0, 1.0), n=len(figures[chosen]))
     ratios, is_bound = [], False
@@ -816,7 +587,7 @@ def _gain(
     ]
     half = quantile * math.hypot(*errors)
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
-        weights = (weight_sd(state, chosen[0]), weight_sd(state, other[0]))
+        weights = (state.weight_sd(chosen[0]), state.weight_sd(other[0]))
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
     if is_bound:
         return Estimate(
@@ -837,7 +608,7 @@ def _error_of_mean(
     """The standard error of the mean log figure of n seeds that scatter by `sd`; None: known."""
     if sd is None:
         return 0.0
-    return max(sd / math.sqrt(n), rounding_sd(state.run_log, cell, seeds))
+    return max(sd / math.sqrt(n), state.run_log.rounding_sd(cell, seeds))
 
 
 def mean_of_all(figures: Mapping[int, float | None]) -> float | None:
@@ -853,7 +624,7 @@ def log_figures(
     figures: dict[int, float | None] = {}
     for seed in seeds:
         record = state.run_log.records.get((*cell, seed))
-        cost = None if record is None else learning_cost_of(state.run_log, record)
+        cost = None if record is None else state.run_log.learning_cost(record)
         figures[seed] = None if cost is None else math.log(cost) + state.log_weight(cell[0])
     return figures
 
@@ -863,7 +634,7 @@ def _bound(state: StudyState, cell: CellKey, seed: int) -> float | None:
     record = state.run_log.records.get((*cell, seed))
     if record is None or state.run_log.until is None or record.steps == 0:
         return None
-    if learning_cost_of(state.run_log, record) is not None or record.has_failed:
+    if state.run_log.learning_cost(record) is not None or record.has_failed:
         return None
     return math.exp(math.log(record.steps) + state.log_weight(cell[0]))
 
@@ -871,7 +642,7 @@ def _bound(state: StudyState, cell: CellKey, seed: int) -> float | None:
 def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     """Whether a run failed or was followed to its limit in vain; out of time is not in vain."""
     record = state.run_log.records.get((*cell, seed))
-    if record is None or learning_cost_of(state.run_log, record) is not None:
+    if record is None or state.run_log.learning_cost(record) is not None:
         return False
     is_over = record.has_failed or record.has_ended_itself
     return is_over or record.steps >= limit_steps(state, cell)
@@ -889,11 +660,6 @@ _AT_MOST = 1 / 2
 
 def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     """How the same configurations end with a cool-down, where that mends what ends worse without.
-
-    Args:
-        state: the runs.
-        constant: how they end at a constant rate; the recommendation ends worse, for sure or as far
-            as can be seen.
 
     Returns:
         The ends with a cool-down, no worse than the best of the references with and without one.
@@ -937,7 +703,7 @@ def _is_sooner(state: StudyState, constant: Endings) -> bool:
     With a cool-down the level is met at the end of the training, not on the way.
     """
     size = constant.recommended.batch_size
-    whole = math.log(whole_steps(state, size)) + state.log_weight(size)
+    whole = math.log(state.whole_steps(size)) + state.log_weight(size)
     figures = (log_figures(state, each.cell, constant.seeds) for each in constant.references)
     return all(cost is None or whole < cost for cost in map(mean_of_all, figures))
 
@@ -946,3 +712,170 @@ def _may_cool(state: StudyState, cell: CellKey) -> bool:
     engine = state.run_log.engine
     trial = engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=state.seeds.verify[0])
     return engine.capabilities.cools_down and trial.horizon_steps is None
+
+
+# ---- the runs
+
+
+# Once begun, the others may take so much more than what is left: none is lost for a hair.
+_SLACK = 1.1
+_WHY_FRESH = Reason.of("chosen_runs_flatter")
+
+
+def n_seeds_left(state: StudyState, batch_size: int) -> int:
+    """On how many seeds the budget can follow it to the end, beside the references.
+
+    What takes many epochs to the level needs references that are trained for as many.
+    """
+    state.run_log.reserved_s = 0.0
+    cells = compared_with(state, batch_size)
+    return len(seeds_that_fit(state, cells, state.seeds.verify[: 2 * N_SEEDS]))
+
+
+def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Verification:
+    """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
+
+    Where those speak against the recommendation, or one missed the target, further seeds are asked.
+    """
+    state.run_log.reserved_s = 0.0
+    chosen = state.cell(batch_size)
+    assert chosen is not None
+    cells = compared_with(state, batch_size)
+    n_looks = _n_looks(state, cells)
+    # Looked at once, all seeds that the budget has are looked at.
+    seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
+    fitting = seeds_that_fit(state, cells, seeds)
+    if may_stop and _may_give_way(state, cells):
+        first = _run_in_turn(state, cells, fitting)
+    else:
+        first = _run(state, cells, fitting, why=_WHY_FRESH)
+    if not first:
+        cells = list(dict.fromkeys([chosen, _beside(state, chosen)]))
+        fitting = seeds_that_fit(state, cells, seeds, FOLLOW_SHORTLY)
+        first = _run(state, cells, fitting, why=_WHY_FRESH, follow=FOLLOW_SHORTLY)
+    if not first:
+        return nothing_verified(batch_size)
+    found = read(state, first, chosen, n_looks=n_looks)
+    seems_worse = found.is_clearly_worse
+    if seems_worse and len(first) < len(fitting):
+        return found.stopped_early()
+    found = _cooled(state, found)
+    if found.is_settled or n_looks == 1:
+        return found
+    fresh = [seed for seed in state.seeds.verify if seed not in first]
+    fitting = seeds_that_fit(state, cells, tuple(fresh[: _n_further(found)]))
+    further = _run(state, cells, fitting, why=_why_further(found))
+    found = read(state, (*first, *further), chosen, n_looks=n_looks)
+    return found if seems_worse else _cooled(state, found)
+
+
+def _may_give_way(state: StudyState, cells: Sequence[CellKey]) -> bool:
+    """Whether another batch size could use what its later seeds cost: the budget has few of them.
+
+    By the seconds, not by the seeds that there are: with more of these it could follow both.
+    """
+    size, reference = cells[0][0], state.question.reference.batch_size
+    if state.end is None or size == reference or fastest_other(state, size) is None:
+        return False
+    seeds = state.seeds.verify[: 2 * N_SEEDS]
+    all_s = state.expected_s(requests_of(state, cells, seeds)) * 2 * N_SEEDS / len(seeds)
+    return all_s > state.run_log.left_s()
+
+
+def _run_in_turn(
+    state: StudyState, cells: Sequence[CellKey], seeds: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Run seed after seed until it seems to end worse; the seeds that were run.
+
+    What the others would cost is kept for the next fastest. To stop early lets nothing pass that
+    would not: "no worse" is read off all seeds or not at all.
+    """
+    # As many at once as there are cores for.
+    at_once = max(1, state.run_log.engine.n_workers // len(cells))
+    done: tuple[int, ...] = ()
+    why = _WHY_FRESH
+    slack = 1.0
+    while todo := seeds_that_fit(state, cells, seeds[len(done) :], share=slack):
+        now, later = todo[:at_once], todo[at_once : max(at_once, N_SEEDS - len(done))]
+        all_s, *parts_s = (
+            state.expected_s(requests_of(state, cells, some)) for some in (todo, now, later) if some
+        )
+        if sum(parts_s) > max(all_s, slack * state.run_log.left_s()):
+            now = todo  # one after the other, the third would not fit
+        slack = _SLACK
+        done += _run(state, cells, now, why=why)
+        if len(done) < len(seeds):
+            if read(state, done, cells[0], n_looks=1).is_clearly_worse:
+                break
+        why = Reason.of("not_seen_to_end_worse", size=cells[0][0], n=len(done))
+    return done
+
+
+def _cooled(state: StudyState, found: Verification) -> Verification:
+    """With the ends under a cool-down, where the trainings end worse and it mends that."""
+    if found.endings is None or not found.is_clearly_worse:
+        return found
+    endings = with_cool_down(state, found.endings)
+    if endings.at_constant_rate is None:
+        return replace(found, endings=endings)
+    return cooled(state, found, endings)
+
+
+def _beside(state: StudyState, chosen: CellKey) -> CellKey:
+    """The one of the references to compare with, where the budget does not reach for both.
+
+    The tuned one ends better as a rule.
+    """
+    tuned = state.cell(state.question.reference.batch_size)
+    if state.end is None or tuned is None or tuned == chosen:
+        return state.reference_cell
+    return tuned
+
+
+def _n_looks(state: StudyState, cells: Sequence[CellKey]) -> int:
+    """How often the whole trainings may be looked at: fixed by the budget, before any of them."""
+    if state.end is None:
+        return 2
+    both = state.seeds.verify[: 2 * N_SEEDS]
+    return 2 if len(seeds_that_fit(state, cells, both)) == 2 * N_SEEDS else 1
+
+
+def _n_further(found: Verification) -> int:
+    """How many more seeds are worth asking."""
+    if found.endings is None or found.endings.verdict != "open":
+        return N_SEEDS
+    needed = seeds_to_tell(found.endings)
+    return N_SEEDS if needed is None else max(N_SEEDS, needed - len(found.endings.seeds))
+
+
+def _why_further(found: Verification) -> Reason:
+    if found.against is not None:
+        return found.against
+    if found.missed or found.endings is None:
+        return Reason.of("missed_on_a_fresh_seed", size=found.batch_size)
+    return found.endings.reason
+
+
+def _run(
+    state: StudyState,
+    cells: Sequence[CellKey],
+    seeds: tuple[int, ...],
+    *,
+    why: Reason,
+    follow: float = FOLLOW,
+) -> tuple[int, ...]:
+    """Run the cells on these seeds, if there are any; the seeds."""
+    if seeds:
+        state.run_log.note(_verified_on(state, cells[0][0], len(seeds)), why)
+        # Side by side the longest run first, and the end of the budget cuts what is short: one
+        # configuration on all seeds. So the last seed waits for the others.
+        n_first = len(seeds) if state.end is None else max(1, len(seeds) - 1)
+        for some in (seeds[:n_first], seeds[n_first:]):
+            state.run_log.run(requests_of(state, cells, some, follow), "verify")
+    return seeds
+
+
+def _verified_on(state: StudyState, size: int, n: int) -> Reason:
+    if state.end is None:
+        return Reason.of("verify_on_fresh_seeds", size=size, n=n)
+    return Reason.of("verify_to_the_end", size=size, n=n, epochs=state.whole_epochs)

@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from batchlab.advice.advice import Advice, Purpose, worth_of
+from batchlab.advice.advice import Advice, Option, Purpose, Question
 from batchlab.advice.advisor import best_so_far
-from batchlab.advice.question import Option, Question
 from batchlab.advice.run_log import RunLog
+from batchlab.advice.worth import worth_of
 from batchlab.app.options import options_of, reference_of
 from batchlab.app.sizes_that_run import refused, sizes_that_run, that_run
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.measure.profiling import PROFILING
-from batchlab.plans.scaling import scaled, scaling_rules
+from batchlab.plans.scaling import SCALING_RULES, scaled
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
@@ -477,7 +477,7 @@ class AdviceSession:
         )
 
     def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule, row in scaling_rules().items():
+        for rule, row in SCALING_RULES.items():
             if row.move_adam is not None and self._summary.adam is None:
                 continue
             try:

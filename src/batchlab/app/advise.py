@@ -15,7 +15,8 @@ from batchlab.app.options import options_of, reference_of
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
 from batchlab.app.sizes_that_run import leave_out_last_batches, sizes_that_run
-from batchlab.app.subject import Subject, subject_of
+from batchlab.app.subject import Subject
+from batchlab.app.subjects import subject_of
 from batchlab.errors import ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
-from batchlab.app.subject import WorkloadSubject, value_of
+from batchlab.app.subject import value_of
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError
 from batchlab.measure.accumulation import check_accumulation
 from batchlab.processes.children import run_in_child

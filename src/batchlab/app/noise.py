@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials
-from batchlab.app.subject import WorkloadSubject
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along

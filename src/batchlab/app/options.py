@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from batchlab.advice.advice import Configuration
+from batchlab.advice.advice import Configuration, Option
 from batchlab.advice.decision import scaled
-from batchlab.advice.question import Option
 from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint, Stopped
 from batchlab.plans.scaling import scaled_learning_rate

@@ -8,7 +8,8 @@ from typing import Literal
 
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
-from batchlab.app.subject import Subject, subject_of
+from batchlab.app.subject import Subject
+from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener

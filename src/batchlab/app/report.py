@@ -93,7 +93,7 @@ def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]
     """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
-        if isinstance(shown, Advised) or not opened.has_advice(shown.study_id):
+        if isinstance(shown, Advised) or opened.advice(shown.study_id) is None:
             return shown, None
         return shown, _unread(shown)
 
@@ -112,7 +112,7 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
 def _with_best_so_far(store: Store, study: Study) -> Study:
     """A study with what leads in it, where it is an advice without an answer."""
     entries = stored_journal(store, study.study_id)
-    if not entries or store.has_advice(study.study_id):
+    if not entries or store.advice(study.study_id) is not None:
         return study
     return replace(study, best_so_far=entries[-1].best)
 
@@ -167,7 +167,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
         if output_format == "csv":
             return write_advice_csv(*seen, path)
         return write_advice_images(*seen, path, image_format)
-    from batchlab.report import write_csv, write_images
+    from batchlab.report.sweep_page import write_csv, write_images
 
     if output_format == "csv":
         return write_csv(shown, path)
@@ -185,7 +185,7 @@ def _text(shown: Study | Advised) -> str:
         from batchlab.report.advice_text import advice_text
 
         return advice_text(shown.advice, study=shown.study, report=None)
-    from batchlab.report import text_report
+    from batchlab.report.sweep_page import text_report
 
     return text_report(shown)
 

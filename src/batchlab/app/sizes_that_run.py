@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from batchlab.advice.question import Option
+from batchlab.advice.advice import Option
 from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError
 from batchlab.records.estimate import Estimate, Reason

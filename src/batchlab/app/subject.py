@@ -2,65 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
-from pathlib import Path
-from typing import ClassVar, TypeVar
-
-import torch
+from typing import TypeVar
 
 from batchlab import errors
 from batchlab.app.budget import Budget
-from batchlab.app.question import Question, as_whole, checked_rate
-from batchlab.errors import BatchSizeError, NoStoreError, UsageError, WorkloadError
-from batchlab.measure.check import WorkloadFacts, check_workload
-from batchlab.measure.command_time import timed_command
-from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
-from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_of
-from batchlab.measure.step_time import measure_step_time
+from batchlab.app.question import Question
+from batchlab.errors import BatchSizeError, UsageError, WorkloadError
+from batchlab.measure.profile import Profile
 from batchlab.plans.scaling import scaled_learning_rate
-from batchlab.processes.children import Ended, run_in_child
-from batchlab.processes.memory import PeakMemory
-from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
+from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import AllSplits, RunLength
-from batchlab.records.study import USUAL_SIZES, MetricSummary, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.commands import CommandEngine, is_answered
+from batchlab.records.study import USUAL_SIZES, WorkloadSummary
+from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan
-from batchlab.runs.local import LocalProcesses
-from batchlab.runs.trial_recorder import is_trained, refuse_to_train_over
-from batchlab.script.check import CommandCheck, CommandFacts
-from batchlab.script.command import TrainingCommand
-from batchlab.script.identity import command_identity
-from batchlab.script.process import end_leftovers
-from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
-from batchlab.training.evaluator import n_train_evaluated
-from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import (
-    Workload,
-    check_has_loss,
-    size_of,
-    step_takes_whole_batches,
-)
-from batchlab.workload.digits import accuracy
-from batchlab.workload.loading import loaded_workload
-from batchlab.workload.stream import check_sampling
 
 Plan = TypeVar("Plan")
 Kind = TypeVar("Kind")
 
-_DEFAULT_EPOCHS = 10
-_SWEPT = (64, 256, 1024)
+DEFAULT_EPOCHS = 10
 _SMALLEST = 8
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
@@ -74,11 +41,20 @@ class Subject(ABC):
     Attributes:
         question: what is asked.
         summary: what is known of it; all of it after `look`.
+        name: what people call it.
+        has_shape: whether its learning rate may follow the length of a training.
+        planned_epochs: how many epochs a training of it usually takes; None: not said.
+        planned_target: what it usually is trained to; None: not said.
         drop_last: whether the smaller last batch of an epoch is left out.
+        all_splits: when its training and test data are evaluated.
     """
 
-    all_splits: ClassVar[AllSplits] = "each_epoch"
     summary: WorkloadSummary
+    name: str
+    has_shape = False
+    planned_epochs: int | None = None
+    planned_target: tuple[str, float] | None = None
+    all_splits: AllSplits = "each_epoch"
 
     def __init__(self, question: Question) -> None:
         """Nothing is looked at yet."""
@@ -86,26 +62,6 @@ class Subject(ABC):
         self.drop_last = question.drop_last
 
     # ---- what it is
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What people call it."""
-
-    @property
-    @abstractmethod
-    def has_shape(self) -> bool:
-        """Whether its learning rate may follow the length of a training."""
-
-    @property
-    def planned_epochs(self) -> int | None:
-        """How many epochs a training of it usually takes; None: not said."""
-        return None
-
-    @property
-    def planned_target(self) -> tuple[str, float] | None:
-        """What it usually is trained to; None: not said."""
-        return None
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
         """What a question means for it, refused as early as it can be.
@@ -140,7 +96,7 @@ class Subject(ABC):
     def _usual_epochs(self) -> int | None:
         """As many as equal epochs or a shape need where nobody says how many."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
-        return _DEFAULT_EPOCHS if self.has_shape or not is_open else None
+        return DEFAULT_EPOCHS if self.has_shape or not is_open else None
 
     @property
     def target(self) -> Target | None:
@@ -349,17 +305,6 @@ class Subject(ABC):
         """
 
 
-def subject_of(question: Question) -> Subject:
-    """What a question is about; of a workload's file its code has run.
-
-    Raises:
-        UsageError: it cannot be asked about that; the message says what can.
-        WorkloadError: the workload cannot be loaded.
-    """
-    kind = CommandSubject if isinstance(question.workload, TrainingCommand) else WorkloadSubject
-    return kind(question)
-
-
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them.
 
@@ -394,22 +339,6 @@ def outside_of_a_share(metric: str, value: float) -> str:
     """What is said of a target above 1 or below 0 for a metric that is a share of the examples."""
     meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
-
-
-def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
-    """The summary of a workload; None: the store does not know it, or is not there yet.
-
-    Raises:
-        StoreError: the store cannot be read, or its folder cannot hold one.
-    """
-    if store is None:
-        return None
-    try:
-        with Store.existing(store) as opened:
-            return opened.workload(workload_id)
-    except NoStoreError:  # its place is looked at without making it
-        check_store_folder(store)
-        return None
 
 
 def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
@@ -453,575 +382,3 @@ def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> 
                 return
         budget.refuse_if_out_of_time(while_waiting)
         time.sleep(_LOOK_EVERY_S)
-
-
-def _reports_peaks(device: str) -> bool:
-    return device.startswith("cuda") or PeakMemory(torch.device("cpu")).bytes() is not None
-
-
-def _is_target(given: object) -> bool:
-    match given:
-        case (str(), value):
-            return isinstance(value, int | float) and not isinstance(value, bool)
-    return False
-
-
-# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
-_HORIZON_STEPS = 10**9
-_CHECK_TIMEOUT_S = 300.0
-_LOADED_AGAIN = (
-    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
-    "file; as arrays or a memory map they would be shared"
-)
-
-
-class WorkloadSubject(Subject):
-    """A workload that trains in child processes of this one."""
-
-    def __init__(self, question: Question) -> None:
-        """Load it.
-
-        Raises:
-            UsageError: an unknown workload or setting, or what it cannot be asked.
-            WorkloadError: the file is missing, cannot be run, or holds no such workload.
-        """
-        super().__init__(question)
-        assert not isinstance(question.workload, TrainingCommand)
-        self._loaded = loaded_workload(question.workload, question.settings)
-        self._packed: PackedWorkload | None = None
-        workload = self._loaded.workload
-        n_train = size_of(workload.train)
-        self.summary = WorkloadSummary(
-            workload_id=self._loaded.workload_id,
-            name=workload.name,
-            reference=self._loaded.reference,
-            settings=self._loaded.settings,
-            n_train=n_train,
-            n_validation=size_of(workload.validation),
-            n_test=size_of(workload.test),
-            n_train_evaluated=n_train_evaluated(n_train),
-            n_parameters=None,
-            metrics=tuple(
-                MetricSummary(name=name, better=workload.better(name))
-                for name in workload.metric_names
-            ),
-            batch_size=workload.batch_size,
-            learning_rate=workload.learning_rate,
-        )
-
-    @property
-    def workload(self) -> Workload:
-        """As it was loaded; once it is packed, without its data."""
-        return self._loaded.workload
-
-    @property
-    def name(self) -> str:
-        """The workload's."""
-        return self.summary.name
-
-    @property
-    def has_shape(self) -> bool:
-        """Whether it has a schedule."""
-        return self.workload.has_schedule
-
-    @property
-    def planned_epochs(self) -> int | None:
-        """The workload's, where seconds of training do not say how long one is."""
-        return None if self.question.train_s is not None else self.workload.epochs
-
-    @property
-    def planned_target(self) -> tuple[str, float] | None:
-        """The workload's."""
-        target = self.workload.target
-        return None if target is None else (target.metric, target.value)
-
-    @property
-    def packed(self) -> PackedWorkload:
-        """It on its way to child processes; from here on its data are not held in this one."""
-        if self._packed is None:
-            workload = self._loaded.workload
-            self._packed = PackedWorkload(
-                workload, again=LoadedAgain.of(self._loaded), files=self._loaded.files
-            )
-            without = replace(workload, train=(), validation=None, test=None)
-            self._loaded = replace(self._loaded, workload=without)
-        return self._packed
-
-    def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """Planned before anything runs, and again when it is known by its model.
-
-        Raises:
-            StoreError: the store cannot be used.
-            EditedError: files of its were edited meanwhile.
-            BudgetError: the budget ended meanwhile.
-        """
-        self._refuse()
-        plan()
-        budget = self.question.budget
-        stored_summary(self.question.store, self.summary.workload_id)  # one that can be used
-        self._loaded = with_seen_model(
-            self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
-        )
-        budget.refuse_if_out_of_time("checking the workload")
-        self.summary = replace(self.summary, workload_id=self._loaded.workload_id)
-        return plan()
-
-    def _refuse(self) -> None:
-        """Refuse what cannot be asked of it.
-
-        Raises:
-            UsageError: the message says what can.
-        """
-        asked, workload = self.question, self.workload
-        for name in asked.measure:
-            check_has_loss(workload, f"measure {name!r}")
-        check_sampling(workload, asked.sampling)
-        own = self.summary.batch_size
-        if (as_whole(own) or 0) < 1:
-            raise BatchSizeError(
-                f"batch size {own!r}, the reference of workload {workload.name!r}: expected a "
-                f"whole number of at least 1"
-            )
-        if asked.train_s is not None and workload.has_schedule:
-            raise UsageError(
-                f"train time {asked.train_s:g} s: workload {workload.name!r} has a learning rate "
-                f"with a shape of its own, which spans epochs; give --epochs instead"
-            )
-        limit = asked.memory_limit_bytes
-        is_judged = asked.name in ("advise", "profile") and asked.profile is None
-        if limit is not None and is_judged and not _reports_peaks(asked.device):
-            raise UsageError(
-                f"memory limit {english_number(limit, 'limit_bytes')}: this system does not tell "
-                f"the peak memory of a process, so nothing can be judged by it; leave "
-                f"--memory-limit out"
-            )
-
-    def look(self) -> None:
-        """From the store, or from a look at it in a child."""
-        known = stored_summary(self.question.store, self.summary.workload_id)
-        self.summary = known or self._checked()
-        for text in self.summary.warnings:
-            self.question.listener.warning(f"workload {self.name!r}: {text}")
-
-    def _checked(self) -> WorkloadSummary:
-        self.question.listener.phase("checking the workload")
-        ended = self._looked_at(with_steps=True)
-        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
-            ended = self._looked_at(with_steps=False)
-        self.question.budget.refuse_if_out_of_time("checking the workload")
-        facts = value_of(ended, WorkloadFacts, f"workload {self._loaded.reference!r}")
-        loaded_again = (_LOADED_AGAIN,) if self.packed.is_loaded_again else ()
-        return replace(
-            self.summary,
-            n_parameters=facts.n_parameters,
-            has_batch_norm=facts.has_batch_norm,
-            loss_couples=facts.loss_couples,
-            couples_in_training=facts.couples_in_training,
-            sizes=facts.sizes,
-            evaluated_sizes=facts.evaluated_sizes,
-            last_batch_runs=facts.last_batch_runs,
-            adam=facts.adam,
-            warnings=(*self._loaded.notes, *loaded_again, *facts.warnings),
-        )
-
-    def _looked_at(self, *, with_steps: bool) -> Ended:
-        return run_in_child(
-            check_workload,
-            self.packed,
-            self.question.device,
-            with_steps,
-            timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
-        )
-
-    def checked_target(self, target: tuple[str, float]) -> Target:
-        """Of one of its metrics, on validation data that it has."""
-        workload = self.workload
-        if not _is_target(target):
-            raise UsageError(
-                f"target {target!r}: expected a metric and its value, such as "
-                f'("{workload.metric_names[0]}", 0.97)'
-            )
-        metric, value = target
-        if metric not in workload.metric_names:
-            raise UsageError(
-                f"target {metric}={value}: workload {workload.name!r} has no metric {metric!r}; it "
-                f"has {', '.join(workload.metric_names)}"
-            )
-        if not math.isfinite(value):
-            raise UsageError(f"target {metric}={value}: expected a finite number")
-        if not self.summary.has_validation:
-            raise UsageError(
-                f"target {metric}={value}: workload {workload.name!r} has no validation set to "
-                f"measure it on; give it one"
-            )
-        if workload.metrics.get(metric) is accuracy and not 0 <= value <= 1:
-            raise UsageError(outside_of_a_share(metric, value))
-        return Target(metric=metric, value=value, better=workload.better(metric))
-
-    def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Of a sweep a few, of a profile all powers of two."""
-        n_train, own = self.summary.n_train, self.summary.batch_size
-        if self.question.name == "sweep":
-            return (*(size for size in _SWEPT if size < n_train), n_train)
-        if self.question.name == "profile":
-            return default_batch_sizes(n_train, reference_batch_size=own)
-        if self.question.name == "noise":
-            return (own,)
-        return super().usual_batch_sizes()
-
-    @property
-    def own_rate(self) -> float:
-        """The workload's."""
-        whose = f", the reference of workload {self.name!r}"
-        return checked_rate(self.summary.learning_rate, whose=whose)
-
-    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """One training of it; its step may take whole batches only."""
-        trial = super().trial(batch_size, learning_rate, seed=seed)
-        micro = trial.micro_batch_size
-        if micro < batch_size and not self.workload.takes_micro_batches:
-            raise BatchSizeError(step_takes_whole_batches(self.name, batch_size, micro))
-        return trial
-
-    @property
-    def may_accumulate(self) -> bool:
-        """Whether a step may be cut into micro-batches; an advice compares no other losses."""
-        is_other_loss = self.question.name == "advise" and self.summary.loss_couples
-        return self.workload.takes_micro_batches and not is_other_loss
-
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
-        """Measured here, each batch size in a child of its own."""
-        asked = self.question
-        trial = self.trial(self.summary.batch_size, self.own_rate, seed=0)
-        horizon_steps = _HORIZON_STEPS if self.has_shape else None
-        request = ProfileRequest(
-            # Without a smaller last batch all steps of a batch size take the same.
-            trial=replace(trial, drop_last=True, horizon_steps=horizon_steps),
-            batch_sizes=tuple(batch_sizes),
-            device=asked.device,
-            # The limit is of the device that a given profile was made on.
-            memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
-            may_accumulate=self.may_accumulate,
-        )
-        return measure_profile(self.packed, request, deadline_s=deadline_s, listener=asked.listener)
-
-    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measured in a child."""
-        return run_in_child(
-            measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
-        )
-
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """Trained as far as asked, and evaluated as often."""
-        return is_trained(record, length)
-
-    def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a finished trial whose checkpoint cannot be used."""
-        refuse_to_train_over(store, trial)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> LocalProcesses:
-        """Processes of this machine."""
-        return LocalProcesses(
-            store, self.packed, plan, listener, started_s=started_s, budget_s=budget_s
-        )
-
-
-# What the check of a command may take: this part of a budget, or so long where there is none.
-_CHECK_SHARE = 0.25
-_CHECK_S = 900.0
-# A command that names no rate has one of its own: the same in all trials.
-_NO_RATE = 1.0
-# Of a budget, what starting and timing the batch sizes may take.
-_TIMING_SHARE = 0.3
-# Seconds of steps that a batch size is timed for, where steps are short.
-_TIMED_S = 4.0
-# What acts on a workload and cannot act on a script, by its option.
-_NOT_OF_COMMANDS = {
-    "settings": "--set",
-    "scaling_rule": "--scaling-rule",
-    "sampling": "--sampling",
-    "drop_last": "--drop-last",
-    "micro_batch_size": "--micro-batch-size",
-    "device": "--device",
-    "measure": "--measure",
-}
-
-
-class CommandSubject(Subject):
-    """A training command: checked, timed and trained by running it."""
-
-    all_splits = "never"
-
-    def __init__(self, question: Question) -> None:
-        """Nothing is run yet."""
-        super().__init__(question)
-        assert isinstance(question.workload, TrainingCommand)
-        self._command = question.workload
-        self._workload_id = command_identity(self._command)
-        self._is_known = False
-
-    @property
-    def name(self) -> str:
-        """The command's."""
-        return self._command.name
-
-    @property
-    def has_shape(self) -> bool:
-        """Whether the script is told how long it trains."""
-        return self._command.spans_a_length
-
-    @property
-    def planned_epochs(self) -> int | None:
-        """The command's."""
-        return self._command.epochs
-
-    def _usual_epochs(self) -> int | None:
-        """In a sweep a script may train to its own end.
-
-        Raises:
-            UsageError: an advice has to know.
-        """
-        asked = self.question
-        if asked.name != "advise":
-            return _DEFAULT_EPOCHS if self.has_shape else None
-        if self.has_shape:
-            raise UsageError(
-                "the command takes its length ({epochs} or {steps}), and nothing says how long a "
-                "training of yours is; give --epochs, such as --epochs 10"
-            )
-        if asked.objective == "quality":
-            raise UsageError(
-                "objective quality: it is compared after the same number of epochs for all; give "
-                "--epochs, such as --epochs 10"
-            )
-        return None
-
-    def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """Planned when it has been looked at: how many examples there are is known by then."""
-        self._refuse()
-        self.look()
-        return plan()
-
-    def _refuse(self) -> None:
-        """Refuse what can be refused before anything runs.
-
-        Raises:
-            UsageError: what cannot be asked of a command; the message says what can.
-        """
-        asked, takes_rate = self.question, self._command.takes("learning_rate")
-        if asked.name == "advise" and not takes_rate:
-            raise UsageError(
-                "the command has no {learning_rate}: batch sizes can only be compared with a rate "
-                "tuned for each; put it where your script takes its rate, such as --lr "
-                "{learning_rate}, or use batchlab sweep for a comparison at one rate"
-            )
-        if asked.learning_rates is not None and not takes_rate:
-            raise UsageError(
-                f"learning rates {', '.join(f'{rate:g}' for rate in asked.learning_rates)}: the "
-                f"command has no {{learning_rate}}, so none of them would act; put it where your "
-                f"script takes its rate, such as --lr {{learning_rate}}"
-            )
-        for name, option in _NOT_OF_COMMANDS.items():
-            # What acts nowhere is what stands there by default.
-            if getattr(asked, name) not in ("none", "reshuffle", "cpu", False, None, (), {}):
-                raise UsageError(
-                    f"{option} with a command of your own: it cannot reach into your script; give "
-                    f"the script's own option after the --"
-                )
-        if asked.name == "profile" and asked.store is not None:
-            raise UsageError(
-                "--store with a command of your own: a sweep times its steps itself, so nothing is "
-                "kept; leave it out, or keep what --json prints"
-            )
-        if asked.name != "profile":
-            assert self.length
-
-    def look(self) -> None:
-        """From the store, or from runs that prove that its flags act; a profile needs no proof."""
-        if self._is_known:
-            return
-        known = stored_summary(self.question.store, self._workload_id)
-        self.summary = known or self._checked(proves=self.question.name != "profile")
-        self._is_known = True
-        if self.question.name != "profile":
-            for text in self.summary.warnings:
-                self.question.listener.warning(text)
-
-    def _checked(self, *, proves: bool) -> WorkloadSummary:
-        budget, tell = self.question.budget, self.question.listener.phase
-        tell("checking the command")
-        limit_s = _CHECK_S
-        if budget.seconds is not None:
-            limit_s = min(limit_s, _CHECK_SHARE * budget.seconds)
-        with _folder() as folder:
-            end_leftovers(self._workload_id)
-            check = CommandCheck(
-                self._command,
-                folder=folder,
-                marker=f"{self._workload_id}/check",
-                limit_s=limit_s,
-                left_s=budget.time_limit_s,
-                tell=tell,
-            )
-            facts = check.facts(proves=proves)
-        budget.refuse_if_out_of_time("checking the command")
-        tell(facts.recognized.rstrip("."))
-        return self._summary_of(facts)
-
-    def _summary_of(self, facts: CommandFacts) -> WorkloadSummary:
-        command = self._command
-        return WorkloadSummary(
-            workload_id=self._workload_id,
-            name=command.name,
-            reference=command.name,
-            settings=(),
-            n_train=facts.examples,
-            n_validation=None,
-            n_test=0,
-            n_train_evaluated=0,
-            n_parameters=None,
-            metrics=(MetricSummary(name=command.metric, better=command.direction),),
-            batch_size=command.batch_size,
-            learning_rate=command.learning_rate or _NO_RATE,
-            warnings=facts.warnings,
-            start_s=facts.start_s,
-        )
-
-    def checked_target(self, target: tuple[str, float]) -> Target:
-        """Of the metric that is followed."""
-        command, (metric, value) = self._command, target
-        if metric != command.metric:
-            raise UsageError(
-                f"target {metric}={value:g}: the metric of this command is {command.metric}; give "
-                f"--target {command.metric}={value:g}, or --metric {metric}"
-            )
-        if not math.isfinite(value):
-            raise UsageError(f"target {metric}={value}: expected a finite number")
-        if "acc" in metric.lower() and value < 0:
-            raise UsageError(outside_of_a_share(metric, value))
-        return Target(metric=metric, value=value, better=command.direction)
-
-    def usual_batch_sizes(self) -> tuple[int, ...]:
-        """A few around its own; of an advice powers of two, as many as the budget can time."""
-        own, n_train = self.summary.batch_size, self.summary.n_train
-        if self.question.name != "advise":
-            around = {max(1, own // 4), own, 4 * own, 16 * own}
-            return tuple(sorted(size for size in around if size <= n_train))
-        possible = super().usual_batch_sizes()
-        budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
-        if budget_s is None or start_s is None:
-            return possible
-        affordable = max(4, int(_TIMING_SHARE * budget_s / (start_s + _TIMED_S)))
-        return nearest_sizes(possible, own, most=affordable)
-
-    @property
-    def profiled_sizes(self) -> tuple[int, ...]:
-        """Its own too."""
-        return self.candidates
-
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
-        """Each run alone."""
-        trial = self.reference
-        request = ProfileRequest(
-            trial=trial,
-            batch_sizes=tuple(batch_sizes),
-            device=trial.device,
-            memory_limit_bytes=(
-                self.question.memory_limit_bytes if self.question.profile is None else None
-            ),
-            may_accumulate=self._command.template.can_accumulate,
-        )
-        with _folder() as folder:
-            end_leftovers(self._workload_id)
-            numbers = count()
-
-            def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
-                return timed_command(
-                    self._command,
-                    replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
-                    folder=folder / str(next(numbers)),
-                    marker=f"{self._workload_id}/profile",
-                    limit_s=limit_s,
-                )
-
-            search = CommandSearch(
-                probe,
-                left_s=lambda: deadline_s - time.monotonic(),
-                listener=self.question.listener,
-                may_accumulate=request.may_accumulate,
-                memory_limit_bytes=request.memory_limit_bytes,
-                first=trial.batch_size,
-            )
-            return profile_of(request, search, listener=self.question.listener)
-
-    def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """From a run of its own."""
-        with _folder() as folder:
-            point = timed_command(
-                self._command,
-                trial,
-                folder=folder,
-                marker=f"{self._workload_id}/timing",
-                limit_s=timeout_s,
-            )
-        if point.timing is None:
-            return Ended(status=point.status, reason=point.reason)
-        return Ended(value=point.timing)
-
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """As long as asked, at the target, or as long as the script goes."""
-        return is_answered(record, length)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> CommandEngine:
-        """The command, one training at a time."""
-        return CommandEngine(
-            store, self._command, plan, listener, started_s=started_s, budget_s=budget_s
-        )
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """For what is run and not kept."""
-    with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """At most so many of the batch sizes, spread around one: two larger for each smaller.
-
-    Args:
-        possible: ascending, `own` among them.
-        own: always kept.
-        most: how many, >= 1.
-    """
-    below = [size for size in possible if size < own][::-1]
-    above = [size for size in possible if size > own]
-    n_below = min(len(below), (most - 1) // 3)
-    n_above = min(len(above), most - 1 - n_below)
-    n_below = min(len(below), most - 1 - n_above)
-    return tuple(sorted({own, *_spread(below, n_below), *_spread(above, n_above)}))
-
-
-def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """The nearest, the farthest and those between, `n` in all; every second one at the most."""
-    if n >= len(sizes):
-        return list(sizes)
-    if n * 2 <= len(sizes):
-        return list(sizes[1 : 2 * n : 2])
-    return [sizes[round(place * (len(sizes) - 1) / max(1, n - 1))] for place in range(n)]

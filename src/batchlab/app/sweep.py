@@ -10,7 +10,8 @@ from typing import Literal
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.sizes_that_run import fitting_trials
-from batchlab.app.subject import Subject, own_turn, subject_of
+from batchlab.app.subject import Subject, own_turn
+from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
@@ -18,7 +19,8 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
-from batchlab.runs.contract import Engine, RunPlan, keep_record
+from batchlab.runs.contract import Engine, RunPlan
+from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
@@ -106,14 +108,17 @@ def swept(subject: Subject) -> Study:
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
-    progress = SweepProgress(question.listener, trials)
+    training = plural("training {n} trial", "training {n} trials", len(trials))
+    question.listener.begins(
+        command="sweep", subject=subject.name, stages=(text(_TIMING), training)
+    )
     subject.look()
     trials = fitting_trials(subject)
     _check_scaling_rule(subject.summary, trials)
     # Only now: a request that is refused leaves no file behind.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
-        return StoredSweep(opened, subject, trials, progress).carried_out()
+        return StoredSweep(opened, subject, trials, training).carried_out()
 
 
 def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:
@@ -140,36 +145,6 @@ def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> No
 _TIMING = "timing each batch size alone"
 
 
-class SweepProgress:
-    """Tells a listener at which stage a sweep is."""
-
-    def __init__(self, listener: ProgressListener, trials: Sequence[Trial]) -> None:
-        """The sweep of `trials` begins.
-
-        Args:
-            listener: is told.
-            trials: all that are asked for; at least one.
-        """
-        self._listener = listener
-        self._is_timing = False
-        self._training = plural("training {n} trial", "training {n} trials", len(trials))
-        listener.begins(
-            command="sweep", subject=trials[0].workload, stages=(text(_TIMING), self._training)
-        )
-
-    def timing(self, trial: Trial) -> None:
-        """The steps of a trial's batch size are timed now; what is trained is none yet."""
-        if not self._is_timing:
-            self._is_timing = True
-            self._listener.phase(text(_TIMING))
-        said = text("batch size {size}", size=trial.batch_size)
-        self._listener.progress(done_fraction=0.0, left_s=None, text=said)
-
-    def training(self) -> None:
-        """The trials that are left are trained from here on."""
-        self._listener.phase(self._training)
-
-
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
@@ -181,7 +156,7 @@ class StoredSweep:
     """One sweep under way."""
 
     def __init__(
-        self, store: Store, subject: Subject, trials: tuple[Trial, ...], progress: SweepProgress
+        self, store: Store, subject: Subject, trials: tuple[Trial, ...], training: str
     ) -> None:
         self._store = store
         self._subject = subject
@@ -190,7 +165,8 @@ class StoredSweep:
         self._listener = subject.question.listener
         self._length = subject.length
         self._trials = trials
-        self._progress = progress
+        self._training = training  # the name of the stage
+        self._is_timing = False
         self._workload_id = trials[0].workload_id
         self._steps_done: dict[str, int] = {}
         self._step_s: dict[int, float] = {}
@@ -266,7 +242,7 @@ class StoredSweep:
 
     def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
         doing = f"timing the steps of batch size {trial.batch_size}, alone"
-        self._progress.timing(trial)
+        self._tell_of_timing(trial)
         ended = self._subject.timed(trial, timeout_s=self._timing_limit_s())
         if ended.status is not None:
             self._budget.refuse_if_out_of_time(doing)
@@ -286,6 +262,14 @@ class StoredSweep:
                 f"place in the view by time is as uncertain"
             )
         return (timing,)
+
+    def _tell_of_timing(self, trial: Trial) -> None:
+        """Nothing is trained yet."""
+        if not self._is_timing:
+            self._is_timing = True
+            self._listener.phase(text(_TIMING))
+        said = text("batch size {size}", size=trial.batch_size)
+        self._listener.progress(done_fraction=0.0, left_s=None, text=said)
 
     def _timing_limit_s(self) -> float:
         """A batch size whose steps take long must not use up the budget before any training."""
@@ -322,7 +306,7 @@ class StoredSweep:
 
     def _train(self, left: list[Trial]) -> None:
         engine = self._engine()
-        self._progress.training()
+        self._listener.phase(self._training)
         try:
             for trial in left:
                 engine.submit(RunRequest(trial=trial, length=self._length))

@@ -10,23 +10,23 @@ import click
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import (
-    WholeNumber,
     device_option,
     json_option,
     memory_limit_option,
     minute_option,
     quiet_option,
     settings_option,
+    whole_number,
     workload_argument,
 )
-from batchlab.report.output_file import check_output_file
+from batchlab.report.output_file import check_output_file, write_output_file
 
 
 @click.command()
 @workload_argument
 @click.option(
     "--steps",
-    type=WholeNumber(0),
+    type=whole_number(0),
     help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
     "or 10 epochs.",
 )
@@ -57,14 +57,15 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
-        from batchlab.report.noise_page import write_noise_html
+        from batchlab.report.noise_page import noise_page
         from batchlab.report.noise_text import noise_headline, noise_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
         if report is not None:
             progress.phase("writing the report")
-            write_noise_html(made, report, command=invocation.command_line)
+            page = noise_page(made, command=invocation.command_line)
+            write_output_file(report, page.encode())
     if as_json:
         print(made.to_json(report=report))
         return

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchlab.cli.progress import ProgressDisplay, ProgressLines, Quiet
+    from batchlab.records.progress_listener import ProgressListener
     from batchlab.script.command import TrainingCommand
 
 
 @contextlib.contextmanager
 def at_work(
     command: str, workload: TrainingCommand | str, *, quiet: bool
-) -> Iterator[ProgressDisplay | ProgressLines | Quiet]:
+) -> Iterator[ProgressListener]:
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.

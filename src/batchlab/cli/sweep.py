@@ -15,7 +15,6 @@ from batchlab.cli.values import (
     BUDGET,
     LEARNING_RATES,
     TARGET,
-    WholeNumber,
     device_option,
     drop_last_option,
     json_option,
@@ -23,10 +22,11 @@ from batchlab.cli.values import (
     sampling_option,
     settings_option,
     store_option,
+    whole_number,
     workload_argument,
 )
 from batchlab.errors import BatchlabError
-from batchlab.plans.scaling import scaling_rules
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.report.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
@@ -49,21 +49,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seeds",
-    type=WholeNumber(1),
+    type=whole_number(1),
     default=1,
     show_default=True,
     help="Train each combination this often, each time with other random numbers.",
 )
 @click.option(
     "--epochs",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="How often each training goes through the training data. Default: the workload's own "
     "number, or 10; no limit where --steps is given. A script without {epochs} trains as long as "
     "it does by itself.",
 )
 @click.option(
     "--steps",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="How many steps (updates of the model) each training takes. With --epochs too, whichever "
     "ends first.",
 )
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 @settings_option
 @click.option(
     "--scaling-rule",
-    type=click.Choice(list(scaling_rules())),
+    type=click.Choice(list(SCALING_RULES)),
     default="none",
     show_default=True,
     help="How to change the learning rates with the batch size. Those given are for the workload's "
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 @drop_last_option
 @click.option(
     "--micro-batch-size",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="Cut each batch into pieces of this many examples, to save memory. Default: the whole "
     "batch.",
 )

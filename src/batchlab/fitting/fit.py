@@ -1,22 +1,19 @@
-"""PointsFit: the steps-to-target law through points of a CSV file, and its document."""
+"""PointsFit: the steps-to-target law through points of a CSV file."""
 
 from __future__ import annotations
 
 import csv
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from batchlab.errors import FitError, UsageError
-from batchlab.laws.lines import PowerLawFit, fit_power_law
-from batchlab.laws.registry import every_law
+from batchlab.laws.lines import fit_power_law
+from batchlab.laws.registry import FittedLaw, every_law
 from batchlab.laws.steps import (
-    FittedLaw,
     LackOfFit,
     StepsToTargetFit,
     batch_at_overhead,
@@ -26,7 +23,6 @@ from batchlab.laws.steps import (
 from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
 from batchlab.records.json_document import SCHEMA
-from batchlab.records.quantities import quantity
 from batchlab.records.shown import ShownInNotebook
 from batchlab.version import __version__
 
@@ -37,27 +33,30 @@ _MOST = 1e15
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """One run of a points file.
+    """One run; `steps_to_target` null: not reached after `after_steps`."""
 
-    Attributes:
-        observation: its batch size and when it reached the target.
-        seed: as written, None without one.
-        learning_rate: None where the file has none.
-        step_s: seconds per step, None where it is not known.
-        group: its values in the grouping columns, as written.
-    """
-
-    observation: StepsObservation
+    batch_size: int
+    steps_to_target: float | None
+    after_steps: float
     seed: str | None
     learning_rate: float | None
     step_s: float | None
-    group: tuple[str, ...]
+
+    @property
+    def observation(self) -> StepsObservation:
+        """Its batch size and when it reached the target."""
+        return StepsObservation(
+            batch_size=self.batch_size, after_steps=self.after_steps, steps=self.steps_to_target
+        )
+
+
+Groups = dict[tuple[str, ...], list[Point]]
 
 
 def read_points(
     source: str | Path | Iterable[Mapping[str, object]], *, group_by: Sequence[str]
-) -> tuple[Point, ...]:
-    """The points of a CSV file with a header, or of rows that map its columns to values.
+) -> Groups:
+    """The points of a CSV file, or of rows, by their values in the grouping columns, as written.
 
     Args:
         source: the file, or the rows; columns `batch_size` and `steps_to_target` (or
@@ -87,7 +86,11 @@ def read_points(
     for column in group_by:
         if column not in columns:
             raise UsageError(f"{name} has no column {column!r}; it has {listing}")
-    return tuple(_point(row, f"{name}, {where}", group_by) for where, row in rows)
+    groups: Groups = {}
+    for where, row in rows:
+        values = tuple(str(row[column]) for column in group_by)
+        groups.setdefault(values, []).append(_point(row, f"{name}, {where}"))
+    return groups
 
 
 def _rows(
@@ -126,7 +129,7 @@ def _trimmed(row: Mapping[str | None, object], path: Path, where: str) -> Mappin
     return {str(key).strip(): str(value).strip() for key, value in row.items()}
 
 
-def _point(row: Mapping[str, object], where: str, group_by: Sequence[str]) -> Point:
+def _point(row: Mapping[str, object], where: str) -> Point:
     batch_size = _number(row, "batch_size", where)
     if batch_size is None or batch_size != int(batch_size):
         raise FitError(
@@ -150,11 +153,12 @@ def _point(row: Mapping[str, object], where: str, group_by: Sequence[str]) -> Po
         )
     seed = row.get("seed")
     return Point(
-        observation=StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps),
+        batch_size=int(batch_size),
+        steps_to_target=steps,
+        after_steps=after,
         seed=None if seed in (None, "") else str(seed),
         learning_rate=_number(row, "learning_rate", where),
         step_s=_number(row, "step_s", where),
-        group=tuple(str(row[column]) for column in group_by),
     )
 
 
@@ -217,43 +221,42 @@ class BatchSizeSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupFit:
-    """The law of one group.
+    """The law of one group, and every law; residuals of log steps are in the order of `points`."""
 
-    Attributes:
-        group: value by grouping column, as written; empty without grouping.
-        points: the runs that were used, at the rates chosen.
-        fit: the law that decisions use.
-        laws: every law of the registry fitted to these runs, that one first.
-        batch_at_overhead: the largest batch size within the overhead.
-        reference_batch_size: what the overhead is counted from.
-        batch_sizes: one summary a batch size, ascending.
-    """
-
-    group: tuple[tuple[str, str], ...]
-    points: tuple[Point, ...]
-    fit: StepsToTargetFit
-    laws: tuple[FittedLaw, ...]
+    group: dict[str, str]
+    n: int
+    s_min: Estimate
+    e_min: Estimate
+    b_crit: Estimate
+    exponent: Estimate
+    law_holds: bool
+    lack_of_fit: LackOfFit
+    seed_sd: float | None
+    between_sd: float | None
     batch_at_overhead: Estimate
     reference_batch_size: float
+    residuals: tuple[float | None, ...]
+    laws: tuple[FittedLaw, ...]
+    points: tuple[Point, ...]
     batch_sizes: tuple[BatchSizeSummary, ...]
+    _fit: Any  # a StepsToTargetFit, which a schema cannot describe
+
+    @property
+    def fit(self) -> StepsToTargetFit:
+        """The law that decisions use, for steps at other batch sizes."""
+        found: StepsToTargetFit = self._fit
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AcrossFit:
-    """A power law of one quantity over a grouping column.
-
-    Attributes:
-        quantity: "b_crit" or "batch_at_overhead".
-        column: the column that it goes over.
-        group: value by the other grouping columns.
-        law: the power law through the groups where the quantity is known.
-        left_out: groups where it is not.
-    """
+    """quantity = coefficient × column^exponent over the groups."""
 
     quantity: str
     column: str
-    group: tuple[tuple[str, str], ...]
-    law: PowerLawFit
+    group: dict[str, str]
+    exponent: Estimate
+    coefficient: Estimate
     left_out: int
 
 
@@ -262,16 +265,24 @@ _ACROSS = ("b_crit", "batch_at_overhead")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointsFit(ShownInNotebook):
-    """What `batchlab fit` found.
+    """What `batchlab fit` found: fits of the law S(B) = s_min (1 + b_crit / B).
 
     Attributes:
+        schema: version of the document.
+        command: "fit".
+        batchlab: the version that made it.
         source: the file, "points" for rows.
+        method: how the laws were fitted.
         overhead_fraction: of `batch_at_overhead`.
         groups: one fit a group, in the order of their values.
         across: the power laws over `--across`, None where it was not asked for.
     """
 
+    schema: int
+    command: str
+    batchlab: str
     source: str
+    method: str
     overhead_fraction: float
     groups: tuple[GroupFit, ...]
     across: tuple[AcrossFit, ...] | None
@@ -280,7 +291,7 @@ class PointsFit(ShownInNotebook):
         """What `--json` prints, described by docs/schema/fit.json."""
         from batchlab.words.document import plain
 
-        found: dict[str, Any] = plain(fit_document(self))
+        found: dict[str, Any] = plain(self)
         return found
 
 
@@ -315,15 +326,12 @@ def fit(
     """
     check_overhead(overhead_fraction, reference_batch_size)
     columns = list(dict.fromkeys([*group_by, *([] if across is None else [across])]))
-    read = read_points(points, group_by=columns)
+    members = read_points(points, group_by=columns)
     if across is not None:
-        _check_numbers(read, columns.index(across), across)
-    members: dict[tuple[str, ...], list[Point]] = {}
-    for point in read:
-        members.setdefault(point.group, []).append(point)
+        _check_numbers((values[columns.index(across)] for values in members), across)
     groups = tuple(
         _fit_group(
-            tuple(zip(columns, values, strict=True)),
+            dict(zip(columns, values, strict=True)),
             members[values],
             overhead_fraction,
             reference_batch_size,
@@ -331,41 +339,53 @@ def fit(
         for values in sorted(members, key=lambda values: [_order(value) for value in values])
     )
     return PointsFit(
+        schema=SCHEMA,
+        command="fit",
+        batchlab=__version__,
+        method=METHOD,
         source=str(points) if isinstance(points, (str, Path)) else "points",
         overhead_fraction=overhead_fraction,
         groups=groups,
-        across=None if across is None else tuple(_across(groups, across)),
+        across=None if across is None else tuple(_fit_across(groups, across)),
     )
 
 
 def _fit_group(
-    group: tuple[tuple[str, str], ...],
+    group: dict[str, str],
     points: Sequence[Point],
     overhead_fraction: float,
     reference_batch_size: int | None,
 ) -> GroupFit:
     by_size: dict[int, list[Point]] = {}
     for point in points:
-        by_size.setdefault(point.observation.batch_size, []).append(point)
+        by_size.setdefault(point.batch_size, []).append(point)
     chosen = {size: _at_best_rate(by_size[size]) for size in sorted(by_size)}
     used = tuple(point for size in chosen for point in chosen[size])
     try:
         law = fit_steps_to_target([point.observation for point in used])
     except FitError as error:
-        named = ", ".join(f"{column}={value}" for column, value in group)
+        named = ", ".join(f"{column}={value}" for column, value in group.items())
         raise FitError(f"group {named}: {error}" if named else str(error)) from None
     return GroupFit(
         group=group,
-        points=used,
-        fit=law,
-        laws=every_law(law),
+        n=len(used),
+        s_min=law.s_min,
+        e_min=law.e_min,
+        b_crit=law.b_crit,
+        exponent=law.exponent,
+        law_holds=law.law_holds,
+        lack_of_fit=law.lack_of_fit,
+        seed_sd=law.seed_sd,
+        between_sd=law.between_sd,
         batch_at_overhead=batch_at_overhead(
             law, overhead_fraction=overhead_fraction, reference_batch_size=reference_batch_size
         ),
         reference_batch_size=float(reference_batch_size or law.batch_sizes[0]),
-        batch_sizes=tuple(
-            _summary(size, chosen[size], by_size[size], law) for size in sorted(by_size)
-        ),
+        residuals=law.residuals,
+        laws=every_law(law),
+        points=used,
+        batch_sizes=tuple(_summary(chosen[size], by_size[size], law) for size in chosen),
+        _fit=law,
     )
 
 
@@ -388,7 +408,7 @@ def _at_best_rate(points: Sequence[Point]) -> list[Point]:
 
 
 def _summary(
-    batch_size: int, chosen: Sequence[Point], every: Sequence[Point], law: StepsToTargetFit
+    chosen: Sequence[Point], every: Sequence[Point], law: StepsToTargetFit
 ) -> BatchSizeSummary:
     seen = [point.observation for point in chosen]
     reached = [observation.log_middle for observation in seen if not observation.censored]
@@ -397,7 +417,7 @@ def _summary(
     times = [point.step_s for point in every if point.step_s is not None]
     step_s = statistics.median(times) if times else None
     rates = sorted({p.learning_rate for p in every if p.learning_rate is not None})
-    line = law.line()
+    line, batch_size = law.line(), chosen[0].batch_size
     return BatchSizeSummary(
         batch_size=batch_size,
         n=len(seen),
@@ -411,35 +431,33 @@ def _summary(
     )
 
 
-def _across(groups: Sequence[GroupFit], column: str) -> Iterable[AcrossFit]:
+def _fit_across(groups: Sequence[GroupFit], column: str) -> Iterator[AcrossFit]:
     """The power laws over `column`, one for each combination of the other columns."""
-    others: dict[tuple[tuple[str, str], ...], list[GroupFit]] = {}
+    others: dict[tuple[str, ...], list[GroupFit]] = {}
     for group in groups:
-        rest = tuple(pair for pair in group.group if pair[0] != column)
+        rest = tuple(value for name, value in group.group.items() if name != column)
         others.setdefault(rest, []).append(group)
-    for rest, members in others.items():
+    for members in others.values():
         for name in _ACROSS:
-            x, y = [], []
-            for group in members:
-                found = group.fit.b_crit if name == "b_crit" else group.batch_at_overhead
-                if found.estimate is not None:
-                    x.append(float(dict(group.group)[column]))
-                    y.append(found.estimate)
+            found = [(group.group[column], getattr(group, name).estimate) for group in members]
+            known = [(float(x), y) for x, y in found if y is not None]
+            law = fit_power_law([x for x, _ in known], [y for _, y in known])
             yield AcrossFit(
                 quantity=name,
                 column=column,
-                group=rest,
-                law=fit_power_law(x, y),
-                left_out=len(members) - len(x),
+                group={name: it for name, it in members[0].group.items() if name != column},
+                exponent=law.exponent,
+                coefficient=law.coefficient,
+                left_out=len(members) - len(known),
             )
 
 
-def _check_numbers(points: Sequence[Point], place: int, column: str) -> None:
-    for point in points:
-        value = _as_number(point.group[place])
+def _check_numbers(written: Iterable[str], column: str) -> None:
+    for text in written:
+        value = _as_number(text)
         if value is None or not value > 0:
             raise UsageError(
-                f"--across {column}: {point.group[place]!r} is not a finite number above 0; a "
+                f"--across {column}: {text!r} is not a finite number above 0; a "
                 f"power law needs such numbers, use --group-by {column} instead"
             )
 
@@ -456,153 +474,3 @@ def _as_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
-
-
-class UsedPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One run that the fit used; `steps_to_target` null: not reached after `after_steps`."""
-
-    batch_size: int
-    steps_to_target: float | None
-    after_steps: float
-    seed: str | None
-    learning_rate: float | None
-
-
-class ParameterDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter of a law; `unit` is empty for a pure number."""
-
-    name: str
-    label: str
-    unit: str
-    value: Estimate
-
-
-class LawDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the laws that were fitted; without a curve there are no residuals."""
-
-    name: str
-    formula: str
-    parameters: tuple[ParameterDocument, ...]
-    residual_sd: float | None
-    residuals: tuple[float | None, ...] | None
-
-
-class GroupDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The law of one group, and every law; residuals of log steps are in the order of `points`."""
-
-    group: dict[str, str]
-    n: int
-    s_min: Estimate
-    e_min: Estimate
-    b_crit: Estimate
-    exponent: Estimate
-    law_holds: bool
-    lack_of_fit: LackOfFit
-    seed_sd: float | None
-    between_sd: float | None
-    batch_at_overhead: Estimate
-    reference_batch_size: float
-    residuals: tuple[float | None, ...]
-    laws: tuple[LawDocument, ...]
-    points: tuple[UsedPoint, ...]
-    batch_sizes: tuple[BatchSizeSummary, ...]
-
-
-class AcrossDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """quantity = coefficient × column^exponent over the groups."""
-
-    quantity: str
-    column: str
-    group: dict[str, str]
-    exponent: Estimate
-    coefficient: Estimate
-    left_out: int
-
-
-class FitDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Fits of the law S(B) = s_min (1 + b_crit / B)."""
-
-    schema: int
-    command: str
-    batchlab: str
-    source: str
-    method: str
-    overhead_fraction: float
-    groups: tuple[GroupDocument, ...]
-    across: tuple[AcrossDocument, ...] | None
-
-
-def fit_document(found: PointsFit) -> FitDocument:
-    """The document of a fit."""
-    return FitDocument(
-        schema=SCHEMA,
-        command="fit",
-        batchlab=__version__,
-        source=found.source,
-        method=METHOD,
-        overhead_fraction=found.overhead_fraction,
-        groups=tuple(_group(group) for group in found.groups),
-        across=None
-        if found.across is None
-        else tuple(_document_across(law) for law in found.across),
-    )
-
-
-def _group(group: GroupFit) -> GroupDocument:
-    law = group.fit
-    return GroupDocument(
-        group=dict(group.group),
-        n=len(group.points),
-        s_min=law.s_min,
-        e_min=law.e_min,
-        b_crit=law.b_crit,
-        exponent=law.exponent,
-        law_holds=law.law_holds,
-        lack_of_fit=law.lack_of_fit,
-        seed_sd=law.seed_sd,
-        between_sd=law.between_sd,
-        batch_at_overhead=group.batch_at_overhead,
-        reference_batch_size=group.reference_batch_size,
-        residuals=law.residuals,
-        laws=tuple(_law(fitted) for fitted in group.laws),
-        points=tuple(
-            UsedPoint(
-                batch_size=point.observation.batch_size,
-                steps_to_target=point.observation.steps,
-                after_steps=point.observation.after_steps,
-                seed=point.seed,
-                learning_rate=point.learning_rate,
-            )
-            for point in group.points
-        ),
-        batch_sizes=group.batch_sizes,
-    )
-
-
-def _law(fitted: FittedLaw) -> LawDocument:
-    return LawDocument(
-        name=fitted.name,
-        formula=fitted.law.formula,
-        parameters=tuple(
-            ParameterDocument(
-                name=parameter.name,
-                label=parameter.label,
-                unit=quantity(parameter.quantity).unit,
-                value=value,
-            )
-            for parameter, value in fitted.estimates
-        ),
-        residual_sd=fitted.residual_sd,
-        residuals=fitted.found.residuals,
-    )
-
-
-def _document_across(law: AcrossFit) -> AcrossDocument:
-    return AcrossDocument(
-        quantity=law.quantity,
-        column=law.column,
-        group=dict(law.group),
-        exponent=law.law.exponent,
-        coefficient=law.law.coefficient,
-        left_out=law.left_out,
-    )

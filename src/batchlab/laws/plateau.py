@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, stdtrit
 
-from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Status, TrialRecord
@@ -210,9 +209,7 @@ class _Fit:
         rise = -product / square
         total = _tails(value**2)[starts] - sum_value**2 / n
         residual = np.maximum(total - rise**2 * square, 0.0) + (resolution / 4) ** 2
-        degrees = np.asarray(
-            n - 1.0, dtype=float
-        )  # n points, less level and rise, and the prior's one
+        degrees = np.asarray(n - 1.0, dtype=float)  # less level and rise, and the prior's one
         log_weight = (
             grid.log_prior()[:, None]
             - 0.5 * np.log(square)
@@ -292,23 +289,27 @@ class Plateau:
 
     Attributes:
         verdict: "reached", "not_yet" or "cannot_tell".
-        epoch: the plateau's epoch; None unless reached.
-        expected_improvement: what `horizon_epochs` more epochs would bring after the last one,
+        expected_improvement: what `HORIZON_EPOCHS` more epochs would bring after the last one,
             in the metric's unit, positive is better.
-        turned: whether the curve has got worse again after its best.
-        worsens: whether `horizon_epochs` more epochs are expected to make it worse by more than
-            delta, though it has not clearly turned yet.
-        horizon_epochs: h of the rule.
         reason: what was seen, and for "cannot_tell" what would settle it.
+        epoch: the plateau's epoch; None unless reached.
+        turned: whether the curve has got worse again after its best.
+        worsens: whether `HORIZON_EPOCHS` more epochs are expected to make it worse by more than
+            delta, though it has not clearly turned yet.
     """
 
     verdict: PlateauVerdict
-    epoch: int | None
     expected_improvement: Estimate
-    turned: bool
-    worsens: bool
-    horizon_epochs: int
     reason: Reason
+    epoch: int | None = None
+    turned: bool = False
+    worsens: bool = False
+
+    @classmethod
+    def cannot_tell(cls, reason: Reason, *, n: int) -> Plateau:
+        """Nothing can be said of a curve of n points."""
+        improvement = Estimate.cannot_tell(reason, n=n)
+        return cls(verdict="cannot_tell", expected_improvement=improvement, reason=reason)
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
@@ -341,19 +342,17 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
         better: whether it goes up or down.
 
     Returns:
-        The verdict by the default h and delta; "cannot_tell" for a trial without validation data,
-        one that diverged, and one whose metric has hardly moved from the untrained model's.
+        The verdict by the default delta; "cannot_tell" for a trial without validation data, one
+        that diverged, and one whose metric has hardly moved from the untrained model's.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
-
-    def cannot_tell(reason: Reason) -> Plateau:
-        return _cannot_tell(reason, n=len(whole), horizon_epochs=HORIZON_EPOCHS)
-
+    n = len(whole)
     if record.status in (Status.DIVERGED, Status.NAN):
-        return cannot_tell(Reason.of("no_level_after_bad_end", status=record.status.value))
+        why = Reason.of("no_level_after_bad_end", status=record.status.value)
+        return Plateau.cannot_tell(why, n=n)
     if not whole:
-        return cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric))
+        return Plateau.cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric), n=n)
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
@@ -361,17 +360,13 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     if untrained is not None and plateau.verdict == "reached":
         gained = best - untrained if better == "higher" else untrained - best
         if gained < STARTED_DELTAS * delta:
-            return cannot_tell(Reason.of("flat_as_untrained", metric=metric, gained=gained))
+            why = Reason.of("flat_as_untrained", metric=metric, gained=gained)
+            return Plateau.cannot_tell(why, n=n)
     return plateau
 
 
 def find_plateau(
-    epochs: ArrayLike,
-    values: ArrayLike,
-    *,
-    better: Better,
-    delta: float,
-    horizon_epochs: int = HORIZON_EPOCHS,
+    epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
 ) -> Plateau:
     """The first epoch after which h more epochs are expected to improve a curve by under delta.
 
@@ -380,65 +375,29 @@ def find_plateau(
         values: the curve, shape (n,), finite.
         better: whether the metric goes up or down.
         delta: the improvement over h epochs that still counts, > 0, in the metric's unit.
-        horizon_epochs: h, >= 1.
 
     Returns:
         The verdict with the expected improvement after the last epoch.
 
-    Raises:
-        UsageError: curves of two lengths, epochs that do not increase, values that are not
-            finite, or an h or delta out of range.
-
     Source: the rule and its thresholds are batchlab's, measured in tests/laws/test_plateau.py.
     """
-    t, y = _checked(epochs, values, horizon_epochs=horizon_epochs, delta=delta)
+    t, y = np.asarray(epochs, dtype=float), np.asarray(values, dtype=float)
     if better == "lower":
         y = -y
-    if len(t) < MIN_POINTS or t[-1] < 1:
-        return _cannot_tell(
-            Reason.of("curve_too_short", n=len(t), needed=MIN_POINTS),
-            n=len(t),
-            horizon_epochs=horizon_epochs,
-        )
+    n = len(t)
+    if n < MIN_POINTS or t[-1] < 1:
+        return Plateau.cannot_tell(Reason.of("curve_too_short", n=n, needed=MIN_POINTS), n=n)
     peak = _turned_at(y, delta=delta)
-    if peak is not None:
-        return _turned_plateau(t, y, peak, horizon_epochs=horizon_epochs, delta=delta)
-    return _judged(_Posterior.of(t, y, horizon_epochs, delta), n=len(t))
-
-
-def _checked(
-    epochs: ArrayLike, values: ArrayLike, *, horizon_epochs: int, delta: float
-) -> tuple[Array, Array]:
-    t, y = np.asarray(epochs, dtype=float), np.asarray(values, dtype=float)
-    if t.ndim != 1 or t.shape != y.shape:
-        raise UsageError(
-            f"epochs of shape {t.shape} and values of shape {y.shape}: a curve needs two "
-            "sequences of one length"
-        )
-    if not (np.isfinite(t).all() and np.isfinite(y).all()):
-        raise UsageError(
-            "the curve holds values that are not finite: a trial that diverged has no plateau; "
-            "leave those evaluations out"
-        )
-    if (t < 0).any() or (np.diff(t) <= 0).any():
-        raise UsageError("epochs must be at least 0 and increase; sort the evaluations by epoch")
-    if horizon_epochs < 1 or not 0 < delta < np.inf:
-        raise UsageError(
-            f"horizon_epochs={horizon_epochs}, delta={delta}: expected at least one epoch and a "
-            "finite delta above 0"
-        )
-    return t, y
-
-
-def _cannot_tell(reason: Reason, *, n: int, horizon_epochs: int) -> Plateau:
+    if peak is None:
+        return _judged(t, y, delta=delta)
+    turned = max(1, round(float(t[peak])))
+    rise = _judged(t[: peak + 1], y[: peak + 1], delta=delta) if peak + 1 >= MIN_POINTS else None
     return Plateau(
-        verdict="cannot_tell",
-        epoch=None,
-        expected_improvement=Estimate.cannot_tell(reason, n=n),
-        turned=False,
-        worsens=False,
-        horizon_epochs=horizon_epochs,
-        reason=reason,
+        verdict="reached",
+        epoch=turned if rise is None or rise.epoch is None else rise.epoch,
+        expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=n),
+        turned=True,
+        reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
     )
 
 
@@ -461,108 +420,53 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
     return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
-def _turned_plateau(t: Array, y: Array, peak: int, *, horizon_epochs: int, delta: float) -> Plateau:
-    """The plateau of a curve that has turned: at its peak, or earlier by the fit of its rise."""
-    epoch = max(1, round(float(t[peak])))
-    if peak + 1 >= MIN_POINTS:
-        rise = _judged(
-            _Posterior.of(t[: peak + 1], y[: peak + 1], horizon_epochs, delta), n=peak + 1
-        )
-        if rise.epoch is not None:
-            epoch = rise.epoch
-    return Plateau(
-        verdict="reached",
-        epoch=epoch,
-        expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=len(t)),
-        turned=True,
-        worsens=False,
-        horizon_epochs=horizon_epochs,
-        reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Posterior:
-    """Weighted curves: where each has its plateau and what it still gains after the last epoch."""
-
-    last_epoch: int
-    epoch: NDArray[np.int64]  # shape (m,); last_epoch + 1: not within the curve
-    gain: Array  # shape (m,), over the horizon after the last epoch
-    weight: Array  # shape (m,), adds up to 1
-    horizon_epochs: int
-    delta: float
-
-    @classmethod
-    def of(cls, t: Array, y: Array, horizon_epochs: int, delta: float) -> _Posterior:
-        """Fit every curve of both families to (t, y), up is better."""
-        first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
-        whole = np.arange(first, last + 1, dtype=float)
-        fits = fit_learning_curves(t, y, resolution=delta)
-        drop = fits.left(whole) - fits.left(whole + horizon_epochs)  # falls along each row
-        gain = fits.rise * drop[:, -1:]
-        # The first epoch at which rise * drop < delta; a curve that does not rise has none left.
-        epoch = np.array(
-            [
-                np.searchsorted(-row, -delta / np.where(rises > 0, rises, 1e-300), side="right")
-                for row, rises in zip(drop, fits.rise, strict=True)
-            ]
-        )
-        return cls(
-            last_epoch=last,
-            epoch=(first + np.where(fits.rise > 0, epoch, 0)).ravel(),
-            gain=gain.ravel(),
-            weight=np.repeat(fits.weight / fits.rise.shape[1], fits.rise.shape[1]),
-            horizon_epochs=horizon_epochs,
-            delta=delta,
-        )
-
-    def median_epoch(self) -> int:
-        """The epoch below which half of the weight lies."""
-        return int(_quantile(self.epoch.astype(float), self.weight, 0.5))
-
-    def gain_at(self, level: float) -> float:
-        """The gain below which `level` of the weight lies."""
-        return _quantile(self.gain, self.weight, level)
-
-
-def _judged(posterior: _Posterior, *, n: int) -> Plateau:
-    """The verdict from the weighted curves."""
-    delta, horizon = posterior.delta, posterior.horizon_epochs
-    reached = float(posterior.weight[posterior.epoch <= posterior.last_epoch].sum())
-    rising = float(posterior.weight[posterior.gain >= 2 * delta].sum())
-    gain = Estimate.of(
-        posterior.gain_at(0.5),
-        interval=(posterior.gain_at(0.025), posterior.gain_at(0.975)),
-        n=n,
-    )
-    epoch = None
+def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
+    """The verdict on a curve that has not turned, from every curve of both families, weighted."""
+    first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
+    epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
+    reached = float(weight[epoch <= last].sum())
+    rising = float(weight[gain >= 2 * delta].sum())
+    low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
     expected = Reason.of(
-        "epochs_to_bring",
-        horizon=horizon,
-        gain=gain.estimate,
-        low=gain.low,
-        high=gain.high,
-        delta=delta,
+        "epochs_to_bring", horizon=HORIZON_EPOCHS, gain=middle, low=low, high=high, delta=delta
     )
-    verdict: PlateauVerdict
+    verdict: PlateauVerdict = "cannot_tell"
+    at, reason = None, Reason.of("plateau_open", expected=expected)
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
-        verdict, epoch = "reached", posterior.median_epoch()
-        reason = Reason.of("plateau_reached", epoch=epoch, expected=expected)
+        verdict, at = "reached", int(_quantile(epoch.astype(float), weight, 0.5))
+        reason = Reason.of("plateau_reached", epoch=at, expected=expected)
     elif reached <= NOT_YET_PROBABILITY:
-        verdict = "not_yet"
-        reason = Reason.of("plateau_not_yet", expected=expected)
-    else:
-        verdict = "cannot_tell"
-        reason = Reason.of("plateau_open", expected=expected)
+        verdict, reason = "not_yet", Reason.of("plateau_not_yet", expected=expected)
     return Plateau(
         verdict=verdict,
-        epoch=epoch,
-        expected_improvement=gain,
-        turned=False,
-        worsens=posterior.gain_at(0.5) < -delta,
-        horizon_epochs=horizon,
+        epoch=at,
+        expected_improvement=Estimate.of(middle, interval=(low, high), n=len(t)),
+        worsens=middle < -delta,
         reason=reason,
     )
+
+
+def _plateaus(
+    t: Array, y: Array, *, first: int, last: int, delta: float
+) -> tuple[Index, Array, Array]:
+    """Where each likely curve has its plateau, what it gains after the last epoch, its weight.
+
+    Each of shape (m,); a plateau at `last` + 1 is not within the curve.
+    """
+    whole = np.arange(first, last + 1, dtype=float)
+    fits = fit_learning_curves(t, y, resolution=delta)
+    drop = fits.left(whole) - fits.left(whole + HORIZON_EPOCHS)  # falls along each row
+    gain = fits.rise * drop[:, -1:]
+    # The first epoch at which rise * drop < delta; a curve that does not rise has none left.
+    epoch = np.array(
+        [
+            np.searchsorted(-row, -delta / np.where(rises > 0, rises, 1e-300), side="right")
+            for row, rises in zip(drop, fits.rise, strict=True)
+        ]
+    )
+    n_rises = fits.rise.shape[1]
+    found = (first + np.where(fits.rise > 0, epoch, 0)).ravel()
+    return found, gain.ravel(), np.repeat(fits.weight / n_rises, n_rises)
 
 
 def _quantile(values: Array, weight: Array, level: float) -> float:

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import fdtrc
 
 from batchlab.errors import FitError, UsageError
 from batchlab.laws.steps_curve import (
     NO_SCATTER,
+    SIGNIFICANT,
     Array,
+    ClosestCurve,
     Index,
     MonotoneTest,
-    StepsLine,
+    StepsCurves,
     StepsObservation,
     StepsTable,
+    closest_law,
     interpolated,
-    least_squares,
     monotone_log_steps,
     monotone_test,
 )
 from batchlab.laws.steps_posterior import (
     Draws,
-    FreeLines,
     at_expectation,
+    draw_curves,
     draw_law,
     exponent_of,
-    free_lines,
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 
-_SIGNIFICANT = 0.05
+_BOTH = (0.025, 0.975)
+_ONE_SIDED = 0.05
+_EXPONENT_LOW, _EXPONENT_HIGH = 0.9, 1.1
+_SIZES_FOR_A_LAW = 3
+# Seeds the deviation of a batch size that was not measured, so that every call draws the same.
+_UNMEASURED = 7
+_FREE = 2  # seeds the draws of any exponent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,150 +67,27 @@ class LackOfFit:
         """No test; `reason` says what was missing."""
         return cls(statistic=None, p_value=None, rejected=None, reason=reason)
 
+    @classmethod
+    def of(cls, table: StepsTable) -> LackOfFit:
+        """The test over the batch sizes without open observations: the others have no exact mean.
 
-def lack_of_fit(
-    *, between: float, between_degrees: int, within: float, within_degrees: int
-) -> LackOfFit:
-    """Test sums of squares between and within batch sizes.
-
-    Args:
-        between: sum of squares of the means around the law, each times its observations.
-        between_degrees: batch sizes less fitted parameters.
-        within: sum of squares of the observations around their batch size's mean.
-        within_degrees: observations less batch sizes.
-
-    Source: Draper and Smith, Applied Regression Analysis, section 2.1 (pure error).
-    """
-    from scipy.special import fdtrc
-
-    if between_degrees < 1:
-        return LackOfFit.cannot_tell(Reason.of("two_sizes_always_fit"))
-    if within_degrees < 1:
-        return LackOfFit.cannot_tell(Reason.of("no_seeds_repeated"))
-    statistic = (between / between_degrees) / (within / within_degrees)
-    p_value = float(fdtrc(between_degrees, within_degrees, statistic))
-    return LackOfFit(
-        statistic=statistic, p_value=p_value, rejected=p_value < _SIGNIFICANT, reason=None
-    )
-
-
-_BOTH = (0.025, 0.975)
-_ONE_SIDED = 0.05
-
-
-def law_does_not_hold(exponent: Estimate, test: LackOfFit) -> Reason:
-    """Why what belongs to the law alone is withheld."""
-    return Reason.of(
-        "law_does_not_hold",
-        p_value=test.p_value,
-        exponent=exponent.estimate,
-        low=_bound(exponent.low),
-        high=_bound(exponent.high),
-    )
-
-
-def free_parameters(
-    point: StepsLine | FreeLines, draws: FreeLines, *, n: int
-) -> tuple[Estimate, Estimate]:
-    """S_min and B_crit with their intervals, one-sided where only one bound is known.
-
-    Args:
-        point: the law where it holds, else the closest curve of any exponent.
-        draws: the curves that the observations leave possible, of any exponent.
-        n: observations.
-    """
-    smallest, largest = point.smallest, point.largest
-    s_min = _positive(
-        float(point.s_min[0]), draws.s_min, n=n, why=Reason.of("s_min_not_told", largest=largest)
-    )
-    b_crit = _b_crit(float(point.b_crit[0]), draws.b_crit, smallest, largest, n=n)
-    return _holding_its_estimate(s_min), _holding_its_estimate(b_crit)
-
-
-def e_min_of(line: StepsLine, draws: StepsLine, *, n: int) -> Estimate:
-    """E_min, the samples in the limit of small batches: only a law with exponent 1 has it.
-
-    Args:
-        line: the least-squares curve.
-        draws: the curves that the observations leave possible, of exponent 1.
-        n: observations.
-    """
-    why = Reason.of("e_min_not_told", smallest=line.smallest)
-    return _positive(float(line.e_min[0]), draws.e_min, n=n, why=why)
-
-
-def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
-    """A parameter above 0; its upper bound alone, one-sided, where it may be 0."""
-    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
-    if low > 0 and value > 0:
-        return Estimate.of(value, interval=(low, high), n=n)
-    high = float(np.quantile(draws, 1 - _ONE_SIDED))
-    if value > 0:
-        return Estimate.of(value, interval=(None, high if high > 0 else None), n=n)
-    return Estimate(
-        estimate=None,
-        low=None,
-        high=high if high > 0 else None,
-        n=n,
-        reason=why,
-    )
-
-
-def _holding_its_estimate(found: Estimate) -> Estimate:
-    """The interval reaches to the law's own figure where other exponents alone would leave it."""
-    if found.estimate is None:
-        return found
-    low = None if found.low is None else min(found.low, found.estimate)
-    high = None if found.high is None else max(found.high, found.estimate)
-    return Estimate.of(found.estimate, interval=(low, high), n=found.n)
-
-
-def _b_crit(value: float, draws: Array, smallest: float, largest: float, *, n: int) -> Estimate:
-    """B_crit, or its bound where it lies outside the measured batch sizes."""
-    low, high = (float(bound) for bound in np.quantile(draws, _BOTH, method="nearest"))
-    one_low, one_high = (
-        float(bound) for bound in np.quantile(draws, (_ONE_SIDED, 1 - _ONE_SIDED), method="nearest")
-    )
-    below, above = low <= 0, not np.isfinite(high)
-    if below and above:
-        return Estimate.cannot_tell(
-            Reason.of("steps_scatter", smallest=smallest, largest=largest), n=n
-        )
-    if value > largest or (above and value >= smallest):
-        bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
-        if smallest <= value <= largest:
-            return Estimate.of(value, interval=(bound, None), n=n)
-        return Estimate(
-            estimate=None,
-            low=bound,
-            high=None,
-            n=n,
-            reason=Reason.of("b_crit_beyond_largest", largest=largest, low=bound),
-        )
-    if value < smallest or below:
-        bound = one_high if one_high > 0 else smallest
-        if smallest <= value <= largest:
-            return Estimate.of(value, interval=(None, bound), n=n)
-        return Estimate(
-            estimate=None,
-            low=None,
-            high=bound,
-            n=n,
-            reason=Reason.of("b_crit_below_smallest", smallest=smallest, high=bound),
-        )
-    return Estimate.of(value, interval=(low, high), n=n)
-
-
-def _bound(value: float | None) -> Reason:
-    return Reason.of("no_bound") if value is None else Reason.of("bound", value=value)
-
-
-_EXPONENT_LOW, _EXPONENT_HIGH = 0.9, 1.1
-_SIZES_FOR_A_LAW = 3
-# Seeds the deviation of a batch size that was not measured, so that every call draws the same.
-_UNMEASURED = 7
-_FREE = 2  # seeds the draws of any exponent
-_INTERVAL = (0.025, 0.975)
+        Source: Draper and Smith, Applied Regression Analysis, section 2.1 (pure error).
+        """
+        exact = table.without_open()
+        if exact is None:
+            return cls.cannot_tell(Reason.of("target_never_always_reached"))
+        between_degrees = len(exact.batch_size) - 2
+        if between_degrees < 1:
+            return cls.cannot_tell(Reason.of("two_sizes_always_fit"))
+        if exact.degrees < 1:
+            return cls.cannot_tell(Reason.of("no_seeds_repeated"))
+        square, kappa = exact.within(exact.log_steps)
+        log_mean = exact.means(exact.log_steps)
+        between = closest_law(exact.batch_size, log_mean, 1 / kappa).square
+        within = float(square[0]) + NO_SCATTER**2
+        statistic = (between / between_degrees) / (within / exact.degrees)
+        p_value = float(fdtrc(between_degrees, exact.degrees, statistic))
+        return cls(statistic=statistic, p_value=p_value, rejected=p_value < SIGNIFICANT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +120,7 @@ class StepsToTargetFit:
     between_sd: float | None
     batch_sizes: tuple[int, ...]
     _log_means: Array = field(repr=False, compare=False)
-    _line: StepsLine = field(repr=False, compare=False)
+    _point: ClosestCurve = field(repr=False, compare=False)
     _draws: Draws = field(repr=False, compare=False)
     _seed: int = field(repr=False, compare=False)
     _n_resamples: int = field(repr=False, compare=False)
@@ -258,32 +143,60 @@ class StepsToTargetFit:
     def e_min(self) -> Estimate:
         """Samples in the limit of small batches, withheld where the law does not hold."""
         n = len(self.observations)
-        lines = self.line_draws()
-        if lines is None:
-            reason = law_does_not_hold(self.exponent, self.lack_of_fit)
-            return Estimate.cannot_tell(reason, n=n)
-        return e_min_of(self._line, lines, n=n)
+        point, draws = self.line(), self.line_draws()
+        if point is None or draws is None:
+            return Estimate.cannot_tell(self._does_not_hold, n=n)
+        why = Reason.of("e_min_not_told", smallest=point.smallest)
+        return _positive(float(point.e_min[0]), draws.e_min, n=n, why=why)
+
+    @property
+    def _does_not_hold(self) -> Reason:
+        """Why what belongs to the law alone is withheld."""
+        return Reason.of(
+            "law_does_not_hold",
+            p_value=self.lack_of_fit.p_value,
+            exponent=self.exponent.estimate,
+            low=_bound(self.exponent.low),
+            high=_bound(self.exponent.high),
+        )
 
     @cached_property
     def _free_parameters(self) -> tuple[Estimate, Estimate]:
-        """Summed up when asked for: an advice fits the law a hundred times and tells it once."""
+        """Summed up when asked for: an advice fits the law a hundred times and tells it once.
+
+        The point is the law where it holds, else the closest curve of any exponent.
+        """
         table = StepsTable.of(self.observations)
         expected, law = at_expectation(table)
         generator = np.random.default_rng([self._seed, _FREE])
-        point, draws = free_lines(
+        closest, draws = draw_curves(
             table, expected, self._tables, law, n_draws=self._n_resamples, generator=generator
         )
-        return free_parameters(self.line() or point, draws, n=table.n)
+        point = self.line() or closest
+        why = Reason.of("s_min_not_told", largest=point.largest)
+        return (
+            _holding_its_estimate(
+                _positive(float(point.s_min[0]), draws.s_min, n=table.n, why=why)
+            ),
+            _holding_its_estimate(_b_crit(point, draws, n=table.n)),
+        )
 
-    def line(self) -> StepsLine | None:
+    def line(self) -> StepsCurves | None:
         """The least-squares curve, None where the law does not hold."""
         return self._line if self.law_holds else None
 
-    def line_draws(self) -> StepsLine | None:
+    def line_draws(self) -> StepsCurves | None:
         """The curves that the observations leave possible, None where the law does not hold."""
-        if not self.law_holds:
-            return None
-        return StepsLine.over(self.batch_sizes, level=self._draws.level, fall=self._draws.fall)
+        return self._draws.curves if self.law_holds else None
+
+    @property
+    def _line(self) -> StepsCurves:
+        return StepsCurves(
+            level=self._point.fitted[-1:],
+            fall=np.array([self._point.fall]),
+            smallest=float(self.batch_sizes[0]),
+            largest=float(self.batch_sizes[-1]),
+        )
 
     def log_steps(self, batch_sizes: Sequence[float]) -> Array:
         """Log of the expected (median) steps of the configurations as tuned, shape (k,).
@@ -332,7 +245,7 @@ class StepsToTargetFit:
         if not self.law_holds and self._outside(batch_size):
             return Estimate.cannot_tell(self._not_measured(batch_size), n=n)
         value = float(np.exp(self.log_steps([batch_size])[0]))
-        low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _INTERVAL))
+        low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _BOTH))
         return Estimate.of(value, interval=(float(low), float(high)), n=n)
 
     def _checked(self, batch_sizes: Sequence[float]) -> Array:
@@ -398,52 +311,28 @@ def fit_steps_to_target(
     generator = np.random.default_rng([seed, 1])
     log_steps, point = at_expectation(table)
     draws, tables = draw_law(table, log_steps, n_draws=n_resamples, generator=generator)
-    line = StepsLine.over(table.batch_size, level=point.level, fall=point.fall)
-    test = _lack_of_fit(table)
+    test = LackOfFit.of(table)
     exponent = exponent_of(table, tables, point)
-    holds = not (test.rejected and _leaves(exponent))
+    square, kappa = table.within(log_steps)
+    log_means = table.means(log_steps)
+    variance = kappa * float(square[0]) / max(table.degrees, 1)
     return StepsToTargetFit(
         observations=tuple(observations),
         exponent=exponent,
         lack_of_fit=test,
-        law_holds=holds,
-        monotone=_monotone(table, log_steps),
+        law_holds=not (test.rejected and _leaves(exponent)),
+        monotone=monotone_test(table.batch_size, log_means, variance, table.degrees),
         residuals=table.residuals(point.fitted),
         seed_sd=table.seed_sd(log_steps),
         between_sd=_between_sd(table, log_steps, point.square),
         batch_sizes=tuple(int(size) for size in table.batch_size),
-        _log_means=table.means(log_steps),
-        _line=line,
+        _log_means=log_means,
+        _point=point,
         _draws=draws,
         _seed=seed,
         _n_resamples=n_resamples,
         _tables=tables,
     )
-
-
-def _lack_of_fit(table: StepsTable) -> LackOfFit:
-    """The F test over the batch sizes without open observations: the others have no exact mean."""
-    sub = table.without_open()
-    if sub is None:
-        return LackOfFit.cannot_tell(Reason.of("target_never_always_reached"))
-    between = 0.0
-    k = len(sub.batch_size)
-    square, kappa = sub.within(sub.log_steps)
-    if k >= _SIZES_FOR_A_LAW:
-        between = least_squares(sub.batch_size, sub.means(sub.log_steps), 1 / kappa).square
-    return lack_of_fit(
-        between=between,
-        between_degrees=k - 2,
-        within=float(square[0]) + NO_SCATTER**2,
-        within_degrees=sub.degrees,
-    )
-
-
-def _monotone(table: StepsTable, log_steps: Array) -> MonotoneTest:
-    """The test of the means; open observations count at their expectation."""
-    square, kappa = table.within(log_steps)
-    variance = kappa * float(square[0]) / max(table.degrees, 1)
-    return monotone_test(table.batch_size, table.means(log_steps), variance, table.degrees)
 
 
 def _leaves(exponent: Estimate) -> bool:
@@ -469,85 +358,57 @@ def _between_sd(table: StepsTable, log_steps: Array, between: float) -> float | 
     return math.sqrt(max(excess, 0.0) / float(np.mean(table.count)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LawParameter:
-    """One parameter of a law.
-
-    Attributes:
-        name: its key in JSON.
-        quantity: the name in `batchlab.records.quantities` of what it is one of, such as a batch
-            size or a number of steps: its unit, and how its numbers are written.
-        label: the words before its number, which say of which law it is.
-    """
-
-    name: str
-    quantity: str
-    label: str
+def _bound(value: float | None) -> Reason:
+    return Reason.of("no_bound") if value is None else Reason.of("bound", value=value)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LawFit:
-    """A law fitted to runs.
-
-    Attributes:
-        estimates: one a parameter of the law, in their order.
-        residuals: log steps less the fitted curve's, one an observation; None where the target was
-            not reached. None altogether: there is no curve.
-    """
-
-    estimates: tuple[Estimate, ...]
-    residuals: tuple[float | None, ...] | None
+def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
+    """A parameter above 0; its upper bound alone, one-sided, where it may be 0."""
+    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
+    if low > 0 and value > 0:
+        return Estimate.of(value, interval=(low, high), n=n)
+    one_high = float(np.quantile(draws, 1 - _ONE_SIDED))
+    at_most = one_high if one_high > 0 else None
+    if value > 0:
+        return Estimate.of(value, interval=(None, at_most), n=n)
+    return Estimate.cannot_tell(why, high=at_most, n=n)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepsLaw:
-    """A law; each is a file in `batchlab.laws.rows`.
-
-    Attributes:
-        place: where it stands in a list of all laws; 0 is the law that decisions use.
-        formula: steps to target, of the batch size B.
-        parameters: what is told of it.
-        n_fitted: how many numbers are fitted to the runs, with those that are not told.
-        fit: fits it. It is given the fit of the law that decisions use, with its observations.
-    """
-
-    place: int
-    formula: str
-    parameters: tuple[LawParameter, ...]
-    n_fitted: int
-    fit: Callable[[StepsToTargetFit], LawFit]
+def _holding_its_estimate(found: Estimate) -> Estimate:
+    """The interval reaches to the law's own figure where other exponents alone would leave it."""
+    if found.estimate is None:
+        return found
+    low = None if found.low is None else min(found.low, found.estimate)
+    high = None if found.high is None else max(found.high, found.estimate)
+    return Estimate.of(found.estimate, interval=(low, high), n=found.n)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FittedLaw:
-    """A row of the laws with its fit.
-
-    Attributes:
-        name: the row's.
-        law: the row.
-        found: its fit.
-    """
-
-    name: str
-    law: StepsLaw
-    found: LawFit
-
-    @property
-    def estimates(self) -> tuple[tuple[LawParameter, Estimate], ...]:
-        """Each parameter with its estimate."""
-        return tuple(zip(self.law.parameters, self.found.estimates, strict=True))
-
-    @property
-    def residual_sd(self) -> float | None:
-        """Standard deviation of log steps from the curve, over the runs that reached the target.
-
-        The numbers that were fitted are taken off the runs, so that a law with more of them is not
-        closer for that alone. None: no curve, or not more runs than such numbers.
-        """
-        away = [value for value in self.found.residuals or () if value is not None]
-        if len(away) <= self.law.n_fitted:
-            return None
-        return math.sqrt(sum(value**2 for value in away) / (len(away) - self.law.n_fitted))
+def _b_crit(point: StepsCurves, draws: StepsCurves, *, n: int) -> Estimate:
+    """B_crit, or its bound where it lies outside the measured batch sizes."""
+    value, smallest, largest = float(point.b_crit[0]), point.smallest, point.largest
+    low, one_low, one_high, high = (
+        float(bound)
+        for bound in np.quantile(
+            draws.b_crit, (_BOTH[0], _ONE_SIDED, 1 - _ONE_SIDED, _BOTH[1]), method="nearest"
+        )
+    )
+    below, above = low <= 0, not np.isfinite(high)
+    if below and above:
+        why = Reason.of("steps_scatter", smallest=smallest, largest=largest)
+        return Estimate.cannot_tell(why, n=n)
+    if value > largest or (above and value >= smallest):
+        bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
+        if value <= largest:
+            return Estimate.of(value, interval=(bound, None), n=n)
+        why = Reason.of("b_crit_beyond_largest", largest=largest, low=bound)
+        return Estimate.cannot_tell(why, low=bound, n=n)
+    if value < smallest or below:
+        bound = one_high if one_high > 0 else smallest
+        if value >= smallest:
+            return Estimate.of(value, interval=(None, bound), n=n)
+        why = Reason.of("b_crit_below_smallest", smallest=smallest, high=bound)
+        return Estimate.cannot_tell(why, high=bound, n=n)
+    return Estimate.of(value, interval=(low, high), n=n)
 
 
 def batch_at_overhead(
@@ -576,27 +437,22 @@ def batch_at_overhead(
     n = len(fit.observations)
     point, draws = fit.line(), fit.line_draws()
     if point is None or draws is None:
-        return Estimate.cannot_tell(fit.e_min.reason or Reason.of("no_law_fitted"), n=n)
+        return fit.e_min
 
     def at(b_crit: float) -> float:
         return (1 + overhead_fraction) * reference + overhead_fraction * b_crit
 
     value = at(float(point.b_crit[0]))
-    low, high = (at(float(q)) for q in np.quantile(draws.b_crit, (0.025, 0.975), method="nearest"))
+    low, high = (at(float(q)) for q in np.quantile(draws.b_crit, _BOTH, method="nearest"))
     if math.isfinite(value) and math.isfinite(high):
         return Estimate.of(value, interval=(low, high), n=n)
     # Some of the curves that fit never level off: only a lower bound is known, one-sided.
-    low = at(float(np.quantile(draws.b_crit, 0.05, method="nearest")))
+    low = at(float(np.quantile(draws.b_crit, _ONE_SIDED, method="nearest")))
     low = low if math.isfinite(low) else at(float(fit.batch_sizes[-1]))
     if math.isfinite(value):
         return Estimate.of(value, interval=(low, None), n=n)
-    return Estimate(
-        estimate=None,
-        low=low,
-        high=None,
-        n=n,
-        reason=Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1], low=low),
-    )
+    why = Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1], low=low)
+    return Estimate.cannot_tell(why, low=low, n=n)
 
 
 def check_overhead(overhead_fraction: float, reference_batch_size: float | None) -> None:

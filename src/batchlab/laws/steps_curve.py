@@ -1,4 +1,4 @@
-"""The curve S_min (1 + (B_crit/B)^alpha) through steps to target, by least squares."""
+"""Steps to target as a table, and the curves S_min (1 + (B_crit/B)^alpha) closest to it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,8 @@ class StepsTable:
 
     def means(self, log_steps: Array) -> Array:
         """Mean by batch size of observations, shape (..., n) to (..., k)."""
-        return np.asarray((log_steps @ self._members) / self.count)
+        members = self.group[:, None] == np.arange(len(self.batch_size))
+        return np.asarray((log_steps @ members.astype(float)) / self.count)
 
     def within(self, log_steps: Array) -> tuple[Array, Array]:
         """The scatter within batch sizes, and how far their means are off by it.
@@ -208,10 +209,6 @@ class StepsTable:
         reached = np.bincount(self.group, np.isfinite(self.high), minlength=len(self.count))
         return np.asarray(reached == 0)
 
-    @property
-    def _members(self) -> Array:
-        return np.asarray(self.group[:, None] == np.arange(len(self.batch_size)), dtype=float)
-
 
 def _scatter(log_steps: Array, group: Index) -> float:
     """Standard deviation within groups, 0 where nothing was repeated."""
@@ -225,70 +222,65 @@ def _scatter(log_steps: Array, group: Index) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepsLine:
-    """Steps to target by its level at the largest measured batch size and its fall to there.
+class StepsCurves:
+    """Curves of steps to target over the measured batch sizes, one or many.
 
     Attributes:
-        level: log steps at the largest measured batch size, shape (m,) or a number.
-        fall: log of the steps at the smallest over those at the largest, the same shape.
+        level: log steps at the largest measured batch size, shape (m,).
+        fall: log of the steps at the smallest over those at the largest, shape (m,).
         smallest: the smallest measured batch size.
         largest: the largest.
+        exponent: alpha of S_min (1 + (B_crit/B)^alpha), shape (m,); 1.0: all follow the law.
     """
 
     level: Array
     fall: Array
     smallest: float
     largest: float
-
-    @classmethod
-    def over(cls, batch_sizes: ArrayLike, *, level: ArrayLike, fall: ArrayLike) -> StepsLine:
-        """One curve, or one for each level and fall, over the measured batch sizes (ascending)."""
-        sizes = np.asarray(batch_sizes, dtype=float)
-        return cls(
-            level=np.atleast_1d(level),
-            fall=np.atleast_1d(fall),
-            smallest=float(sizes[0]),
-            largest=float(sizes[-1]),
-        )
-
-    @property
-    def steepest(self) -> float:
-        """The fall of perfect scaling: steps in proportion to 1/B."""
-        return float(np.log(self.largest / self.smallest))
+    exponent: float | Array = 1.0
 
     @property
     def s_min(self) -> Array:
-        """Steps in the limit of large batches; not above 0 beyond perfect scaling."""
-        rise = np.expm1(self.fall) / (1 / self.smallest - 1 / self.largest)
-        return np.asarray(np.exp(self.level) * (1 - rise / self.largest))
-
-    @property
-    def e_min(self) -> Array:
-        """Samples in the limit of small batches; not above 0 where steps do not fall."""
-        rise = np.expm1(self.fall) / (1 / self.smallest - 1 / self.largest)
-        return np.asarray(np.exp(self.level) * rise)
+        """Steps in the limit of large batches; not above 0 where steps do not level off."""
+        return np.asarray(np.exp(self.level) * self._rest)
 
     @property
     def b_crit(self) -> Array:
-        """E_min / S_min; infinite from perfect scaling on, 0 where steps do not fall."""
-        s_min, e_min = self.s_min, self.e_min
-        ratio = np.divide(e_min, s_min, out=np.full_like(e_min, np.inf), where=s_min > 0)
-        return np.asarray(np.where(e_min > 0, ratio, 0.0))
+        """Where steps are twice S_min; infinite without levelling off, 0 where steps don't fall."""
+        rise, rest = self._rise, self._rest
+        power = np.divide(rise, rest, out=np.full_like(rise, np.inf), where=rest > 0)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.where(rise > 0, power, 0.0) ** (1 / self.exponent))
+
+    @property
+    def e_min(self) -> Array:
+        """Samples in the limit of small batches, of the law; not above 0 without a fall."""
+        return np.asarray(np.exp(self.level) * self._rise)
+
+    @property
+    def _rise(self) -> Array:
+        """What the steps over those at the largest batch size gain by one unit of B^-alpha."""
+        ends = 1 / self.smallest**self.exponent - 1 / self.largest**self.exponent
+        return np.asarray(np.expm1(self.fall) / ends)
+
+    @property
+    def _rest(self) -> Array:
+        """S_min over the steps at the largest batch size."""
+        return np.asarray(1 - self._rise / self.largest**self.exponent)
 
     def log_steps(self, batch_size: ArrayLike) -> Array:
-        """Log steps at batch sizes of shape (j,), shape (m, j).
+        """Log steps on curves of the law at batch sizes of shape (j,), shape (m, j).
 
         Outside the measured range the fall is first brought between none and perfect scaling: no
         training takes more steps, or fewer samples, at a larger batch.
         """
         at = np.asarray(batch_size, dtype=float)
         outside = (at < self.smallest) | (at > self.largest)
-        fall = np.atleast_1d(self.fall)[:, None]
-        fall = np.where(outside, np.clip(fall, 0.0, self.steepest), fall)
-        place = places(at, self.smallest, self.largest)
-        edge = np.where(at < self.smallest, np.atleast_1d(self.fall)[:, None] - fall, 0.0)
-        rise = np.log1p(place * np.expm1(fall))
-        return np.asarray(np.atleast_1d(self.level)[:, None] + edge + rise)
+        own_fall, steepest = self.fall[:, None], float(np.log(self.largest / self.smallest))
+        fall = np.where(outside, np.clip(own_fall, 0.0, steepest), own_fall)
+        edge = np.where(at < self.smallest, own_fall - fall, 0.0)
+        rise = np.log1p(places(at, self.smallest, self.largest) * np.expm1(fall))
+        return np.asarray(self.level[:, None] + edge + rise)
 
 
 def places(
@@ -302,29 +294,34 @@ def places(
 
 
 # Where a search stops: 1e-15 takes a third longer and gives the same digits.
-TOLERANCE = 1e-12
+_TOLERANCE = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12)
+SMALLEST, LARGEST = 0.1, 10.0  # the exponents that are looked at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LeastSquares:
+class ClosestCurve:
     """The curve that lies closest to the means of the batch sizes, on a log scale.
 
     Attributes:
-        level: log steps at the largest batch size.
         fall: log of the steps at the smallest over those at the largest.
         fitted: log steps at each batch size, shape (k,).
-        slope: what `fitted` gains by one more unit of fall, shape (k,).
-        square: weighted sum of squares of the deviations of the means.
+        square: sum of squares of the deviations of the means.
+        stiffness: how far one more unit of fall takes the means off, at one exponent.
+        log_exponent: 0 of the law.
+        exponent_stiffness: the same of log exponent, with the fall that goes best with each.
+        ridge: what that fall gains by one more unit of log exponent.
     """
 
-    level: float
     fall: float
     fitted: Array
-    slope: Array
     square: float
+    stiffness: float
+    log_exponent: float = 0.0
+    exponent_stiffness: float = math.inf
+    ridge: float = 0.0
 
 
-def least_squares(batch_size: Array, log_mean: Array, weight: Array) -> LeastSquares:
+def closest_law(batch_size: Array, log_mean: Array, weight: Array) -> ClosestCurve:
     """Least squares on log steps for level and fall, from the best of a coarse grid of falls.
 
     Args:
@@ -348,27 +345,64 @@ def least_squares(batch_size: Array, log_mean: Array, weight: Array) -> LeastSqu
     steepest = np.log(batch_size[-1] / batch_size[0])
     falls = np.linspace(-0.5 * steepest - 0.5, 1.5 * steepest + 0.5, 33)[:, None]
     start = falls[np.argmin(np.sum(away(falls) ** 2, axis=1))]
-    found = optimize.least_squares(
-        away,
-        start,
-        falls_with,
-        method="lm",
-        xtol=TOLERANCE,
-        ftol=TOLERANCE,
-        gtol=TOLERANCE,
-    )
+    found = optimize.least_squares(away, start, falls_with, method="lm", **_TOLERANCE)
     rise = np.log1p(place * np.expm1(found.x))
-    level = float((log_mean - rise) @ share)
-    return LeastSquares(
-        level=level,
+    around = slope(found.x) - slope(found.x).mean()
+    return ClosestCurve(
         fall=float(found.x[0]),
-        fitted=level + rise,
-        slope=slope(found.x),
+        fitted=float((log_mean - rise) @ share) + rise,
         square=2 * float(found.cost),
+        stiffness=max(float(np.sum(around**2)) ** 0.5, 1e-3),
     )
 
 
-_SIGNIFICANT = 0.05
+def closest_curve(
+    batch_size: Array, log_mean: Array, law: ClosestCurve, *, pull: float = 0.0
+) -> ClosestCurve:
+    """Least squares on log steps for exponent, fall and level; each mean counts alike.
+
+    Args:
+        batch_size: ascending, shape (k,).
+        log_mean: mean log steps of each, shape (k,).
+        law: the closest curve with exponent 1, at which the search starts.
+        pull: towards exponent 1: what one unit of log exponent counts as a deviation; 0: nothing.
+    """
+    smallest, largest = batch_size[0], batch_size[-1]
+    steepest = float(np.log(largest / smallest))
+
+    def rise(at: Array, alpha_factor: float = 1.0) -> Array:
+        place = places(batch_size, smallest, largest, np.exp(at[0]) * alpha_factor)
+        return np.asarray(np.log1p(place * np.expm1(at[1])))
+
+    def away(at: Array) -> Array:
+        z = log_mean - rise(at)
+        return np.append(z - z.mean(), pull * at[0])
+
+    def slopes(at: Array) -> Array:
+        place = places(batch_size, smallest, largest, np.exp(at[0]))
+        here = rise(at)
+        by_alpha = (rise(at, np.exp(1e-6)) - here) / 1e-6
+        each = np.stack([by_alpha, place * np.exp(at[1] - here)], axis=1)
+        return np.vstack([each.mean(axis=0) - each, [pull, 0.0]])
+
+    low = np.log(SMALLEST), min(law.fall, -2 * steepest - 2)
+    high = np.log(LARGEST), max(law.fall, 3 * steepest + 2)
+    found = optimize.least_squares(away, (0.0, law.fall), slopes, bounds=(low, high), **_TOLERANCE)
+    away_from_it, here = found.fun[:-1], slopes(found.x)
+    normal = here.T @ here + 1e-6 * np.eye(2)
+    inverse = np.linalg.inv(normal)
+    return ClosestCurve(
+        fall=float(found.x[1]),
+        fitted=log_mean - away_from_it,
+        square=float(np.sum(away_from_it**2)),
+        stiffness=float(normal[1, 1] ** 0.5),
+        log_exponent=float(found.x[0]),
+        exponent_stiffness=float(inverse[0, 0] ** -0.5),
+        ridge=float(inverse[0, 1] / inverse[0, 0]),
+    )
+
+
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -410,7 +444,7 @@ def monotone_test(
     rise = log_mean[large] - log_mean[small]
     fall = -rise - np.log(batch_size[large] / batch_size[small])
     error = np.sqrt(variance[small] + variance[large] + NO_SCATTER**2)
-    critical = float(stdtrit(degrees, 1 - _SIGNIFICANT / (k * (k - 1))))
+    critical = float(stdtrit(degrees, 1 - SIGNIFICANT / (k * (k - 1))))
 
     def clearest(away: Array) -> tuple[int, int] | None:
         t = (away - tolerance) / error

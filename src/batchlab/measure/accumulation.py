@@ -23,9 +23,9 @@ from batchlab.random_state import seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
 from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
 from batchlab.training.evaluator import weight_of
+from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
-from batchlab.workload.keyed_order import first_shuffled
 
 _N_ACCUMULATED = 6
 _N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model
@@ -603,7 +603,7 @@ class _Accumulated(_Compared):
 
     def _fetched(self) -> Batch:
         n = size_of(self.workload.train)
-        chosen = first_shuffled(n, _N_ACCUMULATED, seed=derived_seed("accumulation examples"))
+        chosen = shuffled(n, seed=derived_seed("accumulation examples"))[:_N_ACCUMULATED]
         seed_everything(derived_seed("accumulation fetch"))
         batch = on_device(examples_at(self.workload, chosen), self.device)
         if not self.in_double:

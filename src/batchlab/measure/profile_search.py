@@ -145,10 +145,10 @@ class Search(ABC):
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
     """A point with what one more process of it said."""
-    ran = further.ran and further.timing is not None
+    timing = further.timing if further.ran else None
     return replace(
         known,
-        again=(*known.again, further.timing) if ran else known.again,
+        again=known.again if timing is None else (*known.again, timing),
         peak_bytes=_larger(known.peak_bytes, further.peak_bytes),
         gpu_peak_bytes=_larger(known.gpu_peak_bytes, further.gpu_peak_bytes),
         with_evaluations=known.with_evaluations or further.with_evaluations,

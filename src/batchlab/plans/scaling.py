@@ -2,19 +2,60 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import batchlab.plans.scaling_rules as _RULES
 from batchlab.errors import UsageError
-from batchlab.plans.scaling_rule import ScalingRule
 from batchlab.records.adam_settings import AdamSettings
-from batchlab.registry import row_module, row_names
 
 
-def scaling_rules() -> dict[str, ScalingRule]:
-    """Every rule by its name, in the order in which people are shown them."""
-    rows = {name: row_module(_RULES, name).RULE for name in row_names(_RULES)}
-    return dict(sorted(rows.items(), key=lambda row: (row[1].place, row[0])))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScalingRule:
+    """A rule.
+
+    Attributes:
+        rate_factor: what the rate is multiplied with where the batch size is multiplied with kappa.
+        move_adam: the settings of Adam at a batch size, from (those at the reference, the batch
+            size, the reference batch size); None: the rule leaves them as they are.
+    """
+
+    rate_factor: Callable[[float], float]
+    move_adam: Callable[[AdamSettings, int, int], AdamSettings] | None = None
+
+
+def _moved(adam: AdamSettings, batch_size: int, reference_batch_size: int) -> AdamSettings:
+    """Betas 1 - kappa (1 - beta) and eps / sqrt(kappa), kappa the ratio of the batch sizes.
+
+    Over the same examples the same stochastic differential equation is followed; it assumes
+    gradients that are mostly noise.
+
+    Raises:
+        UsageError: so far from the reference that a beta would not be above 0.
+    Source: Malladi et al. 2022, arXiv:2205.10287, definition 5.2.
+    """
+    kappa = batch_size / reference_batch_size
+    for name, beta in zip(("beta 1", "beta 2"), adam.betas, strict=True):
+        # 1 - 0.9 is not quite 0.1, and kappa = 10 has to be refused all the same.
+        if kappa * (1 - beta) >= 1 - 1e-12:
+            largest = math.ceil(reference_batch_size / (1 - beta) - 1e-9) - 1
+            raise UsageError(
+                f"scaling rule sde-adam from batch size {reference_batch_size} to {batch_size}: "
+                f"{name} = {beta:g} would become {1 - kappa * (1 - beta):.3g}, and has to stay "
+                f"above 0; stay at batch sizes up to {largest}, use the rule sqrt, or tune the rate"
+            )
+    first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
+    return AdamSettings(betas=(first, second), eps=adam.eps / math.sqrt(kappa))
+
+
+# In the order in which people are shown them. The rate stays, grows as the batch size (Goyal et
+# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or by `_moved`.
+SCALING_RULES = {
+    "none": ScalingRule(rate_factor=lambda kappa: 1.0),
+    "linear": ScalingRule(rate_factor=lambda kappa: kappa),
+    "sqrt": ScalingRule(rate_factor=math.sqrt),
+    "sde-adam": ScalingRule(rate_factor=math.sqrt, move_adam=_moved),
+}
 
 
 def scaling_rule(name: str) -> ScalingRule:
@@ -23,10 +64,9 @@ def scaling_rule(name: str) -> ScalingRule:
     Raises:
         UsageError: there is no such rule.
     """
-    rules = scaling_rules()
-    if name not in rules:
-        raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(rules)}")
-    return rules[name]
+    if name not in SCALING_RULES:
+        raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(SCALING_RULES)}")
+    return SCALING_RULES[name]
 
 
 def moves_adam(rule: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,9 +107,11 @@ class Estimate:
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
-    def cannot_tell(cls, reason: Reason, *, n: int = 0) -> Estimate:
-        """No estimate; `reason` says what was seen and what would settle it."""
-        return cls(estimate=None, low=None, high=None, n=n, reason=reason)
+    def cannot_tell(
+        cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
+    ) -> Estimate:
+        """No estimate, at most a bound; `reason` says what was seen and what would settle it."""
+        return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
     def is_too_wide(self) -> bool:
@@ -116,6 +119,13 @@ class Estimate:
         if self.low is None or self.high is None or self.low < 0 or self.high <= 0:
             return False
         return self.high >= _TOO_WIDE * self.low
+
+    @property
+    def log_half_width(self) -> float | None:
+        """Half the width of its interval on a log scale; None: it has none, or not above 0."""
+        if self.low is None or self.high is None or self.low <= 0:
+            return None
+        return math.log(self.high / self.low) / 2
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""

@@ -10,27 +10,27 @@ from batchlab.records.study import BestSoFar
 
 
 class ProgressListener(Protocol):
-    """Who is told how the work gets on."""
+    """Who is told how the work gets on; what it does not override, it ignores."""
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
         """A command begins on a subject; its stages, in order, will be told by `phase`."""
-        ...
+        return
 
     def phase(self, text: str) -> None:
         """A new part of the work begins: one of the stages, or something beside them."""
-        ...
+        return
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
         """So much of the budget is spent by now; from here on it goes by the clock."""
-        ...
+        return
 
     def asked(self, runs: RunsAsked) -> None:
         """These runs are waited for."""
-        ...
+        return
 
     def best(self, best: BestSoFar | None) -> None:
         """This leads by now, None: nothing does."""
-        ...
+        return
 
     def progress(
         self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
@@ -39,35 +39,12 @@ class ProgressListener(Protocol):
 
         `text` says what is done now, `short` the same in fewer characters.
         """
-        ...
+        return
 
     def warning(self, text: str) -> None:
         """Something the user should know."""
-        ...
+        return
 
 
-class Silent:
+class Silent(ProgressListener):
     """A listener that does nothing."""
-
-    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Say nothing."""
-
-    def phase(self, text: str) -> None:
-        """Say nothing."""
-
-    def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Say nothing."""
-
-    def asked(self, runs: RunsAsked) -> None:
-        """Say nothing."""
-
-    def best(self, best: BestSoFar | None) -> None:
-        """Say nothing."""
-
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
-        """Say nothing."""
-
-    def warning(self, text: str) -> None:
-        """Say nothing."""

@@ -12,11 +12,14 @@ from batchlab.records.study import Study
 _PROGRAM = "batchlab "
 # The options that stand without a value.
 _FLAGS = frozenset({"--drop-last", "--json", "--quiet", "--explain"})
+# Both say how much is spent: one takes the place of the other.
+_AMOUNTS = frozenset({"--budget", "--trainings"})
+_ID_CHARACTERS = 8  # enough of an id where a store has a million studies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredCommand:
-    """A command line of batchlab.
+    """A command line of batchlab, read apart so that it can be varied.
 
     Attributes:
         name: the command, such as "advise".
@@ -30,11 +33,7 @@ class StoredCommand:
 
     @classmethod
     def of(cls, command: str) -> StoredCommand | None:
-        """The command line read apart; None: it was a call in Python.
-
-        Args:
-            command: as the study keeps it.
-        """
+        """A command line as a study keeps it, read apart; None: it was a call in Python."""
         if not command.startswith(_PROGRAM):
             return None
         words = shlex.split(command)[1:]
@@ -55,7 +54,7 @@ class StoredCommand:
         name: str | None = None,
         keep: Collection[str] | None = None,
         leave_out: Collection[str] = (),
-        options: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        options: Mapping[str, str],
     ) -> str:
         """The command line with other options, to be copied.
 
@@ -65,15 +64,14 @@ class StoredCommand:
             leave_out: options that go.
             options: new ones, with their values; they take the place of the old ones.
         """
-        new = dict(options)
         stays = [
             word
             for part in self.parts
-            if not _is_option(part)
-            or (_name(part) not in {*leave_out, *new} and (keep is None or _name(part) in keep))
+            if not part[0].startswith("-")
+            or (_name(part) not in {*leave_out, *options} and (keep is None or _name(part) in keep))
             for word in part
         ]
-        added = [word for pair in new.items() for word in pair]
+        added = [word for pair in options.items() for word in pair]
         own = [] if self.own_command is None else ["--", *self.own_command]
         return shlex.join(["batchlab", name or self.name, *stays, *added, *own])
 
@@ -88,10 +86,6 @@ def _parts(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
             yield (word,) if value is None else (word, value)
 
 
-def _is_option(part: tuple[str, ...]) -> bool:
-    return part[0].startswith("-")
-
-
 def _name(part: tuple[str, ...]) -> str:
     return part[0].partition("=")[0]
 
@@ -100,17 +94,10 @@ def _value(part: tuple[str, ...]) -> str:
     return part[1] if len(part) > 1 else part[0].partition("=")[2]
 
 
-# Both say how much is spent: one takes the place of the other.
-_AMOUNTS = frozenset({"--budget", "--trainings"})
-
-
 def follow_up(command: str, options: Mapping[str, str]) -> str:
     """The command that asked, with other values of some options.
 
-    Args:
-        command: as it was typed; of a call in Python only the arguments are returned, for what
-            else was given is not known.
-        options: their values by name, "--budget" say.
+    Of a call in Python only the arguments are returned, for what else was given is not known.
     """
     stored = StoredCommand.of(command)
     if stored is None:
@@ -126,6 +113,14 @@ def _argument(option: str, value: str) -> str:
         "--target": '("{0}", {2})'.format(*value.rpartition("=")),
     }
     return f"{option.removeprefix('--')}={given.get(option, value)}"
+
+
+def weights_command(study: Study) -> str:
+    """The command that writes the model an advice has trained, with its store if it was named."""
+    stored = StoredCommand.of(study.command)
+    path = None if stored is None else stored.value("--store")
+    store = [] if path is None else ["--store", path]
+    return shlex.join(["batchlab", "weights", *store, "--study", study.study_id[:_ID_CHARACTERS]])
 
 
 def script_lines(found: Configuration) -> tuple[str, ...]:
@@ -157,14 +152,3 @@ def script_lines(found: Configuration) -> tuple[str, ...]:
         "    optimizer.step()",
         *(["    scheduler.step()"] if found.cool_down else []),
     )
-
-
-_ID_CHARACTERS = 8  # enough of an id where a store has a million studies
-
-
-def weights_command(study: Study) -> str:
-    """The command for this very study, with its store where one was named on the command line."""
-    stored = StoredCommand.of(study.command)
-    path = None if stored is None else stored.value("--store")
-    store = [] if path is None else ["--store", path]
-    return shlex.join(["batchlab", "weights", *store, "--study", study.study_id[:_ID_CHARACTERS]])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_effects import (
     effect_sentences,
@@ -17,7 +16,8 @@ from batchlab.report.advice_effects import (
     sweep_command,
     untold_sentences,
 )
-from batchlab.report.advice_rows import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_figures import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     candidates_table,
     cost_table,
@@ -29,10 +29,8 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_words import target_text, trainings_words
 from batchlab.report.cells import observations_table
-from batchlab.report.output_file import write_output_file
-from batchlab.report.page import download, render_page, study_environment
-from batchlab.report.parts.figure_files import write_figure_images, write_figure_rows
-from batchlab.report.parts.figure_row import built_figures
+from batchlab.report.figure import write_figure_images
+from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import plural, text
 
@@ -65,31 +63,13 @@ TERMS: dict[str, str] = {
 
 
 def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
-    """The terms that stand in these sentences, each with what it means.
-
-    Args:
-        said: the sentences that are shown together with the terms.
-
-    Returns:
-        Pairs of a term and one or two plain sentences, in the order of a reader's questions.
-    """
-    words = " ".join(str(sentence) for sentence in said)
+    """The terms that stand in these sentences, each with what it means."""
+    words = " ".join(map(str, said))
     return tuple(
-        (text(term), text(meaning)) for term, meaning in TERMS.items() if _stands_in(term, words)
+        (text(term), text(meaning))
+        for term, meaning in TERMS.items()
+        if re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words)
     )
-
-
-def _stands_in(term: str, words: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words) is not None
-
-
-def write_advice_html(advice: Advice, study: Study, profile: Profile | None, path: Path) -> None:
-    """Write the page of an advice.
-
-    Raises:
-        OutputFileError: the file cannot be written; an old one is left as it is.
-    """
-    write_output_file(Path(path), render_advice_html(advice, study, profile).encode())
 
 
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
@@ -105,9 +85,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     # What is read first: why in numbers, or why it is open.
     lead = said.pop("why", None) or said.pop("how sure", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
-    first, *others = figures = [
-        figure for _, figure in built_figures(advice_figures, advice, study, profile)
-    ]
+    first, *others = figures = advice_figures(advice, study, profile)
     (effect,) = (figure for figure in others if figure.key == "h")
     effects = effects_of(advice, study)
     said_of = effect_sentences(advice, study, effects)
@@ -196,8 +174,7 @@ def write_advice_images(
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure of the advice; see `write_figure_images`."""
-    built = built_figures(advice_figures, advice, study, profile)
-    return write_figure_images(built, path, image_format)
+    return write_figure_images(advice_figures(advice, study, profile), path, image_format)
 
 
 def write_advice_csv(
@@ -218,12 +195,9 @@ def write_advice_csv(
     Raises:
         OutputFileError: a file cannot be written.
     """
-    tables = (
-        (path, candidates_table(advice)),
-        (path.with_name(f"{path.stem}-runs.csv"), tried_table(advice)),
-        (path.with_name(f"{path.stem}-observations.csv"), observations_table(study)),
-    )
-    for file, table in tables:
-        write_output_file(file, table.to_csv().encode())
-    built = built_figures(advice_figures, advice, study, profile)
-    return (*(file for file, _ in tables), *write_figure_rows(built, path))
+    tables = {
+        "": candidates_table(advice),
+        "-runs": tried_table(advice),
+        "-observations": observations_table(study),
+    }
+    return write_tables(tables, advice_figures(advice, study, profile), path)

@@ -9,79 +9,11 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import USUAL_SIZES, Study
-from batchlab.report.advice_words import named_text, objective_words, reference_words
-from batchlab.report.parts.figure import Row
-from batchlab.report.parts.palette import Look, Part, part_looks
+from batchlab.report.advice_words import objective_words
 from batchlab.report.text import interval_only_text, quantity_text
 from batchlab.words.catalogue import text
 
 _FRESH = ("value", "verify")
-
-
-def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
-    """How the batch sizes are drawn of which anything was measured: by their part."""
-    sizes = [
-        candidate.batch_size
-        for candidate in advice.candidates
-        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
-    ]
-    sizes += [tried.batch_size for tried in advice.tried]
-    named = advice.named
-    return part_looks(
-        [*sizes, advice.reference.batch_size],
-        n_train=study.workload.n_train,
-        named=None if named is None else named.batch_size,
-        yours=advice.reference.batch_size,
-        usual=USUAL_SIZES,
-    )
-
-
-def label_of(looks: Iterable[Look], batch_size: int) -> str:
-    """The name of a batch size on the page."""
-    return next(look.label for look in looks if look.batch_size == batch_size)
-
-
-def settings_label(name: str, batch_size: int, learning_rate: float) -> str:
-    """A configuration's name and settings on an axis; a bar breaks the line."""
-    rate = quantity_text("learning_rate", learning_rate)
-    return f"{name}|{text('{size}, rate {rate}', size=batch_size, rate=rate)}"
-
-
-def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
-    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
-    drawn = {row["batch"] for row in rows if "batch" in row}
-    return tuple(look for look in looks if look.label in drawn) or looks
-
-
-def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
-    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
-    together: dict[Part, list[Look]] = {}
-    for look in looks:
-        together.setdefault(look.part or "other", []).append(look)
-    names: dict[Part, str] = {
-        "named": named_text(advice),
-        "yours": reference_words(advice).short,
-        "usual": text("usual"),
-        "other": text("others"),
-    }
-    return [
-        (
-            together[part][0],
-            text(
-                "{part}: {sizes}",
-                part=name,
-                sizes=", ".join(look.label for look in together[part]),
-            ),
-        )
-        for part, name in names.items()
-        if part in together
-    ]
-
-
-def candidate_kind(candidate: Candidate) -> str:
-    """How a batch size's estimate is drawn: hollow where it was not trained itself."""
-    return "open" if candidate.learning_rate is None else "point"
 
 
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
@@ -114,13 +46,7 @@ def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
 
 
 def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """The runs of a configuration: on seeds that did not choose its rate; after a race all.
-
-    Args:
-        advice: whose runs they are.
-        batch_size: examples per step.
-        learning_rate: its rate.
-    """
+    """The runs of a configuration: on seeds that did not choose its rate; after a race all."""
     for tried in advice.tried:
         is_same = is_same_rate(tried.learning_rate, learning_rate)
         is_fresh = tried.purpose in _FRESH or is_raced(advice)
@@ -133,55 +59,15 @@ def is_same_rate(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-def runs_in_words(rows: Iterable[Row], quantity: str) -> list[str]:
-    """Of batch sizes without an estimate, their single runs: "64: single runs of 4.1 s, 5 s"."""
-    runs: dict[str, list[str]] = {}
-    estimated = set()
-    for row in rows:
-        label = str(row.get("batch", ""))
-        if row["kind"] == "run":
-            runs.setdefault(label, []).append(quantity_text(quantity, row["mean"]))
-        elif row["kind"] in ("point", "open"):
-            estimated.add(label)
-    return [
-        text("{size}: single runs of {values}", size=label, values=", ".join(values))
-        for label, values in runs.items()
-        if label not in estimated
-    ]
+# ---- the one figure each of yours and of what is named, wherever it is shown
 
-
-def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
-    """The kinds of rows that a chart has to draw."""
-    return frozenset(str(row["kind"]) for row in rows)
-
-
-def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
-    """The rows with words told on which side of their batch size these stay inside the chart.
-
-    Args:
-        rows: each with words has the batch size of one of the looks.
-        looks: of the batch sizes on the axis, ascending.
-    """
-    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
-    edges = {0: "left", len(looks) - 1: "right"}
-
-    def side(row: Row) -> str | None:
-        place = places[row["batch_size"]]
-        if row["kind"] == "named":  # in the middle of its mark where it has room
-            return edges.get(place)
-        return "left" if 2 * place < len(looks) else "right"
-
-    return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
+# Table, picture and bars show the same number: after a verification what was found there on fresh
+# seeds, before it what the runs so far say.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFigure:
-    """The objective's figure of one run.
-
-    Attributes:
-        shown: the figure, as it is shown.
-        is_bound: whether the run had not reached the target by then.
-    """
+    """The objective's figure of one run, and whether the run had not reached the target by then."""
 
     shown: float
     is_bound: bool
@@ -199,8 +85,8 @@ class ShownCost:
     """
 
     estimate: Estimate
-    is_bound: bool
-    is_verified: bool
+    is_bound: bool = False
+    is_verified: bool = False
     runs: tuple[RunFigure, ...] = ()
 
     @property
@@ -224,15 +110,13 @@ def named_cost(advice: Advice) -> ShownCost | None:
     if named is None:
         return None
     if verified is not None:
-        return ShownCost(
-            estimate=verified, is_bound=False, is_verified=advice.head_to_head is not None
-        )
+        return ShownCost(estimate=verified, is_verified=advice.head_to_head is not None)
     candidate = advice.candidate(named.batch_size)
     if candidate is None:
         return None
-    cost = objective_words(advice).shown_estimate(candidate.cost)
-    if cost.estimate is not None and has_rate_of(candidate, named):
-        return ShownCost(estimate=cost, is_bound=False, is_verified=False)
+    known = _estimated(advice, candidate, named)
+    if known is not None:
+        return known
     runs = runs_of(advice, named.batch_size, named.learning_rate)
     return _of_runs(run_figures(advice, candidate, runs))
 
@@ -242,13 +126,11 @@ def own_cost(advice: Advice) -> ShownCost | None:
     if advice.objective == "quality":
         return _own_quality(advice)
     verified = _expected(advice)
-    if verified is None:
-        own = advice.candidate(advice.reference.batch_size)
-        if own is not None and own.cost.estimate is not None and has_rate_of(own, advice.reference):
-            cost = objective_words(advice).shown_estimate(own.cost)
-            return ShownCost(estimate=cost, is_bound=False, is_verified=False)
-        return _of_runs(reference_runs(advice))
-    return _times(advice, advice.gain, verified)
+    if verified is not None:
+        return _times(advice, advice.gain, verified)
+    own = advice.candidate(advice.reference.batch_size)
+    known = None if own is None else _estimated(advice, own, advice.reference)
+    return known or _of_runs(reference_runs(advice))
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
@@ -293,15 +175,21 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
     ]
 
 
+def _estimated(advice: Advice, candidate: Candidate, at: Configuration) -> ShownCost | None:
+    """What is estimated of a batch size, if that is of this learning rate."""
+    cost = objective_words(advice).shown_estimate(candidate.cost)
+    known = cost.estimate is not None and has_rate_of(candidate, at)
+    return ShownCost(estimate=cost) if known else None
+
+
 def _expected(advice: Advice) -> Estimate | None:
     """What is named is expected to take; None: not known, or no target is asked for."""
-    if advice.recommendation is None or advice.expected is None:
+    expected = advice.expected
+    if advice.recommendation is None or expected is None or advice.target is None:
         return None
-    if advice.target is None or advice.objective == "quality":
-        return None
-    is_time = advice.objective == "time"
-    found = advice.expected.time_to_target_s if is_time else advice.expected.samples_to_target
-    return None if found.estimate is None else found
+    of_objective = {"time": expected.time_to_target_s, "samples": expected.samples_to_target}
+    found = of_objective.get(advice.objective)
+    return None if found is None or found.estimate is None else found
 
 
 def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | None:
@@ -319,12 +207,11 @@ def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | No
 
 def _own_quality(advice: Advice) -> ShownCost | None:
     """The metric itself: its distance from perfect is so many times as large."""
-    named, words = advice.named, objective_words(advice)
-    candidate = None if named is None else advice.candidate(named.batch_size)
+    candidate = None if advice.named is None else advice.candidate(advice.named.batch_size)
     if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
         return None
-    shown = words.shown(advice.gain.estimate * candidate.cost.estimate)
-    return ShownCost(estimate=_alone(shown), is_bound=False, is_verified=False)
+    distance = advice.gain.estimate * candidate.cost.estimate
+    return ShownCost(estimate=_alone(objective_words(advice).shown(distance)))
 
 
 def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
@@ -334,7 +221,6 @@ def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
     return ShownCost(
         estimate=_alone(statistics.fmean(run.shown for run in runs)),
         is_bound=any(run.is_bound for run in runs),
-        is_verified=False,
         runs=tuple(runs),
     )
 

@@ -12,29 +12,7 @@ from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import Target
 from batchlab.words.catalogue import number_text, plural, text
 
-
-def trainings_words(advice: Advice) -> str:
-    """How many of the user's own trainings the budget is worth; empty: a time was asked for."""
-    if advice.trainings is None:
-        return ""
-    # A part of one takes the plural, as half a dozen does.
-    return plural(
-        "the time of one of your trainings",
-        "the time of {trainings:.4g} of your trainings",
-        1 if advice.trainings == 1 else 2,
-        trainings=advice.trainings,
-    )
-
-
-def end_text(endings: Endings, found: Ending) -> str:
-    """The mean end of a configuration that has one, as finely as the margin asks for."""
-    decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
-    return number_text(found.mean, f".{decimals}f")
-
-
-def named_text(advice: Advice) -> str:
-    """In a table or at a mark: whether it is certain."""
-    return text("recommended") if advice.recommendation else text("best so far")
+# ---- the objective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,39 +84,28 @@ OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
         within="the best metric",
     ),
 }
-
-
-_ERRORS = ObjectiveWords(
-    quantity="",
-    figure="validation {metric}",
-    takes="makes {ratio} times as many errors",
-    within="the fewest errors",
-)
-_LOSS = ObjectiveWords(
-    quantity="",
-    figure="validation {metric}",
-    takes="ends with {ratio} times the {metric}",
-    within="the lowest {metric}",
-)
+_QUALITY_WORDS: dict[Better, ObjectiveWords] = {
+    "higher": ObjectiveWords(
+        quantity="",
+        figure="validation {metric}",
+        takes="makes {ratio} times as many errors",
+        within="the fewest errors",
+    ),
+    "lower": ObjectiveWords(
+        quantity="",
+        figure="validation {metric}",
+        takes="ends with {ratio} times the {metric}",
+        within="the lowest {metric}",
+    ),
+}
 
 
 def objective_words(advice: Advice) -> ObjectiveWords:
     """The words of the advice's own objective."""
     if advice.objective != "quality" or not advice.metric:
         return OBJECTIVE_WORDS[advice.objective]
-    words = _ERRORS if advice.better == "higher" else _LOSS
+    words = _QUALITY_WORDS[advice.better]
     return replace(words, quantity=advice.metric, metric=advice.metric, better=advice.better)
-
-
-def target_text(target: Target) -> str:
-    """A target in words, "validation accuracy ≥ 0.97"."""
-    sign = "≥" if target.better == "higher" else "≤"
-    return text(
-        "validation {metric} {sign} {value:.6g}",
-        metric=target.metric,
-        sign=sign,
-        value=target.value,
-    )
 
 
 def ratio_text(ratio: float) -> str:
@@ -157,13 +124,49 @@ def near_text(advice: Advice) -> str:
     return text("within {share} of {best}", share=share_text(advice.delta), best=best)
 
 
+def target_text(target: Target) -> str:
+    """A target in words, "validation accuracy ≥ 0.97"."""
+    return text(
+        "validation {metric} {sign} {value:.6g}",
+        metric=target.metric,
+        sign="≥" if target.better == "higher" else "≤",
+        value=target.value,
+    )
+
+
+# ---- budget, ends, configurations
+
+
+def trainings_words(advice: Advice) -> str:
+    """How many of the user's own trainings the budget is worth; empty: a time was asked for."""
+    if advice.trainings is None:
+        return ""
+    # A part of one takes the plural, as half a dozen does.
+    return plural(
+        "the time of one of your trainings",
+        "the time of {trainings:.4g} of your trainings",
+        1 if advice.trainings == 1 else 2,
+        trainings=advice.trainings,
+    )
+
+
+def end_text(endings: Endings, found: Ending) -> str:
+    """The mean end of a configuration that has one, as finely as the margin asks for."""
+    decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
+    return number_text(found.mean, f".{decimals}f")
+
+
+def named_text(advice: Advice) -> str:
+    """What is named, in a table or at a mark: whether it is certain."""
+    return text("recommended") if advice.recommendation else text("best so far")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceWords:
-    """How an advice's reference is called.
+    """How the reference is called: the user's own configuration, or what stands in for it.
 
     Attributes:
         configuration: batch size and rate as they are.
-        batch_size: the batch size alone.
         short: the configuration in a table or at a mark.
         nothing_to_gain: where it is what is recommended.
     """
@@ -195,136 +198,13 @@ def reference_words(advice: Advice) -> ReferenceWords:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Told:
-    """What the sentences are told from.
-
-    Attributes:
-        advice: the advice.
-        study: what it is about, and the command that asked.
-    """
-
-    advice: Advice
-    study: Study
-
-    @property
-    def workload(self) -> WorkloadSummary:
-        """What it is about."""
-        return self.study.workload
-
-    @property
-    def same_batch_size(self) -> bool:
-        """Whether the recommendation keeps the batch size of the reference."""
-        recommended = self.advice.recommendation
-        return (
-            recommended is not None and recommended.batch_size == self.advice.reference.batch_size
-        )
-
-    @property
-    def target(self) -> str:
-        """The target in words."""
-        target = self.advice.target
-        return text("the target") if target is None else target_text(target)
-
-    @property
-    def open_question(self) -> str:
-        """That what was asked is open."""
-        return {
-            "time": text(
-                "Still open: which batch size gets to {target} first.", target=self.target
-            ),
-            "samples": text(
-                "Still open: the largest batch size that needs few extra samples to {target}.",
-                target=self.target,
-            ),
-            "quality": text(
-                "Still open: which batch size gives the best validation {metric}.",
-                metric=self.workload.metrics[0].name,
-            ),
-        }[self.advice.objective]
-
-    @property
-    def cooled_down(self) -> str:
-        """What to set where the rate falls to zero: how long such trainings take, and their end.
-
-        They don't stop at the target, so the time to it is not what is saved.
-        """
-        found, endings = self.advice.recommendation, self.advice.endings
-        assert found is not None
-        assert endings is not None
-        epochs = endings.recommended.epochs
-        own_s = self._training_s(found.batch_size, epochs)
-        reference_s = self._training_s(self.advice.reference.batch_size, epochs)
-        set_it = set_this(found, self.advice.reference)
-        if own_s is None or reference_s is None:
-            return text("{set_this}. With that {ends}.", set_this=set_it, ends=_ends(endings))
-        return text(
-            "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of "
-            "{reference:train_s} with your batch size, and {ends}.",
-            ends=_ends(endings),
-            set_this=set_it,
-            epochs=epochs,
-            own=own_s,
-            reference=reference_s,
-        )
-
-    def _training_s(self, batch_size: int, epochs: float) -> float | None:
-        """Seconds of so many passes at this batch size."""
-        candidate = self.advice.candidate(batch_size)
-        if candidate is None or candidate.step_s.estimate is None:
-            return None
-        return epochs * self.workload.n_train / batch_size * candidate.step_s.estimate
-
-    @property
-    def better(self) -> str:
-        """What to set, by how much it beats the reference, and that others may be better still."""
-        found, gain = self.advice.recommendation, self.advice.gain
-        assert found is not None
-        assert gain.low is not None
-        if found.cool_down:
-            return " ".join([self.cooled_down, text("Another batch size may be better still.")])
-        words = objective_words(self.advice)
-        return text(
-            "{set_this}: {configuration} {takes}{to}. Another batch size may be better still.",
-            set_this=set_this(found, self.advice.reference),
-            configuration=reference_words(self.advice).configuration,
-            takes=words.takes_text(text("at least {ratio}", ratio=ratio_text(gain.low))),
-            to="" if self.advice.target is None else text(" to {target}", target=self.target),
-        )
-
-    @property
-    def recommended(self) -> str:
-        """What to set, and what for."""
-        found = self.advice.recommendation
-        assert found is not None
-        if found.cool_down:
-            return self.cooled_down
-        setting = set_this(found, self.advice.reference)
-        return {
-            "time": text(
-                "{set_this} for the least time to {target}.", set_this=setting, target=self.target
-            ),
-            "samples": text(
-                "{set_this}: the largest that gets to {target} with at most {near:percent} more "
-                "samples than the fewest.",
-                set_this=setting,
-                near=self.advice.delta,
-                target=self.target,
-            ),
-            "quality": text(
-                "{set_this} for the best validation {metric} in a run of fixed length.",
-                set_this=setting,
-                metric=self.workload.metrics[0].name,
-            ),
-        }[self.advice.objective]
-
-
-def _ends(endings: Endings) -> str:
-    """How much worse it ends at most than the better of the references."""
-    low = endings.difference.low
-    if low is None or low >= 0:
-        return text("it ends no worse")
-    return text("it ends at most {worst} worse (95 %)", worst=number_text(-low, ".2g"))
+def is_same(found: Configuration | Ending, reference: Configuration) -> bool:
+    """Whether both have the same batch size and learning rate; how it is split does not count."""
+    return (found.batch_size, found.learning_rate, found.cool_down) == (
+        reference.batch_size,
+        reference.learning_rate,
+        reference.cool_down,
+    )
 
 
 def set_this(found: Configuration, reference: Configuration) -> str:
@@ -344,10 +224,123 @@ def set_this(found: Configuration, reference: Configuration) -> str:
     )
 
 
-def is_same(found: Configuration | Ending, reference: Configuration) -> bool:
-    """Whether both have the same batch size and learning rate; how it is split does not count."""
-    return (found.batch_size, found.learning_rate, found.cool_down) == (
-        reference.batch_size,
-        reference.learning_rate,
-        reference.cool_down,
-    )
+# ---- the answer
+
+_OPEN = {
+    "time": "Still open: which batch size gets to {target} first.",
+    "samples": "Still open: the largest batch size that needs few extra samples to {target}.",
+    "quality": "Still open: which batch size gives the best validation {metric}.",
+}
+_RECOMMENDED = {
+    "time": "{set_this} for the least time to {target}.",
+    "samples": (
+        "{set_this}: the largest that gets to {target} with at most {near:percent} more samples "
+        "than the fewest."
+    ),
+    "quality": "{set_this} for the best validation {metric} in a run of fixed length.",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What the sentences of an advice are told from: it, and what it is about."""
+
+    advice: Advice
+    study: Study
+
+    @property
+    def workload(self) -> WorkloadSummary:
+        """What it is about."""
+        return self.study.workload
+
+    @property
+    def same_batch_size(self) -> bool:
+        """Whether the recommendation keeps the batch size of the reference."""
+        found = self.advice.recommendation
+        return found is not None and found.batch_size == self.advice.reference.batch_size
+
+    @property
+    def target(self) -> str:
+        """The target in words."""
+        target = self.advice.target
+        return text("the target") if target is None else target_text(target)
+
+    @property
+    def open_question(self) -> str:
+        """That what was asked is open."""
+        metric = self.workload.metrics[0].name
+        return text(_OPEN[self.advice.objective], target=self.target, metric=metric)
+
+    @property
+    def cooled_down(self) -> str:
+        """What to set where the rate falls to zero: how long such trainings take, and their end.
+
+        They don't stop at the target, so the time to it is not what is saved.
+        """
+        found, reference, endings = (
+            self.advice.recommendation,
+            self.advice.reference,
+            self.advice.endings,
+        )
+        assert found is not None
+        assert endings is not None
+        epochs, low = endings.recommended.epochs, endings.difference.low
+        ends = text("it ends no worse")
+        if low is not None and low < 0:  # how much worse it ends at most than the better of both
+            worst = number_text(-low, ".2g")
+            ends = text("it ends at most {worst} worse (95 %)", worst=worst)
+        own_s = self._training_s(found.batch_size, epochs)
+        reference_s = self._training_s(reference.batch_size, epochs)
+        message = "{set_this}. With that {ends}."
+        if own_s is not None and reference_s is not None:
+            message = (
+                "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of "
+                "{reference:train_s} with your batch size, and {ends}."
+            )
+        return text(
+            message,
+            set_this=set_this(found, reference),
+            epochs=epochs,
+            own=own_s,
+            reference=reference_s,
+            ends=ends,
+        )
+
+    def _training_s(self, batch_size: int, epochs: float) -> float | None:
+        """Seconds of so many passes at this batch size."""
+        candidate = self.advice.candidate(batch_size)
+        if candidate is None or candidate.step_s.estimate is None:
+            return None
+        return epochs * self.workload.n_train / batch_size * candidate.step_s.estimate
+
+    @property
+    def better(self) -> str:
+        """What to set, by how much it beats the reference, and that others may be better still."""
+        found, gain = self.advice.recommendation, self.advice.gain
+        assert found is not None
+        assert gain.low is not None
+        if found.cool_down:
+            return " ".join([self.cooled_down, text("Another batch size may be better still.")])
+        at_least = text("at least {ratio}", ratio=ratio_text(gain.low))
+        return text(
+            "{set_this}: {configuration} {takes}{to}. Another batch size may be better still.",
+            set_this=set_this(found, self.advice.reference),
+            configuration=reference_words(self.advice).configuration,
+            takes=objective_words(self.advice).takes_text(at_least),
+            to="" if self.advice.target is None else text(" to {target}", target=self.target),
+        )
+
+    @property
+    def recommended(self) -> str:
+        """What to set, and what for."""
+        found = self.advice.recommendation
+        assert found is not None
+        if found.cool_down:
+            return self.cooled_down
+        return text(
+            _RECOMMENDED[self.advice.objective],
+            set_this=set_this(found, self.advice.reference),
+            target=self.target,
+            near=self.advice.delta,
+            metric=self.workload.metrics[0].name,
+        )

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from batchlab.measure.noise import Noise
-from batchlab.report.noise import figures as noise_figures
+from batchlab.report.noise_figures import noise_figures
 from batchlab.report.noise_text import layers_table, noise_facts, noise_table, noise_title
-from batchlab.report.output_file import write_output_file
 from batchlab.report.page import download, render_page
-from batchlab.report.parts.figure_row import built_figures
-from batchlab.report.parts.palette import looks
+from batchlab.report.palette import looks
 from batchlab.words.catalogue import text
-
-
-def write_noise_html(noise: Noise, path: Path, *, command: str) -> None:
-    """Write the page of a noise.
-
-    Args:
-        noise: what was measured.
-        path: the file; an old one is replaced whole, or left as it is if this fails.
-        command: what it was made with.
-
-    Raises:
-        OutputFileError: the file cannot be written.
-    """
-    write_output_file(Path(path), noise_page(noise, command=command).encode())
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
@@ -36,7 +18,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         noise=noise,
         command=command,
         environment=list(noise.environment),
-        figures=(figures := [figure for _, figure in built_figures(noise_figures, noise)]),
+        figures=(figures := noise_figures(noise)),
         looks=looks([noise.batch_size], n_train=noise.n_train),
         title=noise_title(noise),
         facts=list(noise_facts(noise)),

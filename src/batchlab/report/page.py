@@ -5,23 +5,25 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import LAYOUT, Figure, list_text
-from batchlab.report.parts.palette import Look
-from batchlab.report.parts.vega import (
+from batchlab.report.figure import (
+    LAYOUT,
+    Figure,
     columns,
+    page_spec,
     script,
     script_json,
     shared_parts,
-    specification,
     still_svg,
+    write_figure_rows,
 )
+from batchlab.report.output_file import write_output_file
+from batchlab.report.palette import Look
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS
 from batchlab.version import __version__
@@ -31,12 +33,7 @@ _FOLDER = Path(__file__).parent / "templates"
 
 
 def rendered(template: str, **values: object) -> str:
-    """A template with its values.
-
-    Args:
-        template: its file name.
-        values: by the names that it uses; one that is missing is an error.
-    """
+    """A template of HTML, by its file name, with its values; what a user wrote is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -49,6 +46,8 @@ def rendered(template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
+# ---- tables as files
+
 # A larger file is embedded packed: a page of a few megabytes would be most of it.
 _MOST_PLAIN_CHARACTERS = 100_000
 # Browsers refuse to save a data: address of more than 2 MiB.
@@ -57,14 +56,7 @@ MOST_ADDRESS_CHARACTERS = 1_900_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A file embedded in the page.
-
-    Attributes:
-        name: its file name.
-        words: what it holds.
-        address: its data: address; None: too large to embed.
-        n_rows: rows of the table.
-    """
+    """A table as a file within a page, what it holds in words; no address: it is too large."""
 
     name: str
     words: str
@@ -75,25 +67,37 @@ class Download:
 def download(
     name: str, words: str, table: Table, *, most_characters: int = MOST_ADDRESS_CHARACTERS
 ) -> Download:
-    """A table as a file within the page: plain where it is small, else packed.
-
-    Args:
-        name: the file's name.
-        words: what it holds.
-        table: its rows.
-        most_characters: how long an address may be that browsers save.
-    """
-    text = table.to_csv()
-    address = "data:text/csv;charset=utf-8," + quote(text, safe=",.:;-_ ()/")
+    """A table as a file within the page: plain where it is small, else packed."""
+    content = table.to_csv()
+    address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
     if len(address) > min(_MOST_PLAIN_CHARACTERS, most_characters):
-        packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+        packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
+    fits = len(address) <= most_characters
     return Download(
-        name=name,
-        words=words,
-        address=address if len(address) <= most_characters else None,
-        n_rows=len(table.rows),
+        name=name, words=words, address=address if fits else None, n_rows=len(table.rows)
     )
+
+
+def write_tables(
+    tables: Mapping[str, Table], figures: Iterable[Figure], path: Path
+) -> tuple[Path, ...]:
+    """Write tables by what their file name ends in, and the rows of figures, beside `path`.
+
+    The table without such an ending goes to `path` itself.
+
+    Raises:
+        OutputFileError: a file cannot be written.
+    """
+    written = []
+    for ending, table in tables.items():
+        file = path.with_name(f"{path.stem}{ending}.csv") if ending else path
+        write_output_file(file, table.to_csv().encode())
+        written.append(file)
+    return (*written, *write_figure_rows(figures, path))
+
+
+# ---- the page
 
 
 def render_page(
@@ -115,11 +119,8 @@ def render_page(
         command: what all of it was made with.
         contents: what this template needs beside it.
     """
-    specs = {
-        panel.key: specification(panel.plot(canvas=PAGE), PAGE)
-        for figure in figures
-        for panel in figure.panels
-    }
+    panels = [(figure, panel) for figure in figures for panel in figure.panels]
+    specs = {panel.key: page_spec(panel) for _, panel in panels}
     # What the page's script draws: the rows once, a specification a panel.
     parts: dict[str, int] = {}
     drawn = {
@@ -127,8 +128,7 @@ def render_page(
         "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
         "panels": {
             panel.key: {"data": figure.data, "spec": shared_parts(specs[panel.key], parts)}
-            for figure in figures
-            for panel in figure.panels
+            for figure, panel in panels
         },
     }
     drawn["parts"] = [json.loads(part) for part in parts]
@@ -139,11 +139,10 @@ def render_page(
         say=text,
         say_n=plural,
         looks=looks,
-        legend_shape=_legend_shape,
+        legend_shapes=_SHAPES,
         stills={
-            panel.key: still_svg(specs[panel.key], {figure.data: figure.rows}, prefix=panel.key)
-            for figure in figures
-            for panel in figure.panels
+            panel.key: still_svg(specs[panel.key], figure.rows, prefix=panel.key)
+            for figure, panel in panels
         },
         source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),
         figures_json=script_json(drawn),
@@ -178,9 +177,10 @@ def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
     for name, found in versions.items():
         if name not in said or len(found) > 1:
             own = text("{name} of the trials", name=name) if name in said else name
-            yield own, list_text(sorted(found))
+            yield own, ", ".join(sorted(found))
 
 
+# The outlines of batch sizes' points in a legend, around (0, 0), as SVG paths.
 _SHAPES = {
     "circle": "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
     "square": "M-4.5-4.5H4.5V4.5H-4.5Z",
@@ -191,8 +191,3 @@ _SHAPES = {
     "diamond": "M0-6.5L5 0L0 6.5L-5 0Z",
     "cross": "M-2-5.5H2V-2H5.5V2H2V5.5H-2V2H-5.5V-2H-2Z",
 }
-
-
-def _legend_shape(look: Look) -> str:
-    """The outline of a batch size's points, around (0, 0), as an SVG path."""
-    return _SHAPES[look.shape]

@@ -18,16 +18,14 @@ from batchlab.words.catalogue import text as in_words
 from batchlab.words.reasons import reason_text
 
 
-class ProgressState:
-    """Where a command is, by what it has told so far.
-
-    It keeps what a `ProgressListener` is told; who shows it looks at the attributes.
+class ProgressState(Silent):
+    """A listener that keeps where a command is; who shows it looks at the attributes.
 
     Attributes:
         command: the command that runs; "" before it has begun.
         subject: what it is about.
         stages: its stages, in order; empty for a command that has none.
-        phase: what it is at: one of the stages, or something beside them.
+        stage: what it is at: one of the stages, or something beside them.
         runs: the training runs that are waited for, None: it tells of none.
         lead: what leads so far, None: nothing yet.
         doing: what is done just now, in full and in fewer characters.
@@ -38,7 +36,7 @@ class ProgressState:
         self.command = ""
         self.subject = ""
         self.stages: tuple[str, ...] = ()
-        self.phase = ""
+        self.stage = ""
         self.runs: RunsAsked | None = None
         self.lead: BestSoFar | None = None
         self.doing = ("", "")
@@ -47,36 +45,51 @@ class ProgressState:
         self._budget: tuple[float, float, float] | None = None
         self._part: tuple[float, float | None, float] | None = None
 
+    def changed(self, *, at_once: bool = False) -> None:
+        """Something else is to be shown, with what is told next or at once."""
+
     # ---- what it is told
 
-    def begins(self, command: str, subject: str, stages: Sequence[str]) -> None:
-        """A command begins."""
+    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
+        """Keep its name."""
         self.command, self.subject, self.stages = command, subject, tuple(stages)
+        self.changed(at_once=True)
 
-    def enter(self, phase: str) -> None:
-        """A new part begins; what was being done is done."""
-        self.phase, self.runs, self.doing, self._part = phase, None, ("", ""), None
+    def phase(self, text: str) -> None:
+        """What was being done is done."""
+        self.stage, self.runs, self.doing, self._part = text, None, ("", ""), None
+        self.changed(at_once=True)
 
-    def spend(self, spent_s: float, budget_s: float) -> None:
-        """So much of the budget is spent by now.
-
-        Of the same budget it is never less than before: who told first may know of more.
-        """
-        if (known := self.budget) is not None and known[1] == budget_s:
+    def budget(self, *, spent_s: float, budget_s: float) -> None:
+        """Of the same budget it is never less than before: who told first may know of more."""
+        if (known := self.spent) is not None and known[1] == budget_s:
             spent_s = max(spent_s, known[0])
         self._budget = (spent_s, budget_s, self._clock())
 
-    def work(self, done_fraction: float, left_s: float | None, text: str, short: str) -> None:
-        """So much is done, and this is done now."""
+    def asked(self, runs: RunsAsked) -> None:
+        """Keep them."""
+        self.runs = runs
+        self.changed()
+
+    def best(self, best: BestSoFar | None) -> None:
+        """Keep it."""
+        self.lead = best
+        self.changed()
+
+    def progress(
+        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
+    ) -> None:
+        """Keep how far it is, and what is done."""
         self._part = (done_fraction, left_s, self._clock())
         self.doing = (text, short or text)
+        self.changed()
 
     # ---- what is known of it now
 
     @property
     def stage_number(self) -> int | None:
         """Which of the stages it is at, from 1 on; None: at something beside them."""
-        return self.stages.index(self.phase) + 1 if self.phase in self.stages else None
+        return self.stages.index(self.stage) + 1 if self.stage in self.stages else None
 
     @property
     def elapsed_s(self) -> float:
@@ -84,8 +97,8 @@ class ProgressState:
         return self._clock() - self._began_s
 
     @property
-    def budget(self) -> tuple[float, float] | None:
-        """Seconds spent by now, and those that there are; None: the work is not cut by time."""
+    def spent(self) -> tuple[float, float] | None:
+        """Seconds spent of a budget by now, and those that there are; None: there is none."""
         if self._budget is None:
             return None
         spent_s, budget_s, told_s = self._budget
@@ -94,8 +107,8 @@ class ProgressState:
     @property
     def done_fraction(self) -> float | None:
         """How much is done: of the budget where there is one, else of what is planned."""
-        if (budget := self.budget) is not None:
-            return budget[0] / budget[1]
+        if (spent := self.spent) is not None:
+            return spent[0] / spent[1]
         return None if self._part is None else min(1.0, max(0.0, self._part[0]))
 
     @property
@@ -136,15 +149,15 @@ def stage_text(state: ProgressState) -> str:
     name = f"{state.command} {state.subject}".strip()
     number = state.stage_number
     if not name:
-        return state.phase
+        return state.stage
     if number is None:
-        return text("{name}: {doing}", name=name, doing=state.phase)
+        return text("{name}: {doing}", name=name, doing=state.stage)
     return text(
         "{name}, stage {number} of {n}: {doing}",
         name=name,
         number=number,
         n=len(state.stages),
-        doing=state.phase,
+        doing=state.stage,
     )
 
 
@@ -174,7 +187,7 @@ def _fitting(wordings: Iterator[str], width: int) -> str:
 
 def _head(state: ProgressState) -> Iterator[str]:
     name = f"{state.command} {state.subject}".strip()
-    doing = state.phase or text("starting")
+    doing = state.stage or text("starting")
     number = state.stage_number
     if number is not None:
         of = {"number": number, "n": len(state.stages)}
@@ -202,7 +215,7 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
 
 
 def _time(state: ProgressState) -> str:
-    budget, left_s = state.budget, state.left_s
+    budget, left_s = state.spent, state.left_s
     if budget is not None:
         spent_s, budget_s = budget
         return text("{spent} of {budget}", spent=clock_text(spent_s), budget=clock_text(budget_s))
@@ -261,7 +274,7 @@ _WIDTH = 88
 _EVERY_S = 0.5
 
 
-class NotebookProgress(Silent):
+class NotebookProgress(ProgressState):
     """One output of a notebook's cell, written again as the work gets on."""
 
     def __init__(
@@ -273,67 +286,36 @@ class NotebookProgress(Silent):
             display: IPython's own `display`.
             clock: a monotonic clock, in seconds.
         """
+        super().__init__(clock=clock)
         self._display = display
-        self._clock = clock
-        self._state = ProgressState(clock=clock)
         self._warnings: list[str] = []
         self._shown_s = 0.0
         self._told_s = 0.0
         self._handle: Any = None
 
-    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Show what it is."""
-        self._state.begins(command, subject, stages)
-        self._show(at_once=True)
-
-    def phase(self, text: str) -> None:
-        """Show what begins."""
-        self._state.enter(text)
-        self._show(at_once=True)
-
-    def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Let the bar go by the clock."""
-        self._state.spend(spent_s, budget_s)
-
-    def asked(self, runs: RunsAsked) -> None:
-        """Show them."""
-        self._state.runs = runs
-        self._show()
-
-    def best(self, best: BestSoFar | None) -> None:
-        """Show it."""
-        self._state.lead = best
-        self._show()
-
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
-        """Move the bar, and show what is done."""
-        self._state.work(done_fraction, left_s, text, short)
-        self._show()
+    def changed(self, *, at_once: bool = False) -> None:
+        """Write it, but not too often."""
+        self._told_s = self.elapsed_s
+        if at_once or self._clock() - self._shown_s >= _EVERY_S:
+            self._shown_s = self._clock()
+            self._write([*progress_lines(self, _WIDTH), *self._said()])
 
     def warning(self, text: str) -> None:
         """Show it with the others, for as long as the cell has its output."""
         self._warnings.append(text)
-        self._show(at_once=True)
+        self.changed(at_once=True)
 
     def ends(self) -> None:
         """Leave one line, and the warnings."""
         if self._handle is None:
             return
-        name = f"{self._state.command} {self._state.subject}"
+        name = f"{self.command} {self.subject}"
         # The cell may go on long after the command.
         took = in_words("{name}: {took}", name=name, took=clock_text(self._told_s))
         self._write([took, *self._said()])
 
     def _said(self) -> list[str]:
         return [in_words("warning: {text}", text=text) for text in self._warnings]
-
-    def _show(self, *, at_once: bool = False) -> None:
-        self._told_s = self._state.elapsed_s
-        if at_once or self._clock() - self._shown_s >= _EVERY_S:
-            self._shown_s = self._clock()
-            self._write([*progress_lines(self._state, _WIDTH), *self._said()])
 
     def _write(self, lines: Sequence[str]) -> None:
         plain = "\n".join(lines)

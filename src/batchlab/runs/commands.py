@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import re
 import shutil
 import time
@@ -17,10 +16,11 @@ from typing import Final
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, RunPlan, TimeLeft
-from batchlab.runs.script_course import ScriptCourse, Verdict
+from batchlab.runs.contract import Capabilities, RunPlan
+from batchlab.runs.engine import StoredEngine, named
+from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
 from batchlab.script.metric import ProgressPoints
@@ -28,53 +28,8 @@ from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
-from batchlab.words.catalogue import number_text
+from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
-
-LAST_TOLD = "metric_told_before_end"
-"""The note of a whole training that told its metric for the last time before its end."""
-
-
-def is_answered(record: TrialRecord | None, length: RunLength) -> bool:
-    """Whether a stored training is as long as asked, has met the target, or cannot be longer.
-
-    Args:
-        record: as it is stored; None: it is not.
-        length: how far is asked.
-    """
-    if record is None or record.status is None:
-        return False
-    if record.status.may_go_on:
-        return False
-    if record.has_ended_itself:
-        return True
-    last_step = length.last_step(record.trial)
-    if not record.ended_well or _trained_steps(record) >= last_step:
-        return True
-    crossing = None if length.until is None else record.crossing(length.until)
-    return crossing is not None and crossing.held
-
-
-def _trained_steps(record: TrialRecord) -> int:
-    """Steps of a training that ended well, which may have told its metric before its end."""
-    asked = [dict(note.values)["asked"] for note in record.notes if note.code == LAST_TOLD]
-    return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
-
-
-def answer(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """A stored training as the answer to what was asked.
-
-    Args:
-        record: it answers (`is_answered`), or ended badly.
-        length: how far was asked.
-    """
-    record = replace(record, target=length.until)
-    if not record.ended_well:
-        return record
-    crossing = None if length.until is None else record.crossing(length.until)
-    met = crossing is not None and crossing.held
-    return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
-
 
 _LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
 
@@ -95,15 +50,7 @@ class KeptTraining:
         folder: Path,
         engine: str,
     ) -> None:
-        """Store that it begins, or goes on.
-
-        Args:
-            store: it knows the workload.
-            request: what is trained.
-            known: what is stored of it; None: nothing.
-            folder: of the training; it need not be there.
-            engine: who trains.
-        """
+        """Store that it begins, or goes on from what is `known`; its folder need not be there."""
         self._store = store
         self._trial_id = request.trial.trial_id
         self._before = () if known is None else known.evaluations
@@ -129,11 +76,7 @@ class KeptTraining:
         )
 
     def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
-        """What is known of the run before, with what it told and the store does not hold.
-
-        Args:
-            told: what its script wrote down by itself, by step.
-        """
+        """The run before: what is stored, and what its script had `told` beyond that."""
         try:
             later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
         except (OSError, UnreadableColumn, UnicodeDecodeError):
@@ -150,10 +93,7 @@ class KeptTraining:
     ) -> None:
         """Store what is new; until it is as far as the run before, that one stays.
 
-        Args:
-            course: of this run.
-            new: the evaluations that were added or replaced since the last call.
-            counted: gives all that count of it, by step.
+        `new` were added or replaced since the last call; `counted` gives all that count of the run.
         """
         if not new:
             return
@@ -162,17 +102,14 @@ class KeptTraining:
         elif max(each.step for each in new) >= self._before[-1].step:
             self._replace(course, counted())
 
-    def end(self, course: ScriptCourse, counted: tuple[Evaluation, ...], verdict: Verdict) -> None:
+    def end(self, course: ScriptCourse, counted: tuple[Evaluation, ...], verdict: Outcome) -> None:
         """Store what is left after the last `put`, before its status is stored.
 
         A run that was cut short before it was as far as the one before leaves that one's curve.
-
-        Args:
-            course: of this run.
-            counted: all that count of it, by step.
-            verdict: how it ended.
         """
-        if not self._is_ahead and not (verdict.status.may_go_on or verdict.status is Status.OOM):
+        status = verdict.status
+        assert status is not None
+        if not self._is_ahead and not (status.may_go_on or status is Status.OOM):
             self._replace(course, counted)
         last = counted[-1].step if counted else -1
         self._keep_later(tuple(each for each in course.evaluations if each.step > last))
@@ -230,17 +167,7 @@ class CommandRun:
     ) -> None:
         """Nothing runs yet.
 
-        Args:
-            command: what is run.
-            request: for what.
-            kept: where its evaluations go.
-            folder: of this training.
-            marker: names it among all trainings.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-            left_s: what is left of the budget, in seconds.
-            tell: hears how much of it is done, 0 to 1.
-            resumes: whether it is taken up where its last run left {output_dir}; else that folder
-                is emptied.
+        It is taken up where its last run left {output_dir}, or that folder is emptied.
         """
         self._command = command
         self._request = request
@@ -254,7 +181,7 @@ class CommandRun:
         earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
         self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
         self._points = _points(command, request.trial)
-        self._verdict: Verdict | None = None
+        self._verdict: Outcome | None = None
         self._cut: tuple[Evaluation, ...] | None = None
         self._new: dict[int, Evaluation] = {}
         self._not_understood: dict[str, None] = {}
@@ -269,7 +196,7 @@ class CommandRun:
         """What in its progress contradicts itself, for its user; values were left out."""
         return tuple(self._points.contradictions)
 
-    def until_done(self) -> tuple[Verdict, CommandEnd]:
+    def until_done(self) -> tuple[Outcome, CommandEnd]:
         """Run it to its end, or until it is to end; all that counts of it is stored.
 
         Raises:
@@ -292,12 +219,12 @@ class CommandRun:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
-    def keep(self, verdict: Verdict) -> None:
+    def keep(self, verdict: Outcome) -> None:
         """Store what is left of it; its status comes after that."""
         self._put()
         self._kept.end(self.course, self._counted(), verdict)
 
-    def notes(self, verdict: Verdict, end: CommandEnd) -> tuple[Reason, ...]:
+    def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
         """What a reader of its record must know beside its batches."""
         return (*self._notes_of_length(verdict), *self._notes_of_trouble(end))
 
@@ -307,7 +234,7 @@ class CommandRun:
         if self._not_understood:
             yield Reason.of("log_not_understood", told=", ".join(self._not_understood))
 
-    def _notes_of_length(self, verdict: Verdict) -> tuple[Reason, ...]:
+    def _notes_of_length(self, verdict: Outcome) -> tuple[Reason, ...]:
         counted = self._counted()
         last = counted[-1].step if counted else 0
         asked = self._request.last_step
@@ -362,7 +289,7 @@ class CommandRun:
         """End it as the budget ends; what it says after that is not even read."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
-            self._verdict = Verdict(status=Status.TIMEOUT, reason=OUT_OF_TIME)
+            self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
             training.end()  # here, in the middle of what it told: its grace begins now
         if left_s <= 0:
             training.stop_reading()
@@ -386,7 +313,7 @@ class CommandRun:
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.template.can_resume:
+        if self._cut is not None and not self._command.can_resume:
             return
         for reading in readings:
             self._look_at_time(training)
@@ -397,9 +324,9 @@ class CommandRun:
             except ProgressError as error:
                 if self._cut is None:
                     reason = Reason.as_written(str(error))
-                    self._decided(Verdict(status=Status.ERROR, reason=reason))
+                    self._decided(Outcome(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None and not self._command.template.can_resume:
+            if self._cut is not None and not self._command.can_resume:
                 break
         if readings:
             self._put()
@@ -408,8 +335,7 @@ class CommandRun:
     def _judge(self, made: Evaluation | None) -> None:
         """Whether the training is to end by what was just added; what comes later does not count.
 
-        Args:
-            made: a new evaluation; None: only steps were told, or a loss.
+        None was made where only steps were told, or a loss.
         """
         if self._cut is not None:
             return
@@ -424,19 +350,19 @@ class CommandRun:
             if len(self._not_understood) < _FIRST_COMPLAINTS:
                 self._not_understood[told] = None
 
-    def _decided(self, verdict: Verdict) -> None:
+    def _decided(self, verdict: Outcome) -> None:
         self._verdict = self._verdict or verdict
         self._cut = self.course.evaluations
 
-    def _verdict_of_end(self, end: CommandEnd) -> Verdict:
+    def _verdict_of_end(self, end: CommandEnd) -> Outcome:
         """What it means that the script ended by itself."""
         if end.status is not Status.OK:
-            return Verdict(status=end.status, reason=end.reason)
+            return Outcome(status=end.status, reason=end.reason)
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
-            return Verdict(status=Status.ERROR, reason=reason)
+            return Outcome(status=Status.ERROR, reason=reason)
         # It ended well: by its own early stopping, or because it is never told how long to train.
-        return Verdict(status=Status.OK)
+        return Outcome(status=Status.OK)
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
@@ -529,7 +455,6 @@ def _disk_is_full(folder: Path) -> StoreError:
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
 _CLAIM_EVERY_S = 0.25
-_UNKNOWN_STEP_S = 1.0
 # What differs between two contradictions of one kind.
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # What such a training left behind is no place to go on from.
@@ -539,8 +464,8 @@ _LEFT_BEHIND = "processes_left_behind"
 _WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
 
 
-class CommandEngine:
-    """Runs a command for what it is asked; the store holds what it told (an `Engine`).
+class CommandEngine(StoredEngine):
+    """Runs a command for what it is asked (an `Engine`).
 
     One at a time: a script takes as many threads as it likes, and its step times are its own.
     """
@@ -559,27 +484,10 @@ class CommandEngine:
         budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with trainings of `command`.
-
-        Args:
-            store: where all is written down; it knows the command's workload.
-            command: what is run.
-            plan: what all runs share.
-            listener: told how it gets on.
-            started_s: the reading of `clock` from which the budget counts.
-            budget_s: seconds after which no run goes on; None: there is no end.
-            clock: a monotonic clock, in seconds.
-        """
-        self.cost_model = CostModel()
-        self._store = store
+        """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
+        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
         self._command = command
-        self._plan = plan
-        self._listener = listener
-        self._started_s = started_s
-        self._budget_s = budget_s
-        self._clock = clock
         self._submitted: deque[RunRequest] = deque()
-        self._time_left = TimeLeft()
         self._failures = FailureCount()
         self._told: set[str] = set()
         end_leftovers(self.marker)
@@ -588,19 +496,14 @@ class CommandEngine:
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.template.can_resume,
+            resumes=self._command.can_resume,
             any_learning_rate=self._command.takes("learning_rate"),
-            any_seed=True,
+            any_seed=True,  # without {seed} a script draws its own
             side_by_side=False,
             in_process_metrics=False,
             keeps_cadence=False,
             cools_down=False,
         )
-
-    @property
-    def n_seeds(self) -> int | None:
-        """Any number: without {seed} a script draws its own."""
-        return None
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         """Any rate, where the command takes one."""
@@ -608,43 +511,14 @@ class CommandEngine:
             return None
         return (self._plan.trial.learning_rate,)
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """The trial of these three, everything else as the question has it."""
-        trial = replace(
-            self._plan.trial,
-            batch_size=batch_size,
-            micro_batch_size=self._plan.micro_batch_sizes.get(batch_size, batch_size),
-            learning_rate=learning_rate,
-            seed=seed,
-        )
-        if self._plan.horizon_epochs is None:
-            return trial
-        return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
-
-    def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Seconds that a run takes, start and evaluations too."""
-        trial = replace(self._plan.trial, batch_size=batch_size)
-        return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
-
     def evaluation_steps(self, batch_size: int) -> float:
         """Not known: a script tells its steps and its evaluations together."""
         return 0.0
 
-    def spent_s(self) -> float:
-        """Seconds of the budget spent by the clock: those since `started_s`."""
-        return self._clock() - self._started_s
-
     def submit(self, request: RunRequest) -> None:
         """Put it last."""
-        if not self._submitted:
-            self._time_left = TimeLeft()
         known = self._store.record(request.trial.trial_id) if self.capabilities.resumes else None
-        done = 0 if known is None else known.steps
-        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
-        # How long a script trains by itself is not known: its trainings count the same.
-        is_known = not request.length.to_own_end
-        expected_s = self.expected_s(request.trial.batch_size, new) if is_known else 1.0
-        self._time_left.expect(request.trial.trial_id, expected_s)
+        self._expect(request, known, anew=not self._submitted)
         self._submitted.append(request)
 
     def next_finished(self) -> RunEnd:
@@ -659,15 +533,15 @@ class CommandEngine:
         with ExitStack() as claim:
             self._claim(claim, request)
             record = self._store.record(request.trial.trial_id)
-            if not is_answered(record, request.length):
-                if self._left_s() <= self._grace_s:
-                    self._submitted.popleft()
-                    return RunEnd(request=request, record=_in_time(record, request, self.name))
+            if self._is_answered(record, request.length):
+                answer = self._answer(request)
+            elif self._left_s() <= self._grace_s:
+                answer = self._out_of_time(record, request)
+            else:
                 self._train(request, record)
-                record = self._store.record(request.trial.trial_id)
-        assert record is not None
+                answer = self._answer(request)
         self._submitted.popleft()
-        return RunEnd(request=request, record=answer(record, request.length))
+        return RunEnd(request=request, record=answer)
 
     def cancel(self) -> None:
         """Forget what has not begun; nothing runs outside of `next_finished`."""
@@ -685,44 +559,35 @@ class CommandEngine:
 
     def _train(self, request: RunRequest, known: TrialRecord | None) -> None:
         trial = request.trial
-        kept = KeptTraining(
-            self._store,
-            request,
-            known,
-            folder=self._store.trial_folder(trial.trial_id),
-            engine=self.name,
-        )
+        folder = self._store.trial_folder(trial.trial_id)
+        kept = KeptTraining(self._store, request, known, folder=folder, engine=self.name)
         began_s = self._clock()
         run = self._run(request, kept, resumes=self._can_be_taken_up(known))
         verdict, end = run.until_done()
         if run.could_not_be_taken_up(end):
             why = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
-                f"{_named(trial)}: it did not go on from {{resume_from}} ({why.rstrip('.')}), so "
+                f"{named(trial)}: it did not go on from {{resume_from}} ({why.rstrip('.')}), so "
                 f"it begins again"
             )
             run = self._run(request, kept, resumes=False)
             verdict, end = run.until_done()
         run.keep(verdict)
-        notes = run.notes(verdict, end)
-        self._store.finish_trial(
-            trial.trial_id,
-            status=verdict.status,
-            reason=verdict.reason,
+        outcome = replace(
+            verdict,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
-            peak_bytes=None if end.peak is None else end.peak.bytes,
-            notes=notes,
+            peak_bytes=end.peak_bytes,
+            notes=run.notes(verdict, end),
         )
-        self._learn(trial, self._clock() - began_s, from_step=run.from_step)
+        self._finish(trial, outcome)
+        self._learn(trial, from_step=run.from_step, wall_s=self._clock() - began_s)
         self._tell(request, 1.0)
-        self._warn_of(trial, notes)
-        if not verdict.status.ended_well and verdict.reason != OUT_OF_TIME:
-            self._listener.warning(
-                f"{_named(trial)}: {verdict.status} ({reason_text(verdict.reason)})"
-            )
+        self._warn_of(trial, outcome.notes)
+        if outcome.reason != OUT_OF_TIME:
+            self._warn_of_bad_end(trial, outcome)
         self._tell_contradictions(trial, run)
-        if verdict.status is Status.ERROR:
-            self._stop_if_hopeless(end, verdict.reason)
+        if outcome.status is Status.ERROR:
+            self._stop_if_hopeless(end, outcome.reason)
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
         """Say what its user has to do about; what all trainings have in common is said once."""
@@ -732,7 +597,7 @@ class CommandEngine:
             # A script that leaves its training behind has no length to be told.
             is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
             if note.code in _WARNED and not is_explained and text not in self._told:
-                self._listener.warning(f"{_named(trial)}: {text}")
+                self._listener.warning(f"{named(trial)}: {text}")
                 if note.code != "script_ended_itself":
                     self._told.add(text)
 
@@ -763,7 +628,7 @@ class CommandEngine:
             kind = _NUMBERS.sub("#", text)
             if kind not in self._told:
                 self._told.add(kind)
-                self._listener.warning(f"{_named(trial)}: {text}")
+                self._listener.warning(f"{named(trial)}: {text}")
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
         """End the study where the same failure came again and again.
@@ -775,27 +640,6 @@ class CommandEngine:
         if why is not None:
             said = " | ".join(end.last_lines[-3:])
             raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
-
-    def _learn(self, trial: Trial, wall_s: float, *, from_step: int) -> None:
-        record = self._store.record(trial.trial_id)
-        if record is not None:
-            self.cost_model = self.cost_model.with_run(
-                record, from_step=from_step, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
-            )
-
-    # ---- what is told
-
-    def _tell(self, request: RunRequest, fraction: float) -> None:
-        trial = request.trial
-        done, left_s = self._time_left.at(trial.trial_id, fraction)
-        rate = number_text(trial.learning_rate, "rate")
-        so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
-        self._listener.progress(
-            done_fraction=done,
-            left_s=left_s,
-            text=f"{_named(trial)}{so_far}",
-            short=f"{trial.batch_size} at {rate}, seed {trial.seed}{so_far}",
-        )
 
     # ---- time
 
@@ -809,21 +653,3 @@ class CommandEngine:
         if self._budget_s is None:
             return _GRACE_S
         return min(_GRACE_S, _GRACE_FRACTION * self._budget_s)
-
-    def _left_s(self) -> float:
-        return math.inf if self._budget_s is None else self._budget_s - self.spent_s()
-
-    def _step_s(self, batch_size: int) -> float:
-        return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
-
-
-def _named(trial: Trial) -> str:
-    rate = number_text(trial.learning_rate, "rate")
-    return f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}"
-
-
-def _in_time(record: TrialRecord | None, request: RunRequest, engine: str) -> TrialRecord:
-    """What is known of a training for which no time was left."""
-    if record is None:
-        return request.never_begun(engine)
-    return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=request.length.until)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from batchlab.plans.cadence import n_pauses
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Trial, TrialRecord
-
-if TYPE_CHECKING:
-    from batchlab.store.store import Store
-
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
 # every run starts a process. Evaluations are not known yet, so the steps stand for them too.
@@ -71,12 +65,7 @@ class CostModel:
         )
 
     def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
-        """How many steps take as long as an evaluation on validation data; 0.0: not known yet.
-
-        Args:
-            batch_size: of the steps.
-            step_s: seconds of one, measured alone.
-        """
+        """How many steps take as long as an evaluation on validation data; 0.0: not known yet."""
         if not self.validations[0]:
             return 0.0
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
@@ -262,98 +251,10 @@ class Engine(Protocol):
         ...
 
 
-class AnswersAtOnce:
-    """Submit and next-finished of an engine that needs no time: runs end in the order asked."""
-
-    cost_model = CostModel()
-
-    def __init__(self) -> None:
-        """Nothing is submitted yet."""
-        self._submitted: deque[RunRequest] = deque()
-
-    def answer(self, request: RunRequest) -> TrialRecord:
-        """The record of one run.
-
-        Args:
-            request: the run asked for.
-        """
-        raise NotImplementedError
-
-    def submit(self, request: RunRequest) -> None:
-        """Put it last."""
-        self._submitted.append(request)
-
-    def next_finished(self) -> RunEnd:
-        """Answer the first."""
-        request = self._submitted.popleft()
-        return RunEnd(request=request, record=self.answer(request))
-
-    def cancel(self) -> None:
-        """Forget those that wait."""
-        self._submitted.clear()
-
-
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-    """Run all of them, with nothing else under way, and wait for the last.
-
-    Args:
-        engine: asked for the runs.
-        requests: each another run.
-
-    Returns:
-        The whole records, in the order of the requests.
-    """
+    """Run all of them, with nothing else under way, and wait for the last."""
     for request in requests:
         engine.submit(request)
     ends = [engine.next_finished() for _ in requests]
     records = {end.request: end.record for end in ends}
     return [records[request] for request in requests]
-
-
-def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store a record, unless the store holds it already or another process is at its trial.
-
-    Args:
-        store: it knows the workload.
-        record: of a run that has ended.
-    """
-    with store.claim(record.trial.trial_id) as is_ours:
-        if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # it is being trained, and kept, elsewhere; or its turn never came
-        stored = store.record(record.trial.trial_id)
-        if stored is not None and stored.status is not None and stored.steps >= record.steps:
-            return
-        assert record.status is not None
-        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
-        store.put_record(record)
-
-
-class TimeLeft:
-    """How much of the expected training is done, and how long the rest will take."""
-
-    def __init__(self) -> None:
-        """Nothing is expected yet."""
-        self._expected_s: dict[str, float] = {}
-        self._fraction: dict[str, float] = {}
-        self._first: dict[str, float] = {}
-        self._started_s = time.monotonic()
-
-    def expect(self, trial_id: str, seconds: float) -> None:
-        """Expect a trial.
-
-        Args:
-            trial_id: which one.
-            seconds: that it is expected to need from where it is now.
-        """
-        self._expected_s[trial_id] = seconds
-
-    def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """The fraction of all work done, and the seconds left (None: too early to say)."""
-        self._first.setdefault(trial_id, fraction)
-        self._fraction[trial_id] = fraction
-        total = sum(self._expected_s.values()) or 1.0
-        done = sum(self._expected_s[name] * part for name, part in self._fraction.items())
-        since = done - sum(self._expected_s[name] * part for name, part in self._first.items())
-        elapsed_s = time.monotonic() - self._started_s
-        left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
-        return done / total, left_s

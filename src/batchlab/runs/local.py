@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
 
-from batchlab.machine import thread_choices
+import torch
+
+from batchlab.errors import EditedError, StoreError
+from batchlab.machine import library_versions, thread_choices
+from batchlab.measure.at_steps import measured_at_steps
+from batchlab.processes.children import Child, Ended, Line, refuse_edited
+from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.measurement import AtSteps
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
 from batchlab.records.study import ANY_SIZE
-from batchlab.records.trial import Status, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, RunPlan
-from batchlab.runs.pool import ProcessPool
-from batchlab.runs.trial_recorder import TrialRecorder, is_trained, refuse_to_train_over
+from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
+from batchlab.runs.contract import Capabilities, RunPlan
+from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.store.store import Store
-from batchlab.training.plain import ENGINE
+from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.plain import ENGINE, Outcome, Task, train
+from batchlab.words.reasons import reason_text
 
-# Beyond the batch sizes that were timed, until a run tells: a guess that only orders runs.
-_UNKNOWN_STEP_S = 1.0
+# A child that was asked to stop has so long to write its checkpoint before it is ended: this, or
+# where the time is short this part of it.
+_GRACE_S = 5.0
+_GRACE_FRACTION = 0.1
+# How often to look at trials that another process holds, and at the clock.
+_LOOK_EVERY_S = 0.25
 
 
-class LocalProcesses:
-    """Trains what it is asked for in child processes; the store holds all of it (an `Engine`).
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """A run under way: its process, the claim on its trial, where and when it began."""
 
-    What the store holds already is answered from there.
+    request: RunRequest
+    child: Child
+    claim: ExitStack
+    from_step: int
+    began_s: float
+    step: int = 0
+
+
+class LocalProcesses(StoredEngine):
+    """Trains what it is asked for in child processes (an `Engine`).
+
+    A trial asked for more than it has goes on from its checkpoint. Of the runs that wait, the
+    longest begins first, so that the end is not spent waiting for one. Children are started and
+    heard within `next_finished` only.
     """
 
     name = ENGINE
@@ -42,36 +72,19 @@ class LocalProcesses:
         budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with runs of `packed`.
-
-        Args:
-            store: where all is written down; it knows the workload.
-            packed: what is trained, packed for child processes.
-            plan: what all runs share.
-            listener: told how it gets on.
-            started_s: the reading of `clock` from which the budget counts.
-            budget_s: seconds after which no run goes on; None: there is no end.
-            clock: a monotonic clock, in seconds.
-        """
-        self.cost_model = CostModel()
-        self._store = store
-        self._plan = plan
-        self._clock = clock
-        self._started_s = started_s
-        self._budget_s = budget_s
+        """Answer from `store`, and with runs of `packed`; the rest as of a `StoredEngine`."""
+        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        self._packed = packed
+        self._measures = measured_at_steps(plan.measures)
+        summary = store.workload(plan.trial.workload_id)
+        self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
+        self._errors = RepeatedErrors()
+        self._grace_s = _GRACE_S
+        self._stop_at_s: float | None = None
         self._known: deque[RunRequest] = deque()
-        known = store.workload(plan.trial.workload_id)
-        self._recorder = TrialRecorder(
-            store,
-            listener,
-            device=plan.device,
-            threads=plan.threads,
-            evaluated_sizes=ANY_SIZE if known is None else known.evaluated_sizes,
-            clock=clock,
-        )
-        self._pool = ProcessPool(
-            packed, self._recorder, n_workers=self.n_workers, measures=plan.measures
-        )
+        self._waiting: list[tuple[float, RunRequest]] = []  # with their expected seconds
+        self._running: dict[Connection, _Run] = {}
+        self._ended: deque[tuple[RunRequest, _Run | None, float]] = deque()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -91,43 +104,9 @@ class LocalProcesses:
         """One run for each core; one on a GPU."""
         return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
 
-    @property
-    def n_seeds(self) -> int | None:
-        """Any number."""
-        return None
-
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """Any rate."""
-        return None
-
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """The trial of these three, everything else as the question has it."""
-        trial = replace(
-            self._plan.trial,
-            batch_size=batch_size,
-            micro_batch_size=self._plan.micro_batch_sizes[batch_size],
-            learning_rate=learning_rate,
-            seed=seed,
-        )
-        if self._plan.horizon_epochs is None:
-            return trial
-        return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
-
-    def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Seconds that a run takes beside others, start and evaluations too.
-
-        From the step time that was measured alone, and from what earlier runs took.
-        """
-        trial = replace(self._plan.trial, batch_size=batch_size)
-        return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
-
     def evaluation_steps(self, batch_size: int) -> float:
         """How many steps of a batch size took as long as an evaluation so far; 0.0: none was."""
         return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
-
-    def spent_s(self) -> float:
-        """Seconds of the budget spent by the clock: those since `started_s`."""
-        return self._clock() - self._started_s
 
     def submit(self, request: RunRequest) -> None:
         """Train it as far as the store does not hold it yet.
@@ -136,87 +115,305 @@ class LocalProcesses:
             StoreError: the store cannot be used, or a finished trial cannot go on.
         """
         record = self._store.record(request.trial.trial_id)
-        if is_trained(record, request.length):
+        if self._is_answered(record, request.length):
             self._known.append(request)
             return
         refuse_to_train_over(self._store, request.trial)
-        done = 0 if record is None else record.steps
-        if record is not None and record.has_ended_itself:
-            done = request.last_step
-        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
-        expected_s = self.expected_s(request.trial.batch_size, new)
-        was_idle = self._pool.is_idle
-        if was_idle:
-            self._pool.end_within(None if self._budget_s is None else self._left_s(self._budget_s))
-        self._recorder.expect(request, expected_s, anew=was_idle)
-        self._pool.submit(request, expected_s=expected_s)
+        is_idle = not (self._waiting or self._running or self._ended)
+        if is_idle:
+            self._end_within_budget()
+        expected_s = self._expect(request, record, anew=is_idle)
+        self._waiting.append((expected_s, request))
+        self._waiting.sort(key=lambda waiting: -waiting[0])
 
     def next_finished(self) -> RunEnd:
         """The next answer: what the store knew first, then what is trained, until the budget ends.
 
         Raises:
-            StoreError: the store cannot be used.
-            KeyboardInterrupt: after everything has been stored.
+            StoreError: the store cannot be used, or a checkpoint; the run stays open.
+            EditedError: files of the workload were edited; the run stays open.
+            KeyboardInterrupt: after all children have written their checkpoints and ended.
         """
         if self._known:
             request = self._known.popleft()
             if not self.cost_model.steps_s:
-                self._learn_from_before(request.trial)
-        else:
-            try:
-                request = self._pool.next_ended()
-            except BaseException:
-                self._recorder.let_go()
-                raise
-            self._learn_costs(request.trial)
+                self._learn(request.trial, from_step=0, wall_s=None)
+            return RunEnd(request=request, record=self._answer(request))
+        try:
+            self._run_until_one_has_ended()
+        except BaseException:
+            self.cancel()
+            raise
+        request, run, wall_s = self._ended.popleft()
+        if run is not None:  # else its turn never came
+            self._learn(request.trial, from_step=run.from_step, wall_s=wall_s)
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:
         """Have every run write its checkpoint and end, so that it can go on later."""
         self._known.clear()
         try:
-            self._pool.cancel()
+            self._stop(None, None)
         finally:
-            self._recorder.let_go()
+            # Only a store that cannot be written any more (a full disk) leaves some here. They are
+            # forgotten too: a second call finds nothing to keep.
+            for run in self._running.values():
+                run.child.kill()
+                run.child.wait()
+                run.claim.close()
+            self._running.clear()
+            self._waiting.clear()
+            self._ended.clear()
 
-    def _left_s(self, budget_s: float) -> float:
-        return budget_s - self.spent_s()
+    # ---- the loop
 
-    def _step_s(self, batch_size: int) -> float:
-        return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
+    def _end_within_budget(self) -> None:
+        """What begins now has to end with the budget, checkpoints written if they could be."""
+        self._stop_at_s = None
+        if self._budget_s is not None:
+            left_s = max(0.0, self._left_s())
+            self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
+            self._stop_at_s = time.monotonic() + left_s - self._grace_s
 
-    def _answer(self, request: RunRequest) -> TrialRecord:
-        """The stored record with the status that it has for what was asked."""
-        stored = self._store.record(request.trial.trial_id)
-        if stored is None:
-            return request.never_begun(self.name)
-        record = replace(stored, target=request.length.until)
-        if not is_trained(record, request.length):
-            if record.status in (Status.ERROR, Status.KILLED):
-                return record
-            return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME)
-        if not record.ended_well:
-            return record
-        # Trained for another target or further than asked, its own status answers another question.
-        until = request.length.until
-        crossing = None if until is None else record.crossing(until)
-        met = crossing is not None and crossing.held
-        return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
+    def _run_until_one_has_ended(self) -> None:
+        while not self._ended:
+            if self._stop_at_s is not None and time.monotonic() >= self._stop_at_s:
+                self._stop(Status.TIMEOUT, OUT_OF_TIME)
+                return
+            all_held = self._start_waiting()
+            if self._ended:
+                return
+            if not self._running and all_held:
+                time.sleep(_LOOK_EVERY_S)
+            self._listen(_LOOK_EVERY_S)
 
-    def _learn_from_before(self, trial: Trial) -> None:
-        """What a run of another session took, until one of this session is known."""
-        record = self._store.record(trial.trial_id)
-        if record is not None:
-            self.cost_model = self.cost_model.with_run(
-                record, from_step=0, wall_s=None, step_s=self._step_s(trial.batch_size)
-            )
+    def _start_waiting(self) -> bool:
+        """Fill the free places; True if every run still waiting is held by another process."""
+        held = []
+        while self._waiting and len(self._running) < self.n_workers:
+            waiting = self._waiting.pop(0)
+            with ExitStack() as claim:
+                if claim.enter_context(self._store.claim(waiting[1].trial.trial_id)):
+                    self._start(waiting[1], claim)
+                else:
+                    held.append(waiting)
+        all_held = bool(held) and not self._waiting
+        self._waiting.extend(held)
+        return all_held
 
-    def _learn_costs(self, trial: Trial) -> None:
-        took = self._recorder.took.pop(trial.trial_id, None)
-        record = self._store.record(trial.trial_id)
-        if took is None or record is None:
-            return  # its turn never came
-        from_step, wall_s = took
-        self.cost_model = self.cost_model.with_run(
-            record, from_step=from_step, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
+    def _start(self, request: RunRequest, claim: ExitStack) -> None:
+        task, from_step = self._task(request)
+        if task is None:
+            self._ended.append((request, None, 0.0))
+            return
+        began_s = self._clock()
+        child = Child(_train_in_child, self._packed, self._measures, task)
+        self._running[child.connection] = _Run(
+            request=request,
+            child=child,
+            claim=claim.pop_all(),
+            from_step=from_step,
+            began_s=began_s,
         )
+
+    def _listen(self, timeout_s: float) -> None:
+        for connection in wait(list(self._running), timeout=timeout_s):
+            assert isinstance(connection, Connection)
+            message = self._running[connection].child.receive()
+            if not isinstance(message, Ended):
+                self._evaluated(self._running[connection], message)
+                continue
+            self._end(self._running.pop(connection), _outcome(message))
+            if _cannot_be_kept(message):
+                # It says nothing of the configuration, and the next runs would fare no better.
+                raise StoreError(reason_text(message.reason))
+            refuse_edited(message)
+
+    def _stop(self, status: Status | None, reason: Reason | None) -> None:
+        """Ask every child to stop; those that don't in time are ended. Nothing waits after it."""
+        for run in self._running.values():
+            run.child.ask_to_stop()
+        grace_until_s = time.monotonic() + self._grace_s
+        while self._running:
+            left_s = grace_until_s - time.monotonic()
+            if left_s <= 0:
+                for run in self._running.values():
+                    run.child.kill()
+                left_s = _GRACE_S
+            for connection in wait(list(self._running), timeout=left_s):
+                assert isinstance(connection, Connection)
+                message = self._running[connection].child.receive()
+                if not isinstance(message, Ended):
+                    self._evaluated(self._running[connection], message)
+                    continue
+                outcome = _outcome(message)
+                if outcome.status is None or outcome.status is Status.KILLED:
+                    outcome = replace(outcome, status=status, reason=reason)
+                self._end(self._running.pop(connection), outcome)
+        self._ended.extend((request, None, 0.0) for _, request in self._waiting)
+        self._waiting.clear()
+
+    # ---- the records of one run
+
+    def _task(self, request: RunRequest) -> tuple[Task | None, int]:
+        """What to run and from which step, written down; None: there is nothing to do."""
+        trial, length = request.trial, request.length
+        record = self._store.record(trial.trial_id)
+        if self._is_answered(record, length):
+            return None, 0
+        known_to_fail = None if record is not None else self._errors.why_not(trial)
+        if known_to_fail is not None:
+            self._store.begin_trial(_opening_record(request, self._plan.threads, None))
+            self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
+            return None, 0
+        path = self._store.checkpoint_path(trial.trial_id)
+        progress = peek_checkpoint(path)
+        # A run that was not looked at where it should have been has to be done again from there.
+        watched = record is None or was_evaluated(record, length)
+        if not watched or progress is None or progress.versions != library_versions():
+            progress = None
+        if progress is not None:
+            self._store.drop_evaluations_after(trial.trial_id, progress.step)
+        elif record is not None:
+            self._store.restart_trial(trial.trial_id)
+        threads = self._plan.threads if progress is None else progress.threads
+        self._store.begin_trial(_opening_record(request, threads, progress))
+        task = Task(
+            trial=trial,
+            length=length,
+            device=self._plan.device,
+            threads=threads,
+            checkpoint=path,
+            resume=progress is not None,
+            versions=library_versions(),
+            evaluated_sizes=self._evaluated_sizes,
+        )
+        return task, 0 if progress is None else progress.step
+
+    def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
+        """Store them at once."""
+        self._store.put_evaluations(run.request.trial.trial_id, evaluations)
+        if evaluations:
+            run.step = evaluations[-1].step
+            self._tell(run.request, run.step / run.request.last_step)
+
+    def _end(self, run: _Run, outcome: Outcome) -> None:
+        """Store the end; an interrupted trial stays open."""
+        trial = run.request.trial
+        with run.claim:
+            wall_s = self._clock() - run.began_s
+            if outcome.status is not None:
+                self._finish(trial, replace(outcome, notes=(*trial.notes, *outcome.notes)))
+        self._warn_of_bad_end(trial, outcome)
+        if self._errors.note(trial, outcome.status, outcome.reason, run.step):
+            self._listener.warning(
+                f"batch size {trial.batch_size}: two trials ended with the same error, so its "
+                f"others are not trained"
+            )
+        self._tell(run.request, 1.0)
+        self._ended.append((run.request, run, wall_s))
+
+
+def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:
+    resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
+    return TrialRecord(
+        trial=request.trial,
+        status=None,
+        engine=ENGINE,
+        threads=threads,
+        versions=library_versions(),
+        target=request.length.until,
+        evaluations=(),
+        peak_bytes=None,
+        resumed_from_steps=resumed,
+        notes=request.trial.notes,
+    )
+
+
+def refuse_to_train_over(store: Store, trial: Trial) -> None:
+    """A finished trial whose checkpoint cannot be used could only go on by being lost first.
+
+    Raises:
+        StoreError: naming the trial and the ways out.
+    """
+    record = store.record(trial.trial_id)
+    if record is None or not record.ended_well:
+        return
+    progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
+    if progress is not None and progress.versions == library_versions():
+        return
+    what = "its checkpoint is missing or damaged"
+    if progress is not None:
+        made_with = ", ".join(" ".join(pair) for pair in progress.versions)
+        what = f"it was made with {made_with}, and the numbers of two versions don't mix"
+    raise StoreError(
+        f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
+        f"{trial.learning_rate:g}, seed {trial.seed} has {record.steps} steps and cannot "
+        f"go on: {what}; give another --store to train it anew"
+    )
+
+
+def _cannot_be_kept(ended: Ended) -> bool:
+    """Whether its checkpoint could not be written or read."""
+    return ended.error == StoreError.__name__
+
+
+def _outcome(ended: Ended) -> Outcome:
+    if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
+        return Outcome(status=None)  # it can go on from the checkpoint before
+    if ended.status is None:
+        assert isinstance(ended.value, Outcome)
+        return ended.value
+    return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
+
+
+def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
+    """What a run's child process does."""
+    torch.set_num_threads(task.threads)
+    memory = PeakMemory(torch.device(task.device))
+    outcome = train(
+        packed.unpack(),
+        task,
+        measures=measures,
+        emit=line.say,
+        stop=line.asked_to_stop,
+    )
+    return replace(outcome, peak_bytes=memory.bytes())
+
+
+_ENOUGH = 2
+_ABOUT_NUMBERS = re.compile(
+    r"\b(nan|not a number|inf|infinite|infinity|(non-?)?finite|diverg\w*|overflow\w*|explod\w*)\b",
+    re.IGNORECASE,
+)
+
+
+class RepeatedErrors:
+    """The errors that trials ended with, by batch size."""
+
+    def __init__(self) -> None:
+        """None was seen yet."""
+        self._seen: dict[tuple[int, int, Reason, int], set[str]] = {}
+        self._known: dict[tuple[int, int], Reason] = {}
+
+    def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
+        """Keep how a trial ended; whether it is known only now that its batch size fails."""
+        if status is not Status.ERROR or reason is None:
+            return False
+        if _ABOUT_NUMBERS.search(reason_text(reason)):
+            return False
+        trials = self._seen.setdefault((*_size(trial), reason, step), set())
+        trials.add(trial.trial_id)
+        is_new = len(trials) >= _ENOUGH and _size(trial) not in self._known
+        if is_new:
+            self._known[_size(trial)] = reason
+        return is_new
+
+    def why_not(self, trial: Trial) -> Reason | None:
+        """Why the trial would fail as others of its batch size did; None: it may not."""
+        why = self._known.get(_size(trial))
+        return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)
+
+
+def _size(trial: Trial) -> tuple[int, int]:
+    return trial.batch_size, trial.micro_batch_size

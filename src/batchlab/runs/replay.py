@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, Engine, keep_record
+from batchlab.runs.contract import Capabilities, CostModel, Engine
 from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, UnreadableColumn, kept_reason, reason_kept
 
@@ -131,10 +131,6 @@ class Journal:
     def __init__(self, store: Store, study: StudyName) -> None:
         """Read what the study was told so far.
 
-        Args:
-            store: where the study is.
-            study: its name; it is in the store.
-
         Raises:
             StoreError: the decisions were changed by another program.
         """
@@ -165,14 +161,7 @@ class Journal:
     def begin(
         self, *, profile: str, elsewhere: str | None = None, budget_s: float, spent_s: float
     ) -> None:
-        """Begin the journal with what the question rests on.
-
-        Args:
-            profile: the JSON of this machine's profile.
-            elsewhere: that of another machine, where the answer is for that one.
-            budget_s: seconds that the runs may take by the engine's clock.
-            spent_s: seconds of them that are spent by now.
-        """
+        """Begin the journal with what the question rests on."""
         self._write(
             JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
         )
@@ -190,10 +179,6 @@ class Journal:
 
         Where none of what is under way ended so (the program is another one), what is left of the
         journal holds no longer and is forgotten.
-
-        Args:
-            under_way: the runs asked for that have not come back.
-            engine: the name of who was asked.
         """
         if not self._ends_to_come:
             return None
@@ -229,13 +214,7 @@ class Journal:
             self.put_study(self._target)
 
     def put_end(self, end: RunEnd, cost_model: CostModel, *, spent_s: float) -> None:
-        """Store how a run ended, and its record where its engine has not.
-
-        Args:
-            end: the run and its record.
-            cost_model: what its engine has learned by now.
-            spent_s: seconds of the budget spent by now.
-        """
+        """Store how a run ended, and its record where its engine has not."""
         keep_record(self._store, end.record)
         ended = StoredEnd.of(end)
         self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
@@ -283,6 +262,19 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
             return _DECISIONS.decoded(text, what)
 
 
+def keep_record(store: Store, record: TrialRecord) -> None:
+    """Store a run that has ended, unless it is stored or another process is at its trial."""
+    with store.claim(record.trial.trial_id) as is_ours:
+        if not is_ours or (not record.evaluations and not record.has_failed):
+            return  # it is being trained, and kept, elsewhere; or its turn never came
+        stored = store.record(record.trial.trial_id)
+        if stored is not None and stored.status is not None and stored.steps >= record.steps:
+            return
+        assert record.status is not None
+        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
+        store.put_record(record)
+
+
 class ReplayingEngine:
     """Answers from a study's journal as far as it goes, then from the engine inside (an `Engine`).
 
@@ -293,12 +285,7 @@ class ReplayingEngine:
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
-        """Answer from `journal`, then from `inner`.
-
-        Args:
-            inner: asked for what the journal does not hold.
-            journal: what was answered before, and from here on.
-        """
+        """Answer from `journal`, then from `inner`."""
         self._inner = inner
         self._journal = journal
         self._under_way: list[RunRequest] = []

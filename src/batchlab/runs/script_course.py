@@ -5,73 +5,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Crossing, Evaluation, Score, Status, Target
+from batchlab.records.trial import Evaluation, Score, Status, crossing_of
 from batchlab.script.metric import BATCH_LOSSES, plain_name
-from batchlab.training.plain import EVALUATIONS, divergence
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CrossingSoFar:
-    """What the evaluations until now say of a target.
-
-    Attributes:
-        target: the level to look for.
-        crossing: what `crossing_of` says of the same evaluations.
-    """
-
-    target: Target
-    crossing: Crossing | None = None
-    _missed_at: int = 0
-    _touched_at: int | None = None
-
-    def after(self, evaluation: Evaluation) -> CrossingSoFar:
-        """What they say with one more, at a later step."""
-        here = self.crossing
-        if here is not None and here.held:
-            return self
-        value = evaluation.score("validation", self.target.metric)
-        if value is None:
-            if evaluation.is_not_finite("validation", self.target.metric):
-                return replace(self, crossing=None, _missed_at=evaluation.step)
-            return self
-        if here is not None and not self.target.held_for:
-            return replace(self, crossing=replace(here, held_until_step=evaluation.step))
-        if not self.target.met_by(value):
-            return replace(self, crossing=None, _missed_at=evaluation.step)
-        if here is None:
-            return self._first_met(evaluation)
-        if here.would_hold_at(evaluation.samples, self.target):
-            return replace(self, crossing=replace(here, held_until_step=evaluation.step))
-        return self
-
-    def _first_met(self, evaluation: Evaluation) -> CrossingSoFar:
-        touched_at = evaluation.step if self._touched_at is None else self._touched_at
-        crossing = Crossing(
-            after_step=self._missed_at,
-            step=evaluation.step,
-            samples=evaluation.samples,
-            held_until_step=None,
-            touched_step=touched_at,
-        )
-        return replace(self, crossing=crossing, _touched_at=touched_at)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """That a training is to end here.
-
-    Attributes:
-        status: how it ends.
-        reason: why it ends badly; None: it does not.
-    """
-
-    status: Status
-    reason: Reason | None = None
+from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 
 
 class ScriptCourse:
@@ -92,21 +33,14 @@ class ScriptCourse:
     ) -> None:
         """Nothing was seen yet.
 
-        Args:
-            request: the run.
-            metric: the validation metric that counts, as the script names it.
-            better: its direction.
-            earlier: of the run before, which this one goes on from; those from the first step
-                on that this one tells of do not count.
+        Of what was evaluated `earlier` that counts which lies before this run's first step.
         """
         self._request = request
         self._plan = request.trial.plan
         self.metric = metric
         self._better = better
         self._evaluations: list[Evaluation] = []  # by step
-        until = request.length.until
-        self._crossing = None if until is None else CrossingSoFar(target=until)
-        self._crossing_before_last = self._crossing
+        self._n_missed = 0  # evaluations that are not looked at again for the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
@@ -126,15 +60,6 @@ class ScriptCourse:
         """One piece of progress.
 
         The same step told again replaces what it was evaluated to before.
-
-        Args:
-            values: what was measured there, by the script's own names.
-            step: updates done, at least as many as before.
-            samples: examples seen.
-            at_s: by a monotonic clock, in seconds.
-
-        Returns:
-            A new evaluation, where the metric is among the values.
         """
         for _ in self.begun(step, at_s):
             pass
@@ -159,26 +84,25 @@ class ScriptCourse:
         self.n_made += 1
         return made
 
-    def verdict(self) -> Verdict | None:
+    def verdict(self) -> Outcome | None:
         """Whether the training is to end, by the last that it told; None: it goes on."""
         if self._lost_at is not None:
             reason = Reason.of("loss_not_a_number", step=self._lost_at)
-            return Verdict(status=Status.NAN, reason=reason)
+            return Outcome(status=Status.NAN, reason=reason)
         if not self._evaluations:
             return None
         last = self._evaluations[-1]
         if last.step > 0 and last.is_not_finite("validation", self.metric):
             reason = Reason.of("metric_not_finite", metric=self.metric, step=last.step)
-            return Verdict(status=Status.NAN, reason=reason)
+            return Outcome(status=Status.NAN, reason=reason)
         if self._better == "lower":
             diverged = divergence(tuple(map(_as_loss, self._first_and_last)))
             if diverged is not None:
-                return Verdict(status=Status.DIVERGED, reason=diverged)
-        crossing = None if self._crossing is None else self._crossing.crossing
-        if crossing is not None and crossing.held:
-            return Verdict(status=Status.TARGET_REACHED)
+                return Outcome(status=Status.DIVERGED, reason=diverged)
+        if self._has_met_target():
+            return Outcome(status=Status.TARGET_REACHED)
         if last.step >= self._request.last_step:
-            return Verdict(status=Status.OK)
+            return Outcome(status=Status.OK)
         return None
 
     def begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
@@ -186,13 +110,6 @@ class ScriptCourse:
 
         One by one, for any of them may end the training: that run may have gone on beyond what is
         asked, while nobody was there to end it.
-
-        Args:
-            step: of the first progress of this run.
-            at_s: when that came.
-
-        Returns:
-            Each evaluation as it is taken in; nothing, once the run has begun.
         """
         if self._began_s is not None:
             return
@@ -214,27 +131,22 @@ class ScriptCourse:
     def _put(self, made: Evaluation) -> None:
         """Keep an evaluation in its place: the last one, but for a script that counts anew."""
         known = self._evaluations
-        if known and made.step < known[-1].step:
-            place = bisect_left(known, made.step, key=_step_of)
-            known[place : place + (known[place].step == made.step)] = [made]
-            self._cross_again()
-            return
-        if known and made.step == known[-1].step:
-            known.pop()
-            self._crossing = self._crossing_before_last
-        known.append(made)
-        self._cross(made)
+        place = bisect_left(known, made.step, key=lambda each: each.step)
+        is_told_again = place < len(known) and known[place].step == made.step
+        known[place : place + is_told_again] = [made]
+        if place <= self._n_missed:
+            self._n_missed = 0
 
-    def _cross(self, made: Evaluation) -> None:
-        self._crossing_before_last = self._crossing
-        if self._crossing is not None:
-            self._crossing = self._crossing.after(made)
-
-    def _cross_again(self) -> None:
-        if self._crossing is not None:
-            self._crossing = CrossingSoFar(target=self._crossing.target)
-            for each in self._evaluations:
-                self._cross(each)
+    def _has_met_target(self) -> bool:
+        until = self._request.length.until
+        if until is None:
+            return False
+        seen = self._evaluations[self._n_missed :]
+        if len(seen) > 1 and crossing_of(seen[:-1], until) is None:
+            # The last but one missed it. A script may tell a hundred a second, the last one twice.
+            self._n_missed = len(self._evaluations) - 2
+        crossing = crossing_of(seen, until)
+        return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
         metric = plain_name(self.metric)
@@ -246,10 +158,6 @@ class ScriptCourse:
         # An infinite one may be a step that a gradient scaler leaves out.
         if math.isnan(plain[name]) and self._lost_at is None:
             self._lost_at = step
-
-
-def _step_of(evaluation: Evaluation) -> int:
-    return evaluation.step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:

@@ -2,7 +2,8 @@
 
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
 `reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
-A record shows all of its fields, or what its class names in `document`: fields and properties.
+A record shows its fields, but for those whose name begins with an underscore, or the fields and
+properties that its class names in `document`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def schema_text(kind: type) -> str:
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
+            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -129,28 +131,32 @@ def _kinds(kind: type) -> tuple[tuple[str, Literal["a reason", "reasons", "else"
 def _hints(kind: type) -> dict[str, Any]:
     """What a record shows, and of which type each is."""
     hints = get_type_hints(kind)
-    names = getattr(kind, "document", hints)
+    names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
     return {
         name: hints[name] if name in hints else get_type_hints(getattr(kind, name).fget)["return"]
         for name in names
     }
 
 
-def _as_shown(hint: Any) -> Any:
-    """The same type where each record has just the fields that it shows, for the schema."""
+def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
+    """The same type where each record has just the fields that it shows, for the schema.
+
+    `within` are the records that it is a field of: one may hold another of its kind.
+    """
     parts = get_args(hint)
     if parts:
-        shown = tuple(map(_as_shown, parts))
+        shown = tuple(_as_shown(part, within=within) for part in parts)
         if shown == parts:
             return hint
         origin = get_origin(hint)
         return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
-    if hint is Reason or not isinstance(hint, type):
+    if hint is Reason or not isinstance(hint, type) or hint in within:
         return hint
     if not (issubclass(hint, msgspec.Struct) or is_dataclass(hint)):
         return hint
     hints = _hints(hint)
-    fields = [(name, _as_shown(part)) for name, part in hints.items()]
+    within = (*within, hint)
+    fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
     if not hasattr(hint, "document") and fields == list(hints.items()):
         return hint
     doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
@@ -167,6 +173,8 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
+        if name[0] == "_":
+            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}

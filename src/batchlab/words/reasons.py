@@ -52,7 +52,6 @@ _MEASURED: dict[str, Message] = {
         "at most {high:.4g}; smaller batch sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
-    "no_law_fitted": "no law was fitted; use the measured points",
     "samples_do_not_grow": (
         "the samples to the target do not grow up to batch size {largest}, so it is at least "
         "{low:.4g}; larger batch sizes would tell"
