@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.examples import around, asking, batch_from, evaluating
-from batchlab.measure.runnable_sizes import (
+from batchlab.measure.steps_check import (
+    LEAST_STEPS,
     StepSeen,
+    check_own_step,
     check_step,
+    resumption_warnings,
     sizes_in_evaluation,
     sizes_in_training,
 )
-from batchlab.measure.training_check import LEAST_STEPS, check_own_step, resumption_warnings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
