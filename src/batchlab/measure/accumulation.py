@@ -110,12 +110,6 @@ def look_at_loss(
 ) -> LossSeen:
     """Compare the loss of a few examples with that of their halves, in evaluation and in training.
 
-    Args:
-        workload: what is trained.
-        model: new; its state may change.
-        device: where.
-        sizes: how many examples it takes.
-
     Raises:
         WorkloadError: it is no scalar, has no gradient, or is a sum over the batch.
     """
@@ -193,15 +187,7 @@ def _is_of_torch(module: nn.Module) -> bool:
 
 @dataclass(slots=True)
 class _Compared:
-    """Gradients of a few examples, whole and in pieces.
-
-    Attributes:
-        workload: whose loss.
-        device: where.
-        in_double: whether the model computes in float64.
-        augments: whether examples are augmented.
-        grain: how far a mere factor changes the gradient.
-    """
+    """Gradients of a few examples, whole and in pieces."""
 
     workload: Workload
     device: torch.device

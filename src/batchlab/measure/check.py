@@ -50,16 +50,7 @@ _SPLITS = ("train", "validation", "test")
 def check_metrics(
     workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
 ) -> tuple[str, ...]:
-    """Ask every metric as an evaluation does.
-
-    Args:
-        workload: what is evaluated.
-        model: its model.
-        device: where.
-        sizes: how many examples the model takes in eval mode.
-
-    Returns:
-        What is left out of the evaluations, in words.
+    """Ask every metric as an evaluation does; gives what is left out of evaluations, in words.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
@@ -233,10 +224,6 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
     number of examples (two views of each) is as good: weights are only ever compared. Sequences
     with time first, joined sequences or a list of images count as something else.
-
-    Args:
-        workload: what is trained.
-        sizes: how many examples the model takes.
 
     Raises:
         WorkloadError: the counts do not grow with the examples.

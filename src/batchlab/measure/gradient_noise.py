@@ -79,15 +79,10 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Squared norms of the gradients of single examples by the layer's own trainable parameters.
+    """Squared norms of single examples' gradients by the layer's own parameters, shape (n,).
 
-    Args:
-        layer: one that is known.
-        value: what went in, examples first, shape (n, ...).
-        back: the gradient of each example's own loss by what came out, shape (n, ...).
-
-    Returns:
-        Shape (n,).
+    From what went into a known layer, examples first, and the gradient of each example's own loss
+    by what came out.
     """
     return _NORMS[type(layer)](layer, value, back)
 
@@ -239,16 +234,10 @@ class PerExample:
 
 
 def per_example(workload: Workload, model: nn.Module, batch: Batch) -> PerExample | None:
-    """The fastest way that gives the gradients of single examples of this model.
+    """The fastest way that gives the gradients of single examples of this model, a copy.
 
-    Args:
-        workload: whose loss.
-        model: left as it is but for its buffers; it should be a copy.
-        batch: some training examples; at least two are compared.
-
-    Returns:
-        None: an example has no gradient of its own: batch normalization or the loss couples the
-        examples of a batch, or the model does not take a single one.
+    None: an example has no gradient of its own: batch normalization or the loss couples the
+    examples of a batch, or the model does not take a single one.
     """
     if _normalises_over_batch(model):
         return None
@@ -767,14 +756,6 @@ def drawn_variance(
 
     The sample variance of the gradients of batches that are drawn as the trial draws them: tr Cov
     without bias. Of the whole training set without replacement there is one batch, and no variance.
-
-    Args:
-        workload: gives the loss, and by `weight` how much each micro-batch counts.
-        model: left as it is.
-        trial: gives the batch size, how it is cut and how it is drawn.
-        device: where the model is.
-        seed: of the draws.
-        n_batches: >= 2.
 
     Source: Welford 1962, Technometrics 4 (3), for a variance in one pass without cancellation.
     """

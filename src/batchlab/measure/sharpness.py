@@ -51,15 +51,7 @@ class LossSurface:
         device: torch.device,
         pass_examples: int = _PASS_EXAMPLES,
     ) -> None:
-        """Nothing is computed yet.
-
-        Args:
-            workload: whose loss.
-            model: whose weights.
-            chosen: indices of training examples, int64, shape (n,).
-            device: where the model is.
-            pass_examples: of one forward pass.
-        """
+        """Nothing is computed yet."""
         self._workload = workload
         self._device = device
         self._model = copy.deepcopy(model)

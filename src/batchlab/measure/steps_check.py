@@ -77,10 +77,6 @@ def _at_a_constant_rate(workload: Workload) -> Workload:
 def rule_of(runs: Callable[[int], bool], *, usual: int) -> RunnableSizes | None:
     """The rule of what runs, from as few tries as tell.
 
-    Args:
-        runs: tries so many examples.
-        usual: the workload's own batch size, >= 1, tried where no small one runs.
-
     Returns:
         The rule; None: nothing ran. Where what ran follows no rule, all sizes: a trial will tell.
     """
@@ -136,13 +132,7 @@ def sizes_in_evaluation(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepSeen:
-    """What training steps looked like.
-
-    Attributes:
-        examples: how many a step took that ran.
-        warnings: what is odd, in words.
-        last_batch_runs: whether a smaller last batch of an epoch ran after others.
-    """
+    """Training steps of so many examples: what is odd of them, and of an epoch's last batch."""
 
     examples: int
     warnings: tuple[str, ...]
@@ -151,11 +141,6 @@ class StepSeen:
 
 def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -> StepSeen:
     """Take real training steps: of a few examples, and of the last batch of an epoch.
-
-    Args:
-        workload: what is trained.
-        device: where.
-        sizes: what runs.
 
     Raises:
         WorkloadError: a step of a few examples fails.
@@ -269,16 +254,7 @@ def _succeeds(function: Callable[[int], object], n: int) -> bool:
 
 
 def check_own_step(workload: Workload, device: str, *, n_examples: int) -> int:
-    """Take steps of the workload's own kind, and look at what they do.
-
-    Args:
-        workload: with its data; one that trains by plain steps is not looked at but for what
-            waits for validation data.
-        device: the PyTorch device.
-        n_examples: of a step that runs.
-
-    Returns:
-        How many steps it takes until a weight changes.
+    """Take steps of the workload's own kind; gives how many it takes until a weight changes.
 
     Raises:
         WorkloadError: the step changes no weights, hides a loss that is no number, or uses
@@ -400,16 +376,7 @@ def _is_filled(cell: Any) -> bool:
 def resumption_warnings(
     packed: PackedWorkload, device: str, *, n_examples: int, n_steps: int
 ) -> tuple[str, ...]:
-    """Take twice `n_steps` steps in one go, and again with a stop in the middle.
-
-    Args:
-        packed: the workload.
-        device: the PyTorch device.
-        n_examples: of a step that runs.
-        n_steps: before the stop, and after it.
-
-    Returns:
-        What is odd, in words; nothing where both end alike, or where steps are dear.
+    """Take twice `n_steps` steps, and again with a stop in the middle; gives what is odd, in words.
 
     Raises:
         WorkloadError: a checkpoint cannot hold what the optimizer keeps.
