@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice, Candidate, RateTried
@@ -175,9 +176,13 @@ _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an i
 
 def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
     words, panel = objective_words(advice), "a-objective"
-    for low, high in _without_holes(advice):
-        span: Row = {"panel": panel, "kind": "span", "batch_size": low / _EDGE}
-        yield {**span, "to_size": high * _EDGE}
+    # The flat set, each span without a batch size in between that is not in it.
+    sizes = [candidate.batch_size for candidate in advice.candidates]
+    for is_flat, found in itertools.groupby(sizes, advice.flat_set.__contains__):
+        together = list(found)
+        if is_flat:
+            span: Row = {"panel": panel, "kind": "span", "batch_size": together[0] / _EDGE}
+            yield {**span, "to_size": together[-1] * _EDGE}
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     for candidate in known:
         row = size_fields(looks, candidate.batch_size, panel)
@@ -197,17 +202,6 @@ def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         yours = _with_value(advice, reference_words(advice).short, own_cost(advice))
         highest = max(run.shown for run in own)
         yield {**base, "kind": "words", "mean": rounded(highest), "text": yours}
-
-
-def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
-    """The flat set as spans, each without a batch size in between that is not in it."""
-    together: list[int] = []
-    for candidate in (*advice.candidates, None):
-        if candidate is not None and candidate.batch_size in advice.flat_set:
-            together.append(candidate.batch_size)
-        elif together:
-            yield together[0], together[-1]
-            together = []
 
 
 def _run_row(run: RunFigure, kind: str) -> Row:
@@ -244,21 +238,7 @@ def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
 
 
 def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
-    kinds = {row["kind"] for row in rows}
-    if kinds & {"point", "open"}:
-        yield text(
-            "Each batch size at its tuned rate, valued on seeds that did not choose "
-            "it. Bars and band: 95 % intervals of each batch size alone."
-        )
-    if "run" in kinds:
-        if is_raced(advice):
-            yield text("Small circles: single runs, at the rates that raced.")
-        else:
-            yield text(
-                "Small circles: single runs at a tuned learning rate, too few for an interval."
-            )
-    if "open" in kinds:
-        yield text("Hollow: not trained itself; read off the fitted curve.")
+    yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
@@ -266,18 +246,35 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
             best=objective_words(advice).within_text,
             share=share_text(advice.delta),
         )
-    if "as_is" in kinds:
-        own = reference_words(advice).configuration
-        yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
-    if "ring" in kinds and advice.recommendation is None:
-        yield text("A ring marks what is best so far.")
-    if "verified" in kinds:
-        yield text(
-            "The ring with a bar is what was found on fresh seeds, after all choices were made, "
-            "with its 95 % interval. The point beside it is the estimate before."
-        )
-    if "bound" in kinds:
-        yield text("↑: it had not reached the target by then; the figure is larger than this.")
+
+
+# How the rows of a kind are read.
+_READ = {
+    "point": (
+        "Large marks: the estimate of each batch size at its tuned rate, from seeds that did not "
+        "choose it, with its 95 % interval."
+    ),
+    "open": "Hollow: not trained itself, read off the fitted curve.",
+    "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
+    "ring": "A ring marks what is chosen, or best so far.",
+    "verified": (
+        "The ring with a bar is what was found on fresh seeds, after all choices were made, "
+        "with its 95 % interval. The point beside it is the estimate before."
+    ),
+    "bound": "↑: a run that had not reached the target by then; its figure is larger than this.",
+    "lost": "× at the top: a run that diverged or failed (at most six are drawn at one rate).",
+}
+
+
+def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
+    """How the rows of each kind are read."""
+    kinds = {row["kind"] for row in rows}
+    yours = reference_words(advice).configuration
+    yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
+    if "run" in kinds and is_raced(advice):
+        yield text("Small circles: single runs, at the rates that raced.")
+    elif "run" in kinds:
+        yield text("Small circles: single runs.")
 
 
 def steps_figure(advice: Advice, study: Study) -> Figure:
@@ -359,18 +356,7 @@ def _place_rows(found: Estimate, sizes: Sequence[int], panel: str, words: str) -
 
 
 def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
-    kinds = {row["kind"] for row in rows}
-    if "point" in kinds:
-        yield text("Large marks: the estimate with its 95 % interval.")
-    if "run" in kinds:
-        if is_raced(advice):
-            yield text("Small circles: single runs, at the rates that raced.")
-        else:
-            yield text("Small circles: single runs on fresh seeds.")
-    if "open" in kinds:
-        yield text("Hollow: not trained itself, read off the fitted curve.")
-    if "bound" in kinds:
-        yield text("↑: a run that had not reached the target by then.")
+    yield from kind_notes(advice, rows)
     laws = advice.laws
     if laws is None or not laws.curve:
         yield text("No law was fitted.")
@@ -566,7 +552,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         key="d",
         name="learning-rates",
         title=text("The learning rate of each batch size"),
-        notes=tuple(_rate_notes(advice, {*(row["kind"] for row in (*basin, *tuned))})),
+        notes=tuple(_rate_notes(advice, basin, tuned)),
         nothing=nothing,
         panels=tuple(panels),
         data="rates",
@@ -644,19 +630,11 @@ def _tuned_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
             }
 
 
-def _rate_notes(advice: Advice, kinds: Container[object]) -> Iterator[str]:
-    if "run" in kinds:
-        yield text(
-            "Small circles: single runs. Lines join their medians; a run that missed the target "
-            "counts as a long one. A ring marks the chosen rate."
-        )
-    if "bound" in kinds:
-        yield text("↑: a run that was stopped before it reached the target.")
-    if "lost" in kinds:
-        yield text(
-            "× at the top: a run that diverged or failed (at most six are drawn at one rate)."
-        )
-    if "rule" in kinds:
+def _rate_notes(advice: Advice, basin: list[Row], tuned: list[Row]) -> Iterator[str]:
+    yield from kind_notes(advice, basin)
+    if any(row["kind"] == "line" for row in basin):
+        yield text("Lines join the medians; a run that missed the target counts as a long one.")
+    if any(row["kind"] == "rule" for row in tuned):
         yield text(
             "Dashed: what the scaling rules set from the tuned rate of {batch_size}. A rate is "
             "tuned to about a factor of two, so points near a line agree with it.",

@@ -285,27 +285,6 @@ def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
 
 
-def shared_parts(value: object, found: dict[str, int]) -> object:
-    """JSON with its long parts told once: each is replaced by its number after "§".
-
-    Args:
-        value: specifications of charts, which have axes, colors and whole expressions in common.
-        found: the parts as JSON text by their numbers; new ones are added. A part may have the
-            numbers of others in it.
-    """
-    if isinstance(value, dict):
-        value = {key: shared_parts(each, found) for key, each in value.items()}
-    elif isinstance(value, list):
-        value = [shared_parts(each, found) for each in value]
-    written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    if len(written) > _LONG or written.startswith('"§'):
-        return f"§{found.setdefault(written, len(found))}"
-    return value
-
-
-_LONG = 40  # characters
-
-
 def _version() -> str:
     """The Vega-Lite that Altair writes for, as "6.4"."""
     import altair as alt
