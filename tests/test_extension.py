@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +32,8 @@ from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, text_report, write_csv
 from batchlab.report.sweep_tables import trials_table
-from batchlab.script import shapes as shape_folder
+from batchlab.script.formats import FORMATS
+from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
@@ -73,8 +75,23 @@ def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_
     assert study.records[0].trial.scaling_rule == "cube-root"
 
 
-def test_a_file_more_is_a_shape_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    extend(monkeypatch, shape_folder, "shapes")
+class Stars(LineReader):
+    """Lines such as `***12 of the loss is 0.5`, of a trainer that nobody has."""
+
+    shape = "stars"
+    label = "stars"
+    needles = (b"***",)
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        match = re.match(r"\*{3}(\d+) of the (\w+) is (\S+)$", line)
+        if match is None:
+            return None
+        values = ((match[2], float(match[3])),)
+        return [Reading(at_s=at_s, shape=self.shape, step=int(match[1]), values=values)]
+
+
+def test_a_class_more_is_a_format_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, Stars.shape, Stars)
 
     (found,) = readings_of(b"***12 of the loss is 0.5\n")
 

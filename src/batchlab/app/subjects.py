@@ -536,7 +536,7 @@ class CommandSubject(Subject):
             memory_limit_bytes=(
                 self.question.memory_limit_bytes if self.question.profile is None else None
             ),
-            may_accumulate=self._command.template.can_accumulate,
+            may_accumulate=self._command.can_accumulate,
         )
         with _folder() as folder:
             end_leftovers(self._workload_id)
