@@ -35,11 +35,12 @@ from batchlab.report.advice_words import (
 from batchlab.report.chart import (
     Plot,
     chart_text,
+    drawn_looks,
     rate_axis,
     size_panel,
     value_axis,
 )
-from batchlab.report.figure import INK, Figure, Panel, Row, estimate_row, rounded
+from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Column, Table, table_of
@@ -49,8 +50,6 @@ from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
     import altair as alt
-
-    from batchlab.report.chart import Layers
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -69,12 +68,6 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
         yours=advice.reference.batch_size,
         usual=USUAL_SIZES,
     )
-
-
-def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
-    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
-    drawn = {row["batch"] for row in rows if "batch" in row}
-    return tuple(look for look in looks if look.label in drawn) or looks
 
 
 def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
@@ -106,16 +99,15 @@ def size_fields(looks: Iterable[Look], batch_size: int, panel: str) -> Row:
     return {"panel": panel, "batch_size": batch_size, "batch": label}
 
 
-def _with_sides(rows: Iterable[Row], looks: Sequence[Look]) -> tuple[Row, ...]:
+def _with_sides(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[Row, ...]:
     """The rows with words told on which side of their batch size these stay inside the chart."""
-    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
-    edges = {0: "left", len(looks) - 1: "right"}
+    sizes = [look.batch_size for look in drawn_looks(looks, rows)]
+    edges: dict[object, str] = {sizes[0]: "left", sizes[-1]: "right"}
 
     def side(row: Row) -> str | None:
-        place = places[row["batch_size"]]
         if row["kind"] == "named":  # in the middle of its mark where it has room
-            return edges.get(place)
-        return "left" if 2 * place < len(looks) else "right"
+            return edges.get(row["batch_size"])
+        return "left" if row["batch_size"] in sizes[: (len(sizes) + 1) // 2] else "right"
 
     return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
 
@@ -127,12 +119,9 @@ def _own_kind(candidate: Candidate) -> str:
 
 def objective_figure(advice: Advice, study: Study) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
-    words, all_looks = objective_words(advice), advice_looks(advice, study)
-    rows = tuple(_objective_rows(advice, all_looks))
-    if rows:
-        rows = (*rows, *_named_rows(advice, all_looks))
-    looks = drawn_looks(all_looks, rows)
-    rows = _with_sides(rows, looks)
+    words, looks = objective_words(advice), advice_looks(advice, study)
+    rows = tuple(_objective_rows(advice, looks))
+    rows = _with_sides((*rows, *(_named_rows(advice, looks) if rows else ())), looks)
     # Words at the top need room where the best lies there; what is named for now may lie anywhere.
     is_for_now = advice.recommendation is None and advice.provisional is not None
     inside = [str(c.batch_size) for c in advice.candidates if c.in_flat_set] or [text("none")]
@@ -143,7 +132,6 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         words.quantity,
         words.figure_text,
         above=0.1 if words.better == "higher" or is_for_now else 0.05,
-        more=_named_marks,
         said=[text("In the flat set: {inside}", inside=", ".join(inside))],
     )
     return Figure(
@@ -158,17 +146,6 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         looks=looks,
         table=candidates_table(advice),
     )
-
-
-def _named_marks(plot: Plot) -> Layers:
-    """What the answer names, in a ring, with its words above it."""
-    bar = plot.of(kind="verified").mark_rule(strokeWidth=2, color=INK)
-    return [
-        *plot.rings(kind="ring"),
-        bar.encode(y="low:Q", y2="high:Q"),
-        *plot.rings(kind="verified"),
-        *plot.words("named", away=0, fontSize=13, fontWeight="bold", dy=-20),
-    ]
 
 
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
@@ -279,9 +256,8 @@ def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
 
 def steps_figure(advice: Advice, study: Study) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
-    all_looks = advice_looks(advice, study)
-    rows = tuple(_steps_rows(advice, all_looks)) if advice.target is not None else ()
-    looks = drawn_looks(all_looks, rows)
+    looks = advice_looks(advice, study)
+    rows = tuple(_steps_rows(advice, looks)) if advice.target is not None else ()
     rows = _with_sides(rows, looks) if is_raced(advice) else rows
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
@@ -404,7 +380,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Fig
         notes=tuple(_machine_notes(advice, profile)),
         nothing=text("No batch size ran, so neither time nor memory is known."),
         panels=tuple(
-            size_panel(rows, drawn_looks(looks, rows), f"c-{name}", name, label_text(name))
+            size_panel(rows, looks, f"c-{name}", name, label_text(name))
             for name, rows in by_panel.items()
             if rows
         ),
@@ -538,7 +514,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         panels.append(
             size_panel(
                 tuned,
-                drawn_looks(looks, tuned),
+                looks,
                 "d-tuned",
                 "learning_rate",
                 text("tuned learning rate by batch size"),

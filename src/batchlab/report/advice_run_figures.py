@@ -18,7 +18,6 @@ from batchlab.report.advice_effects import (
 )
 from batchlab.report.advice_figures import (
     advice_looks,
-    drawn_looks,
     kind_notes,
     learning_rates_figure,
     machine_figure,
@@ -455,9 +454,8 @@ def _endings_table(metric: str, compared: Iterable[tuple[str, Ending]]) -> Table
 
 def effects_figure(advice: Advice, study: Study) -> Figure:
     """Epochs, noise and the train and held-out metric of whole trainings, by batch size."""
-    effects, all_looks = effects_of(advice, study), advice_looks(advice, study)
-    rows = tuple(_effect_rows(study, effects, all_looks))
-    looks = drawn_looks(all_looks, rows)
+    effects, looks = effects_of(advice, study), advice_looks(advice, study)
+    rows = tuple(_effect_rows(study, effects, looks))
     metric, split = study.workload.metrics[0].name, held_out_split(study)
     panels = []
     if effects.shows_epochs and advice.target is not None:

@@ -6,7 +6,7 @@ Altair is imported when a chart is made: it costs a third of a second.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.report.figure import INK, PROBE, ROWS, Panel, Row
@@ -211,6 +211,16 @@ class Plot:
         rows = self.of(**fields)
         return [rows.mark_point(size=260, strokeWidth=1.6, shape="circle", color=INK)]
 
+    def named(self) -> Layers:
+        """What an answer names, in a ring, with its interval and with its words above it."""
+        bar = self.of(kind="verified").mark_rule(strokeWidth=2, color=INK)
+        return [
+            *self.rings(kind="ring"),
+            bar.encode(y="low:Q", y2="high:Q"),
+            *self.rings(kind="verified"),
+            *self.words("named", away=0, fontSize=13, fontWeight="bold", dy=-20),
+        ]
+
     def words(self, kind: str = "words", *, away: int = 11, **style: Any) -> Layers:
         """Words beside their place, on the side that has room."""
         return [_words(self.of(kind=kind), away=away, **style)]
@@ -258,6 +268,12 @@ def _words(rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
     )
     told: alt.Chart = words.encode(text="text:N")
     return told
+
+
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
+    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
+    drawn = {row["batch"] for row in rows if "batch" in row}
+    return [look for look in looks if look.label in drawn] or looks
 
 
 def size_axis(looks: Sequence[Look]) -> alt.X:
@@ -464,20 +480,20 @@ def size_panel(
     series: Sequence[str] = (),
     log_from: float = LOG_RATIO,
     above: float = _LINEAR_ROOM,
-    more: Callable[[Plot], Layers] = lambda plot: [],
     said: Sequence[str] = (),
 ) -> Panel:
     """A quantity against the batch size: its points, single runs and bounds, and what is told.
 
-    Those of the rows that lie in the panel are drawn, `more` marks over the others. For those who
-    do not see it the title is told, or `what`, and what is `said` beside the values.
+    Those of the rows that lie in the panel are drawn, on an axis of their batch sizes. For those
+    who do not see it the title is told, or `what`, and what is `said` beside the values.
     """
     own = [row for row in rows if row["panel"] == key]
     if any(row["kind"] == "bound" for row in own):
         above = max(above, 0.12)  # an arrow needs more room than a circle
 
     def plot() -> alt.LayerChart:
-        x, y = size_axis(looks), value_axis(quantity, own, log_from=log_from, above=above)
+        x = size_axis(drawn_looks(looks, own))
+        y = value_axis(quantity, own, log_from=log_from, above=above)
         chart = Plot({"panel": key}, quantity, looks, x=x, y=y, series=series)
         return chart.drawn(
             chart.spans(),
@@ -493,7 +509,7 @@ def size_panel(
             chart.hollow(),
             chart.crosses(kind="as_is"),
             chart.words(),
-            more(chart),
+            chart.named(),
         )
 
     words = chart_text(what or title, "batch_size", [*row_values(quantity, own), *said])
