@@ -65,7 +65,7 @@ def measured() -> tuple[VariancePoint, ...]:
     """The variance by batch size after an epoch."""
     workload = loaded_workload("mnist-mlp", {}).workload
     n_train = size_of(workload.train)
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="figure",
         workload=workload.name,
         n_train=n_train,

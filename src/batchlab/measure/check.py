@@ -23,8 +23,7 @@ from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
@@ -164,7 +163,7 @@ def _succeeds(function: Callable[[], object]) -> bool:
 
 def _usual(workload: Workload) -> int:
     """The evaluation batch of the workload's own configuration."""
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="",
         workload=workload.name,
         n_train=size_of(workload.train),

@@ -204,7 +204,7 @@ class _Steps:
         workload = replace(at_a_constant_rate(self._workload), make_sampler=None)
         if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
             workload = replace(workload, train=tuple(part[:1] for part in workload.train))
-        trial = Trial.of_whole_batches(
+        trial = Trial(
             workload_id="",
             workload=workload.name,
             n_train=1,

@@ -87,7 +87,7 @@ class _Watched:
 
     def __init__(self, workload: Workload, device: str, n_examples: int) -> None:
         n_train = size_of(workload.train)
-        trial = Trial.of_whole_batches(
+        trial = Trial(
             workload_id="",
             workload=workload.name,
             n_train=n_train,
@@ -334,7 +334,7 @@ class _Check:
         workload = self._of_few(self._packed.unpack())
         self._name = workload.name
         n_train = size_of(workload.train)
-        trial = Trial.of_whole_batches(
+        trial = Trial(
             workload_id="",
             workload=workload.name,
             n_train=n_train,
