@@ -15,7 +15,6 @@ from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import FollowedTraining, Moment, StepIntervals, step_intervals
 from batchlab.script.formats import LOG_SHAPE
-from batchlab.script.memory import MachineTimes, something_else_ran
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
@@ -65,7 +64,6 @@ class CommandSearch:
         self._found: dict[int, ProfilePoint] = {}
         self._took_s: dict[int, float] = {}
         self._too_large: int | None = None
-        self._disturbed: Reason | None = None
         self.stopped: Stopped | None = None
 
     @property
@@ -85,8 +83,6 @@ class CommandSearch:
         self._in_order(smaller, n_in_all)
         self._in_order(larger[1:], n_in_all)
         self._time_again()
-        if self._disturbed is not None:
-            self._listener.warning(reason_text(self._disturbed))
 
     def _in_order(self, sizes: Sequence[int], n_in_all: int) -> None:
         n_bad = 0
@@ -132,7 +128,7 @@ class CommandSearch:
         began_s = time.monotonic()
         is_first_of_several = not self._found and n_in_all > 1
         limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s
-        point = self._judged(self._watched(size, micro, limit_s))
+        point = self._judged(self._probe(size, micro, limit_s))
         if point.ran:
             self._took_s[size] = time.monotonic() - began_s
         else:
@@ -140,13 +136,6 @@ class CommandSearch:
                 f"batch size {size}{pieces}: {point.status} ({reason_text(point.reason)})"
             )
         self._found[size] = point
-        return point
-
-    def _watched(self, size: int, micro: int, limit_s: float) -> ProfilePoint:
-        """The probe; what else ran meanwhile is kept, to be said once."""
-        before = MachineTimes.now()
-        point = self._probe(size, micro, limit_s)
-        self._disturbed = something_else_ran(before, MachineTimes.now()) or self._disturbed
         return point
 
     def _judged(self, point: ProfilePoint) -> ProfilePoint:
@@ -181,7 +170,7 @@ class CommandSearch:
     def _timed_again(self, size: int) -> bool:
         """Whether it ran once more; its point keeps what was timed before."""
         point = self._found[size]
-        again = self._watched(size, point.micro_batch_size, self._left_s())
+        again = self._probe(size, point.micro_batch_size, self._left_s())
         if not again.ran or again.timing is None:
             return False
         self._found[size] = replace(
