@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 320,
     "processes": 890,
     "records": 1_770,
-    "report": 13_660,
+    "report": 12_450,
     "runs": 2_280,
     "script": 5_130,
     "store": 1_390,
