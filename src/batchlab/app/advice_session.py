@@ -53,12 +53,7 @@ class AdviceProgress:
     """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
 
     def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
-        """Nothing is asked for yet.
-
-        Args:
-            listener: told of stages, runs and what leads.
-            journal: keeps what leads for who looks into the store; None: nobody does.
-        """
+        """Nothing is asked for yet; `journal` keeps what leads for who looks into the store."""
         self._listener = listener
         self._journal = journal
         self._stage = ""
@@ -86,11 +81,6 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
     """Store the answer of a study.
-
-    Args:
-        store: where the study is.
-        study_id: its identity.
-        advice: the answer.
 
     Raises:
         StoreError: there is no such study.
@@ -338,13 +328,8 @@ class AdviceSession:
     def _worth_in_trainings(self, here: Profile, advice: Advice) -> Reason | None:
         """What answers with so many trainings were worth where the best is known.
 
-        Args:
-            here: the profile of this machine.
-            advice: as the advisor gave it: its budget is what runs have, profile and report aside.
-
-        Returns:
-            None: nothing is named, nothing like it was asked there, or how long a training takes
-            was not seen.
+        None: nothing is named, nothing like it was asked there, or how long a training takes was
+        not seen. The budget of `advice`, as the advisor gave it, is what runs have.
         """
         is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
         if not is_like_it or advice.named is None:

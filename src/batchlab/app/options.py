@@ -30,13 +30,8 @@ def options_of(
     """Each batch size as the profile saw it, or with a note why it cannot be had.
 
     Between two batch sizes of the profile the time is interpolated, and the memory is that of its
-    law: so a profile made elsewhere need not hold the very same sizes.
-
-    Args:
-        profile: step times and memory.
-        batch_sizes: those in question.
-        trial: of the workload, which says how many examples an epoch's last batch has.
-        may_accumulate: whether a batch that does not fit whole may be cut into micro-batches.
+    law: so a profile made elsewhere need not hold the very same sizes. `trial` says how many
+    examples an epoch's last batch has.
     """
     sizes = sorted(set(batch_sizes))
     options = (_option(profile, batch_size, trial) for batch_size in sizes)
@@ -60,19 +55,10 @@ def _whole(option: Option, profile: Profile) -> Option:
 def reference_of(
     options: Sequence[Option], *, batch_size: int, learning_rate: float, device_name: str
 ) -> tuple[Configuration, Reason | None]:
-    """What the answer is measured against: the workload's own configuration, or a stand-in.
+    """What the answer is measured against, and why it is no configuration of the workload's own.
 
     Where the workload's own batch size cannot be had, the nearest one that can stands in, at the
     rate that the rule sqrt gives it.
-
-    Args:
-        options: the batch sizes in question, the workload's own among them.
-        batch_size: the workload's own.
-        learning_rate: the workload's own, > 0.
-        device_name: where they were profiled, for people.
-
-    Returns:
-        The configuration, and why it is not the workload's own (None where it is).
 
     Raises:
         WorkloadError: no batch size ran there; the message says why the workload's own did not.
