@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long the tests of each room took, over all workers, the longest first."""
+    spent_s: Counter[str] = Counter()
+    tests: dict[str, set[str]] = defaultdict(set)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            room = Path(report.nodeid.partition("::")[0]).parts[1]
+            spent_s[room] += report.duration
+            tests[room].add(report.nodeid)
+    if len(spent_s) > 1:
+        terminalreporter.section("seconds a room")
+        for room, seconds in spent_s.most_common():
+            terminalreporter.line(f"{room:32} {len(tests[room]):5} tests {seconds:8.1f} s")
 
 
 @pytest.fixture

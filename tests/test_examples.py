@@ -67,8 +67,9 @@ def test_an_example_is_short_and_says_how_to_ask_about_it(name: str) -> None:
         cli.batchlab.commands[command].make_context(command, arguments)
 
 
+# One of each kind of data and way to train; the night sweeps all of them.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", by_day(NAMES, ["train", "stream", "grad_scaler"]))
 def test_an_example_is_swept(name: str, run: Any) -> None:
     swept = run(
         "sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"
@@ -126,7 +127,7 @@ def test_the_table_of_numbers_is_what_its_script_writes() -> None:
     assert "\n".join(made["rows"]()) + "\n" == (EXAMPLES / "data" / "friedman.csv").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_backbone_is_what_its_script_trains() -> None:
     import torch
     from safetensors.torch import load_file

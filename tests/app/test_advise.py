@@ -39,7 +39,7 @@ from batchlab.measure.profiling import ProfileRequest
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.report.advice.figures.machine import machine_figure
+from batchlab.report.advice_figures import machine_figure
 from batchlab.runs.contract import CostModel
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
@@ -657,7 +657,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     assert found.profile == replace(gpu, memory_limit_bytes=10**9)
     assert isinstance(again, Advised)
     assert again == found
-    figure = machine_figure(again.advice, again.study, again.profile, key="c")
+    figure = machine_figure(again.advice, again.study, again.profile)
     assert "ran alone on a GPU" in figure.notes[0]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from benchmarks.regret.rate_window import CellCost, best_of, near_octaves, window_around
+from benchmarks.regret.rate_window import CellCost, near_octaves, window_around
 
 WHOLE = 100.0
 
@@ -46,14 +46,6 @@ def test_a_window_ends_two_octaves_above_the_best_where_nothing_fails() -> None:
     assert window == (0, 1, 2, 3, 4)
 
 
-def test_a_window_moves_on_where_its_last_rate_is_the_best_after_all() -> None:
-    costs = {0: met(30), 1: met(20), 2: met(25), 3: met(10), 4: DIVERGED}
-
-    window = window_around(lambda octave: cost_at(costs, octave), 0)
-
-    assert window == (1, 2, 3, 4)
-
-
 def test_where_no_rate_meets_the_level_the_best_end_is_the_best() -> None:
     costs = {4: missed(8), 5: missed(3), 6: missed(2.5), 7: DIVERGED}
 
@@ -74,10 +66,6 @@ def test_each_octave_is_trained_once() -> None:
     assert sorted(asked) == sorted(set(asked))
 
 
-def test_of_rates_that_all_diverge_the_lowest_is_the_best() -> None:
-    assert best_of({3: DIVERGED, 1: DIVERGED, 2: DIVERGED}) == 1
-
-
 def test_near_is_what_is_fast_and_what_ends_well() -> None:
     costs = {
         0: met(60, shortfall=-0.9),  # slow, but ends within two margins of the best end
@@ -89,9 +77,3 @@ def test_near_is_what_is_fast_and_what_ends_well() -> None:
     }
 
     assert near_octaves(costs, best_shortfall=-2.8) == (0, 1, 2, 3)
-
-
-def test_where_every_rate_misses_only_the_best_is_near() -> None:
-    costs = {5: missed(3.0), 6: missed(2.5), 7: DIVERGED}
-
-    assert near_octaves(costs, best_shortfall=-2.0) == (6,)

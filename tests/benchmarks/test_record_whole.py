@@ -130,18 +130,6 @@ def test_stopped_at_any_moment_it_goes_on_and_packs_the_same_bytes(
     assert {path.name: path.read_bytes() for path in recording.folder.iterdir()} == files
 
 
-def test_what_is_packed_is_done(
-    recording: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packed(recording)
-    recording.trained.clear()
-    monkeypatch.setattr(sys, "argv", ["record_whole.py", "made-up"])
-
-    recording.module.main()
-
-    assert recording.trained == []
-
-
 def test_the_header_says_how_long_the_trainings_and_their_parts_take(
     recording: SimpleNamespace,
 ) -> None:
@@ -175,32 +163,3 @@ def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apar
         assert predictions == 10_000
         assert len(workload.train[0]) == 16_384
     assert set(CHOSEN_ON) <= set(made)
-
-
-@pytest.mark.parametrize(
-    ("room", "name"),
-    [("whole_workloads", "warm_up_and_cosine"), ("later_workloads", "warm_up_and_line")],
-)
-def test_a_rate_warms_up_in_a_line_and_ends_at_nothing(
-    recording: SimpleNamespace, room: str, name: str
-) -> None:
-    shape = getattr(sys.modules[room], name)
-
-    assert [shape(fraction) for fraction in (0.0, 0.025, 0.05, 0.525, 1.0)] == pytest.approx(
-        [0.0, 0.5, 1.0, 0.5, 0.0]
-    )
-
-
-def test_what_is_recorded_later_lies_apart_so_that_no_constant_is_chosen_on_it(
-    recording: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    apart = tmp_path / "apart"
-    apart.mkdir()
-    monkeypatch.setattr(recording.module, "LATER_FOLDER", apart)
-    monkeypatch.setattr(recording.module, "LATER", {"made-up": None})
-
-    recorder = recording.module.WholeRecorder("made-up")
-    recorder.pack(recorder.record())
-
-    assert [path.name for path in sorted(apart.iterdir())] == ["made-up.csv.gz", "made-up.json"]
-    assert not (tmp_path / "made-up.csv.gz").exists()

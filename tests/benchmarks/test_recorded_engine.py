@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +9,14 @@ import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
+from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import pauses
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import run_all
-from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
@@ -83,16 +79,6 @@ def test_an_answer_is_what_the_plain_engine_gives(
     assert record.train_s == record.steps * 0.5
 
 
-def test_a_run_that_meets_its_target_ends_one_evaluation_later(grid: RecordedGrid) -> None:
-    record = answer(an_engine(grid))
-
-    assert record.status is Status.TARGET_REACHED
-    assert record.steps == 107  # seed 3 meets it after 106 steps
-    crossing = record.crossing(TARGET)
-    assert crossing is not None
-    assert (crossing.after_step, crossing.step, crossing.held_until_step) == (105, 106, 107)
-
-
 def test_a_target_met_to_stay_ends_the_run_a_tenth_of_the_examples_later(
     grid: RecordedGrid,
 ) -> None:
@@ -102,38 +88,11 @@ def test_a_target_met_to_stay_ends_the_run_a_tenth_of_the_examples_later(
     assert record.steps == 117  # the first step from 1.1 * 106 on
 
 
-def test_a_shorter_run_ends_at_its_length(grid: RecordedGrid) -> None:
-    record = answer(an_engine(grid), steps=50)
-
-    assert (record.status, record.steps, record.crossing(TARGET)) == (Status.OK, 50, None)
-
-
-def test_a_run_beyond_its_recording_says_where_that_ends(grid: RecordedGrid) -> None:
-    harder = Target(metric="loss", value=0.1, better="lower")
-
-    record = answer(an_engine(grid), until=harder)
-
-    assert (record.status, reason_text(record.reason)) == (
-        Status.TIMEOUT,
-        "recorded until step 127",
-    )
-    assert record.steps == 127
-
-
 def test_a_run_that_diverged_diverges_again(grid: RecordedGrid) -> None:
     record = answer(an_engine(grid), learning_rate=0.8)
 
     assert (record.status, record.steps) == (Status.DIVERGED, 10)
     assert answer(an_engine(grid), learning_rate=0.8, steps=5).status is Status.OK
-
-
-def test_seeds_are_those_it_was_given_in_their_order(grid: RecordedGrid) -> None:
-    engine = an_engine(grid, (7, 1))
-
-    steps = [answer(engine, seed=seed).steps for seed in (0, 1)]
-
-    assert engine.n_seeds == 2
-    assert steps == [115, 103]  # 100 + 2 * seed meets the target, and one more
 
 
 def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> None:
@@ -150,15 +109,6 @@ def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> Non
     assert engine.spent_s() == pytest.approx(0.094 + 0.06)
     answer(engine, batch_size=64, learning_rate=0.4, steps=40, seed=1)
     assert engine.spent_s() == pytest.approx(0.094 + 0.08)
-
-
-def test_two_engines_have_clocks_of_their_own_and_share_evaluations(grid: RecordedGrid) -> None:
-    one, other = an_engine(grid), an_engine(grid)
-
-    records = answer(one), answer(other)
-
-    assert one.spent_s() == other.spent_s() == pytest.approx(0.107)
-    assert records[0].evaluations[3] is records[1].evaluations[3]
 
 
 def test_the_expected_cost_is_the_cost(grid: RecordedGrid) -> None:
@@ -187,68 +137,9 @@ def test_what_was_not_recorded_is_refused(
         engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 
 
-def test_a_trial_made_elsewhere_is_refused_too(grid: RecordedGrid) -> None:
-    trial = small_trial(small_workload(), batch_size=48, learning_rate=0.2)
-
-    with pytest.raises(TrialError, match="no batch size 48"):
-        run_all(an_engine(grid), [RunRequest(trial=trial, length=RunLength(steps=10))])
-
-
-def test_a_rate_written_down_after_another_sum_is_the_same_rate(grid: RecordedGrid) -> None:
-    engine = an_engine(grid)
-
-    trial = engine.trial(batch_size=16, learning_rate=0.1 + 0.1 + 1e-12, seed=0)
-
-    assert trial.learning_rate == 0.2
-
-
-def test_a_seed_that_a_far_cell_lacks_costs_nothing_and_says_so(tmp_path: Path) -> None:
-    untrained = 1.25
-    rows = [
-        (*cell, seed, status, [(0, untrained if seed == 7 else 1.0), *curve[1:]])
-        for *cell, seed, status, curve in made_up_rows()
-    ]
-    engine = an_engine(RecordedGrid.read(write_grid(tmp_path, rows)))
-
-    record = answer(engine, learning_rate=0.1, seed=2)  # seed 7; far cells have 0 to 4
-
-    assert record.status is Status.TIMEOUT
-    assert record.reason is not None
-    assert "fewer seeds" in reason_text(record.reason)
-    # Every run with this seed begins with the same model, and so with the same value.
-    assert [(each.step, each.score("validation", "loss")) for each in record.evaluations] == [
-        (0, untrained)
-    ]
-    assert engine.spent_s() == 0.0
-
-
-def test_the_rates_are_the_recorded_ones_ascending(grid: RecordedGrid) -> None:
-    assert an_engine(grid).learning_rates(64) == (0.2, 0.4, 1.6)
-
-
 def test_seeds_that_are_not_there_are_refused(grid: RecordedGrid) -> None:
     with pytest.raises(TrialError, match=r"seeds 11 .*it has 0, 1, 2"):
         an_engine(grid, (0, 11))
-
-
-def test_a_batch_size_without_a_step_time_is_refused(grid: RecordedGrid) -> None:
-    with pytest.raises(TrialError, match="no step time for batch size 64"):
-        RecordedEngine(grid, seeds=(0,), step_s={16: 1.0, 32: 1.0})
-
-
-def test_the_last_batch_of_an_epoch_may_have_fewer_examples(tmp_path: Path) -> None:
-    path = write_grid(tmp_path, [(16, 0.1, 0, "ok", line_to(10, last=10))], n_train=40)
-    engine = RecordedEngine(RecordedGrid.read(path), seeds=(0,), step_s=STEP_S)
-
-    record = answer(engine, learning_rate=0.1, until=None)
-
-    assert [each.samples for each in record.evaluations[:7]] == [0, 16, 32, 40, 56, 72, 80]
-
-
-def test_it_answers_without_torch() -> None:
-    code = "import sys, benchmarks.recorded.engine; sys.exit('torch' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
@@ -265,46 +156,3 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
     assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
     assert first_s == engine.expected_s(64, RunLength(steps=20))
     assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
-
-
-def test_a_run_with_an_interval_is_charged_for_the_evaluations_that_it_leaves(
-    grid: RecordedGrid,
-) -> None:
-    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
-    trial = engine.trial(batch_size=64, learning_rate=0.4, seed=0)
-    length = RunLength(steps=40, interval_samples=640)
-
-    (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
-
-    n_evaluations = len(list(pauses(trial.plan, last_step=40, interval_samples=640)))
-    assert len(record.evaluations) == n_evaluations + 1  # and the untrained model's
-    assert engine.spent_s() == engine.expected_s(64, length)
-    assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations)
-    assert n_evaluations < len(list(pauses(trial.plan, last_step=40))) / 2
-    assert engine.evaluation_steps(64) == 250.0
-
-
-def test_a_run_that_need_not_be_watched_is_charged_for_fewer_evaluations(
-    grid: RecordedGrid,
-) -> None:
-    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
-    trial = engine.trial(batch_size=64, learning_rate=0.4, seed=0)
-    length = RunLength(steps=40, watched_from_samples=2000)
-
-    run_all(engine, [RunRequest(trial=trial, length=length)])
-
-    assert engine.spent_s() == engine.expected_s(64, length)
-    assert engine.spent_s() < engine.expected_s(64, RunLength(steps=40))
-
-
-@pytest.mark.parametrize(("has_schedule", "horizon_steps"), [(True, 160), (False, None)])
-def test_a_learning_rate_shape_spans_the_recorded_training(
-    tmp_path: Path, has_schedule: bool, horizon_steps: int | None
-) -> None:
-    grid = RecordedGrid.read(write_whole_grid(tmp_path, has_schedule=has_schedule))
-    engine = RecordedEngine(grid, seeds=(0,), step_s=grid.header.step_s)
-
-    trial = engine.trial(batch_size=128, learning_rate=0.2, seed=0)
-
-    assert trial.horizon_steps == horizon_steps
-    assert answer(engine, batch_size=128, learning_rate=0.2, steps=160, until=None).trial == trial

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid, WholeGridHeader
-from tests.reference import whole_grid
 from tests.reference.recorded_grid import HEADER, line_to, made_up_rows, write_grid
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.errors import DatasetError, TrialError
+from batchlab.errors import DatasetError
 from batchlab.records.trial import Status
 
 
@@ -49,15 +48,6 @@ def test_seeds_that_every_cell_has_come_first(tmp_path: Path) -> None:
     assert RecordedGrid.read(write_grid(tmp_path, rows)).seeds == (2, 5, 0, 1)
 
 
-def test_levels_are_three_targets_of_the_metric(path: Path) -> None:
-    grid = RecordedGrid.read(path)
-
-    levels = [level.value for level in (grid.easier, grid.target, grid.harder)]
-
-    assert levels == [0.6, 0.5, 0.4]
-    assert (grid.target.metric, grid.target.better) == ("loss", "lower")
-
-
 def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
     rows = [(16, 0.1, 0, "ok", [(0, 2.0), (10, None), (20, 0.7), (30, 0.5), (40, 0.3)])]
     grid = RecordedGrid.read(write_grid(tmp_path, rows))
@@ -73,14 +63,6 @@ def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
     # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
     # middle of the interval lies half a step before.
     assert RecordedGrid.read(path).cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
-
-
-def test_no_cut_is_known_where_no_rate_always_meets_the_target(tmp_path: Path) -> None:
-    rows = [(16, 0.1, seed, "ok", line_to(10, last=9 + seed)) for seed in (0, 1)]
-    grid = RecordedGrid.read(write_grid(tmp_path, rows))
-
-    with pytest.raises(TrialError, match="record more rates"):
-        grid.cut_steps(16)
 
 
 @pytest.mark.parametrize(
@@ -107,29 +89,6 @@ def test_a_file_that_is_cut_off_is_told(path: Path, keep: int) -> None:
         RecordedGrid.read(path)
 
 
-def test_a_flipped_byte_is_told(path: Path) -> None:
-    packed = bytearray(path.read_bytes())
-    packed[len(packed) // 2] ^= 0xFF
-    path.write_bytes(packed)
-
-    with pytest.raises(DatasetError, match=r"made-up\.csv\.gz"):
-        RecordedGrid.read(path)
-
-
-def test_a_file_without_trials_is_told(path: Path) -> None:
-    path.write_bytes(gzip.compress(b"batch_size,learning_rate,seed,status,steps,curve\n"))
-
-    with pytest.raises(DatasetError, match="holds no trials"):
-        RecordedGrid.read(path)
-
-
-def test_a_missing_description_is_told(path: Path) -> None:
-    path.with_name("made-up.json").unlink()
-
-    with pytest.raises(DatasetError, match=r"made-up\.json: cannot be read .*two files"):
-        RecordedGrid.read(path)
-
-
 @pytest.mark.parametrize("field", [name for name in HEADER])
 def test_a_description_that_lacks_something_is_told(path: Path, field: str) -> None:
     description = {name: value for name, value in HEADER.items() if name != field}
@@ -148,22 +107,3 @@ def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path: Path) -> Non
     assert isinstance(grid.header, WholeGridHeader)
     assert (grid.header.epochs, grid.header.has_schedule, grid.header.eval_s) == (20, False, 0.0005)
     assert grid.runs[64, 0.1, 0].steps == 20 * 1024 // 64
-
-
-def test_a_grid_of_whole_trainings_has_no_target_of_its_own(tmp_path: Path) -> None:
-    grid = RecordedGrid.read(write_whole_grid(tmp_path))
-
-    with pytest.raises(TrialError, match="whole trainings of 20 epochs: no target was given"):
-        _ = grid.target
-
-
-@pytest.mark.parametrize("field", [name for name in whole_grid.HEADER if name != "epochs"])
-def test_a_description_of_whole_trainings_that_lacks_something_is_told(
-    tmp_path: Path, field: str
-) -> None:
-    path = write_whole_grid(tmp_path)
-    description = {name: value for name, value in whole_grid.HEADER.items() if name != field}
-    path.with_name("made-up.json").write_text(json.dumps(description))
-
-    with pytest.raises(DatasetError, match=field):
-        RecordedGrid.read(path)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.habits import HABITS
-from benchmarks.regret.harness import quantile
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
@@ -24,7 +23,6 @@ from tests.reference.small_workloads import small_trial
 from batchlab.records.run import RunLength
 
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
-FAST = (64, 0.4)
 
 
 @pytest.fixture
@@ -126,16 +124,6 @@ def test_what_is_seen_is_not_what_values(drawn: Situation, split: int) -> None:
     assert any(seed < 5 for seed in other.held_back)
 
 
-def test_draws_differ(drawn: Situation) -> None:
-    assert len({situation(drawn.grid, "cpu", split=split).seen for split in range(20)}) > 15
-
-
-def test_the_seeds_that_every_cell_has_are_met_first(drawn: Situation) -> None:
-    everywhere = [seed < 5 for seed in drawn.seen]
-
-    assert everywhere == sorted(everywhere, reverse=True)
-
-
 def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
     # 32 steps of 1 ms each are fewer milliseconds than 40 of 2 ms: 64 loses by its step time.
     assert drawn.best(drawn.grid.cells) == (32, 0.2)
@@ -148,11 +136,6 @@ def test_regret_is_the_share_of_time_lost_on_seeds_held_back(drawn: Situation) -
     lost = (100 + 2 * mean - 0.5) / (60 + 2 * mean - 0.5) - 1
 
     assert drawn.regret((16, 0.2)) == pytest.approx(lost)
-
-
-def test_what_fails_or_was_not_recorded_has_infinite_regret(drawn: Situation) -> None:
-    assert drawn.regret((16, 0.8)) == math.inf
-    assert drawn.regret(None) == math.inf
 
 
 def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
@@ -169,26 +152,6 @@ def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
 
     assert drawn.best(grid.cells) == (16, 0.2)
     assert drawn.regret((16, 0.1)) == pytest.approx(9.5 / 19.5 - 1)
-
-
-def test_a_run_that_misses_counts_as_cut(tmp_path: Path) -> None:
-    rows = [(16, 0.1, seed, "ok", line_to(10, last=12)) for seed in range(6)]
-    rows += [(16, 0.2, seed, "ok", line_to(10, last=12)) for seed in range(5)]
-    rows += [(16, 0.2, 5, "diverged", [(0, 1.0), (1, 2.0), (2, 4.0)])]
-    grid = RecordedGrid.read(write_grid(tmp_path, rows))
-    drawn = Situation(grid=grid, profile="cpu", step_s={16: 1.0}, seen=(0,), held_back=(4, 5))
-
-    assert drawn.seconds_to_target((16, 0.2), (4, 5)) == pytest.approx((9.5 + 3.5 * 9.5) / 2)
-    assert drawn.seconds_to_target((16, 0.2), (5,)) == math.inf
-
-
-def test_flat_step_times_are_flat_and_then_linear(tmp_path: Path) -> None:
-    rows = [(size, 0.1, 0, "ok", line_to(10)) for size in (64, 256, 512, 2048)]
-    grid = RecordedGrid.read(write_grid(tmp_path, rows))
-
-    times = step_times(grid, "flat to 256")
-
-    assert [times[size] / times[64] for size in (64, 256, 512, 2048)] == [1, 1, 2, 8]
 
 
 def test_the_search_costs_what_is_seen_of_it(drawn: Situation) -> None:
@@ -211,43 +174,11 @@ def test_the_search_costs_what_is_seen_of_it(drawn: Situation) -> None:
 # ---- habits
 
 
-def test_tuned_habits_choose_on_seeds_that_are_seen(drawn: Situation) -> None:
-    assert HABITS["32, tuned rate"](drawn, 1.0, 0) == (32, 0.2)
-
-
-def test_linear_scaling_off_the_grid_is_no_cell(drawn: Situation) -> None:
-    # The reference is 16 at 0.1: four times the batch size asks for 0.4, which is there.
-    assert HABITS["largest, linear scaling"](drawn, 1.0, 0) == FAST
-    header = drawn.grid.header
-    other = type(header)(
-        **{name: getattr(header, name) for name in header.__struct_fields__}
-        | {"reference_learning_rate": 0.8}
-    )
-
-    far = replace(drawn, grid=RecordedGrid(header=other, runs=drawn.grid.runs))
-
-    assert HABITS["largest, linear scaling"](far, 1.0, 0) is None
-
-
 def test_random_search_finds_the_best_cell_given_enough(drawn: Situation) -> None:
     assert HABITS["random search"](drawn, 1e9, 0) == (32, 0.2)
 
 
-def test_random_search_without_a_budget_finds_nothing(drawn: Situation) -> None:
-    assert HABITS["random search"](drawn, 0.0, 0) is None
-    assert HABITS["random search"](drawn, 0.01, 0) is None
-
-
 # ---- the table
-
-
-def test_a_quantile_is_an_observed_value_and_takes_infinity() -> None:
-    values = [0.3, 0.1, math.inf, 0.2]
-
-    assert quantile(values, 0.5) == 0.2
-    assert quantile(values, 0.9) == math.inf
-    assert quantile([0.1] * 18 + [0.5] * 2, 0.9) == 0.1
-    assert quantile(values, 0.0) == min(values)
 
 
 def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
@@ -310,30 +241,3 @@ def test_the_table_shows_regret_beside_habits_and_where_habits_win(
     assert "| 50 % / fails |" in row
     assert "- mlp-narrow, cpu: 20 points worse than 32, tuned rate" in text
     assert "2 recommend. Spent: 50 % of the budget" in text
-
-
-def test_without_the_main_budget_the_pairs_are_shown_at_the_one_next_to_it(
-    harness: ModuleType, answers_at: Callable[[float], list[Any]]
-) -> None:
-    text = harness.table([*answers_at(0.02), *answers_at(0.05)])
-
-    assert text.startswith("Regret at 5 % of the search's cost")
-    assert text.count("| mlp-narrow\\*, cpu |") == 1
-    assert "Verdicts at 5 %: 2 recommend." in text
-    assert "| 2 % |" in text
-
-
-def test_half_of_the_workloads_had_no_part_in_fixing_the_constants(harness: ModuleType) -> None:
-    names = {path.name.removesuffix(".csv.gz") for path in RECORDED}
-
-    assert 2 * len(names & set(harness.CONSTANTS_FIXED_ON)) <= len(names) + 1
-
-
-def test_the_question_is_that_of_the_grid(harness: ModuleType, drawn: Situation) -> None:
-    question = harness.asked(drawn, 2.5)
-
-    assert question.target == drawn.grid.target
-    assert [option.batch_size for option in question.options] == [16, 32, 64]
-    assert question.option(64).step_s.estimate == 0.002
-    assert (question.reference.batch_size, question.reference.learning_rate) == (16, 0.1)
-    assert question.budget_s == 2.5

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,15 +10,12 @@ from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.harness import write_answers
 from benchmarks.regret.whole_table import (
     ADVISE,
     beside_habits,
     bin_of,
-    by_whole_trainings,
     interval_over_workloads,
     table,
-    tables,
 )
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_answer import ANSWER
@@ -49,30 +44,6 @@ def test_the_advice_sets_its_level_from_a_whole_training(
     assert (reply.problem, reply.origin) == ("", "pilot")
     assert reply.cell == drawn.optimum
     assert 0 < reply.spent_s <= 75 * drawn.tuned_reference_s
-
-
-def test_later_workloads_are_asked_about_where_they_are_named(
-    harness: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    early, later = tmp_path / "whole", tmp_path / "later"
-    for folder, name in ((early, "one"), (later, "other")):
-        folder.mkdir()
-        (folder / f"{name}.csv.gz").touch()
-    monkeypatch.setattr(harness, "GRIDS", early)
-    monkeypatch.setattr(harness, "LATER_GRIDS", later)
-
-    def workloads(*given: str) -> list[str]:
-        monkeypatch.setattr("sys.argv", ["regret_whole.py", *given])
-        arguments = harness.arguments_of(
-            "", grids=early, later_grids=later, budgets=(), draws=1, processes=1, out=tmp_path
-        )
-        named: list[str] = arguments.workloads
-        return named
-
-    assert workloads() == ["one"]
-    assert workloads("--workloads", "other") == ["other"]
-    assert harness.path_of("one").parent == early
-    assert harness.path_of("other").parent == later
 
 
 def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Path) -> None:
@@ -163,60 +134,6 @@ def test_the_table_counts_what_ends_worse_ties_and_provisional_answers() -> None
     recommended = next(line for line in lines if line.startswith("Recommended"))
     assert recommended.startswith("Recommended: 2 answers; 0 end worse, 0 of them for sure, ")
     assert recommended.endswith("1 worse than the reference as it is.")
-
-
-def test_what_a_few_seeds_show_by_chance_is_not_worse_for_sure() -> None:
-    by_chance = replace(ANSWER, shortfall=1.4, shortfall_error=0.3)
-    for_sure = replace(ANSWER, shortfall=1.6, shortfall_error=0.3)
-    failed = replace(ANSWER, shortfall=math.inf, shortfall_error=0.0)
-
-    assert [each.ends_worse for each in (by_chance, for_sure, failed)] == [True] * 3
-    assert [each.ends_worse_for_sure for each in (by_chance, for_sure, failed)] == [
-        False, True, True,
-    ]  # fmt: skip
-
-
-def test_a_problem_is_told_with_how_often_it_came() -> None:
-    answers = [replace(ANSWER, draw=draw, problem="no such rate") for draw in (0, 1)]
-
-    assert table(answers).endswith("- problem, 2 times: no such rate")
-
-
-def test_the_answers_are_written_compressed_where_the_name_says_so(tmp_path: Path) -> None:
-    failed = replace(ANSWER, regret=math.inf)
-
-    write_answers(tmp_path / "plain.json", [ANSWER, failed], draws=5)
-    write_answers(tmp_path / "answers.json.gz", [ANSWER, failed], draws=5)
-
-    text = gzip.decompress((tmp_path / "answers.json.gz").read_bytes()).decode()
-    assert text == (tmp_path / "plain.json").read_text()
-    document = json.loads(text)
-    place = document["columns"].index("regret")
-    assert [row[place] for row in document["answers"]] == [0.1, None]
-
-
-def test_a_budget_is_counted_in_whole_trainings_too() -> None:
-    few = replace(ANSWER, whole_trainings=2.0, named_as="provisional", origin="easier", regret=3.0)
-    many = replace(ANSWER, whole_trainings=25.0, named_as="recommendation", shortfall=2.0)
-
-    lines = by_whole_trainings([few, many, replace(many, workload="other")])
-
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1 to 3", "| 20 to 40"]
-    assert "| 1 | 1 | 0 % | 0 | 0 | 300 % / 300 % |" in lines[2]
-    assert "| 2 | 2 | 100 % | 2 | 2 |" in lines[3]
-
-
-def test_what_the_constants_were_chosen_on_has_tables_of_its_own() -> None:
-    told = tables(
-        [replace(ANSWER, workload="tabular", regret=0.5), replace(ANSWER, workload="not looked at")]
-    )
-
-    unseen, chosen_on = told.split("## Used for the constants")
-    assert unseen.startswith("## Not used for the constants")
-    assert "| not looked at |" in unseen
-    assert "| tabular |" in chosen_on
-    assert "not looked at" not in chosen_on
-    assert "tabular" not in unseen
 
 
 def test_beside_the_habits_are_regret_and_what_ends_worse_by_whole_trainings():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.regret.whole_level import WholeLevel, end_of, level_of
+from benchmarks.regret.whole_level import end_of, level_of
 from tests.reference.made_up import approach, made_up_record
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import as_well_as, end_level
-from batchlab.records.trial import Target
 
 RECORD = made_up_record(
     curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4
@@ -20,12 +19,6 @@ def test_an_end_is_the_mean_of_the_last_quarter() -> None:
     curve = [(0, 0.0), (10, 0.5), (20, 0.7), (30, 0.8), (40, 0.9)]
 
     assert end_of(curve, has_schedule=False) == pytest.approx(0.85)
-
-
-def test_under_a_schedule_an_end_is_the_mean_of_the_last_twentieth() -> None:
-    curve = [(0, 0.0), (76, 0.5), (95, 0.8), (100, 0.9)]
-
-    assert end_of(curve, has_schedule=True) == pytest.approx(0.85)
 
 
 @pytest.mark.parametrize("curve", [[(0, 0.1)], [(0, 0.1), (30, 0.8), (40, None)]])
@@ -56,11 +49,3 @@ def test_the_level_of_several_is_taken_from_their_mean_end() -> None:
     assert first is not None
     assert level.end == pytest.approx(first - 0.05)
     assert level.target.value == pytest.approx(level.end - 0.05 * (1 - level.end), abs=0.001)
-
-
-@pytest.mark.parametrize(("better", "worse"), [("higher", 0.88), ("lower", 0.92)])
-def test_a_shortfall_counts_margins(better: str, worse: float) -> None:
-    target = Target(metric="m", value=0.9, better="higher" if better == "higher" else "lower")
-    level = WholeLevel(target=target, end=0.9, margin=0.01)
-
-    assert level.shortfall(worse, beside=0.9) == pytest.approx(2.0)

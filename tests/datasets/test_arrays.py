@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +38,6 @@ class TestNpz:
         assert np.array_equal(x, X)
         assert np.array_equal(y, Y)
 
-    def test_other_names_can_be_asked_for(self, tmp_path: Path) -> None:
-        path = npz(tmp_path, images=X, labels=Y)
-
-        assert np.array_equal(read_npz(path, features="images", target="labels")[1], Y)
-
     def test_another_byte_order_becomes_that_of_the_machine(self, tmp_path: Path) -> None:
         x, _ = read_npz(npz(tmp_path, x=X.astype(">f4"), y=Y))
 
@@ -59,31 +52,9 @@ class TestNpz:
 
         assert not (tmp_path / "sprung").exists()
 
-    def test_a_bare_pickle_is_refused_and_not_unpickled(self, tmp_path: Path) -> None:
-        path = tmp_path / "data.npz"
-        path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
-
-        with pytest.raises(DatasetError, match="is no intact"):
-            read_npz(path)
-
-        assert not (tmp_path / "sprung").exists()
-
     def test_a_name_that_it_lacks_is_answered_with_those_it_has(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="no array 'y'; it has x, labels"):
             read_npz(npz(tmp_path, x=X, labels=Y))
-
-    def test_different_numbers_of_examples_are_both_named(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="4 in 'x' and 3 in 'y'"):
-            read_npz(npz(tmp_path, x=X, y=Y[:3]))
-
-    def test_an_empty_data_set_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="holds no examples"):
-            read_npz(npz(tmp_path, x=X[:0], y=Y[:0]))
-
-    @pytest.mark.parametrize("bad", [np.array(["cat"] * 4), np.zeros(4, complex), np.float64(3)])
-    def test_what_is_no_row_of_numbers_is_refused(self, tmp_path: Path, bad: Any) -> None:
-        with pytest.raises(DatasetError, match=r"array 'y' has type .*expected numbers"):
-            read_npz(npz(tmp_path, x=X, y=bad))
 
     def test_the_first_value_that_is_not_finite_is_named(self, tmp_path: Path) -> None:
         x = X.copy()
@@ -101,15 +72,6 @@ class TestNpz:
         path.write_bytes(whole[: int(len(whole) * kept)])
 
         with pytest.raises(DatasetError, match=r"data\.npz: is no intact"):
-            read_npz(path)
-
-    def test_a_flipped_bit_is_refused(self, tmp_path: Path) -> None:
-        path = npz(tmp_path, x=np.zeros((1000, 3)), y=np.zeros(1000))
-        whole = bytearray(path.read_bytes())
-        whole[5000] ^= 1
-        path.write_bytes(whole)
-
-        with pytest.raises(DatasetError, match="is no intact"):
             read_npz(path)
 
     def test_a_single_array_without_a_name_is_refused(self, tmp_path: Path) -> None:
@@ -140,11 +102,6 @@ class TestCsv:
 
         assert (y.dtype, y.tolist()) == (np.float32, [2, 0.5, 3])
 
-    def test_features_come_in_the_order_asked_for(self, tmp_path: Path) -> None:
-        path = csv_file(tmp_path, "a,b,c,y\n1,2,3,0\n")
-
-        assert read_csv(path, target="y", features=["c", "a"])[0].tolist() == [[3, 1]]
-
     def test_a_column_that_is_not_asked_for_may_hold_words(self, tmp_path: Path) -> None:
         path = csv_file(tmp_path, "name,a,y\nAhab,1,0\n")
 
@@ -156,12 +113,6 @@ class TestCsv:
         x, y = read_csv(path, target="y", features=["a"])
 
         assert (x.tolist(), y.tolist()) == ([[1]], [2])
-
-    def test_a_gzip_is_unpacked(self, tmp_path: Path) -> None:
-        path = tmp_path / "data.csv.gz"
-        path.write_bytes(gzip.compress(b"a,y\n1,2\n"))
-
-        assert read_csv(path, target="y")[0].tolist() == [[1]]
 
     @given(
         rows=st.lists(
@@ -196,10 +147,6 @@ class TestCsv:
 
         assert repr(cell) in str(caught.value)
 
-    def test_a_target_that_is_no_number_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="line 2, column 'y': holds 'cat'"):
-            read_csv(csv_file(tmp_path, "a,y\n1,cat\n"), target="y")
-
     @pytest.mark.parametrize(("row", "n"), [("1,2", 2), ("1,2,3,4", 4)])
     def test_a_row_of_another_length_is_named(self, tmp_path: Path, row: str, n: int) -> None:
         with pytest.raises(DatasetError, match=f"line 2: has {n} cells, expected 3"):
@@ -211,11 +158,6 @@ class TestCsv:
     ) -> None:
         with pytest.raises(DatasetError, match="no column 'z'; it has a, y"):
             read_csv(csv_file(tmp_path, "a,y\n1,2\n"), **asked)
-
-    @pytest.mark.parametrize("features", [[], ["a", "y"]])
-    def test_the_target_cannot_predict_itself(self, tmp_path: Path, features: list[str]) -> None:
-        with pytest.raises(DatasetError, match="the target not among them"):
-            read_csv(csv_file(tmp_path, "a,y\n1,2\n"), target="y", features=features)
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -37,18 +37,6 @@ def test_the_test_set_is_what_the_slow_reader_reads(split: Mnist) -> None:
     assert split.test[1].tolist() == labels
 
 
-def test_the_first_training_labels_are_those_that_the_database_is_known_for(split: Mnist) -> None:
-    assert split.train[1][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert split.test[1][:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-
-
-def test_images_are_rows_of_784_bytes_and_labels_bytes(split: Mnist) -> None:
-    assert split.validation is not None
-    for (images, labels), n in ((split.train, 50_000), (split.validation, 10_000)):
-        assert (images.shape, images.dtype) == ((n, 784), np.uint8)
-        assert (labels.shape, labels.dtype) == ((n,), np.uint8)
-
-
 @pytest.mark.slow
 def test_validation_is_the_last_10_000_training_images(split: Mnist) -> None:
     whole = load_mnist(n_validation=0)
@@ -57,13 +45,6 @@ def test_validation_is_the_last_10_000_training_images(split: Mnist) -> None:
     for part in (0, 1):
         joined = np.concatenate([split.train[part], split.validation[part]])
         assert np.array_equal(joined, whole.train[part])
-
-
-def test_without_validation_all_60_000_are_trained_on(split: Mnist) -> None:
-    whole = load_mnist(n_validation=0)
-
-    assert whole.validation is None
-    assert len(whole.train[0]) == len(whole.train[1]) == 60_000
 
 
 def test_no_two_splits_share_memory(split: Mnist) -> None:

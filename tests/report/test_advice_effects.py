@@ -94,13 +94,6 @@ def test_the_gap_is_train_less_test_at_the_end_of_whole_trainings():
     )
 
 
-def test_with_a_cool_down_the_gap_is_that_of_cooled_trainings_and_the_noise_that_without():
-    found = effects(cooled_advice())
-
-    assert {r.trial.cool_down for effect in found.ends for r in effect.records} == {0.2}
-    assert {r.trial.cool_down for effect in found.flat for r in effect.records} == {0.0}
-
-
 def scheduled(study: Study) -> Study:
     """The same with a learning rate that follows a shape of the workload's own."""
     return replace(
@@ -177,14 +170,6 @@ def test_a_study_that_shows_nothing_says_so_once():
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_answer_has_a_sentence_on_each_effect(kind):
-    sentences = said(KINDS[kind]())
-
-    assert list(sentences) == ["epochs", "noise", "gap"]
-    assert all(sentence.endswith(".") for sentence in sentences.values())
-
-
 SIZES = (64, 256, 1024)
 
 
@@ -242,17 +227,6 @@ def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
         assert found[size].is_estimated
 
 
-@pytest.mark.slow
-def test_what_is_recommended_takes_as_long_as_it_was_verified_to():
-    advice = made_up_advice(sizes=SIZES)
-    verified = Estimate.of(7.5, interval=(7.0, 8.0), n=4)
-    advice = replace(advice, expected=replace(advice.expected, epochs_to_target=verified))
-
-    (named,) = [each for each in told(advice).values() if each.estimate == verified]
-
-    assert named.batch_size == advice.recommendation.batch_size
-
-
 def test_without_an_estimate_the_mean_of_single_runs_stands_in_and_has_no_interval():
     found = told(of_single_runs(run(256, steps=32, met=30.0), run(256, steps=64, met=50, seed=1)))
 
@@ -300,22 +274,9 @@ def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
     assert (found.estimate, found.missed, found.learning_rate) == (None, (10.0,), 0.4)
 
 
-def test_of_a_loss_the_best_is_the_lowest():
-    runs = (run(1024, rate=0.1, steps=8, best=0.2), run(1024, rate=0.2, steps=8, best=0.4))
-
-    assert told(replace(of_single_runs(*runs), better="lower"))[1024].learning_rate == 0.1
-    assert told(replace(of_single_runs(*runs), better="higher"))[1024].learning_rate == 0.2
-
-
 @pytest.mark.parametrize("status", ["diverged", "nan", "oom", "error", "killed"])
 def test_a_run_that_failed_is_no_bound(status):
     assert told(of_single_runs(run(1024, steps=400, status=status))) == {}
-
-
-def test_a_run_that_the_budget_cut_is_one():
-    found = told(of_single_runs(run(1024, steps=4, status="timeout")))
-
-    assert found[1024].missed == (1.0,)
 
 
 def test_after_a_race_estimates_do_not_count_though_a_rate_is_named():
@@ -328,10 +289,6 @@ def test_after_a_race_estimates_do_not_count_though_a_rate_is_named():
     )
 
     assert told(replace(advice, candidates=tuned))[64].enough == 1.0
-
-
-def test_without_a_target_there_are_none():
-    assert told(made_up_advice(sizes=SIZES, objective="quality")) == {}
 
 
 WITHOUT_RUNS = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())
@@ -409,12 +366,6 @@ def test_only_the_seeds_count_on_which_trainings_were_compared():
     assert [r.trial.seed for r in found(advice, study)[256]] == [80, 81]
 
 
-def test_other_seeds_count_where_none_of_those_was_trained():
-    study = study_of(training(rate=0.3, seed=0))
-
-    assert [r.trial.seed for r in found(with_endings(WITHOUT_RUNS), study)[256]] == [0]
-
-
 def test_trainings_of_one_batch_size_are_equally_long():
     study = study_of(*(training(seed=seed, epochs=n) for seed, n in enumerate((4, 6, 4))))
 
@@ -486,13 +437,6 @@ def test_a_sweep_takes_all_of_it():
     assert taken["epochs"] == 12
 
 
-def test_a_call_in_python_is_answered_by_one():
-    assert command(asked="batchlab.advise('mine', ...)").command == (
-        "batchlab.sweep(workload, batch_sizes=[16, 64, 1024], "
-        "learning_rates=[0.022, 0.05, 0.26], epochs=12)"
-    )
-
-
 def test_of_one_batch_size_alone_it_trains_one_four_times_as_large_at_twice_the_rate_too():
     advice = cannot_tell_advice()
     own = tuple(run for run in advice.tried if run.batch_size == 64)
@@ -500,11 +444,3 @@ def test_of_one_batch_size_alone_it_trains_one_four_times_as_large_at_twice_the_
     found = command(replace(advice, tried=own, provisional=None))
 
     assert "--batch-sizes 64,256 --learning-rates 0.05,0.1 " in found.command
-
-
-def test_nor_one_that_does_not_fit():
-    advice = made_up_advice(sizes=(64, 128, 256), does_not_fit=(256,))
-    own = tuple(run for run in advice.tried if run.batch_size == 64)
-    keeps = replace(advice, tried=own, recommendation=None)
-
-    assert "--batch-sizes 64,128 " in command(keeps).command

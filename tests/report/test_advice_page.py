@@ -69,13 +69,6 @@ def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
         assert escape(sentence.text, quote=False) in read
 
 
-def test_the_answer_stands_before_the_evidence_the_effects_and_the_long_figures(text):
-    names = ("answer", "evidence", "caveats", "effects", "figure-b")
-    places = [text.index(f'<section id="{name}"') for name in names]
-
-    assert places == sorted(places)
-
-
 def test_each_figure_has_its_caption_with_where_it_is_from_and_its_rows(text, page):
     files = [button["data-file"] for button in page.having("button") if "data-file" in button]
     _, *captions = html.unescape(text).split('<p class="whole">')
@@ -195,13 +188,3 @@ def test_an_advice_with_batch_sizes_that_were_not_even_profiled_gives_a_whole_pa
     page = Page(render_advice_html(advice, advice_study(advice), None))
 
     assert page.unmatched == []
-
-
-@pytest.mark.slow
-def test_an_advice_without_any_run_gives_a_whole_page():
-    advice = replace(KINDS["nothing_reached"](), candidates=(), tried=(), steps=(), caveats=())
-
-    page = Page(render_advice_html(advice, advice_study(advice), None))
-
-    assert page.unmatched == []
-    assert [div for div in page.having("div") if div.get("class") == "plot"] == []

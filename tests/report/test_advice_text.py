@@ -22,10 +22,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Advice, Configuration, RateTried, Step
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice.bars import bars
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import TERMS, researcher_terms
-from batchlab.report.advice_tables import candidates_table, cost_table, expected_table, side_by_side
+from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
 from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences, advice_text, explain_text
 from batchlab.report.text import Sentence
 
@@ -117,10 +117,6 @@ def test_what_was_verified_is_drawn_as_it_was_found_then():
     assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
 
 
-def test_a_metric_is_not_drawn_as_bars():
-    assert "█" not in screen(KINDS["quality"]())
-
-
 def test_cannot_tell_shows_what_is_known_of_the_batch_sizes():
     text = screen(cannot_tell_advice())
 
@@ -164,14 +160,6 @@ def test_yours_takes_as_many_times_as_long_as_the_gain_says() -> None:
     assert yours == "2.56 s"
 
 
-def test_a_reference_that_missed_the_target_has_a_bound() -> None:
-    missed = KINDS["reference_missed"]()
-
-    yours, _ = rows(missed)["time to target, validation accuracy ≥ 0.95"]
-
-    assert yours.startswith("at least ")
-
-
 def test_of_an_unknown_gain_nothing_is_made_up() -> None:
     unknown = replace(ADVICE, gain=Estimate.cannot_tell(Reason.as_written("no seed")))
 
@@ -186,17 +174,6 @@ def test_where_whole_trainings_end_is_there_if_what_is_named_was_followed() -> N
 
     assert any(name.startswith("accuracy after 16 epochs") for name in found)
     assert not any("epochs" in name for name in rows(ADVICE))
-
-
-def test_yours_at_its_tuned_rate_is_the_figure_of_its_batch_size() -> None:
-    best = Configuration(batch_size=1024, micro_batch_size=1024, learning_rate=0.26)
-    tuned = replace(ADVICE.reference, learning_rate=ADVICE.candidate(64).learning_rate)
-    advice = replace(cannot_tell_advice(), provisional=best, reference=tuned, head_to_head=None)
-
-    yours, _ = rows(advice)["time to target, validation accuracy ≥ 0.95"]
-
-    assert yours.startswith("5.3 s")
-    assert any(line.endswith("5.3 s  yours") for line in bars(advice))
 
 
 def test_where_nothing_changes_there_is_no_table() -> None:
@@ -247,16 +224,6 @@ def test_the_seconds_are_those_of_the_records_or_not_known():
 
     assert whole["train_s"] == sum(r.train_s + r.eval_s for r in study.records)
     assert "train_s" not in partial
-
-
-def test_what_cannot_be_told_of_the_expected_is_left_out():
-    expected = replace(
-        ADVICE.expected, peak_bytes=Estimate.cannot_tell(Reason.as_written("not reported"))
-    )
-
-    labels = [row["quantity"] for row in columns(expected_table(expected))]
-
-    assert labels == ["time to target", "steps", "epochs", "samples"]
 
 
 def test_the_candidates_have_their_bound_and_whether_they_are_inside():
@@ -398,15 +365,6 @@ def test_accumulated_lines_train_like_whole_batches(micro_batch_size):
 
     expected, _ = run(textbook(10, 0.3))
     torch.testing.assert_close(weight, expected)
-
-
-def test_a_batch_that_fits_whole_needs_no_loop():
-    found = Configuration(batch_size=8, micro_batch_size=8, learning_rate=0.3)
-
-    _, optimizer = run(script_lines(found))
-
-    assert optimizer.param_groups[0]["lr"] == 0.3
-    assert "split" not in "".join(script_lines(found))
 
 
 @pytest.mark.parametrize("micro_batch_size", [4, 2])

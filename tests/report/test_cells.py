@@ -83,12 +83,6 @@ def test_a_cell_averages_only_trials_that_ended_well():
     assert [record.trial.seed for record in cell.others] == [2]
 
 
-def test_a_trial_that_has_not_ended_is_not_averaged():
-    study = made_up_study(batch_sizes=(64,), endings={(64, 0.01, 0): (None, None, 3)})
-
-    assert cells(study)[0].final("validation", "accuracy") is None
-
-
 @pytest.mark.parametrize("best_rate", [0.01, 0.1])
 def test_the_chosen_rate_is_the_best_on_validation_whatever_the_test_set_says(best_rate):
     study = made_up_study(learning_rates=(0.01, 0.1), curves=better_at(best_rate))
@@ -162,12 +156,6 @@ def test_equal_time_is_steps_times_the_step_time_measured_alone():
     assert point.equal_time_s == pytest.approx(point.step * 0.002)
 
 
-def test_without_a_step_time_the_equal_time_is_not_known():
-    point = mean_curve(cell_of(record(0.5, seed=0)), "test", "accuracy", None)[-1]
-
-    assert point.equal_time_s is None
-
-
 def test_thinning_keeps_the_first_and_the_last_point():
     points = mean_curve(cell_of(record(0.5, seed=0, epochs=100)), "test", "accuracy", None)
 
@@ -207,10 +195,6 @@ def scaled(study):
     return replace(study, records=records)
 
 
-def test_one_rate_for_all_is_said_to_be_one():
-    assert "share the learning rate 0.01" in notes(made_up_study(batch_sizes=(64, 256)))
-
-
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_rate_for_each_is_not_called_the_best_of_several(seeds: int):
     said = notes(scaled(made_up_study(batch_sizes=(64, 256), seeds=seeds)))
@@ -223,10 +207,6 @@ def test_the_best_of_several_is_said_to_look_better_than_it_is():
     said = notes(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1)))
 
     assert "best for it on validation data" in said
-
-
-def test_one_batch_size_is_compared_with_nothing():
-    assert notes(made_up_study(batch_sizes=(64,), learning_rates=(0.01, 0.1))) == ""
 
 
 def test_every_number_of_every_trial_is_one_row():
@@ -257,15 +237,3 @@ def test_a_trial_without_evaluations_is_not_missing():
     table = observations_table(replace(study, records=(empty,)))
 
     assert [row[0] for row in table.rows] == [empty.trial.trial_id]
-
-
-def test_what_is_measured_under_a_name_that_nobody_knows_is_a_row_too():
-    study = made_up_study(batch_sizes=(64,), epochs=1)
-    (record,) = study.records
-    last = replace(record.evaluations[-1], measured=(("parameter_norm", 7.5),))
-
-    table = observations_table(replace(study, records=(replace(record, evaluations=(last,)),)))
-
-    assert [row[-3:] for row in table.rows if row[-2] == "parameter_norm"] == [
-        (None, "parameter_norm", 7.5)
-    ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 
+from batchlab.measure.noise import LayerNoise
 from batchlab.report.noise_text import noise_text
 
 
@@ -46,7 +47,9 @@ def test_where_all_examples_were_seen_there_is_no_interval() -> None:
 
 def test_each_parameter_has_a_row_where_it_was_asked_for() -> None:
     point = made_up_point(7, 30.0)
-    asked = replace(point, layers=(("0.weight", point.sample), ("0.bias", point.sample)))
+    names = ("0.weight", "0.bias")
+    layers = tuple(LayerNoise(name=name, sample=point.sample) for name in names)
+    asked = replace(point, layers=layers)
 
     lines = noise_text(made_up_noise(asked)).splitlines()
 

@@ -23,7 +23,6 @@ from batchlab.report.advice_tables import candidates_table
 from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.sweep_tables import trials_table
-from batchlab.words.reasons import reason_text
 
 written = Reason.as_written
 
@@ -91,25 +90,6 @@ def test_an_advice_begins_with_why_yours_beside_it_and_bars() -> None:
     ]
     places = [words.index(part) for part in order]
     assert places == sorted(places)
-
-
-def test_an_open_advice_begins_with_the_best_so_far() -> None:
-    found = made_up_advice().recommendation
-    advice = replace(KINDS["cannot_tell"](), provisional=found)
-
-    words = shape(advice._repr_html_()).words
-
-    assert words.split(":")[0].strip() == "Not settled; best so far"
-
-
-def test_an_advice_that_cannot_tell_says_so_and_what_is_missing() -> None:
-    advice = KINDS["cannot_tell"]()
-
-    words = shape(advice._repr_html_()).words
-
-    assert "Not settled" in words
-    assert "Recommended" not in words
-    assert reason_text(advice.missing) in words
 
 
 def test_a_sweep_is_shown_with_who_won_a_row_a_batch_size_and_its_curves() -> None:
@@ -198,17 +178,6 @@ def test_an_advice_is_a_frame_with_a_row_a_batch_size() -> None:
 
     assert frame.columns == [column.key for column in candidates_table(advice).columns]
     assert [row[0] for row in frame.rows] == [c.batch_size for c in advice.candidates]
-
-
-def test_pandas_itself_takes_the_table() -> None:
-    pandas = pytest.importorskip("pandas")
-    study = made_up_study(batch_sizes=(64, 256))
-
-    frame = study.to_pandas()
-
-    assert isinstance(frame, pandas.DataFrame)
-    assert sorted(frame["batch_size"].unique()) == [64, 256]
-    assert frame["test_accuracy"].between(0.9, 1).all()
 
 
 def test_without_pandas_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

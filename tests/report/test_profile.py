@@ -19,7 +19,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.report.profile import profile_text
-from batchlab.report.text import WIDTH
 from batchlab.workload.definition import Workload
 
 
@@ -75,12 +74,6 @@ def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
     assert any(line.startswith("1 ") and line.endswith("error") for line in text.splitlines())
     assert "- Batch size 1: Expected more than 1 value per channel." in text
     assert "256 = 2 × 128" in text
-
-
-def test_sentences_are_wrapped() -> None:
-    text = profile_text(limited())
-
-    assert all(len(line) <= WIDTH for line in text.splitlines() if line.startswith(("-", "  ")))
 
 
 class Clock:
@@ -140,12 +133,3 @@ def test_a_profile_under_load_gives_no_absurd_interval() -> None:
     assert (shown["step_s"]["low"], shown["step_s"]["high"]) == (None, None)
     assert shown["step_s"]["estimate"] > 1e-3
     assert Profile.from_json(profile.to_json()) == profile
-
-
-def test_a_quiet_profile_keeps_its_intervals() -> None:
-    quiet = process(lambda n: 1e-3), process(lambda n: 1.05e-3)
-    point = ProfilePoint(
-        batch_size=8, micro_batch_size=8, status=Status.OK, timing=quiet[0], again=(quiet[1],)
-    )
-
-    assert "too unsteady" not in words(made_up_profile(point))

@@ -18,7 +18,6 @@ from batchlab.report.progress import (
     ProgressState,
     clock_text,
     listener_or_notebook,
-    notebook_progress,
     progress_lines,
     stage_text,
 )
@@ -26,12 +25,12 @@ from batchlab.report.progress import (
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 
 
-def an_advice(stage: int = 2, **changes: object) -> ProgressState:
+def an_advice(number: int = 2, **changes: object) -> ProgressState:
     now_s = 0.0
     state = ProgressState(clock=lambda: now_s)
     state.begins(command="advise", subject="mnist-mlp", stages=STAGES)
     state.budget(spent_s=98.0, budget_s=180.0)
-    state.phase(STAGES[stage])
+    state.phase(STAGES[number])
     state.lead = BestSoFar(
         batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
     )
@@ -76,31 +75,6 @@ def test_no_line_is_too_long_and_bar_and_time_are_always_there(width: int) -> No
     assert not any(line.endswith("…") for line in lines)
 
 
-@pytest.mark.parametrize("width", [39, 59, 79])
-def test_the_longest_values_are_not_cut_either(width: int) -> None:
-    state = an_advice()
-    state.begins(
-        command="advise", subject="examples/a_very_long_name_of_a_file.py:workload", stages=STAGES
-    )
-    state.budget(spent_s=7260.0, budget_s=36000.0)
-    state.lead = BestSoFar(
-        batch_size=131072, learning_rate=0.000123, quantity="samples_to_target", value=123456789.0
-    )
-    state.runs = RunsAsked(
-        batch_sizes=(8, 64, 512, 4096, 32768),
-        learning_rates=(0.001, 0.00204, 0.004),
-        seeds=(10, 11, 12),
-        why=Reason.of("asked_to_verify"),
-    )
-
-    head, bar, lead, now, *_ = progress_lines(state, width)
-
-    assert head.endswith("comparing batch sizes")
-    assert "2h01m of 10h" in bar
-    assert "131072 at 0.000123" in lead
-    assert now.startswith("now: batch sizes 8 to 32768")
-
-
 def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
     now_s = 0.0
     state = ProgressState(clock=lambda: now_s)
@@ -121,24 +95,9 @@ def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
     assert progress_lines(state, 39)[2] == "now: 64 at 0.01, seed 0: 45%"
 
 
-def test_before_anything_is_told_the_time_goes_on() -> None:
-    now_s = 10.0
-    state = ProgressState(clock=lambda: now_s)
-    now_s = 13.0
-
-    assert progress_lines(state, 39) == ["starting", "3s"]
-
-
-def test_a_terminal_without_blocks_gets_a_bar_of_ascii() -> None:
-    bar = progress_lines(an_advice(), 60, ascii_only=True)[1]
-
-    assert bar.isascii()
-    assert "#-" in bar
-
-
 def test_a_pipe_is_told_the_stage_in_one_line() -> None:
     assert stage_text(an_advice(1)) == "advise mnist-mlp, stage 2 of 3: setting the target"
-    assert stage_text(an_advice(at="writing the report")) == (
+    assert stage_text(an_advice(stage="writing the report")) == (
         "advise mnist-mlp: writing the report"
     )
 
@@ -194,18 +153,6 @@ def test_the_time_left_goes_down_between_two_reports() -> None:
 
     clock.now_s += 40.0
     assert state.left_s == 0.0
-
-
-def test_a_new_part_forgets_what_was_being_done() -> None:
-    state = ProgressState()
-    state.begins(command="sweep", subject="mine", stages=("first", "second"))
-    state.phase("first")
-    state.progress(done_fraction=0.5, left_s=10.0, text="text", short="")
-
-    state.phase("beside them")
-
-    assert (state.doing, state.left_s, state.done_fraction) == (("", ""), None, None)
-    assert state.stage_number is None
 
 
 nbformat = pytest.importorskip("nbformat")
@@ -312,17 +259,6 @@ def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> Non
     assert done.stdout == "Silent False\n"
     given = Silent()
     assert listener_or_notebook(given) is given
-
-
-def test_ipython_in_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal:
-        @staticmethod
-        def get_ipython() -> object:
-            return object()
-
-    monkeypatch.setitem(sys.modules, "IPython", Terminal)  # type: ignore[arg-type]
-
-    assert notebook_progress() is None
 
 
 @pytest.mark.slow

@@ -91,16 +91,6 @@ def test_many_comparisons_widen_the_interval():
     assert many.difference.low < one.difference.low
 
 
-def test_what_other_cells_scatter_counts():
-    pair = ({0: 0.970, 1: 0.9701}, {0: 0.9600, 1: 0.9602})
-
-    def width(third):
-        difference = measured(*pair, third).compare(FIRST, SECOND).difference
-        return difference.high - difference.low
-
-    assert width({0: 0.960, 1: 0.9601, 2: 0.9602}) < width({0: 0.90, 1: 0.99, 2: 0.95})
-
-
 def test_a_size_is_told_without_its_sign():
     found = compare(BAD, GOOD)
 
@@ -113,14 +103,6 @@ def test_what_is_missing_is_known_where_there_is_no_interval():
     assert compare({0: 0.97}, {0: 0.9}).missing
     assert compare({0: 0.97, 1: 0.98}, {}).missing
     assert compare(GOOD, BAD).missing is None
-
-
-def test_the_level_of_a_cell_is_the_mean_of_its_seeds():
-    known = measured(GOOD, BAD, {})
-
-    assert known.level(FIRST) == pytest.approx(0.971)
-    assert known.level(THIRD) is None
-    assert known.mean(FIRST).low < 0.971 < known.mean(FIRST).high
 
 
 # ---- equal budgets
@@ -259,13 +241,6 @@ def test_equal_time_uses_the_step_time_measured_alone():
 
     assert fastest(lambda b: 1e-3) == 256
     assert fastest(lambda b: {64: 1e-4, 256: 1e-2}[b]) == 64
-
-
-def test_one_batch_size_makes_no_comparison():
-    study = made_up_study(batch_sizes=(64,), seeds=3)
-
-    assert claims(study) == {}
-    assert races(Evidence.of(study)) == ()
 
 
 # ---- the claims: reversed stores reverse them
@@ -545,32 +520,11 @@ def test_a_best_rate_at_the_edge_is_unfinished(best, n):
     assert len(texts(rate_study(best), "learning rate")) == n
 
 
-def test_a_rate_bracketed_by_divergence_is_inside():
-    endings = {(size, 1.0, 0): (Status.DIVERGED, "loss grew", 2) for size in SIZES}
-
-    assert texts(rate_study(0.1, endings=endings), "learning rate") == []
-
-
 def test_nothing_but_bad_trials_compares_nothing():
     study = made_up_study(endings={(size, 0.01, 0): (Status.NAN, "nan", 2) for size in SIZES})
 
     assert [sentence.topic for sentence in sentences(study)] == ["left out"] * 3
     assert conclusion(study).lead == ""
-
-
-def test_while_trials_are_under_way_none_is_said_to_have_ended_badly():
-    ended_badly = made_up_study(endings={(size, 0.01, 0): (Status.NAN, "", 2) for size in SIZES})
-    begun = replace(
-        ended_badly, records=tuple(replace(r, status=None) for r in ended_badly.records)
-    )
-
-    assert conclusion(begun).headline != conclusion(ended_badly).headline
-    assert "so far" in conclusion(begun).headline
-
-
-def test_whether_the_epochs_were_enough_is_said_to_be_open_where_it_is():
-    assert len(texts(made_up_study(epochs=2), "plateau")) == 1
-    assert texts(study_of(WORSE, seeds=2), "plateau") == []
 
 
 def test_the_speed_is_that_of_the_step_time_measured_alone():

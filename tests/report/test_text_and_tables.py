@@ -128,10 +128,6 @@ def test_text_aligns_numbers_to_the_right_and_words_to_the_left():
     ]
 
 
-def test_a_column_that_knows_nothing_is_left_out():
-    assert [column.key for column in TABLE.without_empty_columns().columns] == ["name", "step_s"]
-
-
 NUMBERS = [
     ["batch size", "mean accuracy", "lowest", "highest"],
     ["64", "0.9698", "0.9612", "0.9743"],
@@ -143,17 +139,6 @@ WORDS = [
     ["", "yours", "best so far"],
     ["time to target, validation accuracy", "13.2 s", "1.28 s (1.21 s to 1.34 s)"],
 ]
-
-
-def test_what_fits_stays_as_it_is() -> None:
-    wide = aligned_text(NUMBERS, is_number=[False, True, True, True], width=None)
-
-    assert wide.splitlines() == [
-        "batch size   mean accuracy  lowest  highest",
-        "64                  0.9698  0.9612   0.9743",
-        "2000 (full)         0.9684  0.9601   0.9712",
-    ]
-    assert aligned_text(NUMBERS, is_number=[False, True, True, True], width=43) == wide
 
 
 def test_headers_are_wrapped_first() -> None:
@@ -277,16 +262,6 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
         write_output_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(OutputFileError, match=r"there is no folder .*absent; .*make that folder"):
-        write_output_file(tmp_path / "absent" / "report.html", b"new")
-
-
-def test_a_folder_as_target_is_refused(tmp_path):
-    with pytest.raises(OutputFileError, match="it is a folder; give a file name"):
-        write_output_file(tmp_path, b"new")
 
 
 def test_a_page_in_place_of_any_store_is_refused(tmp_path):

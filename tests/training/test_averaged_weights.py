@@ -12,7 +12,6 @@ from tests.reference.own_training import loop
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
-    Everything,
     everything_workload,
     momentum_sgd,
     small_mlp,
@@ -71,26 +70,6 @@ def test_it_covers_as_many_examples_at_every_batch_size() -> None:
     assert [decay ** (6400 / size) for decay, size in zip(decays, (1, 32, 64), strict=True)] == (
         pytest.approx([0.99**200] * 3)
     )
-
-
-def test_it_stands_in_place_of_the_raw_weights_which_come_back_bit_for_bit() -> None:
-    model = Everything()
-    averaged = AveragedWeights(model, decay=0.5)
-    initial = {name: part.detach().clone() for name, part in model.named_parameters()}
-    with torch.no_grad():
-        for part in model.parameters():
-            part.add_(1 / 3)
-    averaged.update()
-    raw = {name: part.clone() for name, part in model.state_dict().items()}
-
-    with averaged.in_place_of_raw():
-        inside = {name: part.detach().clone() for name, part in model.named_parameters()}
-
-    for name, part in inside.items():
-        assert torch.allclose(part, initial[name] + 1 / 6)
-    for name, part in model.state_dict().items():
-        assert torch.equal(part, raw[name])
-    assert model.second.weight is model.first.weight
 
 
 def test_the_raw_weights_come_back_from_an_error_too() -> None:
@@ -212,16 +191,3 @@ def test_a_run_taken_up_again_has_the_very_same_average(tmp_path: Path, stop_aft
     for name, tensor in again.tensors.items():
         assert torch.equal(tensor, whole.tensors[name]), name
     assert again.evaluations == whole.evaluations
-
-
-def test_without_an_average_the_weights_are_the_raw_ones(tmp_path: Path) -> None:
-    workload = small_workload()
-
-    run_engine(
-        workload,
-        small_trial(workload, batch_size=8),
-        RunLength(steps=2),
-        checkpoint=tmp_path / "kept",
-    )
-
-    assert not has_averaged_weights(tmp_path / "kept")

@@ -113,16 +113,3 @@ class TestRun:
         assert again.evaluations == whole.evaluations
         assert once_more.evaluations == whole.evaluations
         assert once_more.outcome == whole.outcome
-
-    def test_one_that_goes_on_improving_goes_on(self) -> None:
-        values = iter(range(1000))
-
-        def rising(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-            return torch.tensor(next(values) / 1000)
-
-        workload = replace(small_workload(), metrics={"accuracy": rising}, patience_epochs=1)
-
-        run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(epochs=6))
-
-        assert run.evaluations[-1].step == 30
-        assert run.outcome.notes == ()

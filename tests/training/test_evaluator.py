@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,8 @@ from tests.reference.engine_run import run_engine
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
-    CroppedPoints,
     Everything,
     accuracy,
-    cropped_workload,
     cross_entropy,
     small_trial,
     small_workload,
@@ -31,7 +28,7 @@ from batchlab.records.run import RunLength
 from batchlab.records.study import RunnableSizes
 from batchlab.records.trial import Split
 from batchlab.training.evaluator import Evaluator, evaluation_batch, n_train_evaluated
-from batchlab.workload.definition import Metric, Workload, size_of
+from batchlab.workload.definition import Metric, Workload
 
 ALL: tuple[Split, ...] = ("train", "validation", "test")
 CPU = torch.device("cpu")
@@ -151,13 +148,6 @@ class TestMeans:
         loss = float(cross_entropy(model_of(workload), workload.validation).detach())
         assert found == pytest.approx(np.exp(loss / 2), rel=1e-14)
 
-    def test_without_finalise_it_is_the_sum_over_the_weight(self) -> None:
-        workload = with_metric(
-            Metric(sum=lambda model, batch: batch[1].double().sum(), better="lower")
-        )
-
-        assert measured(workload) == pytest.approx(float(workload.validation[1].double().mean()))
-
     def test_sums_of_small_floats_lose_nothing(self) -> None:
         """3.5 more make no difference to 7 x 2^24 in float32, where steps are 8 wide."""
         numbers = torch.tensor([2.0**24] * 7 + [0.5] * 14)
@@ -193,21 +183,6 @@ class TestMeans:
         assert found["validation", "measured"] is None
         assert found["validation", "loss"] is not None
 
-    def test_a_dataset_gives_the_same_as_its_tensors(self) -> None:
-        tensors = small_workload(dtype=torch.float64)
-        dataset = replace(
-            tensors,
-            **{split: torch.utils.data.TensorDataset(*getattr(tensors, split)) for split in ALL},
-        )
-
-        assert scores_of(dataset) == scores_of(tensors)
-
-    def test_splits_that_are_not_there_or_not_asked_for_have_no_score(self) -> None:
-        workload = replace(small_workload(), test=None)
-
-        assert {split for split, _ in scores_of(workload)} == {"train", "validation"}
-        assert {split for split, _ in scores_of(workload, splits=("train",))} == {"train"}
-
     def test_a_validation_set_that_is_only_a_word_is_refused(self) -> None:
         with pytest.raises(WorkloadError, match="validation='split' stands for data that are not"):
             Evaluator(replace(small_workload(), validation="split"), CPU, batch_size=AT_ONCE)
@@ -232,12 +207,6 @@ class TestTrainSubset:
         seen = [seen[0] + seen[1]]
         assert len(set(seen[0])) == 10
         assert max(seen[0]) > 10  # not simply the first ones
-
-    def test_sizes(self) -> None:
-        assert size_of(None) == 0
-        assert size_of((torch.zeros(3), torch.zeros(3))) == 3
-        assert size_of(CroppedPoints(5)) == 5
-        assert n_train_evaluated(5) == 5
 
 
 class TestNoTrace:
@@ -272,36 +241,6 @@ class TestNoTrace:
 
         assert set(seen) == {(False, False)}
 
-    def test_random_streams_go_on_as_if_it_had_not_been(self) -> None:
-        def drawn() -> tuple[float, float, float]:
-            return random.random(), float(np.random.random()), float(torch.rand(()))
-
-        workload = replace(cropped_workload(), validation=CroppedPoints(20))
-        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-            stream_seed(5)
-        expected = drawn()
-        model = model_of(workload)
-        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-            stream_seed(5)
-
-        scores_of(workload, model)
-
-        assert drawn() == expected
-
-    def test_an_exception_restores_as_well(self) -> None:
-        def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-            raise ZeroDivisionError
-
-        workload = replace(small_workload(), loss=broken, metrics={})
-        model = model_of(workload)
-        model.train()
-
-        with pytest.raises(ZeroDivisionError):
-            scores_of(workload, model)
-
-        assert model.training
-        assert "forward" not in vars(model)
-
     def test_what_is_random_in_a_metric_is_the_same_each_time(self) -> None:
         """A loss with random masks: two evaluations differ by the model alone."""
         workload = replace(
@@ -311,14 +250,6 @@ class TestNoTrace:
         )
         model = model_of(workload)
         torch.manual_seed(1)
-        first = scores_of(workload, model)
-        torch.rand(3)
-
-        assert scores_of(workload, model) == first
-
-    def test_random_crops_of_a_dataset_are_the_same_each_time(self) -> None:
-        workload = replace(cropped_workload(), validation=CroppedPoints(20))
-        model = model_of(workload)
         first = scores_of(workload, model)
         torch.rand(3)
 
@@ -342,12 +273,6 @@ def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference: int, at_on
     assert {evaluation_batch(trial, reference_batch_size=reference) for trial in trials} == {
         at_once
     }
-
-
-def test_where_memory_ends_below_the_batch_size_the_evaluation_stays_near_it() -> None:
-    trial = replace(small_trial(small_workload(n=4096), batch_size=4096), micro_batch_size=100)
-
-    assert evaluation_batch(trial, reference_batch_size=4096) == 200
 
 
 def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> None:

@@ -74,18 +74,6 @@ class TestClipping:
         assert losses == twin.losses
         assert_bit_for_bit(stepper.model, twin.model)
 
-    def test_it_is_clipped_once_and_after_accumulation(self) -> None:
-        workload = replace(small_workload(dtype=torch.float64), clip_norm=0.3)
-        whole = small_trial(workload, batch_size=8)
-
-        cut, _ = taken(workload, replace(whole, micro_batch_size=3), 10)
-
-        plain, _ = taken(workload, whole, 10)
-        for part, twin in zip(cut.model.parameters(), plain.model.parameters(), strict=True):
-            assert torch.allclose(part, twin, rtol=1e-12, atol=1e-12)
-        norm = nn.utils.get_total_norm([part.grad for part in cut.model.parameters()])  # type: ignore[attr-defined]
-        assert float(norm) == pytest.approx(0.3, rel=1e-4)
-
     def test_each_gradient_of_a_closure_is_clipped(self) -> None:
         norms: list[float] = []
 
@@ -117,20 +105,6 @@ class TestStep:
         )
         assert losses == twin.losses
         assert_bit_for_bit(stepper.model, twin.model)
-
-    def test_the_average_goes_along(self) -> None:
-        workload = replace(small_workload(), step=clipping_step, ema=0.8, batch_size=8)
-
-        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 5)
-
-        twin = loop(
-            workload.train, steps_of(1), optimizer=momentum_sgd, learning_rate=0.05, clip_norm=0.3,
-            decay=0.8,
-        )  # fmt: skip
-        assert stepper.averaged is not None
-        assert twin.average is not None
-        for name, part in twin.average.named_parameters():
-            assert torch.equal(stepper.averaged.state_dict()[name], part)
 
     @pytest.mark.parametrize(
         ("returned", "told"),
@@ -169,21 +143,6 @@ class TestStep:
             taken(workload, small_trial(workload, batch_size=8), 1)
 
         assert str(refused.value).startswith(f"workload 'small': {told}")
-
-    @pytest.mark.parametrize("micro_batch_size", [8, 3])
-    def test_one_that_accumulates_always_gets_a_tuple(self, micro_batch_size: int) -> None:
-        seen: list[Any] = []
-
-        def step(model: nn.Module, optimizer: Any, micro_batches: Any) -> Tensor:
-            seen.append([type(micro_batches), *(len(batch[0]) for batch in micro_batches)])
-            return torch.zeros(())
-
-        workload = replace(small_workload(), step=step, accumulates=True)
-        trial = small_trial(workload, batch_size=8, micro_batch_size=micro_batch_size)
-
-        taken(workload, trial, 2)
-
-        assert seen == [[tuple, 8] if micro_batch_size == 8 else [tuple, 3, 3, 2]] * 2
 
     def test_one_that_does_not_is_never_given_a_part_of_a_batch(self) -> None:
         workload = replace(small_workload(), step=clipping_step)
@@ -300,23 +259,6 @@ class TestTakenUpAgain:
             assert torch.equal(tensor, whole.tensors[name]), name
         assert again.evaluations == whole.evaluations
 
-    def test_a_grad_scaler_goes_on_with_its_scale(self, tmp_path: Path) -> None:
-        workload = scaled()
-        trial = small_trial(workload, batch_size=8)
-        path = tmp_path / "kept"
-        run_engine(workload, trial, RunLength(steps=7), checkpoint=path)
-
-        stepper = Stepper(workload, trial, CPU)
-        from batchlab.training.checkpoint import load_checkpoint
-
-        load_checkpoint(path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
-
-        scaler: Any = stepper.kept["optimizer scaler"]
-        twin, _ = taken(workload, trial, 7)
-        its: Any = twin.kept["optimizer scaler"]
-        assert scaler.state_dict() == its.state_dict()
-        assert scaler.get_scale() != 2.0**40
-
 
 class TestWithoutALoss:
     def test_the_metrics_are_evaluated_and_no_loss(self) -> None:
@@ -327,16 +269,6 @@ class TestWithoutALoss:
         assert run.outcome.status is Status.OK
         assert {score.metric for each in run.evaluations for score in each.scores} == {"accuracy"}
         assert run.evaluations[-1].batch_loss is not None
-
-    def test_a_loss_of_the_step_that_is_no_number_ends_it(self) -> None:
-        def step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-            return clipping_step(model, optimizer, batch) * float("nan")
-
-        workload = replace(small_workload(), loss=None, step=step)
-
-        run = run_engine(workload, small_trial(workload, batch_size=8), RunLength(steps=5))
-
-        assert run.outcome.status is Status.NAN
 
     def test_so_does_the_metric_that_counts(self) -> None:
         def soft(model: nn.Module, batch: Any) -> Tensor:

@@ -19,10 +19,8 @@ from tests.reference.engine_run import STEP_BY_STEP, EngineRun, StopAfter, run_e
 from tests.reference.small_workloads import (
     accuracy,
     cosine,
-    cropped_workload,
     cross_entropy,
     everything_workload,
-    jitter,
     points,
     small_trial,
     small_workload,
@@ -30,9 +28,9 @@ from tests.reference.small_workloads import (
 from tests.reference.textbook_loop import cut_into_steps, train_by_the_textbook
 from torch import Tensor, nn
 
-from batchlab.errors import StoreError, TrialError, UsageError
+from batchlab.errors import StoreError, TrialError
 from batchlab.plans.cadence import pauses
-from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.training import checkpoint, plain
 from batchlab.training.batching import epoch_order
@@ -155,25 +153,6 @@ class TestTextbook:
             for step, epoch_end in expected
         ]
 
-    @pytest.mark.parametrize(("all_splits", "steps_with_all"), [("at_end", {42}), ("never", set())])
-    def test_asked_for_less_it_is_evaluated_on_validation_data_alone(
-        self, all_splits: AllSplits, steps_with_all: set[int]
-    ) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=3)
-        often = run_engine(workload, trial, RunLength(epochs=3))
-
-        run = run_engine(workload, trial, RunLength(epochs=3, all_splits=all_splits))
-
-        assert {each.step for each in run.evaluations if each.has_all_splits} == steps_with_all
-        assert [
-            (each.step, each.batch_loss, each.score("validation", "loss"))
-            for each in run.evaluations
-        ] == [
-            (each.step, each.batch_loss, each.score("validation", "loss"))
-            for each in often.evaluations
-        ]
-
     @pytest.mark.parametrize(
         ("length", "status"),
         [
@@ -222,26 +201,6 @@ class TestTextbook:
         assert evaluations[0].measured == (("one", 1.0),)
         assert {each.measured for each in evaluations[1:]} == {(("one", 1.0), ("lost", None))}
 
-    def test_times_add_up(self) -> None:
-        evaluations: list[Evaluation] = []
-        workload = small_workload()
-        task = Task(
-            trial=small_trial(workload, batch_size=4),
-            length=RunLength(epochs=2),
-            device="cpu",
-            threads=1,
-            checkpoint=None,
-            resume=False,
-            versions=(),
-        )
-
-        train(workload, task, measures={}, emit=evaluations.extend, stop=StopAfter(None))
-
-        assert evaluations[0].train_s == 0
-        for before, after in pairwise(evaluations):
-            assert after.train_s > before.train_s
-            assert after.eval_s > before.eval_s
-
 
 class TestStopAndGoOn:
     """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
@@ -268,33 +227,6 @@ class TestStopAndGoOn:
             assert_same_end(second, whole)
             assert peek(path).resumed_from_steps == (stop_after,)
 
-    @pytest.mark.slow
-    def test_watched_late_and_stopped_anywhere_it_ends_as_if_it_had_not_been(
-        self, tmp_path: Path
-    ) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
-        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
-
-        for stop_after in range(28):
-            path = tmp_path / f"stopped at {stop_after}"
-            run_step_by_step(workload, trial, length, checkpoint=path, stop_after=stop_after)
-            assert_same_end(run_step_by_step(workload, trial, length, checkpoint=path), whole)
-
-    def test_watched_late_it_is_evaluated_less_and_trained_the_same(self, tmp_path: Path) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        always = run_step_by_step(
-            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always"
-        )
-        length = RunLength(epochs=4, watched_from_samples=3 * trial.n_train)
-        late = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "late")
-
-        scores = {e.step: e.scores for e in always.evaluations}
-        assert len(late.evaluations) < len(always.evaluations)
-        assert all(scores[e.step] == e.scores for e in late.evaluations)
-
     def test_with_an_interval_it_is_evaluated_less_and_trained_the_same(
         self, tmp_path: Path
     ) -> None:
@@ -309,56 +241,6 @@ class TestStopAndGoOn:
         scores = {e.step: e.scores for e in always.evaluations}
         assert 5 <= len(seldom.evaluations) < len(always.evaluations)
         assert all(scores[e.step] == e.scores for e in seldom.evaluations)
-
-    @pytest.mark.slow
-    def test_stopped_many_times_it_ends_as_if_it_had_not_been(self, tmp_path: Path) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        length = RunLength(epochs=4)
-        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
-        rng = np.random.default_rng(0)
-
-        for attempt in range(5):
-            path = tmp_path / f"attempt {attempt}"
-            run = run_step_by_step(workload, trial, length, checkpoint=path, stop_after=0)
-            while run.outcome.status is None:
-                stop_after = int(rng.integers(1, 8))
-                run = run_step_by_step(
-                    workload, trial, length, checkpoint=path, stop_after=stop_after
-                )
-
-            assert_same_end(run, whole)
-            assert len(peek(path).resumed_from_steps) > 3
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("workers", [0, 2])
-    def test_a_dataset_with_random_crops_does_so_too(self, workers: int, tmp_path: Path) -> None:
-        workload = cropped_workload(workers=workers)
-        trial = small_trial(workload, batch_size=7)
-        length = RunLength(epochs=2)
-        whole = run_step_by_step(cropped_workload(), trial, length, checkpoint=tmp_path / "whole")
-
-        for stop_after in (3, 8):
-            path = tmp_path / f"stopped at {stop_after}"
-            run_step_by_step(workload, trial, length, checkpoint=path, stop_after=stop_after)
-            again = run_step_by_step(workload, trial, length, checkpoint=path)
-
-            assert_same_end(again, whole)
-
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    def test_asked_for_more_epochs_it_ends_as_a_longer_run(
-        self, sampling: Any, tmp_path: Path
-    ) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload, sampling=sampling)
-        whole = run_step_by_step(
-            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "whole"
-        )
-
-        run_step_by_step(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-        longer = run_step_by_step(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "c")
-
-        assert_same_end(longer, whole)
 
     @pytest.mark.slow
     def test_a_kill_right_after_a_checkpoint_costs_no_evaluation(
@@ -388,36 +270,6 @@ class TestStopAndGoOn:
                 whole,
             )
         assert n_written >= 14
-
-    def test_the_steps_between_two_looks_make_no_difference(self, tmp_path: Path) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        single = run_step_by_step(
-            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "single"
-        )
-
-        blocks = run_engine(workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "blocks")
-
-        assert_same_end(blocks, single)
-
-    def test_stopped_before_the_first_step_it_has_the_untrained_models_scores(
-        self, tmp_path: Path
-    ) -> None:
-        workload = small_workload()
-
-        run = run_step_by_step(
-            workload,
-            small_trial(workload, batch_size=4),
-            RunLength(epochs=1),
-            checkpoint=tmp_path / "c",
-            stop_after=0,
-        )
-
-        (first,) = run.evaluations
-        assert first.step == 0
-        assert first.batch_loss is None
-        assert first.measured == ()
-        assert {score.split for score in first.scores} == {"train", "validation", "test"}
 
 
 class KilledAfter:
@@ -483,14 +335,6 @@ class TestAugmentation:
         assert seen[True] == {77.0}
         assert 77.0 not in seen[False]
 
-    def test_one_that_writes_changes_a_full_batch_run_no_more_than_any_other(self) -> None:
-        workload = replace(small_workload(), augment=jitter)
-        before = workload.train[0].clone()
-
-        run_engine(workload, small_trial(workload, batch_size=40), RunLength(epochs=3))
-
-        assert torch.equal(workload.train[0], before)
-
 
 def broken_at(step: int, value: float) -> Callable[[nn.Module, Sequence[Tensor]], Tensor]:
     """A loss that is `value` at one training step (counted from 1), and fine at evaluations."""
@@ -528,19 +372,6 @@ class TestBadEnds:
         assert run.outcome.reason is not None
         assert reason_text(run.outcome.reason).startswith(reason)
         assert run.evaluations[-1].step < 13
-
-    def test_no_checkpoint_is_written_past_a_bad_end(self, tmp_path: Path) -> None:
-        workload = replace(small_workload(n=400), loss=broken_at(12, float("nan")))
-
-        run_engine(
-            workload,
-            small_trial(workload, batch_size=2),
-            RunLength(epochs=1),
-            checkpoint=tmp_path / "c",
-            rhythm=KEPT_AT_EACH_STEP,
-        )
-
-        assert peek(tmp_path / "c").step == 11
 
     def test_losses_too_large_to_add_up_are_no_number_in_a_record(self) -> None:
         """In float64 a diverging loss can be finite where its sum over a batch is not."""
@@ -642,28 +473,6 @@ class TestTarget:
         assert run.evaluations[:-1] == whole[: n - 1]
         assert crossing_of(run.evaluations, target) == crossing
 
-    def test_a_trial_that_ends_at_its_target_ends_with_the_scores_of_all_splits(self) -> None:
-        workload = small_workload(n=200)
-
-        run = run_engine(
-            workload, small_trial(workload, batch_size=4), RunLength(epochs=5, until=EASY)
-        )
-
-        last = run.evaluations[-1]
-        assert last.step % 50 != 0, "this target should be met within an epoch"
-        assert {score.split for score in last.scores} == {"train", "validation", "test"}
-
-    def test_a_target_that_is_not_reached_leaves_the_trial_ok(self) -> None:
-        workload = small_workload()
-
-        run = run_engine(
-            workload,
-            small_trial(workload, batch_size=4),
-            RunLength(epochs=1, until=Target(metric="accuracy", value=1.1, better="higher")),
-        )
-
-        assert run.outcome.status is Status.OK
-
     def test_a_target_met_only_at_the_last_step_leaves_the_trial_ok(self) -> None:
         """No evaluation after it could say whether it held; a longer run can."""
         workload = small_workload()
@@ -680,43 +489,8 @@ class TestTarget:
 
         assert run.outcome.status is Status.OK
 
-    def test_a_target_already_met_by_a_checkpoint_needs_no_more_steps(self, tmp_path: Path) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=4)
-        done = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-        easy = Target(metric="loss", value=100.0, better="lower")
-
-        run = run_engine(
-            workload, trial, RunLength(epochs=9, until=easy), checkpoint=tmp_path / "c"
-        )
-
-        assert run.outcome.status is Status.TARGET_REACHED
-        assert run.evaluations == done.evaluations
-
 
 class TestTask:
-    def test_a_run_is_as_long_as_the_shorter_of_its_limits(self) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=10)
-        ends = [
-            run_engine(workload, trial, length).evaluations[-1].step
-            for length in (
-                RunLength(epochs=2),
-                RunLength(steps=3),
-                RunLength(epochs=2, steps=3),
-                RunLength(epochs=2, steps=30),
-            )
-        ]
-
-        assert ends == [8, 3, 3, 8]
-
-    def test_a_target_alone_is_no_length(self) -> None:
-        workload = small_workload()
-        target = Target(metric="loss", value=0.1, better="lower")
-
-        with pytest.raises(UsageError, match="neither epochs nor steps were given"):
-            run_engine(workload, small_trial(workload, batch_size=10), RunLength(until=target))
-
     def test_a_trial_for_another_training_set_is_refused(self) -> None:
         trial = small_trial(small_workload(n=40), batch_size=10)
 

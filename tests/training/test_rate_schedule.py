@@ -107,18 +107,6 @@ def test_by_step_it_is_the_textbooks(name: str) -> None:
         assert torch.equal(part, other)
 
 
-def test_it_is_told_how_many_epochs_there_are_where_it_asks() -> None:
-    seen: list[int] = []
-
-    def scheduler(optimizer: Any, n_epochs: int) -> Any:
-        seen.append(n_epochs)
-        return lr_scheduler.CosineAnnealingLR(optimizer, n_epochs)
-
-    watched(scheduled(scheduler), n_steps=1)
-
-    assert seen == [EPOCHS]
-
-
 def test_several_schedulers_of_several_optimizers_all_go_on() -> None:
     def optimizer(parameters: Any, learning_rate: float) -> Any:
         return {
@@ -173,15 +161,6 @@ class TestPlateau:
         )
         assert stepper.optimizer.param_groups[0]["lr"] == twin.optimizer.param_groups[0]["lr"]
         assert stepper.optimizer.param_groups[0]["lr"] < 0.05
-
-    def test_every_epoch_end_is_evaluated_for_it(self) -> None:
-        workload = scheduled(plateau)
-        trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
-
-        run = run_engine(workload, trial, RunLength(steps=N_STEPS, interval_samples=100))
-
-        ends = {each.step for each in run.evaluations if each.step % STEPS_AN_EPOCH == 0}
-        assert ends == {0, 5, 10, 15, 20}
 
     def test_the_wrong_direction_is_refused(self) -> None:
         workload = scheduled(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer))

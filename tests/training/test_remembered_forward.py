@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.reference.small_workloads import CLASSES, FEATURES, accuracy, small_workload
+from tests.reference.small_workloads import FEATURES, small_workload
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -85,19 +84,6 @@ def test_each_batch_goes_through_the_model_once_for_all_metrics() -> None:
     assert model.calls == 3  # 20 examples in batches of 7
 
 
-def test_other_arguments_are_computed_anew() -> None:
-    model, x = Counting(), torch.zeros(2)
-    outputs = []
-
-    with forward_remembered(model) as another_asks:
-        for given, named in ((x, {}), (x, {}), (x + 0, {}), (x, {}), (x, {"times": 3})):
-            another_asks()
-            outputs.append(float(model(given, **named)[0]))
-
-    assert outputs == [1, 1, 1, 1, 3]
-    assert model.calls == 4
-
-
 def test_an_input_that_was_written_into_is_computed_anew() -> None:
     x = torch.zeros(2)
 
@@ -128,19 +114,6 @@ def test_an_output_that_does_not_tell_is_computed_anew() -> None:
         model(x)
 
     assert model.calls == 2
-
-
-def test_a_dict_of_tensors_is_remembered() -> None:
-    class Named(Counting):
-        def forward(self, x: Tensor, *, times: int = 1) -> Any:
-            return {"logits": super().forward(x), "loss": None}
-
-    model, x = Named(), torch.zeros(2)
-
-    with forward_remembered(model) as another_asks:
-        first = model(x)
-        another_asks()
-        assert model(x) is first
 
 
 def test_a_pass_that_failed_is_not_answered_by_the_one_before() -> None:
@@ -180,14 +153,6 @@ def test_a_model_that_is_not_as_it_was_is_computed_anew(
     found = by_two_metrics(model, x, lambda: change(model))
 
     assert found == [3, second]
-
-
-def test_modes_of_single_modules_count() -> None:
-    model = Counting()
-
-    by_two_metrics(model, torch.zeros(2), lambda: model.inner.train(not model.inner.training))
-
-    assert model.calls == 2
 
 
 def test_a_pass_in_lower_precision_is_another() -> None:
@@ -235,60 +200,7 @@ def test_functional_calls_with_other_weights_are_computed() -> None:
     assert found == [2, 4]
 
 
-@pytest.mark.slow
-def test_a_transform_over_weights_is_computed() -> None:
-    model, x = nn.Linear(2, 1, bias=False), torch.ones(1, 2)
-
-    def loss(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(model, weights, (x,)).sum()
-
-    with forward_remembered(model):
-        slopes = torch.func.vmap(torch.func.grad(loss))({"weight": torch.ones(3, 1, 2)})
-
-    assert torch.equal(slopes["weight"], torch.ones(3, 1, 2))
-
-
-def test_a_forward_of_the_module_itself_comes_back() -> None:
-    """As torch.compile and others put it there."""
-    model, x = Counting(), torch.zeros(2)
-
-    def own(x: Tensor) -> Tensor:
-        return x + 7
-
-    model.forward = own  # type: ignore[assignment]
-
-    with forward_remembered(model):
-        assert model(x).tolist() == [7, 7]
-
-    assert model.forward is own
-
-
-def test_a_scripted_model_is_evaluated_as_it_is() -> None:
-    with warnings.catch_warnings(action="ignore"):  # newer releases of PyTorch advise against it
-        scripted = torch.jit.trace(nn.Linear(FEATURES, CLASSES), torch.zeros(2, FEATURES))
-    workload = replace(small_workload(), metrics={"accuracy": accuracy})
-
-    assert values(workload, scripted)["loss"] is not None
-
-
 # Metrics that look at a model in several states
-
-
-def test_the_spread_of_dropout_samples_is_what_it_is() -> None:
-    def spread(model: nn.Module, batch: Any) -> Tensor:
-        model.train()
-        samples = torch.stack([model(batch[0]) for _ in range(20)])
-        model.eval()
-        return samples.std(0).mean() * len(batch[0])
-
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(FEATURES, CLASSES))
-    workload = replace(small_workload(), metrics={"spread": Metric(sum=spread, better="lower")})
-
-    found = values(workload, model)["spread"]
-
-    x, labels = workload.validation
-    assert found == pytest.approx(float(spread(model, (x, labels)).detach()) / len(x), rel=0.1)
 
 
 def test_sharpness_by_weights_that_are_moved_is_what_it_is() -> None:
@@ -326,20 +238,6 @@ def test_a_model_that_draws_draws_for_every_metric(draw: Callable[[], float]) ->
     found = values(workload, Stochastic(draw))
 
     assert found["loss"] != found["error"]
-
-
-def test_a_generator_of_its_own_draws_for_each_sample_of_a_metric() -> None:
-    generator = torch.Generator().manual_seed(0)
-    model = Stochastic(lambda: float(torch.randn((), generator=generator)))
-
-    def spread(model: nn.Module, batch: Any) -> Tensor:
-        return torch.stack([model(batch[0]) for _ in range(9)]).std(0).sum()
-
-    metrics = {"spread": Metric(sum=spread, better="lower")}
-    found = values(replace(small_workload(), loss=spread, metrics=metrics), model)["spread"]
-
-    assert found is not None
-    assert found > 0.3
 
 
 def test_passes_are_still_shared_where_the_data_draw() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from tests.reference.engine_run import run_engine
-from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import Tensor, nn
 
 from batchlab.records.run import RunLength
-from batchlab.records.trial import RightExamples, Status, Target
 from batchlab.training.evaluator import Evaluator
 from batchlab.workload.definition import Metric, Workload
 
@@ -31,14 +28,6 @@ def trained():
     return workload, workload.model()
 
 
-@pytest.mark.parametrize("right", [[], [True], [False] * 8, [True, False, False, True] * 5])
-def test_packed_and_unpacked_they_are_the_same(right: list[bool]) -> None:
-    packed = RightExamples.of(np.array(right, dtype=bool))
-
-    assert packed.right.tolist() == right
-    assert packed.n_examples == len(right)
-
-
 def test_they_are_those_whose_highest_score_is_that_of_their_label(trained) -> None:
     workload, model = trained
     x, y = workload.test
@@ -49,15 +38,6 @@ def test_they_are_those_whose_highest_score_is_that_of_their_label(trained) -> N
 
     assert 0 < expected.sum() < len(y)
     assert found.right.tolist() == expected.tolist()
-
-
-def test_of_an_error_they_are_the_others(trained) -> None:
-    workload, model = trained
-    wrong = {"error": lambda m, batch: 1 - workload.metrics["accuracy"](m, batch)}
-
-    found = right_of(replace(workload, metrics=wrong), model, "error")
-
-    assert found.right.tolist() == right_of(workload, model).right.tolist()
 
 
 def test_a_metric_that_adds_up_is_asked_for_its_sums(trained) -> None:
@@ -120,21 +100,6 @@ def test_an_example_that_is_judged_by_its_company_is_not_kept(trained) -> None:
     assert right_of(replace(workload, metrics={"accuracy": above}), model) is None
 
 
-def test_other_metrics_keep_none(trained) -> None:
-    assert right_of(*trained, "loss") is None
-
-
-def test_the_model_and_random_streams_stay_as_they_were(trained) -> None:
-    workload, model = trained
-    before, drawn = [part.clone() for part in model.state_dict().values()], random_streams()
-
-    right_of(workload, model.train())
-
-    assert model.training
-    assert all(map(torch.equal, before, model.state_dict().values()))
-    assert random_streams() == drawn
-
-
 def test_they_are_kept_where_a_trial_ends_and_agree_with_its_score() -> None:
     workload = small_workload()
 
@@ -146,33 +111,6 @@ def test_they_are_kept_where_a_trial_ends_and_agree_with_its_score() -> None:
     for score in run.evaluations[-1].scores:
         if score.right is not None:
             assert score.right.right.mean() == pytest.approx(score.value)
-
-
-def test_without_test_data_none_are_kept() -> None:
-    workload = replace(small_workload(), test=None)
-
-    run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=1))
-
-    assert all(score.right is None for score in run.evaluations[-1].scores)
-
-
-def test_where_test_data_are_not_looked_at_each_epoch_none_are_kept() -> None:
-    workload = small_workload()
-    length = RunLength(epochs=2, all_splits="at_end")
-
-    run = run_engine(workload, small_trial(workload, batch_size=4), length)
-
-    assert all(score.right is None for each in run.evaluations for score in each.scores)
-
-
-def test_a_trial_that_meets_its_target_keeps_them_too() -> None:
-    workload = small_workload()
-    easy = Target(metric="loss", value=100.0, better="lower")
-
-    run = run_engine(workload, small_trial(workload, batch_size=4), RunLength(epochs=9, until=easy))
-
-    assert run.outcome.status is Status.TARGET_REACHED
-    assert any(score.right is not None for score in run.evaluations[-1].scores)
 
 
 def test_a_trial_that_ended_without_them_gets_them_when_it_is_asked_for_again(tmp_path) -> None:

@@ -81,14 +81,6 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
     assert not any(torch.equal(first, other) for other in others)
 
 
-def test_a_full_batch_is_what_the_sampler_gives_and_not_the_set_as_it_lies(tmp_path: Any) -> None:
-    workload = with_sampler(weighted, tmp_path)
-
-    ((x, _),) = next(Stepper(workload, small_trial(workload, batch_size=N), CPU).stream(0))
-
-    assert not torch.equal(x, workload.train[0])
-
-
 @pytest.mark.parametrize(
     ("make_sampler", "told"),
     [
@@ -122,16 +114,6 @@ def test_what_makes_no_epoch_is_said_in_one_line(
         order_of(workload, small_trial(workload, batch_size=12), 0)
 
     assert str(caught.value) == f"workload 'kinds': make_sampler(batch_size=12) {told}"
-
-
-def test_a_smaller_last_batch_may_be_left_out_by_the_sampler_where_it_is_by_the_trial(
-    tmp_path: Any,
-) -> None:
-    workload = with_sampler(lambda size, seed: BatchSampler(range(N), size, True), tmp_path)
-
-    order = order_of(workload, small_trial(workload, batch_size=12, drop_last=True), 0)
-
-    assert order.tolist() == list(range(36))
 
 
 def test_the_record_says_that_a_sampler_chose_and_a_workload_without_one_is_as_ever(

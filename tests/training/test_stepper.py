@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,7 @@ import torch
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
-    adam,
     cosine,
-    cross_entropy,
-    momentum_sgd,
     points,
     small_mlp,
     small_trial,
@@ -29,14 +26,12 @@ from tests.reference.textbook_loop import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Trial
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.optimizers import default_optimizer
-from batchlab.training.stepper import Stepper, asks_for_closure, step_function
+from batchlab.training.stepper import Stepper, step_function
 from batchlab.workload.definition import Workload
 
 OPTIMIZERS = {
@@ -92,21 +87,6 @@ class TestTextbook:
         assert losses == textbook.losses
         assert_bit_for_bit(stepper.model, textbook.model)
 
-    @pytest.mark.parametrize("drop_last", [False, True])
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    @pytest.mark.parametrize("batch_size", [1, 19, 20, 39, 40])
-    def test_every_way_to_batch_does(self, batch_size: int, sampling: Any, drop_last: bool) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=batch_size, sampling=sampling, drop_last=drop_last)
-
-        stepper, losses = taken(workload, trial, trial.plan.steps_in(2))
-
-        textbook = train_by_the_textbook(
-            workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
-        )
-        assert losses == textbook.losses
-        assert_bit_for_bit(stepper.model, textbook.model)
-
     def test_wide_layers_do_so_too(self) -> None:
         """Kernels of matrices are chosen by size, and can differ by where the batch lies."""
         generator = torch.Generator().manual_seed(0)
@@ -139,26 +119,6 @@ class TestTextbook:
         assert losses == textbook.losses
         assert losses[-1] < 0.5 * losses[0]
         assert_bit_for_bit(stepper.model, textbook.model)
-
-    @pytest.mark.parametrize(
-        ("make", "asks"), [(torch.optim.LBFGS, True), (torch.optim.SGD, False)]
-    )
-    def test_only_such_an_optimizer_is_asked_in_that_way(
-        self, make: Callable[..., torch.optim.Optimizer], asks: bool
-    ) -> None:
-        assert asks_for_closure(make([nn.Parameter(torch.zeros(1))], lr=0.1)) is asks
-
-    def test_the_number_of_steps_asked_for_at_a_time_makes_no_difference(self) -> None:
-        workload = small_workload(dropout=0.3)
-        trial = small_trial(workload, batch_size=7)
-        whole, losses = taken(workload, trial, 12)
-
-        stepper = Stepper(workload, trial, torch.device("cpu"))
-        stream = stepper.stream(0)
-        parts = [stepper.steps(stream, n, first_step=0)[0] for n in (1, 4, 7)]
-
-        assert [loss for part in parts for loss in part] == losses
-        assert_bit_for_bit(stepper.model, whole.model)
 
     def test_the_same_seed_means_the_same_initial_weights_at_every_batch_size(self) -> None:
         workload = small_workload()
@@ -213,20 +173,6 @@ class TestAccumulation:
         plain, expected = taken(workload, whole, 1)
         assert losses == pytest.approx(expected, rel=1e-14)
         assert_close_gradients(gradients(cut.model), gradients(plain.model))
-
-    @pytest.mark.parametrize("micro_batch_size", [2, 3, 5])
-    def test_over_many_steps_it_trains_as_the_whole_batch_does(self, micro_batch_size: int) -> None:
-        workload = small_workload(n=40, dtype=torch.float64, optimizer=adam)
-        whole = small_trial(workload, batch_size=13)
-
-        cut, _ = taken(workload, replace(whole, micro_batch_size=micro_batch_size), 30)
-
-        plain, _ = taken(workload, whole, 30)
-        assert_close_gradients(
-            [part.detach() for part in cut.model.parameters()],
-            [part.detach() for part in plain.model.parameters()],
-            tolerance=1e-11,
-        )
 
     @pytest.mark.parametrize("micro_batch_size", [1, 2, 5, 8, 12])
     def test_tokens_and_not_sequences_weigh(self, micro_batch_size: int) -> None:
@@ -323,24 +269,6 @@ class TestSchedule:
 
         assert rates == pytest.approx([0.1] * 7 + [0.075, 0.05, 0.025])
 
-    def test_without_a_shape_the_rate_stays(self) -> None:
-        workload = small_workload()
-
-        stepper, _ = taken(workload, small_trial(workload, batch_size=8, learning_rate=0.1), 12)
-
-        assert [group["lr"] for group in stepper.optimizer.param_groups] == [0.1]
-
-
-@pytest.fixture
-def every_optimizer_watched() -> Iterator[list[object]]:
-    """A hook on the steps of all optimizers of this process, and what it has seen."""
-    seen: list[object] = []
-    handle = register_optimizer_step_post_hook(
-        lambda optimizer, args, kwargs: seen.append(optimizer)
-    )
-    yield seen
-    handle.remove()
-
 
 def one_parameter(make: Callable[..., torch.optim.Optimizer]) -> tuple[nn.Parameter, Any]:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
@@ -362,14 +290,6 @@ class TestStepFunction:
         assert torch.equal(bare, plain)
         assert not torch.equal(bare, torch.tensor([1.0, -2.0]))
 
-    def test_it_leaves_out_the_profiler_record_of_a_plain_optimizer(self) -> None:
-        _, optimizer = one_parameter(torch.optim.SGD)
-
-        with torch.profiler.profile() as profile:
-            step_function(optimizer)()
-
-        assert not any("Optimizer.step" in event.key for event in profile.key_averages())
-
     @pytest.mark.parametrize("when", ["pre", "post"])
     def test_hooks_of_the_optimizer_are_kept(self, when: str) -> None:
         _, optimizer = one_parameter(torch.optim.SGD)
@@ -380,48 +300,6 @@ class TestStepFunction:
         step_function(optimizer)()
 
         assert seen == [when]
-
-    def test_hooks_of_all_optimizers_are_kept(self, every_optimizer_watched: list[object]) -> None:
-        _, optimizer = one_parameter(torch.optim.SGD)
-
-        step_function(optimizer)()
-
-        assert every_optimizer_watched == [optimizer]
-
-    def test_a_step_put_on_the_one_optimizer_is_kept(self) -> None:
-        _, optimizer = one_parameter(torch.optim.SGD)
-        called: list[bool] = []
-        optimizer.step = lambda: called.append(True)
-
-        step_function(optimizer)()
-
-        assert called == [True]
-
-    def test_a_step_of_a_class_of_the_users_is_kept(self) -> None:
-        class Signs(torch.optim.SGD):
-            def step(self, closure: Any = None) -> Any:
-                for group in self.param_groups:
-                    for parameter in group["params"]:
-                        parameter.grad.sign_()
-                return super().step(closure)
-
-        parameter, optimizer = one_parameter(Signs)
-
-        step_function(optimizer)()
-
-        assert parameter.tolist() == pytest.approx([0.9, -2.1])
-
-
-def test_the_default_optimizer_is_sgd_with_momentum() -> None:
-    workload = replace(small_workload(), optimizer=None)
-    trial = small_trial(workload, batch_size=8)
-
-    stepper, _ = taken(workload, trial, 10)
-
-    named, _ = taken(small_workload(optimizer=momentum_sgd), trial, 10)
-    assert_bit_for_bit(stepper.model, named.model)
-    assert default_optimizer([nn.Parameter(torch.zeros(1))], 0.1).defaults["momentum"] == 0.9
-    assert workload.loss is cross_entropy
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.training.batching import check_streams, examples_at, training_batches
-from batchlab.training.evaluator import Evaluator
+from batchlab.training.batching import check_streams, training_batches
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
 from batchlab.workload.stream import check_sampling
@@ -130,11 +129,6 @@ class Counting(IterableDataset[Any]):
         self.passes += self.at_the_end
 
 
-class Told(Counting):
-    def set_epoch(self, epoch: int) -> None:
-        self.passes = epoch
-
-
 @pytest.mark.parametrize("at_the_end", [False, True])
 def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> None:
     with pytest.raises(WorkloadError, match="'kinds': train counts its passes itself") as caught:
@@ -142,28 +136,6 @@ def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> Non
 
     assert "give it a set_epoch(epoch)" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_count_that_nothing_follows_from_is_fine() -> None:
-    check_streams(streamed(Counting(N, matters=False)))
-    check_streams(streamed(Told(N)))
-    check_streams(replace(streamed(), validation=Counting(N)))  # it is read the same way each time
-
-
-def test_a_stream_is_evaluated_the_same_way_each_time() -> None:
-    workload = workload_of(
-        {"train": Streamed(*points(N)), "validation": Streamed(*points(20, seed=1))}
-    )
-    torch.manual_seed(0)
-    model = workload.model()
-    evaluator = Evaluator(workload, CPU, batch_size=7, most_train_examples=30)
-
-    first, second = (evaluator.scores(model, ("train", "validation")) for _ in range(2))
-
-    assert first == second
-    x, y = zip(*(example for example in read(workload.validation)), strict=True)
-    loss = torch.nn.functional.cross_entropy(model(torch.stack(x)), torch.stack(y))
-    assert abs(first[3].value - float(loss.detach())) < 0.02  # but for other random shifts
 
 
 def read(data: Any) -> Iterator[Any]:
@@ -184,16 +156,6 @@ def test_a_run_that_is_interrupted_ends_as_one_that_was_not(tmp_path: Any) -> No
 
     assert cut.outcome.status is None
     assert taken_up.evaluations[-1] == whole.evaluations[-1]
-
-
-def test_examples_are_found_by_their_place_in_the_first_epoch() -> None:
-    workload = streamed()
-
-    x, y = examples_at(workload, torch.tensor([3, 0, 3]))
-
-    assert torch.equal(x[0], x[2])
-    assert y[0] == y[2]
-    assert not torch.equal(x[0], x[1])
 
 
 class Endless(IterableDataset[Any]):

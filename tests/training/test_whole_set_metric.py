@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -234,12 +233,6 @@ def test_texts_are_gathered_as_lists() -> None:
     assert seen == [([f"{v:g}" for v in workload.validation[0][:, 0].tolist()], ["1"] * 33)]
 
 
-def test_what_is_not_a_number_has_no_value() -> None:
-    workload = regression(Metric(over_all=lambda p, y: math.nan, better="higher"))
-
-    assert measured(workload) is None
-
-
 @pytest.mark.parametrize(
     ("metric", "told"),
     [
@@ -274,27 +267,3 @@ def test_what_cannot_be_gathered_is_said_in_one_line(metric: Metric, told: str) 
         measured(regression(metric))
 
     assert str(caught.value) == f"workload 'scores': metric 'measured': {told}"
-
-
-def test_a_batch_that_is_no_pair_needs_predict() -> None:
-    x, y = torch.zeros(33, 2), torch.zeros(33)
-    workload = regression(
-        Metric(over_all=fast_area, better="higher"), train=(x, y, y), validation=(x, y, y)
-    )
-    workload = replace(workload, loss=lambda model, batch: model(batch[0]).mean())
-
-    with pytest.raises(WorkloadError, match=r"a tuple of 3; say what to compare: .*predict=lambda"):
-        measured(workload)
-
-
-@pytest.mark.slow
-def test_an_object_of_torchmetrics_itself_is_taken() -> None:
-    torchmetrics = pytest.importorskip("torchmetrics")
-    workload = regression(torchmetrics.R2Score())
-    x, y = workload.validation
-
-    found = measured(workload)
-
-    expected = by_definition.r_squared(model_of(workload)(x).tolist(), y.tolist())
-    assert found == pytest.approx(expected, abs=1e-5)
-    assert workload.better("measured") == "higher"

@@ -44,12 +44,6 @@ def test_arrays_become_tensors_of_the_same_numbers_without_a_warning(x: Any) -> 
     assert train[1].dtype == torch.int64
 
 
-def test_a_plain_array_is_not_copied() -> None:
-    (x,) = loaded(X)
-
-    assert x.data_ptr() == X.__array_interface__["data"][0]
-
-
 def test_parts_of_one_array_that_share_examples_are_refused() -> None:
     wide = np.zeros((20, 6), dtype="float32")
 
@@ -64,12 +58,6 @@ def test_a_transposed_array_and_one_that_runs_backwards_are_the_same_numbers() -
 
     assert np.array_equal(backwards.numpy(), X[::-1])
     assert np.array_equal(loaded(np.asfortranarray(X), Y)[0].numpy(), X)
-
-
-def test_arrays_are_the_same_workload_as_their_tensors() -> None:
-    arrays, tensors = workload(train=(X, Y)), workload(train=(torch.tensor(X), torch.tensor(Y)))
-
-    assert live_workload(arrays, {}).workload_id == live_workload(tensors, {}).workload_id
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from tests.reference.small_workloads import points, small_trial
 from torch.nn import functional
 
 from batchlab.training.batching import examples_at
-from batchlab.training.evaluator import Evaluator
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
@@ -82,14 +81,6 @@ def test_it_trains_as_its_tensors_do(validation: Any) -> None:
     ]
 
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-
-
-def test_the_examples_of_a_batch_are_asked_for_together() -> None:
-    given = workload()
-
-    Evaluator(given, CPU, batch_size=8).scores(given.model(), ("validation",))
-
-    assert [len(chosen) for chosen in given.validation.asked] == [8, 8, 4]
 
 
 def test_a_format_or_a_collate_of_the_users_own_is_left_alone() -> None:

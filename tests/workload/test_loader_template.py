@@ -18,7 +18,6 @@ from torch.utils.data import (
 
 from batchlab.errors import WorkloadError
 from batchlab.training.evaluator import Evaluator
-from batchlab.workload.data import fetched
 from batchlab.workload.loading import live_workload
 
 DATA = TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))
@@ -70,16 +69,6 @@ def test_a_loader_larger_than_its_data_makes_one_batch_of_all() -> None:
     assert batch_size_and_notes(train=DataLoader(DATA, 20)) == (18, ())  # a tenth is split off
 
 
-def test_a_batch_size_that_contradicts_the_loaders_is_told() -> None:
-    assert batch_size_and_notes(train=DataLoader(DATA, 7), batch_size=8) == (
-        8,
-        (
-            "batch_size=8 is taken as yours, and the DataLoader of train makes batches of 7; if "
-            "that is yours, leave batch_size out",
-        ),
-    )
-
-
 def test_a_loader_that_was_told_no_batch_size_says_that_it_makes_batches_of_one() -> None:
     assert batch_size_and_notes(train=DataLoader(DATA)) == (
         1,
@@ -88,14 +77,6 @@ def test_a_loader_that_was_told_no_batch_size_says_that_it_makes_batches_of_one(
             "taken as your batch size; if you train with another, give batch_size=...",
         ),
     )
-
-
-def test_a_training_loader_without_a_collate_leaves_that_of_the_workload() -> None:
-    taken = live_workload(workload(train=DataLoader(DATA, 7), collate=doubled), {}).workload
-
-    x, _ = fetched(taken.train, torch.tensor([0]), taken.collate)
-
-    assert any(torch.equal(x[0], 2 * one) for one in DATA.tensors[0])
 
 
 def test_a_validation_loader_keeps_a_collate_of_its_own() -> None:

@@ -50,10 +50,6 @@ def test_an_unknown_workload_is_refused_with_the_nearest_and_all_possible_names(
     assert "least-squares, mnist-mlp, mnist-softmax, moby-dick" in message
 
 
-def test_a_file_without_a_name_in_it_is_refused() -> None:
-    assert "give train.py:NAME" in refusal("train.py")
-
-
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert "there is no such file" in refusal(f"{tmp_path}/none.py:workload")
 
@@ -97,13 +93,6 @@ def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
     message = refusal(f"{tmp_path}/broken.py:workload")
 
     assert f"{tmp_path}/broken.py, line 2: invalid syntax" in message
-
-
-def test_a_syntax_error_in_a_neighbour_names_the_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "broken_neighbour.py").write_text("\n\nx = = 1\n")
-    (tmp_path / "imports_it.py").write_text("import broken_neighbour\n")
-
-    assert "broken_neighbour.py, line 3" in refusal(f"{tmp_path}/imports_it.py:workload")
 
 
 @pytest.mark.parametrize(
@@ -159,17 +148,6 @@ def test_a_file_travels_by_value_so_that_an_edit_meanwhile_changes_no_trial(tmp_
 
     batch = tuple(part[:4] for part in loaded.workload.train)
     assert loss(loaded.workload.model(), batch).ndim == 0
-
-
-def test_a_workload_object_can_be_named_as_well_as_a_function(tmp_path: Path) -> None:
-    write_user_file(tmp_path)
-    with (tmp_path / "mine.py").open("a") as file:
-        file.write("\nready = workload()\n")
-
-    loaded = load_workload(f"{tmp_path}/mine.py:ready", {"momentum": "0.25"})
-
-    assert loaded.workload.name == "mine"
-    assert loaded.settings == (("momentum", 0.25),)
 
 
 # Settings
@@ -291,18 +269,6 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
     message = refusal(reference, {"momentun": "0.3"})
 
     assert "no setting 'momentun'; did you mean 'momentum'? it has momentum, width" in message
-
-
-def test_a_setting_of_a_workload_without_any_is_refused() -> None:
-    workload = batchlab.Workload(
-        name="bare",
-        model=lambda: torch.nn.Linear(1, 1),
-        train=(torch.zeros(20, 1),),
-        loss=lambda model, batch: model(batch[0]).mean(),
-    )
-
-    with pytest.raises(UsageError, match="'bare' has no setting 'width'; it has none"):
-        live_workload(workload, {"width": 3})
 
 
 def test_a_live_workload_takes_settings_of_its_optimizer() -> None:

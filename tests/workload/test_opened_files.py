@@ -82,16 +82,6 @@ def test_an_edited_configuration_is_another_workload_and_the_same_one_is_the_sam
     assert (width_of(again), width_of(edited)) == (3 if where != "model" else 7, 7)
 
 
-def test_a_configuration_with_the_same_shapes_counts_too(tmp_path: Path) -> None:
-    (tmp_path / "c.json").write_text('{"dropout": 0.1}')
-    reference = write_user_file(tmp_path, before=f"{HERE}C = (HERE / 'c.json').read_text()")
-    before = load_workload(reference, {}).workload_id
-
-    (tmp_path / "c.json").write_text('{"dropout": 0.5}')
-
-    assert load_workload(reference, {}).workload_id != before
-
-
 @pytest.mark.parametrize(
     ("save", "read"),
     [
@@ -194,17 +184,6 @@ def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(
         run_in_child(packed_functions.first_loss, packed, timeout_s=60.0)
 
 
-@pytest.mark.parametrize("where", ["file", "function"])
-def test_a_configuration_that_no_child_reads_may_be_edited_meanwhile(
-    where: str, tmp_path: Path
-) -> None:
-    loaded = known(configured(tmp_path, where))
-    packed = PackedWorkload(loaded.workload, files=loaded.files)
-    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
-
-    assert width_of(loaded) == next(packed.unpack().model().parameters()).shape[0] == 3
-
-
 def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
     tmp_path: Path,
 ) -> None:
@@ -217,17 +196,6 @@ def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
         assert identity("3") == identity("3") != identity("4")
     finally:
         del os.environ["WIDTH_OF_MINE"]
-
-
-def test_making_the_model_once_draws_no_random_numbers_of_the_callers(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path)
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-
-    known(reference)
-
-    assert torch.equal(torch.rand(1), expected)
 
 
 # Which files

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
-import torch
 from tests.reference.handed_over import refused, workload
 
 from batchlab.errors import UsageError
 from batchlab.records.trial import Target
-from batchlab.workload.definition import asks_for_names, check_has_loss, horizons_of
+from batchlab.workload.definition import check_has_loss
 
 
 def step(model: Any, optimizer: Any, batch: Any) -> Any:
@@ -82,25 +80,3 @@ def test_what_needs_the_loss_says_so_in_one_line() -> None:
         "workload 'mine': the noise of the gradient needs its loss, and it has only a `step`; give "
         "it `loss` too, a function of the model and a batch"
     )
-
-
-def test_a_schedule_of_either_kind_is_one() -> None:
-    assert workload(schedule=abs).has_schedule
-    assert workload(scheduler=by_step).has_schedule
-    assert not workload().has_schedule
-
-
-def test_names_are_asked_for_by_the_name_of_the_first_parameter() -> None:
-    def named(named_parameters: Any, learning_rate: float, momentum: float = 0.9) -> Any:
-        return None
-
-    assert asks_for_names(named)
-    assert asks_for_names(partial(named, momentum=0.5))
-    assert not asks_for_names(torch.optim.SGD)
-    assert not asks_for_names(lambda learning_rate, named_parameters: None)
-
-
-def test_a_scheduler_asks_for_the_length_it_names() -> None:
-    assert horizons_of(lambda optimizer: None) == ()
-    assert horizons_of(lambda optimizer, n_steps: None) == ("n_steps",)
-    assert horizons_of(lambda optimizer, n_epochs, n_steps: None) == ("n_steps", "n_epochs")

@@ -41,23 +41,6 @@ def test_standardized_is_by_mean_and_deviation_of_the_60_000_training_images() -
     assert float(shares @ (levels - found_mean) ** 2) ** 0.5 == pytest.approx(deviation, abs=5e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("input", INPUTS)
-def test_the_data_stay_as_they_were(input: str, dtype: torch.dtype) -> None:
-    images = EVERY_BYTE.to(dtype)
-
-    Pixels(input, workload="w")(images)
-
-    assert torch.equal(images, EVERY_BYTE.to(dtype))
-
-
-def test_there_is_nothing_to_train_or_to_store() -> None:
-    pixels = Pixels("standardized", workload="w")
-
-    assert list(pixels.parameters()) == []
-    assert pixels.state_dict() == {}
-
-
 def test_another_input_is_refused_with_the_choices() -> None:
     with pytest.raises(WorkloadError, match=r"input='raw' is not a choice; .* unit, standardized"):
         Pixels("raw", workload="w")

@@ -98,14 +98,6 @@ def test_the_line_that_is_shown_is_taken(given: dict[str, Any]) -> None:
     assert optimizer is None or optimizer.param_groups[0]["lr"] == 0.5
 
 
-def test_a_function_of_the_users_own_is_taken_whatever_it_is_called_with() -> None:
-    class Callable:
-        def __call__(self, model: nn.Module, batch: Any) -> Any:
-            return loss(model, batch)
-
-    assert workload(loss=Callable(), optimizer=torch.optim.Adam).loss(Net(), workload().train) > 0
-
-
 def test_a_module_of_the_users_own_is_a_loss_if_it_takes_model_and_batch() -> None:
     class Own(nn.Module):
         def forward(self, model: nn.Module, batch: Any) -> Any:

@@ -71,40 +71,11 @@ def test_the_split_is_the_same_every_time_whatever_the_global_seed() -> None:
     assert torch.equal(held[0], held[1])
 
 
-def test_the_split_draws_nothing_from_the_global_stream() -> None:
-    torch.manual_seed(7)
-    expected = torch.rand(1)
-    torch.manual_seed(7)
-
-    with_validation(a_workload())
-
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_the_tensors_of_an_example_stay_together() -> None:
-    split = with_validation(a_workload())
-
-    assert torch.equal(split.validation[0][:, 0], 4.0 * split.validation[1])
-
-
 def test_a_dataset_is_split_into_the_same_places() -> None:
     of_dataset = with_validation(a_workload(train=Squares(100))).validation
     of_tensors = with_validation(a_workload()).validation
 
     assert [of_dataset[k][0] for k in range(10)] == of_tensors[1].tolist()
-
-
-def test_a_validation_set_of_its_own_is_left_as_it_is() -> None:
-    own = (torch.zeros(7, 4), torch.zeros(7))
-
-    split = with_validation(a_workload(validation=own))
-
-    assert split.validation is own
-    assert split.train[0] is X
-
-
-def test_none_stays_none() -> None:
-    assert with_validation(a_workload(validation=None)).validation is None
 
 
 # What cannot be used
@@ -207,22 +178,3 @@ def test_another_collate_makes_no_other_examples() -> None:
             train=part, validation=Collated(dataset=Subset(data, range(20, 30)), collate=list)
         )
     )
-
-
-def test_subsets_of_one_dataset_side_by_side_are_fine() -> None:
-    data = Squares(30)
-    train, validation = Subset(data, range(20)), Subset(data, range(20, 30))
-
-    assert with_validation(a_workload(train=train, validation=validation)).validation is validation
-
-
-def test_of_a_billion_examples_four_hundred_thousand_are_held_out_and_no_list_is_made() -> None:
-    split = with_validation(a_workload(train=Squares(10**9)))
-
-    held, kept = split.validation, split.train
-    assert (len(kept), len(held)) == (10**9 - 400_000, 400_000)
-    last = kept[len(kept) - 1][0]
-    assert kept.__getitems__([0, len(kept) - 1])[1] == (last, last**2)
-    held_out = set(held.indices.tolist())
-    assert len(held_out) == 400_000
-    assert held_out.isdisjoint(kept.indices[torch.arange(0, len(kept), 1_000_003)].tolist())

@@ -544,7 +544,7 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate=self._command.template.can_accumulate,
+                may_accumulate=self._command.can_accumulate,
                 memory_limit_bytes=request.memory_limit_bytes,
                 first=trial.batch_size,
             )

@@ -11,13 +11,8 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand, trial_values
-from batchlab.script.follow import (
-    LOG_SHAPE,
-    FollowedTraining,
-    Moment,
-    StepIntervals,
-    step_intervals,
-)
+from batchlab.script.follow import FollowedTraining, Moment, StepIntervals, step_intervals
+from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
@@ -122,14 +117,13 @@ class _Seen:
 
 
 def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool) -> ProfilePoint:
-    peak = None if end.peak is None else end.peak.bytes
     point = ProfilePoint(
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
         status=end.status,
         reason=end.reason,
-        peak_bytes=peak,
-        gpu_peak_bytes=None if end.peak is None else end.peak.most_gpu_bytes,
+        peak_bytes=end.peak_bytes,
+        gpu_peak_bytes=end.gpu_peak_bytes,
     )
     if not (end.was_asked or end.status is Status.OK):
         return point
@@ -152,6 +146,6 @@ def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
             warmup_s=found.warmup_step_s,
             block_s=found.step_s,
             block_steps=1,
-            peak_bytes=peak,
+            peak_bytes=end.peak_bytes,
         ),
     )

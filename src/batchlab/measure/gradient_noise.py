@@ -31,8 +31,8 @@ from batchlab.records.trial import Trial
 from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
+from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
-from batchlab.workload.keyed_order import KeyedOrder, first_shuffled, listed, shuffled
 
 # The input of a layer, and the gradient by its output, each of n examples -> n squared norms.
 _Norm = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -492,7 +492,7 @@ class GradientNoise:
     def _seen(
         self,
         model: nn.Module,
-        order: Tensor | KeyedOrder,
+        order: Tensor,
         manner: _Manner,
         precision: float,
         enough: Callable[[], bool],
@@ -508,7 +508,7 @@ class GradientNoise:
         seen, whole = 0, len(order) - len(order) % manner.unit
         while seen < whole:
             stop = min(seen + blocks.next_examples, whole)
-            blocks.add(self._block(model, listed(order[seen:stop]), manner))
+            blocks.add(self._block(model, order[seen:stop], manner))
             seen = stop
             if len(blocks) >= _FEWEST_BLOCKS and enough():
                 break
@@ -794,7 +794,7 @@ def drawn_variance(
             found = mean_gradient(
                 torch.randint(n_train, (n_drawn,))
                 if is_replaced
-                else first_shuffled(n_train, n_drawn, seed=own_seed)
+                else shuffled(n_train, seed=own_seed)[:n_drawn]
             )
             if mean is None:
                 mean = found

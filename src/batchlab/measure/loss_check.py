@@ -26,9 +26,9 @@ from batchlab.records.noise import GradientSample
 from batchlab.records.study import Accumulation, Finding, RunnableSizes
 from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
 from batchlab.training.evaluator import loss_without_gradients, weight_of
+from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.error_place import told
-from batchlab.workload.keyed_order import first_shuffled
 
 
 def is_multiple(one: Tensor, other: Tensor) -> bool:
@@ -655,7 +655,7 @@ class _Check:
     def _batch(self, cut: slice = slice(None)) -> Batch:
         """Training examples from all over the set, the same each time, in memory of their own."""
         n = size_of(self.workload.train)
-        chosen = first_shuffled(n, _N_CHECKED, seed=derived_seed("accumulation examples"))
+        chosen = shuffled(n, seed=derived_seed("accumulation examples"))[:_N_CHECKED]
         seed_everything(derived_seed("accumulation fetch"))
         batch = on_device(examples_at(self.workload, chosen), self.device)
         if self.in_double:

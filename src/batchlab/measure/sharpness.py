@@ -21,8 +21,8 @@ from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.measurement import Moment
 from batchlab.training.batching import derived_seed, examples_at, on_device
 from batchlab.training.evaluator import weight_of
+from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
-from batchlab.workload.keyed_order import first_shuffled
 
 Vector = NDArray[np.float64]
 
@@ -149,7 +149,7 @@ class LossSurface:
 
 def looked_at(workload: Workload) -> Tensor:
     """2,000 training examples that stand for all, the same each time; all where there are fewer."""
-    return first_shuffled(size_of(workload.train), _LOOKED_AT, seed=derived_seed("loss surface"))
+    return shuffled(size_of(workload.train), seed=derived_seed("loss surface"))[:_LOOKED_AT]
 
 
 def in_passes(chosen: Tensor, pass_examples: int) -> tuple[Tensor, ...]:

@@ -91,18 +91,13 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
 
 def _parameters(fitted: FittedLaw) -> Iterator[str]:
     """A line for each parameter of a law; the same reason for several is told once."""
-    told: set[Reason] = set()
+    told: set[Reason | None] = {None}
     for parameter in fitted.parameters:
-        value = parameter.value
-        if value.reason in told:
-            continue
-        if value.reason is not None:
-            told.add(value.reason)
-        yield text(
-            "{label}: {value}",
-            label=text(parameter.label),
-            value=_estimate_or_reason(parameter.quantity, value),
-        )
+        known = parameter.value
+        if known.reason is None or known.reason not in told:
+            value = _estimate_or_reason(parameter.quantity, known)
+            yield text("{label}: {value}", label=text(parameter.label), value=value)
+        told.add(known.reason)
 
 
 def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
@@ -133,14 +128,15 @@ def across_text(law: AcrossFit) -> str:
     over = text("{quantity} over {column}", quantity=law.quantity, column=law.column)
     if law.group:
         over = text("{over} ({group})", over=over, group=group_name(law.group))
-    if law.exponent.estimate is None:
-        return text("{over}: {reason}", over=over, reason=reason_text(law.exponent.reason))
+    exponent = law.exponent
+    if exponent.estimate is None:
+        return text("{over}: {reason}", over=over, reason=reason_text(exponent.reason))
     told = text(
         "{over}: {coefficient:.3g} × {column}^{exponent}",
         over=over,
         coefficient=law.coefficient.estimate,
         column=law.column,
-        exponent=_estimate_or_reason("ratio", law.exponent),
+        exponent=_estimate_or_reason("ratio", exponent),
     )
     if not law.left_out:
         return told

@@ -14,21 +14,19 @@ from batchlab.fitting.fit import PointsFit
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.advice.bars import bars
-from batchlab.report.advice.topics.reason import why_in_numbers
+from batchlab.report.advice_answer import why_in_numbers
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import Cell, chosen_cells, deciding_split
+from batchlab.report.figure import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.noise_text import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
-from batchlab.report.parts.charts.canvas import PAPER
-from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.vega import specification, still_svg
 from batchlab.report.profile import profile_facts, profile_table, profile_title
-from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep_claims import conclusion
+from batchlab.report.sweep_figures import curve_figures
 from batchlab.report.sweep_page import sweep_document
 from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Column, Table, table_of
@@ -66,14 +64,11 @@ def study_table(study: Study) -> Table:
 
 def study_curves(study: Study) -> tuple[str, str] | None:
     """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
-    row = figure_rows(sweep_figures)[0]
-    figure, split = row.build(study), deciding_split(study)
+    figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            chart = panel.plot(canvas=PAPER).properties(title=panel.title)
-            rows = {figure.data: figure.rows}
-            drawn = still_svg(specification(chart, PAPER), rows, prefix=study.study_id)
-            return drawn, panel.alternative
+            still = still_svg(paper_spec(figure, panel), figure.rows, prefix=study.study_id)
+            return still, panel.alternative
     return None
 
 

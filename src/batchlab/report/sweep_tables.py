@@ -23,7 +23,7 @@ from batchlab.report.cells import (
     plateaus_of,
     status_text,
 )
-from batchlab.report.parts.figure import SPLITS
+from batchlab.report.figure import SPLITS
 from batchlab.report.sweep_evidence import (
     Comparison,
     Evidence,

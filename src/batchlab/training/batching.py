@@ -23,9 +23,9 @@ from batchlab.workload.data import (
     filled,
     is_container,
     resident_tensors,
+    shuffled,
 )
 from batchlab.workload.definition import Batch, Data, Workload, size_of
-from batchlab.workload.keyed_order import KeyedOrder, drawn, listed, shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import Reading, has_set_epoch, is_stream
 
@@ -35,16 +35,6 @@ _MOST_SEED = 2**31
 
 def sampled_order(workload: Workload, *, batch_size: int, seed: int, drop_last: bool) -> Tensor:
     """The indices of one epoch, in the order in which `make_sampler` gives them.
-
-    Args:
-        workload: with a `make_sampler`.
-        batch_size: of the trial.
-        seed: of the epoch; the sampler may draw from the global streams too.
-        drop_last: whether a smaller last batch is left out.
-
-    Returns:
-        Indices, int64, shape (n,): as many as there are training examples; with `drop_last` those
-        of whole batches do.
 
     Raises:
         WorkloadError: batches of other sizes, too few or too many indices, or foreign ones.
@@ -118,7 +108,7 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor | KeyedOrder:
+def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
     """The examples of one epoch in the order they are used; the same for every batch size.
 
     It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
@@ -127,10 +117,10 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
     own_seed = derived_seed("order", seed, epoch)
     if sampling == "reshuffle":
         return shuffled(n_train, seed=own_seed)
-    return drawn(n_train, seed=own_seed)
+    return torch.randint(n_train, (n_train,), generator=torch.Generator().manual_seed(own_seed))
 
 
-def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor | KeyedOrder:
+def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
     """The examples of one epoch of a trial: by the workload's sampler, or as `epoch_order` says."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
@@ -218,16 +208,14 @@ class TensorBatches:
                 )
             return
         trial = self._trial
-        order = order_of(self._workload, trial, epoch)
-        if isinstance(order, Tensor):
-            order = order.to(self._device)
+        order = order_of(self._workload, trial, epoch).to(self._device)
         taken = self._plan.samples_at(begin)  # before this epoch
         first = begin + first_step
         while first < end:
             last = self._last_of_gather(first, end)
             sizes = [self._plan.batch_size_at(step) for step in range(first, last)]
             start = self._plan.samples_at(first) - taken
-            chosen = listed(order[start : start + sum(sizes)]).to(self._device)
+            chosen = order[start : start + sum(sizes)]
             batches = self._gathered(chosen, sizes)
             whole = max(sizes) <= trial.micro_batch_size  # then a step's only pass is its batch
             yield from zip(map(self._shaped, batches)) if whole else map(self._cut, batches)
@@ -310,7 +298,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
             seed_everything(seed)
             return fetched_in_parts(
                 self._workload.train,
-                listed(self._order[start:stop]),
+                self._order[start:stop],
                 self._workload.collate,
                 most=self._trial.micro_batch_size,
             )
@@ -364,13 +352,7 @@ def mapped(
     *,
     otherwise: Callable[[Any], Any] = lambda part: part,
 ) -> Batch:
-    """The batch with `function` of every tensor in it, in the same containers.
-
-    Args:
-        batch: a tensor, or tuples, lists and mappings of them.
-        function: of a tensor.
-        otherwise: of what is neither a tensor nor such a container.
-    """
+    """The batch with `function` of every tensor in it, in the same containers."""
     if isinstance(batch, Tensor):
         return function(batch)
     if is_container(batch):
@@ -379,12 +361,7 @@ def mapped(
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
-    """Training examples as one batch, not augmented, where the data are.
-
-    Args:
-        workload: with its training set.
-        chosen: their indices, int64, shape (n,).
-    """
+    """Training examples as one batch, not augmented, where the data are."""
     return fetched(workload.train, chosen, workload.collate)
 
 
@@ -442,9 +419,6 @@ def check_streams(workload: Workload) -> None:
 
     Each epoch reads a copy of the training stream, so one that counts its passes itself would be in
     the first for ever.
-
-    Args:
-        workload: with its data.
 
     Raises:
         WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.

@@ -100,13 +100,6 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint whole or not at all (temporary file, fsync, rename).
 
-    Args:
-        path: the file.
-        model: with its buffers.
-        optimizer: the first, where there are several.
-        progress: how far it is.
-        beside: what else remembers something, by name.
-
     Raises:
         StoreError: the disk is full or the file cannot be written.
         WorkloadError: the optimizer keeps something that is neither a tensor nor JSON.
@@ -165,12 +158,6 @@ def load_checkpoint(
 ) -> Progress:
     """Put model, optimizer and random streams back to where the checkpoint was written.
 
-    Args:
-        path: the file.
-        model: made anew; a buffer that had grown into another shape is put in place.
-        optimizer: the first, where there are several.
-        beside: what else `save_checkpoint` was given, made anew.
-
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
     """
@@ -225,13 +212,7 @@ def _averaged_names(header: _Header) -> dict[str, str]:
 
 
 def _header(metadata: dict[str, str]) -> _Header:
-    header = msgspec.json.decode(metadata["batchlab"])
-    for evaluation in header["progress"]["evaluations"]:
-        # Until 0.1 the gradient norm was a field of its own; a trial goes on with what it has.
-        if "gradient_norm" in evaluation:
-            norm = evaluation.pop("gradient_norm")
-            evaluation["measured"] = [["gradient_norm", norm]] if evaluation["step"] else []
-    return msgspec.convert(header, _Header)
+    return msgspec.json.decode(metadata["batchlab"], type=_Header)
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:

@@ -22,9 +22,8 @@ from batchlab.random_state import RandomState, seed_everything, untouched_random
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
 from batchlab.training.batching import StreamedSplit, derived_seed, mapped, n_examples, on_device
-from batchlab.workload.data import Collate, Columns, fetched, resident_tensors
+from batchlab.workload.data import Collate, Columns, fetched, resident_tensors, shuffled
 from batchlab.workload.definition import Batch, Data, Metric, Workload, is_stateful, size_of
-from batchlab.workload.keyed_order import first_shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
@@ -39,12 +38,7 @@ class WholeSetMetric:
     """Predictions and targets of one split, gathered batch by batch on the CPU, then judged."""
 
     def __init__(self, workload: Workload, name: str) -> None:
-        """Begin with nothing gathered; an object with a state is copied and emptied.
-
-        Args:
-            workload: whose metric it is.
-            name: of a metric that needs the whole split.
-        """
+        """Begin with nothing gathered; an object with a state is copied and emptied."""
         given = workload.metrics[name]
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = given.predict if isinstance(given, Metric) else None
@@ -490,10 +484,6 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     Four times the reference batch size, which without gradients takes less memory than training
     does; at least 64, so that evaluations are not slow, and at most 1000. Where memory ends below
     the trial's batch size, twice its micro-batch at most.
-
-    Args:
-        trial: what is trained.
-        reference_batch_size: the workload's own.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if trial.micro_batch_size == trial.batch_size:
@@ -525,7 +515,7 @@ class Evaluator:
         chosen = None
         n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
         if n_train > n_evaluated:
-            chosen = first_shuffled(n_train, n_evaluated, seed=derived_seed("train metric"))
+            chosen = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen = chosen.sort().values
         self._batches: dict[Split, Iterable[Batch]] = {}
         batch_size = sizes.at_once(batch_size)

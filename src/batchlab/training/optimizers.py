@@ -49,11 +49,6 @@ class MadeOptimizers:
 def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
     """Call the workload's `optimizer` for a new model.
 
-    Args:
-        workload: without an `optimizer` it gets SGD with momentum 0.9.
-        model: whose parameters are trained.
-        learning_rate: what the optimizers are made with.
-
     Raises:
         WorkloadError: it returned something else than an optimizer, or than a dict with one.
     """

@@ -65,12 +65,6 @@ def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     A trial has diverged when its loss was above `FACTOR` times the untrained model's, or not a
     finite number, at each of the last `EVALUATIONS` evaluations. The loss is the validation loss
     where there is one, else that of the training batches.
-
-    Args:
-        evaluations: by step, beginning with step 0.
-
-    Returns:
-        The reason with the losses seen, or None.
     """
     if len(evaluations) <= EVALUATIONS:
         return None

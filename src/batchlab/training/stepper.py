@@ -136,16 +136,7 @@ class Stepper:
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
     ) -> tuple[list[float], list[int]]:
-        """Take `n_steps` steps and wait for the device to finish them.
-
-        Args:
-            stream: where the micro-batches come from.
-            n_steps: how many steps, >= 1.
-            first_step: steps taken before, for the learning-rate shape.
-
-        Returns:
-            The mean loss of each step's batch before its update, and its number of examples.
-        """
+        """Take `n_steps` steps and wait for the device to finish them."""
         losses: list[Tensor] = []
         scheduled = self.rates.changes
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):

@@ -15,7 +15,6 @@ from torch.utils.data import Subset, default_collate
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Batch, Data, Workload
 from batchlab.workload.file_region import file_region
-from batchlab.workload.keyed_order import KeyedOrder, listed
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import examples_of, is_stream
 
@@ -86,11 +85,7 @@ class Columns:
     """
 
     def __init__(self, held: Any) -> None:
-        """Hold the parts as they are; nothing is read.
-
-        Args:
-            held: containers of tensors and NumPy arrays of one length.
-        """
+        """Hold the parts as they are; nothing is read."""
         self._held = held
         self.parts: tuple[Part, ...] = tuple(part for _, part in leaves(held))
 
@@ -116,11 +111,7 @@ class Columns:
         return Columns(self.filled([function(part) for part in self.parts]))
 
     def batch(self, chosen: Tensor) -> Any:
-        """The chosen examples, copied out of the parts.
-
-        Args:
-            chosen: indices, int64, shape (n,).
-        """
+        """The chosen examples, copied out of the parts."""
         return self.filled([_rows(part, chosen) for part in self.parts])
 
 
@@ -277,17 +268,11 @@ Collate = Callable[[list[Any]], Batch]
 class ChosenPart(Subset[Any]):
     """Some examples of other data, by their indices in it, which are kept as a tensor.
 
-    A list of them, as PyTorch's own has, would take 40 bytes for each and process. Of very many no
-    list is kept at all.
+    A list of them, as PyTorch's own has, would take 40 bytes for each and process.
     """
 
-    def __init__(self, dataset: Any, indices: Tensor | KeyedOrder) -> None:
-        """Hold both as they are.
-
-        Args:
-            dataset: what they are chosen from.
-            indices: int64, shape (n,), or what is read like that.
-        """
+    def __init__(self, dataset: Any, indices: Tensor) -> None:
+        """Hold both as they are; `indices` are int64, shape (n,)."""
         self.dataset = dataset
         self.indices: Any = indices
 
@@ -301,44 +286,30 @@ class ChosenPart(Subset[Any]):
         return examples_at(self.dataset, chosen)
 
 
-def chosen_part(data: Data, chosen: Tensor | KeyedOrder) -> Data:
-    """Some examples of a split, of the same kind; copied where they are tensors.
+def shuffled(n: int, *, seed: int) -> Tensor:
+    """A random order of `n` examples, int64, shape (n,)."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
-    Args:
-        data: no stream.
-        chosen: indices, int64, shape (n,), or what is read like that.
-    """
+
+def chosen_part(data: Data, chosen: Tensor) -> Data:
+    """Some examples of a split that is no stream, of the same kind; copied if they are tensors."""
     if resident_tensors(data) is None:
         return ChosenPart(data, chosen)
-    places = listed(chosen)
     if isinstance(data, tuple):
-        return tuple(part[places.to(part.device)] for part in data)
+        return tuple(part[chosen.to(part.device)] for part in data)
     assert isinstance(data, Columns)
-    return data.with_parts(lambda part: part[places.to(part.device)])
+    return data.with_parts(lambda part: part[chosen.to(part.device)])
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
-    """The chosen examples as one batch, where the data are.
-
-    Args:
-        data: of a split; a stream is read up to the last of the chosen.
-        chosen: indices, int64, shape (n,).
-        collate: the user's own; None: PyTorch's default, or what columns give themselves.
-    """
+    """The chosen examples as one batch, where the data are."""
     return fetched_in_parts(data, chosen, collate, most=len(chosen))[0]
 
 
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """The chosen examples in batches of `most`, the last with what is left.
-
-    Args:
-        data: of a split; a stream is read up to the last of the chosen.
-        chosen: indices, int64, shape (n,).
-        collate: the user's own; None: PyTorch's default, or what columns give themselves.
-        most: examples of a batch, at least 1.
-    """
+    """The chosen examples in batches of `most`, the last with what is left."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     if isinstance(data, Collated):
@@ -354,12 +325,7 @@ def fetched_in_parts(
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """The examples one by one, or all at once where the data offer that.
-
-    Args:
-        data: a map-style data set or a stream.
-        chosen: the places of the examples.
-    """
+    """The examples one by one, or all at once where the data offer that."""
     if is_stream(data):
         return examples_of(data, chosen)
     together = getattr(data, "__getitems__", None)

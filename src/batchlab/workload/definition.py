@@ -46,10 +46,6 @@ def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
 def check_has_loss(workload: Workload, asked: str) -> None:
     """Refuse what looks at the loss of a workload that has none.
 
-    Args:
-        workload: it may have a `step` and metrics instead.
-        asked: what needs the loss, the subject of a sentence.
-
     Raises:
         UsageError: it has no loss; the message says what to give.
     """
@@ -61,13 +57,7 @@ def check_has_loss(workload: Workload, asked: str) -> None:
 
 
 def step_takes_whole_batches(name: str, batch_size: int, micro_batch_size: int) -> str:
-    """What is said of micro-batches for a `step` that does not take them.
-
-    Args:
-        name: the workload's.
-        batch_size: examples per step.
-        micro_batch_size: what it was to be cut into.
-    """
+    """What is said of micro-batches for a `step` that does not take them."""
     return (
         f"batch size {batch_size} in micro-batches of {micro_batch_size}: the `step` of workload "
         f"{name!r} takes whole batches; let it take a tuple of micro-batches and say "

@@ -35,12 +35,7 @@ class FileRegion:
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Where a mapped array or tensor lies in its file; None: it is in memory, or was written to.
-
-    Args:
-        value: any object. A map that was opened copy-on-write ("c") counts as memory, because what
-            was written to it is in this process only.
-    """
+    """Where a mapped array or tensor lies in its file; None: it is in memory, or was written to."""
     if isinstance(value, Tensor):
         return _of_tensor(value)
     if isinstance(value, np.ndarray):

@@ -28,7 +28,7 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
 from batchlab.workload.data import Columns, leaves
-from batchlab.workload.definition import Data, Metric, Workload
+from batchlab.workload.definition import Data, Workload
 from batchlab.workload.error_place import told
 from batchlab.workload.file_region import WORTH_LOOKING_UP_BYTES, add_region, file_region, files_of
 from batchlab.workload.loader_template import Collated
@@ -53,15 +53,7 @@ class MadeModel:
 
 
 def made_model(workload: Workload, folder: Path) -> MadeModel:
-    """Call `workload.model` once.
-
-    Args:
-        workload: its data are not looked at.
-        folder: what is read below it counts.
-
-    Returns:
-        What was seen; without parts where the model cannot be made, which the check tells.
-    """
+    """Call `workload.model` once; one that cannot be made has no parts, which the check tells."""
     heard = OpenedFiles()
     parts = ""
     with untouched_randomness(), heard.listening(in_children=True):
@@ -241,10 +233,6 @@ def _is_frame(value: object) -> bool:
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
 _SPLITS = ("train", "validation", "test")
-_LATER = (
-    *("step", "accumulates", "clip_norm", "ema", "make_sampler"),
-    *("scheduler", "scheduler_every", "patience_epochs"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -401,11 +389,9 @@ class _ValueHash:
         self._word(type(value).__name__)
         match value:
             case Workload():
-                for name, field in Workload.__dataclass_fields__.items():
-                    # How long a training is planned to be changes none of its steps. A field that
-                    # came later counts where it is used: older trials stay known.
-                    is_unused = name in _LATER and getattr(value, name) == field.default
-                    if name not in (*_SPLITS, "epochs") and not is_unused:
+                for name in Workload.__dataclass_fields__:
+                    # How long a training is planned to be changes none of its steps.
+                    if name not in (*_SPLITS, "epochs"):
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():
@@ -532,9 +518,6 @@ class _ValueHash:
 
 def _reduced(value: object) -> Any:
     """What pickling would keep: a name, or the maker, its arguments and what is set afterwards."""
-    if isinstance(value, Metric) and value.over_all is None:
-        # As it was before it could have more: trials of older versions stay its own.
-        return copyreg.__newobj__, (Metric,), [value.sum, value.count, value.finalise, value.better]  # type: ignore[attr-defined]
     registered = copyreg.dispatch_table.get(type(value))
     return registered(value) if registered is not None else value.__reduce_ex__(4)
 

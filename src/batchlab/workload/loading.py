@@ -107,12 +107,6 @@ def _no_workload(given: object) -> str:
 def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
     """Load a built-in workload or a user's `path/file.py:name`.
 
-    Args:
-        reference: a built-in name or `file.py:name`; there `name` is a Workload or a function
-            that returns one.
-        settings: for the function's keywords, the rest for the workload's optimizer; a text is
-            read as the type of the setting's default.
-
     Raises:
         UsageError: an unknown workload or setting, or a value of the wrong type.
         WorkloadError: the file is missing, cannot be run, or holds no such workload.
@@ -181,12 +175,7 @@ def _loaded(
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """The same workload, known by its model and what that reads too.
-
-    Args:
-        loaded: as it was loaded.
-        model: what was seen of its model.
-    """
+    """The same workload, known by its model and what that reads too."""
     files = [SourceFile.now(str(file.path)) for file in model.opened]
     digest = hashlib.sha256(f"{loaded.loaded_id}\0{model.parts}".encode())
     for file, held in zip(model.opened, files, strict=True):

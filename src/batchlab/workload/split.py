@@ -13,9 +13,15 @@ from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.data import ChosenPart, Columns, chosen_part, resident_tensors, shared_tensor
+from batchlab.workload.data import (
+    ChosenPart,
+    Columns,
+    chosen_part,
+    resident_tensors,
+    shared_tensor,
+    shuffled,
+)
 from batchlab.workload.definition import VALIDATION_EVERY, Data, Workload, size_of
-from batchlab.workload.keyed_order import listed, shuffled
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
@@ -59,9 +65,7 @@ def with_validation(workload: Workload) -> Workload:
         )
     order = shuffled(n, seed=_SPLIT_SEED)
     n_held = min(n // VALIDATION_EVERY, _MOST_HELD)
-    held, kept = listed(order[:n_held]).sort().values, order[n_held:]
-    if isinstance(kept, Tensor):
-        kept = kept.sort().values
+    held, kept = order[:n_held].sort().values, order[n_held:].sort().values
     return replace(
         workload,
         train=chosen_part(workload.train, kept),

@@ -35,14 +35,7 @@ class Reading:
     """One pass over a stream; it has random numbers of its own."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
-        """Begin; `set_epoch(epoch)` is called first where there is one.
-
-        Args:
-            data: the stream, which another pass may read at the same time.
-            epoch: counted from 0.
-            seed: of what the stream draws at random.
-            what: names the stream in errors.
-        """
+        """Begin; `set_epoch(epoch)` is called first where there is one."""
         self._what = what
         self._n = len(data)
         self._data = copy.copy(data)  # another pass may be in another epoch

@@ -17,17 +17,13 @@ from tests.reference.made_up_noise import (
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
-from batchlab.report.noise import figures as noise_figures
+from batchlab.report.figure import Figure
+from batchlab.report.noise_figures import noise_figures
 from batchlab.report.noise_page import noise_page
-from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import Figure
-from batchlab.report.parts.figure_row import figure_rows
-
-BUILD = {row.key: row.build for row in figure_rows(noise_figures)}
 
 
 def figure(key: str, noise: Noise) -> Figure:
-    return BUILD[key](noise)
+    return next(figure for figure in noise_figures(noise) if figure.key == key)
 
 
 def rows_of(shown: Figure, kind: str) -> list[dict[str, Any]]:
@@ -97,7 +93,7 @@ def test_the_batch_size_in_use_lies_within_the_axis(in_use: int) -> None:
     shown = figure("b", replace(made_up_noise(), batch_size=in_use))
 
     (panel,) = shown.panels
-    low, high = panel.plot(canvas=PAGE).to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    low, high = panel.plot().to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
     assert low < in_use < high
 
 

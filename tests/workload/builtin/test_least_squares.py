@@ -10,13 +10,12 @@ import torch
 from tests.reference.by_day import by_day
 from tests.reference.least_squares import (
     exact_optimum,
-    expected_excess_loss,
     stationary_excess_loss,
 )
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.builtin.least_squares import Optimum, optimum, workload
+from batchlab.workload.builtin.least_squares import optimum, workload
 from batchlab.workload.definition import Workload
 
 # Test F of the project's collected formulas; its numbers were worked out there in fractions.
@@ -75,13 +74,6 @@ class TestWorkload:
 
         assert found.curvatures.tolist() == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
 
-    def test_directions_are_the_axes(self) -> None:
-        x, _ = workload().train
-
-        hessian = x.T @ x / len(x)
-
-        assert torch.allclose(hessian, torch.diag(hessian.diagonal()), atol=1e-14, rtol=0)
-
     @pytest.mark.parametrize("momentum", [0.0, 0.5])
     def test_full_batches_reach_the_optimum(self, momentum: float) -> None:
         given = workload(momentum=momentum)
@@ -89,12 +81,6 @@ class TestWorkload:
         losses = trained(given, learning_rate=1.0, batch_size=1000, steps=200)
 
         assert abs(losses[-1] - optimum(*given.train).loss) < 1e-12
-
-    def test_without_noise_nothing_is_left_at_the_optimum(self) -> None:
-        found = optimum(*workload(noise=0.0).train)
-
-        assert found.loss < 1e-28
-        assert torch.allclose(found.weights, torch.ones(10, dtype=torch.float64))
 
     def test_noise_is_what_is_left_at_the_optimum(self) -> None:
         n, dimension, noise = 20_000, 4, 3.0
@@ -105,28 +91,6 @@ class TestWorkload:
         expected = noise**2 / 2 * (n - dimension) / n
         standard_error = noise**2 / 2 * (2 / n) ** 0.5
         assert abs(loss - expected) < 4 * standard_error
-
-    def test_every_part_has_n_rows_of_the_dimension_in_float64(self) -> None:
-        given = workload(n=50, dimension=3)
-
-        for x, y in (given.train, given.validation, given.test):
-            assert (x.shape, y.shape) == ((50, 3), (50,))
-            assert x.dtype == y.dtype == torch.float64
-
-    def test_validation_comes_from_the_same_population_as_training(self) -> None:
-        given = workload(n=20_000, dimension=4, noise=0.5, condition_number=8.0)
-
-        train, validation = (optimum(*part) for part in (given.train, given.validation))
-
-        assert torch.allclose(train.curvatures, validation.curvatures, rtol=0.06)
-        assert torch.allclose(train.weights, validation.weights, atol=0.06)
-        assert not torch.equal(given.validation[1], given.test[1])
-
-    def test_the_seed_alone_chooses_the_data(self) -> None:
-        first, again, other = (workload(seed=seed).train for seed in (1, 1, 2))
-
-        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-        assert not torch.equal(first[1], other[1])
 
     def test_the_data_do_not_depend_on_the_number_of_threads(self) -> None:
         threads = torch.get_num_threads()
@@ -182,39 +146,3 @@ class TestWorkload:
     def test_an_impossible_setting_is_refused(self, settings: dict[str, Any], message: str) -> None:
         with pytest.raises(WorkloadError, match=f"least-squares: .*{message}"):
             workload(**settings)
-
-    def test_one_dimension_has_one_curvature(self) -> None:
-        found: Optimum = optimum(*workload(dimension=1, condition_number=1.0).train)
-
-        assert found.curvatures.tolist() == pytest.approx([1.0])
-
-
-class TestExcessLossOfTheReference:
-    """The oracle itself against the numbers of test J of the project's collected formulas."""
-
-    @pytest.mark.parametrize(
-        ("batch_size", "steps", "expected"),
-        [
-            (1, 0, 3.190705),
-            (1, 1, 1.888483),
-            (1, 2, 1.176120),
-            (1, 10, 0.23506140),
-            (2, 2, 0.954131),
-            (2, 10, 0.10378781),
-            (6, 10, 0.03578987),
-        ],
-    )
-    def test_after_some_steps(self, batch_size: int, steps: int, expected: float) -> None:
-        x, y = np.array(X, dtype=float), np.array(Y, dtype=float)
-
-        found = expected_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size, steps=steps)
-
-        assert found == pytest.approx(expected, abs=6e-7)
-
-    @pytest.mark.parametrize(("batch_size", "expected"), [(1, 0.19202835), (2, 0.08297169)])
-    def test_in_the_end(self, batch_size: int, expected: float) -> None:
-        x, y = np.array(X, dtype=float), np.array(Y, dtype=float)
-
-        found = stationary_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size)
-
-        assert found == pytest.approx(expected, abs=6e-9)
