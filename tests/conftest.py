@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# An example that takes long says how busy the machine is.
+settings.register_profile("batchlab", deadline=None)
+settings.load_profile("batchlab")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ from batchlab.training.batching import derived_seed, examples_at, mapped, n_exam
 from batchlab.training.evaluator import loss_without_gradients, weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
-from batchlab.workload.error_place import told
+from batchlab.workload.source import told
 
 
 def is_multiple(one: Tensor, other: Tensor) -> bool:

@@ -27,7 +27,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 from batchlab.workload.data import chosen_part
 from batchlab.workload.definition import Workload, size_of
-from batchlab.workload.error_place import told
+from batchlab.workload.source import told
 from batchlab.workload.stream import is_stream
 
 # A GradScaler leaves out its first steps until its scale is small enough; a GAN may train one of
