@@ -2,16 +2,12 @@
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice import allocation
 from batchlab.advice.advisor import advise
-from batchlab.advice.decision import decide
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
@@ -75,17 +71,6 @@ def test_no_seed_both_chooses_and_values_and_verifies():
     assert not seeds["value"] & seeds["verify"]
 
 
-def test_the_gain_is_the_one_measured_on_fresh_seeds():
-    step_s = knee(1024)
-
-    advice, _ = advised(step_s=step_s)
-
-    pairs = zip(advice.head_to_head.reference, advice.head_to_head.recommended, strict=True)
-    ratios = [math.log(reference / mine) for reference, mine in pairs]
-    assert advice.gain.estimate == pytest.approx(math.exp(sum(ratios) / len(ratios)))
-    assert advice.gain.n == len(advice.head_to_head.seeds)
-
-
 def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
     # Every step takes as long as its examples: the reference batch size is among the best.
     advice, _ = advised(
@@ -121,21 +106,6 @@ def test_the_law_of_the_step_time_is_told_with_its_knee():
     assert dict(advice.laws.step_curve)[8192].estimate == pytest.approx(8e-3, rel=0.05)
 
 
-def test_the_law_of_the_step_time_goes_through_what_was_timed():
-    """What is known of a batch size holds the law already: it would agree with itself."""
-
-    def known_better(size):
-        timed_s = 2 * knee(1024)(size)
-        timed = Estimate.of(timed_s, interval=(0.99 * timed_s, 1.01 * timed_s), n=2)
-        return replace(option(size, knee(1024)(size)), timed_s=timed)
-
-    advice, _ = advised(options=tuple(map(known_better, BATCH_SIZES)))
-
-    assert advice.laws.step_overhead_s.estimate == pytest.approx(2e-3, rel=0.05)
-    steps_s = {candidate.batch_size: candidate.step_s.estimate for candidate in advice.candidates}
-    assert steps_s[64] == pytest.approx(1e-3)
-
-
 def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
     """Too small a budget leaves a batch size untried; how well it was timed has no part in that."""
 
@@ -165,14 +135,6 @@ def test_where_every_batch_size_takes_the_same_time_it_says_so():
     assert advice.flat_set == tuple(c.batch_size for c in advice.candidates)
 
 
-def test_nothing_is_spent_on_a_batch_size_that_is_only_compared_with_itself():
-    advice, _ = advised(step_s=knee(8192), trainings=12)
-
-    assert advice.verdict == "cannot_tell"
-    assert not [step for step in advice.steps if "64 against 64" in reason_text(step.why)]
-    assert len([run for run in advice.tried if run.purpose == "value"]) <= 4
-
-
 @pytest.mark.slow
 def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
     """Half of the budget and more would go to seeds that can tell nothing."""
@@ -200,53 +162,6 @@ def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("known_to", [0.07, 0.09])
-def test_what_step_times_this_uncertain_cannot_show_to_be_alike_is_not_run_on(known_to):
-    """Some of it a side leaves ten per cent open: no runs can show that all are the same."""
-    truth = Truth(noise=0.03)
-
-    def same(size):
-        return 2.0 / truth.best_steps(size)
-
-    def roughly(size):
-        interval = (same(size) / (1 + known_to), same(size) * (1 + known_to))
-        return replace(
-            option(size, same(size)), step_s=Estimate.of(same(size), interval=interval, n=2)
-        )
-
-    advice, engine = advised(
-        step_s=same,
-        truth=truth,
-        trainings=300.0,
-        options=tuple(map(roughly, (64, 128, 256))),
-    )
-
-    assert engine.spent_s() < 0.5 * advice.budget_s
-    if advice.missing is not None:
-        assert "step times are not known well enough" in reason_text(advice.reason)
-        assert advice.more_budget_s is None
-
-
-def test_a_batch_size_without_a_score_is_no_matter_of_step_times():
-    """Where it alone keeps the decision open there is no pair whose times could be compared."""
-    decision = decide(
-        (64, 128),
-        np.array([0.0, 0.02]),
-        np.random.default_rng(0).normal(0, 0.3, (999, 2)),
-        delta=0.1,
-        objective="time",
-        may_recommend=[True, True],
-        all_compared=False,
-        peak_bytes=[1, 1],
-        bounds=[-5.0],
-    )
-    state = SimpleNamespace(learning_costs=lambda size: [1.0] * 6)
-
-    assert (decision.verdict, decision.contender) == ("cannot_tell", decision.blocking)
-    assert allocation.runs_may_tell(state, None, decision)
-
-
-@pytest.mark.slow
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     truth = Truth(noise=0.12)
     step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
@@ -263,59 +178,6 @@ def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     assert advice.spent_s < 1000.0
 
 
-def whose_neighbours_only_bounds_rule_out(trainings, n_seeds=None):
-    # 128 needs no fewer steps than 256 and 512 half as many at least, which is too slow for both.
-    truth = Truth(b_crit=64.0, s_min=500.0)
-    step_s = {16: 1.0, 32: 1.0, 64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 1024: 1.0, 2048: 1.0}
-    budget_s = trainings * reference_s(step_s.__getitem__, truth)
-    asked = question(step_s.__getitem__, budget_s=budget_s, sizes=tuple(step_s))
-    engine = SimulatedEngine(truth=truth, step_s=step_s.__getitem__, n_seeds=n_seeds)
-    advice = advise(asked, engine)
-    assert advice.recommendation.batch_size == 256
-    return advice
-
-
-def valued(advice):
-    return {candidate.batch_size for candidate in advice.candidates if candidate.n_runs}
-
-
-def test_the_neighbours_of_a_clear_recommendation_are_looked_at_where_there_is_room():
-    wide, tight = map(whose_neighbours_only_bounds_rule_out, (60, 30))
-    few_seeds = whose_neighbours_only_bounds_rule_out(60, n_seeds=8)
-
-    assert valued(wide) == {64, 128, 256}
-    assert wide.laws is not None
-    assert wide.laws.b_crit.holds(64.0)
-    assert valued(tight) == valued(few_seeds) == {64, 256}
-    assert any("lies beside 256" in reason_text(step.why) for step in wide.steps)
-
-
-def most_seeds_where_three_are_alike(truth, salt):
-    weight = {64: 2.0, 128: 2.0, 256: 2.0, 512: 3.2}
-    step_s = {size: factor / truth.best_steps(size) for size, factor in weight.items()}
-    asked = question(step_s.__getitem__, budget_s=3000.0, sizes=tuple(step_s))
-    advice = advise(asked, SimulatedEngine(truth=truth, step_s=step_s.__getitem__, salt=salt))
-    # Not the verdict: with so much scatter fresh seeds may speak against one of three alike.
-    assert any(candidate.in_flat_set for candidate in advice.candidates)
-    return max(len(seeds_that_chose(advice, size)) for size in step_s)
-
-
-@pytest.mark.slow
-def test_a_rate_that_further_seeds_would_hardly_move_is_asked_about_twice_at_most():
-    narrow = Truth(noise=0.15, left=0.4, right=0.4)
-
-    assert [most_seeds_where_three_are_alike(narrow, salt) for salt in range(6)] == [2] * 6
-
-
-@pytest.mark.slow
-def test_a_rate_that_further_seeds_may_move_is_asked_about_again():
-    shallow = Truth(noise=0.3, left=0.1, right=0.1)
-
-    most = [most_seeds_where_three_are_alike(shallow, salt) for salt in range(6)]
-
-    assert sum(n > 2 for n in most) >= 3
-
-
 def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
     truth = Truth(noise=0.25)
     step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
@@ -326,38 +188,6 @@ def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
     assert advice.verdict == "cannot_tell"
     # Of ten, two chose the rates; one would have verified a recommendation.
     assert {run.seed for run in advice.tried if run.purpose == "value"} == {2, 3, 4, 5, 6, 8, 9}
-
-
-def test_too_small_a_budget_for_a_decision_may_still_show_what_is_better():
-    # The reference rate lies four octaves below the best one: it takes 2.6 times as long.
-    advice, _ = advised(trainings=20, truth=Truth(best_rate=0.16), step_s=knee(48))
-
-    assert advice.verdict == "better"
-    assert advice.recommendation is not None
-    assert advice.provisional is None
-    assert advice.gain.low > 1
-    assert advice.head_to_head is not None
-    assert advice.missing is not None
-    assert advice.reason.quotes(advice.missing)
-    assert advice.more_budget_s > 0
-    assert advice.flat_set == ()
-
-
-def test_too_small_a_budget_for_a_decision_is_said_with_what_would_settle_it():
-    advice, _ = advised(trainings=12, truth=Truth(noise=0.12), step_s=knee(48))
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.recommendation is None
-    assert advice.missing
-    assert advice.more_budget_s > 0
-
-
-def test_a_budget_below_a_few_trainings_answers_for_an_easier_target_and_says_so():
-    advice, _ = advised(trainings=3)
-
-    assert advice.target_origin == "easier"
-    assert advice.target.value < 0.97
-    assert any("easier than" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def test_where_the_end_was_not_seen_what_is_fast_on_the_way_is_no_recommendation():
@@ -442,21 +272,6 @@ def test_only_ends_that_are_shown_are_evaluated_on_train_and_test_data():
     assert verified <= {(asked.trial.batch_size, asked.trial.seed) for asked in whole}
 
 
-def test_a_pilot_that_is_cut_before_its_end_is_not_evaluated_on_train_and_test_data():
-    _, engine = advised(target=None, longest_epochs=400.0, trainings=3)
-
-    pilots = [asked for asked in engine.asked if asked.trial.batch_size == 64]
-    assert {asked.length.all_splits for asked in pilots} == {"never"}
-
-
-def test_without_a_target_a_pilot_sets_one():
-    advice, _ = advised(target=None)
-
-    assert advice.target is not None
-    assert advice.target_origin in ("pilot", "easier")
-    assert reason_text(advice.steps[0].did).startswith("pilot")
-
-
 @pytest.mark.slow
 def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     advice, _ = advised(target=None, truth=Truth(best_rate=0.0004), trainings=600)
@@ -482,37 +297,9 @@ def test_a_pilot_that_fails_for_another_reason_than_its_rate_is_not_run_at_other
     assert {asked.trial.learning_rate for asked in engine.asked} == {0.01}
 
 
-def test_where_no_rate_holds_the_reason_is_that_of_your_own():
-    advice, _ = advised(target=None, truth=Truth(best_rate=1e-9))
-
-    assert "your own configuration failed, and so did every other" in reason_text(advice.reason)
-    assert advice.provisional is None
-
-
 def test_a_target_met_by_the_untrained_model_is_refused():
     with pytest.raises(UsageError, match="before the first step"):
         advised(target=0.05)
-
-
-def test_where_every_rate_diverges_it_says_so():
-    advice, _ = advised(truth=Truth(best_rate=1e-9))
-
-    assert advice.verdict == "cannot_tell"
-    assert "diverged" in reason_text(advice.reason)
-
-
-def test_batch_sizes_that_did_not_run_are_neither_trained_nor_recommended():
-    step_s = knee(8192)
-    options = tuple(
-        option(size, step_s(size), note="out of memory" if size > 512 else "")
-        for size in BATCH_SIZES
-    )
-
-    advice, engine = advised(step_s=step_s, options=options)
-
-    assert max(ask.trial.batch_size for ask in engine.asked) <= 512
-    assert advice.recommendation.batch_size <= 512
-    assert not advice.candidate(1024).fits
 
 
 @pytest.mark.slow
@@ -533,18 +320,6 @@ def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent(
 
     assert advice.verdict == "recommend"
     assert "only batch size 64 can be used here" in reason_text(advice.reason)
-
-
-def test_quality_compares_after_the_same_number_of_epochs():
-    advice, engine = advised(
-        objective="quality", target=None, longest_epochs=5.0, step_s=knee(64), trainings=200
-    )
-
-    assert advice.verdict in ("recommend", "indifferent", "cannot_tell")
-    epochs = {round(ask.length.steps * ask.trial.batch_size / 20_000) for ask in engine.asked}
-    assert epochs == {5}
-    # The noise is on the steps: the shortfall after a given number of them is E(B)^1/2.
-    assert advice.candidates[0].relative.estimate is None or advice.flat_set
 
 
 @pytest.mark.slow
@@ -568,15 +343,6 @@ def test_what_was_done_is_told_in_order():
     assert reason_text(advice.steps[0].did).startswith("tune batch size 64")
     assert reason_text(advice.steps[-2].did).startswith("verify")
     assert reason_text(advice.steps[-1].did).startswith("follow")
-
-
-def test_habits_are_always_among_the_candidates():
-    advice, _ = advised()
-
-    assert {16, 32, 64, 128} <= {candidate.batch_size for candidate in advice.candidates}
-    for size in (16, 32, 64, 128):
-        relative = advice.candidate(size).relative
-        assert relative.estimate is not None or relative.reason
 
 
 def test_no_run_goes_further_than_the_epochs_allowed():
@@ -612,44 +378,6 @@ def test_runs_that_all_end_in_an_error_end_the_study_with_its_reason():
     assert advice.verdict == "cannot_tell"
     assert "no such file" in reason_text(advice.reason)
     assert len(engine.asked) < 20
-
-
-def test_a_batch_size_that_ends_in_errors_is_left_out_and_the_rest_goes_on():
-    engine = Failing(truth=TRUTH, step_s=knee(1024))
-    engine.broken = frozenset({256})
-
-    advice, _ = advised(engine=engine, trainings=100)
-
-    assert advice.verdict == "recommend"
-    assert "failed" in reason_text(advice.candidate(256).note)
-    assert len([ask for ask in engine.asked if ask.trial.batch_size == 256]) < 12
-
-
-def test_a_reference_that_cannot_be_run_is_told():
-    step_s = knee(64)
-    options = tuple(
-        option(size, step_s(size), note="out of memory" if size == 64 else "")
-        for size in BATCH_SIZES
-    )
-
-    advice, engine = advised(options=options)
-
-    assert advice.verdict == "cannot_tell"
-    assert "out of memory" in reason_text(advice.reason)
-    assert engine.asked == []
-
-
-def test_a_metric_without_a_distance_from_perfect_has_no_quality():
-    class Percent(SimulatedEngine):
-        def answer(self, request):
-            return in_percent(super().answer(request))
-
-    engine = Percent(truth=TRUTH, step_s=knee(64))
-
-    advice, _ = advised(engine=engine, objective="quality", target=None, longest_epochs=2.0)
-
-    assert advice.verdict == "cannot_tell"
-    assert "between 0 and 1" in reason_text(advice.reason)
 
 
 class Rescored(SimulatedEngine):
@@ -699,10 +427,6 @@ def test_one_run_without_a_remaining_error_leaves_nothing_to_compare_and_nothing
     assert min(run.best_value for run in advice.tried) < 0 < max(r.best_value for r in advice.tried)
     assert (advice.verdict, advice.provisional) == ("cannot_tell", None)
     assert "no remaining errors" in reason_text(advice.reason)
-
-
-def in_percent(record):
-    return rescored(record, lambda value: 100 * value)
 
 
 def rescored(record, change):

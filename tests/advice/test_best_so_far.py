@@ -9,7 +9,6 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.advice import Purpose
 from batchlab.advice.advisor import advise, best_so_far
 from batchlab.advice.run_log import RunLog
-from batchlab.records.estimate import Reason
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 
@@ -30,14 +29,6 @@ def run(log, *runs, steps=20_000):
         ],
         "tune",
     )
-
-
-def test_nothing_leads_before_a_run_met_the_target():
-    log = run_log()
-    assert best_so_far(log) is None
-
-    run(log, (64, 0.04, 0), steps=3)
-    assert best_so_far(log) is None
 
 
 def test_the_least_mean_time_leads_with_its_seconds():
@@ -115,16 +106,6 @@ def test_who_looks_on_sees_every_run_and_changes_nothing():
     assert seen >= {(run.batch_size, run.seed) for run in advice.tried}
     assert watcher.leads[0] is None
     assert watcher.leads[-1].batch_size in advice.flat_set
-
-
-def test_a_batch_size_that_was_ruled_out_does_not_lead():
-    log = run_log()
-    run(log, (64, 0.04, 0), (16, 0.01, 0))
-    leads = best_so_far(log).batch_size
-
-    log.ruled_out = {leads: Reason.as_written("it ends worse")}
-
-    assert best_so_far(log).batch_size == {64: 16, 16: 64}[leads]
 
 
 def test_every_round_of_runs_says_why():

@@ -1,12 +1,12 @@
 """Caveats: that a rate lies beside one that diverges is said, with how often it may diverge."""
 
 import pytest
-from tests.reference.made_up_outcome import decision, state_of, verification
+from tests.reference.made_up_outcome import decision, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
 from tests.reference.simulated_question import REFERENCE
 
 from batchlab.advice.answer import caveats_of
-from batchlab.advice.conclusion import Conclusion
+from batchlab.advice.verification import Conclusion
 from batchlab.words.reasons import reason_text
 
 SIZE = 64
@@ -56,14 +56,6 @@ def test_what_diverged_far_above_or_below_says_nothing(times):
     assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == []
 
 
-def test_a_rate_above_that_is_only_slow_says_nothing():
-    assert caveats(state_with([met(90), met(95)], [cut(80)])) == []
-
-
-def test_where_nothing_is_named_no_rate_is_at_an_edge():
-    assert caveats(state_with([met(90)], [diverged(40)]), named=None) == []
-
-
 def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
     reference = (REFERENCE.batch_size, REFERENCE.learning_rate)
     state = made_up_state({SIZE: [met(90)]})
@@ -74,14 +66,3 @@ def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
         state.run_log.purposes[SIZE, rate, 7] = "tune"
 
     assert caveats(state, named=reference) == []
-
-
-def test_one_seed_that_held_says_so_without_a_share():
-    (caveat,) = caveats(state_with([met(90)], [diverged(40)]))
-
-    assert "Only one seed was run with" in reason_text(caveat)
-
-
-def test_another_batch_size_that_diverged_says_nothing():
-    assert caveats(state_with([met(90)], [diverged(40)]), named=(128, RATE)) == []
-    assert caveats(state_of(), named=(128, learning_rate(128))) == []

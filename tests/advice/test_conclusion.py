@@ -20,65 +20,6 @@ def verified(size, verdict, *, better_by):
 
 
 @pytest.fixture
-def concluding(monkeypatch):
-    """The conclusion where 128 is decided on first, and 64 where that is out."""
-
-    def run(of_128, of_64):
-        found = {128: of_128, 64: of_64}
-        again = decision(verdict="recommend", batch_size=64)
-        monkeypatch.setattr(conclusion, "verify", lambda state, size: found[size])
-        monkeypatch.setattr(conclusion, "allocate", lambda state, for_more_seeds: again)
-        return concluded(state_of(), decision())
-
-    return run
-
-
-def test_beside_one_that_seems_to_end_worse_no_other_is_the_best_for_sure(concluding):
-    seems_worse = verified(128, "open", better_by=-0.004)
-
-    found = concluding(seems_worse, verified(64, "no_worse", better_by=0.0))
-
-    assert found.verification.batch_size == 64
-    assert found.passed_over == seems_worse.endings
-    assert (found.decision.verdict, found.decision.batch_size) == ("cannot_tell", None)
-
-
-def test_beside_one_that_ends_worse_for_sure_the_next_may_be_recommended(concluding):
-    found = concluding(
-        verified(128, "worse", better_by=-0.004), verified(64, "no_worse", better_by=0.0)
-    )
-
-    assert (found.decision.verdict, found.decision.batch_size) == ("recommend", 64)
-    assert found.passed_over is None
-
-
-def test_what_is_open_but_does_not_seem_worse_keeps_its_place(concluding):
-    is_open = verified(128, "open", better_by=-0.001)
-
-    found = concluding(is_open, verified(64, "no_worse", better_by=0.0))
-
-    assert (found.verification, found.passed_over) == (is_open, None)
-
-
-def test_what_ends_worse_in_the_mean_gives_way_though_its_seeds_scatter(concluding):
-    likely_worse = verified(128, "open", better_by=-0.002)
-
-    found = concluding(likely_worse, verified(64, "no_worse", better_by=0.0))
-
-    assert not likely_worse.endings.is_likely_worse(beyond_errors=1)
-    assert (found.verification.batch_size, found.passed_over) == (64, likely_worse.endings)
-
-
-def test_where_all_seem_to_end_worse_the_fastest_of_them_is_told_of(concluding):
-    seems_worse = verified(128, "open", better_by=-0.004)
-
-    found = concluding(seems_worse, verified(64, "open", better_by=-0.005))
-
-    assert found.verification == seems_worse
-    assert found.endings.is_likely_worse(beyond_errors=1)
-
-
-@pytest.fixture
 def concluding_again(monkeypatch):
     """128 gives way to 64 after its first seed; then the budget has left for so many more."""
 

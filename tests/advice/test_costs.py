@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import stdtrit
-from tests.reference.made_up_state import Run, cut, diverged, made_up_state, met, scored
+from tests.reference.made_up_state import Run, cut, diverged, made_up_state, met
 from tests.reference.simulated_question import BATCH_SIZES, option
 
 from batchlab.advice.decision import N_DRAWS, costs_of, observations
 from batchlab.records.estimate import Estimate
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Status
 
 STEPS = {64: (1000, 1100, 1210), 128: (500, 720)}
-EASIER = Target(metric="accuracy", value=0.9, better="higher")
 Z = 1.959964
 
 
@@ -58,18 +57,6 @@ def test_without_a_law_a_cost_is_the_mean_log_of_the_valuation_runs():
     )
 
 
-def test_the_cost_for_quality_is_the_mean_log_distance_from_perfect():
-    state = made_up_state(
-        {64: [scored(0.9), scored(0.92)], 128: [scored(0.95)]},
-        objective="quality", longest_epochs=5,
-    )  # fmt: skip
-
-    costs = costs_of(state)
-
-    assert costs.log_costs == pytest.approx([np.mean(np.log([0.1, 0.08])), math.log(0.05)])
-    assert costs.fit is None
-
-
 def test_a_run_that_missed_counts_as_far_as_it_was_followed_and_one_that_diverged_not():
     state = made_up_state({64: [met(1000), cut(4000), diverged(10)], 128: [cut(4000)]})
 
@@ -84,41 +71,7 @@ def test_where_no_batch_size_was_valued_there_are_no_costs(runs):
     assert costs_of(made_up_state(runs)) is None
 
 
-def test_runs_are_read_against_another_target_where_one_is_given():
-    passed = Run(Status.TARGET_REACHED, ((0, 0.1), (399, 0.89), (401, 0.91), (900, 0.971)))
-
-    costs = costs_of(made_up_state({64: [passed, passed]}), target=EASIER)
-
-    assert costs.log_learning_cost == pytest.approx([math.log(400)])
-
-
-def test_the_usual_scatter_stands_in_where_no_batch_size_was_run_twice():
-    costs = costs_of(state_of({64: (1000,), 128: (500,)}))
-
-    error = (costs.learning_cost_draws - costs.log_learning_cost) / 0.15
-    # One run each: Student's t of three degrees of freedom, each within its 95 % interval.
-    inside = np.mean(np.abs(error) <= stdtrit(3, 0.975), axis=0)
-    assert np.all(np.abs(inside - 0.95) < 4 * math.sqrt(0.95 * 0.05 / N_DRAWS))
-
-
 # ---- what the objective multiplies with
-
-
-@pytest.mark.parametrize(
-    ("objective", "weights"),
-    [
-        ("time", (1e-3 * 64**0.5, 1e-3 * 128**0.5)),
-        # The last batch of an epoch is smaller: 20,000 examples in 313 and in 157 steps.
-        ("samples", (20_000 / 313, 20_000 / 157)),
-    ],
-)
-def test_steps_are_weighed_by_what_the_objective_counts(objective, weights):
-    costs = costs_of(state_of(step_s=lambda size: 1e-3 * size**0.5, objective=objective))
-
-    assert costs.log_costs - costs.log_learning_cost == pytest.approx(np.log(weights))
-    shift = (costs.draws - costs.learning_cost_draws).mean(axis=0)
-    # The step times are known to 1 %, which the mean of the draws hardly sees.
-    assert shift == pytest.approx(np.log(weights), abs=4 * 0.01 / Z / N_DRAWS**0.5)
 
 
 def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
@@ -131,29 +84,6 @@ def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
     sd = math.log(1.5) / Z
     assert abs(np.std(added[:, 1]) - sd) < 4 * sd / (2 * N_DRAWS) ** 0.5
     assert abs(np.mean(added[:, 1])) < 4 * sd / N_DRAWS**0.5
-
-
-def test_errors_of_the_step_times_are_drawn_for_each_batch_size_apart_from_the_runs():
-    costs = costs_of(state_of(options=unsure_of(1e-3, 64, 128)))
-
-    added = costs.draws - costs.learning_cost_draws
-    between = np.corrcoef(np.hstack([added, costs.learning_cost_draws]).T)[:2]
-    others = between[~np.eye(2, 4, dtype=bool)]
-    assert np.abs(others).max() < 4 / N_DRAWS**0.5
-
-
-@pytest.mark.parametrize("objective", ["samples", "quality"])
-def test_only_time_depends_on_the_step_times(objective):
-    state = state_of(options=unsure_of(1e-3, *BATCH_SIZES), objective=objective, longest_epochs=5)
-
-    assert state.weight_sd(64) == 0.0
-
-
-def test_the_error_of_a_step_time_is_that_of_its_interval():
-    state = state_of(options=unsure_of(1e-3, 64))
-
-    assert state.weight_sd(64) == pytest.approx(math.log(1.5) / 1.959964)
-    assert state.weight_sd(128) == 0.0
 
 
 # ---- draws
@@ -177,26 +107,6 @@ def test_draws_of_a_mean_are_students_t_around_it():
         assert abs(np.mean(scaled)) < 4 * math.sqrt(7 / 5 / N_DRAWS)
 
 
-def test_one_draw_of_the_scatter_is_shared_by_all_batch_sizes():
-    # With one degree of freedom both lie within one standard error in a third of the draws (the
-    # mean square of a uniform number); apart from each other it would be in a quarter.
-    costs = costs_of(state_of({64: (900, 1100), 128: (500,)}, objective="samples"))
-
-    sd = abs(math.log(1100 / 900)) / math.sqrt(2)
-    error = costs.learning_cost_draws - costs.log_learning_cost
-    both = np.all(np.abs(error) <= sd / np.sqrt([2, 1]), axis=1)
-    third = 1 / 3
-    assert abs(both.mean() - third) < 4 * math.sqrt(third * (1 - third) / N_DRAWS)
-    assert both.mean() > 0.25 + 2 * math.sqrt(0.25 * 0.75 / N_DRAWS)
-
-
-def test_the_same_runs_give_the_same_draws():
-    first, second = costs_of(state_of()), costs_of(state_of())
-
-    assert np.array_equal(first.draws, second.draws)
-    assert first.draws.shape == (N_DRAWS, 2)
-
-
 # ---- the law
 
 
@@ -210,15 +120,6 @@ def test_where_the_law_holds_it_reaches_every_batch_size_that_ran():
     assert costs.log_learning_cost == pytest.approx(truth, abs=1e-3)
     low, high = np.quantile(costs.learning_cost_draws, (0.025, 0.975), axis=0)
     assert np.all((low < truth) & (truth < high))
-
-
-def test_draws_along_the_law_are_joint():
-    costs = costs_of(by_the_law(64, 256, 1024, scatter=0.1))
-
-    # Both were not run and hang on the same line: they lie high or low together.
-    column = costs.batch_sizes.index
-    pair = costs.learning_cost_draws[:, [column(2048), column(8192)]]
-    assert np.std(pair[:, 0] - pair[:, 1]) < 0.8 * math.hypot(*np.std(pair, axis=0))
 
 
 def test_where_the_law_does_not_hold_only_batch_sizes_between_the_valued_ones_have_a_cost():
@@ -276,76 +177,10 @@ def test_a_batch_size_that_missed_with_some_seeds_rejects_no_rule():
     assert state.carried_over().caveats() == []
 
 
-def test_what_was_ruled_out_or_did_not_run_has_no_cost():
-    fit = tuple(option(size, 1e-3) for size in BATCH_SIZES[:-1])
-    too_large = option(BATCH_SIZES[-1], 1e-3, note="out of memory")
-    state = by_the_law(64, 256, 1024, options=(*fit, too_large))
-    state.ruled_out[4096] = "no rate met the target"
-
-    costs = costs_of(state)
-
-    assert set(BATCH_SIZES) - set(costs.batch_sizes) == {4096, 8192}
-
-
 # ---- what misses leave
 
 
-def test_a_draw_below_what_misses_leave_is_raised_to_that_bound():
-    state = by_the_law(64, 256, 1024, scatter=0.05)
-    law = costs_of(state).fit
-    bound = math.floor(math.exp(law.log_steps([4096])[0] - 0.01))
-    state.missed_at[4096] = bound
-
-    costs = costs_of(state)
-
-    drawn = costs.learning_cost_draws[:, costs.batch_sizes.index(4096)]
-    assert drawn.min() == pytest.approx(math.log(bound))
-    # The others are as the law has them.
-    above = drawn > math.log(bound) + 1e-9
-    assert 0.3 < above.mean() < 0.8
-    assert drawn[above] == pytest.approx(law.log_steps_draws([4096])[above, 0])
-
-
-def test_a_batch_size_whose_law_lies_below_what_misses_leave_has_no_cost():
-    state = by_the_law(64, 256, 1024)
-
-    state.missed_at[4096] = 10**5  # what is smaller takes no fewer steps, 8192 at least half of it
-
-    # Of those not run the law has 130,000 steps at 8 and 67,500 or fewer from 16 on.
-    assert costs_of(state).batch_sizes == (8, 64, 256, 1024)
-
-
-def test_a_batch_size_that_was_run_is_not_bounded_by_what_others_missed():
-    state = by_the_law(64, 256, 1024)
-    before = costs_of(state)
-
-    state.missed_at[4096] = 10**7
-
-    costs = costs_of(state)
-    assert costs.batch_sizes == (64, 256, 1024)
-    kept = [before.batch_sizes.index(size) for size in costs.batch_sizes]
-    assert np.array_equal(costs.learning_cost_draws, before.learning_cost_draws[:, kept])
-
-
-def test_what_was_missed_at_the_target_says_nothing_of_another_target():
-    state = by_the_law(64, 256, 1024)
-    state.missed_at[4096] = 10**7
-
-    assert costs_of(state, target=EASIER).batch_sizes == BATCH_SIZES
-
-
 # ---- observations
-
-
-def test_runs_that_were_cut_are_bounds_and_crossings_lie_between_evaluations():
-    state = made_up_state({128: [cut(700)], 64: [met(1000)]})
-
-    seen = observations(state, state.run_log.until)
-
-    assert [(o.batch_size, o.after_steps, o.steps) for o in seen] == [
-        (64, 999, 1001),
-        (128, 700, None),
-    ]
 
 
 def test_runs_that_measure_nothing_are_no_observations():

@@ -35,12 +35,6 @@ def test_a_clear_best_is_recommended_with_a_flat_set_of_itself():
     assert decision.relative == pytest.approx((2.0, 1.5, 1.0, 1.4))
 
 
-def test_a_neighbour_within_delta_for_sure_is_in_the_flat_set():
-    decision = decided(np.log([2.0, 1.03, 1.0, 1.4]), 0.005)
-
-    assert decision.flat_set == (32, 64)
-
-
 def test_what_the_draws_leave_open_is_not_decided():
     decision = decided(np.log([2.0, 1.02, 1.0, 1.4]), 0.1)
 

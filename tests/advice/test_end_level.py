@@ -15,7 +15,7 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.advice import Question
 from batchlab.advice.level import as_well_as, end_level, ends_early, last_values, margin_beside
 from batchlab.records.quantities import Better
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import TrialRecord
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LOSS = replace(ASKED, metric="loss", better="lower")
@@ -123,12 +123,6 @@ def test_a_run_expected_to_get_worse_is_trained_on_until_it_has_turned():
         assert end.value == pytest.approx(2.3, abs=0.01)
 
 
-def test_a_run_that_diverged_ends_with_nothing():
-    diverged = record_of(approach(0.9, rate=1.0), status=Status.DIVERGED)
-
-    assert end_level(ASKED, diverged, planned_steps=1) is None
-
-
 def test_of_a_loss_only_what_nobody_sees_is_given_away():
     """Its floor is not known: 5 % of all of it may be most of what there is to learn."""
     record = record_of(lambda epoch: 2.3 + 2 * math.exp(-epoch), metric="loss")
@@ -164,15 +158,6 @@ def test_a_fraction_by_any_name_has_the_margin_of_an_accuracy(metric):
     end = end_level(asked, record_of(approach(0.978, rate=1.0), metric=metric), planned_steps=NEVER)
 
     assert end.margin == pytest.approx(0.05 * 0.022, rel=0.01)
-
-
-def test_a_score_that_goes_beyond_one_has_the_margin_of_its_plateau():
-    """Of a signal-to-noise ratio of 35 it is not known how much there is to gain."""
-    asked = replace(ASKED, metric="psnr")
-
-    end = end_level(asked, record_of(approach(35.0, rate=1.0), metric="psnr"), planned_steps=NEVER)
-
-    assert end.margin == pytest.approx(35.0 * 0.005, rel=0.01)
 
 
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))

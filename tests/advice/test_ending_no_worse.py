@@ -14,7 +14,6 @@ from tests.reference.simulated_question import N_TRAIN, REFERENCE, knee, questio
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.verification import seeds_to_tell
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 
@@ -136,16 +135,6 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
 
 
 @pytest.mark.slow
-def test_how_much_more_budget_would_tell_is_said_as_far_as_the_seeds_reach():
-    studies = [advised(end_noise=0.0007, trainings=40, salt=salt)[0] for salt in (0, 3)]
-
-    reach = [seeds_to_tell(advice.endings) <= 48 for advice in studies]
-    assert {advice.endings.verdict for advice in studies} == {"open"}
-    assert sorted(reach) == [False, True]
-    assert [advice.more_budget_s is not None for advice in studies] == reach
-
-
-@pytest.mark.slow
 def test_with_the_budget_that_may_tell_half_of_the_studies_that_were_open_name_a_batch_size():
     proposed, named = 0, 0
     one_s = Truth().best_steps(64) * STEP_S(64)
@@ -170,18 +159,6 @@ def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
         assert len(advice.endings.seeds) >= 3, salt
         for each in (advice.endings.recommended, advice.endings.reference):
             assert len(each.found) == len(advice.endings.seeds), salt
-
-
-@pytest.mark.slow
-def test_what_is_left_after_an_ending_was_shown_goes_into_the_open_decision():
-    advice, engine = advised(trainings=300.0, noise=0.2, salt=2)
-
-    did = [step.did.code for step in advice.steps]
-    first = did.index("verify_to_the_end")
-    values = [step for step in did[first:] if step in ("value_size", "asked_a_further_seed")]
-    assert values
-    assert advice.recommendation is not None
-    assert engine.spent_s() >= 0.8 * advice.budget_s
 
 
 @pytest.mark.slow
@@ -231,19 +208,6 @@ def test_what_no_training_came_to_the_end_of_gives_way_to_the_next_fastest(monke
     assert advice.verdict == "better"  # the fastest may be better still
 
 
-@pytest.mark.slow
-def test_where_nothing_faster_came_to_its_end_the_better_reference_stays_for_now(monkeypatch):
-    seen = conclusion.verify
-    monkeypatch.setattr(
-        conclusion, "verify", lambda state, size, **settings: unseen(seen(state, size, **settings))
-    )
-
-    advice, _ = advised()
-
-    assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
-    assert advice.provisional.batch_size == 64
-
-
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
     seen = conclusion.verify
 
@@ -289,17 +253,6 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
     assert followed.count(1) >= 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("trainings", [21.5, 22.5, 23.5, 28.5, 29.0])
-def test_seeds_one_after_the_other_lose_none_that_would_fit_side_by_side(trainings):
-    """On two cores three trainings take two rounds, and twice three take three."""
-    advice, engine = advised(trainings=trainings, end_noise=0.0001)
-
-    assert advice.recommendation.batch_size == 1024
-    assert len(advice.endings.seeds) == (2 if trainings < 25 else 3)
-    assert engine.spent_s() <= 1.05 * advice.budget_s
-
-
 class Dearer(SimulatedEngine):
     """Trainings on fresh seeds take half as long again as was expected."""
 
@@ -319,56 +272,6 @@ def test_whole_trainings_that_took_longer_than_expected_are_read(trainings):
     assert advice.reason.code != "whole_trainings_not_seen"
     assert advice.endings.recommended.found
     assert engine.spent_s() <= 1.3 * advice.budget_s
-
-
-@pytest.mark.slow
-def test_what_is_faster_and_ends_worse_is_said_with_what_is_named_instead():
-    advice, _ = advised(
-        end=lambda size, rate: USUAL_END + (0.012 if (size, rate) == (64, 0.02) else 0.0),
-        best_rate=0.02,
-        right=0.3,
-        left=0.3,
-        trainings=300,
-    )
-
-    assert advice.verdict == "recommend"
-    assert "got there sooner, but ended worse" in reason_text(advice.reason)
-    assert "1024" in reason_text(advice.reason)
-
-
-def test_asked_for_samples_an_open_decision_has_its_own_reason():
-    advice, _ = advised(objective="samples", trainings=60.0, noise=0.3)
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.endings is None
-    assert advice.reason.code == "runs_leave_open"
-
-
-@pytest.mark.slow
-def test_a_tight_budget_spends_less_on_the_reference_batch_size():
-    def tuning_runs(trainings):
-        advice, _ = advised(trainings=trainings)
-        return len([r for r in advice.tried if r.batch_size == 64 and r.purpose == "tune"])
-
-    assert tuning_runs(25.0) < tuning_runs(400.0)
-
-
-def test_a_target_that_was_given_asks_for_no_ends():
-    truth = Truth()
-    engine = SimulatedEngine(truth=truth, step_s=STEP_S)
-
-    advice = advise(question(STEP_S, budget_s=60 * truth.best_steps(64) * STEP_S(64)), engine)
-
-    assert advice.endings is None
-    assert advice.recommendation is not None
-
-
-@pytest.mark.slow
-def test_where_nothing_is_to_be_verified_what_was_kept_for_it_is_spent_on_the_decision():
-    advice, _ = advised(trainings=45.0, objective="samples", n_workers=1)
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.spent_s > 0.9 * advice.budget_s
 
 
 def others_end_worse(by: float, cooling, **truth):

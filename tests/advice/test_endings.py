@@ -11,14 +11,12 @@ from scipy import stats
 from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
-from batchlab.advice import allocation
 from batchlab.advice.verification import endings_of, seeds_to_tell
-from batchlab.advice.whole_trainings import compared_with, requests_of, reserve, seeds_that_fit
+from batchlab.advice.whole_trainings import compared_with, requests_of, seeds_that_fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-EPOCHS = END.epochs
 REFERENCE, TUNED, CHOSEN = (64, 0.01), (64, learning_rate(64)), (256, learning_rate(256))
 ALIKE = (0.979, 0.978, 0.977)
 
@@ -70,14 +68,6 @@ def test_the_interval_against_the_margin_is_the_verdict(better_by, verdict):
     assert endings.margin == pytest.approx(0.05 * (1 - 0.978))
     half = endings.difference.high - endings.difference.estimate
     assert endings.difference.low == pytest.approx(better_by - half)
-
-
-def test_what_is_open_with_three_seeds_more_seeds_tell():
-    """Equal ends are told to be no worse once the seeds are enough for the margin."""
-    ends = {cell: ALIKE * 3 for cell in (REFERENCE, TUNED, CHOSEN)}
-
-    assert found(ends, n=3).verdict == "open"
-    assert found(ends, n=9).verdict == "no_worse"
 
 
 def test_so_many_seeds_as_are_said_to_tell_do():
@@ -182,13 +172,6 @@ def test_one_seed_each_tells_nothing_however_good_it_looks():
     assert "too few whole trainings" in reason_text(endings.reason)
 
 
-def test_the_tuned_reference_is_compared_with_the_one_as_it_is():
-    endings = found({REFERENCE: ALIKE, TUNED: shifted(ALIKE, -0.02)}, chosen=TUNED)
-
-    assert endings.verdict == "worse"
-    assert endings.compared_with.learning_rate == REFERENCE[1]
-
-
 def test_the_reference_itself_ends_no_worse_than_itself():
     endings = found({REFERENCE: ALIKE}, chosen=REFERENCE, tuned=None)
 
@@ -219,49 +202,6 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     compared_with(state, 256)
     assert state.whole_epochs == 25
     assert state.whole_steps(256) == 25 * per_epoch
-
-
-def test_while_the_reference_is_the_best_the_next_fastest_is_set_aside_for():
-    """It may turn out to be the best with the last of the runs."""
-    state = made_up_state({64: [met(500)] * 2, 256: [met(900)] * 2})
-    state.end = END
-    assert state.best() == 64
-
-    reserve(state)
-
-    three = requests_of(state, [CHOSEN, REFERENCE, TUNED], state.seeds.verify[:3])
-    assert state.run_log.reserved_s >= state.expected_s(three)
-    state.ruled_out[256] = Reason.as_written("out")
-    reserve(state)
-    assert state.run_log.reserved_s < state.expected_s(three)
-
-
-def test_before_another_batch_size_has_a_figure_two_seeds_are_set_aside_for():
-    alone, beside = made_up_state({64: [met(900)] * 2}), made_up_state({64: [met(900)] * 2})
-    for state in (alone, beside):
-        state.end = END
-        state.run_log.question = replace(state.question, budget_s=1e6)
-    beside.seeds = replace(beside.seeds, verify=beside.seeds.verify[:2])
-
-    for state in (alone, beside):
-        reserve(state, exploring=True)
-
-    assert alone.run_log.reserved_s == beside.run_log.reserved_s > 0
-
-
-def test_what_is_set_aside_follows_the_best_while_runs_are_added(monkeypatch):
-    state = made_up_state({64: [met(900)] * 2, 256: [met(500)] * 2})
-    state.end = END
-    before = []
-    monkeypatch.setattr(
-        allocation, "_next_runs", lambda state, decision: before.append(state.run_log.reserved_s)
-    )
-
-    allocation.allocate(state)
-
-    reserve(state)
-    assert before == [state.run_log.reserved_s]
-    assert before[0] > 0
 
 
 def test_what_was_run_fits_even_where_the_budget_is_spent():
@@ -355,10 +295,6 @@ def test_where_the_reference_fails_on_every_seed_what_lasts_ends_no_worse():
 
     assert endings.verdict == "no_worse"
     assert endings.compared_with == endings.recommended
-
-
-def test_the_own_configuration_whose_trainings_all_fail_has_no_end():
-    assert found({REFERENCE: [diverged(50)] * 3}, chosen=REFERENCE, tuned=None) is None
 
 
 def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_whole():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.reference.made_up_outcome import END
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -12,7 +10,6 @@ from batchlab.advice.allocation import explore
 from batchlab.advice.level import EndLevel
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
-from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
 
 TRUTH = Truth(noise=0.02)
@@ -39,10 +36,6 @@ def explored(*, trainings_left: float, end: EndLevel | None = None) -> StudyStat
     return state
 
 
-def test_with_budget_enough_both_sides_are_tried():
-    assert {16, 256} <= set(explored(trainings_left=100.0).tuned)
-
-
 def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instead():
     """A smaller one would cost half as much here, and has less to promise."""
     assert set(explored(trainings_left=4.0).tuned) == {64}
@@ -61,13 +54,3 @@ def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_
     assert max(ask.trial.batch_size for ask in engine.asked) == 256
     (at_1024,) = [each for each in advice.candidates if each.batch_size == 1024]
     assert at_1024.steps_to_target.reason == Reason.of("missed_by_smaller", size=256)
-
-
-@pytest.mark.slow
-def test_what_is_set_aside_for_whole_trainings_follows_what_was_tried():
-    state = explored(trainings_left=100.0, end=END)
-
-    found_s = state.run_log.reserved_s
-    reserve(state, exploring=True)
-    assert found_s == state.run_log.reserved_s > 0
-    assert explored(trainings_left=100.0).run_log.reserved_s == 0  # a given level asks for no ends

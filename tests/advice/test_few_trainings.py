@@ -70,12 +70,6 @@ def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record():
     assert advice.gain == race_gain(advice.gain.estimate, end_was_seen=True)
 
 
-def test_a_rate_that_was_not_run_has_no_gain():
-    advice, _ = raced(trainings=0.3)
-
-    assert advice.gain.estimate is None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("trainings", [1.5, 3.0, 5.0])
 def test_the_true_gain_lies_within(trainings):

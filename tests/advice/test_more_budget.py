@@ -37,15 +37,6 @@ def test_a_study_that_ended_before_its_budget_asks_for_no_more_and_says_why(n_se
     assert "more time alone would not settle it" in caveats(advice)["ended_before_budget"].lower()
 
 
-def test_a_study_that_used_its_budget_asks_for_more() -> None:
-    advice = studied(n_seeds=None, budget_s=33.0, noise=0.12)
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.more_budget_s is not None
-    assert advice.more_budget_s > advice.budget_s - advice.spent_s
-    assert "ended_before_budget" not in caveats(advice)
-
-
 def known_to(factor: float, size: int) -> Option:
     step_s = knee(48)(size)
     interval = (step_s / factor, step_s * factor)
@@ -86,7 +77,3 @@ def test_a_next_run_that_costs_more_than_was_left_is_said() -> None:
 
     assert told is not None
     assert "one more run takes about" in told
-
-
-def test_a_study_at_the_end_of_its_budget_did_not_end_early() -> None:
-    assert why(state(2, spent_s=0.9e6)) is None

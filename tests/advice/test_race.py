@@ -127,36 +127,6 @@ def test_where_the_reference_learns_nothing_another_rate_is_found():
     assert advice.provisional.learning_rate >= 0.64
 
 
-def test_another_pilot_that_set_the_level_is_in_the_race():
-    """The reference learns nothing, and all that is larger ends worse."""
-    advice, _ = raced(
-        trainings=6.0,
-        best_rate=0.64,
-        left=0.2,
-        end=lambda size, rate: END - (0.02 if size > 64 else 0.0),
-    )
-
-    assert named(advice)[0] == 64
-    assert named(advice)[1] >= 0.32
-
-
-def test_batch_sizes_that_are_no_neighbours_are_raced_in_turn():
-    advice, _ = raced(
-        trainings=5.0,
-        asked={"sizes": (64, 256, 512)},
-        end=lambda size, rate: END - (0.02 if size > 256 else 0.0),
-    )
-
-    assert advice.provisional.batch_size == 256
-
-
-def test_where_no_larger_batch_size_is_in_question_the_rate_is_raced():
-    advice, _ = raced(trainings=5.0, asked={"sizes": (16, 32, 64)})
-
-    assert named(advice)[0] == 64
-    assert named(advice)[1] in (0.02, 0.04, 0.08)
-
-
 def test_the_fewest_examples_are_not_raced_for():
     advice, _ = raced(asked={"objective": "samples"})
 

@@ -11,8 +11,7 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.advice.run_log import RunLog, steps_to
-from batchlab.records.trial import Target
+from batchlab.advice.run_log import RunLog
 
 
 def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
@@ -23,28 +22,6 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
     return of.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
-
-
-def test_runs_side_by_side_cost_what_the_slowest_worker_takes():
-    one, side_by_side = run_log(), run_log(n_workers=2)
-
-    assert one.expected_s([request(one, seed=seed) for seed in (0, 1)]) == 2.0
-    assert side_by_side.expected_s([request(side_by_side, seed=seed) for seed in (0, 1)]) == 1.0
-    assert side_by_side.expected_s([request(side_by_side)]) == 1.0
-
-
-def test_what_was_run_is_not_paid_for_again():
-    recorder = run_log()
-    recorder.run([request(recorder, steps=600)], "tune")
-
-    assert recorder.expected_s([request(recorder, steps=1000)]) == 0.4
-
-
-def test_a_run_that_met_its_target_costs_nothing_more():
-    recorder = run_log()
-    recorder.run([request(recorder, steps=10_000)], "tune")
-
-    assert recorder.expected_s([request(recorder, steps=20_000)]) == 0.0
 
 
 def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
@@ -102,15 +79,6 @@ def test_where_an_evaluation_takes_very_long_twenty_are_left_of_a_training():
     assert recorder.interval_samples == math.floor(0.05 * 4 * recorder.question.n_train)
 
 
-def test_the_purpose_of_a_run_is_the_first_it_was_asked_for():
-    recorder = run_log()
-    recorder.run([request(recorder)], "tune")
-    recorder.run([request(recorder, steps=2000)], "verify")
-
-    assert list(recorder.of_cell((64, 0.04), "tune")) == [0]
-    assert recorder.of_cell((64, 0.04), "verify") == {}
-
-
 def test_a_cool_down_over_another_length_is_not_paid_for_yet():
     recorder = run_log()
 
@@ -137,42 +105,6 @@ def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried(recorder.until)]
     assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
     assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2
-
-
-def test_what_is_reserved_is_not_left():
-    recorder = run_log(budget_s=10.0)
-    recorder.reserved_s = 3.0
-    recorder.run([request(recorder, steps=1000)], "tune")
-
-    assert recorder.left_s() == 6.0
-
-
-def test_a_run_that_was_cut_is_a_bound_and_one_that_diverged_is_none():
-    recorder = run_log()
-    cut, failed = recorder.run([request(recorder, steps=100), request(recorder, rate=10.0)], "tune")
-    target = Target(metric="accuracy", value=0.97, better="higher")
-
-    assert (cut.steps, cut.crossing(target)) == (100, None)
-    assert not cut.has_failed
-    assert failed.has_failed
-    assert steps_to(cut, target) is steps_to(failed, target) is None
-
-
-def test_a_crossing_lies_between_two_evaluations():
-    recorder = run_log()
-    (record,) = recorder.run([request(recorder, steps=100_000)], "tune")
-
-    crossing = record.crossing(recorder.until)
-
-    assert crossing.after_step < Truth().best_steps(64) <= crossing.step
-    assert crossing.after_step < steps_to(record, recorder.until) < crossing.step
-
-
-def test_a_run_without_evaluations_met_nothing():
-    recorder = run_log()
-    (record,) = recorder.run([request(recorder)], "tune")
-
-    assert replace(record, evaluations=()).crossing(recorder.until) is None
 
 
 def filling(*, n_workers):
@@ -208,13 +140,6 @@ def test_half_of_a_run_that_is_under_way_is_still_to_be_paid_for():
     assert recorder.expected_s([long]) == pytest.approx(recorder.expected_s([new]) / 2)
 
 
-def test_one_worker_has_no_free_core():
-    recorder, (first, second) = filling(n_workers=1)
-
-    assert first not in recorder.engine.asked
-    assert second not in recorder.engine.asked
-
-
 def test_what_is_needed_later_is_not_begun_where_the_budget_does_not_reach():
     recorder = run_log(n_workers=2, budget_s=1.5, kind=SideBySideEngine)
     recorder.needed_later = lambda: [request(recorder, seed=80, steps=2000)]
@@ -222,14 +147,6 @@ def test_what_is_needed_later_is_not_begun_where_the_budget_does_not_reach():
     recorder.run([request(recorder, steps=500)], "tune")
 
     assert [asked.trial.seed for asked in recorder.engine.asked] == [0]
-
-
-def test_runs_that_do_not_share_out_evenly_are_expected_to_end_with_the_last():
-    side_by_side = run_log(n_workers=2)
-
-    three = [request(side_by_side, steps=1000, seed=seed) for seed in (0, 1, 2)]
-
-    assert side_by_side.expected_s(three) == 2.0
 
 
 def test_a_plan_is_known_where_the_reference_rate_was_not_recorded(tmp_path):

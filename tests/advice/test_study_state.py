@@ -35,28 +35,6 @@ def test_no_seed_has_two_purposes(n_seeds):
     assert n_seeds is None or set(seeds) == set(range(n_seeds))
 
 
-def test_the_bound_of_a_batch_size_not_run_is_below_the_truth():
-    state = found(truth=Truth(noise=0.0))
-    for size in (64, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 1)
-
-    for size in (8, 16, 128, 256, 1024, 8192):
-        truth = math.log(Truth().best_steps(size) * STEP_S(size))
-        # A tuned rate is half an octave off at most, which costs a few percent.
-        assert state.optimistic_log_cost(size) <= truth + 0.05
-
-
-def test_the_search_at_a_new_batch_size_begins_where_the_others_point():
-    state = found(truth=Truth(noise=0.0, rate_exponent=1.0))
-    for size in (64, 256, 1024):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 1)
-
-    best = math.log2(0.04 * (4096 / 64) ** 1.0 / 0.01)
-    assert abs(state.rate_start(4096) - best) <= 1.0
-
-
 def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
     flat = {"left": 0.1, "right": 0.1}
     state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
@@ -87,40 +65,6 @@ def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
 
     assert search.learning_rate == good
     assert len(state.valuation_runs(64)) == 3
-
-
-def test_a_rate_that_takes_about_as_long_on_fresh_seeds_is_kept():
-    state = found(truth=Truth(noise=0.0, left=0.01, right=0.01))
-    search = state.tune(64, limit_steps=10**6)
-    state.run_valuations(64, 3)
-    search.former.append((search.learning_rate, search.learning_cost))
-    search.learning_rate *= 2
-
-    state.run_valuations(64, 3)
-
-    assert search.learning_rate == 2 * search.former[0][0]
-
-
-def test_a_rate_is_kept_where_another_seed_would_move_it_by_little():
-    # Two seeds are asked for a quarter of an octave, where the first one was for a half.
-    flat = {"left": 0.05, "right": 0.05}
-    state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**2.25, **flat))
-    search = state.tune(64, limit_steps=10**6)
-    before = search.learning_rate
-    state.confirm(64)
-
-    assert search.learning_rate == before == 0.04
-    assert search.former == []
-
-
-def test_a_rate_is_moved_where_another_seed_promises_more():
-    state = found(truth=Truth(noise=0.0))
-    search = state.tune(64, limit_steps=10**6)
-    search.learning_rate = 0.02  # as a misleading first seed might have chosen it
-    state.confirm(64)
-
-    assert abs(math.log2(search.learning_rate / 0.04)) <= 0.25
-    assert [rate for rate, _ in search.former] == [0.02]
 
 
 def test_what_misses_rule_out_is_not_read_off_the_law():
@@ -160,18 +104,6 @@ def test_runs_go_on_to_a_harder_target_only_where_the_budget_reaches_for_it():
     assert len(state.run_log.engine.asked) > before
 
 
-def test_a_rate_that_is_kept_has_the_figure_of_all_its_seeds():
-    state = found(truth=Truth(noise=0.0, best_rate=0.04, left=0.1, right=0.1))
-    search = state.tune(64, limit_steps=10**6)
-    one_seed = search.learning_cost
-    search.learning_cost = 1.5 * one_seed
-
-    state.confirm(64)
-
-    assert search.former == []
-    assert search.learning_cost == one_seed  # without noise the mean of both
-
-
 def test_a_miss_says_no_more_than_the_steps_that_were_run():
     state = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
     state.tune(64, limit_steps=10**6)
@@ -181,18 +113,6 @@ def test_a_miss_says_no_more_than_the_steps_that_were_run():
 
     assert 256 in state.ruled_out
     assert state.missed_at[256] == state.run_log.plan(256).steps_in(9)
-
-
-def test_a_batch_size_that_missed_bounds_those_beyond_it():
-    state = found(truth=Truth(noise=0.0))
-    state.tune(64, limit_steps=10**6)
-    state.run_valuations(64, 1)
-    before = state.optimistic_log_cost(8)
-
-    state.missed_at[16] = 10_000
-
-    assert state.optimistic_log_cost(8) == pytest.approx(math.log(10_000 * STEP_S(8)))
-    assert state.optimistic_log_cost(8) > before
 
 
 def slow_on(*seeds, batch_size=512, times=3.5):

@@ -7,14 +7,11 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.level import easier, end_as, end_so_far, from_pilot, neighbours, of_the_worst
-from batchlab.records.estimate import Reason
+from batchlab.advice.level import end_as, end_so_far, from_pilot, neighbours, of_the_worst
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Target
 from batchlab.runs.contract import run_all
 from batchlab.words.reasons import reason_text
-
-written = Reason.as_written
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LONG = 10**9
@@ -77,12 +74,6 @@ def test_the_worst_of_the_seeds_sets_the_level(order):
     assert "the worst of 3 seeds; the best is at 0.92" in reason_text(level.why)
 
 
-def test_a_seed_that_failed_has_no_end():
-    end = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG).end
-
-    assert end_as(ASKED, end, replace(curve_to(0.5), status=Status.DIVERGED)) is None
-
-
 def hardly_learned(**changes):
     """What labels drawn at random give: a wobble, and a little better than untrained."""
     curves = {
@@ -107,13 +98,6 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
 
 
-def test_a_planned_end_that_learned_nothing_sets_no_level():
-    """Its level would be one that the untrained model meets."""
-    nothing = flat(simulated(200))
-
-    assert from_pilot(ASKED, [nothing], planned_steps=nothing.steps) is None
-
-
 def test_where_the_reference_learned_nothing_by_its_planned_end_another_rate_sets_the_level():
     nothing, learned = flat(simulated(200, rate=0.01)), simulated(200)
 
@@ -134,37 +118,6 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert record.crossing(level.target).samples <= record.samples
 
 
-def test_a_pilot_that_failed_sets_no_level():
-    failed = replace(simulated(1000), status=Status.DIVERGED)
-
-    assert end_so_far(ASKED, failed) is None
-    assert from_pilot(ASKED, [failed], planned_steps=LONG) is None
-
-
-def test_a_level_on_the_way_is_one_of_the_reference_as_it_is():
-    """A faster rate beside it may already be where the reference never gets."""
-    slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
-
-    both = from_pilot(ASKED, [slow, fast], planned_steps=LONG)
-
-    assert both.target == from_pilot(ASKED, [slow], planned_steps=LONG).target
-
-
-def test_of_several_runs_the_best_sets_the_easier_level():
-    slow, fast = simulated(1000, rate=0.01), simulated(1000, rate=0.04)
-
-    both = easier(ASKED, [slow, fast], why=written("")).target.value
-
-    assert both == easier(ASKED, [fast], why=written("")).target.value
-    assert both > easier(ASKED, [slow], why=written("")).target.value
-
-
-def test_runs_that_learned_nothing_set_no_level():
-    diverged = simulated(1000, rate=10.0)
-
-    assert easier(ASKED, [diverged], why=written("")) is None
-
-
 def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():
     record = simulated(10_000, until=TARGET)
 
@@ -181,16 +134,3 @@ def test_a_harder_target_leaves_half_of_the_errors_at_least():
     _, hard = neighbours(ASKED, high, [curve_to(0.99)])
 
     assert hard.value == pytest.approx(0.9925)
-
-
-def test_without_a_run_that_met_the_target_there_are_no_neighbours():
-    assert neighbours(ASKED, TARGET, [simulated(100)]) is None
-
-
-def test_the_level_at_some_samples_looks_no_further():
-    record = simulated(1000)
-
-    early = ASKED.best_value(record, within_samples=0.3 * record.samples)
-
-    assert early < ASKED.best_value(record)
-    assert ASKED.best_value(record, within_samples=0) is None

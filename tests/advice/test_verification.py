@@ -147,13 +147,6 @@ def slow_on(seeds, *, times):
     return Truth(noise=0.05, slow=lambda b, s: times if b == 512 and s in seeds else 1.0)
 
 
-def test_where_fresh_seeds_agree_three_are_enough():
-    verification, state = verified(truth=slow_on((), times=1.0))
-
-    assert verification.against is None
-    assert len(state.run_log.of_cell(state.cell(512), "verify")) == 3
-
-
 def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against_it():
     verification, state = verified(truth=slow_on(VERIFYING, times=2.6))
 

@@ -4,7 +4,6 @@ import pytest
 
 from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of
 from batchlab.records.estimate import Reason
-from batchlab.words.reasons import reason_text
 
 
 def values_of(reason: Reason | None) -> dict[str, object]:
@@ -33,12 +32,3 @@ def test_a_recommendation_gets_the_row_of_recommendations() -> None:
     assert (told["n"], told["worse"]) == (first.n_workloads, first.ends_worse)
     # With less nothing was recommended on the record.
     assert worth_of(first.trainings - 0.1, is_recommended=True) is None
-
-
-def test_it_is_said_in_words_of_trainings_and_workloads() -> None:
-    known = NAMED_FOR_NOW[2]
-
-    said = reason_text(worth_of(4.2, is_recommended=False))
-
-    assert "with about 4.2 trainings" in said
-    assert f"mostly good on {known.n_good} of {known.n_workloads} (" in said

@@ -11,7 +11,7 @@ import pytest
 
 from batchlab.app.init import init
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.script.command import CommandTemplate
+from batchlab.script.command import placeholders_of
 from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
@@ -42,7 +42,7 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
         "--epochs={epochs}",
     )
     assert (drafted.batch_size, drafted.learning_rate, drafted.epochs) == (64, 0.5, 5)
-    assert CommandTemplate(drafted.command or ()).placeholders >= {"batch_size", "learning_rate"}
+    assert placeholders_of(drafted.command or (), None) >= {"batch_size", "learning_rate"}
     assert done.draft.missing == ("seed", "output_dir", "resume_from")
     assert done.trouble is None
 

@@ -1,16 +1,17 @@
-"""The noise scale: unbiased for the finite set, covered by its intervals, honest when lost."""
+"""The noise scale and how a distance grew: unbiased, covered, honest when lost."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.reference.noise_scale import population, sample_of
 
-from batchlab.laws.noise_scale import noise_scale, noise_scale_of_pairs
+from batchlab.laws.noise_scale import distance_growth, noise_scale, noise_scale_of_pairs
 from batchlab.records.noise import GradientSample
 from batchlab.words.reasons import reason_text
 
@@ -65,17 +66,6 @@ def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(
     assert np.mean([each.grad_sq.estimate for each in found]) == pytest.approx(grad_sq)
 
 
-def test_three_single_examples_of_four_average_to_them_too() -> None:
-    found = [
-        noise_scale(sample_of([[one] for one in three], n_train=4))
-        for three in combinations(SCALARS, 3)
-    ]
-
-    assert population(SCALARS) == (3.5, 9.0)
-    assert np.mean([each.trace.estimate for each in found]) == pytest.approx(3.5)
-    assert np.mean([each.grad_sq.estimate for each in found]) == pytest.approx(9.0)
-
-
 def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
     gradients = population_of(np.random.default_rng(1), n=101, dimension=5)
     trace, grad_sq = population(gradients.tolist())
@@ -90,22 +80,6 @@ def test_the_whole_set_is_exact_and_its_interval_a_point() -> None:
     ):
         bounds = (estimate.low, estimate.estimate, estimate.high)
         assert bounds == pytest.approx((truth,) * 3, rel=1e-12)
-
-
-def test_blocks_alone_give_what_two_batch_sizes_give() -> None:
-    gradients = population_of(np.random.default_rng(2), n=1000, dimension=4)
-    sample = drawn(gradients, np.random.default_rng(3), n_blocks=6, block=10)
-    means = np.asarray(sample.products)
-    small, big = np.diag(means).mean(), means.mean()
-
-    found = noise_scale(sample.by_blocks)
-
-    # Appendix A.1 with b = 10 and B = 60, moved from the distribution to the finite set.
-    of_distribution = (small - big) / (1 / 10 - 1 / 60)
-    assert found.trace.estimate == pytest.approx(of_distribution * 999 / 1000)
-    assert found.grad_sq.estimate == pytest.approx(
-        (60 * big - 10 * small) / 50 + of_distribution / 1000
-    )
 
 
 @pytest.mark.parametrize(
@@ -214,3 +188,55 @@ def test_the_cosine_is_the_mean_over_pairs_of_blocks() -> None:
 
     assert sample.cosine == pytest.approx((0 + 0.5**0.5 + 0.5**0.5) / 3)
     assert sample_of([[[1.0]], [[0.0]], [[2.0]]], n_train=10).cosine is None
+
+
+STEPS = [round(10 * 1.4**power) for power in range(16)]
+
+
+def test_a_logarithm_is_found_again() -> None:
+    found = distance_growth([(step, 2.0 + 0.5 * math.log2(step)) for step in STEPS])
+
+    assert found is not None
+    assert found.per_doubling == pytest.approx(0.5)
+    assert found.log_error == pytest.approx(0, abs=1e-12)
+    assert found.power_error > 0.001
+    assert found.nearer == "logarithm"
+
+
+def test_a_power_is_found_again() -> None:
+    found = distance_growth([(step, 0.3 * step**0.4) for step in STEPS])
+
+    assert found is not None
+    assert found.exponent == pytest.approx(0.4)
+    assert found.power_error == pytest.approx(0, abs=1e-12)
+    assert found.log_error > 0.01
+    assert found.nearer == "power"
+
+
+def test_scatter_that_hides_the_law_leaves_it_open_and_seldom_names_the_other_one() -> None:
+    draws = np.random.default_rng(0)
+    named = []
+    for _ in range(200):
+        seen = [(step, 0.3 * step**0.3 * math.exp(0.05 * draws.normal())) for step in STEPS]
+        found = distance_growth(seen)
+        assert found is not None
+        named.append(found.nearer)
+
+    assert named.count("logarithm") <= 2
+    assert named.count("either") > 100
+
+
+def test_a_distance_that_does_not_grow_is_neither() -> None:
+    found = distance_growth([(step, 1.0 + 0.01 * (step % 3)) for step in STEPS])
+
+    assert found is not None
+    assert found.nearer == "either"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [[], [(1, 0.1)], [(step, 1.0) for step in (100, 250, 400, 800)],
+     [(step, 1.0) for step in (100, 101, 102, 103, 104)], [(step, 0.0) for step in STEPS]],
+)  # fmt: skip
+def test_from_too_little_nothing_is_told(seen: list[tuple[int, float]]) -> None:
+    assert distance_growth(seen) is None

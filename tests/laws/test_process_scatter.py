@@ -35,16 +35,6 @@ def width(profile: Profile, batch_size: int) -> float:
     return math.log(timed.high / timed.low)
 
 
-def test_the_scatter_is_that_of_the_normal_it_was_drawn_from() -> None:
-    rng = np.random.default_rng(0)
-    pairs = [tuple(np.exp(rng.normal(0, 0.1, 2)).tolist()) for _ in range(4001)]
-
-    scatter = ProcessScatter.of(pairs)
-
-    assert scatter is not None
-    assert scatter.log_sd == pytest.approx(0.1, rel=0.05)
-
-
 @pytest.mark.parametrize("n", [1, 2, 4, 9])
 def test_a_scatter_known_exactly_gives_the_interval_of_a_mean(n: int) -> None:
     known = ProcessScatter(log_sd=0.1, degrees=1e9, n_sizes=100)

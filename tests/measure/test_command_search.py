@@ -12,7 +12,7 @@ from tests.reference.made_up import made_up_timing
 from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
-from batchlab.measure.profile_command import CommandSearch
+from batchlab.measure.profile_search import CommandSearch
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 
@@ -30,7 +30,7 @@ class Probed:
         self.tried: list[tuple[int, int]] = []
         self.limits_s: list[float] = []
 
-    def __call__(self, batch_size: int, micro_batch_size: int, limit_s: float) -> ProfilePoint:
+    def __call__(self, batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
         self.tried.append((batch_size, micro_batch_size))
         self.limits_s.append(limit_s)
         point = ProfilePoint(
@@ -72,13 +72,14 @@ def searched(
     can_accumulate: bool = False,
     listener: Told | None = None,
 ) -> CommandSearch:
+    ends_s = time.monotonic() + left_s
     search = CommandSearch(
         probed,
-        reference=32,
-        memory_limit_bytes=limit_bytes,
-        can_accumulate=can_accumulate,
-        deadline_s=time.monotonic() + left_s,
+        left_s=lambda: ends_s - time.monotonic(),
         listener=listener or Told(),
+        may_accumulate=can_accumulate,
+        memory_limit_bytes=limit_bytes,
+        first=32,
     )
     search.run(SIZES)
     return search
@@ -127,8 +128,10 @@ def test_a_memory_limit_counts_as_the_end_of_memory() -> None:
 def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     probed = Probed()
 
-    def on_gpu(size: int, micro: int, limit_s: float) -> ProfilePoint:
-        return replace(probed(size, micro, limit_s), peak_bytes=10**9, gpu_peak_bytes=1000 * micro)
+    def on_gpu(size: int, micro: int, *, limit_s: float) -> ProfilePoint:
+        return replace(
+            probed(size, micro, limit_s=limit_s), peak_bytes=10**9, gpu_peak_bytes=1000 * micro
+        )
 
     search = searched(on_gpu, limit_bytes=40_000)  # type: ignore[arg-type]
 

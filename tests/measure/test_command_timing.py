@@ -11,8 +11,8 @@ from tests.reference.command_engine import command_summary, command_trial
 from tests.reference.fake_nvml import GB, FakeNvml
 from tests.reference.training_script import training_script
 
+from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import ProfilePoint
-from batchlab.measure.profile_command import timed_command
 from batchlab.records.trial import Status
 from batchlab.script.memory import GpuMemory
 from batchlab.script.process import living

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchlab.app.sweep import sweep
-from batchlab.report import text_report, write_csv, write_html
+from batchlab.report.sweep_page import html_page, text_report, write_csv
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
 LEARNING_RATES = tuple(0.002 * 2**octave for octave in range(8))
@@ -33,7 +33,7 @@ def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
     page = tmp_path / "large.html"
 
     started_s = time.monotonic()
-    write_html(study, page)
+    page.write_text(html_page(study))
     write_csv(study, tmp_path / "large.csv")
     print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
 

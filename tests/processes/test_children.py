@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -204,21 +203,6 @@ def test_a_child_killed_by_the_kernel_for_memory_is_out_of_memory() -> None:
     assert result.status is Status.OOM
     assert result.reason is not None
     assert "kernel" in reason_text(result.reason)
-
-
-def test_the_limit_of_this_process_is_as_before() -> None:
-    before = resource.getrlimit(resource.RLIMIT_AS)
-
-    ended(child_functions.allocate_beyond_its_limit)
-
-    assert resource.getrlimit(resource.RLIMIT_AS) == before
-
-
-def test_a_line_says_what_it_is_given() -> None:
-    child = Child(child_functions.say, "a word")
-
-    assert child.receive() == "a word"
-    assert child.wait().value is None
 
 
 def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(

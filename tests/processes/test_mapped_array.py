@@ -76,25 +76,6 @@ def test_a_tensor_over_a_map_is_opened_again_at_the_same_numbers(tmp_path: Path,
     assert len(pickle.dumps(reduced)) < 1000
 
 
-def test_a_plain_array_over_a_map_travels_by_name_too(file: Path) -> None:
-    plain = np.asarray(np.load(file, mmap_mode="r"))
-
-    reduced = reduced_map(plain)
-
-    assert type(plain) is np.ndarray
-    assert reduced is not None
-    assert np.array_equal(reduced[0](*reduced[1]), VALUES)
-
-
-def test_columns_that_lie_together_travel_by_name_too(tmp_path: Path) -> None:
-    np.save(tmp_path / "columns.npy", np.asfortranarray(VALUES))
-
-    reduced = reduced_map(np.load(tmp_path / "columns.npy", mmap_mode="r"))
-
-    assert reduced is not None
-    assert np.array_equal(reduced[0](*reduced[1]), VALUES)
-
-
 def test_a_map_whose_file_is_gone_travels_by_its_bytes(file: Path) -> None:
     mapped = np.load(file, mmap_mode="r")
     file.unlink()

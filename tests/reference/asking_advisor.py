@@ -82,6 +82,8 @@ class AskingAdvisor:
             verdict="recommend",
             reason=written("it was asked"),
             objective=question.objective,
+            metric=question.metric,
+            better=question.better,
             target=question.target,
             target_origin=question.target_origin,
             delta=question.delta,

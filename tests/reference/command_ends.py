@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script.process import CommandEnd
@@ -23,13 +21,10 @@ def failed_end(
             "command_failed", command="python train.py", exit_code=exit_code, said=last_line
         ),
         exit_code=exit_code,
-        signal=None,
         was_asked=was_asked,
         last_lines=("Traceback (most recent call last):", last_line),
         started_s=0.0,
         ended_s=1.0,
-        cpu_s=1.0,
-        peak=None,
-        n_left_behind=0,
-        output=Path("output.gz"),
+        peak_bytes=None,
+        gpu_peak_bytes=None,
     )

@@ -1,16 +1,16 @@
-"""One sentence on each effect of batch size, against closed forms; or why it is not known."""
+"""What batch size does, as far as the runs of an advice show it."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up import made_up_curves, made_up_record
+from tests.reference.made_up import made_up_curves, made_up_record, made_up_trial
 from tests.reference.made_up_advice import (
     KINDS,
     N_TRAIN,
-    TARGET,
     advice_study,
     cannot_tell_advice,
     cooled_advice,
@@ -19,12 +19,26 @@ from tests.reference.made_up_advice import (
     made_up_gap,
     made_up_jump,
     nothing_reached_advice,
+    tuned_rate,
     with_endings,
 )
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, RateTried
+from batchlab.cli.sweep import sweep
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
-from batchlab.report.advice_effects import Effects, effect_sentences, effects_of, untold_sentences
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.report.advice_effects import (
+    Effects,
+    EpochsToTarget,
+    SweepCommand,
+    effect_sentences,
+    effects_of,
+    epochs_to_target,
+    sweep_command,
+    untold_sentences,
+    whole_trainings,
+)
 
 ADVICE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
@@ -63,13 +77,6 @@ def test_where_a_single_run_missed_the_target_that_is_said_and_no_number():
     assert "at full batch." in sentence
 
 
-def test_where_nothing_reached_the_target_the_epochs_are_open():
-    assert said(nothing_reached_advice())["epochs"] == (
-        "At no batch size did every run get to validation accuracy ≥ 0.999, so how many epochs "
-        "are enough is open."
-    )
-
-
 def test_jumps_are_those_of_the_last_half_of_whole_trainings():
     # Up and down by j each epoch, second differences are 4 j, and their scale is 4 j / sqrt(6).
     low, high = (4 * made_up_jump(size) / math.sqrt(6) for size in (64, 1024))
@@ -85,13 +92,6 @@ def test_the_gap_is_train_less_test_at_the_end_of_whole_trainings():
         f"Training minus test accuracy: {made_up_gap(64):.4f} at batch size 64, "
         f"{made_up_gap(1024):.4f} at batch size 1024."
     )
-
-
-def test_with_a_cool_down_the_gap_is_that_of_cooled_trainings_and_the_noise_that_without():
-    found = effects(cooled_advice())
-
-    assert {r.trial.cool_down for effect in found.ends for r in effect.records} == {0.2}
-    assert {r.trial.cool_down for effect in found.flat for r in effect.records} == {0.0}
 
 
 def scheduled(study: Study) -> Study:
@@ -134,15 +134,6 @@ def test_of_one_batch_size_alone_its_numbers_are_told_and_that_they_are_alone():
     assert not effects(ADVICE, only_yours(ADVICE)).shows_all
 
 
-def test_runs_that_stop_at_the_target_show_neither_noise_nor_gap_and_say_why():
-    advice = made_up_advice(sizes=(64, 256, 1024))
-
-    sentences = said(advice)
-
-    assert sentences["noise"].startswith("How much the validation accuracy jumps is not known.")
-    assert sentences["gap"].startswith("No training shows both the train and the held-out accuracy")
-
-
 def test_noise_is_never_taken_of_a_training_that_still_improves():
     study, slow = advice_study(ADVICE), made_up_curves(rate=0.05)
     still = tuple(
@@ -179,25 +170,277 @@ def test_a_study_that_shows_nothing_says_so_once():
     ]
 
 
-def test_what_has_a_picture_is_not_said_again_below():
-    advice = made_up_advice(sizes=(64, 256, 1024))
-    sentences = said(advice)
-
-    assert untold_sentences(effects(advice), sentences, {"epochs"}) == [
-        sentences["noise"],
-        sentences["gap"],
-    ]
+SIZES = (64, 256, 1024)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_answer_has_a_sentence_on_each_effect(kind):
-    sentences = said(KINDS[kind]())
-
-    assert list(sentences) == ["epochs", "noise", "gap"]
-    assert all(sentence.endswith(".") for sentence in sentences.values())
+UNKNOWN = Estimate.cannot_tell(Reason.as_written("one run"))
 
 
-def test_the_target_in_the_sentence_is_the_answers_own():
-    easier = replace(ADVICE, target=replace(TARGET, value=0.9))
+def told(advice: Advice) -> dict[int, EpochsToTarget]:
+    return {each.batch_size: each for each in epochs_to_target(advice, advice_study(advice))}
 
-    assert "≥ 0.9:" in said(easier)["epochs"]
+
+def run(
+    size: int,
+    *,
+    rate: float = 0.1,
+    steps: int,
+    met: float | None = None,
+    seed: int = 0,
+    status: str = "ok",
+    best: float | None = None,
+) -> RateTried:
+    return RateTried(
+        batch_size=size,
+        learning_rate=rate,
+        seed=seed,
+        purpose="tune",
+        status=status,
+        steps=steps,
+        steps_to_target=met,
+        best_value=best,
+    )
+
+
+def of_single_runs(*runs: RateTried, code: str = "runs_leave_open") -> Advice:
+    """An answer that has no estimate of any batch size, and only these runs."""
+    advice = cannot_tell_advice()
+    candidates = tuple(
+        replace(c, learning_rate=None, steps_to_target=UNKNOWN) for c in advice.candidates
+    )
+    return replace(
+        advice,
+        reason=Reason.of(code),
+        reference_tuned=None,
+        candidates=candidates,
+        tried=runs,
+    )
+
+
+def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
+    found = told(made_up_advice(sizes=SIZES))
+
+    for size in (64, 256):
+        per_epoch = N_TRAIN / size
+        assert found[size].enough == pytest.approx(law(size) / per_epoch)
+        assert found[size].learning_rate == tuned_rate(size)
+        assert found[size].is_estimated
+
+
+def test_without_an_estimate_the_mean_of_single_runs_stands_in_and_has_no_interval():
+    found = told(of_single_runs(run(256, steps=32, met=30.0), run(256, steps=64, met=50, seed=1)))
+
+    assert found[256].estimate == Estimate.of(40 / 16, interval=(None, None), n=2)
+    assert found[256].met == (30 / 16, 50 / 16)
+    assert not found[256].is_estimated
+
+
+def test_of_several_rates_that_counts_which_got_there_on_most_seeds_and_soonest():
+    found = told(
+        of_single_runs(
+            run(256, rate=0.1, steps=20, met=18.0),
+            run(256, rate=0.1, steps=320, seed=1),
+            run(256, rate=0.2, steps=50, met=48.0),
+            run(256, rate=0.4, steps=40, met=36.0),
+        )
+    )
+
+    assert (found[256].learning_rate, found[256].enough) == (0.4, 36 / 16)
+
+
+def test_the_rate_that_is_named_counts_even_where_another_was_sooner():
+    named = of_single_runs(run(64, rate=0.2, steps=90, met=64.0), run(64, steps=200, met=128.0))
+    named = replace(named, provisional=replace(named.reference, learning_rate=0.1))
+
+    assert told(named)[64].enough == 128 / 64
+
+
+def test_how_many_epochs_are_enough_is_open_where_a_single_run_missed_the_target():
+    found = told(of_single_runs(run(256, steps=320, met=160.0), run(256, steps=320, seed=1)))[256]
+
+    assert found.enough is None
+    assert (found.met, found.missed) == ((10.0,), (20.0,))
+
+
+def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
+    found = told(
+        of_single_runs(
+            run(1024, rate=0.1, steps=8, best=0.9),
+            run(1024, rate=0.2, steps=40, best=0.6),
+            run(1024, rate=0.4, steps=40, best=0.8),
+        )
+    )[1024]
+
+    assert (found.estimate, found.missed, found.learning_rate) == (None, (10.0,), 0.4)
+
+
+@pytest.mark.parametrize("status", ["diverged", "nan", "oom", "error", "killed"])
+def test_a_run_that_failed_is_no_bound(status):
+    assert told(of_single_runs(run(1024, steps=400, status=status))) == {}
+
+
+def test_after_a_race_estimates_do_not_count_though_a_rate_is_named():
+    advice = of_single_runs(run(64, rate=0.2, steps=90, met=64.0), code="single_runs")
+    tuned = tuple(
+        replace(c, learning_rate=0.2, steps_to_target=Estimate.of(640, interval=(1, 1e3), n=1))
+        if c.batch_size == 64
+        else c
+        for c in advice.candidates
+    )
+
+    assert told(replace(advice, candidates=tuned))[64].enough == 1.0
+
+
+WITHOUT_RUNS = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())
+
+
+def training(
+    size: int = 256,
+    *,
+    rate: float = 0.1,
+    seed: int = 0,
+    epochs: int = 4,
+    end: float = 0.97,
+    status: Status = Status.OK,
+    is_whole: bool = True,
+) -> TrialRecord:
+    """One with train data at its end, or one that a target or a race has ended."""
+    curves = made_up_curves(validation=end, rate=9.0)
+    if not is_whole:
+        curves = {name: curve for name, curve in curves.items() if name[0] == "validation"}
+    trial = made_up_trial(batch_size=size, learning_rate=rate, seed=seed)
+    return made_up_record(trial=trial, curves=curves, epochs=epochs, status=status)
+
+
+def study_of(*records: TrialRecord) -> Study:
+    return replace(advice_study(WITHOUT_RUNS), records=records)
+
+
+def found(
+    advice: Advice, study: Study, *, cool_down: float = 0.0
+) -> dict[int, tuple[TrialRecord, ...]]:
+    whole = whole_trainings(advice, study, cool_down=cool_down)
+    return {records[0].trial.batch_size: records for records in whole}
+
+
+def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():
+    study = study_of(
+        training(64),
+        training(256, is_whole=False),
+        training(1024, status=Status.DIVERGED),
+        training(1024, seed=1, status=Status.TIMEOUT),
+    )
+
+    assert list(found(WITHOUT_RUNS, study)) == [64]
+
+
+def test_where_the_length_was_fixed_the_longest_are_whole():
+    quality = replace(WITHOUT_RUNS, objective="quality", target=None)
+    study = study_of(
+        training(64, epochs=8, is_whole=False), training(256, epochs=7, is_whole=False)
+    )
+
+    assert list(found(quality, study)) == [64]
+
+
+def test_a_batch_size_is_shown_at_the_rate_that_the_answer_has_for_it():
+    rate = WITHOUT_RUNS.candidate(256).learning_rate
+    study = study_of(
+        training(rate=rate, end=0.9), training(rate=2 * rate, end=0.97), training(1024)
+    )
+
+    assert found(WITHOUT_RUNS, study)[256][0].trial.learning_rate == rate
+
+
+def test_else_at_the_rate_that_ends_best_on_validation_data():
+    rates = {0.3: 0.96, 0.4: 0.98, 0.5: 0.97}
+    study = study_of(*(training(rate=rate, end=end) for rate, end in rates.items()))
+
+    assert found(WITHOUT_RUNS, study)[256][0].trial.learning_rate == 0.4
+
+
+def test_only_the_seeds_count_on_which_trainings_were_compared():
+    advice = with_endings(WITHOUT_RUNS)
+    study = study_of(*(training(rate=0.3, seed=seed) for seed in (0, 80, 81)))
+
+    assert [r.trial.seed for r in found(advice, study)[256]] == [80, 81]
+
+
+def test_trainings_of_one_batch_size_are_equally_long():
+    study = study_of(*(training(seed=seed, epochs=n) for seed, n in enumerate((4, 6, 4))))
+
+    assert [r.trial.seed for r in found(WITHOUT_RUNS, study)[256]] == [0, 2]
+
+
+def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate():
+    advice = cooled_advice()
+    study = advice_study(advice)
+
+    for cool_down in (0.0, 0.2):
+        for each in found(advice, study, cool_down=cool_down).values():
+            assert {r.trial.cool_down for r in each} == {cool_down}
+
+
+FOUR_SIZES = made_up_advice(sizes=(16, 64, 256, 1024))
+
+
+def command(advice: Advice = FOUR_SIZES, asked: str = "batchlab advise made-up") -> SweepCommand:
+    study = replace(advice_study(advice), command=asked)
+    return sweep_command(advice, study, effects_of(advice, study))
+
+
+def test_it_trains_the_ends_yours_and_what_is_named_at_the_best_rates_known_of_them():
+    found = command()
+
+    assert (found.n_trainings, found.epochs) == (9, 12)
+    assert found.command == (
+        "batchlab sweep made-up --batch-sizes 16,64,1024 --learning-rates 0.022,0.05,0.26 "
+        "--epochs 12 --report batch-sizes.html"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ("batchlab advise", []),
+        (
+            "batchlab advise a.py:f --budget 3m --store s.db --report a.html",
+            ["a.py:f", "--store", "s.db"],
+        ),
+        ("batchlab advise --trainings=4 a.py:f --set=width=64", ["a.py:f", "--set=width=64"]),
+        (
+            "batchlab advise 'my file.py:f' --drop-last --explain --json --device cuda:0",
+            ["my file.py:f", "--drop-last", "--device", "cuda:0"],
+        ),
+        (
+            "batchlab advise x --objective time --target accuracy=0.9 --batch-sizes 64,256 "
+            "--epochs 3 --memory-limit 2GiB --profile p.json --train-time 60s --quiet "
+            "--sampling replacement --set a=1 --set b=2",
+            ["x", "--sampling", "replacement", "--set", "a=1", "--set", "b=2"],
+        ),
+    ],
+)
+def test_of_the_command_that_asked_it_keeps_what_a_sweep_takes_too(asked, kept):
+    words = shlex.split(command(asked=asked).command)
+
+    assert words[: 2 + len(kept)] == ["batchlab", "sweep", *kept]
+    assert words[2 + len(kept)] == "--batch-sizes"
+
+
+def test_a_sweep_takes_all_of_it():
+    asked = "batchlab advise x --set a=1 --sampling replacement --drop-last --device cpu"
+    words = shlex.split(command(asked=asked).command)
+
+    taken = sweep.make_context("sweep", words[2:]).params
+
+    assert taken["workload"] == "x"
+    assert taken["epochs"] == 12
+
+
+def test_of_one_batch_size_alone_it_trains_one_four_times_as_large_at_twice_the_rate_too():
+    advice = cannot_tell_advice()
+    own = tuple(run for run in advice.tried if run.batch_size == 64)
+
+    found = command(replace(advice, tried=own, provisional=None))
+
+    assert "--batch-sizes 64,256 --learning-rates 0.05,0.1 " in found.command

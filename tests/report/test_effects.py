@@ -6,10 +6,8 @@ from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.laws.plateau import metric_noise
 from batchlab.report.effects import effect_sentences, effects
-from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.sweep import figures as sweep_figures
+from batchlab.report.sweep_figures import effects_figure
 
-BUILD = {row.key: row.build for row in figure_rows(sweep_figures)}
 # Batch size 64 is at its level long before the end, 1024 still climbs.
 RATES = {64: 2.0, 1024: 0.02}
 
@@ -27,7 +25,7 @@ def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not()
     assert len(small.plateau_epochs) == 2
     assert max(small.plateau_epochs) < 15
     assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
-    figure = BUILD["h"](STUDY)
+    figure = effects_figure(STUDY)
     bounds = [row for row in figure.rows if row.get("kind") == "bound"]
     assert [(row["batch"], row["mean"]) for row in bounds] == [("1024", 30.0), ("1024", 30.0)]
     assert any(note.startswith("↑") for note in figure.notes)
@@ -64,7 +62,7 @@ def test_a_training_that_may_still_improve_tells_no_noise() -> None:
 
 
 def test_a_study_too_short_to_tell_has_no_picture_of_it() -> None:
-    figure = BUILD["h"](made_up_study(batch_sizes=(64,), epochs=1, n_validation=0))
+    figure = effects_figure(made_up_study(batch_sizes=(64,), epochs=1, n_validation=0))
 
     assert figure.panels == ()
     assert "often enough" in figure.absent

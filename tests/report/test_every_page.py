@@ -98,11 +98,14 @@ def test_a_phone_of_360_pixels_never_scrolls_sideways(phone: Browser) -> None:
     assert phone.ask("document.documentElement.scrollWidth") <= 360
 
 
-def test_all_text_stands_out_from_a_dark_ground(phone: Browser) -> None:
-    n_texts, worst = phone.ask(CONTRASTS)
+def test_all_text_stands_out_from_a_light_and_a_dark_ground(
+    screen: Browser, phone: Browser
+) -> None:
+    for browser in (screen, phone):
+        n_texts, worst = browser.ask(CONTRASTS)
 
-    assert n_texts > 50
-    assert worst[0] >= 4.5, worst
+        assert n_texts > 50
+        assert worst[0] >= 4.5, worst
 
 
 def test_a_page_has_at_most_two_and_a_half_megabytes(page: Path) -> None:

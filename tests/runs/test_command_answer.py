@@ -102,9 +102,3 @@ def test_it_answers_a_longer_question_whose_target_it_has_met() -> None:
     assert as_asked(record(Status.OK), RunLength(steps=500, until=target)).status is (
         Status.TARGET_REACHED
     )
-
-
-def test_the_status_is_that_of_what_was_asked() -> None:
-    met = record(Status.TARGET_REACHED)
-
-    assert as_asked(met, RunLength(steps=50)).status is Status.OK

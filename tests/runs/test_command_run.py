@@ -90,21 +90,6 @@ def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
 
 
 @pytest.mark.slow
-def test_without_resume_from_a_longer_run_begins_again_and_the_plan_knows_that(
-    tmp_path: Path, undisturbed: list[tuple[int, float | None]]
-) -> None:
-    engine = command_engine(saving_script(tmp_path, resumes=False), tmp_path)
-    asked(engine, 60)
-
-    long = asked(engine, 400)
-
-    assert not engine.capabilities.resumes
-    assert curve(long) == undisturbed
-    assert long.resumed_from_steps == ()
-    assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
-
-
-@pytest.mark.slow
 def test_a_script_that_has_saved_nothing_begins_again(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:

@@ -13,6 +13,7 @@ from tests.reference.told import Told
 from tests.reference.training_script import training_script
 
 from batchlab.errors import TrialError
+from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.commands import CommandEngine
@@ -81,16 +82,6 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
     assert shorter.status is Status.OK
 
 
-def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path)
-    short = asked(engine, steps=60)
-
-    long = asked(engine, steps=120)
-
-    assert curve(long)[:30] == curve(short)
-    assert long.steps == 120
-
-
 def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
     told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
     command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)
@@ -142,15 +133,6 @@ def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
     assert record.steps == 15
     assert "script_stopped_early" not in [note.code for note in record.notes]
     assert told.warnings == []
-
-
-def test_one_that_ends_an_epoch_before_stopped_early(tmp_path: Path) -> None:
-    source = LEAVES_OUT_THE_LAST.format(steps=3 * 4 + 1)
-    command = training_script(tmp_path, "--epochs", "{epochs}", source=source, epochs=5)
-
-    record = asked(command_engine(command, tmp_path), batch_size=600, steps=4 * 5)
-
-    assert [note.code for note in record.notes] == ["script_stopped_early"]
 
 
 def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
@@ -208,16 +190,6 @@ def test_a_crash_keeps_its_last_line_and_what_was_seen_before(tmp_path: Path) ->
     assert any("the disk is on fire" in warning for warning in told.warnings)
 
 
-@pytest.mark.slow
-def test_a_counter_that_goes_backward_ends_the_training_with_that_line(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path, "--fail", "backward"), tmp_path)
-
-    record = asked(engine, steps=4000)
-
-    assert record.status is Status.ERROR
-    assert "step counter goes backward: 100 after 198" in reason_text(record.reason)
-
-
 def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
     engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path)
     asked(engine, seed=0)
@@ -258,23 +230,6 @@ def test_three_trainings_whose_counter_goes_back_stop_the_study(tmp_path: Path) 
 
     with pytest.raises(TrialError, match=r"3 runs failed in the same way.*goes backward: 5 after"):
         asked(engine, steps=4000, seed=2)
-
-
-def test_a_metric_that_another_shape_prints_too_is_taken_from_the_first(tmp_path: Path) -> None:
-    lines = ["epoch 1 val_loss 0.9", "{'step': 20, 'val_loss': 0.1}", "epoch 2 val_loss 0.4"]
-    engine = command_engine(printing(tmp_path, *lines), tmp_path)
-
-    assert curve(asked(engine, steps=4000)) == [(125, 0.9), (250, 0.4)]
-
-
-def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:
-    command = training_script(tmp_path, source="print('step 3 train_loss 1.0')")
-    engine = command_engine(command, tmp_path)
-
-    record = asked(engine, steps=400)
-
-    assert record.status is Status.ERROR
-    assert "val_loss was never told" in reason_text(record.reason)
 
 
 @pytest.mark.slow
@@ -371,6 +326,26 @@ def test_an_evaluation_is_stored_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert stored == [each.step for each in record.evaluations]
 
 
+def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> None:
+    engine = command_engine(training_script(tmp_path), tmp_path)
+    short = asked(engine, steps=60)
+
+    long = asked(engine, steps=120)
+
+    assert curve(long)[:30] == curve(short)
+    assert long.steps == 120
+
+
+def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source="print('step 3 train_loss 1.0')")
+    engine = command_engine(command, tmp_path)
+
+    record = asked(engine, steps=400)
+
+    assert record.status is Status.ERROR
+    assert record.reason == Reason.of("metric_never_seen", metric="val_loss")
+
+
 def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
     command = training_script(
         tmp_path,
@@ -381,13 +356,3 @@ def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
 
     assert engine.learning_rates(16) == (1.0,)
     assert not engine.capabilities.any_learning_rate
-
-
-def test_each_training_has_a_folder_with_its_output(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path)
-
-    record = asked(engine, steps=60)
-
-    folder = tmp_path / "lab.db.trials" / record.trial.trial_id
-    assert (folder / "output.gz").exists()
-    assert (folder / "output").is_dir()

@@ -32,14 +32,6 @@ def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
     return cost_model.expected_s(TRIAL, RunLength(steps=steps, **watched), step_s=STEP_S)
 
 
-def test_without_a_run_a_guess_grows_with_the_steps() -> None:
-    cost_model = CostModel()
-
-    assert expected_s(cost_model, 0) > 0
-    ten, twenty = (expected_s(cost_model, steps) for steps in (10, 20))
-    assert twenty - ten == pytest.approx(10 * STEP_S * cost_model.slowness(64))
-
-
 def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     record = run()
     trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
@@ -51,13 +43,6 @@ def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     assert cost_model.slowness(64) == pytest.approx(3.0)
     assert cost_model.whole == (4, pytest.approx(2.0))
     assert cost_model.starts == (1, pytest.approx(0.25))
-
-
-def test_a_short_run_does_not_make_long_ones_look_slow() -> None:
-    record = run(epochs=1, slowness=1.0, eval_s=0.01)
-    cost_model = CostModel().with_run(record, from_step=0, wall_s=1.0, step_s=STEP_S)
-
-    assert expected_s(cost_model, 10_000) < 1.2 * 10_000 * STEP_S
 
 
 def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
@@ -90,16 +75,6 @@ def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
 
     steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
     assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
-
-
-def test_an_evaluation_on_all_data_costs_at_least_one_on_validation_data() -> None:
-    cost_model = CostModel(validations=(10, 5.0))
-
-    at_end_s, never_s = (
-        expected_s(cost_model, 100, all_splits=when) for when in ("at_end", "never")
-    )
-
-    assert at_end_s == never_s
 
 
 def test_an_evaluation_is_told_in_steps_beside_others() -> None:
@@ -141,10 +116,6 @@ def test_a_run_taken_up_again_counts_what_is_new() -> None:
 
     assert cost_model.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
     assert cost_model.whole[0] == 2
-
-
-def test_a_run_that_saw_nothing_new_changes_nothing() -> None:
-    assert CostModel().with_run(run(), from_step=40, wall_s=2.0, step_s=STEP_S) == CostModel()
 
 
 def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:

@@ -61,14 +61,6 @@ def store(tmp_path: Path) -> Store:
     return store_with_study(tmp_path / "lab.db")
 
 
-def test_a_new_study_has_an_empty_journal(store: Store) -> None:
-    journal = Journal(store, STUDY)
-
-    assert (journal.profile, journal.spent_before_s) == (None, 0.0)
-    assert journal.replayed_reading_s() is None
-    assert journal.replayed_end([REQUEST], engine="toy") is None
-
-
 def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     journal = Journal(store, STUDY)
     journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
@@ -125,12 +117,6 @@ def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: S
     assert Journal(store, STUDY).profile == "{}"
 
 
-def test_readings_before_which_nothing_was_done_are_not_kept(store: Store) -> None:
-    Journal(store, STUDY).note_reading(3.0)
-
-    assert Journal(store, STUDY).replayed_reading_s() is None
-
-
 def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) -> None:
     best = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
     journal = Journal(store, STUDY)
@@ -163,10 +149,3 @@ def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:
 
     with pytest.raises(StoreError, match="does not read as batchlab wrote it"):
         stored_journal(store, "study")
-
-
-def test_decisions_of_no_study_are_refused(store: Store) -> None:
-    with pytest.raises(StoreError, match="no study 'other'"):
-        store.put_decisions("other", "[]")
-
-    assert store.decisions("other") is None

@@ -138,21 +138,6 @@ def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
     assert (known, trained) == (completed, [])
 
 
-def test_a_sweep_that_was_interrupted_or_lengthened_is_not_done_again(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        run_all(engine, [ask(engine, steps=6)])
-        (longer,) = run_all(engine, [ask(engine, steps=12)])
-        run_all(engine, [ask(engine, steps=14, all_splits="never")])  # it ends within an epoch
-        (still,) = run_all(engine, [ask(engine, steps=16)])
-
-    assert longer.resumed_from_steps == (6,)
-    assert still.resumed_from_steps == (6, 12, 14)
-    assert steps_with_all_splits(still) == [0, 4, 6, 8, 12, 16]
-
-
 @pytest.mark.slow
 def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
     lab: Path, packed: PackedWorkload, trained: list[Trial]
@@ -183,18 +168,6 @@ def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
 
     assert (never_begun.status, never_begun.evaluations) == (Status.TIMEOUT, ())
     assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
-
-
-@pytest.mark.slow
-def test_a_run_under_way_at_the_end_of_the_budget_is_stopped_in_time(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed, budget_s=3.0)  # the fake clock takes a second of it
-        (record,) = run_all(engine, [ask(engine, steps=10**7)])
-
-    assert record.status is Status.TIMEOUT
-    assert 0 < record.steps < 10**7
 
 
 def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: PackedWorkload) -> None:

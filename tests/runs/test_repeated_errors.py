@@ -47,14 +47,6 @@ def test_one_error_or_one_trial_twice_answers_for_none() -> None:
     assert noted(trial(), trial()).why_not(trial(rate=0.4)) is None
 
 
-def test_errors_of_another_text_or_place_are_not_alike() -> None:
-    errors = noted(trial(rate=0.1))
-    errors.note(trial(rate=0.2), Status.ERROR, Reason.of("user_error", error="E", text="x"), 4)
-    errors.note(trial(rate=0.3), Status.ERROR, SHAPE, 8)
-
-    assert errors.why_not(trial(rate=0.4)) is None
-
-
 @pytest.mark.parametrize(
     "text", ["the loss is NaN", "expected finite values", "loss diverged", "inf in gradients"]
 )
@@ -67,14 +59,6 @@ def test_an_error_about_numbers_may_be_the_rates_fault(text: str) -> None:
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.OOM, Status.KILLED, Status.TIMEOUT])
 def test_other_bad_ends_are_tried_on(status: Status) -> None:
     assert noted(trial(), trial(rate=1.0), status=status).why_not(trial(rate=0.01)) is None
-
-
-def test_it_is_said_once() -> None:
-    errors = RepeatedErrors()
-
-    said = [errors.note(trial(seed=seed), Status.ERROR, SHAPE, 4) for seed in range(4)]
-
-    assert said == [False, True, False, False]
 
 
 def fails_in_the_second_epoch() -> Any:

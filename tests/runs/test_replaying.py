@@ -122,22 +122,6 @@ def test_the_records_of_an_engine_that_keeps_none_are_in_the_study(tmp_path: Pat
     assert sum(record.steps for record in study.records) > 0
 
 
-def test_other_runs_than_before_end_the_replay(tmp_path: Path) -> None:
-    def asked(engine: ReplayingEngine, *seeds: int) -> None:
-        for seed in seeds:
-            engine.spent_s()
-            trial = engine.trial(batch_size=64, learning_rate=0.04, seed=seed)
-            run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=10))])
-
-    with store_with_study(tmp_path / "lab.db") as store:
-        asked(ReplayingEngine(toy(), Journal(store, STUDY)), 0, 1, 2)
-        other = toy()
-        asked(ReplayingEngine(other, Journal(store, STUDY)), 0, 5, 1)
-
-    assert [request.trial.seed for request in other.asked] == [5, 1]
-    assert len(ends_in(tmp_path / "lab.db")) == 3
-
-
 # Training on this machine
 
 
@@ -207,22 +191,6 @@ def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(
 
     assert again == first
     assert submitted == []
-
-
-def test_after_the_replay_the_clock_goes_on_from_where_it_was(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    clock = Clock()
-    clock.now_s = 50.0
-    with Store(lab) as store:
-        engine = replaying_on(store, packed, clock=clock)
-        before_s = engine.spent_s()
-        run_all(engine, [ask(engine)])
-        after_s = clock.now_s
-        engine = replaying_on(store, packed)
-
-        assert engine.spent_s() == before_s
-        assert engine.spent_s() == after_s + 1.0
 
 
 def test_an_interrupted_run_is_stored_and_goes_on(

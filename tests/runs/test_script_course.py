@@ -58,40 +58,6 @@ def test_the_batch_loss_is_the_mean_since_the_evaluation_before() -> None:
     assert made is not None
 
 
-def test_a_step_told_twice_has_its_last_value() -> None:
-    seen = course()
-    seen.add({"m": 1.0}, step=4, samples=40, at_s=1.0)
-    seen.add({"m": 0.5}, step=4, samples=40, at_s=1.1)
-
-    assert [each.score("validation", "m") for each in seen.evaluations] == [0.5]
-
-
-def test_it_goes_on_until_an_evaluation_at_the_last_step() -> None:
-    seen = course(steps=30)
-    told(seen, 1.0, 0.9)
-    assert seen.verdict() is None
-
-    seen.add({"loss": 0.1}, step=35, samples=350, at_s=9.0)
-    assert seen.verdict() is None
-    seen.add({"m": 0.8}, step=40, samples=400, at_s=10.0)
-
-    verdict = seen.verdict()
-    assert verdict is not None
-    assert verdict.status is Status.OK
-
-
-def test_a_target_ends_it_where_it_has_held() -> None:
-    seen = course(until=0.5)
-    told(seen, 1.0, 0.4)
-    assert seen.verdict() is None
-    seen.add({"m": 0.4}, step=22, samples=220, at_s=3.0)
-
-    verdict = seen.verdict()
-
-    assert verdict is not None
-    assert verdict.status is Status.TARGET_REACHED
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: float) -> None:
     seen = course()
@@ -138,19 +104,6 @@ def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:
 
     assert verdict is not None
     assert verdict.status is Status.NAN
-
-
-def test_a_loss_far_above_its_first_has_diverged_and_an_accuracy_has_not() -> None:
-    rising = (0.01, 0.5, 0.6, 0.7)
-    loss, accuracy = course(), course(better="higher")
-    told(loss, *rising)
-    told(accuracy, *rising)
-
-    verdict = loss.verdict()
-
-    assert verdict is not None
-    assert verdict.status is Status.DIVERGED
-    assert accuracy.verdict() is None
 
 
 def random_course(

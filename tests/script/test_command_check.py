@@ -124,15 +124,6 @@ def test_a_rounded_metric_is_no_proof_where_another_number_moves(tmp_path: Path)
     assert checked(command, tmp_path).warnings == ()
 
 
-def test_a_metric_that_stays_where_it_is_proves_nothing(tmp_path: Path) -> None:
-    command = training_script(tmp_path, source=ROUNDED.replace("{told}", ""))
-
-    (warning,) = checked(command, tmp_path).warnings
-
-    assert "it could not be proven that {seed}, {learning_rate} and {batch_size} act" in warning
-    assert "do not change along them" in warning
-
-
 def test_the_rate_and_the_time_that_are_printed_do_not_prove_that_the_rate_acts(
     tmp_path: Path,
 ) -> None:
@@ -222,16 +213,6 @@ def test_steps_that_begin_again_with_their_number_tell_the_length_of_an_epoch(
     assert "there are 993 to 1008 training examples" in facts.warnings[0]
 
 
-def test_a_counter_that_counts_neither_examples_nor_batches_leaves_them_unknown(
-    tmp_path: Path,
-) -> None:
-    source = COUNTED.format(n="index", length="1000")
-    command = training_script(tmp_path, source=source, examples=None, metric="loss")
-
-    with pytest.raises(BatchlabError, match="--examples"):
-        checked(command, tmp_path, proves=False)
-
-
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -255,31 +236,12 @@ def test_a_command_that_cannot_be_followed_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
-    command = training_script(
-        tmp_path, arguments=["no-such-program", "{batch_size}", "{learning_rate}"]
-    )
-
-    with pytest.raises(BatchlabError, match="no-such-program was not found"):
-        checked(command, tmp_path)
-
-
 @pytest.mark.slow
 def test_a_script_that_says_nothing_in_time_is_told_how_to_unbuffer(tmp_path: Path) -> None:
     command = training_script(tmp_path, source="import time; time.sleep(60)")
 
     with pytest.raises(BatchlabError, match=r"has printed nothing for 1 s.*a larger --budget"):
         checked(command, tmp_path, limit_s=2.0)
-
-
-@pytest.mark.slow
-def test_a_look_alone_may_take_all_of_the_time_for_a_check(tmp_path: Path) -> None:
-    source = "import time; time.sleep(2.5)\nfor s in (1, 2): print('step', s, 'val_loss', 1 / s)"
-    command = training_script(tmp_path, source=source)
-
-    with pytest.raises(BatchlabError, match="has printed nothing for"):
-        checked(command, tmp_path, limit_s=4.0)
-    assert checked(command, tmp_path, limit_s=4.0, proves=False).start_s > 2
 
 
 def test_without_time_what_was_not_checked_is_said(tmp_path: Path) -> None:

@@ -142,13 +142,3 @@ def test_what_a_training_writes_does_not_make_it_another_command(
     (tmp_path / written).write_text("as new")
 
     assert command_identity(command) == before
-
-
-def test_a_file_too_large_to_be_code_is_not_read(tmp_path: Path) -> None:
-    command = training_script(tmp_path)
-    (tmp_path / "table.py").write_bytes(b"#" * ((4 << 20) + 1))
-    before = command_identity(command)
-
-    (tmp_path / "table.py").write_bytes(b"x" * ((4 << 20) + 1))
-
-    assert command_identity(command) == before

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchlab.errors import UsageError
-from batchlab.script.command import PLACEHOLDERS, CommandTemplate
+from batchlab.script.command import PLACEHOLDERS, filled_arguments, placeholders_of
 
 
 def filled(*argv: str, **values: object) -> list[str]:
-    return CommandTemplate(argv).filled({"batch_size": 32, **values})  # type: ignore[dict-item]
+    return filled_arguments(argv, {"batch_size": 32, **values})  # type: ignore[dict-item]
 
 
 def test_placeholders_become_arguments_and_never_shell_text() -> None:
@@ -50,37 +48,43 @@ def test_a_count_has_no_point_and_a_numpy_number_no_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "kept",
+    ("given", "text"),
     [
-        '{"a": {"b": 1}}',
-        '{"a":{"b":{}}}',
-        "{}",
-        "{0}",
-        "{a b}",
-        "${oc.env:HOME}",
-        "${data_dir}",
-        "{HOME}",
-        "a}}{{b",
-        "x={1..3}",
+        ("{{batch_size}}", "{batch_size}"),
+        ("{{anything}}", "{anything}"),
+        ('{"bs": {batch_size}}', '{"bs": 32}'),
+        ('{"a":{"bs":{batch_size}}}', '{"a":{"bs":32}}'),
+        *(
+            (each, each)
+            for each in (
+                '{"a": {"b": 1}}',
+                '{"a":{"b":{}}}',
+                "{}",
+                "{0}",
+                "{a b}",
+                "${oc.env:HOME}",
+                "${data_dir}",
+                "{HOME}",
+                "a}}{{b",
+                "x={1..3}",
+            )
+        ),
     ],
 )
-def test_other_braces_pass_unharmed(kept: str) -> None:
-    assert filled("{batch_size}", kept) == ["32", kept]
+def test_braces_of_others_pass_and_doubled_ones_stand_for_themselves(given: str, text: str) -> None:
+    assert filled("{batch_size}", given) == ["32", text]
 
 
-def test_doubled_braces_stand_for_the_text_itself() -> None:
-    assert filled("{batch_size}", "{{batch_size}}", "{{anything}}") == [
-        "32",
-        "{batch_size}",
-        "{anything}",
-    ]
-
-
-def test_a_placeholder_inside_json_is_filled() -> None:
-    assert filled('{"bs": {batch_size}}', '{"a":{"bs":{batch_size}}}') == [
-        '{"bs": 32}',
-        '{"a":{"bs":32}}',
-    ]
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("{steps}", r"no value for \{steps\}"),
+        ("{epochs}", r"\{epochs\} is a whole number, not 1.5"),
+    ],
+)
+def test_a_value_that_a_placeholder_cannot_take_is_refused(argument: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        filled("{batch_size}", argument, epochs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +101,8 @@ def test_a_placeholder_inside_json_is_filled() -> None:
 def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
     argv: list[str], first: list[str], later: list[str]
 ) -> None:
-    template = CommandTemplate(["{batch_size}", *argv])
-
-    assert template.can_resume
-    assert template.filled({"batch_size": 1, "resume_from": None}) == ["1", *first]
-    assert template.filled({"batch_size": 1, "resume_from": "/c"}) == ["1", *later]
+    assert filled("{batch_size}", *argv, resume_from=None) == ["32", *first]
+    assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
 
 
 @pytest.mark.parametrize(
@@ -119,47 +120,22 @@ def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
 )
 def test_a_wrong_command_is_refused_in_one_line(argv: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:
-        CommandTemplate(argv)
+        placeholders_of(argv, None)
 
     assert "\n" not in str(refused.value)
 
 
 def test_the_batch_size_may_be_in_micro_batches_or_in_the_configuration() -> None:
-    micro = CommandTemplate(["t", "{micro_batch_size}", "{accumulation_steps}"])
-    config = CommandTemplate(["t", "{config}"], in_config={"batch_size", "seed"})
+    both = {"micro_batch_size", "accumulation_steps"}
 
-    assert micro.can_accumulate
-    assert config.placeholders == {"config", "batch_size", "seed"}
-
-
-def test_a_template_that_the_command_does_not_take_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no \{config\} in the command"):
-        CommandTemplate(["t", "{batch_size}"], in_config={"batch_size"})
-
-
-def test_a_placeholder_without_a_value_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no value for \{steps\}"):
-        filled("{batch_size}", "{steps}")
-
-
-def test_a_count_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"\{epochs\} is a whole number, not 1.5"):
-        filled("{batch_size}", "{epochs}", epochs=1.5)
+    assert placeholders_of([f"{{{name}}}" for name in both], None) == both
+    assert placeholders_of(["t", "{config}"], {"batch_size"}) == {"config", "batch_size"}
 
 
 def test_every_placeholder_can_be_used() -> None:
-    values: dict[str, object] = dict.fromkeys(PLACEHOLDERS, 1)
-    template = CommandTemplate([f"{{{name}}}" for name in PLACEHOLDERS], in_config=())
+    argv = [f"{{{name}}}" for name in PLACEHOLDERS]
 
-    assert template.filled(values) == [  # type: ignore[arg-type]
+    assert placeholders_of(argv, ()) == {*PLACEHOLDERS}
+    assert filled_arguments(argv, dict.fromkeys(PLACEHOLDERS, 1)) == [
         "1.0" if name == "learning_rate" else "1" for name in PLACEHOLDERS
     ]
-
-
-def test_a_real_child_gets_the_arguments_as_they_are() -> None:
-    code = "import sys; print(sys.argv[1:])"
-    argv = filled(sys.executable, "-c", code, "{batch_size}", "a;b $x `c`", "*")
-
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-
-    assert done.stdout == "['32', 'a;b $x `c`', '*']\n"

@@ -82,16 +82,6 @@ def test_nothing_to_resume_from_is_null(tmp_path: Path) -> None:
     assert json.loads(made.filled({"batch_size": 1})) == {"b": 1, "from": None}
 
 
-def test_the_copy_has_the_name_of_the_template(tmp_path: Path) -> None:
-    made = template(tmp_path, "c.toml", "b = {batch_size}")
-    (tmp_path / "trial").mkdir()
-
-    written = made.write({"batch_size": 3}, tmp_path / "trial")
-
-    assert (written.name, written.read_text()) == ("c.toml", "b = 3")
-    assert (tmp_path / "c.toml").read_text() == "b = {batch_size}"
-
-
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -110,8 +100,3 @@ def test_a_wrong_template_is_refused_in_one_line(
         template(tmp_path, name, text)
 
     assert "\n" not in str(refused.value)
-
-
-def test_a_template_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="can't be read: No such file"):
-        ConfigTemplate(tmp_path / "c.json")

@@ -34,22 +34,6 @@ def test_the_fraction_is_of_the_time_of_all_cores() -> None:
     )
 
 
-def test_a_machine_at_rest_beside_us_is_not_spoken_of() -> None:
-    before = times(at_s=10.0, busy_s=100.0, ours_s=50.0)
-    after = times(at_s=20.0, busy_s=141.0, ours_s=90.0)
-
-    assert others_fraction(before, after) == pytest.approx(0.025)
-    assert something_else_ran(before, after) is None
-
-
-def test_a_time_too_short_says_nothing() -> None:
-    before = times(at_s=10.0, busy_s=100.0, ours_s=50.0)
-    after = times(at_s=10.4, busy_s=102.0, ours_s=50.0)
-
-    assert others_fraction(before, after) is None
-    assert something_else_ran(before, after) is None
-
-
 def test_what_a_command_and_its_children_use_is_ours(start: Callable, tmp_path: Path) -> None:
     before = MachineTimes.now()
 

@@ -1,93 +1,58 @@
+"""Where lines with counters stand in a training, by what the run has printed until then."""
+
 from __future__ import annotations
 
-from batchlab.script.reading import Counters, Position
+import pytest
+from tests.reference.sampled_output import readings_of
+
+Place = tuple[int | None, float | None, int | None]  # step, epoch, steps since
 
 
-def test_epochs_numbered_from_0_end_one_later_than_those_from_1() -> None:
-    from_0, from_1 = Counters(), Counters()
+@pytest.mark.parametrize(
+    ("lines", "places"),
+    [
+        # Epochs that are numbered from 0 end one later than those from 1.
+        (["epoch 0", "epoch 1"], [(None, 1, None), (None, 2, None)]),
+        (["epoch 1", "epoch 2"], [(None, 1, None), (None, 2, None)]),
+        # A fraction makes the numbers passes that are done.
+        (
+            ["epoch 0.5", "epoch 1", "epoch 1.5", "epoch 2.0"],
+            [(None, 0.5, None), (None, 1, None), (None, 1.5, None), (None, 2, None)],
+        ),
+        # A step that counts on is taken as it is, whatever the epoch.
+        (["epoch 0 step 50", "epoch 1 step 150"], [(50, None, None), (150, None, None)]),
+        # A total of steps that rises evenly with the epochs tells the passes.
+        (
+            ["epoch 1 step 63", "epoch 2 step 126", "epoch 3 step 189"],
+            [(63, None, None), (126, 2, None), (189, 3, None)],
+        ),
+        (["epoch 0 step 63", "epoch 1 step 126"], [(63, None, None), (126, 2, None)]),
+        (
+            ["epoch 1 step 50", "epoch 1 step 100", "epoch 2 step 150"],
+            [(50, None, None), (100, None, None), (150, None, None)],
+        ),
+        # A step that starts again in each epoch is put behind the epochs before.
+        (
+            ["epoch 1 step 50/100", "epoch 1 step 100/100", "epoch 2 step 50/100"],
+            [(50, None, None), (100, None, None), (150, None, None)],
+        ),
+        (
+            ["epoch 1 step 117/117", "epoch 2 step 117/117"],
+            [(117, None, None), (234, None, None)],
+        ),
+        (["epoch 0 step 90", "epoch 1 step 10"], [(90, None, None), (None, 1, 10)]),
+        (["epoch 1 step 19", "epoch 2 step 19"], [(19, None, None), (None, 1, 19)]),
+        # An epoch below the first one is no place, and no fault either.
+        (["epoch 1 step 19", "epoch 0 step 29"], [(19, None, None), (29, None, None)]),
+        # A line without a counter ends the epoch that the lines before were in.
+        (["Epoch 2 [900/1000]", ""], [(None, 1.9, None), (None, 2, None)]),
+        (["step 900", ""], [(900, None, None), (None, None, None)]),
+        (["samples 640 step 10"], [(10, None, None)]),
+    ],
+)
+def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Place]) -> None:
+    output = "".join(f"{line} val_loss 0.5\n" for line in lines).encode()
 
-    assert [from_0.position(epoch=number).epoch for number in (0, 1, 2)] == [1, 2, 3]
-    assert [from_1.position(epoch=number).epoch for number in (1, 2, 3)] == [1, 2, 3]
+    found = [(each.step, each.epoch, each.epoch_step) for each in readings_of(output)]
 
-
-def test_a_fraction_makes_the_numbers_passes_that_are_done() -> None:
-    counters = Counters()
-
-    assert [counters.position(epoch=epoch).epoch for epoch in (0.5, 1, 1.5, 2.0)] == [
-        0.5,
-        1,
-        1.5,
-        2.0,
-    ]
-
-
-def test_a_step_that_counts_on_is_taken_as_it_is_whatever_the_epoch() -> None:
-    counters = Counters()
-
-    found = [counters.position(step=step, epoch=epoch) for step, epoch in ((50, 0), (150, 1))]
-
-    assert found == [Position(step=50), Position(step=150)]
-
-
-def test_a_total_of_steps_that_rises_evenly_with_the_epochs_tells_the_passes() -> None:
-    from_0, from_1, finer = Counters(), Counters(), Counters()
-
-    ends = [from_1.position(step=63 * n, epoch=n) for n in (1, 2, 3)]
-    assert [(each.step, each.epoch) for each in ends] == [(63, None), (126, 2), (189, 3)]
-    assert from_0.position(step=63, epoch=0).epoch is None
-    assert from_0.position(step=126, epoch=1).epoch == 2
-    within = [finer.position(step=step, epoch=n) for step, n in ((50, 1), (100, 1), (150, 2))]
-    assert [each.epoch for each in within] == [None, None, None]
-
-
-def test_a_step_that_starts_again_each_epoch_is_put_behind_the_epochs_before() -> None:
-    counters = Counters()
-
-    found = [
-        counters.position(step=step, n_steps=100, epoch=epoch)
-        for step, epoch in ((50, 1), (100, 1), (50, 2), (100, 2), (50, 3))
-    ]
-
-    assert [each.step for each in found] == [50, 100, 150, 200, 250]
-
-
-def test_one_line_at_the_end_of_each_epoch_is_understood() -> None:
-    counters = Counters()
-
-    found = [counters.position(step=117, n_steps=117, epoch=epoch).step for epoch in (1, 2, 3)]
-
-    assert found == [117, 234, 351]
-
-
-def test_without_the_length_of_an_epoch_its_steps_are_kept_apart() -> None:
-    counters = Counters()
-    counters.position(step=90, epoch=0)
-
-    found = counters.position(step=10, epoch=1)
-
-    assert found == Position(epoch=1, epoch_step=10)
-
-
-def test_a_line_without_a_counter_ends_the_epoch_that_the_lines_before_were_in() -> None:
-    inside, outside = Counters(), Counters()
-    inside.position(epoch=2, part=(900, 1000))
-    outside.position(step=900)
-
-    assert inside.position() == Position(epoch=2)
-    assert outside.position() == Position()
-
-
-def test_samples_that_are_printed_are_taken_as_they_are() -> None:
-    assert Counters().position(samples=640, step=10).samples == 640
-
-
-def test_a_step_that_is_the_same_at_the_end_of_each_epoch_starts_again_in_each() -> None:
-    counters = Counters()
-
-    found = [counters.position(step=19, epoch=epoch) for epoch in (1, 2, 3)]
-
-    assert found == [
-        Position(step=19),
-        Position(epoch=1, epoch_step=19),
-        Position(epoch=2, epoch_step=19),
-    ]
+    assert found == places

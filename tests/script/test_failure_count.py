@@ -48,9 +48,3 @@ def test_progress_that_cannot_be_followed_counts_though_batchlab_ended_the_train
 
     assert go_on == [None, None]
     assert "step counter goes backward: 5 after 9" in reason_text(stop)
-
-
-def test_memory_that_runs_out_never_stops_a_study() -> None:
-    count = FailureCount()
-
-    assert [count.add(failed_end(status=Status.OOM)) for _ in range(9)] == [None] * 9

@@ -49,14 +49,6 @@ def test_a_gpu_of_which_nearly_all_is_taken_is_full(used: int, is_full: bool) ->
     assert memory.is_full == is_full
 
 
-def test_a_gpu_that_others_filled_is_not_ours() -> None:
-    memory = GpuMemory(FakeNvml(users=[{99: 79 * GB}, {}], used=[80 * GB, 0]))  # type: ignore[arg-type]
-
-    memory.look({1})
-
-    assert (memory.peaks, memory.is_full) == ((), False)
-
-
 def test_a_gpu_that_is_lost_is_not_asked_for_numbers_it_has_not() -> None:
     memory = GpuMemory(FakeNvml(users=[{1: GB}, {1: GB}], used=[-1, GB]))  # type: ignore[arg-type]
 

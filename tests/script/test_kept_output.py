@@ -96,13 +96,6 @@ def test_the_last_lines_are_fit_to_be_shown(
     assert all(line.isprintable() or "\t" in line or "\u2028" in line for line in shown)
 
 
-def test_only_so_many_of_the_last_lines_are_shown(tmp_path: Path) -> None:
-    output = KeptOutput(tmp_path / "output.gz")
-    output.write(b"".join(b"%d\n" % i for i in range(50_000)))
-
-    assert output.last_lines(2) == ("49998", "49999")
-
-
 def test_a_full_disk_costs_the_file_and_not_the_training(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -69,19 +69,6 @@ def test_a_command_has_a_session_and_a_group_of_its_own_and_nothing_to_read(
     assert started.text == "True b''\n"
 
 
-def test_ctrl_c_of_the_terminal_does_not_reach_the_supervisor(start: Callable) -> None:
-    started = start(SLEEPS)
-    started.receive_until("here")
-
-    assert os.getsid(started.launched._supervisor.pid) != os.getsid(0)
-
-
-def test_python_writes_at_once(start: Callable) -> None:
-    started = start((sys.executable, "-S", "-c", "import time; print('early'); time.sleep(600)"))
-
-    started.receive_until("early\n")
-
-
 def test_a_pipeline_of_a_shell_ends_as_on_a_terminal(start: Callable) -> None:
     # Python ignores SIGPIPE, and what it starts would inherit that.
     started = start(("sh", "-c", "yes | head -n 1"))
@@ -349,11 +336,3 @@ def test_a_command_that_needs_a_terminal_is_told_so(code: str, start: Callable) 
 
     assert end.status == Status.ERROR
     assert "asks for input and nobody is there to answer" in why(end)
-
-
-def test_the_largest_signal_and_an_exit_code_that_is_none_are_not_confused(
-    start: Callable,
-) -> None:
-    end = ended(start(("sh", "-c", "exit 255")))
-
-    assert (end.exit_code, end.signal, end.status) == (255, None, Status.ERROR)

@@ -62,10 +62,6 @@ def test_output_that_no_launcher_ends_stays_whole(lines: list[str]) -> None:
     assert without_launcher_words(lines) == (tuple(lines), ())
 
 
-def test_a_launcher_that_failed_itself_is_heard() -> None:
-    assert without_launcher_words([LOG, *TORCHRUN])[0] == (LOG, *TORCHRUN)
-
-
 def test_a_process_that_the_kernel_killed_for_memory_is_known_by_the_words_of_its_launcher() -> (
     None
 ):

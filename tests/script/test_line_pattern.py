@@ -4,7 +4,7 @@ import pytest
 from tests.reference.sampled_output import readings_of
 
 from batchlab.errors import UsageError
-from batchlab.script.reading import LinePattern
+from batchlab.script.formats import LinePattern
 
 
 def test_named_groups_are_counters_and_values() -> None:
@@ -29,7 +29,7 @@ def test_a_line_that_the_pattern_takes_is_read_by_nothing_else() -> None:
 def test_what_is_no_number_where_the_pattern_looks_is_left_out() -> None:
     pattern = r"loss (?P<loss>\S+)"
 
-    assert readings_of(b"loss unknown\n", pattern=pattern, shapes=[]) == []
+    assert readings_of(b"loss unknown\n", pattern=pattern) == []
 
 
 def test_a_decimal_comma_where_the_pattern_looks_is_read() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 import tracemalloc
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 from tests.reference.line_by_line import readings_line_by_line
 from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
-from batchlab.errors import UsageError
-from batchlab.script.metric import shape_rows
 from batchlab.script.output import OutputReader
 
 MIXED = b"".join(
@@ -67,18 +64,6 @@ def test_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
     assert repr(readings_of(output)) == repr(readings_line_by_line(output))
 
 
-@given(cuts=st.lists(st.integers(0, len(MIXED)), max_size=8))
-@settings(max_examples=50, deadline=None)
-def test_shapes_may_be_mixed_and_cut_anywhere(cuts: list[int]) -> None:
-    reader, places = OutputReader(), [0, *sorted(cuts), len(MIXED)]
-
-    found = [
-        reading for start, end in pairwise(places) for reading in reader.feed(MIXED[start:end], 0.0)
-    ]
-
-    assert repr(found + reader.finish()) == repr(readings_of(MIXED))  # nan differs from itself
-
-
 def test_each_line_is_read_by_the_shape_it_has() -> None:
     found = [(reading.shape, reading.step) for reading in readings_of(MIXED)]
 
@@ -98,12 +83,6 @@ def test_no_bytes_break_it(data: bytes) -> None:
 
     reader.feed(data + b"\n" + b"step 3 loss " + data, 0.0)
     reader.finish()
-
-
-@given(text=st.text(alphabet="{}[]\"'0123456789.,:=/%|epochstlan \t\r\n-", max_size=400))
-@settings(max_examples=150, deadline=None)
-def test_no_text_that_resembles_progress_breaks_it(text: str) -> None:
-    readings_of(b'{"step": 1, ' + text.encode() + b"}\nepoch " + text.encode())
 
 
 @pytest.mark.parametrize(
@@ -175,24 +154,6 @@ def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
     assert time.process_time() - started_s < 1
 
 
-@pytest.mark.parametrize("word", ["loss", "epoch", "val ", "a.loss", "lossnan"])
-def test_a_line_four_times_as_long_takes_little_longer(word: str) -> None:
-    def seconds(length: int) -> float:
-        lines = (b"x\n" + word.encode() * (length // len(word)) + b"\n") * 20
-        times_s = []
-        for _ in range(5):
-            reader, started_s = OutputReader(metric="val_loss"), time.process_time()
-            reader.feed(lines, 0.0)
-            times_s.append(time.process_time() - started_s)
-        return min(times_s)
-
-    assert seconds(2000) < 8 * seconds(500) + 0.01  # one that is cubic takes 64 times as long
-
-
-def test_a_line_is_cut_at_64_kib() -> None:
-    assert readings_of(b"x" * 65_536 + b" step 3 loss 0.5\n") == []
-
-
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
@@ -242,23 +203,6 @@ def test_colors_and_carriage_returns_are_no_part_of_a_line() -> None:
     assert (found.step, found.values) == (1, (("loss", 0.5),))
 
 
-def test_shapes_can_be_chosen() -> None:
-    output = b'{"step": 1, "loss": 0.5}\nstep 2 loss 0.4\n'
-
-    assert [each.step for each in readings_of(output, shapes=["json-lines"])] == [1]
-    assert [each.step for each in readings_of(output, shapes=["words"])] == [2]
-    with pytest.raises(UsageError, match="shape 'json': expected one of batchlab, huggingface, "):
-        OutputReader(["json"])
-
-
 def test_the_metric_asked_for_is_read_whatever_it_is_called() -> None:
     assert readings_of(b"spearman = 0.7\n") == []
     assert readings_of(b"spearman = 0.7\n", metric="spearman")[0].values == (("spearman", 0.7),)
-
-
-def test_every_shape_says_what_it_is() -> None:
-    rows = shape_rows().values()
-
-    assert len({row.place for row in rows}) == len(rows)
-    assert all(row.label and row.needles for row in rows)
-    assert all(needle == needle.lower() for row in rows for needle in row.needles)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from batchlab.script.reading import NUMBER, NumberStyle, count_of, number_of, sure_number_of
+from batchlab.script.reading import NUMBER, NumberStyle, number_of, sure_number_of
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,6 @@ def test_a_comma_is_read_as_what_it_can_be(text: str, number: float) -> None:
 
     assert found is not None
     assert number_of(text) == pytest.approx(number, nan_ok=True, rel=1e-12)
-
-
-@pytest.mark.parametrize("text", ["1,2,3", "1,234,5", "0.5,6", "", "none", "nano"])
-def test_what_is_no_single_number_is_none(text: str) -> None:
-    assert re.fullmatch(NUMBER, text) is None
-    assert number_of(text) is None
-
-
-def test_a_count_may_have_thousands_and_no_fraction() -> None:
-    assert [count_of(text) for text in ("1,000", "64", "0,5")] == [1000, 64, None]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -44,12 +43,6 @@ def test_samples_come_from_the_surest_counter(
     counters: dict[str, Any], samples: int, step: int
 ) -> None:
     assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
-
-
-def test_the_steps_of_a_bar_may_be_micro_batches() -> None:
-    bar = reading(step=10, val_loss=0.5, shape="tqdm")
-
-    assert points_of(bar, counted_batch_size=8) == [(80, 3, 0.5)]
 
 
 @pytest.mark.parametrize("shape", ["batchlab", "words", "pattern"])
@@ -105,15 +98,6 @@ def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_non
     assert points_of(reading(shape="tqdm", step=9), reading(val_loss=0.5)) == [(288, 9, 0.5)]
 
 
-def test_the_same_value_twice_is_one_point() -> None:
-    points = ProgressPoints("val_loss", batch_size=32)
-    for step, value in ((1, math.nan), (1, math.nan), (2, 0.5), (2, 0.5)):
-        points.add(reading(step=step, val_loss=value))
-
-    assert [point.step for point in points.points] == [1, 2]
-    assert points.contradictions == []
-
-
 def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
     points = ProgressPoints("val_loss", batch_size=32)
     points.add(reading(step=2, val_loss=0.5))
@@ -130,13 +114,6 @@ def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
         points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 600)))
     with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
         points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 1300)))
-
-
-def test_a_first_epoch_0_before_a_fraction_is_refused_with_what_to_print() -> None:
-    readings = [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)]
-
-    with pytest.raises(ProgressError, match=r"epoch 0.5 was printed after 1: .* print 0.0 for the"):
-        points_of(*readings)
 
 
 def closed_with(*closing: Reading) -> tuple[list[float], list[str]]:
@@ -168,30 +145,6 @@ def test_a_value_without_a_counter_never_replaces_one_with_a_counter() -> None:
     ]
 
 
-def test_a_bar_that_changes_its_value_is_no_contradiction() -> None:
-    points = ProgressPoints("loss", batch_size=32)
-    points.add(reading(step=2, loss=0.5, shape="tqdm"))
-    points.add(reading(step=2, loss=0.25, shape="tqdm"))
-
-    assert ([point.value for point in points.points], points.contradictions) == ([0.25], [])
-
-
-def test_positions_without_the_metric_may_come_from_elsewhere_and_go_backward() -> None:
-    found = points_of(reading(step=1000), reading(step=1, val_loss=0.5), reading(step=2))
-
-    assert found == [(32, 1, 0.5)]
-
-
-def test_a_metric_before_any_counter_is_an_error() -> None:
-    with pytest.raises(ProgressError, match="before any step, epoch or count of samples"):
-        points_of(reading(val_loss=0.5))
-
-
-def test_epochs_alone_need_the_number_of_examples() -> None:
-    with pytest.raises(ProgressError, match="--examples 50000"):
-        points_of(reading(epoch=1, val_loss=0.5), n_train=None)
-
-
 @pytest.mark.parametrize(
     ("asked", "printed"),
     [
@@ -219,6 +172,25 @@ def test_the_name_to_the_letter_goes_before_all_others() -> None:
     assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
 
 
-def test_two_names_that_may_be_meant_are_told() -> None:
-    with pytest.raises(ProgressError, match=r"'loss' may be 'eval_loss' or 'val_loss'.*--metric"):
-        points_of(reading(step=1, eval_loss=1.0, val_loss=0.5), metric="loss")
+@pytest.mark.parametrize(
+    ("readings", "options", "said"),
+    [
+        ([reading(val_loss=0.5)], {}, "before any step, epoch or count of samples"),
+        ([reading(epoch=1, val_loss=0.5)], {"n_train": None}, "--examples 50000"),
+        (
+            [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)],
+            {},
+            r"epoch 0.5 was printed after 1: .* print 0.0 for the",
+        ),
+        (
+            [reading(step=1, eval_loss=1.0, val_loss=0.5)],
+            {"metric": "loss"},
+            r"'loss' may be 'eval_loss' or 'val_loss'.*--metric",
+        ),
+    ],
+)
+def test_what_has_no_sure_place_or_name_is_refused(
+    readings: list[Reading], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ProgressError, match=said):
+        points_of(*readings, **options)

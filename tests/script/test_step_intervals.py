@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 
 import pytest
@@ -64,24 +63,6 @@ def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
     # A stretch of 0.2 s has two ends that are late by 0.01 s at most.
     assert statistics.median(found.step_s) == pytest.approx(0.0003, rel=0.1)
     assert statistics.mean(found.step_s) == pytest.approx(0.0003, rel=0.02)
-
-
-def test_a_training_that_is_over_at_once_is_cut_into_parts_all_the_same() -> None:
-    found = step_intervals(moments(n=200, every=1, step_s=0.0001))
-
-    assert found.is_enough
-
-
-def test_one_slow_moment_does_not_move_the_median() -> None:
-    rng = random.Random(0)
-    told = moments(n=2000, every=20)
-    late = rng.randrange(30, 60)
-    told = [
-        Moment(at_s=each.at_s + (3.0 if index >= late else 0.0), step=each.step, has_metric=False)
-        for index, each in enumerate(told)
-    ]
-
-    assert statistics.median(step_intervals(told).step_s) == pytest.approx(STEP_S)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from batchlab.processes import memory
 from batchlab.script import supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -36,16 +35,6 @@ def test_descendants_are_those_that_psutil_finds(start: Callable) -> None:
     assert {*found.values()} == {started.launched.pid}  # one group
 
 
-def test_zombies_are_no_descendants() -> None:
-    ended = subprocess.Popen(["true"])
-    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.001)
-
-    assert ended.pid not in supervisor.descendants(os.getpid())
-
-    ended.wait()
-
-
 def test_a_name_of_a_program_may_hold_anything(tmp_path: Path) -> None:
     strange = tmp_path / "a) R 1 ("
     strange.symlink_to("/bin/sleep")
@@ -56,10 +45,6 @@ def test_a_name_of_a_program_may_hold_anything(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def test_kills_for_memory_are_counted_as_for_batchlabs_own_children() -> None:
-    assert supervisor.kills_for_memory() == memory.kills_for_memory()
 
 
 def test_it_loads_little() -> None:

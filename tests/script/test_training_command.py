@@ -42,16 +42,6 @@ def test_what_cannot_be_run_is_refused_with_what_to_do(fields: dict[str, Any], s
     assert "\n" not in str(refused.value)
 
 
-def test_a_direction_that_is_given_counts_before_the_name() -> None:
-    assert command().direction == "lower"
-    assert command(metric="score", better="higher").direction == "higher"
-
-
-def test_it_is_called_by_its_script() -> None:
-    assert command().name == "train.py"
-    assert command(arguments=("./run", *WHOLE[2:])).name == "run"
-
-
 @pytest.mark.parametrize(("more", "spans"), [((), False), (("--epochs", "{epochs}"), True)])
 def test_a_length_that_it_takes_may_shape_its_rate(more: tuple[str, ...], spans: bool) -> None:
     assert command(arguments=(*WHOLE, *more)).spans_a_length == spans

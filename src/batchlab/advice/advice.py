@@ -55,24 +55,17 @@ class Configuration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """A batch size in question, as the profile saw it.
+    """A batch size in question, as the profile saw it."""
 
-    Attributes:
-        batch_size: examples per optimizer step.
-        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
-        step_s: seconds per step of the user's own training, measured alone: what is known of it,
-            from this batch size's own times and from the others'; a mean over an epoch, whose last
-            batch may be smaller.
-        peak_bytes: peak memory above an idle process; None: not reported.
-        note: why it cannot be had (out of memory, an error); None: it ran.
-        timed_s: the step time by its own times alone, for the law; None: `step_s` is that.
-    """
-
-    batch_size: int
-    micro_batch_size: int
+    batch_size: int  # examples per optimizer step
+    micro_batch_size: int  # how it fits into memory; equal to `batch_size` where it fits whole
+    # Seconds per step of the user's own training, measured alone: what is known of it, from this
+    # batch size's own times and from the others'; a mean over an epoch, whose last batch may be
+    # smaller.
     step_s: Estimate
-    peak_bytes: int | None
-    note: Reason | None = None
+    peak_bytes: int | None  # peak memory above an idle process; None: not reported
+    note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
+    # The step time by its own times alone, for the law; None: `step_s` is that.
     timed_s: Estimate | None = None
 
     @property
@@ -83,43 +76,30 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked of the advice.
+    """What is asked of the advice."""
 
-    Attributes:
-        objective: "time", "samples" or "quality".
-        metric: the validation metric that says what is trained.
-        better: its direction.
-        target: the level that counts as trained; None: a pilot run of the reference sets it.
-        target_origin: "given" where the user gave it.
-        reference: the workload's own configuration.
-        options: every batch size in question, ascending; the reference's is among them.
-        n_train: examples in the training set.
-        n_validation: examples that the metric is a mean over; None: not known.
-        delta: tolerance of the flat set.
-        budget_s: seconds that the runs may take, by the engine's clock, from its start.
-        longest_epochs: no run goes further than this many passes; None: as the budget allows.
-            For objective quality: the fixed number of passes that all batch sizes get.
-        longest_s: for objective quality instead: the fixed seconds of training that all get.
-        rules: by batch size, what each scaling rule sets from a rate tuned at the reference batch
-            size, as multiples of that rate; rules that refuse are left out.
-        not_comparable: why the metric cannot compare batch sizes, so that nothing is trained;
-            None: it can.
-    """
-
-    objective: Objective
-    metric: str
-    better: Better
+    objective: Objective  # "time", "samples" or "quality"
+    metric: str  # the validation metric that says what is trained
+    better: Better  # its direction
+    # The level that counts as trained; None: a pilot run of the reference sets it.
     target: Target | None
-    target_origin: TargetOrigin
-    reference: Configuration
+    target_origin: TargetOrigin  # "given" where the user gave it
+    reference: Configuration  # the workload's own configuration
+    # Every batch size in question, ascending; the reference's is among them.
     options: tuple[Option, ...]
-    n_train: int
-    n_validation: int | None = None
-    delta: float = 0.1
-    budget_s: float
+    n_train: int  # examples in the training set
+    n_validation: int | None = None  # examples that the metric is a mean over; None: not known
+    delta: float = 0.1  # tolerance of the flat set
+    budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
+    # No run goes further than this many passes; None: as the budget allows. For objective quality:
+    # the fixed number of passes that all batch sizes get.
     longest_epochs: float | None = None
+    # For objective quality instead: the fixed seconds of training that all get.
     longest_s: float | None = None
+    # By batch size, what each scaling rule sets from a rate tuned at the reference batch size, as
+    # multiples of that rate; rules that refuse are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
+    # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
     not_comparable: Reason | None = None
 
     def option(self, batch_size: int) -> Option:

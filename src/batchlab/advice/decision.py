@@ -26,29 +26,18 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What the costs say.
+    """What the costs say."""
 
-    Attributes:
-        batch_sizes: those compared, ascending.
-        relative: each one's cost over the best one's, estimated (>= 1 but for the best: 1).
-        low: 95 % lower bound of that ratio, for each alone.
-        high: simultaneous 95 % upper bound.
-        inside: whether `high` is at most 1 + delta.
-        verdict: "recommend", "indifferent" or "cannot_tell".
-        batch_size: the one to take; None where it cannot be told.
-        contender: where it cannot be told: the batch size whose upper bound is the lowest.
-        blocking: the batch size that the bound of `contender` is set by.
-    """
-
-    batch_sizes: tuple[int, ...]
+    batch_sizes: tuple[int, ...]  # those compared, ascending
+    # Each one's cost over the best one's, estimated (>= 1 but for the best: 1).
     relative: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    inside: tuple[bool, ...]
-    verdict: Verdict
-    batch_size: int | None
-    contender: int
-    blocking: int
+    low: tuple[float, ...]  # 95 % lower bound of that ratio, for each alone
+    high: tuple[float, ...]  # simultaneous 95 % upper bound
+    inside: tuple[bool, ...]  # whether `high` is at most 1 + delta
+    verdict: Verdict  # "recommend", "indifferent" or "cannot_tell"
+    batch_size: int | None  # the one to take; None where it cannot be told
+    contender: int  # where it cannot be told: the batch size whose upper bound is the lowest
+    blocking: int  # the batch size that the bound of `contender` is set by
 
     def left_open(self) -> Decision:
         """The same without a batch size to take."""
@@ -196,22 +185,15 @@ N_DRAWS = 999
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Costs:
-    """The figures that a decision is made on.
+    """The figures that a decision is made on."""
 
-    Attributes:
-        batch_sizes: ascending, shape (k,).
-        log_costs: estimates, shape (k,).
-        draws: the log costs as they may truly be, given the runs, shape (n, k).
-        log_learning_cost: what learning alone costs: log steps to target (quality: log shortfall).
-        learning_cost_draws: the same for it, shape (n, k).
-        fit: the law of the steps to target; None: too few batch sizes, or objective quality.
-    """
-
-    batch_sizes: tuple[int, ...]
-    log_costs: Array
-    draws: Array
+    batch_sizes: tuple[int, ...]  # ascending, shape (k,)
+    log_costs: Array  # estimates, shape (k,)
+    draws: Array  # the log costs as they may truly be, given the runs, shape (n, k)
+    # What learning alone costs: log steps to target (quality: log shortfall).
     log_learning_cost: Array
-    learning_cost_draws: Array
+    learning_cost_draws: Array  # the same for it, shape (n, k)
+    # The law of the steps to target; None: too few batch sizes, or objective quality.
     fit: StepsToTargetFit | None
 
 

@@ -33,25 +33,17 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """What a run ends with.
+    """What a run ends with."""
 
-    Attributes:
-        value: of the validation metric, a mean over the last quarter of the run, under a
-            learning-rate shape over its last twentieth; of one that overfits, over its best
-            evaluations in a row. Of several seeds that of the worst.
-        n: how many evaluations that is the mean of.
-        ended_by: what makes it the end.
-        margin: how much worse than it counts as ending as well, > 0, in the metric's unit.
-        epochs: passes over the training set of the run: a whole training.
-        learning_rate: of the run.
-    """
-
+    # Of the validation metric, a mean over the last quarter of the run, under a learning-rate shape
+    # over its last twentieth; of one that overfits, over its best evaluations in a row. Of several
+    # seeds that of the worst.
     value: float
-    n: int
-    ended_by: EndedBy
-    margin: float
-    epochs: float
-    learning_rate: float
+    n: int  # how many evaluations that is the mean of
+    ended_by: EndedBy  # what makes it the end
+    margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
+    epochs: float  # passes over the training set of the run: a whole training
+    learning_rate: float  # of the run
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
@@ -214,19 +206,12 @@ _EASIER_REPEAT_PLACE = 0.6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLevel:
-    """A target with where it comes from, and why.
+    """A target with where it comes from, and why."""
 
-    Attributes:
-        target: the level.
-        origin: where it comes from.
-        why: in words.
-        end: what the reference ends with; None: that was not seen.
-    """
-
-    target: Target
-    origin: TargetOrigin
-    why: Reason
-    end: EndLevel | None = None
+    target: Target  # the level
+    origin: TargetOrigin  # where it comes from
+    why: Reason  # in words
+    end: EndLevel | None = None  # what the reference ends with; None: that was not seen
 
 
 def from_pilot(

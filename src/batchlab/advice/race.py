@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Question
@@ -43,59 +43,22 @@ _FIRST_TIMES = 8
 _HARDLY_FASTER = 1.25
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RaceSizes:
-    """The batch sizes of one race.
+def race_sizes(own: int, cost_per_step: Mapping[int, float]) -> tuple[list[int], int]:
+    """The batch sizes that a race from `own` may go to, and where it begins.
 
     It begins at eight times the reference batch size, where a training costs little on most
     machines. Where a batch of that size takes about eight times as long, a larger one has nothing
-    to win. Then it begins at an eighth, and keeps to sizes that process as many examples a second.
-
-    Attributes:
-        own: the reference batch size.
-        sizes: those that it may go to.
-        first: where it begins; `own` where neither larger nor smaller ones may win.
-        is_upward: whether it goes to larger batch sizes.
+    to win. Then it begins at an eighth, and keeps to sizes that process as many examples a second;
+    at `own` where neither larger nor smaller ones may win.
     """
-
-    own: int
-    sizes: tuple[int, ...]
-    first: int
-    is_upward: bool
-
-    @classmethod
-    def of(cls, own: int, cost_per_step: Mapping[int, float]) -> RaceSizes:
-        """The sizes of a race from `own`."""
-        # How many examples are processed for the cost of one at the reference batch size.
-        speed = {
-            size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()
-        }
-        first = _nearest(speed, _FIRST_TIMES * own)
-        if speed[first] >= _HARDLY_FASTER:
-            return cls(own=own, sizes=tuple(speed), first=first, is_upward=True)
-        as_fast = tuple(s for s in speed if s <= own and speed[s] > 1 / _HARDLY_FASTER)
-        first = _nearest(as_fast, own / _FIRST_TIMES)
-        return cls(own=own, sizes=as_fast, first=first, is_upward=False)
-
-    def nearer(self, size: int, *, without: Collection[int], is_far: bool) -> int | None:
-        """A batch size half as far from the reference's, or a quarter; None: there is none left."""
-        apart = self._apart(size)
-        left = [s for s in self.sizes if 1 < self._apart(s) < apart and s not in without]
-        return self._nearest_at(left, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
-
-    def further(self, size: int, times: float, *, without: Collection[int]) -> int | None:
-        """A batch size about so many times as far from the reference's; None: none is left."""
-        apart = self._apart(size)
-        left = [s for s in self.sizes if self._apart(s) > apart and s not in without]
-        return self._nearest_at(left, times * apart)
-
-    def _apart(self, size: int) -> float:
-        """How many times the reference's it is, or of how many it is one part."""
-        return size / self.own if self.is_upward else self.own / size
-
-    def _nearest_at(self, sizes: Collection[int], apart: float) -> int | None:
-        wanted = self.own * apart if self.is_upward else self.own / apart
-        return _nearest(sizes, wanted) if sizes else None
+    # How many examples are processed for the cost of one at the reference batch size.
+    speed = {size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()}
+    larger = [size for size in speed if size >= own]
+    first = _nearest(larger, _FIRST_TIMES * own)
+    if speed[first] >= _HARDLY_FASTER:
+        return larger, first
+    as_fast = [size for size in speed if size <= own and speed[size] > 1 / _HARDLY_FASTER]
+    return as_fast, _nearest(as_fast, own / _FIRST_TIMES)
 
 
 def _nearest(sizes: Iterable[int], wanted: float) -> int:
@@ -120,47 +83,42 @@ _SLACK_OF_BUDGET = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The best value so far, by cost.
-
-    Attributes:
-        points: (cost, best value so far), ascending in both; signed so that higher is better.
-    """
+    """The best value so far, by cost: (cost, value), ascending in both; higher is better."""
 
     points: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """The course of a run."""
+        """The course of a run of which a step costs so much, such as seconds."""
         sign = 1 if question.better == "higher" else -1
         points, best = [], -math.inf
         for evaluation, value in record.curve("validation", question.metric):
             best = max(best, sign * value)
             points.append((evaluation.step * per_step, best))
-        return cls(tuple(points))
-
-    @property
-    def start(self) -> float:
-        """The value of its first evaluation, -inf where it has none."""
-        return self.points[0][1] if self.points else -math.inf
+        return cls(tuple(points) or ((0.0, -math.inf),))
 
     @property
     def best(self) -> float:
         """The best value of all, -inf where it has none."""
-        return self.points[-1][1] if self.points else -math.inf
+        return self.points[-1][1]
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether it became better than at its first evaluation."""
+        return self.best > self.points[0][1]
 
     @property
     def cost(self) -> float:
         """Of the whole run, to its last evaluation."""
-        return self.points[-1][0] if self.points else 0.0
+        return self.points[-1][0]
 
     def cost_to(self, level: float) -> float:
         """What it took to a level, on a line between two evaluations; infinite: not reached."""
-        before: tuple[float, float] | None = None
+        before = self.points[0]
         for cost, value in self.points:
             if value >= level:
-                if before is None:
-                    return cost
-                share = (level - before[1]) / (value - before[1])
+                rise = value - before[1]
+                share = (level - before[1]) / rise if rise > 0 else 1.0
                 return before[0] + share * (cost - before[0])
             before = cost, value
         return math.inf
@@ -169,12 +127,12 @@ class Course:
 def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
     """How many times as long a run took as the leader to the best level that both have reached.
 
-    Returns:
-        Infinite where the challenger is no better than at its start, 0 where the leader is not.
+    Levels beyond `most` are not compared. Infinite where the challenger is no better than at its
+    start, 0 where the leader is not.
     """
-    if challenger.best <= challenger.start:
+    if not challenger.has_learned:
         return math.inf
-    if leader.best <= leader.start:
+    if not leader.has_learned:
         return 0.0
     level = min(challenger.best, leader.best, most)
     leaders = leader.cost_to(level)
@@ -183,18 +141,13 @@ def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
 
 @dataclass(kw_only=True)
 class Race:
-    """The race of one study: `run` names a configuration.
+    """The race of one study: `run` names a configuration."""
 
-    Attributes:
-        state: the runs; the pilot has set the target.
-        end: what the pilot ended with, or was at when it was cut.
-        costs: what the runs took to the target; infinite: dropped, or missed.
-        shortfalls: by how many margins whole trainings ended worse than the pilot.
-    """
-
-    state: StudyState
-    end: EndLevel
+    state: StudyState  # the runs; the pilot has set the target
+    end: EndLevel  # what the pilot ended with, or was at when it was cut
+    # What the runs took to the target; infinite: dropped, or missed.
     costs: dict[Place, float] = field(default_factory=dict)
+    # By how many margins whole trainings ended worse than the pilot.
     shortfalls: dict[Place, float] = field(default_factory=dict)
     _lead: Place = field(init=False)
     _turned_back: bool = False
@@ -211,7 +164,7 @@ class Race:
                 if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
                     self.shortfalls[place] = 0.0
         costs = {o.batch_size: self._per_step(o.batch_size) for o in self.state.options()}
-        self._sizes = RaceSizes.of(self._own[0], costs)
+        self._sizes, self._first_size = race_sizes(self._own[0], costs)
         self._lead = self._soonest()
 
     def run(self) -> list[CellKey]:
@@ -252,7 +205,7 @@ class Race:
     # ---- moves
 
     def _first(self) -> Place:
-        size, octave = self._sizes.first, round(self.state.first_octave)
+        size, octave = self._first_size, round(self.state.first_octave)
         if size == self._own[0]:
             return self._lead
         if size < self._own[0]:
@@ -297,7 +250,9 @@ class Race:
 
     def _nearer_than(self, place: Place, *, is_far: bool) -> Place | None:
         """The best rate of a batch size nearer to the reference's; None: all were raced."""
-        nearer = self._sizes.nearer(place[0], without=self._raced, is_far=is_far)
+        apart = self._apart(place[0])
+        between = [size for size in self._sizes if 1 < self._apart(size) < apart]
+        nearer = self._new_size(between, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
         if nearer is None:
             return None
         self._turned_back = True
@@ -313,8 +268,10 @@ class Race:
                 return self._lead
         if self._turned_back:
             return None
+        apart = self._apart(place[0])
         for times in (4, 2):
-            further = self._sizes.further(place[0], times, without=self._raced)
+            beyond = [size for size in self._sizes if self._apart(size) > apart]
+            further = self._new_size(beyond, times * apart)
             if further is None:
                 return None
             self._climb(self._lattice.as_scaled(place, further), stride=1)
@@ -483,9 +440,16 @@ class Race:
 
     # ---- places
 
-    @property
-    def _raced(self) -> set[int]:
-        return {size for size, _ in self.costs}
+    def _apart(self, batch_size: int) -> float:
+        """How many times the reference's it is, or of how many it is one part."""
+        own = self._own[0]
+        return max(batch_size / own, own / batch_size)
+
+    def _new_size(self, batch_sizes: Iterable[int], apart: float) -> int | None:
+        """Of those not raced yet the one about so many times apart from the reference's."""
+        own, raced = self._own[0], {size for size, _ in self.costs}
+        left = [size for size in batch_sizes if size not in raced]
+        return _nearest(left, own * apart if max(left) > own else own / apart) if left else None
 
     def _per_step(self, batch_size: int) -> float:
         return math.exp(self.state.log_weight(batch_size))

@@ -33,15 +33,10 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The places that an engine can train at.
+    """The places that an engine can train at."""
 
-    Attributes:
-        reference_rate: octave 0.
-        engine: some have certain rates only.
-    """
-
-    reference_rate: float
-    engine: Engine
+    reference_rate: float  # octave 0
+    engine: Engine  # some have certain rates only
 
     @classmethod
     def of(cls, run_log: RunLog) -> Lattice:
@@ -81,24 +76,16 @@ class Lattice:
 
 @dataclass(kw_only=True)
 class RateSearch:
-    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed.
+    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed."""
 
-    Attributes:
-        run_log: asked for the runs.
-        batch_size: examples per step.
-        learning_rate: the rate chosen; None: no rate met the target in the steps allowed.
-        cost: its figure on the tuning seeds (steps to target, or shortfall for quality).
-        finished: whether the best rate was compared with both its neighbours.
-        seeds: the seeds asked so far.
-        former: rates chosen before a further seed moved the choice, each with its cost.
-    """
-
-    run_log: RunLog
-    batch_size: int
+    run_log: RunLog  # asked for the runs
+    batch_size: int  # examples per step
+    # The rate chosen; None: no rate met the target in the steps allowed.
     learning_rate: float | None = None
     learning_cost: float | None = None
-    finished: bool = False
-    seeds: list[int] = field(default_factory=list)
+    finished: bool = False  # whether the best rate was compared with both its neighbours
+    seeds: list[int] = field(default_factory=list)  # the seeds asked so far
+    # Rates chosen before a further seed moved the choice, each with its cost.
     former: list[tuple[float, float]] = field(default_factory=list)
     _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
 
@@ -382,13 +369,9 @@ def rate_trend(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarriedOver:
-    """The two rules, and which of them the runs reject.
+    """The two rules, and which of them the runs reject."""
 
-    Attributes:
-        rejected: the batch sizes that reject a rule.
-    """
-
-    rejected: MonotoneTest
+    rejected: MonotoneTest  # the batch sizes that reject a rule
 
     @classmethod
     def by(cls, steps: Mapping[int, Sequence[float]], *, delta: float) -> CarriedOver:

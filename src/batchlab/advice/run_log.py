@@ -123,36 +123,28 @@ def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
 
 @dataclass
 class RunLog:
-    """Asks the engine, keeps what came back, and knows what may still be spent.
+    """Asks the engine, keeps what came back, and knows what may still be spent."""
 
-    Attributes:
-        question: what was asked.
-        engine: who trains.
-        until: the target of every run; None: there is none yet, or the objective has none.
-        records: what came back, by batch size, rate and seed.
-        cooled: whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
-        purposes: what each of `records` was first run for.
-        steps: what was done, and why.
-        tuned_steps: steps to the target by batch size, at the rate found for it.
-        needed_later: the runs that will be asked for in any case; a core that would be idle
-            begins with them. Nothing is decided by them before they are asked for.
-        reserved_s: of the budget, for what comes last.
-        ruled_out: batch sizes that are no longer compared, with the reason.
-        watcher: looks on; nothing is decided by it.
-    """
-
-    question: Question
-    engine: Engine
+    question: Question  # what was asked
+    engine: Engine  # who trains
+    # The target of every run; None: there is none yet, or the objective has none.
     until: Target | None
+    # What came back, by batch size, rate and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
+    # Whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
     cooled: dict[Key, TrialRecord] = field(default_factory=dict)
+    # What each of `records` was first run for.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)  # what was done, and why
+    # Steps to the target by batch size, at the rate found for it.
     tuned_steps: dict[int, float] = field(default_factory=dict)
-    reserved_s: float = 0.0
+    reserved_s: float = 0.0  # of the budget, for what comes last
+    # The runs that will be asked for in any case; a core that would be idle begins with them.
+    # Nothing is decided by them before they are asked for.
     needed_later: Callable[[], Iterable[RunRequest]] = tuple
+    # Batch sizes that are no longer compared, with the reason.
     ruled_out: Mapping[int, Reason] = field(default_factory=dict)
-    watcher: RunWatcher | None = None
+    watcher: RunWatcher | None = None  # looks on; nothing is decided by it
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way

@@ -337,36 +337,24 @@ _CLEARLY = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What fresh seeds said.
+    """What fresh seeds said."""
 
-    Attributes:
-        batch_size: of what was verified.
-        head_to_head: the figures seed by seed; None: nothing could be run.
-        log_learning_cost: the recommendation's mean log steps (quality: shortfall), where a run
-            missed the target the steps that it was followed for; None: unknown.
-        half_width: of its 95 % interval, on the log scale; None: not known.
-        n: runs of the recommendation that have a figure.
-        missed: runs of the recommendation that missed the target or failed.
-        against: what they say against the recommendation; None: nothing.
-        instead: the reference that was better on them; None: it is not about one.
-        gain: the reference's figure over the recommendation's.
-        gain_from_batch_size: the same for the reference batch size at its tuned rate.
-        endings: how whole trainings end; None: an end was not in question, or none was seen.
-        is_cut: it seemed to end worse on the first seeds, and the others were kept.
-    """
-
-    batch_size: int
-    head_to_head: HeadToHead | None
+    batch_size: int  # of what was verified
+    head_to_head: HeadToHead | None  # the figures seed by seed; None: nothing could be run
+    # The recommendation's mean log steps (quality: shortfall), where a run missed the target the
+    # steps that it was followed for; None: unknown.
     log_learning_cost: float | None
-    half_width: float | None
-    n: int
-    missed: int
-    gain: Estimate
-    gain_from_batch_size: Estimate
-    against: Reason | None = None
+    half_width: float | None  # of its 95 % interval, on the log scale; None: not known
+    n: int  # runs of the recommendation that have a figure
+    missed: int  # runs of the recommendation that missed the target or failed
+    gain: Estimate  # the reference's figure over the recommendation's
+    gain_from_batch_size: Estimate  # the same for the reference batch size at its tuned rate
+    against: Reason | None = None  # what they say against the recommendation; None: nothing
+    # The reference that was better on them; None: it is not about one.
     instead: CellKey | None = None
+    # How whole trainings end; None: an end was not in question, or none was seen.
     endings: Endings | None = None
-    is_cut: bool = False
+    is_cut: bool = False  # it seemed to end worse on the first seeds, and the others were kept
 
     @property
     def is_settled(self) -> bool:
@@ -402,32 +390,26 @@ class Verification:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conclusion:
-    """How the study ended: with a decision and its verification, or with what stopped it.
+    """How the study ended: with a decision and its verification, or with what stopped it."""
 
-    Attributes:
-        decision: what the runs support.
-        verification: what fresh seeds said.
-        not_followed: the batch size that looks fastest, where its whole trainings take longer than
-            the budget had left, and another one was verified.
-        passed_over: how the one that looks fastest ends, where it seems to end worse, though not
-            for sure, and another one was verified.
-        raced: the configuration that won a race of single runs, where the budget had too few
-            trainings for more.
-        soonest: the one that was soonest in it; `raced` has a lower rate where its own is likely to
-            be too high for the end.
-        gain: how many times as long the reference takes as `raced`, by single runs; None: it was
-            not run to the target, or there was no race.
-        reason: what stopped it before a decision.
-    """
-
-    decision: Decision | None = None
-    verification: Verification | None = None
+    decision: Decision | None = None  # what the runs support
+    verification: Verification | None = None  # what fresh seeds said
+    # The batch size that looks fastest, where its whole trainings take longer than the budget had
+    # left, and another one was verified.
     not_followed: int | None = None
+    # How the one that looks fastest ends, where it seems to end worse, though not for sure, and
+    # another one was verified.
     passed_over: Endings | None = None
+    # The configuration that won a race of single runs, where the budget had too few trainings for
+    # more.
     raced: CellKey | None = None
+    # The one that was soonest in it; `raced` has a lower rate where its own is likely to be too
+    # high for the end.
     soonest: CellKey | None = None
+    # How many times as long the reference takes as `raced`, by single runs; None: it was not run to
+    # the target, or there was no race.
     gain: Estimate | None = None
-    reason: Reason | None = None
+    reason: Reason | None = None  # what stopped it before a decision
 
     @property
     def is_fastest(self) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.script.check import flag_named, flags_in, help_of
-from batchlab.script.run_file import RUN_FILE_NAME, RunFileDraft, drafted
+from batchlab.script.flags import RunFileDraft, drafted, flag_named, flags_in, help_of
+from batchlab.script.run_file import RUN_FILE_NAME
 
 # Long enough to import a large library from a cold disk.
 HELP_LIMIT_S = 60.0

@@ -125,7 +125,7 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
         return True
     asked = store.trial_ids(shown.study_id)
     if not asked or _is_advice(store, shown):
-        return store.has_advice(shown.study_id)
+        return store.advice(shown.study_id) is not None
     ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
     return set(asked) <= ended
 

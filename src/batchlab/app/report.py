@@ -93,7 +93,7 @@ def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]
     """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
-        if isinstance(shown, Advised) or not opened.has_advice(shown.study_id):
+        if isinstance(shown, Advised) or opened.advice(shown.study_id) is None:
             return shown, None
         return shown, _unread(shown)
 
@@ -112,7 +112,7 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
 def _with_best_so_far(store: Store, study: Study) -> Study:
     """A study with what leads in it, where it is an advice without an answer."""
     entries = stored_journal(store, study.study_id)
-    if not entries or store.has_advice(study.study_id):
+    if not entries or store.advice(study.study_id) is not None:
         return study
     return replace(study, best_so_far=entries[-1].best)
 

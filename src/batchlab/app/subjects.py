@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +17,9 @@ from batchlab.app.question import Question, as_whole, checked_rate
 from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import WorkloadFacts, check_workload
+from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profile_command import CommandSearch, timed_command
-from batchlab.measure.profile_search import default_batch_sizes
+from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
 from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_of
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
@@ -308,7 +309,6 @@ class WorkloadSubject(Subject):
             # Without a smaller last batch all steps of a batch size take the same.
             trial=replace(trial, drop_last=True, horizon_steps=horizon_steps),
             batch_sizes=tuple(batch_sizes),
-            reference_batch_size=trial.batch_size,
             device=asked.device,
             # The limit is of the device that a given profile was made on.
             memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
@@ -532,17 +532,17 @@ class CommandSubject(Subject):
         request = ProfileRequest(
             trial=trial,
             batch_sizes=tuple(batch_sizes),
-            reference_batch_size=trial.batch_size,
             device=trial.device,
             memory_limit_bytes=(
                 self.question.memory_limit_bytes if self.question.profile is None else None
             ),
+            may_accumulate=self._command.can_accumulate,
         )
         with _folder() as folder:
             end_leftovers(self._workload_id)
             numbers = count()
 
-            def probe(batch_size: int, micro_batch_size: int, limit_s: float) -> ProfilePoint:
+            def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
                 return timed_command(
                     self._command,
                     replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
@@ -553,11 +553,11 @@ class CommandSubject(Subject):
 
             search = CommandSearch(
                 probe,
-                reference=trial.batch_size,
-                memory_limit_bytes=request.memory_limit_bytes,
-                can_accumulate=self._command.template.can_accumulate,
-                deadline_s=deadline_s,
+                left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
+                may_accumulate=request.may_accumulate,
+                memory_limit_bytes=request.memory_limit_bytes,
+                first=trial.batch_size,
             )
             return profile_of(request, search, listener=self.question.listener)
 

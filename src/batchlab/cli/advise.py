@@ -15,16 +15,16 @@ from batchlab.cli.values import (
     BUDGET,
     TARGET,
     TRAIN_TIME,
-    Number,
-    WholeNumber,
     device_option,
     drop_last_option,
     json_option,
     memory_limit_option,
+    number,
     quiet_option,
     sampling_option,
     settings_option,
     store_option,
+    whole_number,
     workload_argument,
 )
 from batchlab.report.output_file import check_output_file
@@ -56,7 +56,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--trainings",
-    type=Number("4"),
+    type=number("4"),
     help="The budget as a number of trainings as you do them now, such as 4. For models that train "
     "for hours.",
 )
@@ -68,7 +68,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--epochs",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="No training goes more often than this through the training data. Default: the workload's "
     "own number, or what the budget allows; 10 for quality, or with a schedule.",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli.output import as_wide_as_stdout
-from batchlab.cli.values import Number, WholeNumber, json_option
+from batchlab.cli.values import json_option, number, whole_number
 
 
 @click.command()
@@ -26,14 +26,14 @@ from batchlab.cli.values import Number, WholeNumber, json_option
 )
 @click.option(
     "--overhead",
-    type=Number("0.2 for 20 %"),
+    type=number("0.2 for 20 %"),
     default=0.2,
     show_default=True,
     help="Extra samples to the target that a larger batch may cost, as a share of the reference's.",
 )
 @click.option(
     "--reference-batch-size",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="What the overhead is counted from. Default: the smallest measured batch size.",
 )
 @json_option

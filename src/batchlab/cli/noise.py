@@ -10,13 +10,13 @@ import click
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.values import (
-    WholeNumber,
     device_option,
     json_option,
     memory_limit_option,
     minute_option,
     quiet_option,
     settings_option,
+    whole_number,
     workload_argument,
 )
 from batchlab.report.output_file import check_output_file, write_output_file
@@ -26,7 +26,7 @@ from batchlab.report.output_file import check_output_file, write_output_file
 @workload_argument
 @click.option(
     "--steps",
-    type=WholeNumber(0),
+    type=whole_number(0),
     help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
     "or 10 epochs.",
 )

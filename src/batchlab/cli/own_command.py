@@ -11,7 +11,7 @@ import click
 
 from batchlab.app.public_call import found_instead
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.values import Number, WholeNumber
+from batchlab.cli.values import number, whole_number
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ _OPTIONS = (
     ),
     click.option(
         "--examples",
-        type=WholeNumber(1),
+        type=whole_number(1),
         help="With a command of your own: how many training examples there are. Default: found "
         "from its progress, if that counts epochs too.",
     ),
     click.option(
         "--batch-size",
-        type=WholeNumber(1),
+        type=whole_number(1),
         help="With a command of your own: the batch size that you train with now. Default: "
         "what the script's --help shows. Where it shows none, advise asks; others take the first "
         "of --batch-sizes, or 64.",
     ),
     click.option(
         "--learning-rate",
-        type=Number("0.001"),
+        type=number("0.001"),
         help="With a command of your own: the learning rate that you train with now. Default: "
         "what the script's --help shows.",
     ),

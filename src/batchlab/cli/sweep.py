@@ -15,7 +15,6 @@ from batchlab.cli.values import (
     BUDGET,
     LEARNING_RATES,
     TARGET,
-    WholeNumber,
     device_option,
     drop_last_option,
     json_option,
@@ -23,6 +22,7 @@ from batchlab.cli.values import (
     sampling_option,
     settings_option,
     store_option,
+    whole_number,
     workload_argument,
 )
 from batchlab.errors import BatchlabError
@@ -49,21 +49,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seeds",
-    type=WholeNumber(1),
+    type=whole_number(1),
     default=1,
     show_default=True,
     help="Train each combination this often, each time with other random numbers.",
 )
 @click.option(
     "--epochs",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="How often each training goes through the training data. Default: the workload's own "
     "number, or 10; no limit where --steps is given. A script without {epochs} trains as long as "
     "it does by itself.",
 )
 @click.option(
     "--steps",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="How many steps (updates of the model) each training takes. With --epochs too, whichever "
     "ends first.",
 )
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 @drop_last_option
 @click.option(
     "--micro-batch-size",
-    type=WholeNumber(1),
+    type=whole_number(1),
     help="Cut each batch into pieces of this many examples, to save memory. Default: the whole "
     "batch.",
 )

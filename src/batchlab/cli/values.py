@@ -81,57 +81,6 @@ def setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _given_with(param: object) -> str:
-    """The option that a value was given with."""
-    return param.opts[0] if isinstance(param, click.Parameter) else "value"
-
-
-class WholeNumber(click.ParamType[int]):
-    """A flag's type: a whole number of at least `least`."""
-
-    name = "N"
-
-    def __init__(self, least: int) -> None:
-        """Refuse what is below `least`."""
-        self._least = least
-
-    def convert(self, value: object, param: object, ctx: object) -> int:
-        """A text is read; anything else is a default and stays.
-
-        Raises:
-            UsageError: no whole number, or one below.
-        """
-        text = str(value).strip()
-        if not re.fullmatch(r"[+-]?\d{1,18}", text) or int(text) < self._least:
-            raise UsageError(
-                f"{_given_with(param)} {value}: expected a whole number of at least {self._least}"
-            )
-        return int(text)
-
-
-class Number(click.ParamType[float]):
-    """A flag's type: a number; the command says which ones it takes."""
-
-    name = "NUMBER"
-
-    def __init__(self, such_as: str) -> None:
-        """Show `such_as` to who gives something else."""
-        self._such_as = such_as
-
-    def convert(self, value: object, param: object, ctx: object) -> float:
-        """A text is read; anything else is a default and stays.
-
-        Raises:
-            UsageError: no number.
-        """
-        try:
-            return float(str(value))
-        except ValueError:
-            raise UsageError(
-                f"{_given_with(param)} {value}: expected a number, such as {self._such_as}"
-            ) from None
-
-
 def n_bytes(text: str) -> int:
     """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes.
 
@@ -163,20 +112,49 @@ def _number(text: str) -> float | None:
 
 
 class Parsed(click.ParamType[object]):
-    """A flag's type made from one of the functions above; `name` is what `--help` shows."""
+    """A flag's type made from a function of a text; `name` is what `--help` shows."""
 
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        """Show `name`, read with `parse`."""
+    def __init__(self, name: str, parse: Callable[[str], object], expected: str = "") -> None:
+        """Show `name`, read with `parse`; what has no words of its own raises a ValueError."""
         self.name = name
         self._parse = parse
+        self._expected = expected
 
     def get_metavar(self, param: object, ctx: object = None) -> str:
         """The name as it is: in capitals, as click writes it, `full` and `90s` would be refused."""
         return self.name
 
     def convert(self, value: object, param: object, ctx: object) -> object:
-        """A text is read; anything else is a default and stays."""
-        return self._parse(value) if isinstance(value, str) else value
+        """A text is read; anything else is a default and stays.
+
+        Raises:
+            UsageError: the text cannot be read.
+        """
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError:
+            raise
+        except ValueError:
+            option = param.opts[0] if isinstance(param, click.Parameter) else "value"
+            raise UsageError(f"{option} {value}: expected {self._expected}") from None
+
+
+def whole_number(least: int) -> Parsed:
+    """A flag's type: a whole number of at least `least`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) or int(text) < least:
+            raise ValueError
+        return int(text)
+
+    return Parsed("N", read, f"a whole number of at least {least}")
+
+
+def number(such_as: str) -> Parsed:
+    """A flag's type: a number; the command says which ones it takes."""
+    return Parsed("NUMBER", float, f"a number, such as {such_as}")
 
 
 BATCH_SIZES = Parsed("64,256,full", batch_sizes)

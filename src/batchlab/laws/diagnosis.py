@@ -42,32 +42,8 @@ MIN_EPOCHS = 4  # so that the last quarter of the epochs holds at least one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Diagnosis:
-    """Something that a trial's curves show.
-
-    Attributes:
-        name: of the rule, as JSON has it.
-        label: of the rule, for people.
-        evidence: the numbers that made the rule fire.
-        sentence: what it means and what to try.
-    """
-
-    name: str
-    label: Reason
-    evidence: Reason
-    sentence: Reason
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """What a rule may look at.
-
-    Attributes:
-        record: the trial.
-        metric: the metric to judge by.
-        better: its direction.
-        plateau: of that metric's validation curve.
-    """
+    """What a rule may look at: the trial, its metric that counts, and that one's plateau."""
 
     record: TrialRecord
     metric: str
@@ -104,6 +80,14 @@ class Rule:
     find: Callable[[Case], Reason | None]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """Something that a trial's curves show: the rule, and the numbers that made it fire."""
+
+    rule: Rule
+    evidence: Reason
+
+
 def diagnose(
     record: TrialRecord, *, metric: str, better: Better, plateau: Plateau | None = None
 ) -> tuple[Diagnosis, ...]:
@@ -123,9 +107,7 @@ def diagnose(
     case = Case(record=record, metric=metric, better=better, plateau=plateau)
     found = ((rule, rule.find(case)) for rule in RULES)
     return tuple(
-        Diagnosis(name=rule.name, label=rule.label, evidence=evidence, sentence=rule.sentence)
-        for rule, evidence in found
-        if evidence is not None
+        Diagnosis(rule=rule, evidence=evidence) for rule, evidence in found if evidence is not None
     )
 
 

@@ -17,32 +17,18 @@ from batchlab.records.estimate import Estimate, Reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StraightLine:
-    """The least-squares line through n points.
-
-    Attributes:
-        slope: what y gains per x.
-        level: y at x = 0.
-        n: points.
-        mean_x: mean of the points' x.
-        spread: sum of squares of the points' x around their mean.
-        residual_sd: standard deviation of the points around the line, None with two points.
-    """
+    """The least-squares line through n points."""
 
     slope: float
-    level: float
+    level: float  # at x = 0
     n: int
     mean_x: float
-    spread: float
-    residual_sd: float | None
+    spread: float  # sum of squares of the points' x around their mean
+    residual_sd: float | None  # None with two points
 
     @classmethod
     def through(cls, x: Sequence[float], y: Sequence[float]) -> StraightLine:
-        """Fit the line to points with at least two distinct x.
-
-        Args:
-            x: finite, shape (n,).
-            y: finite, shape (n,).
-        """
+        """Fit the line to finite points with at least two distinct x."""
         at, height = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         n, mean_x = len(at), float(at.mean())
         around = at - mean_x
@@ -85,15 +71,10 @@ class StraightLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PowerLawFit:
-    """A power law with Student's 95 % intervals from its residuals.
-
-    Attributes:
-        exponent: what log y gains per log x.
-        coefficient: y at x = 1, in y's unit.
-    """
+    """A power law with Student's 95 % intervals from its residuals."""
 
     exponent: Estimate
-    coefficient: Estimate
+    coefficient: Estimate  # y at x = 1
 
 
 def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
@@ -111,9 +92,9 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
     """
     if len(x) != len(y):
         raise FitError(f"a power law through {len(x)} x and {len(y)} y: give as many of each")
-    for name, values in (("x", x), ("y", y)):
-        for value in values:
-            _check(value, name)
+    for name, value in [*(("x", each) for each in x), *(("y", each) for each in y)]:
+        if not (math.isfinite(value) and value > 0):
+            raise FitError(f"a power law with {name}={value}: expected finite numbers above 0")
     log_x, log_y = [math.log(value) for value in x], [math.log(value) for value in y]
     n = len(log_x)
     if len(set(log_x)) < 2:
@@ -125,11 +106,6 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
         exponent=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
         coefficient=Estimate.of(math.exp(line.at(0.0)), interval=(low, high), n=n),
     )
-
-
-def _check(value: float, name: str) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise FitError(f"a power law with {name}={value}: expected finite numbers above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from batchlab.laws.lines import StraightLine
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 
+Array = NDArray[np.float64]
 _UPPER = 0.975
 # Asked for more examples where the gradient is lost in the noise: at least so many times as many.
 _LEAST_MORE = 2.0
@@ -63,13 +64,13 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
     quantile = float(stdtrit(n_blocks - 1, _UPPER))
     trace, grad_sq = (float(value) for value in point)
     return NoiseScale(
-        grad_sq=_mean_estimate(grad_sq, quantile * math.sqrt(covariance[1, 1]), n_blocks),
-        trace=_mean_estimate(trace, quantile * math.sqrt(covariance[0, 0]), n_blocks),
+        grad_sq=_around(grad_sq, quantile * math.sqrt(covariance[1, 1]), n_blocks),
+        trace=_around(trace, quantile * math.sqrt(covariance[0, 0]), n_blocks),
         scale=_ratio(trace, grad_sq, covariance, quantile, sample),
     )
 
 
-def _point(sample: GradientSample) -> NDArray[np.float64]:
+def _point(sample: GradientSample) -> Array:
     """(tr Sigma, |G|^2) from all blocks."""
     sizes, unit_sq, products = _arrays(sample)
     n = sizes.sum()
@@ -78,7 +79,7 @@ def _point(sample: GradientSample) -> NDArray[np.float64]:
     return _estimators(sample, np.asarray(n), units, np.asarray(mean_sq))
 
 
-def _covariance(sample: GradientSample) -> NDArray[np.float64]:
+def _covariance(sample: GradientSample) -> Array:
     """The covariance of (tr Sigma, |G|^2) by leaving out one block at a time, 2 x 2."""
     sizes, unit_sq, products = _arrays(sample)
     total, n_blocks = sizes.sum(), len(sizes)
@@ -87,7 +88,7 @@ def _covariance(sample: GradientSample) -> NDArray[np.float64]:
     mean_sq = (of_sum - 2 * sizes * (products @ sizes) + sizes**2 * np.diag(products)) / left**2
     units = (sizes @ unit_sq - sizes * unit_sq) / left
     without = _estimators(sample, left, units, mean_sq)
-    spread: NDArray[np.float64] = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
+    spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
     # Of micro-batches the cut into them is random too, however many of the examples are seen.
     is_finite = sample.n_train is not None and sample.unit_examples == 1
     return spread * (1 - total * _of_set(sample)) if is_finite else spread
@@ -98,12 +99,7 @@ def _of_set(sample: GradientSample) -> float:
     return 0.0 if sample.n_train is None else 1 / sample.n_train
 
 
-def _estimators(
-    sample: GradientSample,
-    n: NDArray[np.float64],
-    unit_sq: NDArray[np.float64],
-    mean_sq: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _estimators(sample: GradientSample, n: Array, unit_sq: Array, mean_sq: Array) -> Array:
     """(tr Sigma, |G|^2), from the mean squared norm of units and of the mean of n examples."""
     of_set = _of_set(sample)
     # The covariance with N - 1 below, which is what differences of a sample estimate.
@@ -112,17 +108,12 @@ def _estimators(
     return np.stack([sample_trace * (1 - of_set), grad_sq])
 
 
-def _arrays(
-    sample: GradientSample,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    return (
-        np.asarray(sample.block_examples, dtype=np.float64),
-        np.asarray(sample.unit_sq, dtype=np.float64),
-        np.asarray(sample.products, dtype=np.float64),
-    )
+def _arrays(sample: GradientSample) -> tuple[Array, Array, Array]:
+    sizes, unit_sq, products = sample.block_examples, sample.unit_sq, sample.products
+    return np.asarray(sizes, dtype=float), np.asarray(unit_sq), np.asarray(products)
 
 
-def _mean_estimate(value: float, half: float, n: int) -> Estimate:
+def _around(value: float, half: float, n: int) -> Estimate:
     return Estimate.of(value, interval=(value - half, value + half), n=n)
 
 
@@ -141,12 +132,8 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
     n = len(traces)
     interval = _fieller(trace, grad_sq, np.cov(pairs) / n, float(stdtrit(n - 1, _UPPER)))
     if interval[1] is None:
-        return Estimate(
-            estimate=None,
-            low=interval[0],
-            high=None,
-            n=n,
-            reason=Reason.of("gradient_lost_in_batches", n=n),
+        return Estimate.cannot_tell(
+            Reason.of("gradient_lost_in_batches", n=n), low=interval[0], n=n
         )
     return Estimate.of(trace / grad_sq, interval=interval, n=n)
 
@@ -154,7 +141,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 def _ratio(
     trace: float,
     grad_sq: float,
-    covariance: NDArray[np.float64],
+    covariance: Array,
     quantile: float,
     sample: GradientSample,
 ) -> Estimate:
@@ -167,24 +154,19 @@ def _ratio(
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
-    return Estimate(
-        estimate=None,
-        low=at_least,
-        high=None,
-        n=len(sample.block_examples),
-        reason=Reason.of(
-            "gradient_lost_in_noise",
-            n=sample.n_examples,
-            value=grad_sq,
-            low=grad_sq - half,
-            high=grad_sq + half,
-            n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
-        ),
+    why = Reason.of(
+        "gradient_lost_in_noise",
+        n=sample.n_examples,
+        value=grad_sq,
+        low=grad_sq - half,
+        high=grad_sq + half,
+        n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
     )
+    return Estimate.cannot_tell(why, low=at_least, n=len(sample.block_examples))
 
 
 def _fieller(
-    trace: float, grad_sq: float, covariance: NDArray[np.float64], quantile: float
+    trace: float, grad_sq: float, covariance: Array, quantile: float
 ) -> tuple[float | None, float | None]:
     """Fieller's interval: all r for which trace - r |G|^2 is not told from 0.
 
@@ -279,5 +261,5 @@ def distance_growth(seen: Sequence[tuple[int, float]]) -> DistanceGrowth | None:
     )
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))

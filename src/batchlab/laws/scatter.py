@@ -18,6 +18,9 @@ from batchlab.errors import UsageError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 
+Array = NDArray[np.float64]
+Values = Sequence[float]  # one a seed
+
 
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
     """The mean of independent observations (one a seed) with its t interval.
@@ -32,11 +35,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     Raises:
         UsageError: a value that is not finite; a trial that diverged is never averaged.
     """
-    if not all(math.isfinite(value) for value in values):
-        raise UsageError(
-            "a mean over values that are not finite was asked for; leave out the trials that "
-            "diverged and name them"
-        )
+    _require_finite(values)
     n = len(values)
     if n == 0:
         return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
@@ -48,7 +47,13 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
 
 
-Array = NDArray[np.float64]
+def _require_finite(values: Iterable[float]) -> None:
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(
+            "a mean over values that are not finite was asked for; leave out the trials that "
+            "diverged and name them"
+        )
+
 
 # Standard deviation, over cells, of the logarithm of a cell's own standard deviation. The recorded
 # grids have 0.4 to 0.9. The prior rises in proportion: cells that look alike may do so by chance.
@@ -62,14 +67,9 @@ _LEAST_WEIGHT = 1e-6  # of a place that can still move a bound in its third digi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnScatter:
-    """What the seeds of one cell say of their scatter.
+    """What the n >= 1 seeds of one cell say of the variance of one seed."""
 
-    Attributes:
-        variance: of one seed, unbiased; 0 is a cell whose seeds agree, or that has one only.
-        n: how many seeds there are, at least one.
-    """
-
-    variance: float
+    variance: float  # unbiased; 0 is a cell whose seeds agree, or that has one only
     n: int
 
     @property
@@ -87,28 +87,19 @@ class SeedScatter:
     thousands of genes; a sweep has two to ten cells, so both are summed over a grid here. Without
     that, cells that look alike by chance would count as alike for certain.
 
-    Attributes:
-        prior_degrees: d0, shape (m,).
-        prior_variance: s0², shape (m,).
-        weight: probability of each pair of them, shape (m,), sums to 1.
-
     Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
     expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
     """
 
-    prior_degrees: Array
-    prior_variance: Array
-    weight: Array
+    prior_degrees: Array  # d0, shape (m,)
+    prior_variance: Array  # s0², shape (m,)
+    weight: Array  # probability of each pair of them, shape (m,), sums to 1
 
     @classmethod
     def of(cls, cells: Sequence[OwnScatter]) -> SeedScatter | None:
-        """Pool the scatter of cells.
+        """Pool the scatter of cells on one scale; None where no cell has two seeds.
 
-        Args:
-            cells: on one scale; variances above 0 where there is more than one seed.
-
-        Returns:
-            None where no cell has two seeds.
+        Their variances are above 0 where there is more than one seed.
         """
         repeated = [cell for cell in cells if cell.degrees]
         if not repeated:
@@ -129,12 +120,7 @@ class SeedScatter:
         )
 
     def half_width(self, cell: OwnScatter, confidence: float) -> float:
-        """Half the width of the interval of a cell's mean.
-
-        Args:
-            cell: one of those that were pooled.
-            confidence: coverage, between 0 and 1.
-        """
+        """Half the width of the interval of the mean of a cell that was pooled."""
         degrees = self.prior_degrees + cell.degrees
         error = np.sqrt(self._variance(cell) / cell.n)
 
@@ -175,22 +161,15 @@ def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricScale:
-    """Log odds for a share between 0 and 1, the metric itself for any other.
+    """Log odds for a share between 0 and 1, the metric itself for any other."""
 
-    Attributes:
-        n_examples: how many examples the share is of; None: the metric is no share.
-    """
-
-    n_examples: int | None
+    n_examples: int | None  # that the share is of; None: the metric is no share
 
     @classmethod
     def of(cls, metric: str, values: Iterable[float], *, n_examples: int) -> MetricScale:
-        """The scale of a metric by its name, unless its values contradict it.
+        """The scale of a metric by its name, unless a value contradicts it: it may be in percent.
 
-        Args:
-            metric: its name.
-            values: all that will be on this scale; a user's accuracy may be in percent.
-            n_examples: how many examples each value is a mean of.
+        `n_examples`: how many examples each value is a mean of.
         """
         share = metric in FRACTION_METRICS and all(0 <= value <= 1 for value in values)
         return cls(n_examples=n_examples if share and n_examples else None)
@@ -203,15 +182,7 @@ class MetricScale:
         return OwnScatter(variance=variance * self._slope(level) ** 2, n=len(values))
 
     def mean_bounds(self, level: float, half: float) -> tuple[float, float]:
-        """The interval around the mean of a cell.
-
-        Args:
-            level: the mean, in the metric's unit.
-            half: half of the interval's width, on this scale.
-
-        Returns:
-            Bounds in the metric's unit; those of a share lie within 0 and 1.
-        """
+        """The interval around a mean in the metric's unit; `half` of its width is on this scale."""
         place = self._place(level)
         return min(level, self._level(place - half)), max(level, self._level(place + half))
 
@@ -240,20 +211,12 @@ class MetricScale:
         return place if self.n_examples is None else float(expit(place))
 
 
-Values = Sequence[float]  # one a seed
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PooledCells:
-    """What several cells say together of the scatter of each one's seeds.
-
-    Attributes:
-        scale: of the metric.
-        scatter: pooled over the cells; None: none of them has two seeds.
-    """
+    """What several cells say together of the scatter of each one's seeds."""
 
     scale: MetricScale
-    scatter: SeedScatter | None
+    scatter: SeedScatter | None  # None: none of them has two seeds
 
     @classmethod
     def of(cls, cells: Sequence[Values], *, metric: str, n_examples: int) -> PooledCells:
@@ -268,11 +231,7 @@ class PooledCells:
             UsageError: a value that is not finite; a trial that diverged is never averaged.
         """
         known = [list(values) for values in cells if len(values)]
-        if not all(math.isfinite(value) for value in chain(*known)):
-            raise UsageError(
-                "a mean over values that are not finite was asked for; leave out the trials that "
-                "diverged and name them"
-            )
+        _require_finite(chain(*known))
         scale = MetricScale.of(metric, chain(*known), n_examples=n_examples)
         return cls(scale=scale, scatter=SeedScatter.of([scale.own_scatter(v) for v in known]))
 
@@ -343,18 +302,14 @@ def paired_difference(
     if min(len(ours), len(theirs)) < _FEWEST_SEEDS or n < 2:
         return Estimate.of(estimate, interval=(None, None), n=n)
     parts = [(float(apart.var(ddof=1)) / n, n - 1)]
-    parts += [(_of_seeds(shares), len(shares) - 1) for shares in (ours.mean(1), theirs.mean(1))]
+    for shares in (ours.mean(1), theirs.mean(1)):
+        parts.append((float(shares.var(ddof=1)) / len(shares), len(shares) - 1))
     variance = math.fsum(part for part, _ in parts)
     if variance == 0:
         return Estimate.of(estimate, interval=(estimate, estimate), n=n)
     degrees = variance**2 / math.fsum(part**2 / freedom for part, freedom in parts)
     half = float(stdtrit(degrees, (1 + confidence) / 2)) * math.sqrt(variance)
     return Estimate.of(estimate, interval=(estimate - half, estimate + half), n=n)
-
-
-def _of_seeds(shares: NDArray[np.float64]) -> float:
-    """The variance of the mean of the seeds' shares."""
-    return float(shares.var(ddof=1)) / len(shares)
 
 
 def generalization_gap(

@@ -90,17 +90,8 @@ class _Axis:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepTimePosterior:
-    """The posterior of knee, roundness and deviation, cell by cell.
-
-    Attributes:
-        knee: of the logarithm of the knee.
-        round: of the roundness.
-        off: of the logarithm of the deviation.
-        weight: probability of each cell, shape (knee, round, off).
-        no_overhead: whether a line through the origin (a knee at 0) fits nearly as well.
-        no_slope: whether a constant (a knee at infinity) does.
-    """
+class _Posterior:
+    """The posterior of log knee, roundness and log deviation, cell by cell."""
 
     log_sizes: Array
     log_s: Array
@@ -108,12 +99,12 @@ class StepTimePosterior:
     knee: _Axis
     round: _Axis
     off: _Axis
-    weight: Array
-    no_overhead: bool
-    no_slope: bool
+    weight: Array  # probability of each cell, shape (knee, round, off)
+    no_overhead: bool  # whether a line through the origin (a knee at 0) fits nearly as well
+    no_slope: bool  # whether a constant (a knee at infinity) does
 
     @classmethod
-    def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> StepTimePosterior:
+    def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
         """The posterior given log times at log batch sizes, with the variances of their own."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
         knee = _Axis.around(
@@ -334,7 +325,7 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     log_sizes = np.log([float(size) for size, _ in checked])
     log_s = np.log([float(time.estimate or 0.0) for _, time in checked])
     own_sq = np.array([_log_sd(time) ** 2 for _, time in checked])
-    posterior = StepTimePosterior.of(log_sizes, log_s, own_sq)
+    posterior = _Posterior.of(log_sizes, log_s, own_sq)
     draws, off_draws = posterior.draw(np.random.default_rng([0, len(checked)]))
     off = posterior.typical_off()
     point = least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
@@ -342,9 +333,7 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     residuals = log_s - point.log_s(sizes)[0]
     return StepTimeFit(
         batch_sizes=sizes,
-        **_parameters(
-            point, draws, sizes, no_overhead=posterior.no_overhead, no_slope=posterior.no_slope
-        ),
+        **_parameters(posterior, point, draws, sizes),
         off_the_law_fraction=off,
         residuals=tuple(residuals.tolist()),
         _point=point,
@@ -392,85 +381,60 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 
 
 def _parameters(
-    point: Curves, draws: Curves, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
+    posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
     """The parameters with their intervals, one-sided where only one bound is known."""
-    n = len(sizes)
-    overhead = math.exp(float(point.log_overhead[0]))
-    knee = math.exp(float(point.log_knee[0]))
-    below, above = knee < sizes[0], knee > sizes[-1]
+    n, smallest, largest = len(sizes), sizes[0], sizes[-1]
+    overhead, knee = (math.exp(float(log[0])) for log in (point.log_overhead, point.log_knee))
+    sharpness = 1 / float(point.roundness[0])
+    overheads, each = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
+    never_flat = Reason.of("step_time_never_flat", smallest=smallest)
+    flat = Reason.of("step_time_flat", largest=largest)
     return {
         "overhead_s": _positive(
             overhead,
-            np.exp(draws.log_overhead),
+            overheads,
             n=n,
-            maybe_0=no_overhead,
-            outside=below,
-            why=Reason.of("step_time_never_flat", smallest=sizes[0]),
+            maybe_0=posterior.no_overhead,
+            why=never_flat if knee < smallest else None,
         ),
         "s_per_example": _positive(
             overhead / knee,
-            np.exp(draws.log_overhead - draws.log_knee),
+            each,
             n=n,
-            maybe_0=no_slope,
-            outside=above,
-            why=Reason.of("step_time_flat", largest=sizes[-1]),
+            maybe_0=posterior.no_slope,
+            why=flat if knee > largest else None,
         ),
-        "knee_batch_size": _knee(
-            knee, np.exp(draws.log_knee), sizes, no_overhead=no_overhead, no_slope=no_slope
-        ),
-        "sharpness": Estimate.of(
-            1 / float(point.roundness[0]),
-            interval=_around(1 / float(point.roundness[0]), 1 / draws.roundness),
-            n=n,
-        ),
+        "knee_batch_size": _knee(knee, np.exp(draws.log_knee), sizes, posterior),
+        "sharpness": Estimate.of(sharpness, interval=_around(sharpness, 1 / draws.roundness), n=n),
     }
 
 
-def _positive(
-    value: float, draws: Array, *, n: int, maybe_0: bool, outside: bool, why: Reason
-) -> Estimate:
-    """Overhead or slope; its upper bound alone where it may be 0."""
+def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
+    """Overhead or slope; its upper bound alone where it may be 0, `why`: and nothing shows it."""
     if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
-    if outside:
-        return Estimate(estimate=None, low=None, high=high, n=n, reason=why)
+    if why is not None:
+        return Estimate.cannot_tell(why, high=high, n=n)
     return Estimate.of(value, interval=(None, max(high, value)), n=n)
 
 
-def _knee(
-    value: float, draws: Array, sizes: tuple[int, ...], *, no_overhead: bool, no_slope: bool
-) -> Estimate:
+def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
     """The knee, or its bound where it lies outside the measured batch sizes."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
-    if no_overhead and no_slope:
-        return Estimate.cannot_tell(
-            Reason.of("step_times_scatter", smallest=smallest, largest=largest),
-            n=n,
-        )
+    if posterior.no_overhead and posterior.no_slope:
+        why = Reason.of("step_times_scatter", smallest=smallest, largest=largest)
+        return Estimate.cannot_tell(why, n=n)
     low, high = _around(value, draws)
     if value > largest:
-        return Estimate(
-            estimate=None,
-            low=low,
-            high=None,
-            n=n,
-            reason=Reason.of("knee_beyond_largest", largest=largest, low=low),
-        )
+        why = Reason.of("knee_beyond_largest", largest=largest, low=low)
+        return Estimate.cannot_tell(why, low=low, n=n)
     if value < smallest:
-        return Estimate(
-            estimate=None,
-            low=None,
-            high=high,
-            n=n,
-            reason=Reason.of("knee_below_smallest", smallest=smallest, high=high),
-        )
-    if no_slope:
-        return Estimate.of(value, interval=(low, None), n=n)
-    if no_overhead:
-        return Estimate.of(value, interval=(None, high), n=n)
-    return Estimate.of(value, interval=(low, high), n=n)
+        why = Reason.of("knee_below_smallest", smallest=smallest, high=high)
+        return Estimate.cannot_tell(why, high=high, n=n)
+    bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
+    return Estimate.of(value, interval=bounds, n=n)
 
 
 # The efficiency of a standard deviation by a median of many normal deviations; of few it is higher.

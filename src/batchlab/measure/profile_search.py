@@ -1,12 +1,13 @@
-"""ProfileSearch: which batch sizes to try, in which order, for how long."""
+"""Which batch sizes a profile tries, in which order, for how long: of a workload, of a command."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from batchlab.laws.lines import MemoryFit, fit_memory
 from batchlab.measure.profile import (
@@ -16,10 +17,153 @@ from batchlab.measure.profile import (
     are_enough_processes,
     peaks_for_law,
 )
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
+from batchlab.script.memory import MachineTimes, something_else_ran
 from batchlab.words.reasons import reason_text
+
+# So many bad ends in a row end the growth.
+_BAD_IN_A_ROW = 2
+
+
+Probe = Callable[..., ProfilePoint]
+"""Tries a batch size: (batch_size, micro_batch_size, limit_s=seconds after which it is a timeout).
+
+Of a workload it is told `timed_s` too, about how long its steps are timed.
+"""
+
+
+def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
+    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them.
+
+    Args:
+        n_train: examples in the training set, N; it is among them, nothing above it is.
+        reference_batch_size: the workload's own; left out where it is above N.
+    """
+    doubled = [2**power for power in range(n_train.bit_length())]
+    wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
+    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
+
+
+@dataclass(eq=False)
+class Search(ABC):
+    """Tries batch sizes, each once, and those that ran again in further processes.
+
+    Attributes:
+        probe: tries a batch size.
+        left_s: what is left of the time, in seconds.
+        listener: hears of each batch size, and of those that end badly.
+        may_accumulate: whether what does not fit whole may be cut into micro-batches.
+        memory_limit_bytes: beyond it a batch size counts as out of memory; None: no limit.
+        first: the one to begin with; None: the smallest.
+        stopped: why not all batch sizes were tried; None: all were.
+    """
+
+    probe: Probe
+    _: KW_ONLY
+    left_s: Callable[[], float]
+    listener: ProgressListener
+    may_accumulate: bool = True
+    memory_limit_bytes: int | None = None
+    first: int | None = None
+    stopped: Stopped | None = field(default=None, init=False)
+    _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
+    # The smallest that is known or predicted not to fit.
+    _too_large: int | None = field(default=None, init=False)
+
+    @property
+    def points(self) -> tuple[ProfilePoint, ...]:
+        """What was tried so far: by batch size, larger micro-batches first."""
+        return tuple(
+            sorted(self._found.values(), key=lambda p: (p.batch_size, -p.micro_batch_size))
+        )
+
+    @abstractmethod
+    def run(self, batch_sizes: Iterable[int]) -> None:
+        """Try these batch sizes, as far as time and memory go, and time again what ran."""
+
+    @property
+    def _largest(self) -> int | None:
+        """The largest that ran in one piece."""
+        return max(
+            (p.batch_size for p in self._found.values() if p.ran and p.in_one_piece), default=None
+        )
+
+    def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
+        """What the probe says, judged by the limit of memory."""
+        point = self.probe(size, micro, **limits_s)
+        limit, used = self.memory_limit_bytes, point.limited_bytes
+        if limit is None or used is None or used <= limit:
+            return point
+        reason = Reason.of("beyond_memory_limit", peak_bytes=used, limit_bytes=limit)
+        return replace(point, status=Status.OOM, reason=reason)
+
+    def _keep(self, point: ProfilePoint) -> None:
+        """Keep what was tried; what did not run is said."""
+        self._found[point.batch_size, point.micro_batch_size] = point
+        if not point.ran:
+            self.listener.warning(
+                f"batch size {_shape(point.batch_size, point.micro_batch_size)}: {point.status} "
+                f"({reason_text(point.reason)})"
+            )
+
+    def _time_again(self, points: Iterable[ProfilePoint]) -> None:
+        """Time these in further processes, until that is enough or time ends.
+
+        In turn, so that a moment in which something else ran falls on one of each size's.
+        """
+        left = [(point.batch_size, point.micro_batch_size) for point in points if point.ran]
+        for n_before in itertools.count(1):
+            if not left or are_enough_processes(self.points, n_before):
+                return
+            now = tuple(left)
+            for index, (size, micro) in enumerate(now):
+                n_done = n_before + index / len(now)
+                sizes = tuple(each for each, _ in now[index:])
+                further = self._further(size, micro, n_done / (n_done + 1), sizes)
+                if further is None:
+                    return
+                self._found[size, micro] = _with_further(self._found[size, micro], further)
+                if not further.ran:
+                    left.remove((size, micro))
+
+    @abstractmethod
+    def _further(
+        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
+    ) -> ProfilePoint | None:
+        """One more process of what ran before; None: there is no time for it.
+
+        Args:
+            size: the batch size.
+            micro: its pieces.
+            done_fraction: to be told.
+            to_come: the batch sizes of this round, this one first.
+        """
+
+
+def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
+    """A point with what one more process of it said."""
+    timing = further.timing if further.ran else None
+    return replace(
+        known,
+        again=known.again if timing is None else (*known.again, timing),
+        peak_bytes=_larger(known.peak_bytes, further.peak_bytes),
+        gpu_peak_bytes=_larger(known.gpu_peak_bytes, further.gpu_peak_bytes),
+        with_evaluations=known.with_evaluations or further.with_evaluations,
+    )
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return max((each for each in (one, other) if each is not None), default=None)
+
+
+def _shape(size: int, micro: int) -> str:
+    return str(size) if micro == size else f"{size} in pieces of {micro}"
+
+
+# ---- of a workload
 
 # Seconds of timed steps in each process, by budget; the least still gives blocks of several.
 _TIMED_S = (0.25, 0.15, 0.1)
@@ -38,8 +182,6 @@ _REFINEMENTS = 8
 # A prediction this far beyond the ceiling is believed without a probe.
 _CLEARLY_BEYOND = 1.2
 _PEAKS_FOR_LAW = 3
-# So many bad ends in a row end the growth, once something has run.
-_BAD_IN_A_ROW = 2
 # A prediction is tried a little below itself, so that it fits at the first try.
 _JUST_BELOW = 0.97
 # The micro-batches tried: the largest that fits, and so often half of it.
@@ -47,81 +189,35 @@ _HALVINGS = 2
 _ROUND_TO = 8  # batch sizes between powers of two, as people and kernels like them
 
 
-class Probe(Protocol):
-    """Tries a batch size."""
+@dataclass(eq=False)
+class ProfileSearch(Search):
+    """Grows the batch size, finds where memory ends, and accumulates beyond it.
 
-    def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
-    ) -> ProfilePoint:
-        """What happened; its status is timeout if it took longer than `limit_s`."""
-        ...
+    `first` comes before larger and then smaller ones.
 
-
-def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them.
-
-    Args:
-        n_train: examples in the training set, N; it is among them, nothing above it is.
-        reference_batch_size: the workload's own; left out where it is above N.
+    Attributes:
+        n_train: examples in the training set.
+        ceiling_bytes: the memory there is, asked for or the device's; None: not known.
     """
-    doubled = [2**power for power in range(n_train.bit_length())]
-    wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
-    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
+    n_train: int = field(kw_only=True)
+    ceiling_bytes: int | None = field(kw_only=True)
+    _limit_found: bool = field(default=False, init=False)
+    _told_fraction: float = field(default=0.0, init=False)
+    _begun_with_s: float = field(init=False)
 
-class ProfileSearch:
-    """Grows the batch size, finds where memory ends, and accumulates beyond it."""
-
-    def __init__(
-        self,
-        probe: Probe,
-        *,
-        n_train: int,
-        ceiling_bytes: int | None,
-        left_s: Callable[[], float],
-        listener: ProgressListener,
-        may_accumulate: bool = True,
-        first: int | None = None,
-    ) -> None:
-        """Nothing is tried yet.
-
-        Args:
-            probe: tries a batch size.
-            n_train: examples in the training set.
-            ceiling_bytes: the memory there is, asked for or the device's; None: not known.
-            left_s: what is left of the time, in seconds.
-            listener: hears of each batch size, and of those that end badly.
-            may_accumulate: whether what does not fit whole may be cut into micro-batches.
-            first: the one to begin with, before larger and then smaller ones; None: the smallest.
-        """
-        self._may_accumulate = may_accumulate
-        self._first = first
-        self._probe = probe
-        self._n_train = n_train
-        self._ceiling_bytes = ceiling_bytes
-        self._left_s = left_s
-        self._listener = listener
-        self._found: dict[tuple[int, int], ProfilePoint] = {}
-        self._too_large: int | None = None  # the smallest that is known or predicted not to fit
-        self._limit_found = False
-        self._told_fraction = 0.0
-        self._begun_with_s = left_s()
-        self.stopped: Stopped | None = None
-
-    @property
-    def points(self) -> tuple[ProfilePoint, ...]:
-        """What was tried so far: by batch size, larger micro-batches first."""
-        return tuple(
-            sorted(self._found.values(), key=lambda p: (p.batch_size, -p.micro_batch_size))
-        )
+    def __post_init__(self) -> None:
+        """The time begins."""
+        self._begun_with_s = self.left_s()
 
     def run(self, batch_sizes: Iterable[int]) -> None:
         """Try `batch_sizes` from the first up, look for the largest that fits, time again."""
         sizes = sorted(set(batch_sizes))
-        place = sizes.index(self._first) if self._first in sizes else 0
+        place = sizes.index(self.first) if self.first in sizes else 0
         self._find(sizes[place:], all_sizes=sizes)
         self._go_down(sizes[:place][::-1])
-        self._time_again()
+        whole = [point for point in self.points if point.in_one_piece]
+        self._time_again(sorted(whole, key=lambda point: point.batch_size != self.first))
 
     def _go_down(self, sizes: Sequence[int]) -> None:
         """Try those below the first one, as far as they fit."""
@@ -140,50 +236,30 @@ class ProfileSearch:
         self._refine()
         self._limit_found = self.stopped == "memory"
         beyond = [size for size in all_sizes if size > self._largest]
-        if self._may_accumulate:
+        if self.may_accumulate:
             self._accumulate(beyond)
         elif beyond:
-            self._listener.warning(
+            self.listener.warning(
                 f"batch sizes above {self._largest} do not fit whole, and what this workload does "
                 f"with a batch cannot be done in micro-batches"
             )
 
-    def _time_again(self) -> None:
-        """Time what ran in one piece in further processes, until that is enough or time ends."""
-        sizes = [point.batch_size for point in self.points if point.ran and point.in_one_piece]
-        sizes.sort(key=lambda size: size != self._first)
-        for n_before in itertools.count(1):
-            if are_enough_processes(self.points, n_before):
-                return
-            now = tuple(sizes)
-            for index, size in enumerate(now):
-                expected_s = self._expected_step_s(size)
-                if self._left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
-                    return
-                n_done = n_before + index / len(now)
-                self._tell(f"batch size {size} again", n_done / (n_done + 1), now[index:])
-                if not self._timed_again(size, now[index:], expected_s):
-                    sizes.remove(size)
-
-    def _timed_again(self, size: int, to_come: Sequence[int], expected_s: float) -> bool:
-        """Whether it ran in one more process; the point keeps what the others measured."""
-        left_s, timed_s = self._left_s(), self._affordable_s(to_come)
+    def _further(
+        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
+    ) -> ProfilePoint | None:
+        expected_s, left_s = self._expected_step_s(size), self.left_s()
+        if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
+            return None
+        self._tell(f"batch size {size} again", done_fraction, to_come)
+        left_s, timed_s = self.left_s(), self._affordable_s(to_come)
         limit_s = self._limit_s(expected_s, timed_s)
-        further = self._probe(size, size, timed_s=timed_s, limit_s=min(left_s, limit_s))
-        known = self._found[size, size]
-        peaks = [peak for peak in (known.peak_bytes, further.peak_bytes) if peak is not None]
-        known = replace(known, peak_bytes=max(peaks, default=None))
-        if further.ran and further.timing is not None:
-            known = replace(known, again=(*known.again, further.timing))
-        elif further.status is not Status.TIMEOUT or left_s >= limit_s:
-            self._listener.warning(
+        further = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
+        if not further.ran and (further.status is not Status.TIMEOUT or left_s >= limit_s):
+            self.listener.warning(
                 f"batch size {size}, which ran before: {further.status} "
                 f"({reason_text(further.reason)}) when it was timed again"
             )
-        self._found[size, size] = known
-        return further.ran
-
-    # ---- growing
+        return further
 
     def _grow(self, sizes: Sequence[int]) -> None:
         bad_in_a_row = 0
@@ -214,37 +290,32 @@ class ProfileSearch:
         if known is not None:
             return known
         expected_s = self._expected_step_s(batch_size)
-        left_s = self._left_s()
+        left_s = self.left_s()
         if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
             self._say_out_of_time(batch_size)
             return None
         to_come = (batch_size, *still_to_come)
-        accumulated = "" if micro_batch_size == batch_size else f" in pieces of {micro_batch_size}"
         n_done = len(self._found)
         self._tell(
-            f"batch size {batch_size}{accumulated}",
+            f"batch size {_shape(batch_size, micro_batch_size)}",
             n_done / (FEWEST_PROCESSES * (n_done + len(to_come))),
             to_come * FEWEST_PROCESSES,
         )
         timed_s = self._affordable_s(to_come * FEWEST_PROCESSES)
         limit_s = self._limit_s(expected_s, timed_s)
-        point = self._probe(
+        point = self._probed(
             batch_size, micro_batch_size, timed_s=timed_s, limit_s=min(left_s, limit_s)
         )
         if point.status is Status.TIMEOUT and left_s < limit_s:
             self._say_out_of_time(batch_size)  # which says nothing about the model
             return None
-        self._found[batch_size, micro_batch_size] = point
-        if not point.ran:
-            self._listener.warning(
-                f"batch size {batch_size}: {point.status} ({reason_text(point.reason)})"
-            )
+        self._keep(point)
         return point
 
     def _say_out_of_time(self, batch_size: int) -> None:
         if not self._limit_found:
             self.stopped = "time"
-        self._listener.warning(
+        self.listener.warning(
             f"the budget ended before batch size {batch_size} was tried; give a larger --budget"
         )
 
@@ -252,13 +323,11 @@ class ProfileSearch:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
         # What is found on the way adds to what is to come.
         self._told_fraction = max(self._told_fraction, done_fraction)
-        self._listener.progress(
+        self.listener.progress(
             done_fraction=self._told_fraction,
-            left_s=min(max(0.0, self._left_s()), cost_s),
+            left_s=min(max(0.0, self.left_s()), cost_s),
             text=text,
         )
-
-    # ---- time
 
     def _expected_step_s(self, batch_size: int) -> float:
         """On the line through the smallest and the nearest smaller one that ran; 0: nothing ran.
@@ -283,7 +352,7 @@ class ProfileSearch:
         """The longest timing with which all of `sizes` still fit into the time left."""
         expected = [self._expected_step_s(size) for size in sizes]
         for timed_s in _TIMED_S:
-            if sum(_cost_s(step_s, timed_s) for step_s in expected) <= self._left_s():
+            if sum(_cost_s(step_s, timed_s) for step_s in expected) <= self.left_s():
                 return timed_s
         return _TIMED_S[-1]
 
@@ -292,31 +361,21 @@ class ProfileSearch:
             return max(_HANGS_AFTER_S, _FIRST_PROBE_SHARE * self._begun_with_s)
         return max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * _cost_s(expected_step_s, timed_s))
 
-    # ---- memory
-
-    @property
-    def _largest(self) -> int | None:
-        """The largest that ran in one piece."""
-        return max(
-            (size for (size, micro), point in self._found.items() if size == micro and point.ran),
-            default=None,
-        )
-
     def _law(self) -> MemoryFit | None:
         """The memory law so far; None: too few peaks for one."""
-        peaks = peaks_for_law(self.points, n_train=self._n_train)
+        peaks = peaks_for_law(self.points, n_train=self.n_train)
         return fit_memory(peaks) if len(peaks) >= _PEAKS_FOR_LAW else None
 
     def _is_predicted_too_large(self, batch_size: int) -> bool:
         """Only near the ceiling: far below it the law rests on peaks that barely differ."""
-        if self._ceiling_bytes is None or self._largest is None:
+        if self.ceiling_bytes is None or self._largest is None:
             return False
         peak_bytes = self._found[self._largest, self._largest].peak_bytes
-        if peak_bytes is None or 2 * peak_bytes < self._ceiling_bytes:
+        if peak_bytes is None or 2 * peak_bytes < self.ceiling_bytes:
             return False
         law = self._law()
         predicted = None if law is None else law.predicted_bytes(batch_size).estimate
-        return predicted is not None and predicted > _CLEARLY_BEYOND * self._ceiling_bytes
+        return predicted is not None and predicted > _CLEARLY_BEYOND * self.ceiling_bytes
 
     def _shrink(self, too_large: int) -> None:
         """Halve the smallest batch size asked for, which does not fit, until one does."""
@@ -356,11 +415,9 @@ class ProfileSearch:
     def _predicted_largest(self) -> int | None:
         """The largest that fits by the memory law; None: unknown."""
         law = self._law()
-        if law is None or self._ceiling_bytes is None:
+        if law is None or self.ceiling_bytes is None:
             return None
-        return law.largest_batch_size(self._ceiling_bytes)
-
-    # ---- accumulation
+        return law.largest_batch_size(self.ceiling_bytes)
 
     def _accumulate(self, sizes: Sequence[int]) -> None:
         """Find the fastest micro-batch for the first of `sizes`, and use it for the rest."""
@@ -400,3 +457,97 @@ def _rounded(size: float, *, above: int, below: int) -> int:
     if above < rounded < below:
         return rounded
     return min(max(round(size), above + 1), below - 1)
+
+
+# ---- of a command
+
+# A batch size that is tried again should have this much more time than it took at first.
+_AGAIN_FACTOR = 1.3
+# Of what is left the first takes no more, so that the second has as long: one alone says nothing.
+_FIRST_SHARE = 0.45
+
+
+@dataclass(eq=False)
+class CommandSearch(Search):
+    """Times the first one, the larger ones up, the smaller ones down: a start may take minutes."""
+
+    _took_s: dict[int, float] = field(default_factory=dict, init=False)
+    _n_in_all: int = field(default=0, init=False)
+    _disturbed: Reason | None = field(default=None, init=False)
+
+    def run(self, batch_sizes: Iterable[int]) -> None:
+        """Time these batch sizes, then those that ran again."""
+        sizes = sorted(set(batch_sizes))
+        self._n_in_all = len(sizes)
+        place = sizes.index(self.first) if self.first in sizes else 0
+        own, larger, smaller = sizes[place : place + 1], sizes[place + 1 :], sizes[:place][::-1]
+        # The next larger and the next smaller first: without them there is nothing to choose.
+        for group in (own, larger[:1], smaller, larger[1:]):
+            self._in_order(group)
+        self._time_again(self.points)
+        if self._disturbed is not None:
+            self.listener.warning(reason_text(self._disturbed))
+
+    def _in_order(self, sizes: Iterable[int]) -> None:
+        n_bad = 0
+        for size in sizes:
+            if self._too_large is None or size < self._too_large:
+                point = self._tried(size, size)
+                if point is None:
+                    return
+                if point.status is not Status.OOM or size <= (self.first or 0):
+                    n_bad = 0 if point.ran else n_bad + 1
+                    if n_bad >= _BAD_IN_A_ROW:
+                        self.stopped = self.stopped or "errors"
+                        return
+                    continue
+                self._too_large = size
+                self.stopped = self.stopped or "memory"
+            self._accumulate(size)
+
+    def _accumulate(self, size: int) -> None:
+        """A batch size that does not fit, in equal pieces as large as fit."""
+        pieces = 0 if self._largest is None else -(-size // self._largest)
+        if self.may_accumulate and pieces and size % pieces == 0:
+            tried = self._tried(size, size // pieces)
+            if tried is not None:
+                self._found.pop((size, size), None)
+
+    def _tried(self, size: int, micro: int) -> ProfilePoint | None:
+        """The point; None: there is no time to try it."""
+        left_s = self.left_s()
+        if left_s <= max(self._took_s.values(), default=0.0):
+            self.stopped = self.stopped or "time"
+            self.listener.warning(
+                f"there was no time left to try batch size {size}; give a larger --budget"
+            )
+            return None
+        done = min(1.0, len(self._found) / (FEWEST_PROCESSES * self._n_in_all))
+        self._tell(f"batch size {_shape(size, micro)}", done, short=str(size))
+        began_s = time.monotonic()
+        is_first_of_several = not self._found and self._n_in_all > 1
+        limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s
+        point = self._probed(size, micro, limit_s=limit_s)
+        if point.ran:
+            self._took_s[size] = time.monotonic() - began_s
+        self._keep(point)
+        return point
+
+    def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
+        """What else ran meanwhile is kept, to be said once."""
+        before = MachineTimes.now()
+        point = super()._probed(size, micro, **limits_s)
+        self._disturbed = something_else_ran(before, MachineTimes.now()) or self._disturbed
+        return point
+
+    def _further(
+        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
+    ) -> ProfilePoint | None:
+        left_s = self.left_s()
+        if left_s <= _AGAIN_FACTOR * self._took_s[size]:
+            return None
+        self._tell(f"batch size {size} again", done_fraction, short=f"{size} again")
+        return self._probed(size, micro, limit_s=left_s)
+
+    def _tell(self, text: str, done_fraction: float, *, short: str) -> None:
+        self.listener.progress(done_fraction=done_fraction, left_s=None, text=text, short=short)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 import torch
 
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
-from batchlab.measure.profile import Profile, ProfilePoint, Stopped
-from batchlab.measure.profile_search import ProfileSearch
+from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile_search import ProfileSearch, Search
 from batchlab.measure.step_time import measure_step_time_within
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
@@ -32,15 +30,17 @@ _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
 
+PROFILING = "measuring each batch size"
+"""The stage in which the batch sizes are tried."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
     """A checked request for a profile.
 
     Attributes:
-        trial: what a step trains; only its batch and micro-batch size are replaced.
+        trial: the subject's own; in a step of another size only its sizes are replaced.
         batch_sizes: the sizes to try.
-        reference_batch_size: the workload's own.
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
         may_accumulate: whether a step may be cut into micro-batches.
@@ -48,14 +48,9 @@ class ProfileRequest:
 
     trial: Trial
     batch_sizes: tuple[int, ...]
-    reference_batch_size: int
     device: str
     memory_limit_bytes: int | None
-    may_accumulate: bool = True
-
-
-PROFILING = "measuring each batch size"
-"""The stage in which the batch sizes are tried."""
+    may_accumulate: bool
 
 
 def measure_profile(
@@ -80,31 +75,51 @@ def measure_profile(
         WorkloadError: no batch size could be trained, or none in that memory.
     """
     device = torch.device(request.device)
+
+    def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
+        trial = replace(request.trial, batch_size=size, micro_batch_size=micro)
+        ended = run_in_child(
+            measure_step_time_within,
+            packed,
+            trial,
+            request.device,
+            timed_s,
+            _wall_bytes(device, request.memory_limit_bytes),
+            timeout_s=limit_s,
+        )
+        timing = ended.value
+        assert timing is None or isinstance(timing, StepTiming)
+        return ProfilePoint(
+            batch_size=size,
+            micro_batch_size=micro,
+            status=ended.status or Status.OK,
+            reason=ended.reason,
+            timing=timing,
+            peak_bytes=None if timing is None else timing.peak_bytes,
+        )
+
     search = ProfileSearch(
-        _Probing(packed, request),
-        n_train=request.trial.n_train,
-        ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
+        probe,
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         may_accumulate=request.may_accumulate,
-        first=request.reference_batch_size,
+        memory_limit_bytes=request.memory_limit_bytes,
+        first=request.trial.batch_size,
+        n_train=request.trial.n_train,
+        ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
     )
     return profile_of(request, search, listener=listener)
 
 
-class Search(Protocol):
-    """Tries batch sizes."""
-
-    stopped: Stopped | None
-
-    @property
-    def points(self) -> tuple[ProfilePoint, ...]:
-        """What was tried, by batch size."""
-        ...
-
-    def run(self, batch_sizes: Sequence[int]) -> None:
-        """Try these batch sizes, as far as time and memory go."""
-        ...
+def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
+    """The memory that a probe may ask for before it is refused."""
+    if device.type == "cuda":
+        return limit_bytes  # the allocator's own count, which takes nothing it does not use
+    available = available_bytes(device)
+    if limit_bytes is None:
+        return available
+    allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
+    return allowed if available is None else min(allowed, available)
 
 
 def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressListener) -> Profile:
@@ -126,7 +141,7 @@ def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressLis
         workload_id=request.trial.workload_id,
         workload=request.trial.workload,
         n_train=request.trial.n_train,
-        reference_batch_size=request.reference_batch_size,
+        reference_batch_size=request.trial.batch_size,
         device=request.trial.device,
         device_name=_device_name(device, dict(found)),
         memory_limit_bytes=request.memory_limit_bytes,
@@ -138,65 +153,6 @@ def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressLis
     _refuse_if_nothing_runs(made)
     _warn(made, listener)
     return made
-
-
-class _Probing:
-    """Tries batch sizes in child processes (a `Probe`)."""
-
-    def __init__(self, packed: PackedWorkload, request: ProfileRequest) -> None:
-        self._packed = packed
-        self._request = request
-
-    def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
-    ) -> ProfilePoint:
-        """Time the steps of one batch size, and judge its peak by the limit."""
-        request = self._request
-        ended = run_in_child(
-            measure_step_time_within,
-            self._packed,
-            replace(request.trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
-            request.device,
-            timed_s,
-            self._wall_bytes(),
-            timeout_s=limit_s,
-        )
-        if ended.status is not None:
-            return ProfilePoint(
-                batch_size=batch_size,
-                micro_batch_size=micro_batch_size,
-                status=ended.status,
-                reason=ended.reason,
-            )
-        timing = ended.value
-        assert isinstance(timing, StepTiming)
-        reason = _beyond(timing.peak_bytes, request.memory_limit_bytes)
-        return ProfilePoint(
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            status=Status.OK if reason is None else Status.OOM,
-            reason=reason,
-            timing=timing,
-            peak_bytes=timing.peak_bytes,
-        )
-
-    def _wall_bytes(self) -> int | None:
-        """The memory that a probe may ask for before it is refused."""
-        device = torch.device(self._request.device)
-        limit_bytes = self._request.memory_limit_bytes
-        if device.type == "cuda":
-            return limit_bytes  # the allocator's own count, which takes nothing it does not use
-        available = available_bytes(device)
-        if limit_bytes is None:
-            return available
-        allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
-        return allowed if available is None else min(allowed, available)
-
-
-def _beyond(peak_bytes: int | None, limit_bytes: int | None) -> Reason | None:
-    if limit_bytes is None or peak_bytes is None or peak_bytes <= limit_bytes:
-        return None
-    return Reason.of("beyond_memory_limit", peak_bytes=peak_bytes, limit_bytes=limit_bytes)
 
 
 def _device_name(device: torch.device, found: Mapping[str, str]) -> str:

@@ -54,12 +54,7 @@ class PeakMemory:
     """
 
     def __init__(self, device: torch.device, *, kernel: KernelFiles = LINUX) -> None:
-        """Reset the marks.
-
-        Args:
-            device: whose memory counts.
-            kernel: where the marks are.
-        """
+        """Reset the marks."""
         self._device = device
         self._kernel = kernel
         self._baseline_bytes = _reset_high_water_mark(kernel)
@@ -99,10 +94,6 @@ def available_bytes(device: torch.device, *, kernel: KernelFiles = LINUX) -> int
 
     On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
     device, for what is taken of it counts in a peak.
-
-    Args:
-        device: whose memory.
-        kernel: where the system reports it.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -170,9 +161,6 @@ def kills_for_memory(*, kernel: KernelFiles = LINUX) -> int | None:
 
     A child that ended by signal 9 while this number rose was killed by the kernel for memory; one
     that did so while it stood still was killed by somebody.
-
-    Args:
-        kernel: where the system counts.
     """
     try:
         found = re.search(r"^oom_kill (\d+)$", kernel.vmstat.read_text(), re.MULTILINE)

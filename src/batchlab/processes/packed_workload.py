@@ -34,11 +34,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """How to open a map again elsewhere; None: it is none, or not all of it is in its file.
-
-    Args:
-        value: any object; a NumPy map, a part of one, or a tensor over one.
-    """
+    """How to open a map again elsewhere; None: it is none, or not all of it is in its file."""
     region = file_region(value)
     if region is None:
         return None
@@ -359,12 +355,7 @@ def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_byte
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
     """The same workload, known by its model too.
 
-    Args:
-        loaded: as it was loaded.
-        timeout_s: seconds after which the model is left out.
-
-    Returns:
-        It as it was where its model cannot be made: the check of the workload says why.
+    Where its model cannot be made in time, it is as it was: the check says why.
 
     Raises:
         EditedError: files of its were edited meanwhile.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice import figures as advice_figures
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_effects import (
     effect_sentences,
@@ -17,7 +16,8 @@ from batchlab.report.advice_effects import (
     sweep_command,
     untold_sentences,
 )
-from batchlab.report.advice_rows import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_figures import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     candidates_table,
     cost_table,
@@ -29,9 +29,8 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_words import target_text, trainings_words
 from batchlab.report.cells import observations_table
+from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
-from batchlab.report.parts.figure_files import write_figure_images
-from batchlab.report.parts.figure_row import built_figures
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import plural, text
 
@@ -86,9 +85,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     # What is read first: why in numbers, or why it is open.
     lead = said.pop("why", None) or said.pop("how sure", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
-    first, *others = figures = [
-        figure for _, figure in built_figures(advice_figures, advice, study, profile)
-    ]
+    first, *others = figures = advice_figures(advice, study, profile)
     (effect,) = (figure for figure in others if figure.key == "h")
     effects = effects_of(advice, study)
     said_of = effect_sentences(advice, study, effects)
@@ -177,8 +174,7 @@ def write_advice_images(
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure of the advice; see `write_figure_images`."""
-    built = built_figures(advice_figures, advice, study, profile)
-    return write_figure_images(built, path, image_format)
+    return write_figure_images(advice_figures(advice, study, profile), path, image_format)
 
 
 def write_advice_csv(
@@ -204,4 +200,4 @@ def write_advice_csv(
         "-runs": tried_table(advice),
         "-observations": observations_table(study),
     }
-    return write_tables(tables, built_figures(advice_figures, advice, study, profile), path)
+    return write_tables(tables, advice_figures(advice, study, profile), path)

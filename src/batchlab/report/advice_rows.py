@@ -9,79 +9,11 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import USUAL_SIZES, Study
-from batchlab.report.advice_words import named_text, objective_words, reference_words
-from batchlab.report.parts.figure import Row
-from batchlab.report.parts.palette import Look, Part, part_looks
+from batchlab.report.advice_words import objective_words
 from batchlab.report.text import interval_only_text, quantity_text
 from batchlab.words.catalogue import text
 
 _FRESH = ("value", "verify")
-
-
-def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
-    """How the batch sizes are drawn of which anything was measured: by their part."""
-    sizes = [
-        candidate.batch_size
-        for candidate in advice.candidates
-        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
-    ]
-    sizes += [tried.batch_size for tried in advice.tried]
-    named = advice.named
-    return part_looks(
-        [*sizes, advice.reference.batch_size],
-        n_train=study.workload.n_train,
-        named=None if named is None else named.batch_size,
-        yours=advice.reference.batch_size,
-        usual=USUAL_SIZES,
-    )
-
-
-def label_of(looks: Iterable[Look], batch_size: int) -> str:
-    """The name of a batch size on the page."""
-    return next(look.label for look in looks if look.batch_size == batch_size)
-
-
-def settings_label(name: str, batch_size: int, learning_rate: float) -> str:
-    """A configuration's name and settings on an axis; a bar breaks the line."""
-    rate = quantity_text("learning_rate", learning_rate)
-    return f"{name}|{text('{size}, rate {rate}', size=batch_size, rate=rate)}"
-
-
-def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
-    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
-    drawn = {row["batch"] for row in rows if "batch" in row}
-    return tuple(look for look in looks if look.label in drawn) or looks
-
-
-def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
-    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
-    together: dict[Part, list[Look]] = {}
-    for look in looks:
-        together.setdefault(look.part or "other", []).append(look)
-    names: dict[Part, str] = {
-        "named": named_text(advice),
-        "yours": reference_words(advice).short,
-        "usual": text("usual"),
-        "other": text("others"),
-    }
-    return [
-        (
-            together[part][0],
-            text(
-                "{part}: {sizes}",
-                part=name,
-                sizes=", ".join(look.label for look in together[part]),
-            ),
-        )
-        for part, name in names.items()
-        if part in together
-    ]
-
-
-def candidate_kind(candidate: Candidate) -> str:
-    """How a batch size's estimate is drawn: hollow where it was not trained itself."""
-    return "open" if candidate.learning_rate is None else "point"
 
 
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
@@ -125,42 +57,6 @@ def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[R
 def is_same_rate(one: float, other: float) -> bool:
     """Whether two learning rates are one: a lattice of octaves leaves rounding errors."""
     return math.isclose(one, other, rel_tol=1e-9)
-
-
-def runs_in_words(rows: Iterable[Row], quantity: str) -> list[str]:
-    """Of batch sizes without an estimate, their single runs: "64: single runs of 4.1 s, 5 s"."""
-    runs: dict[str, list[str]] = {}
-    estimated = set()
-    for row in rows:
-        label = str(row.get("batch", ""))
-        if row["kind"] == "run":
-            runs.setdefault(label, []).append(quantity_text(quantity, row["mean"]))
-        elif row["kind"] in ("point", "open"):
-            estimated.add(label)
-    return [
-        text("{size}: single runs of {values}", size=label, values=", ".join(values))
-        for label, values in runs.items()
-        if label not in estimated
-    ]
-
-
-def kinds_of(rows: Iterable[Row]) -> frozenset[str]:
-    """The kinds of rows that a chart has to draw."""
-    return frozenset(str(row["kind"]) for row in rows)
-
-
-def with_sides(rows: Iterable[Row], looks: tuple[Look, ...]) -> tuple[Row, ...]:
-    """The rows with words told on which side of their batch size these stay inside the chart."""
-    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
-    edges = {0: "left", len(looks) - 1: "right"}
-
-    def side(row: Row) -> str | None:
-        place = places[row["batch_size"]]
-        if row["kind"] == "named":  # in the middle of its mark where it has room
-            return edges.get(place)
-        return "left" if 2 * place < len(looks) else "right"
-
-    return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
 
 
 # ---- the one figure each of yours and of what is named, wherever it is shown

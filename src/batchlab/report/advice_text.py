@@ -8,15 +8,28 @@ from pathlib import Path
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
-from batchlab.report.advice.bars import bars
-from batchlab.report.advice.topics.answer import answer, flat_set, how_sure, missing
-from batchlab.report.advice.topics.ending import ending, trained_model
-from batchlab.report.advice.topics.gain import break_even, gain, gain_from_batch_size
-from batchlab.report.advice.topics.laws import critical_batch_size, law_of_steps, rules
-from batchlab.report.advice.topics.reason import why
-from batchlab.report.advice.topics.targets import other_targets, when_to_stop
-from batchlab.report.advice.topics.usual_sizes import usual_sizes
+from batchlab.report.advice_answer import (
+    answer,
+    flat_set,
+    how_sure,
+    missing,
+    other_targets,
+    when_to_stop,
+    why,
+)
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_commands import script_lines
+from batchlab.report.advice_gain import (
+    break_even,
+    critical_batch_size,
+    ending,
+    gain,
+    gain_from_batch_size,
+    law_of_steps,
+    rules,
+    trained_model,
+    usual_sizes,
+)
 from batchlab.report.advice_tables import (
     candidates_table,
     expected_table,

@@ -7,16 +7,18 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Split, TrialRecord
-from batchlab.report.parts.figure import Row, rounded
-from batchlab.report.parts.palette import Look, looks
+from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import quantity_text, range_text, term_text
 from batchlab.words.catalogue import plural, text
+
+T = TypeVar("T")
 
 # ---- which data decide
 
@@ -75,27 +77,6 @@ def spread_text(name: str, spread: Spread) -> str:
         mean=mean,
         range=range_text(name, spread.low, spread.high),
     )
-
-
-def spread_row(spread: Spread) -> Row:
-    """Mean, range and count as fields of a chart row."""
-    return {
-        "mean": rounded(spread.mean),
-        "low": rounded(spread.low),
-        "high": rounded(spread.high),
-        "n": spread.n,
-    }
-
-
-def size_rows(
-    name: dict[str, str], batch_size: int, middle: float, spread: Spread
-) -> Iterator[Row]:
-    """One row for the whole, one for each observation."""
-    base: Row = {**name, "batch_size": batch_size}
-    yield {**base, **spread_row(spread), "mean": rounded(middle), "whole": True}
-    if spread.n > 1:
-        for value in spread.values:
-            yield {**base, "mean": rounded(value), "whole": False}
 
 
 def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
@@ -284,12 +265,12 @@ def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
     return _one_a_trial(cell, measurement, lambda step: step == 0)
 
 
-def thinned(points: tuple[CurvePoint, ...], most: int) -> tuple[CurvePoint, ...]:
+def thinned(points: Sequence[T], most: int) -> Sequence[T]:
     """At most `most` of the points, evenly spaced in number, first and last among them."""
     if len(points) <= most:
         return points
     last = len(points) - 1
-    return tuple(points[round(i * last / (most - 1))] for i in range(most))
+    return [points[round(i * last / (most - 1))] for i in range(most)]
 
 
 def _measured(record: TrialRecord, measurement: Measurement) -> dict[int, float]:

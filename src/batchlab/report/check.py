@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import msgspec
 
@@ -44,70 +45,39 @@ class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_json(found: Accumulation) -> str:
     """The document as JSON text."""
-    return document_text(
-        CheckDocument(
-            schema=SCHEMA,
-            command="check",
-            batchlab=__version__,
-            workload=found.workload,
-            equal=found.equal,
-            findings=tuple(
-                FindingDocument(
-                    cause=finding.cause,
-                    where=finding.where,
-                    size=finding.size,
-                    by_chance=finding.by_chance,
-                    text=text(CAUSES[finding.cause]),
-                )
-                for finding in found.findings
-            ),
-            n_examples=found.n_examples,
-            in_double=found.in_double,
-            rounding=found.rounding,
-        )
+    findings = tuple(
+        FindingDocument(**asdict(finding), text=text(CAUSES[finding.cause]))
+        for finding in found.findings
     )
+    fields = asdict(found) | {"findings": findings, "equal": found.equal}
+    document = CheckDocument(schema=SCHEMA, command="check", batchlab=__version__, **fields)
+    return document_text(document)
 
 
 def check_text(found: Accumulation) -> str:
-    """The answer, then each cause with its place and what to do.
-
-    Returns:
-        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
-    """
-    parts = [wrapped_text(_answer(found)), *map(wrapped_text, check_facts(found))]
-    return "\n\n".join(parts) + "\n"
+    """The answer, then each cause with its place and what to do, in lines of a terminal."""
+    return "\n\n".join(map(wrapped_text, _said(found))) + "\n"
 
 
-def _answer(found: Accumulation) -> str:
+def _said(found: Accumulation) -> Iterator[str]:
     if not found.findings:
-        return text(
-            "{workload}: a batch and its micro-batches have the same gradient.",
-            workload=found.workload,
-        )
-    if found.equal:
-        return text(
+        answer = "{workload}: a batch and its micro-batches have the same gradient."
+    elif found.equal:
+        answer = (
             "{workload}: a batch and its micro-batches have the same gradient on average; the two "
-            "differ by chance.",
-            workload=found.workload,
+            "differ by chance."
         )
-    return text(
-        "{workload}: a batch and its micro-batches do NOT have the same gradient.",
-        workload=found.workload,
-    )
-
-
-def check_facts(found: Accumulation) -> Iterator[str]:
-    """Each cause, then what was compared."""
-    for finding in found.findings:
-        yield finding_text(finding)
-    if found.in_double:
-        yield text("Compared in float64, on {n} training examples.", n=found.n_examples)
     else:
-        yield text(
-            "Compared on {n} training examples in the model's own precision, because it takes no "
-            "float64.",
-            n=found.n_examples,
-        )
+        answer = "{workload}: a batch and its micro-batches do NOT have the same gradient."
+    yield text(answer, workload=found.workload)
+    yield from map(_finding_text, found.findings)
+    compared = (
+        "Compared in float64, on {n} training examples."
+        if found.in_double
+        else "Compared on {n} training examples in the model's own precision, because it takes no "
+        "float64."
+    )
+    yield text(compared, n=found.n_examples)
     if found.rounding is not None:
         yield text(
             "In the workload's own precision they differ by {rounding:.1g} of the gradient. That "
@@ -116,14 +86,10 @@ def check_facts(found: Accumulation) -> Iterator[str]:
         )
 
 
-def finding_text(finding: Finding) -> str:
+def _finding_text(finding: Finding) -> str:
     """A cause with its place, how much it makes, and what to do."""
-    size = ""
-    if finding.size is not None:
-        size = text(" ({size:percent} of the gradient)", size=finding.size)
-    return text(
-        "- {where}{size}: {cause}",
-        where=finding.where,
-        size=size,
-        cause=text(CAUSES[finding.cause]),
+    size = (
+        "" if finding.size is None else text(" ({size:percent} of the gradient)", size=finding.size)
     )
+    cause = text(CAUSES[finding.cause])
+    return text("- {where}{size}: {cause}", where=finding.where, size=size, cause=cause)

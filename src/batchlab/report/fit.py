@@ -7,21 +7,28 @@ from collections.abc import Iterator, Sequence
 from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
 from batchlab.laws.registry import FittedLaw
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.table import Column, Table
-from batchlab.report.text import estimate_text, wrapped_text
+from batchlab.report.table import Column, Table, table_of
+from batchlab.report.text import estimate_text, listed, wrapped_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
 
+_REJECTED = (
+    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g})"
+)
+_NOT_REJECTED = (
+    "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
+)
+
 
 def fit_text(found: PointsFit) -> str:
-    """The fits for people: for each group its batch sizes, the law in numbers, and its caveats.
-
-    Returns:
-        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
-    """
-    parts = [_group_text(group, found.overhead_fraction) for group in found.groups]
+    """For each group its batch sizes, the law in numbers, and its caveats, for a terminal."""
+    parts = []
+    for group in found.groups:
+        title = group_name(group.group) or text("all points")
+        table = group_table(group).without_empty_columns().to_text()
+        parts += [title, table, listed(group_facts(group, found.overhead_fraction))]
     if found.across is not None:
-        parts.append("\n".join(wrapped_text(f"- {across_text(law)}") for law in found.across))
+        parts.append(listed(map(across_text, found.across)))
     parts.append(wrapped_text(method_text()))
     return "\n\n".join(parts) + "\n"
 
@@ -31,31 +38,19 @@ def method_text() -> str:
     return text("Fitted by {method}.", method=text(METHOD))
 
 
-def _group_text(group: GroupFit, overhead_fraction: float) -> str:
-    title = group_name(group.group) or text("all points")
-    table = group_table(group).without_empty_columns().to_text()
-    facts = "\n".join(wrapped_text(f"- {fact}") for fact in group_facts(group, overhead_fraction))
-    return f"{title}\n\n{table}\n\n{facts}"
-
-
 def group_table(group: GroupFit) -> Table:
     """One row a batch size of a group."""
-    columns = (
-        Column(key="batch_size", quantity="batch_size"),
-        Column(key="n", quantity="n", label=text("runs")),
-        Column(key="n_reached", quantity="n", label=text("reached")),
-        Column(key="learning_rate", quantity="learning_rate"),
-        Column(key="steps_to_target", quantity="steps_to_target"),
-        Column(key="fitted_steps", quantity="steps_to_target", label=text("on the law")),
-        Column(key="step_s", quantity="step_s"),
-        Column(key="time_to_target_s", quantity="time_to_target_s"),
-    )
-    return Table(
-        caption=text("steps to target by batch size"),
-        columns=columns,
-        rows=tuple(
-            tuple(getattr(row, column.key) for column in columns) for row in group.batch_sizes
-        ),
+    return table_of(
+        text("steps to target by batch size"),
+        group.batch_sizes,
+        Column("batch_size"),
+        Column("n", label=text("runs")),
+        Column("n_reached", "n", text("reached")),
+        Column("learning_rate"),
+        Column("steps_to_target"),
+        Column("fitted_steps", "steps_to_target", text("on the law")),
+        Column("step_s"),
+        Column("time_to_target_s"),
     )
 
 
@@ -73,9 +68,8 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         )
     test = group.lack_of_fit
     if test.p_value is None:
-        yield text(
-            "whether the law holds was not tested: {reason}", reason=reason_text(test.reason)
-        )
+        why = reason_text(test.reason)
+        yield text("whether the law holds was not tested: {reason}", reason=why)
     else:
         yield text(_REJECTED if test.rejected else _NOT_REJECTED, p=test.p_value)
     for law in others:
@@ -95,28 +89,15 @@ def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
         )
 
 
-_REJECTED = (
-    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g})"
-)
-_NOT_REJECTED = (
-    "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
-)
-
-
 def _parameters(fitted: FittedLaw) -> Iterator[str]:
     """A line for each parameter of a law; the same reason for several is told once."""
-    told: set[Reason] = set()
+    told: set[Reason | None] = {None}
     for parameter in fitted.parameters:
-        value = parameter.value
-        if value.reason in told:
-            continue
-        if value.reason is not None:
-            told.add(value.reason)
-        yield text(
-            "{label}: {value}",
-            label=text(parameter.label),
-            value=_estimate_or_reason(parameter.quantity, value),
-        )
+        known = parameter.value
+        if known.reason is None or known.reason not in told:
+            value = _estimate_or_reason(parameter.quantity, known)
+            yield text("{label}: {value}", label=text(parameter.label), value=value)
+        told.add(known.reason)
 
 
 def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
@@ -147,14 +128,15 @@ def across_text(law: AcrossFit) -> str:
     over = text("{quantity} over {column}", quantity=law.quantity, column=law.column)
     if law.group:
         over = text("{over} ({group})", over=over, group=group_name(law.group))
-    if law.exponent.estimate is None:
-        return text("{over}: {reason}", over=over, reason=reason_text(law.exponent.reason))
+    exponent = law.exponent
+    if exponent.estimate is None:
+        return text("{over}: {reason}", over=over, reason=reason_text(exponent.reason))
     told = text(
         "{over}: {coefficient:.3g} × {column}^{exponent}",
         over=over,
         coefficient=law.coefficient.estimate,
         column=law.column,
-        exponent=_estimate_or_reason("ratio", law.exponent),
+        exponent=_estimate_or_reason("ratio", exponent),
     )
     if not law.left_out:
         return told

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from batchlab.measure.noise import Noise
-from batchlab.report.noise import figures as noise_figures
+from batchlab.report.noise_figures import noise_figures
 from batchlab.report.noise_text import layers_table, noise_facts, noise_table, noise_title
 from batchlab.report.page import download, render_page
-from batchlab.report.parts.figure_row import built_figures
-from batchlab.report.parts.palette import looks
+from batchlab.report.palette import looks
 from batchlab.words.catalogue import text
 
 
@@ -19,7 +18,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         noise=noise,
         command=command,
         environment=list(noise.environment),
-        figures=(figures := [figure for _, figure in built_figures(noise_figures, noise)]),
+        figures=(figures := noise_figures(noise)),
         looks=looks([noise.batch_size], n_train=noise.n_train),
         title=noise_title(noise),
         facts=list(noise_facts(noise)),

@@ -2,97 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.records.estimate import Estimate
-from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import interval_only_text, wrapped_text
+from batchlab.report.table import Column, Table, table_of
+from batchlab.report.text import interval_only_text, listed, wrapped_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
-
-def noise_table(noise: Noise) -> Table:
-    """One row a point of the training."""
-    return Table(
-        caption=text("Gradient noise of {workload} by step", workload=noise.workload),
-        columns=(
-            Column(key="step", quantity="step"),
-            Column(key="epoch", quantity="epochs_to_target", label=text("epochs")),
-            *_scale_columns(),
-            Column(key="preconditioned", quantity="critical_batch_size", label=text("for Adam")),
-            Column(key="n_examples", quantity="step", label=text("examples")),
-        ),
-        rows=tuple(_row(noise, point) for point in noise.points),
-    ).without_empty_columns()
-
-
-def layers_table(noise: Noise) -> Table:
-    """One row a trainable parameter, at the last point."""
-    last = noise.points[-1]
-    return Table(
-        caption=text("Gradient noise of each parameter at step {step}", step=last.step),
-        columns=(
-            Column(key="parameter", quantity="parameter", label=text("parameter")),
-            *_scale_columns(),
-        ),
-        rows=tuple(
-            (
-                layer.name,
-                layer.gradient_noise_scale.estimate,
-                _interval(layer),
-                layer.gradient_norm_squared.estimate,
-                layer.noise_trace.estimate,
-            )
-            for layer in last.layers
-        ),
-    )
-
-
-def _scale_columns() -> tuple[Column, ...]:
-    """Of what every row has: the noise scale and what it is the ratio of."""
-    return (
-        Column(
-            key="gradient_noise_scale", quantity="critical_batch_size", label=text("noise scale")
-        ),
-        Column(key="interval", quantity="interval", label=text("95 %")),
-        Column(key="grad_sq", quantity="ratio", label="|G|²"),
-        Column(key="trace", quantity="ratio", label="tr Σ"),
-    )
-
-
-def _row(noise: Noise, point: NoisePoint) -> tuple[Value, ...]:
-    adam = point.preconditioned
-    return (
-        point.step,
-        point.samples / noise.n_train,
-        point.gradient_noise_scale.estimate,
-        text("all examples") if point.is_whole else _interval(point),
-        point.gradient_norm_squared.estimate,
-        point.noise_trace.estimate,
-        None if adam is None else adam.estimate,
-        point.n_examples,
-    )
-
-
-def _interval(found: Sampled) -> str:
-    return interval_only_text("critical_batch_size", found.gradient_noise_scale)
-
-
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
 _HARDLY_NOISE = 0.1
+_NOISY = (
+    "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
+    "{size}, {share:whole_percent} of the gradient's squared length is noise."
+)
+_CLEAR = (
+    "At step {step} the noise scale is {scale:critical_batch_size} examples. The gradient of a "
+    "batch of {size} is nearly that of the whole training set."
+)
+_BOUND = "At step {step} the noise scale is above {low:critical_batch_size} examples."
+_UNKNOWN = "At step {step} the noise scale can't be told."
+_GROWTH = (
+    "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
+    "at step {last_step}: {change}."
+)
+_GROWTH_BEFORE = (
+    "Before that it goes from {first:critical_batch_size} at step {first_step} to "
+    "{last:critical_batch_size} at step {last_step}: {change}."
+)
 
 
 def noise_text(noise: Noise) -> str:
-    """The noise scale for people: what it means for the batch size in use, then a table.
-
-    Returns:
-        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
-    """
-    facts = "\n".join(wrapped_text(f"- {fact}") for fact in noise_facts(noise))
+    """What the noise scale means for the batch size in use, then tables, for a terminal."""
     tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
     shown = "\n\n".join(table.to_text() for table in tables)
-    return f"{wrapped_text(noise_title(noise))}\n\n{facts}\n\n{shown}\n"
+    return f"{wrapped_text(noise_title(noise))}\n\n{listed(noise_facts(noise))}\n\n{shown}\n"
 
 
 def noise_headline(noise: Noise) -> str:
@@ -110,10 +55,59 @@ def noise_title(noise: Noise) -> str:
     )
 
 
+def noise_table(noise: Noise) -> Table:
+    """One row a point of the training."""
+
+    def interval(point: NoisePoint) -> str:
+        return text("all examples") if point.is_whole else _interval(point)
+
+    def adam(point: NoisePoint) -> float | None:
+        return None if point.preconditioned is None else point.preconditioned.estimate
+
+    return table_of(
+        text("Gradient noise of {workload} by step", workload=noise.workload),
+        noise.points,
+        Column("step"),
+        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / noise.n_train),
+        *_scale_columns(interval),
+        Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
+        Column("n_examples", "step", text("examples")),
+    ).without_empty_columns()
+
+
+def layers_table(noise: Noise) -> Table:
+    """One row a trainable parameter, at the last point."""
+    last = noise.points[-1]
+    return table_of(
+        text("Gradient noise of each parameter at step {step}", step=last.step),
+        last.layers,
+        Column("parameter", label=text("parameter"), of=lambda layer: layer.name),
+        *_scale_columns(_interval),
+    )
+
+
+def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
+    """Of what every row has: the noise scale and what it is the ratio of."""
+    return (
+        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=_scale),
+        Column("interval", label=text("95 %"), of=interval),
+        Column("grad_sq", "ratio", "|G|²", of=lambda each: each.gradient_norm_squared.estimate),
+        Column("trace", "ratio", "tr Σ", of=lambda each: each.noise_trace.estimate),
+    )
+
+
+def _scale(found: Sampled) -> float | None:
+    return found.gradient_noise_scale.estimate
+
+
+def _interval(found: Sampled) -> str:
+    return interval_only_text("critical_batch_size", found.gradient_noise_scale)
+
+
 def noise_facts(noise: Noise) -> Iterator[str]:
     """What follows for the batch size in use, a sentence or two each."""
     last = noise.points[-1]
-    yield _meaning(noise, noise.gradient_noise_scale, last.step)
+    yield _meaning(noise)
     yield from _growth(noise)
     yield text(
         "It is measured at single moments and is not a critical batch size: only training shows "
@@ -132,59 +126,30 @@ def noise_facts(noise: Noise) -> Iterator[str]:
         yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
 
 
-def _meaning(noise: Noise, scale: Estimate, step: int) -> str:
-    size = noise.batch_size
-    if scale.estimate is None and scale.low is None:
-        return text("At step {step} the noise scale can't be told.", step=step)
+def _meaning(noise: Noise) -> str:
+    scale, step, size = noise.gradient_noise_scale, noise.points[-1].step, noise.batch_size
     if scale.estimate is None:
-        return text(
-            "At step {step} the noise scale is above {low:critical_batch_size} examples.",
-            step=step,
-            low=scale.low,
-        )
+        return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
     ratio = scale.estimate / size
     message = _NOISY if ratio > _HARDLY_NOISE else _CLEAR
     return text(message, step=step, scale=scale.estimate, size=size, share=ratio / (1 + ratio))
 
 
-_NOISY = (
-    "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
-    "{size}, {share:whole_percent} of the gradient's squared length is noise."
-)
-_CLEAR = (
-    "At step {step} the noise scale is {scale:critical_batch_size} examples. The gradient of a "
-    "batch of {size} is nearly that of the whole training set."
-)
-
-
 def _growth(noise: Noise) -> Iterator[str]:
-    told = [
-        (point.step, point.gradient_noise_scale.estimate)
-        for point in noise.points
-        if point.gradient_noise_scale.estimate is not None
-    ]
+    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.points]
+    told = [(step, scale) for step, scale in known if scale is not None]
     if len(told) < 2:
         return
     (first_step, first), (last_step, last) = told[0], told[-1]
+    if last >= first:
+        change = text("{times:two_digits} times as large", times=last / first)
+    else:
+        change = text("{times:two_digits} times smaller", times=first / last)
     yield text(
         _GROWTH if last_step == noise.points[-1].step else _GROWTH_BEFORE,
         first=first,
         first_step=first_step,
         last=last,
         last_step=last_step,
-        change=text(_LARGER, times=last / first)
-        if last >= first
-        else text(_SMALLER, times=first / last),
+        change=change,
     )
-
-
-_GROWTH = (
-    "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
-    "at step {last_step}: {change}."
-)
-_GROWTH_BEFORE = (
-    "Before that it goes from {first:critical_batch_size} at step {first_step} to "
-    "{last:critical_batch_size} at step {last_step}: {change}."
-)
-_LARGER = "{times:two_digits} times as large"
-_SMALLER = "{times:two_digits} times smaller"

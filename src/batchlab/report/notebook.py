@@ -14,75 +14,61 @@ from batchlab.fitting.fit import PointsFit
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.advice.bars import bars
-from batchlab.report.advice.topics.reason import why_in_numbers
+from batchlab.report.advice_answer import why_in_numbers
+from batchlab.report.advice_bars import bars
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
-from batchlab.report.cells import chosen_cells, deciding_split
+from batchlab.report.cells import Cell, chosen_cells, deciding_split
+from batchlab.report.figure import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.noise_text import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
-from batchlab.report.parts.charts.canvas import PAPER
-from batchlab.report.parts.figure_row import figure_rows
-from batchlab.report.parts.vega import specification, still_svg
 from batchlab.report.profile import profile_facts, profile_table, profile_title
-from batchlab.report.sweep import figures as sweep_figures
 from batchlab.report.sweep_claims import conclusion
+from batchlab.report.sweep_figures import curve_figures
 from batchlab.report.sweep_page import sweep_document
 from batchlab.report.sweep_tables import trials_table
-from batchlab.report.table import Column, Table
-from batchlab.report.text import estimate_text, label_text, split_label, whole_sentence
+from batchlab.report.table import Column, Table, table_of
+from batchlab.report.text import estimate_text, split_label, whole_sentence
 from batchlab.words.catalogue import listing, text
 from batchlab.words.reasons import reason_text
-
-
-def study_lines(study: Study) -> tuple[str, tuple[str, ...]]:
-    """What the page begins with: which batch size did best, and what else was compared."""
-    found = conclusion(study)
-    return found.headline, (found.lead,) if found.lead else ()
 
 
 def study_table(study: Study) -> Table:
     """A row a batch size, at the best of its learning rates."""
     metric, split = study.workload.metrics[0].name, deciding_split(study)
-    rows = []
-    for cell in chosen_cells(study):
-        final, timing = cell.final(split, metric), study.timing(cell.batch_size)
-        rows.append(
-            (
-                cell.batch_size,
-                cell.learning_rate,
-                len(cell.ended_well),
-                None if final is None else final.mean,
-                None if timing is None else timing.step_s,
-                study.peak_bytes(cell.batch_size),
-            )
-        )
-    return Table(
-        caption=text("By batch size, {what} as a mean over seeds", what=split_label(split, metric)),
-        columns=(
-            Column(key="batch_size", quantity="batch_size"),
-            Column(key="learning_rate", quantity="learning_rate"),
-            Column(key="n", quantity="n", label=text("seeds")),
-            Column(key=metric, quantity=metric, label=label_text(metric)),
-            Column(key="step_s", quantity="step_s", label=text("step")),
-            Column(key="peak_bytes", quantity="peak_bytes", label=text("memory")),
-        ),
-        rows=tuple(rows),
+
+    def final(cell: Cell) -> float | None:
+        found = cell.final(split, metric)
+        return None if found is None else found.mean
+
+    def step_s(cell: Cell) -> float | None:
+        timing = study.timing(cell.batch_size)
+        return None if timing is None else timing.step_s
+
+    def peak_bytes(cell: Cell) -> float | None:
+        return study.peak_bytes(cell.batch_size)
+
+    return table_of(
+        text("By batch size, {what} as a mean over seeds", what=split_label(split, metric)),
+        chosen_cells(study),
+        Column("batch_size"),
+        Column("learning_rate"),
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        Column(metric, of=final),
+        Column("step_s", label=text("step"), of=step_s),
+        Column("peak_bytes", label=text("memory"), of=peak_bytes),
     ).without_empty_columns()
 
 
 def study_curves(study: Study) -> tuple[str, str] | None:
     """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
-    row = figure_rows(sweep_figures)[0]
-    figure, split = row.build(study), deciding_split(study)
+    figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            chart = panel.plot(canvas=PAPER).properties(title=panel.title)
-            rows = {figure.data: figure.rows}
-            drawn = still_svg(specification(chart, PAPER), rows, prefix=study.study_id)
-            return drawn, panel.alternative
+            still = still_svg(paper_spec(figure, panel), figure.rows, prefix=study.study_id)
+            return still, panel.alternative
     return None
 
 
@@ -93,10 +79,7 @@ def study_dict(study: Study) -> dict[str, Any]:
 
 
 def data_frame(record: Advice | Study) -> Any:
-    """The table of a record as a pandas DataFrame.
-
-    Args:
-        record: an advice: a row a batch size in question; a study: a row a trial.
+    """A row a batch size in question, of a study a row a trial, as a pandas DataFrame.
 
     Raises:
         MissingLibraryError: pandas is not installed.
@@ -169,13 +152,9 @@ def _answer(advice: Advice) -> str:
         verdict = text("Not settled; best so far")
     if found is None:
         return verdict
-    pieces = ""
-    if found.accumulation_steps > 1:
-        pieces = text(
-            " ({n} micro-batches of {size})",
-            n=found.accumulation_steps,
-            size=found.micro_batch_size,
-        )
+    pieces, n = "", found.accumulation_steps
+    if n > 1:
+        pieces = text(" ({n} micro-batches of {size})", n=n, size=found.micro_batch_size)
     return text(
         "{verdict}: batch size {size}{pieces}, learning rate {rate:learning_rate}",
         verdict=verdict,
@@ -190,16 +169,12 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
     if advice.target is not None:
         yield text("Target: {target}.", target=target_text(advice.target))
     if advice.flat_set:
-        yield text(
-            "As good, within {share:percent} of the best: {sizes}.",
-            share=advice.delta,
-            sizes=listing([str(batch_size) for batch_size in advice.flat_set]),
-        )
+        sizes = listing([str(batch_size) for batch_size in advice.flat_set])
+        message = "As good, within {share:percent} of the best: {sizes}."
+        yield text(message, share=advice.delta, sizes=sizes)
     if advice.gain.estimate is not None or advice.gain.low is not None:
-        yield text(
-            "Gain over yours, on fresh seeds (as a ratio): {gain}.",
-            gain=estimate_text("ratio", advice.gain),
-        )
+        gain = estimate_text("ratio", advice.gain)
+        yield text("Gain over yours, on fresh seeds (as a ratio): {gain}.", gain=gain)
     if advice.missing is not None and advice.missing != advice.reason:
         yield text("Missing: {missing}.", missing=reason_text(advice.missing).rstrip("."))
     yield f"{cost_text(advice)}."
@@ -207,18 +182,16 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
 
 @_parts.register
 def _(shown: Study) -> Iterator[_Part]:
-    title, facts = study_lines(shown)
-    yield _Part(title=title, facts=facts, table=study_table(shown))
+    found = conclusion(shown)
+    facts = (found.lead,) if found.lead else ()
+    yield _Part(title=found.headline, facts=facts, table=study_table(shown))
     yield _Part(picture=study_curves(shown))
 
 
 @_parts.register
 def _(shown: Profile) -> Iterator[_Part]:
-    yield _Part(
-        title=profile_title(shown),
-        facts=tuple(profile_facts(shown)),
-        table=profile_table(shown),
-    )
+    facts = tuple(profile_facts(shown))
+    yield _Part(title=profile_title(shown), facts=facts, table=profile_table(shown))
 
 
 @_parts.register
@@ -229,9 +202,9 @@ def _(shown: Noise) -> Iterator[_Part]:
 @_parts.register
 def _(shown: PointsFit) -> Iterator[_Part]:
     for group in shown.groups:
+        all_points = text("Steps to target of {source}", source=shown.source)
         yield _Part(
-            title=group_name(group.group)
-            or text("Steps to target of {source}", source=shown.source),
+            title=group_name(group.group) or all_points,
             facts=tuple(group_facts(group, shown.overhead_fraction)),
             table=group_table(group).without_empty_columns(),
         )

@@ -5,25 +5,25 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.output_file import write_output_file
-from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import LAYOUT, Figure, list_text
-from batchlab.report.parts.figure_files import Built, write_figure_rows
-from batchlab.report.parts.palette import Look
-from batchlab.report.parts.vega import (
+from batchlab.report.figure import (
+    LAYOUT,
+    Figure,
     columns,
+    page_spec,
     script,
     script_json,
     shared_parts,
-    specification,
     still_svg,
+    write_figure_rows,
 )
+from batchlab.report.output_file import write_output_file
+from batchlab.report.palette import Look
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS
 from batchlab.version import __version__
@@ -79,7 +79,9 @@ def download(
     )
 
 
-def write_tables(tables: Mapping[str, Table], built: Built, path: Path) -> tuple[Path, ...]:
+def write_tables(
+    tables: Mapping[str, Table], figures: Iterable[Figure], path: Path
+) -> tuple[Path, ...]:
     """Write tables by what their file name ends in, and the rows of figures, beside `path`.
 
     The table without such an ending goes to `path` itself.
@@ -92,7 +94,7 @@ def write_tables(tables: Mapping[str, Table], built: Built, path: Path) -> tuple
         file = path.with_name(f"{path.stem}{ending}.csv") if ending else path
         write_output_file(file, table.to_csv().encode())
         written.append(file)
-    return (*written, *write_figure_rows(built, path))
+    return (*written, *write_figure_rows(figures, path))
 
 
 # ---- the page
@@ -118,7 +120,7 @@ def render_page(
         contents: what this template needs beside it.
     """
     panels = [(figure, panel) for figure in figures for panel in figure.panels]
-    specs = {panel.key: specification(panel.plot(canvas=PAGE), PAGE) for _, panel in panels}
+    specs = {panel.key: page_spec(panel) for _, panel in panels}
     # What the page's script draws: the rows once, a specification a panel.
     parts: dict[str, int] = {}
     drawn = {
@@ -139,7 +141,7 @@ def render_page(
         looks=looks,
         legend_shapes=_SHAPES,
         stills={
-            panel.key: still_svg(specs[panel.key], {figure.data: figure.rows}, prefix=panel.key)
+            panel.key: still_svg(specs[panel.key], figure.rows, prefix=panel.key)
             for figure, panel in panels
         },
         source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),
@@ -175,7 +177,7 @@ def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
     for name, found in versions.items():
         if name not in said or len(found) > 1:
             own = text("{name} of the trials", name=name) if name in said else name
-            yield own, list_text(sorted(found))
+            yield own, ", ".join(sorted(found))
 
 
 # The outlines of batch sizes' points in a legend, around (0, 0), as SVG paths.

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import (
     TOO_UNSTEADY,
     bound_text,
     estimate_text,
+    listed,
     range_text,
     whole_sentence,
     wrapped_text,
@@ -18,165 +19,10 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
-
-def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """What a step takes, whatever its batch size and for each example, and where the two meet.
-
-    Args:
-        overhead_s: time of the smallest step.
-        s_per_example: time of each further example once the machine is full.
-        knee: batch size at which the two are equal; a bound or nothing where it can't be told.
-
-    Returns:
-        A sentence without its full stop.
-    """
-    if knee.estimate is not None:
-        return text(
-            "about {least:step_s} for the smallest batch, and {each:step_s} for each example of a "
-            "large one. The two are equal at a batch size of about {knee}. Far above that, larger "
-            "batches train no more examples a second",
-            least=overhead_s.estimate,
-            each=s_per_example.estimate,
-            knee=estimate_text("critical_batch_size", knee),
-        )
-    bound = bound_text("critical_batch_size", knee)
-    if bound and knee.low is not None and overhead_s.estimate is not None:
-        return text(
-            "about {least:step_s} at every batch size that ran. The time of the examples begins "
-            "to show at a batch size of {bound}",
-            least=overhead_s.estimate,
-            bound=bound,
-        )
-    if bound and s_per_example.estimate is not None:
-        return text(
-            "about {each:step_s} for each example, from the smallest batch size on. A step "
-            "without examples takes as long as a batch size of {bound}",
-            each=s_per_example.estimate,
-            bound=bound,
-        )
-    return text("cannot tell ({reason})", reason=reason_text(knee.reason))
-
-
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
 _FAR_OFF_FRACTION = 0.2
 # Processes that lie further apart than this deserve a word.
 _SCATTERED = 0.04
-
-
-def profile_text(profile: Profile) -> str:
-    """A profile for people: a table, the largest batch that fits, the laws in words.
-
-    Args:
-        profile: the profile; batch sizes that did not run are in the table with their status.
-
-    Returns:
-        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
-    """
-    head = wrapped_text(profile_title(profile))
-    table = profile_table(profile).to_text()
-    facts = "\n".join(wrapped_text(f"- {fact}") for fact in profile_facts(profile))
-    return f"{head}\n\n{table}\n\n{facts}\n"
-
-
-def profile_headline(profile: Profile) -> str:
-    """What is read first: the largest batch size that fits."""
-    return f"{wrapped_text(next(profile_facts(profile)))}\n"
-
-
-def profile_title(profile: Profile) -> str:
-    """What was profiled, and on which machine."""
-    return text(
-        "{workload} on {device_name} ({device})",
-        workload=profile.workload,
-        device_name=profile.device_name,
-        device=profile.device,
-    )
-
-
-def profile_table(profile: Profile) -> Table:
-    """One row a batch size that was tried, also one that did not run."""
-    on_gpu = Column(key="gpu_peak_bytes", quantity="peak_bytes", label=text("peak GPU memory"))
-    return Table(
-        caption=text("{workload} by batch size", workload=profile.workload),
-        columns=(
-            Column(key="batch", quantity="batch", label=text("batch size")),
-            Column(key="step_s", quantity="step_s", label=text("step")),
-            Column(key="interval", quantity="interval", label=text("95 %")),
-            Column(key="samples_per_s", quantity="samples_per_s"),
-            Column(key="peak_bytes", quantity="peak_bytes"),
-            *((on_gpu,) if _used_gpu(profile) else ()),
-            Column(key="threads", quantity="threads", label=text("threads")),
-            Column(key="status", quantity="status", label=text("status"), has_terms=True),
-        ),
-        rows=tuple(_row(profile, point) for point in profile.points),
-    )
-
-
-def _row(profile: Profile, point: ProfilePoint) -> tuple[Value, ...]:
-    step_s = profile.told_s(point)
-    known = step_s.low is not None and step_s.high is not None
-    unsteady = text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
-    return (
-        _size_text(point, profile.n_train),
-        step_s.estimate,
-        range_text("step_s", step_s.low, step_s.high) if known else unsteady,  # type: ignore[arg-type]
-        point.samples_per_s,
-        point.peak_bytes,
-        *((point.gpu_peak_bytes,) if _used_gpu(profile) else ()),
-        None if point.timing is None else point.timing.threads,
-        point.status.value,
-    )
-
-
-def _used_gpu(profile: Profile) -> bool:
-    return any(point.gpu_peak_bytes is not None for point in profile.points)
-
-
-def _size_text(point: ProfilePoint, n_train: int) -> str:
-    name = number_text(point.batch_size, "")
-    if point.batch_size == n_train:
-        name = text("{n} (full)", n=point.batch_size)
-    if point.accumulation_steps == 1:
-        return name
-    return text(
-        "{name} = {n_steps} × {micro_batch_size}",
-        name=name,
-        n_steps=point.accumulation_steps,
-        micro_batch_size=point.micro_batch_size,
-    )
-
-
-def profile_facts(profile: Profile) -> Iterator[str]:
-    """What follows from a profile, a sentence or two each: the largest that fits first."""
-    yield _largest_text(profile)
-    yield _memory_text(profile)
-    yield from _not_run_text(profile)
-    yield _step_time_text(profile)
-    if profile.evaluations_in_steps is not None:
-        yield whole_sentence(profile.evaluations_in_steps)
-    yield from _scatter_text(profile)
-    yield _throughput_text(profile)
-    for point in profile.points:
-        if not point.ran:
-            yield text(
-                "Batch size {size}: {reason}.",
-                size=_size_text(point, profile.n_train),
-                reason=reason_text(point.reason),
-            )
-    if profile.stopped == "time":
-        yield text("The budget ended before all batch sizes were tried.")
-    if profile.stopped == "errors":
-        yield text("Larger batch sizes were not tried, because several in a row did not run.")
-
-
-def _largest_text(profile: Profile) -> str:
-    largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
-    free, within = _LARGEST[_largest_case(profile)]
-    if limit_bytes is None:
-        return text(free, largest=largest)
-    return text(within, largest=largest, limit_bytes=limit_bytes)
-
-
 # What is said of the largest batch size without a limit of the memory, and with one.
 _LARGEST = {
     "none": (
@@ -199,6 +45,95 @@ _LARGEST = {
 }
 
 
+def profile_text(profile: Profile) -> str:
+    """A table, the largest batch that fits, the laws in words, for a terminal."""
+    head, table = wrapped_text(profile_title(profile)), profile_table(profile).to_text()
+    return f"{head}\n\n{table}\n\n{listed(profile_facts(profile))}\n"
+
+
+def profile_headline(profile: Profile) -> str:
+    """What is read first: the largest batch size that fits."""
+    return f"{wrapped_text(next(profile_facts(profile)))}\n"
+
+
+def profile_title(profile: Profile) -> str:
+    """What was profiled, and on which machine."""
+    return text(
+        "{workload} on {device_name} ({device})",
+        workload=profile.workload,
+        device_name=profile.device_name,
+        device=profile.device,
+    )
+
+
+def profile_table(profile: Profile) -> Table:
+    """One row a batch size that was tried, also one that did not run."""
+
+    def interval(point: ProfilePoint) -> str | None:
+        step_s = profile.told_s(point)
+        if step_s.low is not None and step_s.high is not None:
+            return range_text("step_s", step_s.low, step_s.high)
+        return text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
+
+    def threads(point: ProfilePoint) -> int | None:
+        return None if point.timing is None else point.timing.threads
+
+    used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
+    on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))
+    return table_of(
+        text("{workload} by batch size", workload=profile.workload),
+        profile.points,
+        Column("batch", label=text("batch size"), of=lambda point: _size_text(profile, point)),
+        Column("step_s", label=text("step"), of=lambda point: profile.told_s(point).estimate),
+        Column("interval", label=text("95 %"), of=interval),
+        Column("samples_per_s"),
+        Column("peak_bytes"),
+        *((on_gpu,) if used_gpu else ()),
+        Column("threads", label=text("threads"), of=threads),
+        Column("status", None, text("status"), True, lambda point: point.status.value),
+    )
+
+
+def _size_text(profile: Profile, point: ProfilePoint) -> str:
+    name = number_text(point.batch_size, "")
+    if point.batch_size == profile.n_train:
+        name = text("{n} (full)", n=point.batch_size)
+    if point.accumulation_steps == 1:
+        return name
+    micro, n = point.micro_batch_size, point.accumulation_steps
+    return text("{name} = {n_steps} × {micro}", name=name, n_steps=n, micro=micro)
+
+
+def profile_facts(profile: Profile) -> Iterator[str]:
+    """What follows from a profile, a sentence or two each: the largest that fits first."""
+    largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
+    free, within = _LARGEST[_largest_case(profile)]
+    message = free if limit_bytes is None else within
+    yield text(message, largest=largest, limit_bytes=limit_bytes)
+    yield _memory_text(profile)
+    yield from _not_run_text(profile)
+    yield _law_text(profile)
+    if profile.evaluations_in_steps is not None:
+        yield whole_sentence(profile.evaluations_in_steps)
+    scatter = profile.process_scatter
+    if scatter is not None and scatter.log_sd > _SCATTERED:
+        yield text(
+            "A batch size that is timed again in another process takes another time (standard "
+            "deviation {sd:.0f} %). So the intervals are those of the mean over processes. The "
+            "law through all batch sizes tells more than a single one.",
+            sd=100 * scatter.log_sd,
+        )
+    yield _throughput_text(profile)
+    for point in profile.points:
+        if not point.ran:
+            size, reason = _size_text(profile, point), reason_text(point.reason)
+            yield text("Batch size {size}: {reason}.", size=size, reason=reason)
+    if profile.stopped == "time":
+        yield text("The budget ended before all batch sizes were tried.")
+    if profile.stopped == "errors":
+        yield text("Larger batch sizes were not tried, because several in a row did not run.")
+
+
 def _largest_case(profile: Profile) -> str:
     largest = profile.largest_batch_size
     if largest is None:
@@ -209,13 +144,10 @@ def _largest_case(profile: Profile) -> str:
 
 
 def _memory_text(profile: Profile) -> str:
-    law = profile.memory
-    fixed, each = law.fixed_bytes, law.bytes_per_example
+    fixed, each = profile.memory.fixed_bytes, profile.memory.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
-        return text(
-            "Memory by batch size: cannot tell ({reason}).",
-            reason=reason_text(fixed.reason or each.reason),
-        )
+        reason = reason_text(fixed.reason or each.reason)
+        return text("Memory by batch size: cannot tell ({reason}).", reason=reason)
     return text(
         "Memory: about {fixed:peak_bytes}, and {each:peak_bytes} more for each example of the "
         "batch (above an idle process).",
@@ -239,7 +171,7 @@ def _not_run_text(profile: Profile) -> Iterator[str]:
         )
 
 
-def _step_time_text(profile: Profile) -> str:
+def _law_text(profile: Profile) -> str:
     law = profile.step_time
     if law is None:
         return text(
@@ -252,22 +184,42 @@ def _step_time_text(profile: Profile) -> str:
     off = law.max_residual_fraction
     if off <= _FAR_OFF_FRACTION:
         return text("Step time: {law}.", law=told)
-    return text(
-        "Step time: {law}. Single batch sizes are up to {off:.0f} % off that.",
-        law=told,
-        off=100 * off,
-    )
+    message = "Step time: {law}. Single batch sizes are up to {off:.0f} % off that."
+    return text(message, law=told, off=100 * off)
 
 
-def _scatter_text(profile: Profile) -> Iterator[str]:
-    scatter = profile.process_scatter
-    if scatter is not None and scatter.log_sd > _SCATTERED:
-        yield text(
-            "A batch size that is timed again in another process takes another time (standard "
-            "deviation {sd:.0f} %). So the intervals are those of the mean over processes. The "
-            "law through all batch sizes tells more than a single one.",
-            sd=100 * scatter.log_sd,
+def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
+    """What a step takes, whatever its batch size and for each example, and where the two meet.
+
+    `knee` is the batch size at which the two are equal; a bound or nothing where it can't be told.
+    The sentence is without its full stop.
+    """
+    least, each = overhead_s.estimate, s_per_example.estimate
+    if knee.estimate is not None:
+        return text(
+            "about {least:step_s} for the smallest batch, and {each:step_s} for each example of a "
+            "large one. The two are equal at a batch size of about {knee}. Far above that, larger "
+            "batches train no more examples a second",
+            least=least,
+            each=each,
+            knee=estimate_text("critical_batch_size", knee),
         )
+    bound = bound_text("critical_batch_size", knee)
+    if bound and knee.low is not None and least is not None:
+        return text(
+            "about {least:step_s} at every batch size that ran. The time of the examples begins "
+            "to show at a batch size of {bound}",
+            least=least,
+            bound=bound,
+        )
+    if bound and each is not None:
+        return text(
+            "about {each:step_s} for each example, from the smallest batch size on. A step "
+            "without examples takes as long as a batch size of {bound}",
+            each=each,
+            bound=bound,
+        )
+    return text("cannot tell ({reason})", reason=reason_text(knee.reason))
 
 
 def _throughput_text(profile: Profile) -> str:
@@ -276,16 +228,11 @@ def _throughput_text(profile: Profile) -> str:
         return text("Throughput: cannot tell, nothing ran.")
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    if plateau == largest:
-        return text(
-            "Throughput still grows at the largest batch size that ran, {batch_size}: "
-            "{speed:samples_per_s}.",
-            speed=point.samples_per_s,
-            batch_size=plateau,
-        )
-    return text(
-        "Throughput stops growing at batch size {batch_size}, at {speed:samples_per_s}: no larger "
-        "one that ran is more than 10 % faster.",
-        speed=point.samples_per_s,
-        batch_size=plateau,
+    message = (
+        "Throughput still grows at the largest batch size that ran, {batch_size}: "
+        "{speed:samples_per_s}."
+        if plateau == largest
+        else "Throughput stops growing at batch size {batch_size}, at {speed:samples_per_s}: no "
+        "larger one that ran is more than 10 % faster."
     )
+    return text(message, speed=point.samples_per_s, batch_size=plateau)

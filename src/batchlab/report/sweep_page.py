@@ -15,7 +15,6 @@ from batchlab.records.study import Study, WorkloadDocument, workload_document
 from batchlab.report.cells import (
     Cell,
     chosen_cells,
-    deciding_split,
     figure_looks,
     held_out_split,
     mean_curve,
@@ -23,13 +22,11 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
+from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
-from batchlab.report.parts.figure_files import write_figure_images
-from batchlab.report.parts.figure_row import built_figures
-from batchlab.report.sweep import figures as sweep_figures
-from batchlab.report.sweep.figures.learning_rate import rate_table
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sweep_figures import rate_table, sweep_figures
 from batchlab.report.sweep_tables import (
     IDENTITY,
     REASONS,
@@ -110,12 +107,12 @@ def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
         OutputFileError: a file cannot be written.
     """
     tables = {"": trials_table(study), "-observations": observations_table(study)}
-    return write_tables(tables, built_figures(sweep_figures, study), path)
+    return write_tables(tables, sweep_figures(study), path)
 
 
 def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
     """Write one image a figure; see `write_figure_images`."""
-    return write_figure_images(built_figures(sweep_figures, study), path, image_format)
+    return write_figure_images(sweep_figures(study), path, image_format)
 
 
 # ---- a terminal
@@ -155,7 +152,7 @@ def _parts(study: Study) -> Iterator[str]:
     yield listed((*effect_sentences(study).values(), *map(str, sentences(study))))
     yield listed(map(claim_text, claim_sentences(Evidence.of(study))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
-        yield _captioned(rate_table(study, deciding_split(study), study.workload.metrics[0].name))
+        yield _captioned(rate_table(study))
     yield wrapped_text(trial_counts(study))
     yield text("Command: {command}", command=study.command)
 
@@ -212,8 +209,7 @@ def _bars(curve: Sequence[float], low: float, high: float) -> str:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    built = built_figures(sweep_figures, study)
-    figures = [figure for _, figure in built]
+    figures = sweep_figures(study)
     trials, evidence, looks = trials_table(study), Evidence.of(study), figure_looks(study)
     return render_page(
         "page.html.j2",
@@ -234,7 +230,7 @@ def html_page(study: Study) -> str:
             paired=paired_table(evidence),
         ),
         summary=trial_counts(study),
-        switched=[(row, figure) for row, figure in built if row.key in "abc"],
+        switched=[figure for figure in figures if figure.key in "abc"],
         by_key={figure.key: figure for figure in figures},
         others=[figure for figure in figures if figure.key not in "abcdh"],
         trials=_numbers_table(trials),

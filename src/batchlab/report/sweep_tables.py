@@ -23,7 +23,7 @@ from batchlab.report.cells import (
     plateaus_of,
     status_text,
 )
-from batchlab.report.parts.figure import SPLITS
+from batchlab.report.figure import SPLITS
 from batchlab.report.sweep_evidence import (
     Comparison,
     Evidence,
@@ -306,7 +306,7 @@ def _document(study: Study, told: _Told) -> TrialDocument:
         resumed_from_step=record.resumed_from_steps,
         plateau=told.plateau.verdict,
         plateau_epoch=told.plateau.epoch,
-        diagnosis=tuple(found.name for found in told.diagnoses),
+        diagnosis=tuple(found.rule.name for found in told.diagnoses),
         final={
             split: {row.name: record.final(split, row.name) for row in study.workload.metrics}
             for split in SPLITS
@@ -394,7 +394,7 @@ def _gap_label(study: Study, metric: str) -> str:
 def _diagnosis_text(told: _Told) -> str:
     """The names of what was found; "nothing found" only where every rule could look."""
     if told.diagnoses:
-        return ", ".join(reason_text(diagnosis.label) for diagnosis in told.diagnoses)
+        return ", ".join(reason_text(diagnosis.rule.label) for diagnosis in told.diagnoses)
     return text("can't tell all") if unjudged(told.record) else text("nothing found")
 
 
@@ -402,9 +402,9 @@ def _diagnosis_reason(told: _Told) -> str | None:
     reasons = [
         text(
             "{label}: {evidence}. {advice}",
-            label=reason_text(diagnosis.label),
+            label=reason_text(diagnosis.rule.label),
             evidence=reason_text(diagnosis.evidence),
-            advice=reason_text(diagnosis.sentence),
+            advice=reason_text(diagnosis.rule.sentence),
         )
         for diagnosis in told.diagnoses
     ]

@@ -167,17 +167,7 @@ class CommandRun:
     ) -> None:
         """Nothing runs yet.
 
-        Args:
-            command: what is run.
-            request: for what.
-            kept: where its evaluations go.
-            folder: of this training.
-            marker: names it among all trainings.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-            left_s: what is left of the budget, in seconds.
-            tell: hears how much of it is done, 0 to 1.
-            resumes: whether it is taken up where its last run left {output_dir}; else that folder
-                is emptied.
+        It is taken up where its last run left {output_dir}, or that folder is emptied.
         """
         self._command = command
         self._request = request
@@ -323,7 +313,7 @@ class CommandRun:
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.template.can_resume:
+        if self._cut is not None and not self._command.can_resume:
             return
         for reading in readings:
             self._look_at_time(training)
@@ -336,7 +326,7 @@ class CommandRun:
                     reason = Reason.as_written(str(error))
                     self._decided(Outcome(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None and not self._command.template.can_resume:
+            if self._cut is not None and not self._command.can_resume:
                 break
         if readings:
             self._put()
@@ -506,7 +496,7 @@ class CommandEngine(StoredEngine):
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.template.can_resume,
+            resumes=self._command.can_resume,
             any_learning_rate=self._command.takes("learning_rate"),
             any_seed=True,  # without {seed} a script draws its own
             side_by_side=False,
@@ -586,7 +576,7 @@ class CommandEngine(StoredEngine):
         outcome = replace(
             verdict,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
-            peak_bytes=None if end.peak is None else end.peak.bytes,
+            peak_bytes=end.peak_bytes,
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)

@@ -65,12 +65,7 @@ class CostModel:
         )
 
     def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
-        """How many steps take as long as an evaluation on validation data; 0.0: not known yet.
-
-        Args:
-            batch_size: of the steps.
-            step_s: seconds of one, measured alone.
-        """
+        """How many steps take as long as an evaluation on validation data; 0.0: not known yet."""
         if not self.validations[0]:
             return 0.0
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
@@ -257,15 +252,7 @@ class Engine(Protocol):
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-    """Run all of them, with nothing else under way, and wait for the last.
-
-    Args:
-        engine: asked for the runs.
-        requests: each another run.
-
-    Returns:
-        The whole records, in the order of the requests.
-    """
+    """Run all of them, with nothing else under way, and wait for the last."""
     for request in requests:
         engine.submit(request)
     ends = [engine.next_finished() for _ in requests]

@@ -397,17 +397,7 @@ class RepeatedErrors:
         self._known: dict[tuple[int, int], Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
-        """Keep how a trial ended.
-
-        Args:
-            trial: that ended.
-            status: how.
-            reason: why.
-            step: its last evaluation's, which tells one place in the training from another.
-
-        Returns:
-            Whether it is known from now on that its batch size fails.
-        """
+        """Keep how a trial ended; whether it is known only now that its batch size fails."""
         if status is not Status.ERROR or reason is None:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):

@@ -131,10 +131,6 @@ class Journal:
     def __init__(self, store: Store, study: StudyName) -> None:
         """Read what the study was told so far.
 
-        Args:
-            store: where the study is.
-            study: its name; it is in the store.
-
         Raises:
             StoreError: the decisions were changed by another program.
         """
@@ -165,14 +161,7 @@ class Journal:
     def begin(
         self, *, profile: str, elsewhere: str | None = None, budget_s: float, spent_s: float
     ) -> None:
-        """Begin the journal with what the question rests on.
-
-        Args:
-            profile: the JSON of this machine's profile.
-            elsewhere: that of another machine, where the answer is for that one.
-            budget_s: seconds that the runs may take by the engine's clock.
-            spent_s: seconds of them that are spent by now.
-        """
+        """Begin the journal with what the question rests on."""
         self._write(
             JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
         )
@@ -190,10 +179,6 @@ class Journal:
 
         Where none of what is under way ended so (the program is another one), what is left of the
         journal holds no longer and is forgotten.
-
-        Args:
-            under_way: the runs asked for that have not come back.
-            engine: the name of who was asked.
         """
         if not self._ends_to_come:
             return None
@@ -229,13 +214,7 @@ class Journal:
             self.put_study(self._target)
 
     def put_end(self, end: RunEnd, cost_model: CostModel, *, spent_s: float) -> None:
-        """Store how a run ended, and its record where its engine has not.
-
-        Args:
-            end: the run and its record.
-            cost_model: what its engine has learned by now.
-            spent_s: seconds of the budget spent by now.
-        """
+        """Store how a run ended, and its record where its engine has not."""
         keep_record(self._store, end.record)
         ended = StoredEnd.of(end)
         self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
@@ -306,12 +285,7 @@ class ReplayingEngine:
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
-        """Answer from `journal`, then from `inner`.
-
-        Args:
-            inner: asked for what the journal does not hold.
-            journal: what was answered before, and from here on.
-        """
+        """Answer from `journal`, then from `inner`."""
         self._inner = inner
         self._journal = journal
         self._under_way: list[RunRequest] = []

@@ -33,12 +33,7 @@ class ScriptCourse:
     ) -> None:
         """Nothing was seen yet.
 
-        Args:
-            request: the run.
-            metric: the validation metric that counts, as the script names it.
-            better: its direction.
-            earlier: of the run before, which this one goes on from; those from the first step
-                on that this one tells of do not count.
+        Of what was evaluated `earlier` that counts which lies before this run's first step.
         """
         self._request = request
         self._plan = request.trial.plan
@@ -65,15 +60,6 @@ class ScriptCourse:
         """One piece of progress.
 
         The same step told again replaces what it was evaluated to before.
-
-        Args:
-            values: what was measured there, by the script's own names.
-            step: updates done, at least as many as before.
-            samples: examples seen.
-            at_s: by a monotonic clock, in seconds.
-
-        Returns:
-            A new evaluation, where the metric is among the values.
         """
         for _ in self.begun(step, at_s):
             pass
@@ -124,13 +110,6 @@ class ScriptCourse:
 
         One by one, for any of them may end the training: that run may have gone on beyond what is
         asked, while nobody was there to end it.
-
-        Args:
-            step: of the first progress of this run.
-            at_s: when that came.
-
-        Returns:
-            Each evaluation as it is taken in; nothing, once the run has begun.
         """
         if self._began_s is not None:
             return

@@ -1,55 +1,80 @@
-"""Progress bars of trainings, as readings along the whole run."""
+"""Progress bars of trainings, as readings along the whole run: Lightning, Keras, tqdm."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
-from batchlab.script.reading import Reading, sure_number_of
+from batchlab.script.reading import NUMBER, LineReader, Reading, number_of, sure_number_of
 
 Values = tuple[tuple[str, float], ...]
 
+_LONGEST_BAR = 1000
+_BAR = re.compile(
+    r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
+    r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
+)
+# Words before a bar for anything but the training.
+_ELSEWHERE = re.compile(
+    r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
+    r"fetch|process|read|cach|extract|sav|convert|warm",
+    re.IGNORECASE,
+)
+# A comma before a digit belongs to the number: tqdm parts its values by a comma and a blank.
+_VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Shown:
-    """The last state of the bar: of which epoch counted from 0, how far, and its values."""
+class ProgressBar:
+    """What a bar of tqdm shows.
 
-    epoch: int
+    Attributes:
+        words: before it, without their colon; empty: none.
+        n: how much is done.
+        total: of how much, at least 1.
+        values: the numbers behind the rate, by name.
+    """
+
+    words: str
     n: int
     total: int
-    at_s: float
     values: Values
 
 
-class EpochBar:
-    """The states of one bar, in order.
+def bar_of(line: str) -> ProgressBar | None:
+    """The bar in a line; None: there is none, or one of bytes or without an end."""
+    match = _BAR.match(line[:_LONGEST_BAR])
+    if match is None or int(match["total"]) < 1:
+        return None
+    values = tuple(
+        (found["name"].strip(), number)
+        for found in _VALUE.finditer(match["rest"])
+        if (number := sure_number_of(found["value"])) is not None
+    )
+    words = (match["description"] or "").strip(" :")
+    return ProgressBar(words=words, n=int(match["n"]), total=int(match["total"]), values=values)
+
+
+class EpochBars(LineReader):
+    """The states of one bar that is drawn anew for each epoch, in order.
 
     A bar goes on showing a value until there is a new one, so what has not changed is not read
     again before the epoch is over. At its end every value that the bar shows counts for the end of
     that epoch: a validation comes after the last batch, and changes the bar once more.
     """
 
-    def __init__(self, shape: str) -> None:
-        """Nothing was shown yet.
+    counts_updates = False
 
-        Args:
-            shape: the name of the row that reads the bar.
-        """
-        self._shape = shape
-        self._shown: _Shown | None = None
+    def __init__(self) -> None:
+        """Nothing was shown yet."""
+        self._shown: Reading | None = None  # with all values that the bar shows
+        self._state = (0, 0, 1)  # the epoch counted from 0, steps done in it and steps that it has
 
-    def show(self, *, epoch: int, n: int, total: int, at_s: float, values: Values) -> list[Reading]:
-        """The readings that this state completes.
-
-        Args:
-            epoch: which one, counted from 0.
-            n: steps done in it.
-            total: steps that it has.
-            at_s: when it was drawn.
-            values: what it shows.
-        """
-        before = self._shown
-        if before is not None and before.epoch == epoch and n < before.n:
+    def show(self, epoch: int, n: int, total: int, at_s: float, values: Values) -> list[Reading]:
+        """The readings that this state completes: `n` of `total` in an epoch counted from 0."""
+        before, (before_epoch, before_n, _) = self._shown, self._state
+        if before is not None and before_epoch == epoch and n < before_n:
             return []  # cleared for the next epoch, whose number it does not have yet
         # At the start of an epoch the bar shows what the one before ended with, or, of the first,
         # what a trial run of the validation gave.
@@ -57,38 +82,129 @@ class EpochBar:
         values = values if n > 0 else ()
         known = _merged(() if before is None else before.values, carried)
         new = tuple(pair for pair in values if pair not in known)
-        ended = [] if before is None or before.epoch == epoch else self._ended(before, known)
-        self._shown = _Shown(
-            epoch=epoch, n=n, total=total, at_s=at_s, values=_merged(known, values)
+        ended = [] if before is None or before_epoch == epoch else self._ended(known)
+        here = Reading(
+            at_s=at_s,
+            shape=self.shape,
+            step=epoch * total + n,
+            epoch=epoch + n / total,
+            epoch_length=total,
         )
+        self._shown, self._state = replace(here, values=_merged(known, values)), (epoch, n, total)
         if n < total:
-            return [*ended, self._reading(self._shown, new)]
+            return [*ended, replace(here, values=new)]
         # It may be drawn again, with the values of a validation: they wait, the place does not.
-        is_first = before is None or (before.epoch, before.n) != (epoch, n)
-        return [*ended, self._reading(self._shown, ())] if is_first else ended
+        is_first = before is None or (before_epoch, before_n) != (epoch, n)
+        return [*ended, here] if is_first else ended
 
     def finish(self) -> list[Reading]:
         """The reading of an epoch that ended with the run."""
-        shown, self._shown = self._shown, None
-        return [] if shown is None else self._ended(shown, shown.values)
+        ended = [] if self._shown is None else self._ended(self._shown.values)
+        self._shown = None
+        return ended
 
-    def _ended(self, shown: _Shown, values: Values) -> list[Reading]:
+    def _ended(self, values: Values) -> list[Reading]:
         # Of an epoch that did not end the values were read when they changed.
-        return [self._reading(shown, values)] if shown.n >= shown.total else []
-
-    def _reading(self, shown: _Shown, values: Values) -> Reading:
-        return Reading(
-            at_s=shown.at_s,
-            shape=self._shape,
-            step=shown.epoch * shown.total + shown.n,
-            epoch=shown.epoch + shown.n / shown.total,
-            epoch_length=shown.total,
-            values=values,
-        )
+        shown, (_, n, total) = self._shown, self._state
+        return [] if shown is None or n < total else [replace(shown, values=values)]
 
 
 def _merged(before: Values, after: Values) -> Values:
     return tuple({**dict(before), **dict(after)}.items())
+
+
+class Keras(EpochBars):
+    """`Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
+
+    shape = "keras"
+    label = "lines of Keras"
+    needles = (b"epoch ", b"s/step")
+
+    _HEADER = re.compile(r"^Epoch (\d{1,9})/\d+$")
+    _STEPS = re.compile(
+        r"^(?P<n>\d{1,12})/(?P<total>[1-9]\d{0,11})\s.{0,400}?s/step(?P<rest> - .+)$"
+    )
+    _VALUE = re.compile(rf" - (?P<name>[^:]{{1,200}}?): (?P<value>{NUMBER})(?= |$)")
+
+    def __init__(self) -> None:
+        """No epoch has begun yet."""
+        super().__init__()
+        self._epoch: int | None = None
+        self._total: int | None = None
+        self._last = 0
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The readings of a line after the header of an epoch."""
+        if header := self._HEADER.match(line):
+            self._epoch, self._total, self._last = int(header[1]) - 1, None, 0
+            return None  # others may number their epochs so, too
+        match = self._STEPS.match(line)
+        if match is None or self._epoch is None:
+            return None
+        n, total = int(match["n"]), int(match["total"])
+        if self._total is None:
+            self._total = total
+        # A bar that begins again without a new epoch is one of `evaluate` or `predict`.
+        if total != self._total or n < self._last:
+            self._total = 0
+            return []
+        self._last = n
+        return self.show(self._epoch, n, total, at_s, _numbers(self._VALUE, match["rest"]))
+
+
+class Lightning(EpochBars):
+    """Bars with the number of their epoch, as Lightning draws them with tqdm or rich."""
+
+    shape = "lightning"
+    label = "a bar of Lightning"
+    needles = (b"epoch", b"loss", b"acc", b"val", b"train")
+
+    _EPOCH = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*\d+)?\]?$", re.IGNORECASE)
+    # Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
+    _RICH = re.compile(
+        r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
+        r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
+    )
+    # Lightning draws these before its epochs, which it numbers from 0; others may begin with 1.
+    _ITS_OWN = ("Sanity Checking", "Training: |")
+    _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
+    _MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
+
+    def __init__(self) -> None:
+        """Which number the first epoch has is not known yet."""
+        super().__init__()
+        self._first_epoch: int | None = None
+        self._rich: tuple[int, int, int] | None = None
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The readings of a bar, or of the values below one of rich."""
+        line = line[:_LONGEST_BAR]
+        if line.startswith(self._ITS_OWN):
+            self._first_epoch = 0
+        if match := self._RICH.match(line):
+            self._first_epoch = 0
+            self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
+            return self.show(*self._rich, at_s, _numbers(self._NAMED, match["rest"]))
+        # A bar of rich that is wider than the screen puts its values on the lines below.
+        if self._rich is not None and self._MORE.match(line):
+            return self._numbered(*self._rich, at_s, _numbers(self._NAMED, line))
+        bar = bar_of(line)
+        epoch = None if bar is None else self._EPOCH.match(bar.words)
+        if bar is None or epoch is None:
+            return None
+        return self._numbered(int(epoch[1]), bar.n, bar.total, at_s, bar.values)
+
+    def _numbered(
+        self, epoch: int, n: int, total: int, at_s: float, values: Values
+    ) -> list[Reading]:
+        if self._first_epoch is None:
+            self._first_epoch = min(epoch, 1)
+        return self.show(epoch - self._first_epoch, n, total, at_s, values)
+
+
+def _numbers(pattern: re.Pattern[str], text: str) -> Values:
+    found = ((match["name"], number_of(match["value"])) for match in pattern.finditer(text))
+    return tuple((name, value) for name, value in found if value is not None)
 
 
 class PassesBar:
@@ -99,13 +215,8 @@ class PassesBar:
     Where the bar is moved first, they belong to where it stands.
     """
 
-    def __init__(self, shape: str) -> None:
-        """Nothing was shown yet.
-
-        Args:
-            shape: the name of the row that reads the bar.
-        """
-        self._shape = shape
+    def __init__(self) -> None:
+        """Nothing was shown yet."""
         self._began: int | None = None
         self._moves_first: bool | None = None
         self._n = 0
@@ -113,14 +224,8 @@ class PassesBar:
         self._values: Values = ()
         self._told: Values = ()
 
-    def show(self, *, n: int, at_s: float, values: Values) -> list[Reading]:
-        """The readings that this state completes.
-
-        Args:
-            n: passes done.
-            at_s: when it was drawn.
-            values: what it shows.
-        """
+    def show(self, n: int, at_s: float, values: Values) -> list[Reading]:
+        """The readings that this state completes, with so many passes done."""
         is_first = self._began is None
         if self._began is None:
             self._began = self._n = n
@@ -144,61 +249,125 @@ class PassesBar:
         return [self._reading(same)] if self._moves_first and same else []
 
     def _reading(self, values: Values) -> Reading:
-        return Reading(at_s=self._at_s, shape=self._shape, epoch=float(self._n), values=values)
+        return Reading(at_s=self._at_s, shape="tqdm", epoch=float(self._n), values=values)
 
 
-_LONGEST_BAR = 1000
-_BAR = re.compile(
-    r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
-    r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
+_EPOCHS = ("epoch", "epochs", "training epochs")
+_STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
+# A bar may vanish at its end, or between two of its states: of an epoch so much has to be shown.
+_NEARLY = 0.9
+# A bar around the epochs is drawn ten times a second at most, and may be so many behind.
+_BEHIND = 3
+_MOST_OTHERS = 3
+
+_NOT_TOLD_APART = (
+    'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
+    'desc="val", or log steps with batchlab.log'
 )
-_ELSEWHERE = re.compile(
-    r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
-    r"fetch|process|read|cach|extract|sav|convert|warm",
-    re.IGNORECASE,
+_UNSEEN_END = (
+    "a bar of tqdm began again before its end was shown: leave out leave=False, or log steps with "
+    "batchlab.log"
 )
-# A comma before a digit belongs to the number: tqdm parts its values by a comma and a blank.
-_VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
+
+# What tells bars apart: their words, which may hold the number of the epoch, and their length.
+Key = tuple[str, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProgressBar:
-    """What a bar shows.
+class Tqdm(EpochBars):
+    """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
-    Attributes:
-        description: the words before it, without their colon; empty: none.
-        n: how much is done.
-        total: of how much, at least 1.
-        values: the numbers behind the rate, by name.
+    One bar trains, told by its words and its length. Drawn anew, it is a new epoch. It is the
+    first that is not called otherwise. Where another one begins before the first has moved, the
+    first goes around the epochs, and the other trains.
     """
 
-    description: str
-    n: int
-    total: int
-    values: tuple[tuple[str, float], ...]
+    shape = "tqdm"
+    label = "a bar of tqdm"
+    needles = (b"%|",)
 
-    @property
-    def may_train(self) -> bool:
-        """Whether it may be the bar of the training: no words for anything else before it."""
-        return not _ELSEWHERE.search(self.description)
+    def __init__(self) -> None:
+        """No bar was seen yet."""
+        super().__init__()
+        self._passes = PassesBar()
+        self._training: Key | None = None
+        self._outer: Key | None = None
+        self._outer_values: Values = ()
+        self._n: dict[Key, int] = {}
+        self._epochs = 0
+        self._others: Counter[Key] = Counter()
+        self._is_lost = False
 
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The readings of a bar, where it is one of the training."""
+        bar = bar_of(line)
+        if bar is None:
+            return None
+        if self._is_lost or _ELSEWHERE.search(bar.words):
+            return []
+        key = (re.sub(r"\d+", "#", bar.words), bar.total)
+        before = self._n.get(key)
+        self._n[key] = bar.n
+        if key == self._outer:
+            return self._around(bar, at_s)
+        if bar.words.lower() in _EPOCHS:
+            if self._training is None:
+                return self._passes.show(bar.n, at_s, bar.values)
+            self._outer = key
+            return self._around(bar, at_s)
+        begins = before is None or bar.n < before
+        if begins and self._is_around(key):
+            self._outer, self._training, self._epochs = self._training, None, 0
+        if self._training is None:
+            self._training = key
+        if key != self._training:
+            return self._other(key, at_s) if begins else []
+        return self._train(bar, before, at_s)
 
-def bar_of(line: str) -> ProgressBar | None:
-    """The bar in a line; None: there is none, or one of bytes or without an end."""
-    match = _BAR.match(line[:_LONGEST_BAR])
-    if match is None or int(match["total"]) < 1:
-        return None
-    return ProgressBar(
-        description=(match["description"] or "").strip(" :"),
-        n=int(match["n"]),
-        total=int(match["total"]),
-        values=values_of(match["rest"]),
-    )
+    def finish(self) -> list[Reading]:
+        """What the bars showed last."""
+        return [*super().finish(), *self._passes.finish()]
 
+    def _is_around(self, key: Key) -> bool:
+        """Whether the bar that was taken for the training's goes around the one that begins."""
+        first = self._training
+        if first is None or self._outer is not None or key == first:
+            return False
+        return self._n[first] == 0 and self._epochs == 1 and first[0] in ("", key[0])
 
-def values_of(text: str) -> tuple[tuple[str, float], ...]:
-    """The numbers of `loss=0.3, acc=0.9`, by name."""
-    found = (
-        (match["name"].strip(), sure_number_of(match["value"])) for match in _VALUE.finditer(text)
-    )
-    return tuple((name, number) for name, number in found if number is not None)
+    def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
+        """The bar around the epochs: what it shows belongs to where the bar inside it is."""
+        is_done = bar.n == bar.total
+        if bar.n > self._epochs or (is_done and self._epochs > bar.n):
+            return self._lost(_NOT_TOLD_APART, at_s)
+        new = tuple(pair for pair in bar.values if pair not in self._outer_values)
+        self._outer_values = bar.values
+        return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
+
+    def _other(self, key: Key, at_s: float) -> list[Reading]:
+        """Another bar, such as that of a validation, after which the training's comes again."""
+        assert self._training is not None
+        if key[0] == self._training[0]:
+            self._others[key] += 1
+            if self._others[key] > 1 or self._others.total() > _MOST_OTHERS:
+                return self._lost(_NOT_TOLD_APART, at_s)
+        return []
+
+    def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
+        if bar.n != before:
+            self._others.clear()
+        if before is None or bar.n < before:
+            self._epochs += 1
+            if before is not None and before < _NEARLY * bar.total:
+                return self._lost(_UNSEEN_END, at_s)
+            if self._outer is not None and self._epochs > self._n[self._outer] + _BEHIND:
+                return self._lost(_NOT_TOLD_APART, at_s)
+        shown = self.show(self._epochs - 1, bar.n, bar.total, at_s, bar.values)
+        # Once it has begun again, or inside another, it is that of an epoch for sure.
+        is_sure = self._outer is not None or self._epochs > 1
+        if is_sure or _STEPS.search(bar.words):
+            return [replace(each, epoch_length=None) for each in shown]
+        return shown
+
+    def _lost(self, complaint: str, at_s: float) -> list[Reading]:
+        self._is_lost = True
+        return [Reading(at_s=at_s, shape=self.shape, complaint=complaint)]

@@ -3,254 +3,185 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import signal
-import subprocess
-import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from batchlab.errors import BatchlabError, BatchSizeError, UsageError, WorkloadError
+from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.script.command import TrainingCommand, Value, placeholders_in
-from batchlab.script.follow import FirstLook, first_look
-from batchlab.script.metric import silence_text
-from batchlab.script.output import plain_text
+from batchlab.script.command import NAMES, TrainingCommand, Value
+from batchlab.script.flags import plain_flag
+from batchlab.script.follow import FollowedTraining
+from batchlab.script.metric import MetricName, ProgressPoints, Recognized, silence_text
+from batchlab.script.process import CommandEnd
+from batchlab.script.reading import Reading
 from batchlab.words.reasons import reason_text
 
-_LONGEST_HELP = 200_000
-
-
-def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
-    """What a command prints for --help, and what was wrong with it (None: nothing).
-
-    Args:
-        command: with or without placeholders: those are left out, with their flags.
-        limit_s: for how long it may take; then it is stopped.
-
-    Raises:
-        BatchlabError: the command can't be run.
-    """
-    return _run([*_without_placeholders(command), "--help"], limit_s)
-
-
-def _without_placeholders(command: Sequence[str]) -> list[str]:
-    """The command as it can be run: a parser refuses `{batch_size}` before it comes to --help."""
-    kept: list[str] = []
-    for argument in command:
-        if not placeholders_in(argument, where=f"the argument {argument!r}"):
-            kept.append(argument)
-        elif argument.startswith("{") and kept and kept[-1].startswith("-"):
-            kept.pop()
-    return kept
-
-
-def _run(command: list[str], limit_s: float) -> tuple[str, str | None]:
-    # Wide and plain: no line of the help is broken, none has colors.
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    with tempfile.TemporaryFile() as output:
-        try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise BatchlabError(
-                f"{command[0]!r} can't be run: {error.strerror}; give the command as you type it, "
-                f"as in -- python train.py"
-            ) from None
-        try:
-            code = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return _read(output), (
-                f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
-                f"not know --help"
-            )
-        finally:
-            _end_group(child)
-        text = _read(output)
-    return text, None if code == 0 else f"--help ended with exit code {code}{_last_line(text)}"
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    child.wait()
-
-
-def _read(output: BinaryIO) -> str:
-    output.seek(0)
-    return output.read(_LONGEST_HELP).decode("utf-8", "replace")
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f": {plain_text(lines[-1].encode())[:200]}" if lines else ""
-
-
-# By placeholder, what scripts call it; the first name that is there is taken.
-NAMES: dict[str, tuple[str, ...]] = {
-    "batch_size": (
-        *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
-        *("train_bs", "mini_batch_size", "minibatch_size", "batch"),
-    ),
-    "learning_rate": ("learning_rate", "lr", "base_lr", "init_lr", "max_lr", "step_size"),
-    "seed": ("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
-    "epochs": ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
-    "steps": (
-        *("max_steps", "steps", "num_steps", "n_steps", "total_steps", "max_train_steps"),
-        *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
-    ),
-    "output_dir": (
-        *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
-        *("work_dir", "workdir", "log_dir", "logdir", "default_root_dir", "checkpoint_dir", "out"),
-    ),
-    "resume_from": (
-        *("resume_from_checkpoint", "resume_from", "resume", "resume_path", "ckpt_path"),
-        *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
-    ),
-}
-_LONGEST = 200_000
-_BOXES = re.compile(r"[│┃|╭╮╰╯─━]")
-_FLAG = r"--?[A-Za-z][\w.\-]*"
-# "-b N, --batch-size N  help", "--lr FLOAT  help", "--seed: help", "--rate=RATE"
-_DECLARED = re.compile(
-    rf"^\s*(?P<flags>{_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?"
-    rf"(?:(?:,\s*|\s*/\s*|\s+){_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?)*)(?P<rest>:?.*)$"
-)
-_VALUE_KIND = re.compile(
-    r"^\s+(?:INTEGER|INT|FLOAT|TEXT|PATH|DIRECTORY|FILE|FILENAME|NUMBER|STR|<\w+>)\b", re.IGNORECASE
-)
-_DEFAULT = re.compile(r"default(?:s to|:|=| is)?\s*['\"]?(?P<value>[^\s'\")\],;]+)", re.IGNORECASE)
-_HYDRA = re.compile(r"^.*Override anything in the config.*$", re.MULTILINE)
-_YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\S.*)?$")
+# Values of the metric after the first step that a look waits for: of one alone it might be chance
+# that two trainings print the same.
+_VALUES = 2
+_LISTEN_S = 0.25
+_GRACE_S = 5.0
+# Epochs are printed with a few digits.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Flag:
-    """A way to give a script one value.
+class FirstLook:
+    """What the beginning of a training showed.
 
     Attributes:
-        name: as it is typed: `--lr`, or `train.lr` where a setting is overridden.
-        default: as the help shows it; None: it does not.
-        is_override: it is typed as name=value, without dashes.
+        curve: step and value of the metric, as told, the first ones.
+        readings: all of its progress until then.
+        start_s: seconds from its start to its first progress; None: there was none.
+        took_s: seconds of the whole look.
+        end: how it ended.
+        is_cut: whether the time for the look ended before enough was seen.
+        recognized: what was recognized in its output.
     """
 
-    name: str
-    default: str | None = None
-    is_override: bool = False
+    curve: tuple[tuple[int, float], ...]
+    readings: tuple[Reading, ...]
+    start_s: float | None
+    took_s: float
+    end: CommandEnd
+    is_cut: bool
+    recognized: Recognized
 
-    def arguments(self, placeholder: str) -> tuple[str, ...]:
-        """The arguments that give it the value of a placeholder."""
-        if self.is_override or self.name.startswith("--"):
-            return (f"{self.name}={{{placeholder}}}",)
-        return (self.name, f"{{{placeholder}}}")
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """At which the metric was told."""
+        return tuple(step for step, _ in self.curve)
+
+    @property
+    def trained(self) -> tuple[tuple[int, float], ...]:
+        """The values after the first step."""
+        return tuple((step, value) for step, value in self.curve if step > 0)
+
+    def examples(self, batch_size: int) -> tuple[int, int] | None:
+        """The fewest and the most training examples that its progress allows.
+
+        Where steps are counted and not examples, the last batch of an epoch may be any size.
+
+        None: it does not count both epochs and steps or examples.
+        """
+        # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
+        first = self.recognized.first_of_metric
+        told = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(told), *reversed(self.readings)):
+            if reading.epoch and reading.samples:
+                exact = round(reading.samples / reading.epoch)
+                return exact, exact
+            if reading.epoch and reading.step:
+                return _in_steps(reading.step / reading.epoch, batch_size)
+            if reading.epoch is None and reading.step and reading.epoch_length:
+                return _in_steps(reading.epoch_length, batch_size)
+        return None
+
+    def examples_beside(
+        self, batch_size: int, other: FirstLook, other_batch_size: int
+    ) -> tuple[int, int] | None:
+        """The same from a counter within the epoch, such as [640/60000], of two batch sizes.
+
+        Nothing says what such a counter counts. Examples are as many for both batch sizes and come
+        by the batch; of batches there are fewer where the batch is larger.
+
+        None: there is no such counter, or it is neither of the two.
+        """
+        if not (self.counts_within_epochs and other.counts_within_epochs):
+            return None
+        length, other_length = self._within_epochs[-1][1], other._within_epochs[-1][1]
+        if length == other_length:
+            come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
+            return (length, length) if come_by_the_batch else None
+        fewest, most = _in_steps(length, batch_size)
+        other_fewest, other_most = _in_steps(other_length, other_batch_size)
+        fewest, most = max(fewest, other_fewest), min(most, other_most)
+        return (fewest, most) if fewest <= most else None
+
+    @property
+    def counts_within_epochs(self) -> bool:
+        """Whether there is a counter within the epoch of which nothing says what it counts."""
+        return bool(self._within_epochs)
+
+    @property
+    def _within_epochs(self) -> list[tuple[int, int]]:
+        """Such a counter, and what it runs to."""
+        return [
+            (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
+            for each in self.readings
+            if each.epoch is not None and each.epoch_length and each.step is None
+        ]
+
+    def _counts_by(self, batch_size: int) -> bool:
+        """Whether the counter within the epoch rises by whole batches of examples."""
+        counted = {count for count, _ in self._within_epochs}
+        # The last batch of an epoch may be smaller, and is printed at times.
+        return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
 
 
-def flags_in(help_text: str) -> dict[str, Flag]:
-    """The flags by the placeholder that belongs to them, as far as the help shows them.
+def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
+    """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
+    whole = round(steps)
+    if abs(steps - whole) > _ROUNDING * steps:
+        return round(steps * batch_size), round(steps * batch_size)
+    return (whole - 1) * batch_size + 1, whole * batch_size
 
-    Args:
-        help_text: what the script prints for `--help`: by argparse, click, absl, Fire, Hydra or
-            the like.
+
+def first_look(
+    command: TrainingCommand,
+    values: Mapping[str, Value | None],
+    *,
+    folder: Path,
+    marker: str,
+    limit_s: float,
+) -> FirstLook:
+    """Run a command until its metric was seen a few times, and end it.
+
+    Raises:
+        ProgressError: its progress contradicts itself.
     """
-    text = help_text[:_LONGEST]
-    hydra = _HYDRA.search(text)
-    found = _overrides(text[hydra.end() :]) if hydra else _declared(text)
-    known: dict[str, Flag] = {}
-    for placeholder, names in NAMES.items():
-        flag = next((found[name] for name in names if name in found), None)
-        if flag is not None:
-            known[placeholder] = flag
-    return known
-
-
-def flag_named(help_text: str, typed: str) -> Flag | None:
-    """The flag that is typed like this, under any of its names; None: the help does not show it.
-
-    Args:
-        help_text: what the script prints for `--help`.
-        typed: such as `-b`, `--batch-size` or `train.lr`.
-    """
-    text = help_text[:_LONGEST]
-    if typed.startswith("-"):
-        return next((flag for names, flag in _declarations(text) if typed in names), None)
-    hydra = _HYDRA.search(text)
-    found = _overrides(text[hydra.end() :]).values() if hydra else ()
-    return next((flag for flag in found if flag.name == typed), None)
-
-
-def plain_flag(name: str) -> str:
-    """A flag in the spelling in which flags are compared: `--trainer.max-epochs` is max_epochs."""
-    return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
-
-
-def _declared(text: str) -> dict[str, Flag]:
-    found: dict[str, Flag] = {}
-    for names, flag in _declarations(text):
-        for name in names:
-            found.setdefault(plain_flag(name), flag)
-    return found
-
-
-def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
-    """All the names of each flag, and the flag."""
-    lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
-    for number, line in enumerate(lines):
-        match = _DECLARED.match(line)
-        if match is None or not _takes_value(match["flags"], match["rest"]):
-            continue
-        names = re.findall(rf"(?<![\w\-]){_FLAG}", match["flags"])
-        longest = max(names, key=lambda name: (name.startswith("--"), len(name)))
-        default = _DEFAULT.search(" ".join([match["rest"], *_more(lines[number + 1 :])]))
-        yield names, Flag(name=longest, default=default["value"] if default else None)
-
-
-def _takes_value(flags: str, rest: str) -> bool:
-    """Whether it is no switch: a name for its value stands behind it, or absl's colon."""
-    has_name = re.search(rf"{_FLAG}[ =][A-Z<\[{{]", flags) is not None
-    return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
-
-
-def _more(lines: list[str]) -> list[str]:
-    """The lines of help that follow a flag, until the next one."""
-    more: list[str] = []
-    for line in lines[:4]:
-        if not line.strip() or line.lstrip().startswith("-"):
-            break
-        more.append(line)
-    return more
-
-
-def _overrides(text: str) -> dict[str, Flag]:
-    """The settings of a configuration that is shown as YAML, by their last name."""
-    found: dict[str, Flag] = {}
-    above: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        match = _YAML_KEY.match(line)
-        if match is None:
-            continue
-        indent = len(match["indent"])
-        above = [(depth, key) for depth, key in above if depth < indent]
-        value = match["value"]
-        name = ".".join([*(key for _, key in above), match["key"]])
-        if value is None:
-            above.append((indent, match["key"]))
-        else:
-            flag = Flag(name=name, default=value.strip("'\""), is_override=True)
-            found.setdefault(plain_flag(name), flag)
-    return found
+    began_s = time.monotonic()
+    batch_size = values["batch_size"]
+    assert isinstance(batch_size, int)
+    points = ProgressPoints(
+        command.metric, batch_size=batch_size, n_train=command.examples or batch_size
+    )
+    curve: dict[int, float] = {}
+    seen: list[Reading] = []
+    recognized = Recognized(MetricName(command.metric))
+    is_cut = is_asked = False
+    with FollowedTraining(
+        command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
+    ) as training:
+        end: CommandEnd | None = None
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            for reading in () if is_asked else readings:
+                seen.append(reading)
+                recognized.add(reading)
+                point = points.add(reading)
+                if point is not None:
+                    curve[point.step] = point.value
+            if end is None and not is_asked:
+                enough = sum(step > 0 for step in curve) >= _VALUES
+                is_cut = not enough and time.monotonic() - began_s >= limit_s
+                is_asked = enough or is_cut
+                if is_asked:
+                    training.end()
+    return FirstLook(
+        curve=tuple(sorted(curve.items())),
+        readings=tuple(seen),
+        start_s=seen[0].at_s - began_s if seen else None,
+        took_s=time.monotonic() - began_s,
+        end=end,
+        is_cut=is_cut,
+        recognized=recognized,
+    )
 
 
 # What tells of the machine differs from run to run, whatever the flags do.
@@ -284,9 +215,7 @@ class LookComparison:
     def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
         """Compare the two.
 
-        Args:
-            first: one of them.
-            again: the other; None: there is none, and nothing is taken to differ by itself.
+        Without the other, nothing is taken to differ by itself.
         """
         known = _numbers(first)
         twin = known if again is None else _numbers(again)
@@ -297,11 +226,7 @@ class LookComparison:
         self.is_telling = any(_changes(told.values()) for told in self._steady.values())
 
     def acts(self, look: FirstLook) -> bool | None:
-        """Whether another beginning differs because of its arguments; None: it can't be told.
-
-        Args:
-            look: with one value changed.
-        """
+        """Whether another beginning differs because of its arguments; None: it can't be told."""
         told = _numbers(look)
         if any(_differ(name, self._steady, told) for name in self._steady):
             return True
@@ -380,13 +305,7 @@ class CommandCheck:
     ) -> None:
         """Nothing was run yet.
 
-        Args:
-            command: what is checked.
-            folder: for its beginnings.
-            marker: names them among all trainings.
-            limit_s: seconds for all of it.
-            left_s: what is left of the budget, in seconds.
-            tell: hears what is tried.
+        All of it may take `limit_s` seconds; `left_s` is what is left of the budget.
         """
         self._command = command
         self._folder = folder
@@ -400,9 +319,6 @@ class CommandCheck:
 
     def facts(self, *, proves: bool) -> CommandFacts:
         """Run the beginnings.
-
-        Args:
-            proves: whether flags are proven to act; else only the first look is taken.
 
         Raises:
             WorkloadError: it does not train, or its metric is never seen.

@@ -8,9 +8,8 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from batchlab.errors import UsageError
 from batchlab.records.quantities import Better
@@ -18,29 +17,40 @@ from batchlab.records.trial import Trial
 from batchlab.script.metric import direction_of
 
 COUNTS = ("batch_size", "micro_batch_size", "accumulation_steps", "seed", "epochs", "steps")
-RATES = ("learning_rate",)
-PATHS = ("output_dir", "resume_from", "config")
-PLACEHOLDERS = (*COUNTS[:3], *RATES, *COUNTS[3:], *PATHS)
+PLACEHOLDERS = (*COUNTS[:3], "learning_rate", *COUNTS[3:], "output_dir", "resume_from", "config")
 Value = int | float | str | Path
 
-# What other programs call them.
-_ELSEWHERE = {
-    "lr": "learning_rate",
+# By placeholder, what scripts call it; the first name that a script has is taken.
+NAMES: dict[str, tuple[str, ...]] = {
+    "batch_size": (
+        *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
+        *("train_bs", "mini_batch_size", "minibatch_size", "batch"),
+    ),
+    "learning_rate": ("learning_rate", "lr", "base_lr", "init_lr", "max_lr", "step_size"),
+    "seed": ("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
+    "epochs": ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
+    "steps": (
+        *("max_steps", "steps", "num_steps", "n_steps", "total_steps", "max_train_steps"),
+        *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
+    ),
+    "output_dir": (
+        *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
+        *("work_dir", "workdir", "log_dir", "logdir", "default_root_dir", "checkpoint_dir", "out"),
+    ),
+    "resume_from": (
+        *("resume_from_checkpoint", "resume_from", "resume", "resume_path", "ckpt_path"),
+        *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
+    ),
+}
+# Names that people write between braces, beside those of scripts.
+_MEANT = {
     "rate": "learning_rate",
-    "bs": "batch_size",
-    "batch": "batch_size",
     "micro_batch": "micro_batch_size",
     "grad_accum": "accumulation_steps",
     "gradient_accumulation_steps": "accumulation_steps",
     "epoch": "epochs",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "max_steps": "steps",
-    "output": "output_dir",
-    "out_dir": "output_dir",
-    "resume": "resume_from",
-    "checkpoint": "resume_from",
     "config_file": "config",
+    **{name: placeholder for placeholder, names in NAMES.items() for name in names},
 }
 # `${name}` belongs to a shell or to Hydra; `{{name}}` stands for the text `{name}`. Braces around
 # anything but a lower-case name, as in JSON, are text.
@@ -48,11 +58,7 @@ _PLACEHOLDER = re.compile(r"(?P<kept>\$\{[^}]*\}|\{\{[a-z_]\w*\}\})|\{(?P<name>[
 
 
 def placeholders_in(text: str, *, where: str) -> list[str]:
-    """The names of the placeholders in a text, in order.
-
-    Args:
-        text: an argument, or a file's text.
-        where: what the text is, for the message.
+    """The names of the placeholders in a text, in order; `where` is what the text is.
 
     Raises:
         UsageError: one of them is unknown; the message says which may be meant.
@@ -64,13 +70,17 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     return names
 
 
-def with_values(text: str, written: Callable[[str, int, int], str]) -> str:
-    """The text with its placeholders replaced.
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+    meant = _MEANT.get(name, next(iter(near), None))
+    if meant is not None:
+        return f"did you mean {{{meant}}}? For the text itself write {{{{{name}}}}}"
+    known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+    return f"there are {known}; for the text itself write {{{{{name}}}}}"
 
-    Args:
-        text: with placeholders that `placeholders_in` knows.
-        written: what takes the place of one: of its name, and where it begins and ends in `text`.
-    """
+
+def _with_values(text: str, written: Callable[[str, int, int], str]) -> str:
+    """The text with its placeholders replaced: by their name, and where they begin and end."""
 
     def replaced(match: re.Match[str]) -> str:
         kept: str | None = match["kept"]
@@ -81,7 +91,7 @@ def with_values(text: str, written: Callable[[str, int, int], str]) -> str:
     return _PLACEHOLDER.sub(replaced, text)
 
 
-def written_value(name: str, value: Value | None) -> str:
+def _written_value(name: str, value: Value | None) -> str:
     """A value so that Python and argparse read back exactly the same.
 
     Raises:
@@ -94,96 +104,21 @@ def written_value(name: str, value: Value | None) -> str:
         if count is None or count != value:
             raise UsageError(f"{{{name}}} is a whole number, not {value!r}")
         return str(count)
-    if name in RATES:
-        return repr(float(value)) if not isinstance(value, Path) else str(value)
+    if name == "learning_rate" and not isinstance(value, Path):
+        return repr(float(value))
     return str(value)
-
-
-def _meant(name: str) -> str:
-    near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-    meant = _ELSEWHERE.get(name, next(iter(near), None))
-    if meant is not None:
-        return f"did you mean {{{meant}}}? For the text itself write {{{{{name}}}}}"
-    known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-    return f"there are {known}; for the text itself write {{{{{name}}}}}"
 
 
 _EXAMPLE = "python train.py --batch-size {batch_size}"
 
 
-class CommandTemplate:
-    """The arguments of a command, never text for a shell.
+def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> frozenset[str]:
+    """The names in the arguments of a command and in its configuration file (None: it has none).
 
-    Attributes:
-        argv: as given.
-        placeholders: the names in the arguments and in the configuration file.
+    Raises:
+        UsageError: no command, an unknown placeholder, none for the batch size, or `{config}`
+            without a template or the other way round.
     """
-
-    def __init__(self, argv: Sequence[str], *, in_config: Collection[str] | None = None) -> None:
-        """A template that is known to take a batch size.
-
-        Args:
-            argv: the program and its arguments.
-            in_config: the placeholders of the configuration template; None: there is none.
-
-        Raises:
-            UsageError: no command, an unknown placeholder, none for the batch size, or `{config}`
-                without a template or the other way round.
-        """
-        self.argv = tuple(argv)
-        _check_is_command(self.argv)
-        in_arguments = {
-            name
-            for argument in self.argv
-            for name in placeholders_in(argument, where=f"the argument {argument!r}")
-        }
-        _check_config(in_arguments, in_config)
-        self.placeholders = frozenset(in_arguments | set(in_config or ()))
-        _check_batch_size(self.placeholders)
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether the command can be told to go on from a checkpoint."""
-        return "resume_from" in self.placeholders
-
-    @property
-    def can_accumulate(self) -> bool:
-        """Whether the command takes micro-batches and how many of them make a batch."""
-        return {"micro_batch_size", "accumulation_steps"} <= self.placeholders
-
-    def filled(self, values: Mapping[str, Value | None]) -> list[str]:
-        """The arguments with these values.
-
-        Where `resume_from` has no value, the argument that holds it is left out. If that argument
-        is the placeholder alone, the flag before it (`--resume {resume_from}`) is left out too.
-
-        Args:
-            values: by placeholder; those that the command does not have are passed over.
-
-        Raises:
-            UsageError: a placeholder of the command has no value, or one that it can't take.
-        """
-        filled: list[str] = []
-        for argument in self.argv:
-            if values.get("resume_from") is None and "resume_from" in _names(argument):
-                if argument == "{resume_from}" and filled and _is_flag(filled[-1]):
-                    filled.pop()
-                continue
-            filled.append(
-                with_values(argument, lambda name, *_: written_value(name, values.get(name)))
-            )
-        return filled
-
-
-def _names(argument: str) -> list[str]:
-    return placeholders_in(argument, where="the command")
-
-
-def _is_flag(argument: str) -> bool:
-    return argument.startswith("-") and "=" not in argument
-
-
-def _check_is_command(argv: tuple[str, ...]) -> None:
     if not argv:
         raise UsageError(f"there is no command; give it after --, as in -- {_EXAMPLE}")
     if len(argv) == 1 and " " in argv[0].strip():
@@ -191,9 +126,11 @@ def _check_is_command(argv: tuple[str, ...]) -> None:
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
             f"around it, as in -- {_EXAMPLE}"
         )
-
-
-def _check_config(in_arguments: set[str], in_config: Collection[str] | None) -> None:
+    in_arguments = {
+        name
+        for argument in argv
+        for name in placeholders_in(argument, where=f"the argument {argument!r}")
+    }
     if "config" in in_arguments and in_config is None:
         raise UsageError(
             "the command holds {config}, and there is no template for it; name the file with "
@@ -204,11 +141,9 @@ def _check_config(in_arguments: set[str], in_config: Collection[str] | None) -> 
             "there is a configuration template, and no {config} in the command; put {config} "
             "where the command takes its file"
         )
-
-
-def _check_batch_size(names: frozenset[str]) -> None:
+    names = frozenset(in_arguments | set(in_config or ()))
     if "batch_size" in names or {"micro_batch_size", "accumulation_steps"} <= names:
-        return
+        return names
     if "micro_batch_size" in names:
         raise UsageError(
             "the command holds {micro_batch_size} without {accumulation_steps}; give both, or "
@@ -220,10 +155,30 @@ def _check_batch_size(names: frozenset[str]) -> None:
     )
 
 
-Syntax = Literal["json", "toml", "yaml"]
+def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) -> list[str]:
+    """The arguments with these values; those that the command does not have are passed over.
 
-_SYNTAXES: dict[str, Syntax] = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-_NOTHING = {"json": "null", "yaml": "null"}
+    Where `resume_from` has no value, the argument that holds it is left out. If that argument is
+    the placeholder alone, the flag before it (`--resume {resume_from}`) is left out too.
+
+    Raises:
+        UsageError: a placeholder of the command has no value, or one that it can't take.
+    """
+    filled: list[str] = []
+    for argument in argv:
+        names = placeholders_in(argument, where="the command")
+        if values.get("resume_from") is None and "resume_from" in names:
+            has_flag = bool(filled) and filled[-1].startswith("-") and "=" not in filled[-1]
+            if argument == "{resume_from}" and has_flag:
+                filled.pop()
+            continue
+        filled.append(
+            _with_values(argument, lambda name, *_: _written_value(name, values.get(name)))
+        )
+    return filled
+
+
+_SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 # A YAML value that is a placeholder and nothing else: "lr: {learning_rate}  # a comment".
 _WHOLE_BEFORE, _WHOLE_AFTER = re.compile(r"(?:[:,\[-]\s+|^\s*|\[)$"), re.compile(r"\s*(?:$|[,\]#])")
 
@@ -232,8 +187,6 @@ class ConfigTemplate:
     """The text of a YAML, JSON or TOML file with placeholders where its values belong.
 
     Attributes:
-        path: the template.
-        syntax: by the end of its name.
         placeholders: the names in it.
     """
 
@@ -244,13 +197,22 @@ class ConfigTemplate:
             UsageError: no such file, another kind of file, an unknown placeholder, or a text that
                 is not valid with values in it.
         """
-        self.path = path
-        self.syntax = _syntax_of(path)
-        self._text = _text_of(path)
+        self._path = path
+        self._syntax = _SYNTAXES.get(path.suffix.lower())
+        if self._syntax is None:
+            raise UsageError(
+                f"configuration template {path}: expected a file that ends in "
+                f"{', '.join(_SYNTAXES)}"
+            )
+        try:
+            self._text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UsageError(f"configuration template {path} can't be read: {why}") from None
         self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
         if "config" in self.placeholders:
             raise UsageError(f"{path} holds {{config}}, which is the file itself; leave it out")
-        if self.syntax == "toml" and "resume_from" in self.placeholders:
+        if self._syntax == "toml" and "resume_from" in self.placeholders:
             raise UsageError(
                 f"{path} holds {{resume_from}}, and TOML has no value for nothing to resume from; "
                 f"put it into the command, as in --resume {{resume_from}}"
@@ -260,46 +222,43 @@ class ConfigTemplate:
     def filled(self, values: Mapping[str, Value | None]) -> str:
         """The text with these values, written as the file's own syntax writes them.
 
-        Args:
-            values: by placeholder; those that the file does not have are passed over.
-
         Raises:
             UsageError: a placeholder has no value, or the text is not valid with it.
         """
-        filled = with_values(
+        filled = _with_values(
             self._text, lambda name, start, end: self._written(name, values.get(name), start, end)
         )
-        self._check(filled)
+        try:
+            if self._syntax == "json":
+                json.loads(filled)
+            elif self._syntax == "toml":
+                tomllib.loads(filled)
+        except ValueError as error:
+            raise UsageError(
+                f"{self._path} is not valid {str(self._syntax).upper()} once its placeholders have "
+                f"values: {error}"
+            ) from None
         return filled
 
     def write(self, values: Mapping[str, Value | None], folder: Path) -> Path:
-        """Write the filled file into a folder, under the template's name.
-
-        Args:
-            values: as for `filled`.
-            folder: it is there.
-
-        Returns:
-            The file.
-        """
-        written = folder / self.path.name
+        """Write the filled file into a folder, under the template's name."""
+        written = folder / self._path.name
         written.write_text(self.filled(values), encoding="utf-8")
         return written
 
     def _written(self, name: str, value: Value | None, start: int, end: int) -> str:
         if name == "resume_from" and value is None:
-            return "" if self._quote_around(start) else _NOTHING[self.syntax]
-        text = written_value(name, value)
-        is_number = name in COUNTS or name == "learning_rate"
-        if is_number:
+            return "" if self._quote_around(start) else "null"
+        text = _written_value(name, value)
+        if name in COUNTS or name == "learning_rate":
             # YAML 1.1 takes 1e-05 for a text: its numbers have a point.
             return re.sub(r"^(-?\d+)e", r"\1.0e", text)
         quote = self._quote_around(start)
         if quote == '"':
             return json.dumps(text, ensure_ascii=False)[1:-1]
         if quote == "'":
-            return text.replace("'", "''") if self.syntax == "yaml" else text
-        if self.syntax == "yaml" and not self._is_whole(start, end):
+            return text.replace("'", "''") if self._syntax == "yaml" else text
+        if self._syntax == "yaml" and not self._is_whole(start, end):
             return text  # part of a plain text, as in out: {output_dir}/logs
         return json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON's texts, too
 
@@ -317,7 +276,7 @@ class ConfigTemplate:
             elif (
                 quote is None
                 and character in "\"'"
-                and not (character == "'" and self.syntax == "json")
+                and not (character == "'" and self._syntax == "json")
             ):
                 quote = character
             escaped = False
@@ -329,35 +288,6 @@ class ConfigTemplate:
         after = self._text[end : len(self._text) if line_end < 0 else line_end]
         before = self._text[line_start:start]
         return bool(_WHOLE_BEFORE.search(before) and _WHOLE_AFTER.match(after))
-
-    def _check(self, filled: str) -> None:
-        try:
-            if self.syntax == "json":
-                json.loads(filled)
-            elif self.syntax == "toml":
-                tomllib.loads(filled)
-        except ValueError as error:
-            raise UsageError(
-                f"{self.path} is not valid {self.syntax.upper()} once its placeholders have "
-                f"values: {error}"
-            ) from None
-
-
-def _syntax_of(path: Path) -> Syntax:
-    syntax = _SYNTAXES.get(path.suffix.lower())
-    if syntax is None:
-        raise UsageError(
-            f"configuration template {path}: expected a file that ends in {', '.join(_SYNTAXES)}"
-        )
-    return syntax
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UsageError(f"configuration template {path} can't be read: {why}") from None
 
 
 # What people train with who have not said.
@@ -380,6 +310,7 @@ class TrainingCommand:
         pattern: a regular expression that finds progress in the output; None: by its shape.
         config: a template of a configuration file, for {config}; None: there is none.
         folder: where the command runs; None: where batchlab was called.
+        placeholders: the names in the arguments and in the configuration file.
 
     Raises:
         UsageError: no placeholder for the batch size, one that is unknown, a metric without a
@@ -396,11 +327,15 @@ class TrainingCommand:
     pattern: str | None = None
     config: Path | None = None
     folder: Path | None = None
+    placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
-        template = self.template  # refuses what is no command
+        in_config = None
+        if self.config is not None:
+            in_config = ConfigTemplate(self.place / self.config).placeholders
+        object.__setattr__(self, "placeholders", placeholders_of(self.arguments, in_config))
         if self.better is None and direction_of(self.metric) is None:
             raise UsageError(
                 f"metric {self.metric!r}: its name does not tell whether it goes up or down; give "
@@ -410,7 +345,7 @@ class TrainingCommand:
             given = getattr(self, name)
             if given is not None and not (isinstance(given, int) and given >= 1):
                 raise UsageError(f"{name}={given!r}: expected a whole number of at least 1")
-        self._check_rate("learning_rate" in template.placeholders)
+        self._check_rate(self.takes("learning_rate"))
 
     def _check_rate(self, is_taken: bool) -> None:
         rate = self.learning_rate
@@ -428,11 +363,6 @@ class TrainingCommand:
             )
 
     @property
-    def template(self) -> CommandTemplate:
-        """The arguments, with the placeholders of the configuration file."""
-        return CommandTemplate(self.arguments, in_config=self._names_in_config())
-
-    @property
     def direction(self) -> Better:
         """Whether the metric goes up or down."""
         found = self.better or direction_of(self.metric)
@@ -443,6 +373,16 @@ class TrainingCommand:
     def spans_a_length(self) -> bool:
         """Whether the script is told how long it trains, so that its rate may follow that."""
         return self.takes("epochs") or self.takes("steps")
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it can be told to go on from a checkpoint."""
+        return self.takes("resume_from")
+
+    @property
+    def can_accumulate(self) -> bool:
+        """Whether it takes micro-batches and how many of them make a batch."""
+        return self.takes("micro_batch_size") and self.takes("accumulation_steps")
 
     @property
     def place(self) -> Path:
@@ -460,38 +400,24 @@ class TrainingCommand:
     ) -> list[str]:
         """The arguments of one training.
 
-        Args:
-            values: of the placeholders, but for `output_dir` and `config`.
-            folder: where a copy of the configuration file goes.
-            output_dir: of the training.
-
         Raises:
             UsageError: a value that a placeholder cannot take.
         """
         known: dict[str, Value | None] = {**values, "output_dir": output_dir}
         if self.config is not None:
             known["config"] = ConfigTemplate(self.place / self.config).write(known, folder)
-        return self.template.filled(known)
+        return filled_arguments(self.arguments, known)
 
     def takes(self, placeholder: str) -> bool:
         """Whether a value for this placeholder reaches the script."""
-        return placeholder in self.template.placeholders
-
-    def _names_in_config(self) -> frozenset[str] | None:
-        if self.config is None:
-            return None
-        return ConfigTemplate(self.place / self.config).placeholders
+        return placeholder in self.placeholders
 
 
 def trial_values(trial: Trial, *, last_step: int) -> dict[str, Value | None]:
     """The values of one training, but for its folders.
 
     Where the trial has a horizon, the script is told that length: its rate may follow it. The
-    training is ended where it has gone far enough.
-
-    Args:
-        trial: what is trained.
-        last_step: at which the run ends at the latest.
+    training is ended where it has gone far enough, at `last_step` at the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

@@ -39,9 +39,6 @@ def command_identity(command: TrainingCommand) -> str:
     an edited script is never answered from old trainings. What it reads elsewhere (data, installed
     packages) is not looked at, nor what it writes: hidden folders, virtual environments and the
     trainings beside a store are left out.
-
-    Args:
-        command: the command.
     """
     digest = hashlib.sha256()
     for part in (*command.arguments, command.metric, command.direction, command.pattern or ""):

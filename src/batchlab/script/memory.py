@@ -12,41 +12,11 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
 
 import psutil
 
 from batchlab.records.estimate import Reason
 from batchlab.script.supervisor import descendants
-
-Counted = Literal["pss", "rss", "largest_process"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryPeak:
-    """The most memory that the processes of a command held; pages of mapped files count too.
-
-    Attributes:
-        bytes: of main memory.
-        counted: how. "pss": pages that several processes share count once. "rss": they count once
-            in each, so it is too much rather than too little. "largest_process": the peak of one
-            process alone by the kernel's own mark, where no look saw more.
-        gpu_bytes: the most on each GPU, by its name; empty where none is known.
-        is_gpu_full: whether a GPU that it used was nearly full at one time.
-        n_looks: how often was looked.
-    """
-
-    bytes: int
-    counted: Counted
-    gpu_bytes: tuple[tuple[str, int], ...] = ()
-    is_gpu_full: bool = False
-    n_looks: int = 0
-
-    @property
-    def most_gpu_bytes(self) -> int | None:
-        """The most on any one GPU; None: none was used, or it is not known."""
-        return max((n_bytes for _, n_bytes in self.gpu_bytes), default=None)
-
 
 FULL_FRACTION = 0.95
 """A GPU of which so much is taken is nearly full."""
@@ -62,11 +32,7 @@ class GpuMemory:
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Get ready.
-
-        Args:
-            nvml: the library; None: `pynvml` if it is installed and finds a driver.
-        """
+        """Get ready; without a library, `pynvml` is taken if it finds a driver."""
         self._nvml = _library() if nvml is None else nvml
         self._gpus = [] if self._nvml is None else _gpus(self._nvml)
         self._first: dict[str, int] = {}
@@ -80,11 +46,7 @@ class GpuMemory:
         return tuple(sorted((name, n_bytes) for name, n_bytes in self._most.items() if n_bytes))
 
     def look(self, pids: AbstractSet[int]) -> None:
-        """Look once.
-
-        Args:
-            pids: the command's processes now.
-        """
+        """Look once, at the command's processes."""
         for name, gpu in self._gpus:
             try:
                 memory = self._nvml.nvmlDeviceGetMemoryInfo(gpu)  # type: ignore[union-attr]
@@ -143,12 +105,7 @@ class MemoryWatch:
     """Looks five times a second, more rarely where that would cost more, in a thread of its own."""
 
     def __init__(self, supervisor: int, *, gpus: GpuMemory | None = None) -> None:
-        """Begin to look.
-
-        Args:
-            supervisor: the process below which the command's are.
-            gpus: what the GPUs hold; None: asks NVML, if it is installed.
-        """
+        """Begin to look at the processes below the supervisor, and at GPUs if NVML is there."""
         self._tree = _Tree(supervisor)
         self._gpus = gpus
         self._pss_cost, self._gpu_cost = _Cost(), _Cost()
@@ -160,33 +117,29 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._run, daemon=True, name="memory watch")
         self._thread.start()
 
-    def stop(self, largest_process_bytes: int = 0) -> MemoryPeak | None:
-        """Look no more.
+    def stop(self, largest_process_bytes: int = 0) -> int | None:
+        """Look no more; the most bytes of main memory, None where nothing was seen.
 
-        Args:
-            largest_process_bytes: the peak of the largest process, as the kernel has marked it.
-
-        Returns:
-            The peak; None where nothing was seen.
+        Pages that several processes share count once where this system tells them apart, else once
+        in each. The peak of the largest process is what the kernel has marked.
         """
         self._stop.set()
         self._thread.join()
         # Shared pages were counted once at the most that was seen, or not at all there.
-        is_pss = self._rss_bytes <= _HIGHER * self._rss_at_pss
-        seen: list[tuple[int, Counted]] = [
-            (max(largest_process_bytes, self._alone_bytes), "largest_process"),
-            (self._pss_bytes, "pss") if is_pss else (self._rss_bytes, "rss"),
-        ]
-        most_bytes, counted = max(seen)
-        if not most_bytes:
-            return None
-        return MemoryPeak(
-            bytes=most_bytes,
-            counted=counted,
-            gpu_bytes=self._gpus.peaks if self._gpus else (),
-            is_gpu_full=self._gpus is not None and self._gpus.is_full,
-            n_looks=self._n_looks,
-        )
+        is_shared_once = self._rss_bytes <= _HIGHER * self._rss_at_pss
+        several = self._pss_bytes if is_shared_once else self._rss_bytes
+        return max(largest_process_bytes, self._alone_bytes, several) or None
+
+    @property
+    def gpu_peak_bytes(self) -> int | None:
+        """The most on any one GPU; None: none was used, or it is not known."""
+        peaks = self._gpus.peaks if self._gpus else ()
+        return max((n_bytes for _, n_bytes in peaks), default=None)
+
+    @property
+    def is_gpu_full(self) -> bool:
+        """Whether a GPU that it used was nearly full at one time."""
+        return self._gpus is not None and self._gpus.is_full
 
     def _run(self) -> None:
         gpus = self._gpus = self._gpus or GpuMemory()  # here: a driver takes its time to start
@@ -336,16 +289,10 @@ class MachineTimes:
 
 
 def others_fraction(before: MachineTimes, after: MachineTimes) -> float | None:
-    """How much of all cores' time between two moments something else used.
+    """How much of all cores' time between two moments something else used; on two, 0.5 is one core.
 
-    Args:
-        before: the first moment.
-        after: the second.
-
-    Returns:
-        A fraction of the time of all cores: on two cores, 0.5 is one core. Not clamped: about a
-        hundredth below 0 is possible, for the kernel rounds the two counts differently. None: the
-        time between is too short to tell.
+    Not clamped: about a hundredth below 0 is possible, for the kernel rounds the two counts
+    differently. None: the time between is too short to tell.
     """
     elapsed_s = after.at_s - before.at_s
     if elapsed_s < SHORTEST_S:

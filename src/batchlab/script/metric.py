@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 
-import batchlab.script.shapes as _ROWS
-from batchlab.errors import ProgressError, UsageError
+from batchlab.errors import ProgressError
 from batchlab.records.quantities import Better
-from batchlab.registry import row_module, row_names
-from batchlab.script.reading import Reading, Shape
+from batchlab.script.formats import FORMATS, LOG_SHAPE
+from batchlab.script.reading import Reading
 
 _SPLITS = {
     "eval": "val",
@@ -100,11 +98,7 @@ _SPLIT = re.compile(r"^(eval|val|valid|validation|dev|test)[_/. -]+")
 def direction_of(metric: str) -> Better | None:
     """The direction of a metric by its name: `val_loss` goes down, `eval_accuracy` up.
 
-    Args:
-        metric: its name, with or without the split in front.
-
-    Returns:
-        None: the name does not tell.
+    None: the name does not tell.
     """
     name = _SPLIT.sub("", metric.lower().strip())
     last = re.split(r"[_/. -]", name)[-1]
@@ -114,34 +108,9 @@ def direction_of(metric: str) -> Better | None:
     return None
 
 
-def shape_rows() -> dict[str, Shape]:
-    """Every shape of progress by its name, the one that is tried first coming first."""
-    found = {name: row_module(_ROWS, name).SHAPE for name in row_names(_ROWS)}
-    return dict(sorted(found.items(), key=lambda row: row[1].place))
-
-
-@cache
 def counts_updates(shape: str) -> bool:
-    """Whether the steps of a shape are optimizer updates, not batches; those of a pattern are.
-
-    Args:
-        shape: its name, or "pattern".
-    """
-    rows = shape_rows()
-    return shape not in rows or rows[shape].counts == "updates"
-
-
-def chosen_shapes(names: Sequence[str]) -> dict[str, Shape]:
-    """The shapes with these names, in their own order.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    rows = shape_rows()
-    for name in names:
-        if name not in rows:
-            raise UsageError(f"progress shape {name!r}: expected one of {', '.join(rows)}")
-    return {name: row for name, row in rows.items() if name in names}
+    """Whether the steps of a format are optimizer updates, not batches; those of a pattern are."""
+    return shape not in FORMATS or FORMATS[shape].counts_updates
 
 
 # A bar of this shape may count anything.
@@ -258,7 +227,7 @@ class ProgressPoints:
         return point
 
     def _follows(self, shape: str) -> bool:
-        if self._followed != shape and (self._followed is None or shape == "batchlab"):
+        if self._followed != shape and (self._followed is None or shape == LOG_SHAPE):
             self._followed, self._at_metric, self._went_back = shape, None, None
             self.points.clear()
         return shape == self._followed
@@ -370,7 +339,7 @@ class ProgressPoints:
         first = self.points[-1]
         if first.value == second.value or (math.isnan(first.value) and math.isnan(second.value)):
             return
-        if len(self.contradictions) >= _MOST_CONTRADICTIONS or _is_bar(place.shape):
+        if len(self.contradictions) >= _MOST_CONTRADICTIONS or not counts_updates(place.shape):
             return
         where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
         self.contradictions.append(
@@ -392,12 +361,8 @@ def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | Non
     return None
 
 
-def _is_bar(shape: str) -> bool:
-    return not counts_updates(shape)
-
-
 _MOST_NAMES = 30
-_FIRST_PLACES = 3
+_MOST_COMPLAINTS = 3
 
 
 @dataclass(slots=True)
@@ -407,14 +372,12 @@ class Recognized:
     Attributes:
         metric: the metric that the user asked for.
         names: of everything that was measured, in the order in which it came.
-        samples_of_shape: of each shape its first readings that hold values.
         not_understood: what was given to `batchlab.log` and is no number.
         first_of_metric: the first reading with the metric; None: there was none yet.
     """
 
     metric: MetricName
     names: list[str] = field(default_factory=list)
-    samples_of_shape: dict[str, list[Reading]] = field(default_factory=dict)
     not_understood: list[str] = field(default_factory=list)
     _shapes: dict[str, None] = field(default_factory=dict)
     first_of_metric: Reading | None = None
@@ -430,26 +393,10 @@ class Recognized:
             if name not in self.names and len(self.names) < _MOST_NAMES:
                 self.names.append(name)
         for told in reading.not_understood:
-            if told not in self.not_understood and len(self.not_understood) < _FIRST_PLACES:
+            if told not in self.not_understood and len(self.not_understood) < _MOST_COMPLAINTS:
                 self.not_understood.append(told)
-        first = self.samples_of_shape.setdefault(reading.shape, [])
-        if reading.values and len(first) < _FIRST_PLACES:
-            first.append(reading)
         if self.metric.value_in(reading) is not None and self.first_of_metric is None:
             self.first_of_metric = reading
-
-    @property
-    def shapes(self) -> tuple[str, ...] | None:
-        """The shapes to read in the runs that follow: that of the metric, and where it stands.
-
-        None as long as the metric was not seen.
-        """
-        if self.first_of_metric is None:
-            return None
-        needed: tuple[str, ...] = (self.first_of_metric.shape,)
-        if not self.first_of_metric.has_position:
-            needed = tuple(self._shapes)
-        return tuple(shape for shape in needed if shape != "pattern")
 
     def text(self) -> str:
         """What was recognized, in one line."""
@@ -457,7 +404,7 @@ class Recognized:
             return "No progress was recognized in the output yet."
         reading = self.first_of_metric
         shape = next(iter(self._shapes)) if reading is None else reading.shape
-        label = "the pattern" if shape == "pattern" else shape_rows()[shape].label
+        label = FORMATS[shape].label if shape in FORMATS else "the pattern"
         if reading is None:
             return f"Progress was recognized ({label}), without {self.metric.asked}."
         name = str(self.metric.printed)
@@ -488,11 +435,7 @@ HOW_TO = (
 
 
 def silence_text(quiet_s: float) -> str:
-    """What to do about a script that runs and prints nothing, in one paragraph.
-
-    Args:
-        quiet_s: for how long there was no output.
-    """
+    """What to do about a script that runs and prints nothing, in one paragraph."""
     return (
         f"The script runs, and has printed nothing for {quiet_s:.0f} s. It may keep its output in "
         f"a buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try "

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batchlab.script.metric import chosen_shapes, shape_rows
-from batchlab.script.reading import LinePattern, Reading, Shape
+from batchlab.script.formats import FORMATS, LinePattern
+from batchlab.script.reading import LineReader, Reading
 
 EACH_END_BYTES = 2 << 20
 """So much of the beginning and so much of the end are kept, before they are compressed."""
@@ -31,11 +31,7 @@ class KeptOutput:
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin an empty file.
-
-        Args:
-            path: what to write; its folder is there.
-        """
+        """Begin an empty file."""
         self.path = path
         self.n_bytes = 0
         self._last = bytearray()
@@ -119,12 +115,7 @@ class LineCutter:
         self._rest_at_s = 0.0
 
     def lines(self, data: bytes, at_s: float) -> list[tuple[bytes, float]]:
-        """The lines that `data` completes, each with the time of its last byte.
-
-        Args:
-            data: what came, any number of bytes.
-            at_s: when it came.
-        """
+        """The lines that `data` completes, each with the time of its last byte."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not others:
             self._extend(first, at_s)
@@ -173,30 +164,19 @@ _LONGEST_NAMED = 2000
 class OutputReader:
     """Reads one run. It takes any bytes, in pieces of any length, in bounded memory."""
 
-    def __init__(
-        self,
-        shapes: Sequence[str] | None = None,
-        pattern: str | None = None,
-        *,
-        metric: str | None = None,
-    ) -> None:
+    def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
         """A reader at the beginning of a run.
 
-        Args:
-            shapes: names of the shapes to recognize, of `shape_rows`; None: all.
-            pattern: a regular expression with named groups that is tried first on each line.
-            metric: the metric asked for, which plain lines may call by a name of its own.
+        A pattern is tried first on each line; plain lines may call the metric by its own name.
 
         Raises:
-            UsageError: an unknown shape, or a pattern that can't be used.
+            UsageError: a pattern that can't be used.
         """
-        rows = shape_rows() if shapes is None else chosen_shapes(shapes)
+        self._readers: list[LineReader] = [row() for row in FORMATS.values()]
         self._pattern = None if pattern is None else LinePattern(pattern)
         self._metric = None if metric is None else metric.lower()
-        self._readers = [(row, row.reader()) for row in rows.values()]
-        metric_needle = () if metric is None else (metric.lower().encode(),)
-        needles = {needle for row in rows.values() for needle in row.needles}
-        self._needles = (*needles, *metric_needle)
+        needles = {needle for reader in self._readers for needle in reader.needles}
+        self._needles = (*needles, *(() if self._metric is None else (self._metric.encode(),)))
         self._cutters: dict[str, LineCutter] = {}
 
     def feed(self, data: bytes, at_s: float, *, stream: str = "output") -> list[Reading]:
@@ -209,31 +189,27 @@ class OutputReader:
                 One pipe for stdout and stderr is better, for it keeps their order: a Trainer's
                 line goes to the one, the bar with its step to the other.
         """
-        cutter = self._cutters.setdefault(stream, LineCutter())
-        return self._read(cutter.lines(data, at_s), data)
+        lines = self._cutters.setdefault(stream, LineCutter()).lines(data, at_s)
+        if not lines:
+            return []
+        # Most output is no progress, and passes fast: its pieces hold no needle at all.
+        lower = data.lower()
+        present = [each for each in self._needles if each in lower]
+        # The first line may have begun before these bytes.
+        readings = self._read_line(*lines[0], self._needles)
+        if present or self._pattern is not None:
+            for line, line_at_s in lines[1:]:
+                readings += self._read_line(line, line_at_s, present)
+        return readings
 
     def finish(self) -> list[Reading]:
         """The last readings of a run that has ended."""
         readings: list[Reading] = []
         for cutter in self._cutters.values():
-            readings += self._read(cutter.finish())
-        for _, reader in self._readers:
+            for line, at_s in cutter.finish():
+                readings += self._read_line(line, at_s, self._needles)
+        for reader in self._readers:
             readings += reader.finish()
-        return readings
-
-    def _read(self, lines: list[tuple[bytes, float]], data: bytes | None = None) -> list[Reading]:
-        if not lines:
-            return []
-        # Most output is no progress, and passes fast: its pieces hold no needle at all.
-        lower = b"" if data is None else data.lower()
-        present = (
-            self._needles if data is None else [each for each in self._needles if each in lower]
-        )
-        # The first line may have begun before these bytes.
-        readings = self._read_line(*lines[0], self._needles)
-        if present or self._pattern is not None:
-            for line, at_s in lines[1:]:
-                readings += self._read_line(line, at_s, present)
         return readings
 
     def _read_line(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
@@ -242,19 +218,19 @@ class OutputReader:
         if not present and self._pattern is None:
             return []
         text = plain_text(line)
-        if self._pattern is not None and (reading := self._pattern.read(text, at_s)) is not None:
-            return [reading]
-        for row, reader in self._readers:
-            if self._may_take(row, present, text):
+        if self._pattern is not None and (found := self._pattern.read(text, at_s)) is not None:
+            return found
+        for reader in self._readers:
+            if self._may_take(reader, present, text):
                 found = reader.read(text, at_s)
                 if found is not None:
                     return found
         return []
 
-    def _may_take(self, row: Shape, present: list[bytes], text: str) -> bool:
-        if row.likely is None:
-            return any(needle in row.needles for needle in present)
+    def _may_take(self, reader: LineReader, present: list[bytes], text: str) -> bool:
+        if reader.likely is None:
+            return any(needle in reader.needles for needle in present)
         lower = text[:_LONGEST_NAMED].lower()
         if self._metric is not None and self._metric in lower:
             return True
-        return row.likely.search(lower, 0, _LONGEST_SEARCHED) is not None
+        return reader.likely.search(lower, 0, _LONGEST_SEARCHED) is not None

@@ -12,18 +12,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script import supervisor
-from batchlab.script.memory import MemoryPeak, MemoryWatch
+from batchlab.script.memory import MemoryWatch
 from batchlab.script.output import KeptOutput
 
 MARK = "BATCHLAB_TRIAL"
@@ -36,33 +34,20 @@ _SAME_START_S = 2.0  # two processes of one number are further apart, and clocks
 
 
 def marks(marker: str) -> dict[str, str]:
-    """What the environment of a trial's processes holds.
-
-    Args:
-        marker: the study, a slash, the trial.
-    """
+    """What the environment of a trial's processes holds; the marker is `study/trial`."""
     return {MARK: marker, OWNER: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
 def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
     """End what a batchlab that is dead has left of a study; leave alone what a living one trains.
 
-    Args:
-        study: the first part of its trials' markers, or a whole marker.
-        grace_s: from SIGTERM to SIGKILL, in seconds.
-
-    Returns:
-        How many processes there were.
+    A study is the first part of its trials' markers. Returns how many processes there were.
     """
     return _end(lambda environment: _is_of(environment, study) and _is_orphan(environment), grace_s)
 
 
 def end_marked(marker: str) -> int:
-    """End all processes of one trial at once, whoever started them.
-
-    Returns:
-        How many there were.
-    """
+    """End all processes of one trial at once, whoever started them; how many there were."""
     return _end(lambda environment: environment.get(MARK) == marker, 0.0)
 
 
@@ -136,14 +121,8 @@ _OF_A_RANK = re.compile(r"^\[rank\d+\]: ")
 def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the processes of a training said, and what their launcher said.
 
-    What other processes said after the error of one is left out: they were ended for it.
-
-    Args:
-        lines: the end of an output, cleaned for showing.
-
-    Returns:
-        The lines of the training, and those of the launcher. Of an output without a launcher, or
-        with nothing beside its words, the first are all and the second none.
+    What other processes said after the error of one is left out: they were ended for it. Of an
+    output without a launcher, or with nothing beside its words, the first are all lines.
     """
     begins = [i for i, line in enumerate(lines) if line == _TRACEBACK]
     end = next((i for i in begins if _is_launchers(lines, i)), len(lines))
@@ -161,70 +140,50 @@ def _is_launchers(lines: Sequence[str], begin: int) -> bool:
     return _TRACEBACK not in rest and any(_LAUNCHER_FRAME.search(line) for line in rest)
 
 
-class Witness(Enum):
-    """What must be known beside the words."""
-
-    NONE = "none"
-    KERNEL = "the kernel killed a process for memory meanwhile"
-    FULL_DEVICE = "the memory of a device was nearly full"
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Words that a failed command says when memory ran out.
-
-    Attributes:
-        who: whose words they are.
-        pattern: a regular expression, looked for in each of the last lines.
-        witness: what must be known beside them.
-    """
-
-    who: str
-    pattern: str
-    witness: Witness = Witness.NONE
-
-
-WORDS = (
-    Words("PyTorch", r"torch(\.cuda)?\.OutOfMemoryError"),
-    Words("PyTorch on CUDA, older", r"CUDA out of memory"),
-    Words("PyTorch on ROCm", r"HIP out of memory"),
-    Words("PyTorch on Apple", r"MPS backend out of memory"),
-    Words("PyTorch on Intel", r"XPU out of memory"),
-    Words("PyTorch on a CPU", r"DefaultCPUAllocator: (can't|not enough memory|cannot) "),
-    Words("CUDA", r"CUDA(_| )?(runtime )?error[^\n]*out of memory"),
-    Words("CUDA, its code", r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation"),
-    Words("JAX", r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED"),
-    Words("JAX and TensorFlow", r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)"),
-    Words("TensorFlow", r"ResourceExhaustedError|OOM when allocating tensor"),
-    Words("Python", r"^(\[rank\d+\]: )?(\w+\.)*(_Array)?MemoryError\b"),
-    Words("NumPy", r"_ArrayMemoryError|numpy.*Unable to allocate .* for an array"),
-    Words("C++", r"std::bad_alloc"),
-    Words("Rust", r"memory allocation of \d+ bytes failed"),
-    Words("R", r"cannot allocate vector of size"),
-    Words("Java", r"java\.lang\.OutOfMemoryError"),
-    Words("the C library", r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory"),
-    Words("a worker of PyTorch", r"DataLoader worker .* killed by signal: Killed", Witness.KERNEL),
-    Words("torchrun", r"Signal 9 \(SIGKILL\)|exitcode\s*:\s*-9\b", Witness.KERNEL),
-    Words("a pool of Python", r"BrokenProcessPool|TerminatedWorkerError", Witness.KERNEL),
-    Words("a shell", r"^(.*: )?(line \d+: +\d+ )?Killed\b", Witness.KERNEL),
-    Words("cuBLAS", r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)", Witness.FULL_DEVICE),
-    Words("cuDNN", r"CUDNN_STATUS_(ALLOC_FAILED|INTERNAL_ERROR)", Witness.FULL_DEVICE),
-    Words("NCCL", r"ncclUnhandledCudaError", Witness.FULL_DEVICE),
+# Words that a failed command says when memory ran out, looked for in each of its last lines.
+OUT_OF_MEMORY = (
+    r"torch(\.cuda)?\.OutOfMemoryError",
+    r"(CUDA|HIP|MPS backend|XPU) out of memory",  # older PyTorch; ROCm, Apple, Intel
+    r"DefaultCPUAllocator: (can't|not enough memory|cannot) ",  # PyTorch on a CPU
+    r"CUDA(_| )?(runtime )?error[^\n]*out of memory",
+    r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation",
+    r"(XlaRuntimeError|JaxRuntimeError): RESOURCE_EXHAUSTED",  # JAX
+    r"RESOURCE_EXHAUSTED: .*([Oo]ut of memory|OOM|allocat)",  # JAX and TensorFlow
+    r"ResourceExhaustedError|OOM when allocating tensor",  # TensorFlow
+    r"^(\[rank\d+\]: )?(\w+\.)*(_Array)?MemoryError\b",  # Python
+    r"_ArrayMemoryError|numpy.*Unable to allocate .* for an array",
+    r"std::bad_alloc",  # C++
+    r"memory allocation of \d+ bytes failed",  # Rust
+    r"cannot allocate vector of size",  # R
+    r"java\.lang\.OutOfMemoryError",
+    r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # the C library
+)
+# Words that are said of other failures too: believed where the kernel killed a process for memory
+# meanwhile (workers of PyTorch, torchrun, pools of Python, shells) ...
+KILLED_FOR_MEMORY = (
+    r"DataLoader worker .* killed by signal: Killed",
+    r"Signal 9 \(SIGKILL\)|exitcode\s*:\s*-9\b",
+    r"BrokenProcessPool|TerminatedWorkerError",
+    r"^(.*: )?(line \d+: +\d+ )?Killed\b",
+)
+# ... or where the memory of a device was nearly full.
+ON_FULL_DEVICE = (
+    r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
+    r"CUDNN_STATUS_(ALLOC_FAILED|INTERNAL_ERROR)",
+    r"ncclUnhandledCudaError",
 )
 
 
 def out_of_memory_line(
     last_lines: Sequence[str], *, kernel_killed: bool, is_device_full: bool
 ) -> str | None:
-    """The last line by which a failed command says that memory ran out; None: none does.
-
-    Args:
-        last_lines: the end of its output.
-        kernel_killed: whether the kernel killed a process for memory while it ran.
-        is_device_full: whether the memory of one of its devices was nearly full.
-    """
-    seen = {Witness.NONE: True, Witness.KERNEL: kernel_killed, Witness.FULL_DEVICE: is_device_full}
-    believed = re.compile("|".join(f"(?:{row.pattern})" for row in WORDS if seen[row.witness]))
+    """The last line by which a failed command says that memory ran out; None: none does."""
+    patterns = [
+        *OUT_OF_MEMORY,
+        *(KILLED_FOR_MEMORY if kernel_killed else ()),
+        *(ON_FULL_DEVICE if is_device_full else ()),
+    ]
+    believed = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
     return next((line.strip() for line in reversed(last_lines) if believed.search(line)), None)
 
 
@@ -242,30 +201,28 @@ class CommandEnd:
         status: ok only for exit code 0 of a command that nobody ended; times of any other run
             tell nothing. Whoever asked for the end knows why, and has a better status.
         reason: why it is not ok; None where it is.
-        exit_code: of the command; None if a signal ended it or it never ran.
-        signal: name of the signal that ended it; None if none did.
-        was_asked: whether batchlab ended it (`end`, `kill`) before it ended by itself.
         last_lines: the last lines of its output, cleaned for showing.
         started_s: when it began, on the monotonic clock.
         ended_s: when the command itself ended, on the same clock.
-        cpu_s: CPU time of all its processes, in seconds; of those that were reaped.
-        peak: the most memory that its processes held; None: not known.
+        peak_bytes: the most main memory that its processes held; pages of mapped files count too.
+        gpu_peak_bytes: the most on any one GPU; None: none was used, or it is not known.
+        was_asked: whether batchlab ended it (`end`, `kill`) before it ended by itself.
+        exit_code: of the command; None if a signal ended it or it never ran.
+        signal: name of the signal that ended it; None if none did.
         n_left_behind: processes that it left running when it ended by itself; they were ended.
-        output: the compressed output.
     """
 
     status: Status
     reason: Reason | None
-    exit_code: int | None
-    signal: str | None
-    was_asked: bool
     last_lines: tuple[str, ...]
     started_s: float
     ended_s: float
-    cpu_s: float
-    peak: MemoryPeak | None
-    n_left_behind: int
-    output: Path
+    peak_bytes: int | None
+    gpu_peak_bytes: int | None
+    was_asked: bool = False
+    exit_code: int | None = None
+    signal: str | None = None
+    n_left_behind: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -283,15 +240,8 @@ class CommandEnd:
         return Reason.of("processes_left_behind", n=self.n_left_behind)
 
 
-def why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
-    """Why the system would not run it.
-
-    Args:
-        argv: the command.
-        cwd: its working directory.
-        error: the system's error number.
-        in_folder: whether the working directory was the trouble.
-    """
+def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
+    """Why the system would not run it, by its error number."""
     if in_folder:
         return Reason.of("working_folder_missing", folder=str(cwd), error=os.strerror(error))
     program = argv[0]
@@ -316,17 +266,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """What an end means.
-
-    Args:
-        argv: the command.
-        wait_status: as the system reports it.
-        was_asked: whether batchlab ended it.
-        kernel_killed: whether the kernel killed a process for memory while it ran.
-        is_device_full: whether the memory of one of its devices was nearly full.
-        last_lines: the end of its output.
-        launcher_lines: what the launcher of its processes said after it.
-    """
+    """What an end means, by its status as the system reports it and by what was said."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     code = os.waitstatus_to_exitcode(wait_status)
@@ -349,11 +289,6 @@ def status_and_reason(
     return Status.ERROR, Reason.of(
         "command_failed", command=shlex.join(argv[:2]), exit_code=code, said=said
     )
-
-
-def signal_name(wait_status: int) -> str | None:
-    """The signal that ended a process; None if none did."""
-    return _signal_name(os.WTERMSIG(wait_status)) if os.WIFSIGNALED(wait_status) else None
 
 
 def _signal_name(number: int) -> str | None:
@@ -483,12 +418,7 @@ class Launched:
     def __enter__(self) -> Launched:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _tell(self, word: bytes) -> None:
@@ -519,7 +449,7 @@ class Launched:
                 self._pid, self._started_s = int(payload), at_s
             case b"f":
                 error, where = supervisor.NOT_STARTED.unpack(payload)
-                self._not_started = why_not_started(
+                self._not_started = _why_not_started(
                     self._argv, self._cwd, error=error, in_folder=where == b"d"
                 )
             case b"e":
@@ -532,41 +462,38 @@ class Launched:
         was_asked: int,
         n_kills: int,
         ended_s: float,
-        cpu_s: float,
         largest_bytes: int,
     ) -> CommandEnd:
         own, launchers = without_launcher_words(self._kept.last_lines(_N_READ_LINES))
         last_lines = own[-_N_LAST_LINES:]
-        peak = self._memory.stop(0 if self._not_started else largest_bytes)
-        reason: Reason | None
-        name, code = signal_name(wait_status), None
-        if self._not_started is not None:
-            status, reason = Status.ERROR, self._not_started
-        else:
-            code = os.waitstatus_to_exitcode(wait_status) if name is None else None
-            status, reason = status_and_reason(
-                self._argv,
-                wait_status=wait_status,
-                was_asked=bool(was_asked),
-                kernel_killed=n_kills > 0,
-                is_device_full=peak is not None and peak.is_gpu_full,
-                last_lines=last_lines,
-                launcher_lines=launchers,
-            )
-        return CommandEnd(
-            status=status,
-            reason=reason,
-            exit_code=code,
-            signal=name,
-            was_asked=bool(was_asked),
+        peak_bytes = self._memory.stop(0 if self._not_started else largest_bytes)
+        ended = CommandEnd(
+            status=Status.ERROR,
+            reason=self._not_started,
             last_lines=last_lines,
             started_s=self._started_s,
             ended_s=ended_s,
-            cpu_s=cpu_s,
-            peak=peak,
+            peak_bytes=peak_bytes,
+            gpu_peak_bytes=self._memory.gpu_peak_bytes,
+            was_asked=bool(was_asked),
             n_left_behind=n_left_behind,
-            output=self._kept.path,
         )
+        if self._not_started is not None:
+            return ended
+        status, reason = status_and_reason(
+            self._argv,
+            wait_status=wait_status,
+            was_asked=ended.was_asked,
+            kernel_killed=n_kills > 0,
+            is_device_full=self._memory.is_gpu_full,
+            last_lines=last_lines,
+            launcher_lines=launchers,
+        )
+        if os.WIFSIGNALED(wait_status):
+            name = _signal_name(os.WTERMSIG(wait_status))
+            return replace(ended, status=status, reason=reason, signal=name)
+        code = os.waitstatus_to_exitcode(wait_status)
+        return replace(ended, status=status, reason=reason, exit_code=code)
 
     def _lost(self) -> CommandEnd:
         """The supervisor was killed; the kernel takes the command with it, this the rest."""
@@ -576,16 +503,11 @@ class Launched:
         return CommandEnd(
             status=Status.KILLED,
             reason=Reason.of("supervisor_killed"),
-            exit_code=None,
-            signal=None,
-            was_asked=False,
             last_lines=self._kept.last_lines(_N_LAST_LINES),
             started_s=self._started_s,
             ended_s=time.monotonic(),
-            cpu_s=0.0,
-            peak=self._memory.stop(),
-            n_left_behind=0,
-            output=self._kept.path,
+            peak_bytes=self._memory.stop(),
+            gpu_peak_bytes=self._memory.gpu_peak_bytes,
         )
 
     def _finish(self, ended: CommandEnd) -> CommandEnd:
@@ -602,11 +524,7 @@ _SETTINGS = {"PYTHONUNBUFFERED": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "300"}
 
 
 def output_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a training whose output is read; what the user has set stays.
-
-    Args:
-        given: the environment that it would have otherwise.
-    """
+    """The environment for a training whose output is read; what the user has set stays."""
     return {**_SETTINGS, **given}
 
 
@@ -619,20 +537,14 @@ class FailureCount:
     """Counts failures of the same kind: the same end, the same last line but for its numbers."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._seen: Counter[object] = Counter()
 
     def add(self, end: CommandEnd, told: Reason | None = None) -> Reason | None:
-        """Count one end.
-
-        Args:
-            end: of the command.
-            told: what was wrong with what it told, where that is why the training failed.
+        """Count one end, by what was wrong with what it `told` where that is why it failed.
 
         Returns:
-            Why the study should stop; show `end.last_lines` with it. None: it may go on. Memory
-            that ran out never stops a study: a smaller batch size may fit. An end that batchlab
-            asked for is no failure.
+            Why the study should stop; None: it may go on. Memory that ran out never stops a study:
+            a smaller batch size may fit. An end that batchlab asked for is no failure.
         """
         if told is not None:
             kind: tuple[object, ...] = (told.code, _VARIES.sub("#", repr(told.values)))

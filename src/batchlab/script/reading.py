@@ -1,16 +1,11 @@
-"""Reading: how far a training said it was, and what it said it measured, line by line."""
+"""Reading: how far a training said it was, and what it measured; numbers, names and counters."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, Protocol
-
-from batchlab.errors import UsageError
+from typing import ClassVar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,8 +14,8 @@ class Reading:
 
     Attributes:
         at_s: when it was printed, by the system's monotonic clock (`time.monotonic`), in seconds.
-        shape: the row of `batchlab.script.shapes` that recognized it, or `pattern`.
-        step: steps since the training began, updates or batches as `Shape.counts` says.
+        shape: the row of `batchlab.script.formats` that recognized it, or `pattern`.
+        step: steps since the training began, updates or batches as its format counts.
         epoch: passes over the training data done so far; it may be a fraction.
         epoch_step: steps since those passes, where the training counts from nothing in each epoch
             and says not how many steps an epoch has.
@@ -53,15 +48,31 @@ class Reading:
         return self.step is not None or self.epoch is not None or self.samples is not None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Position:
-    """How far a training is: the counters of a `Reading`."""
+class LineReader:
+    """A format of progress. It reads the lines of one run, in order, and may remember them.
 
-    step: int | None = None
-    epoch: float | None = None
-    epoch_step: int | None = None
-    samples: int | None = None
-    epoch_length: int | None = None
+    Attributes:
+        shape: its name in the readings.
+        label: what people are told it is.
+        needles: a line without any of these, in lower case, is never given to it.
+        likely: what else a line has to hold, in lower case; None: the needle is enough.
+        counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
+            micro-batches where gradients are accumulated.
+    """
+
+    shape: ClassVar[str]
+    label: ClassVar[str]
+    needles: ClassVar[tuple[bytes, ...]]
+    likely: ClassVar[re.Pattern[str] | None] = None
+    counts_updates: ClassVar[bool] = True
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The readings that this line completes; None: the line is of no such format."""
+        raise NotImplementedError
+
+    def finish(self) -> list[Reading]:
+        """The readings that waited for a line to come after them."""
+        return []
 
 
 @dataclass(kw_only=True, slots=True)
@@ -90,42 +101,35 @@ class Counters:
         self._number(number)
         self._inside_epoch = True
 
-    def position(
-        self,
-        *,
-        step: int | None = None,
-        n_steps: int | None = None,
-        epoch: float | None = None,
-        samples: int | None = None,
-        part: tuple[int, int] | None = None,
-    ) -> Position:
-        """How far a line with these counters says the training is.
+    def placed(
+        self, told: Reading, *, n_steps: int | None = None, part: tuple[int, int] | None = None
+    ) -> Reading:
+        """A line whose counters are as printed, with those that say how far the training is.
+
+        An epoch that is an int is its number, a float the passes done. A line without any counter
+        is the end of the epoch, where the lines before were inside one.
 
         Args:
-            step: as printed.
+            told: the line; its step, epoch and samples as printed.
             n_steps: what the step runs to, as printed.
-            epoch: as printed; an int is its number, a float the passes done.
-            samples: examples seen so far.
             part: a counter within the epoch and what it runs to, in any unit.
-
-        Returns:
-            Without any counter: the end of the epoch, where the lines before were inside one, else
-            nothing.
         """
+        step, epoch, samples = told.step, told.epoch, told.samples
         number = self._number(epoch)
+        bare = replace(told, step=None, epoch=None, samples=None)
         if samples is not None:
-            return Position(samples=samples, step=step, epoch=self._passes(epoch))
+            return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
         if part is not None and number is not None:
             self._inside_epoch = True
-            return Position(epoch=number + part[0] / part[1], epoch_length=part[1])
+            return replace(bare, epoch=number + part[0] / part[1], epoch_length=part[1])
         if step is not None:
-            return self._stepped(step, n_steps, epoch)
+            return self._stepped(bare, step, n_steps, epoch)
         if epoch is not None:
             self._inside_epoch = False
-            return Position(epoch=self._passes(epoch))
+            return replace(bare, epoch=self._passes(epoch))
         if self._inside_epoch and self._epoch is not None:
-            return Position(epoch=self._epoch + 1)
-        return Position()
+            return replace(bare, epoch=self._epoch + 1)
+        return bare
 
     def _number(self, epoch: float | None) -> int | None:
         """The epoch's number counted from 0; without one that of the last line."""
@@ -143,22 +147,24 @@ class Counters:
         assert self._epoch is not None
         return self._epoch + 1
 
-    def _stepped(self, step: int, n_steps: int | None, epoch: float | None) -> Position:
+    def _stepped(
+        self, bare: Reading, step: int, n_steps: int | None, epoch: float | None
+    ) -> Reading:
         number = self._epoch
         if number is None or isinstance(epoch, float):
-            return Position(step=step, epoch=epoch)
+            return replace(bare, step=step, epoch=epoch)
         self._starts_again = self._starts_again or self._falls(step, number)
         self._last_step, self._last_step_epoch = step, number
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
-            return Position(step=step, epoch=self._passes_at_end(step, number))
+            return replace(bare, step=step, epoch=self._passes_at_end(step, number))
         if n_steps is None:
-            return Position(epoch=number, epoch_step=step)
-        return Position(step=number * n_steps + step, epoch_length=n_steps)
+            return replace(bare, epoch=number, epoch_step=step)
+        return replace(bare, step=number * n_steps + step, epoch_length=n_steps)
 
     def _passes_at_end(self, step: int, number: int) -> int | None:
         """Passes done, where two lines or more stood at the ends of their epochs; None: unknown."""
-        each = step / (number + 1)
+        each = step / (number + 1) if number >= 0 else 0.0
         is_first = self._steps_an_epoch is None
         self._at_ends = self._at_ends and (is_first or each == self._steps_an_epoch) and each >= 1
         self._steps_an_epoch = each
@@ -234,6 +240,11 @@ def count_of(text: str) -> int | None:
     return int(number)
 
 
+def epoch_of(text: str) -> float | None:
+    """An epoch: digits are its number, an int; anything else the passes done, a float."""
+    return count_of(text) if text.isdigit() else number_of(text)
+
+
 class NumberStyle:
     """How the numbers of one run are written, by what was seen: with a point or a decimal comma.
 
@@ -241,7 +252,6 @@ class NumberStyle:
     """
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
         self._has_points = self._has_commas = False
 
     def see(self, text: str) -> None:
@@ -266,143 +276,3 @@ class NumberStyle:
 
 def _pointed(text: str) -> str:
     return text.replace(",", ".", 1)
-
-
-_LONGEST_LITERAL = 4000
-_DEEPEST_LITERAL = 50
-
-
-def dict_in(line: str) -> dict[str, Any] | None:
-    """The dict that ends a line, whatever a logger has put before it; None: there is none.
-
-    Args:
-        line: it ends with the last brace.
-    """
-    start = line.find("{")
-    if start < 0 or not line.endswith("}"):
-        return None
-    text = line[start:]
-    found = _literal(text) if text.startswith("{'") else _json(text)
-    return found if isinstance(found, dict) else None
-
-
-def number_in(value: object) -> int | float | None:
-    """A number, as it is or as a text; None: it is none, or too large for a float."""
-    if isinstance(value, str):
-        count = count_of(value) if value.isdigit() else None
-        return sure_number_of(value) if count is None else count
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if isinstance(value, float) or abs(value) < 1e300 else None
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _literal(text: str) -> Any:
-    braces = text.count("{") + text.count("[") + text.count("(")
-    if len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
-        return None
-    try:
-        # nan is a name in such a line, and names are no literals.
-        return ast.literal_eval(text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'"))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-
-
-_COUNTERS = ("step", "epoch", "samples")
-_LONGEST_LINE = 4000
-
-
-class LinePattern:
-    """Reads lines by a user's pattern: groups `step`, `epoch`, `samples`, all others values."""
-
-    def __init__(self, pattern: str) -> None:
-        """A reader at the beginning of a run.
-
-        Raises:
-            UsageError: no regular expression, or one without a named group for a value.
-        """
-        try:
-            self._pattern = re.compile(pattern)
-        except re.error as error:
-            raise UsageError(
-                f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
-                rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
-            ) from None
-        self._names = [name for name in self._pattern.groupindex if name not in _COUNTERS]
-        if not self._names:
-            raise UsageError(
-                f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
-                rf"'val_loss (?P<val_loss>\S+)'"
-            )
-        self._counters = Counters()
-        self._style = NumberStyle()
-
-    def read(self, line: str, at_s: float) -> Reading | None:
-        """The reading of this line; None: the pattern is not in it, or no number where it looks."""
-        match = self._pattern.search(line[:_LONGEST_LINE])
-        if match is None:
-            return None
-        groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        told = {name: groups[name] for name in self._names if name in groups}
-        for text in told.values():
-            self._style.see(text)
-        numbers = {name: self._style.number_of(text) for name, text in told.items()}
-        values = tuple((name, value) for name, (value, _) in numbers.items() if value is not None)
-        position = self._counters.position(
-            step=count_of(groups.get("step", "")),
-            epoch=_epoch(groups.get("epoch", "")),
-            samples=count_of(groups.get("samples", "")),
-        )
-        reading = Reading(
-            at_s=at_s,
-            shape="pattern",
-            step=position.step,
-            epoch=position.epoch,
-            epoch_step=position.epoch_step,
-            samples=position.samples,
-            values=values,
-            unsure=tuple(name for name, (_, is_sure) in numbers.items() if not is_sure),
-        )
-        return reading if values or reading.has_position else None
-
-
-def _epoch(text: str) -> float | None:
-    return count_of(text) if text.isdigit() else number_of(text)
-
-
-class LineReader(Protocol):
-    """Reads the lines of one run, in order; it may remember what came before."""
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The readings that this line completes; None: the line is of no such shape."""
-
-    def finish(self) -> list[Reading]:
-        """The readings that waited for a line to come after them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
-    """A row; each is a file in `batchlab.script.shapes`.
-
-    Attributes:
-        place: where it stands: a line belongs to the first shape that takes it.
-        label: what people are told it is.
-        needles: a line without any of these, in lower case, is never given to the reader.
-        likely: what else a line has to hold, in lower case; None: the needle is enough.
-        counts: what its `Reading.step` counts: optimizer updates, or batches (micro-batches where
-            gradients are accumulated).
-        reader: a new reader, for one run.
-    """
-
-    place: int
-    label: str
-    needles: tuple[bytes, ...]
-    counts: Literal["updates", "batches"]
-    reader: Callable[[], LineReader]
-    likely: re.Pattern[str] | None = None

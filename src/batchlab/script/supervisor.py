@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 FRAME = struct.Struct("<cdI")
 """Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
-ENDED = struct.Struct("<iiiiddq")
+ENDED = struct.Struct("<iiiidq")
 """The end: wait status of the command (-1: it never ran), processes left behind, whether it was
-ended on request, kills for memory meanwhile (-1: not counted), seconds on the monotonic clock, CPU
-seconds, bytes of its largest process."""
+ended on request, kills for memory meanwhile (-1: not counted), seconds on the monotonic clock,
+bytes of its largest process."""
 NOT_STARTED = struct.Struct("<ic")
 """Why it never ran: the system's error number, `d` for the working directory or `c` for itself."""
 
@@ -61,20 +61,13 @@ class Supervisor:
     """One command, from its start until none of its processes is left."""
 
     def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
-        """Get ready to listen.
-
-        Args:
-            control: reading end of batchlab's words.
-            report: writing end of what is said to batchlab.
-            owner: batchlab's process.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-        """
+        """Get ready to listen to batchlab's words at `control`, and to say things at `report`."""
         self._control, self._report, self._owner = control, report, owner
         self._grace_s = grace_s
         self._command = 0
         self._wait_status = -1
         self._command_ended_s: float | None = None
-        self._cpu_s, self._largest_bytes = 0.0, 0
+        self._largest_bytes = 0
         self._is_asked = self._is_owner_gone = False
         self._told: set[int] = set()
         self._n_left_behind = 0
@@ -105,7 +98,6 @@ class Supervisor:
             self._is_asked,
             -1 if kills is None or kills_before is None else kills - kills_before,
             time.monotonic() if self._command_ended_s is None else self._command_ended_s,
-            self._cpu_s,
             self._largest_bytes,
         )
         self._end_s = self._kill_s = None  # nothing is due any more
@@ -199,7 +191,6 @@ class Supervisor:
                 return not _LINUX and self._has_group()
             if pid == 0:
                 return True
-            self._cpu_s += used.ru_utime + used.ru_stime
             self._largest_bytes = max(self._largest_bytes, used.ru_maxrss * (1024 if _LINUX else 1))
             if pid == self._command:
                 self._wait_status, self._command_ended_s = status, time.monotonic()
@@ -402,11 +393,7 @@ def _pidfd(process: int) -> int | None:
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise the command that the arguments give.
-
-    Args:
-        arguments: control, report, owner, grace, folder, then the command.
-    """
+    """Supervise: the arguments are control, report, owner, grace, folder, then the command."""
     control, report, owner = map(int, arguments[:3])
     for end in (control, report):
         os.set_inheritable(end, False)

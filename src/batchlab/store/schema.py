@@ -10,8 +10,9 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from batchlab.errors import StoreError
-from batchlab.records.estimate import One, Reason, Value
+from batchlab.records.estimate import Reason
 from batchlab.records.json_document import plain_float
+from batchlab.records.trial import Target
 from batchlab.words.document import coded, reason_of
 from batchlab.words.reasons import reason_text
 
@@ -114,13 +115,9 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """The JSON text of `value`, seen to read back equal.
+        """The JSON text of `value`, seen to read back equal; the error calls it `what`.
 
         JSON has no NaN or infinity: msgspec writes null for them, which that comparison finds.
-
-        Args:
-            value: what is stored.
-            what: what it is, for the message.
 
         Raises:
             StoreError: it holds NaN or infinity, or other types than stated.
@@ -152,6 +149,7 @@ class JsonColumn(Generic[T]):
 
 PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
+TARGET: Final = JsonColumn[Target](Target)
 
 
 def require_finite(number: float, what: str) -> None:
@@ -203,7 +201,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 def kept_reason(reason: Reason) -> str:
     """A reason as JSON text, with its code, values and words; surrogates are spelled out."""
-    written = _printable(reason)
+    written: Reason = _printable(reason)
     kept = _Kept(text=reason_text(written), **coded(written))
     return msgspec.json.encode(kept, enc_hook=plain_float).decode()
 
@@ -217,18 +215,10 @@ def reason_kept(text: str) -> Reason:
     return reason_of(kept.text, kept.code, kept.values) or Reason.as_written(kept.text)
 
 
-def _printable(reason: Reason) -> Reason:
-    values = tuple((name, _printable_value(value)) for name, value in reason.values)
-    return Reason(reason.code, values)
-
-
-def _printable_value(value: Value) -> Value:
-    if isinstance(value, tuple):
-        return tuple(_printable_one(part) for part in value)
-    return _printable_one(value)
-
-
-def _printable_one(value: One) -> One:
+def _printable(value: Any) -> Any:
+    """A reason, or a value of one, in text that UTF-8 can hold."""
     if isinstance(value, Reason):
-        return _printable(value)
+        return Reason(value.code, tuple((name, _printable(each)) for name, each in value.values))
+    if isinstance(value, tuple):
+        return tuple(map(_printable, value))
     return printable(value) if isinstance(value, str) else value

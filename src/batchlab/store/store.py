@@ -11,14 +11,36 @@ from batchlab.errors import StoreError
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.store.file import StoreFolder
-from batchlab.store.schema import PAIRS, TEXTS, JsonColumn, UnreadableColumn, now, printable
-from batchlab.store.trials import Trials, Workloads
+from batchlab.store.schema import (
+    PAIRS,
+    TARGET,
+    TEXTS,
+    JsonColumn,
+    UnreadableColumn,
+    now,
+    printable,
+)
+from batchlab.store.trials import Trials, put_row
 
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
 
-class Measurements(Workloads):
-    """The step times of a store's workloads."""
+class Store(Trials, StoreFolder):
+    """A store, opened or made; a context manager that closes it.
+
+    It belongs to the process and thread that opened it; another opens its own. Several processes
+    can write to one file at the same time.
+
+    Args:
+        path: the file; a missing or empty one becomes a new store.
+
+    Attributes:
+        path: the file, absolute.
+
+    Raises:
+        StoreError: from here and from every method: one line that says what is wrong with the
+            file (or with what was to be stored) and what to do. Nothing is ever stored half.
+    """
 
     def put_timing(self, timing: StepTiming) -> None:
         """Store the step times of one run; earlier ones of the same shape are kept too."""
@@ -70,13 +92,6 @@ class Measurements(Workloads):
                 if (device, timing.batch_size, timing.micro_batch_size) in shapes:
                     yield timing
 
-
-_TARGET: Final = JsonColumn[Target](Target)
-
-
-class Studies(Trials, Measurements):
-    """The studies of a store."""
-
     def put_study(
         self,
         *,
@@ -101,25 +116,23 @@ class Studies(Trials, Measurements):
             target: the target asked for.
         """
         what = f"study {study_id!r}"
-        values = (
-            printable(command),
-            workload_id,
-            PAIRS.encoded(environment, f"environment of {what}"),
-            TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
-            None if target is None else _TARGET.encoded(target, f"target of {what}"),
-        )
+        row = {
+            "study_id": study_id,
+            "command": printable(command),
+            "workload_id": workload_id,
+            "environment": PAIRS.encoded(environment, f"environment of {what}"),
+            "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
+            "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
+        }
         with self._writing() as connection:
             self._require_workload(connection, workload_id, what)
-            connection.execute(
-                "INSERT INTO studies (study_id, asked, created_at, command, workload_id, "
-                "environment, trial_ids, target) "
-                "VALUES (?, (SELECT coalesce(max(asked), 0) + 1 FROM studies), ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (study_id) DO UPDATE SET asked = excluded.asked, "
-                "command = excluded.command, workload_id = excluded.workload_id, "
-                "environment = excluded.environment, trial_ids = excluded.trial_ids, "
-                "target = excluded.target",
-                (study_id, now(), *values),
-            )
+            last, created_at = connection.execute(
+                "SELECT coalesce(max(asked), 0), max(CASE study_id WHEN ? THEN created_at END) "
+                "FROM studies",
+                (study_id,),
+            ).fetchone()
+            row |= {"asked": last + 1, "created_at": created_at or now()}
+            put_row(connection, "studies", "study_id", row)
 
     def add_spent(self, study_id: str, seconds: float) -> None:
         """Add to the time spent on a study.
@@ -134,8 +147,7 @@ class Studies(Trials, Measurements):
             changed = connection.execute(
                 "UPDATE studies SET spent_s = spent_s + ? WHERE study_id = ?", (seconds, study_id)
             )
-            if not changed.rowcount:
-                raise self._no_study(connection, study_id)
+            self._require_study(connection, study_id, found=bool(changed.rowcount))
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
         """Store what a study decided so far; it replaces what was stored before.
@@ -148,8 +160,7 @@ class Studies(Trials, Measurements):
             changed = connection.execute(
                 "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
             )
-            if not changed.rowcount:
-                raise self._no_study(connection, study_id)
+            self._require_study(connection, study_id, found=bool(changed.rowcount))
 
     def decisions(self, study_id: str) -> str | None:
         """What a study decided so far, as `put_decisions` was given it; None: no such study.
@@ -197,7 +208,7 @@ class Studies(Trials, Measurements):
                 records=records,
                 timings=tuple(self._timings_of(connection, workload_id, records)),
                 spent_s=spent_s,
-                target=None if target is None else _TARGET.decoded(target, what),
+                target=None if target is None else TARGET.decoded(target, what),
             )
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:
@@ -222,6 +233,10 @@ class Studies(Trials, Measurements):
                 raise self._no_study(connection, study_id)
             return TEXTS.decoded(row[0], f"study {study_id}")
 
+    def _require_study(self, connection: sqlite3.Connection, study_id: str, *, found: bool) -> None:
+        if not found:
+            raise self._no_study(connection, study_id)
+
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         known = [
             row[0] for row in connection.execute("SELECT study_id FROM studies ORDER BY asked")
@@ -229,10 +244,6 @@ class Studies(Trials, Measurements):
         if not known:
             return StoreError(f"{self.path} holds no study yet; run a sweep with it first")
         return StoreError(f"no study {study_id!r} in {self.path}; it holds {', '.join(known)}")
-
-
-class Advices(Studies):
-    """The answers of a store's studies, as text; `commands/stored_advice.py` says of what."""
 
     def put_advice(self, study_id: str, advice: str) -> None:
         """Store the answer of a study; it replaces the one before.
@@ -246,12 +257,9 @@ class Advices(Studies):
         """
         with self._writing() as connection:
             known = connection.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,))
-            if known.fetchone() is None:
-                raise self._no_study(connection, study_id)
-            connection.execute(
-                "INSERT OR REPLACE INTO advices (study_id, payload) VALUES (?, ?)",
-                (study_id, advice),
-            )
+            self._require_study(connection, study_id, found=known.fetchone() is not None)
+            row = {"study_id": study_id, "payload": advice}
+            put_row(connection, "advices", "study_id", row)
 
     def advice(self, study_id: str) -> str | None:
         """The answer of a study, None if there is none."""
@@ -260,27 +268,3 @@ class Advices(Studies):
                 "SELECT payload FROM advices WHERE study_id = ?", (study_id,)
             ).fetchone()
             return None if row is None else str(row[0])
-
-    def has_advice(self, study_id: str) -> bool:
-        """Whether there is an answer of the study, also one that does not read."""
-        with self._reading() as connection:
-            found = connection.execute("SELECT 1 FROM advices WHERE study_id = ?", (study_id,))
-            return found.fetchone() is not None
-
-
-class Store(Advices, StoreFolder):
-    """A store, opened or made; a context manager that closes it.
-
-    It belongs to the process and thread that opened it; another opens its own. Several processes
-    can write to one file at the same time.
-
-    Args:
-        path: the file; a missing or empty one becomes a new store.
-
-    Attributes:
-        path: the file, absolute.
-
-    Raises:
-        StoreError: from here and from every method: one line that says what is wrong with the
-            file (or with what was to be stored) and what to do. Nothing is ever stored half.
-    """

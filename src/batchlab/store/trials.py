@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import WorkloadSummary
-from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 from batchlab.store.file import StoreConnection
 from batchlab.store.schema import (
     PAIRS,
+    TARGET,
     TEXTS,
     JsonColumn,
     UnreadableColumn,
@@ -22,12 +23,104 @@ from batchlab.store.schema import (
     require_finite,
 )
 
+_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
+_TRIAL: Final = JsonColumn[Trial](Trial)
+_STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
 _SCORES: Final = JsonColumn[tuple[Score, ...]](tuple[Score, ...])
 _MEASURED: Final = JsonColumn[dict[str, float | None]](dict[str, float | None])
+_NUMBERS = ("train_s", "eval_s", "batch_loss")
 
 
-class Evaluations(StoreConnection):
-    """The evaluations of a store's trials."""
+def put_row(
+    connection: sqlite3.Connection, table: str, key: str, row: Mapping[str, object]
+) -> None:
+    """Store a row by its key: of one that is there, the columns given are replaced."""
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in row if name != key)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {replaced}",
+        tuple(row.values()),
+    )
+
+
+class Trials(StoreConnection):
+    """The workloads of a store, their trials, and the evaluations of these."""
+
+    def put_workload(self, summary: WorkloadSummary) -> None:
+        """Store what is known of a workload; again with the same id replaces it."""
+        encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
+        row = {"workload_id": summary.workload_id, "name": summary.name, "summary": encoded}
+        with self._writing() as connection:
+            put_row(connection, "workloads", "workload_id", row)
+
+    def workload(self, workload_id: str) -> WorkloadSummary | None:
+        """What is known of the workload, None if it is not in the store."""
+        with self._reading() as connection:
+            return self._workload(connection, workload_id)
+
+    def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
+        row = connection.execute(
+            "SELECT summary FROM workloads WHERE workload_id = ?", (workload_id,)
+        ).fetchone()
+        return None if row is None else _SUMMARY.decoded(row[0], f"workload {workload_id}")
+
+    def _require_workload(
+        self, connection: sqlite3.Connection, workload_id: str, what: str
+    ) -> None:
+        found = connection.execute("SELECT 1 FROM workloads WHERE workload_id = ?", (workload_id,))
+        if found.fetchone() is None:
+            raise StoreError(
+                f"{what}: its workload {workload_id!r} is not in {self.path}; store that first "
+                "(put_workload)"
+            )
+
+    def begin_trial(self, record: TrialRecord) -> None:
+        """Store that a trial begins or goes on: from now on it has no status.
+
+        Its evaluations are not looked at (`put_evaluations` and `drop_evaluations_after` do
+        that), nor are status, reason and traceback.
+
+        Args:
+            record: of a workload that is in the store.
+        """
+        # Before the identity, which a number that is not finite has none of.
+        trial = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
+        what, target = f"trial {record.trial.trial_id}", record.target
+        row = {
+            "trial_id": record.trial.trial_id,
+            "workload_id": record.trial.workload_id,
+            "trial": trial,
+            "status": None,
+            "reason": None,
+            "traceback": None,
+            "engine": record.engine,
+            "threads": record.threads,
+            "versions": PAIRS.encoded(record.versions, f"versions of {what}"),
+            "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
+            "peak_bytes": record.peak_bytes,
+            "resumed_from_steps": _STEPS.encoded(
+                record.resumed_from_steps, f"resumed_from_steps of {what}"
+            ),
+            "notes": _notes_column(record.notes, f"notes of {what}"),
+        }
+        with self._writing() as connection:
+            self._require_workload(connection, record.trial.workload_id, what)
+            put_row(connection, "trials", "trial_id", row)
+
+    def _change_trial(
+        self, connection: sqlite3.Connection, trial_id: str, changes: Mapping[str, object]
+    ) -> None:
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        changed = connection.execute(
+            f"UPDATE trials SET {columns} WHERE trial_id = ?", (*changes.values(), trial_id)
+        )
+        self._require_trial(trial_id, found=bool(changed.rowcount))
+
+    def _require_trial(self, trial_id: str, *, found: bool) -> None:
+        if not found:
+            raise StoreError(
+                f"trial {trial_id} has not begun in {self.path}; store that first (begin_trial)"
+            )
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations, all or none; one of the same step replaces the one before.
@@ -44,20 +137,13 @@ class Evaluations(StoreConnection):
             self._insert_evaluations(connection, trial_id, evaluations)
 
     def _insert_evaluations(
-        self, connection: sqlite3.Connection, trial_id: str, evaluations: Sequence[Evaluation]
+        self, connection: sqlite3.Connection, trial_id: str, evaluations: Iterable[Evaluation]
     ) -> None:
         connection.executemany(
             "INSERT OR REPLACE INTO evaluations (trial_id, step, samples, train_s, eval_s, "
             "batch_loss, measured, scores) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [_evaluation_row(trial_id, evaluation) for evaluation in evaluations],
         )
-
-    def drop_evaluations_after(self, trial_id: str, step: int) -> None:
-        """Forget the evaluations past a checkpoint at `step`; they are made again on the way."""
-        with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)
-            )
 
     def _evaluations(self, connection: sqlite3.Connection, trial_id: str) -> tuple[Evaluation, ...]:
         rows = connection.execute(
@@ -79,128 +165,19 @@ class Evaluations(StoreConnection):
             for step, samples, train_s, eval_s, batch_loss, measured, scores in rows
         )
 
-    def _require_trial(self, trial_id: str, *, found: bool) -> None:
-        if not found:
-            raise StoreError(
-                f"trial {trial_id} has not begun in {self.path}; store that first (begin_trial)"
-            )
-
-
-def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]:
-    what = f"evaluation at step {evaluation.step} of trial {trial_id}"
-    numbers = {
-        "train_s": evaluation.train_s,
-        "eval_s": evaluation.eval_s,
-        "batch_loss": evaluation.batch_loss,
-    }
-    for name, value in numbers.items():
-        if value is not None:  # SQLite would turn NaN into NULL in silence
-            require_finite(value, f"{what}: {name}")
-    scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
-    measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
-    return (trial_id, evaluation.step, evaluation.samples, *numbers.values(), measured, scores)
-
-
-_SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
-
-
-class Workloads(StoreConnection):
-    """The workloads of a store."""
-
-    def put_workload(self, summary: WorkloadSummary) -> None:
-        """Store what is known of a workload; again with the same id replaces it."""
-        encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
+    def drop_evaluations_after(self, trial_id: str, step: int) -> None:
+        """Forget the evaluations past a checkpoint at `step`; they are made again on the way."""
         with self._writing() as connection:
             connection.execute(
-                "INSERT INTO workloads (workload_id, name, summary) VALUES (?, ?, ?) "
-                "ON CONFLICT (workload_id) DO UPDATE SET "
-                "name = excluded.name, summary = excluded.summary",
-                (summary.workload_id, summary.name, encoded),
-            )
-
-    def workload(self, workload_id: str) -> WorkloadSummary | None:
-        """What is known of the workload, None if it is not in the store."""
-        with self._reading() as connection:
-            return self._workload(connection, workload_id)
-
-    def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
-        row = connection.execute(
-            "SELECT summary FROM workloads WHERE workload_id = ?", (workload_id,)
-        ).fetchone()
-        if row is None:
-            return None
-        return _SUMMARY.decoded(row[0], f"workload {workload_id}")
-
-    def _require_workload(
-        self, connection: sqlite3.Connection, workload_id: str, what: str
-    ) -> None:
-        found = connection.execute("SELECT 1 FROM workloads WHERE workload_id = ?", (workload_id,))
-        if found.fetchone() is None:
-            raise StoreError(
-                f"{what}: its workload {workload_id!r} is not in {self.path}; store that first "
-                "(put_workload)"
-            )
-
-
-_TRIAL: Final = JsonColumn[Trial](Trial)
-_TARGET: Final = JsonColumn[Target](Target)
-_STEPS: Final = JsonColumn[tuple[int, ...]](tuple[int, ...])
-
-_RECORD_COLUMNS = (
-    "trial, status, reason, traceback, engine, threads, versions, target, peak_bytes, "
-    "resumed_from_steps, notes"
-)
-
-
-class Trials(Workloads, Evaluations):
-    """The trials of a store."""
-
-    def begin_trial(self, record: TrialRecord) -> None:
-        """Store that a trial begins or goes on: from now on it has no status.
-
-        Its evaluations are not looked at (`put_evaluations` and `drop_evaluations_after` do
-        that), nor are status, reason and traceback.
-
-        Args:
-            record: of a workload that is in the store.
-        """
-        # Before the identity, which a number that is not finite has none of.
-        encoded = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
-        trial_id = record.trial.trial_id
-        what = f"trial {trial_id}"
-        values = (
-            record.engine,
-            record.threads,
-            PAIRS.encoded(record.versions, f"versions of {what}"),
-            None if record.target is None else _TARGET.encoded(record.target, f"target of {what}"),
-            record.peak_bytes,
-            _STEPS.encoded(record.resumed_from_steps, f"resumed_from_steps of {what}"),
-            _notes_column(record.notes, f"notes of {what}"),
-        )
-        with self._writing() as connection:
-            self._require_workload(connection, record.trial.workload_id, what)
-            connection.execute(
-                "INSERT INTO trials (trial_id, workload_id, trial, engine, threads, versions, "
-                "target, peak_bytes, resumed_from_steps, notes) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (trial_id) DO UPDATE SET status = NULL, reason = NULL, "
-                "traceback = NULL, engine = excluded.engine, threads = excluded.threads, "
-                "versions = excluded.versions, target = excluded.target, "
-                "peak_bytes = excluded.peak_bytes, "
-                "resumed_from_steps = excluded.resumed_from_steps, notes = excluded.notes",
-                (trial_id, record.trial.workload_id, encoded, *values),
+                "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)
             )
 
     def restart_trial(self, trial_id: str) -> None:
         """Forget what was observed of a trial and that it was resumed, to run it from step 0."""
+        nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes"))
         with self._writing() as connection:
+            self._change_trial(connection, trial_id, nothing | {"resumed_from_steps": "[]"})
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
-            changed = connection.execute(
-                "UPDATE trials SET status = NULL, reason = NULL, traceback = NULL, "
-                "peak_bytes = NULL, resumed_from_steps = '[]' WHERE trial_id = ?",
-                (trial_id,),
-            )
-            self._require_trial(trial_id, found=bool(changed.rowcount))
 
     def replace_evaluations(
         self,
@@ -218,10 +195,7 @@ class Trials(Workloads, Evaluations):
         """
         steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
         with self._writing() as connection:
-            changed = connection.execute(
-                "UPDATE trials SET resumed_from_steps = ? WHERE trial_id = ?", (steps, trial_id)
-            )
-            self._require_trial(trial_id, found=bool(changed.rowcount))
+            self._change_trial(connection, trial_id, {"resumed_from_steps": steps})
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
             self._insert_evaluations(connection, trial_id, evaluations)
 
@@ -252,18 +226,14 @@ class Trials(Workloads, Evaluations):
             self._require_trial(trial_id, found=row is not None)
             what = f"notes of trial {trial_id}"
             all_notes = tuple(dict.fromkeys((*_notes_of(row[0], what), *notes)))
-            connection.execute(
-                "UPDATE trials SET status = ?, reason = ?, traceback = ?, peak_bytes = ?, "
-                "notes = ? WHERE trial_id = ?",
-                (
-                    Status(status).value,
-                    None if reason is None else kept_reason(reason),
-                    None if traceback is None else printable(traceback),
-                    peak_bytes,
-                    _notes_column(all_notes, what),
-                    trial_id,
-                ),
-            )
+            changes = {
+                "status": Status(status).value,
+                "reason": None if reason is None else kept_reason(reason),
+                "traceback": None if traceback is None else printable(traceback),
+                "peak_bytes": peak_bytes,
+                "notes": _notes_column(all_notes, what),
+            }
+            self._change_trial(connection, trial_id, changes)
 
     def put_record(self, record: TrialRecord) -> None:
         """Store a trial with all that was observed of it: how it began, went and ended.
@@ -292,7 +262,9 @@ class Trials(Workloads, Evaluations):
 
     def _record(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
         row = connection.execute(
-            f"SELECT {_RECORD_COLUMNS} FROM trials WHERE trial_id = ?", (trial_id,)
+            "SELECT trial, status, reason, traceback, engine, threads, versions, target, "
+            "peak_bytes, resumed_from_steps, notes FROM trials WHERE trial_id = ?",
+            (trial_id,),
         ).fetchone()
         if row is None:
             return None
@@ -308,12 +280,23 @@ class Trials(Workloads, Evaluations):
             engine=engine,
             threads=threads,
             versions=PAIRS.decoded(versions, what),
-            target=None if target is None else _TARGET.decoded(target, what),
+            target=None if target is None else TARGET.decoded(target, what),
             evaluations=self._evaluations(connection, trial_id),
             peak_bytes=peak,
             resumed_from_steps=_STEPS.decoded(steps, what),
             notes=_notes_of(notes, what),
         )
+
+
+def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]:
+    what = f"evaluation at step {evaluation.step} of trial {trial_id}"
+    numbers = [getattr(evaluation, name) for name in _NUMBERS]
+    for name, value in zip(_NUMBERS, numbers, strict=True):
+        if value is not None:  # SQLite would turn NaN into NULL in silence
+            require_finite(value, f"{what}: {name}")
+    scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
+    measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
+    return (trial_id, evaluation.step, evaluation.samples, *numbers, measured, scores)
 
 
 def _notes_column(notes: Sequence[Reason], what: str) -> str:

@@ -138,21 +138,25 @@ def _hints(kind: type) -> dict[str, Any]:
     }
 
 
-def _as_shown(hint: Any) -> Any:
-    """The same type where each record has just the fields that it shows, for the schema."""
+def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
+    """The same type where each record has just the fields that it shows, for the schema.
+
+    `within` are the records that it is a field of: one may hold another of its kind.
+    """
     parts = get_args(hint)
     if parts:
-        shown = tuple(map(_as_shown, parts))
+        shown = tuple(_as_shown(part, within=within) for part in parts)
         if shown == parts:
             return hint
         origin = get_origin(hint)
         return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
-    if hint is Reason or not isinstance(hint, type):
+    if hint is Reason or not isinstance(hint, type) or hint in within:
         return hint
     if not (issubclass(hint, msgspec.Struct) or is_dataclass(hint)):
         return hint
     hints = _hints(hint)
-    fields = [(name, _as_shown(part)) for name, part in hints.items()]
+    within = (*within, hint)
+    fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
     if not hasattr(hint, "document") and fields == list(hints.items()):
         return hint
     doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]

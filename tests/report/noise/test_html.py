@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,21 +15,15 @@ from tests.reference.made_up_noise import (
     made_up_sample,
 )
 
-from batchlab.errors import UsageError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
-from batchlab.report.noise import figures as noise_figures
-from batchlab.report.noise_page import noise_page, write_noise_html
-from batchlab.report.output_file import check_output_file
-from batchlab.report.parts.charts.canvas import PAGE
-from batchlab.report.parts.figure import Figure
-from batchlab.report.parts.figure_row import figure_rows
-
-BUILD = {row.key: row.build for row in figure_rows(noise_figures)}
+from batchlab.report.figure import Figure
+from batchlab.report.noise_figures import noise_figures
+from batchlab.report.noise_page import noise_page
 
 
 def figure(key: str, noise: Noise) -> Figure:
-    return BUILD[key](noise)
+    return next(figure for figure in noise_figures(noise) if figure.key == key)
 
 
 def rows_of(shown: Figure, kind: str) -> list[dict[str, Any]]:
@@ -100,7 +93,7 @@ def test_the_batch_size_in_use_lies_within_the_axis(in_use: int) -> None:
     shown = figure("b", replace(made_up_noise(), batch_size=in_use))
 
     (panel,) = shown.panels
-    low, high = panel.plot(canvas=PAGE).to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    low, high = panel.plot().to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
     assert low < in_use < high
 
 
@@ -120,17 +113,3 @@ def test_the_page_shows_both_pictures_and_fetches_nothing() -> None:
     assert "https://arxiv.org/abs/1812.06162" in page
     assert not re.findall(r"(?:src|href)=\"https?://(?!arxiv)", page)
     assert "batchlab-noise.csv" in page
-
-
-def test_a_page_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder"):
-        check_output_file(tmp_path, store=None)
-
-
-def test_an_old_page_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    path.write_text("old")
-
-    write_noise_html(made_up_noise(), path, command="batchlab noise")
-
-    assert "Gradient noise of made up" in path.read_text()

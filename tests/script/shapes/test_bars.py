@@ -49,11 +49,6 @@ def test_keras_validates_at_the_end_of_its_epochs(name: str) -> None:
     assert evaluations(name, "val_loss") == [(10, 1, 0.4299), (20, 2, 0.3758), (30, 3, 0.3324)]
 
 
-@pytest.mark.parametrize("name", ["keras.txt", "keras_tty.txt"])
-def test_an_evaluation_of_keras_after_the_training_is_no_part_of_it(name: str) -> None:
-    assert evaluations(name, "loss")[-1] == (30, 3, 0.3679)
-
-
 def test_a_longer_evaluation_of_keras_is_no_part_of_the_training_either() -> None:
     output = "Epoch 1/1\n5/5 - 1s - 2ms/step - loss: 0.4\n9/9 - 1s - 2ms/step - loss: 0.9\n"
 
@@ -122,15 +117,6 @@ def test_another_dict_is_no_progress_and_nothing_in_it_runs(line: str) -> None:
 
 def test_a_bar_of_tqdm_that_begins_again_is_the_next_epoch() -> None:
     assert evaluations("tqdm_again.txt", "val_loss") == [(30, 1, 0.5), (60, 2, 0.4), (90, 3, 0.3)]
-
-
-def test_bars_of_a_validation_do_not_count_for_the_training() -> None:
-    steps = [
-        each.step for each in readings_of(sample("tqdm_train_val.txt")) if each.shape == "tqdm"
-    ]
-
-    assert (steps[0], steps[-1]) == (0, 80)
-    assert 5 not in steps
 
 
 def test_what_is_printed_below_a_full_bar_has_its_place() -> None:

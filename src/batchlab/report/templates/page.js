@@ -28,7 +28,7 @@
     live.setAttribute("aria-hidden", "true");
     plot.append(live);
     const sized = { ...whole(spec), width: "container", height: "container" };
-    sized.datasets = { [data]: rowsOf(data) };
+    sized.datasets = { rows: rowsOf(data) };
     vegaEmbed(live, sized, { actions: false, renderer: "svg" }).then(
       ({ view }) => {
         plot.classList.add("drawn");

@@ -1,0 +1,151 @@
+"""Step time of somebody's command: it is run until enough of its steps were seen, and ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from batchlab.measure.profile import ProfilePoint
+from batchlab.records.estimate import Reason
+from batchlab.records.study import StepTiming
+from batchlab.records.trial import Status, Trial
+from batchlab.script.command import TrainingCommand, trial_values
+from batchlab.script.follow import FollowedTraining, Moment, StepIntervals, step_intervals
+from batchlab.script.formats import LOG_SHAPE
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
+from batchlab.script.process import CommandEnd
+from batchlab.script.reading import Reading
+from batchlab.script.supervisor import REST_S
+
+# Enough for an interval that holds the median 95 times in 100, and for clocks to settle.
+_STRETCHES = 12
+_TIMED_S = 2.0
+# Of a script that tells of itself once in many seconds fewer will do.
+_FEW_STRETCHES = 4
+_LONG_S = 10.0
+_LISTEN_S = 0.25
+_GRACE_S = 5.0
+# Of a training that ends by itself first, fewer steps are enough; of one that doesn't, it is told
+# to take so many.
+_MOST_STEPS = 10**9
+
+
+def timed_command(
+    command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
+) -> ProfilePoint:
+    """Run a command until enough of its steps were seen, and end it.
+
+    Args:
+        command: what is run, with nothing beside it.
+        trial: gives the batch size and how it is cut; nothing is stored under its name.
+        folder: of this run.
+        marker: names it among all trainings.
+        limit_s: seconds after which it is ended with what was seen.
+
+    Returns:
+        Its time and memory; or why there are none.
+    """
+    until_s = time.monotonic() + limit_s
+    seen = _Seen(command, trial)
+    with FollowedTraining(
+        command,
+        trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS),
+        folder=folder,
+        marker=marker,
+        grace_s=min(_GRACE_S, limit_s / 4),
+    ) as training:
+        end: CommandEnd | None = None
+        is_asked = False
+        while end is None:
+            readings, end = training.listen(_LISTEN_S)
+            for reading in readings:
+                seen.add(reading)
+            if not is_asked and end is None:
+                is_asked = seen.is_enough or time.monotonic() >= until_s
+                if is_asked:
+                    training.end()
+    return _point(trial, seen.intervals, end, is_late=not seen.is_enough and is_asked)
+
+
+class _Seen:
+    """The moments of one run."""
+
+    def __init__(self, command: TrainingCommand, trial: Trial) -> None:
+        self._points = ProgressPoints(
+            command.metric,
+            batch_size=trial.batch_size,
+            counted_batch_size=trial.micro_batch_size,
+            n_train=trial.n_train,
+        )
+        self._plan = trial.plan
+        self._moments: list[Moment] = []
+
+    def add(self, reading: Reading) -> None:
+        point = self._points.add(reading)
+        samples = self._points.samples_at(reading) if point is None else point.samples
+        if samples is None:
+            return
+        updates = self._points.updates_at(reading) if point is None else point.updates
+        step = self._plan.step_at(samples) if updates is None else updates
+        self._moments.append(
+            Moment(
+                at_s=reading.at_s,
+                step=step,
+                has_metric=point is not None and not self._is_of_steps,
+                resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
+            )
+        )
+
+    @property
+    def _is_of_steps(self) -> bool:
+        """Whether the metric is the loss of training batches, which no evaluation is needed for."""
+        return plain_name(self._points.metric.printed or "") in BATCH_LOSSES
+
+    @property
+    def intervals(self) -> StepIntervals:
+        return step_intervals(self._moments)
+
+    @property
+    def is_enough(self) -> bool:
+        found = self.intervals
+        seen_s = self._moments[-1].at_s - self._moments[0].at_s if self._moments else 0.0
+        n = len(found.step_s)
+        return (n >= _STRETCHES and seen_s >= _TIMED_S) or (
+            n >= _FEW_STRETCHES and seen_s >= _LONG_S
+        )
+
+
+def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool) -> ProfilePoint:
+    point = ProfilePoint(
+        batch_size=trial.batch_size,
+        micro_batch_size=trial.micro_batch_size,
+        status=end.status,
+        reason=end.reason,
+        peak_bytes=end.peak_bytes,
+        gpu_peak_bytes=end.gpu_peak_bytes,
+    )
+    if not (end.was_asked or end.status is Status.OK):
+        return point
+    if not found.is_enough:
+        reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
+        if end.status is Status.OK and not found.step_s:
+            reason = Reason.of("over_too_soon", seconds=end.duration_s)
+        return replace(point, status=Status.TIMEOUT if is_late else Status.ERROR, reason=reason)
+    return replace(
+        point,
+        status=Status.OK,
+        reason=None,
+        with_evaluations=found.with_evaluations,
+        timing=StepTiming(
+            workload_id=trial.workload_id,
+            batch_size=trial.batch_size,
+            micro_batch_size=trial.micro_batch_size,
+            device=trial.device,
+            threads=1,
+            warmup_s=found.warmup_step_s,
+            block_s=found.step_s,
+            block_steps=1,
+            peak_bytes=end.peak_bytes,
+        ),
+    )

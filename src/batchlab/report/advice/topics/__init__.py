@@ -1,1 +1,0 @@
-"""The topics of an advice: each file tells the sentences of one of them."""

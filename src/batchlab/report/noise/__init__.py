@@ -1,1 +1,0 @@
-"""Noise: the gradient noise scale along a training, as people read it."""

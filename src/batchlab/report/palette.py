@@ -1,0 +1,121 @@
+"""Palette: which color, dash and point shape stands for which batch size, or for its part."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from batchlab.words.catalogue import text
+
+Part = Literal["named", "yours", "usual", "other"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How one batch size is drawn, everywhere in the report.
+
+    Attributes:
+        batch_size: examples per step.
+        label: its name on the page, "4096 (full)" for full batch.
+        light: color on a white ground, as #RRGGBB.
+        dark: color on a dark ground.
+        dash: lengths of dashes and gaps of its lines in pixels; empty: a solid line.
+        shape: the Vega name of its points' shape.
+        part: the part it plays in an answer, where that and not its size is what colors tell.
+    """
+
+    batch_size: int
+    label: str
+    light: str
+    dark: str
+    dash: tuple[int, ...]
+    shape: str
+    part: Part | None = None
+
+    @property
+    def css_name(self) -> str:
+        """The CSS variable that holds its color in the reader's color scheme."""
+        return f"--batch-{self.part or self.batch_size}"
+
+
+# Light, dark, dash and shape of three batch sizes and the full batch, the same in every report:
+# 64 orange, 256 green, 1024 lilac.
+_FULL = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
+_FIXED: dict[int, tuple[str, str, tuple[int, ...], str]] = {
+    64: ("#D06000", "#FF9A3D", (), "circle"),
+    256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
+    1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
+}
+# Found by search: every pair differs by at least 16 (CIE 1976) for normal sight and under the
+# protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
+_OTHERS = (
+    ("#2135C2", "#676C9E"),
+    ("#991B14", "#B25436"),
+    ("#02607F", "#23877F"),
+    ("#460D50", "#CC42DD"),
+)
+# Five dashes and four colors have no common divisor: 20 batch sizes differ.
+_OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
+_OTHER_SHAPES = ("triangle-down", "cross", "triangle-right", "triangle-left")
+_PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
+    "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
+    "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
+    "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
+    "other": ("#66707C", "#98A3B0", (2, 2), "circle"),
+}
+
+
+def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
+    """How each batch size is drawn, in ascending order; no two share color, dash and shape.
+
+    Args:
+        batch_sizes: the batch sizes of a study; repeated ones count once.
+        n_train: examples in the training set: that batch size is the full batch.
+    """
+    found: list[Look] = []
+    n_others = 0
+    for batch_size in sorted(set(batch_sizes)):
+        if batch_size in _FIXED or batch_size == n_train:
+            light, dark, dash, shape = _FIXED.get(batch_size, _FULL)
+        else:
+            light, dark = _OTHERS[n_others % len(_OTHERS)]
+            dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
+            # As many shapes as colors: moved on by one at each turn, so that a batch size of the
+            # same color has another shape.
+            turn = n_others // len(_OTHERS)
+            shape = _OTHER_SHAPES[(n_others + turn) % len(_OTHER_SHAPES)]
+            n_others += 1
+        full = batch_size == n_train
+        label = text("{n} (full)", n=batch_size) if full else str(batch_size)
+        found.append(
+            Look(batch_size=batch_size, label=label, light=light, dark=dark, dash=dash, shape=shape)
+        )
+    return tuple(found)
+
+
+def part_looks(
+    batch_sizes: Iterable[int],
+    *,
+    n_train: int,
+    named: int | None,
+    yours: int,
+    usual: Container[int] = (),
+) -> tuple[Look, ...]:
+    """How each batch size is drawn by its part in an answer, in ascending order.
+
+    Args:
+        batch_sizes: the batch sizes of a study; repeated ones count once.
+        n_train: examples in the training set: that batch size is the full batch.
+        named: what the answer names; None: nothing.
+        yours: the batch size of the reference.
+        usual: those that people take without measuring.
+    """
+    found = []
+    for look in looks(batch_sizes, n_train=n_train):
+        part: Part = "usual" if look.batch_size in usual else "other"
+        if look.batch_size in (named, yours):
+            part = "named" if look.batch_size == named else "yours"
+        light, dark, dash, shape = _PARTS[part]
+        found.append(replace(look, light=light, dark=dark, dash=dash, shape=shape, part=part))
+    return tuple(found)

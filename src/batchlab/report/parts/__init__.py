@@ -1,1 +1,0 @@
-"""Parts: what every report is made of."""

@@ -1,0 +1,162 @@
+"""Pointer: what a page says of the point under the pointer, in the words of its tables.
+
+It is one expression of Vega: the words of a thousand points would make the page twice as large.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from batchlab.report.text import label_text, shown_quantity, term_text
+from batchlab.words.catalogue import text
+from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
+
+# Rows with a value but these, which place a line, a shade or words.
+_NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words", "named"]
+IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
+
+
+def point_tooltip(quantity: str, series: Sequence[str]) -> str:
+    """What is said of a row that is a point; the values of the field `series` are told apart."""
+    return _merged(_parts(quantity, series))
+
+
+def lost_tooltip() -> str:
+    """What is said of a trial that has no value."""
+    return _merged([_batch(), _place("learning_rate"), _run(text("trial"))])
+
+
+def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
+    yield _batch()
+    if len(series) > 1:
+        named = {name: term_text(name) for name in series}
+        yield _said_if("isValid(datum.series)", text("of"), f"({_literal(named)})[datum.series]")
+    yield _run(text("line"))
+    kinds = {
+        "run": text("one run"),
+        "bound": text("one run"),
+        "as_is": text("one run of yours as it is"),
+        "verified": text("what was found on fresh seeds"),
+    }
+    of = f"({_literal(kinds)})[datum.kind]"
+    yield _said_if(f"isValid({of})", text("of"), of)
+    yield _said_if("isValid(datum.seed)", text("seed"), "format(datum.seed, 'd')")
+    for place in ("learning_rate", "epoch", "step", "equal_time_s"):
+        yield _place(place)
+    value = number_expression(quantity, "datum.mean")
+    bound = _filled(text("more than {bound}", bound="@"), {"@": value})
+    yield _said(label_text(quantity), f"datum.kind == 'bound' ? {bound} : {value}")
+    low, high = (number_expression(quantity, f"datum.{end}") for end in ("low", "high"))
+    between = _filled(
+        text("{low} to {high}", low="@low", high="@high"), {"@low": low, "@high": high}
+    )
+    has_range = "isValid(datum.low) && datum.low != datum.high"
+    is_estimate = "indexof(['point', 'open', 'verified'], datum.kind) >= 0"
+    yield _said_if(f"{has_range} && {is_estimate}", text("95 % interval"), between)
+    yield _said_if(f"{has_range} && !({is_estimate})", text("range"), between)
+    yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")
+
+
+def _batch() -> str:
+    return _said_if("isValid(datum.batch)", label_text("batch_size"), "datum.batch")
+
+
+def _run(title: str) -> str:
+    line = f"datum.run == 'mean' ? {_literal(term_text('mean'))} : datum.run"
+    return _said_if("isString(datum.run)", title, line)
+
+
+def _place(field: str) -> str:
+    shown = number_expression(field, f"datum.{field}")
+    return _said_if(f"isValid(datum.{field})", label_text(field), shown)
+
+
+def _merged(parts: Iterable[str]) -> str:
+    return f"merge({', '.join(parts)})"
+
+
+def _said(title: str, expression: str) -> str:
+    return f"{{{_literal(title)}: {expression}}}"
+
+
+def _said_if(condition: str, title: str, expression: str) -> str:
+    return f"({condition} ? {_said(title, expression)} : {{}})"
+
+
+def _filled(words: str, values: dict[str, str]) -> str:
+    """Words with expressions in the places of their marks, whatever order a language has."""
+    expression = _literal(words)
+    for mark, value in values.items():
+        expression = f"replace({expression}, {_literal(mark)}, {value})"
+    return expression
+
+
+def _literal(value: object) -> str:
+    """A literal of a Vega expression."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def number_expression(quantity: str, value: str) -> str:
+    """The Vega expression whose text is that of `quantity_text`, in English.
+
+    Args:
+        quantity: as `shown_quantity` takes it.
+        value: a Vega expression for the number.
+    """
+    unit = shown_quantity(quantity).unit
+    if unit == "s":
+        return _seconds(value)
+    if unit in ("B", "1/s"):
+        return _si(value, unit)
+    if quantity in COUNTS:
+        rounded = f"toNumber(format({value}, '.2e'))"
+        return f"(abs({value}) >= 100 ? format({rounded}, ',.0f') : {_digits(value)})"
+    if quantity in ("step", "batch_size", "seed"):
+        return f"format({value}, 'd')"
+    if quantity == "epoch":
+        return _digits(value, 6)
+    if quantity == "learning_rate":
+        given = f"abs(toNumber(format({value}, '.2e')) - {value}) <= {SAME_RATE} * abs({value})"
+        return f"({given} ? {_digits(value)} : {_digits(value, 2)})"
+    if quantity in THREE_DIGITS:
+        return _digits(value)
+    if quantity == "generalization_gap":
+        fixed = f"replace(format({value}, '.4f'), '−', '-')"
+        return f"(abs({value}) < 10 ? {fixed} : {_digits(value)})"
+    is_near_one = f"{value} == 0 || (abs({value}) >= 0.001 && abs({value}) < 10)"
+    return f"({is_near_one} ? format({value}, '.4f') : {_digits(value)})"
+
+
+def _digits(value: str, count: int = 3) -> str:
+    """So many significant digits; exponents have two digits and a plain minus, as in Python."""
+    # d3 has a minus sign of its own, and writes exponents below 1e-6 only; Python below 1e-4.
+    plain = f"replace(format({value}, '.{count}~g'), '−', '-')"
+    exponent = f"replace(format({value}, '.{count - 1}~e'), /−/g, '-')"
+    exponent = f"replace({exponent}, /e(.)(.)$/, 'e$10$2')"
+    shown = f"abs(toNumber(format({value}, '.{count - 1}e')))"
+    return f"(({shown} != 0 && {shown} < 1e-4) || {shown} >= 1e{count} ? {exponent} : {plain})"
+
+
+def _seconds(value: str) -> str:
+    shown = f"abs(toNumber(format({value}, '.2e')))"  # 999.6 ms are shown as 1 s
+    return (
+        f"({value} == 0 ? '0 s'"
+        f" : {shown} < 1e-3 ? {_digits(f'({value} * 1e6)')} + ' µs'"
+        f" : {shown} < 1 ? {_digits(f'({value} * 1e3)')} + ' ms'"
+        f" : {shown} < 120 ? {_digits(value)} + ' s'"
+        f" : {shown} < 7200 ? {_digits(f'({value} / 60)')} + ' min'"
+        f" : {_digits(f'({value} / 3600)')} + ' h')"
+    )
+
+
+def _si(value: str, unit: str) -> str:
+    shown = f"abs(toNumber(format({value}, '.2e')))"
+    after = "/s" if unit == "1/s" else unit
+    alone = f" {after}" if unit == "B" else after
+    return (
+        f"({shown} >= 1e9 ? {_digits(f'({value} / 1e9)')} + ' G{after}'"
+        f" : {shown} >= 1e6 ? {_digits(f'({value} / 1e6)')} + ' M{after}'"
+        f" : {shown} >= 1e3 ? {_digits(f'({value} / 1e3)')} + ' k{after}'"
+        f" : {_digits(value)} + '{alone}')"
+    )

@@ -1,0 +1,336 @@
+"""How a command takes its values: the flags in its help, and a draft of `batchlab.toml`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from batchlab.errors import BatchlabError
+from batchlab.script.command import NAMES, placeholders_in
+from batchlab.script.output import plain_text
+from batchlab.script.reading import number_of
+
+_LONGEST_HELP = 200_000
+
+
+def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
+    """What a command prints for --help, and what was wrong with it (None: nothing).
+
+    Placeholders are left out, with their flags. After `limit_s` seconds it is stopped.
+
+    Raises:
+        BatchlabError: the command can't be run.
+    """
+    return _run([*_without_placeholders(command), "--help"], limit_s)
+
+
+def _without_placeholders(command: Sequence[str]) -> list[str]:
+    """The command as it can be run: a parser refuses `{batch_size}` before it comes to --help."""
+    kept: list[str] = []
+    for argument in command:
+        if not placeholders_in(argument, where=f"the argument {argument!r}"):
+            kept.append(argument)
+        elif argument.startswith("{") and kept and kept[-1].startswith("-"):
+            kept.pop()
+    return kept
+
+
+def _run(command: list[str], limit_s: float) -> tuple[str, str | None]:
+    # Wide and plain: no line of the help is broken, none has colors.
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise BatchlabError(
+                f"{command[0]!r} can't be run: {error.strerror}; give the command as you type it, "
+                f"as in -- python train.py"
+            ) from None
+        try:
+            code = child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            return _read(output), (
+                f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
+                f"not know --help"
+            )
+        finally:
+            _end_group(child)
+        text = _read(output)
+    return text, None if code == 0 else f"--help ended with exit code {code}{_last_line(text)}"
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _read(output: BinaryIO) -> str:
+    output.seek(0)
+    return output.read(_LONGEST_HELP).decode("utf-8", "replace")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f": {plain_text(lines[-1].encode())[:200]}" if lines else ""
+
+
+_BOXES = re.compile(r"[│┃|╭╮╰╯─━]")
+_FLAG = r"--?[A-Za-z][\w.\-]*"
+# "-b N, --batch-size N  help", "--lr FLOAT  help", "--seed: help", "--rate=RATE"
+_DECLARED = re.compile(
+    rf"^\s*(?P<flags>{_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?"
+    rf"(?:(?:,\s*|\s*/\s*|\s+){_FLAG}(?:[ =](?:[A-Z<\[{{][^\s,]*))?)*)(?P<rest>:?.*)$"
+)
+_VALUE_KIND = re.compile(
+    r"^\s+(?:INTEGER|INT|FLOAT|TEXT|PATH|DIRECTORY|FILE|FILENAME|NUMBER|STR|<\w+>)\b", re.IGNORECASE
+)
+_DEFAULT = re.compile(r"default(?:s to|:|=| is)?\s*['\"]?(?P<value>[^\s'\")\],;]+)", re.IGNORECASE)
+_HYDRA = re.compile(r"^.*Override anything in the config.*$", re.MULTILINE)
+_YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\S.*)?$")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flag:
+    """A way to give a script one value.
+
+    Attributes:
+        name: as it is typed: `--lr`, or `train.lr` where a setting is overridden.
+        default: as the help shows it; None: it does not.
+        is_override: it is typed as name=value, without dashes.
+    """
+
+    name: str
+    default: str | None = None
+    is_override: bool = False
+
+    def arguments(self, placeholder: str) -> tuple[str, ...]:
+        """The arguments that give it the value of a placeholder."""
+        if self.is_override or self.name.startswith("--"):
+            return (f"{self.name}={{{placeholder}}}",)
+        return (self.name, f"{{{placeholder}}}")
+
+
+def flags_in(help_text: str) -> dict[str, Flag]:
+    """The flags by the placeholder that belongs to them, as far as the help shows them.
+
+    It may be printed by argparse, click, absl, Fire, Hydra or the like.
+    """
+    hydra = _HYDRA.search(help_text)
+    found = _overrides(help_text[hydra.end() :]) if hydra else _declared(help_text)
+    known: dict[str, Flag] = {}
+    for placeholder, names in NAMES.items():
+        flag = next((found[name] for name in names if name in found), None)
+        if flag is not None:
+            known[placeholder] = flag
+    return known
+
+
+def flag_named(help_text: str, typed: str) -> Flag | None:
+    """The flag that is typed like this, under any of its names; None: the help does not show it."""
+    if typed.startswith("-"):
+        return next((flag for names, flag in _declarations(help_text) if typed in names), None)
+    hydra = _HYDRA.search(help_text)
+    found = _overrides(help_text[hydra.end() :]).values() if hydra else ()
+    return next((flag for flag in found if flag.name == typed), None)
+
+
+def plain_flag(name: str) -> str:
+    """A flag in the spelling in which flags are compared: `--trainer.max-epochs` is max_epochs."""
+    return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+
+
+def _declared(text: str) -> dict[str, Flag]:
+    found: dict[str, Flag] = {}
+    for names, flag in _declarations(text):
+        for name in names:
+            found.setdefault(plain_flag(name), flag)
+    return found
+
+
+def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
+    """All the names of each flag, and the flag."""
+    lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
+    for number, line in enumerate(lines):
+        match = _DECLARED.match(line)
+        if match is None or not _takes_value(match["flags"], match["rest"]):
+            continue
+        names = re.findall(rf"(?<![\w\-]){_FLAG}", match["flags"])
+        longest = max(names, key=lambda name: (name.startswith("--"), len(name)))
+        default = _DEFAULT.search(" ".join([match["rest"], *_more(lines[number + 1 :])]))
+        yield names, Flag(name=longest, default=default["value"] if default else None)
+
+
+def _takes_value(flags: str, rest: str) -> bool:
+    """Whether it is no switch: a name for its value stands behind it, or absl's colon."""
+    has_name = re.search(rf"{_FLAG}[ =][A-Z<\[{{]", flags) is not None
+    return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
+
+
+def _more(lines: list[str]) -> list[str]:
+    """The lines of help that follow a flag, until the next one."""
+    more: list[str] = []
+    for line in lines[:4]:
+        if not line.strip() or line.lstrip().startswith("-"):
+            break
+        more.append(line)
+    return more
+
+
+def _overrides(text: str) -> dict[str, Flag]:
+    """The settings of a configuration that is shown as YAML, by their last name."""
+    found: dict[str, Flag] = {}
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = _YAML_KEY.match(line)
+        if match is None:
+            continue
+        indent = len(match["indent"])
+        above = [(depth, key) for depth, key in above if depth < indent]
+        value = match["value"]
+        name = ".".join([*(key for _, key in above), match["key"]])
+        if value is None:
+            above.append((indent, match["key"]))
+        else:
+            flag = Flag(name=name, default=value.strip("'\""), is_override=True)
+            found.setdefault(plain_flag(name), flag)
+    return found
+
+
+_WHY = {
+    "batch_size": "needed: nothing can be compared without it",
+    "learning_rate": "needed to tune the rate of each batch size",
+    "seed": "needed to tell a better batch size from luck",
+    "epochs": "or {steps}: how long it trains; without it each run has its own length",
+    "steps": "or {epochs}: how long it trains, in updates",
+    "output_dir": "so that runs side by side don't write into one folder",
+    "resume_from": "so that a longer run need not start again",
+}
+_HEAD = """\
+# How batchlab runs your training. Check every line, above all the metric.
+
+# The program and its arguments, one by one: there is no shell between them. batchlab puts a value
+# in the place of each {name}.
+command = ["""
+_METRIC = """\
+]
+
+# What your script prints, by the name that it prints, and which values are better.
+metric = "val_loss"
+better = "lower"  # or "higher"
+"""
+_TAIL = """\
+# examples = 50000  # training examples in an epoch: needed where only epochs are printed
+# pattern = 'step (?P<step>\\d+) val_loss (?P<val_loss>\\S+)'  # where lines are not recognized
+# budget = "30m"
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFileDraft:
+    """A draft, and what is to be added to it.
+
+    Attributes:
+        text: of the file.
+        found: by placeholder the flag that takes it.
+        missing: the placeholders that no flag was found for, of those that a study needs.
+    """
+
+    text: str
+    found: dict[str, Flag]
+    missing: tuple[str, ...]
+
+
+def drafted(command: Sequence[str], flags: dict[str, Flag]) -> RunFileDraft:
+    """The draft for a command as it is typed now, with `flags_in` its help."""
+    arguments, given = _without(command, flags)
+    used = dict(flags)
+    if "epochs" in used and "steps" in used:
+        del used["steps"]  # one of them says how long; epochs are the same for every batch size
+    lines = [*_lines_of(arguments), *_lines_with_values(used), *_lines_to_add(used)]
+    now = {
+        name: given.get(name, flag.default)
+        for name, flag in used.items()
+        if name in ("batch_size", "learning_rate", "epochs")
+    }
+    text = "\n".join([_HEAD, *lines]) + "\n" + _METRIC + _now_text(now) + _TAIL
+    return RunFileDraft(text=text, found=used, missing=_missing(used))
+
+
+def _missing(used: dict[str, Flag]) -> tuple[str, ...]:
+    lengths = {"epochs", "steps"}
+    has = used.keys() | (lengths if lengths & used.keys() else set())
+    return tuple(name for name in NAMES if name not in has)
+
+
+def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
+    """The command without the values that will change, and these values by placeholder."""
+    by_name = {plain_flag(flag.name): name for name, flag in flags.items()}
+    kept: list[str] = []
+    given: dict[str, str] = {}
+    rest = list(command)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        placeholder = by_name.get(plain_flag(name))
+        is_typed = name.startswith("-") or bool(equals)
+        if placeholder is None or not is_typed:
+            kept.append(argument)
+        elif equals:
+            given[placeholder] = value
+        elif rest:
+            given[placeholder] = rest.pop(0)
+    return kept, given
+
+
+def _lines_of(arguments: list[str]) -> list[str]:
+    return [f"    {', '.join(_quoted(argument) for argument in arguments)},"] if arguments else []
+
+
+def _lines_with_values(used: dict[str, Flag]) -> list[str]:
+    return [
+        f"    {', '.join(_quoted(argument) for argument in flag.arguments(name))},"
+        for name, flag in used.items()
+    ]
+
+
+def _lines_to_add(used: dict[str, Flag]) -> list[str]:
+    missing = _missing(used)
+    if not missing:
+        return []
+    head = "    # No flag was found for these. Where your script has one, add it as above:"
+    return [head, *(f'    # "--...={{{name}}}",  # {_WHY[name]}' for name in missing)]
+
+
+def _now_text(now: dict[str, str | None]) -> str:
+    """What the script is trained with now, as far as the command or the help say it."""
+    lines = ["", "# What you train with now; the answer is compared with it."]
+    for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
+        value = number_of(now.get(name) or "")
+        is_count = name != "learning_rate"
+        if value is None or not value > 0 or (is_count and value != int(value)):
+            lines.append(f"# {name} = {example}")
+        else:
+            lines.append(f"{name} = {int(value) if is_count else repr(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML: JSON's are the same but for the sign of deletion."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

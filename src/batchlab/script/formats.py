@@ -1,0 +1,457 @@
+"""The formats of progress, one class each, in the order in which a line is offered to them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from batchlab.errors import UsageError
+from batchlab.script.bars import Keras, Lightning, Tqdm, bar_of
+from batchlab.script.reading import (
+    EPOCHS,
+    NUMBER,
+    SAMPLES,
+    STEPS,
+    Counters,
+    LineReader,
+    NumberStyle,
+    Reading,
+    count_of,
+    epoch_of,
+    number_of,
+    spoken_kind,
+    sure_number_of,
+)
+
+LOG_SHAPE = "batchlab"
+"""The format of the lines of `batchlab.log`."""
+
+
+class Logged(LineReader):
+    """The lines of `batchlab.log`, which say everything themselves."""
+
+    shape = LOG_SHAPE
+    label = "batchlab.log"
+    needles = (b'{"batchlab_log"',)
+
+    def __init__(self) -> None:
+        """Nothing was logged yet."""
+        self._counted_an_epoch: float | None = None
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """What one call told."""
+        if not line.startswith('{"batchlab_log"'):
+            return None
+        try:
+            return [self._reading(json.loads(line))]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return []  # torn by a full disk: the next line is whole again
+
+    def _reading(self, told: dict[str, Any]) -> Reading:
+        step, samples = told.get("step"), told.get("samples")
+        return Reading(
+            at_s=float(told["at_s"]),
+            shape=self.shape,
+            step=step,
+            epoch=self._passes(told.get("epoch"), step if samples is None else samples),
+            samples=samples,
+            values=tuple((name, float(value)) for name, value in told["values"].items()),
+            not_understood=tuple(told.get("not_understood", ())),
+        )
+
+    def _passes(self, epoch: float | None, counted: int | None) -> float | None:
+        """Passes done.
+
+        Many scripts have the number of the epoch under way at hand. Alone it has to be what the
+        call asks for. Beside a finer counter it is not needed to tell the place, so a whole one
+        counts only where the counter rises by the same in every epoch.
+        """
+        if epoch is None or counted is None or not float(epoch).is_integer():
+            return epoch
+        before, each = self._counted_an_epoch, counted / epoch if epoch else None
+        self._counted_an_epoch = each
+        is_even = before is not None and each is not None and math.isclose(before, each)
+        return epoch if is_even else None
+
+
+_LONGEST_LITERAL = 4000
+_DEEPEST_LITERAL = 50
+
+
+def _dict_in(line: str) -> dict[str, Any] | None:
+    """The dict that ends a line, of JSON or Python, whatever a logger has put before it."""
+    start = line.find("{")
+    if start < 0 or not line.endswith("}"):
+        return None
+    text = line[start:]
+    braces = text.count("{") + text.count("[") + text.count("(")
+    try:
+        if not text.startswith("{'"):
+            found = json.loads(text)
+        elif len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
+            return None
+        else:
+            # nan is a name in such a line, and names are no literals.
+            text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
+            found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _number_in(value: object) -> int | float | None:
+    """A number, as it is or as a text; None: it is none, or too large for a float."""
+    if isinstance(value, str):
+        count = count_of(value) if value.isdigit() else None
+        return sure_number_of(value) if count is None else count
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, float) or abs(value) < 1e300 else None
+
+
+class Trainer(LineReader):
+    """The dict lines of a Trainer, `{'loss': 0.5, 'epoch': 0.3}`, and the steps of its bar.
+
+    A dict line has no step: the bar, which is drawn again right below it, has. So a line waits for
+    the bar of the training, the first one without words before it.
+    """
+
+    shape = "huggingface"
+    label = "dict lines of a Hugging Face Trainer"
+    needles = (b"{'", b"%|")
+
+    # A Trainer prints no counter but its epoch, which is a fraction but at the very start, and some
+    # of these. Any other dict with an epoch is somebody's own.
+    _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
+    _RATES = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
+
+    def __init__(self) -> None:
+        """No bar and no dict was seen yet."""
+        self._total: int | None = None
+        self._waiting: list[Reading] = []
+        self._has_dicts = False
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The dict that waited, at the bar below it; else the dict before this one."""
+        if line.startswith("{'"):
+            return self._logged(line, at_s)
+        bar = bar_of(line)
+        if bar is None or bar.words:
+            return None
+        if self._total is None:
+            self._total = bar.total
+        placed = []
+        if bar.total == self._total:
+            placed = [replace(reading, step=bar.n) for reading in self.finish()]
+        # Before the first dict line it may be any bar.
+        return placed if self._has_dicts else None
+
+    def finish(self) -> list[Reading]:
+        """What waits for a bar."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _logged(self, line: str, at_s: float) -> list[Reading] | None:
+        values = self._numbers(line)
+        if values is None:
+            return None
+        self._has_dicts = True
+        before, epoch = self.finish(), values.pop("epoch")
+        reading = Reading(at_s=at_s, shape=self.shape, epoch=epoch, values=tuple(values.items()))
+        if self._total is None:
+            return [*before, reading]
+        self._waiting = [reading]
+        return before
+
+    def _numbers(self, line: str) -> dict[str, float] | None:
+        """Those of a Trainer's dict; newer versions write them as texts. None: it is no such."""
+        found = _dict_in(line)
+        if found is None or len(found) < 2 or any(name in found for name in (*STEPS, *SAMPLES)):
+            return None
+        told = {name: _number_in(value) for name, value in found.items()}
+        numbers = {name: float(number) for name, number in told.items() if number is not None}
+        epoch = numbers.get("epoch")
+        if epoch is None or len(numbers) < 2:
+            return None
+        is_number = isinstance(found["epoch"], int)
+        marks = self._RUNTIMES if is_number else (*self._RATES, *self._RUNTIMES)
+        is_fraction = not is_number and not epoch.is_integer()
+        return numbers if is_fraction or any(name in numbers for name in marks) else None
+
+
+class JsonLines(LineReader):
+    """A JSON object a line, or a dict of Python, with a counter and numbers."""
+
+    shape = "json-lines"
+    label = "JSON lines, or dicts that Python prints"
+    needles = (b'{"', b"{ ", b"{\t", b"{'")
+
+    _DEEPEST = 4
+
+    def __init__(self) -> None:
+        """Nothing was counted yet."""
+        self._counters = Counters()
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The numbers of an object, where one of them is a counter."""
+        found = _dict_in(line)
+        if found is None:
+            return None
+        numbers = dict(self._numbers(found))
+        step, samples = _count(numbers, STEPS), _count(numbers, SAMPLES)
+        epoch = next((numbers[name] for name in EPOCHS if name in numbers), None)
+        if step is None and epoch is None and samples is None:
+            return None
+        values = tuple(
+            (name, float(value))
+            for name, value in numbers.items()
+            if name not in (*STEPS, *EPOCHS, *SAMPLES)
+        )
+        if not values:
+            return [] if line.startswith("{") else None
+        told = Reading(
+            at_s=at_s, shape=self.shape, step=step, epoch=epoch, samples=samples, values=values
+        )
+        return [self._counters.placed(told)]
+
+    def _numbers(
+        self, found: dict[str, Any], before: str = "", depth: int = 0
+    ) -> Iterator[tuple[str, Any]]:
+        """Every number; those of objects inside under names such as `validation.loss`."""
+        for name, value in found.items():
+            if isinstance(value, dict) and depth < self._DEEPEST:
+                yield from self._numbers(value, f"{before}{name}.", depth + 1)
+            elif (number := _number_in(value)) is not None:
+                yield before + name, number
+
+
+def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
+    """The first of these that is whole: fairseq's `update` is the epoch as a fraction."""
+    whole = (numbers[name] for name in names if name in numbers and numbers[name] % 1 == 0)
+    return next((int(number) for number in whole if 0 <= number < 1e18), None)
+
+
+_LONGEST_LINE = 2000
+_WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
+# "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
+_PAIR = re.compile(
+    rf"(?<![\w@./\-])(?P<name>(?>{_WORD}(?: {_WORD}){{0,3}}))"
+    r"(?P<sign>\s*[:=]\s*|\s+|(?=\[))\[?\s*"
+    rf"(?P<number>{NUMBER})"
+    rf"(?:\s*(?:/|of)\s*(?P<total>{NUMBER}))?"
+    r"(?![A-Za-z_\d]|[:/,.]\d)"
+    r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
+)
+# Ways of writing the same that are brought into the form above: what the line holds, what is
+# looked for then, and what it becomes.
+_FORMS = (
+    ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
+    # XGBoost and LightGBM number their trees so.
+    ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
+    ("[", re.compile(r"^\[(\d+),\s*(\d+)\]"), r"epoch \1 step \2"),
+    # An iteration of scikit-learn's networks is a pass.
+    ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
+    # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before how far it is.
+    ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
+    (
+        "t",  # of at and after
+        re.compile(
+            r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
+            rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
+        ),
+        r"\2 \3 \1: \4",
+    ),
+)
+# A line within a loop over validation batches: its values are of one batch, the averages so far in
+# parentheses; whole at its end alone.
+_EVALUATION = re.compile(r"^(?:Test|Val|Valid|Validation|Eval):\s*\[\s*(\d+)/(\d+)\]")
+_AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
+_OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
+_COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
+# Longer than two letters, for two are in any binary data; the metric asked for is looked for too.
+_METRICS = (
+    *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
+    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
+)
+# Most lines that hold one of these words have no number where it would have to be. It begins at
+# words alone and every repetition is bounded: else a line of "loss" a thousand times takes seconds.
+_LIKELY = re.compile(
+    rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"
+    r"|^\[\d+, *\d+\]"
+    rf"|(?<![\w@./\-])(?=[\w@./\-]{{0,60}}?(?:{'|'.join(_METRICS)}))[\w@./\-]{{1,80}}"
+    r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
+)
+_LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
+_FILLERS = ("the", "is", "was", "of")
+
+
+class PlainLines(LineReader):
+    """Lines such as `epoch 3 step 100 val_loss=0.41`, by the names beside the numbers."""
+
+    shape = "words"
+    label = "names and numbers in plain lines"
+    needles = tuple(word.encode() for word in (*_COUNTERS, *_METRICS))
+    likely = _LIKELY
+
+    def __init__(self) -> None:
+        """Nothing was counted yet."""
+        self._counters = Counters()
+        self._style = NumberStyle()
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The numbers of a line by the names before them."""
+        line = line[:_LONGEST_LINE]
+        if evaluation := _EVALUATION.match(line):
+            if int(evaluation[1]) < int(evaluation[2]):
+                return []
+            line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
+        found = _Found(line, self._style)
+        if not found.values and found.step is None:
+            if found.epoch is None:
+                return None
+            if isinstance(found.epoch, int):  # alone it says, for all that is known, that it begins
+                self._counters.begin_epoch(found.epoch)
+            return []
+        told = Reading(
+            at_s=at_s,
+            shape=self.shape,
+            step=found.step,
+            epoch=found.epoch,
+            samples=found.samples if found.values else None,  # alone it is the size of a data set
+            values=tuple(found.values.items()),
+            unsure=tuple(found.unsure),
+        )
+        return [self._counters.placed(told, n_steps=found.n_steps, part=found.part)]
+
+
+class _Found:
+    """The counters of one line and its other numbers by their names."""
+
+    def __init__(self, line: str, style: NumberStyle) -> None:
+        self.step: int | None = None
+        self.n_steps: int | None = None
+        self.epoch: float | None = None
+        self.samples: int | None = None
+        self.part: tuple[int, int] | None = None
+        self.values: dict[str, float] = {}
+        self.unsure: list[str] = []
+        self._style = style
+        for held, pattern, form in _FORMS:
+            if held in line:
+                line = pattern.sub(form, line)
+        if batches := _OF_BATCHES.search(line):
+            self._take_part(int(batches[1]), int(batches[2]))
+        pairs = list(_PAIR.finditer(line))
+        for match in pairs:
+            style.see(match["number"])
+        for match in pairs:
+            name, sign, number, total, part, whole = match.groups()
+            if whole is not None:
+                self._take_part(int(part), int(whole))
+            self._take(_name(name, sign), number, total)
+
+    def _take(self, name: str, number: str, total: str | None) -> None:
+        kind = spoken_kind(name)
+        if kind is None:
+            self._take_value(name, number, total)
+        elif kind == "epoch" and self.epoch is None:
+            self.epoch = epoch_of(number)
+        elif kind == "step" and self.step is None:
+            self.step = count_of(number)
+            self.n_steps = None if total is None else count_of(total)
+        elif kind == "samples" and self.samples is None:
+            self.samples = count_of(number)
+
+    def _take_part(self, n: int, whole: int) -> None:
+        if self.part is None and whole > 0:
+            self.part = (n, whole)
+
+    def _take_value(self, name: str, number: str, total: str | None) -> None:
+        """A value; `9000/10000` is 0.9."""
+        value, is_sure = self._style.number_of(number)
+        whole = 1.0 if total is None else number_of(total)
+        if value is not None and whole:
+            self.values[name] = value / whole
+            if not is_sure and total is None:
+                self.unsure.append(name)
+
+
+@lru_cache(maxsize=1000)
+def _name(name: str, sign: str) -> str:
+    """The words before the number; before `=` only the last of them is the name."""
+    for level in _LOG_LEVELS:
+        name = name.removeprefix(level)
+    words = name.split()
+    while len(words) > 1 and words[0].lower() in _FILLERS:
+        words.pop(0)
+    while len(words) > 1 and words[-1].lower() in _FILLERS:
+        words.pop()
+    return words[-1] if "=" in sign else " ".join(words)
+
+
+class LinePattern(LineReader):
+    """Reads lines by a user's pattern: groups `step`, `epoch`, `samples`, all others values."""
+
+    shape = "pattern"
+    label = "the pattern"
+    needles = ()  # any line may match
+
+    _LONGEST = 4000
+
+    def __init__(self, pattern: str) -> None:
+        """A reader at the beginning of a run.
+
+        Raises:
+            UsageError: no regular expression, or one without a named group for a value.
+        """
+        try:
+            self._pattern = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(
+                f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
+                rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
+            ) from None
+        self._names = self._pattern.groupindex.keys() - {"step", "epoch", "samples"}
+        if not self._names:
+            raise UsageError(
+                f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
+                rf"'val_loss (?P<val_loss>\S+)'"
+            )
+        self._counters = Counters()
+        self._style = NumberStyle()
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The groups of a line that matches, as far as they are numbers."""
+        match = self._pattern.search(line[: self._LONGEST])
+        if match is None:
+            return None
+        groups = {name: text for name, text in match.groupdict().items() if text is not None}
+        told = {name: text for name, text in groups.items() if name in self._names}
+        for text in told.values():
+            self._style.see(text)
+        numbers = {name: self._style.number_of(text) for name, text in told.items()}
+        raw = Reading(
+            at_s=at_s,
+            shape=self.shape,
+            step=count_of(groups.get("step", "")),
+            epoch=epoch_of(groups.get("epoch", "")),
+            samples=count_of(groups.get("samples", "")),
+            values=tuple(
+                (name, value) for name, (value, _) in numbers.items() if value is not None
+            ),
+            unsure=tuple(name for name, (_, is_sure) in numbers.items() if not is_sure),
+        )
+        reading = self._counters.placed(raw)
+        return [reading] if reading.values or reading.has_position else None
+
+
+FORMATS: dict[str, type[LineReader]] = {
+    row.shape: row for row in (Logged, Trainer, JsonLines, Lightning, Keras, Tqdm, PlainLines)
+}
+"""Every format by its name; a line belongs to the first that takes it."""

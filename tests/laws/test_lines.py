@@ -1,0 +1,152 @@
+"""Lines, power laws and the law of memory: known ones come back, intervals hold the truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import linregress
+
+from batchlab.errors import FitError, UsageError
+from batchlab.laws.lines import StraightLine, fit_memory, fit_power_law
+from batchlab.words.reasons import reason_text
+
+
+@pytest.mark.parametrize("n", [3, 4, 20])
+def test_line_and_intervals_are_those_of_scipy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = rng.uniform(5, 9, n)
+    y = 2 - 3 * x + rng.normal(size=n)
+
+    line = StraightLine.through(x.tolist(), y.tolist())
+
+    told = linregress(x, y)
+    t = {3: 12.706204736, 4: 4.3026527299, 20: 2.1009220402}[n]
+    assert (line.slope, line.level) == pytest.approx((told.slope, told.intercept))
+    assert line.at(7) == pytest.approx(told.intercept + 7 * told.slope)
+    half = t * told.stderr
+    assert line.slope_interval() == pytest.approx((told.slope - half, told.slope + half))
+    half = t * told.intercept_stderr
+    assert line.interval_at(0) == pytest.approx((told.intercept - half, told.intercept + half))
+
+
+def test_two_points_have_a_line_and_no_bounds() -> None:
+    line = StraightLine.through([1, 3], [10, 20])
+
+    assert (line.slope, line.level, line.n) == (5, 5, 2)
+    assert line.slope_interval() == line.interval_at(2) == (None, None)
+
+
+def test_points_on_a_power_law_give_it_back():
+    x = [1, 3, 10, 50]
+    fit = fit_power_law(x, [7 * value**-0.4 for value in x])
+
+    assert fit.exponent.estimate == pytest.approx(-0.4, rel=1e-12)
+    assert fit.coefficient.estimate == pytest.approx(7, rel=1e-12)
+
+
+def test_its_intervals_are_those_of_the_textbook_line():
+    rng = np.random.default_rng(0)
+    x = np.geomspace(1, 100, 6)
+    y = 3 * x**0.5 * np.exp(0.1 * rng.normal(size=6))
+
+    fit = fit_power_law(x, y)
+
+    line = linregress(np.log(x), np.log(y))
+    half = 2.7764451051977987 * line.stderr  # t(4, 0.975)
+    assert (fit.exponent.low, fit.exponent.high) == pytest.approx(
+        (line.slope - half, line.slope + half)
+    )
+    half = 2.7764451051977987 * line.intercept_stderr
+    assert fit.coefficient.low == pytest.approx(math.exp(line.intercept - half))
+    assert fit.coefficient.high == pytest.approx(math.exp(line.intercept + half))
+
+
+def test_points_at_one_x_leave_nothing_to_tell():
+    fit = fit_power_law([3, 3, 3], [1, 2, 4])
+
+    assert fit.exponent.estimate is None
+    assert "needs 2" in reason_text(fit.coefficient.reason)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_a_point_without_a_logarithm_is_refused(bad):
+    with pytest.raises(FitError, match="above 0"):
+        fit_power_law([1, 2, 3], [1, bad, 2])
+    with pytest.raises(FitError, match="above 0"):
+        fit_power_law([bad, 2, 3], [1, 1, 2])
+    with pytest.raises(FitError, match="as many"):
+        fit_power_law([1, 2], [1])
+
+
+SIZES = (1, 4, 16, 64, 256, 1024)
+
+
+def test_a_line_without_scatter_comes_back() -> None:
+    fit = fit_memory([(size, 50_000_000 + 3_000 * size) for size in SIZES])
+
+    assert fit.fixed_bytes.estimate == pytest.approx(50_000_000, rel=1e-9)
+    assert fit.bytes_per_example.estimate == pytest.approx(3_000, rel=1e-6)
+    assert fit.predicted_bytes(100).estimate == pytest.approx(50_300_000)
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(50_299_999, 99), (50_300_000, 100), (10, 0)])
+def test_the_largest_that_is_predicted_to_fit_is_within_the_limit(limit: int, largest: int) -> None:
+    fit = fit_memory([(size, 50_000_000 + 3_000 * size) for size in (1, 1001)])
+
+    assert fit.largest_batch_size(limit) == largest
+
+
+def test_the_intervals_hold_the_truth_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    n_draws, held = 600, [0, 0]
+    for _ in range(n_draws):
+        noise = rng.normal(0, 2e6, len(SIZES))
+        fit = fit_memory(
+            [(b, round(50e6 + 3e4 * b + e)) for b, e in zip(SIZES, noise, strict=True)]
+        )
+        for place, (estimate, truth) in enumerate(
+            ((fit.fixed_bytes, 50e6), (fit.bytes_per_example, 3e4))
+        ):
+            assert estimate.low is not None
+            assert estimate.high is not None
+            held[place] += estimate.low <= truth <= estimate.high
+
+    standard_error = math.sqrt(0.95 * 0.05 / n_draws)
+    assert all(abs(count / n_draws - 0.95) < 4 * standard_error for count in held)
+
+
+def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100() -> None:
+    rng = np.random.default_rng(1)
+    n_draws, held = 600, 0
+    for _ in range(n_draws):
+        *noise, further = rng.normal(0, 2e6, len(SIZES) + 1)
+        peaks = [(b, round(50e6 + 3e4 * b + e)) for b, e in zip(SIZES, noise, strict=True)]
+        held += fit_memory(peaks).predicted_bytes(4096).holds(50e6 + 3e4 * 4096 + further)
+
+    standard_error = math.sqrt(0.95 * 0.05 / n_draws)
+    assert abs(held / n_draws - 0.95) < 4 * standard_error
+
+
+@pytest.mark.parametrize("points", [[], [(8, 1000)], [(8, 1000), (8, 1010)]])
+def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
+    fit = fit_memory(points)
+
+    assert fit.fixed_bytes.estimate is None
+    assert "a line needs two" in reason_text(fit.bytes_per_example.reason)
+    assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
+    assert fit.largest_batch_size(10**9) is None
+
+
+def test_a_line_that_does_not_rise_predicts_no_limit() -> None:
+    fit = fit_memory([(1, 2_000), (2, 1_500), (3, 1_000)])
+
+    assert fit.bytes_per_example.estimate == pytest.approx(-500)
+    assert fit.largest_batch_size(10**9) is None
+
+
+@pytest.mark.parametrize("point", [(0, 10), (1, -1)])
+def test_impossible_points_are_refused(point: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="expected a batch size of at least 1"):
+        fit_memory([point, (2, 20)])

@@ -1,0 +1,498 @@
+"""The figures of an advice: their rows against what it rests on, one for each kind of answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.reference.by_day import by_day
+from tests.reference.made_up_advice import (
+    KINDS,
+    KINDS_BY_DAY,
+    N_TRAIN,
+    advice_study,
+    cannot_tell_advice,
+    cooled_advice,
+    law,
+    made_up_advice,
+    made_up_gap,
+    one_sided_advice,
+    with_endings,
+)
+
+from batchlab.advice.advice import Advice, RateTried
+from batchlab.advice.decision import scaled
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.study import Study
+from batchlab.report.advice_bars import bars
+from batchlab.report.advice_run_figures import advice_figures, effects_figure
+from batchlab.report.advice_tables import side_by_side
+from batchlab.report.figure import Figure, Row
+from batchlab.report.text import quantity_text
+
+ADVICE = made_up_advice()
+
+
+def figures(advice, profile=None) -> dict[str, Figure]:
+    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), profile)}
+
+
+def rows(figure, kind, panel=None) -> list[dict]:
+    return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
+
+
+class LimitedProfile:
+    """As much of a profile as a figure reads."""
+
+    memory_limit_bytes = 100_000_000
+    device_name = "a made-up processor"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
+def test_every_plot_of_every_kind_is_valid_vega_lite_and_has_words(kind):
+    for figure in figures(KINDS[kind]()).values():
+        for panel in figure.panels:
+            assert panel.plot().to_dict(validate=True)["layer"]
+            assert any(character.isdigit() for character in panel.alternative)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_of_every_chart_is_finite(kind):
+    for figure in figures(KINDS[kind]()).values():
+        for row in figure.rows:
+            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
+
+
+def test_the_flat_set_is_shaded_and_the_recommendation_marked():
+    figure = figures(ADVICE)["a"]
+
+    (span,) = rows(figure, "span")
+    (verified,) = rows(figure, "verified")
+    assert 256 < span["batch_size"] < 512
+    assert 1024 < span["to_size"] < 4096
+    assert verified["batch_size"] == 1024
+
+
+def test_picture_table_and_bars_show_the_same_numbers():
+    """The verification's: what was estimated before it is marked apart."""
+    slower = scaled(ADVICE.expected.time_to_target_s, 1.3)
+    advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
+    figure = figures(advice)["a"]
+    (verified,) = rows(figure, "verified")
+    (point,) = [row for row in rows(figure, "point") if row["batch_size"] == 1024]
+
+    table = {row[0].partition(",")[0]: row[1:] for row in side_by_side(advice).rows}
+    yours, recommended = table["time to target"]
+    drawn = [line.strip() for line in bars(advice)]
+
+    assert verified["mean"] == pytest.approx(1.3 * point["mean"], rel=0.05)
+    assert recommended.startswith(quantity_text("time_to_target_s", verified["mean"]))
+    assert [row["text"] for row in rows(figure, "named")] == [
+        f"recommended: {recommended.partition(' (')[0]}"
+    ]
+    assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
+    assert any(line.endswith(f"{recommended.partition(' (')[0]}  recommended") for line in drawn)
+    assert any(line.endswith(f"{yours}  yours") for line in drawn)
+    assert any("fresh seeds" in note for note in figure.notes)
+
+
+def test_a_reference_that_missed_is_an_arrow_among_the_bars():
+    missed = made_up_advice(reference_misses=True)
+
+    (yours,) = [line for line in bars(missed) if line.endswith("yours")]
+
+    assert "▶" in yours
+    assert "> " in yours
+
+
+def test_the_reference_as_it_is_stands_apart_from_its_tuned_batch_size():
+    figure = figures(ADVICE)["a"]
+
+    as_is = [row["mean"] for row in rows(figure, "as_is")]
+    (tuned,) = [row["mean"] for row in rows(figure, "point") if row["batch_size"] == 64]
+    assert len(as_is) == 4
+    assert min(as_is) > 2 * tuned
+
+
+def test_a_reference_that_missed_is_drawn_as_a_bound():
+    found = figures(made_up_advice(reference_misses=True))
+
+    assert rows(found["a"], "as_is") == []
+    assert len(rows(found["a"], "bound")) == 4
+    assert len(rows(found["e"], "bound")) == 4
+    assert "more than" in found["e"].panels[0].alternative
+
+
+def without_estimate(candidate):
+    """One run is too few for an interval, so there is no estimate."""
+    unknown = Estimate.cannot_tell(Reason.as_written("one run"))
+    return replace(candidate, cost=unknown, steps_to_target=unknown)
+
+
+def only_single_runs():
+    """Nothing was settled, and no batch size but the reference was trained on a fresh seed."""
+    advice = replace(cannot_tell_advice(), head_to_head=None, flat_set=(), laws=None)
+    trained = {c.batch_size: without_estimate(c) for c in advice.candidates}
+    trained = {
+        size: c if size == 64 else replace(c, learning_rate=None) for size, c in trained.items()
+    }
+    return replace(advice, candidates=tuple(trained.values()))
+
+
+@pytest.mark.slow
+def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
+    advice = only_single_runs()
+    found = figures(advice)
+    step_s = advice.candidate(64).step_s.estimate
+    assert step_s is not None
+
+    drawn = rows(found["b"], "run")
+    assert len(drawn) >= 3
+    assert {row["batch_size"] for row in drawn} == {64}
+    timed = [row["mean"] for row in rows(found["a"], "run")]
+    assert timed == pytest.approx([row["mean"] * step_s for row in drawn], rel=1e-3)
+    own = [
+        (t.steps_to_target or t.steps) * step_s
+        for t in advice.tried
+        if t.purpose == "verify"
+        and (t.batch_size, t.learning_rate) == (64, advice.reference.learning_rate)
+    ]
+    as_is = rows(found["a"], "as_is") + rows(found["a"], "bound")
+    assert own
+    assert sorted(row["mean"] for row in as_is) == pytest.approx(sorted(own), rel=1e-3)
+    for key in "ab":
+        assert found[key].absent is None
+
+
+def test_after_a_race_every_run_that_met_the_target_is_drawn():
+    """No batch size was valued on fresh seeds: these runs are all there is."""
+    advice = only_single_runs()
+    tried = tuple(t for t in advice.tried if t.purpose == "tune")
+    own = replace(tried[0], batch_size=64, learning_rate=advice.reference.learning_rate)
+    own = replace(own, purpose="pilot", steps_to_target=8000.0)
+    advice = replace(advice, tried=(own, *tried), reason=Reason.of("single_runs"))
+    found = figures(advice)
+
+    met = [t for t in tried if t.steps_to_target is not None]
+    assert len(rows(found["a"], "run")) == len(rows(found["b"], "run")) == len(met)
+    assert len({row["batch_size"] for row in rows(found["a"], "run")}) > 1
+    for key in "ab":
+        (as_is,) = rows(found[key], "as_is")
+        (words,) = rows(found[key], "words")
+        assert as_is["batch_size"] == words["batch_size"] == 64
+        assert words["side"] in ("left", "right")
+    assert rows(found["a"], "bound") == []
+    assert any("at the rates that raced" in note for note in found["a"].notes)
+
+
+@pytest.mark.slow
+def test_what_is_named_for_now_has_a_ring_too():
+    """The eye looks for what the title names."""
+    raced = replace(only_single_runs(), reason=Reason.of("single_runs"))
+    run = next(t for t in raced.tried if t.steps_to_target is not None and t.batch_size == 256)
+    chosen = replace(
+        ADVICE.recommendation, batch_size=256, learning_rate=run.learning_rate, cool_down=0.0
+    )
+    unseen = replace(chosen, learning_rate=1.5 * run.learning_rate)
+
+    after_a_race = figures(replace(raced, provisional=chosen))["a"]
+    half_the_rate = figures(replace(raced, provisional=unseen))["a"]
+    settled = figures(replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation))["a"]
+
+    for figure in (after_a_race, settled):
+        (named,) = rows(figure, "named")
+        assert named["text"].startswith("best so far: ")
+    (place,) = rows(half_the_rate, "place")
+    assert place["text"] == "best so far"
+    runs = [row["mean"] for row in rows(after_a_race, "run") if row["batch_size"] == 256]
+    ringed = [row["mean"] for row in rows(after_a_race, "ring")]
+    assert ringed
+    assert set(ringed) <= set(runs)
+    assert rows(half_the_rate, "ring") == []  # nothing was run at that rate
+    (ring,) = rows(settled, "ring")
+    (point,) = [row for row in rows(settled, "point") if row["batch_size"] == 1024]
+    assert ring["mean"] == point["mean"]
+    assert any("best so far" in note for note in settled.notes)
+
+
+def test_words_in_a_chart_lie_on_the_side_that_has_room():
+    """The last of the batch sizes that are drawn, though larger ones were measured."""
+    drawn = (64, 256)
+    advice = replace(
+        ADVICE,
+        recommendation=replace(ADVICE.recommendation, batch_size=256),
+        candidates=tuple(
+            c if c.batch_size in drawn else replace(without_estimate(c), learning_rate=None)
+            for c in ADVICE.candidates
+        ),
+        flat_set=(256,),
+    )
+    figure = figures(advice)["a"]
+
+    (named,) = rows(figure, "named")
+    (own,) = rows(figure, "words")
+    assert max(c.batch_size for c in advice.candidates) > 1024
+    assert (named["side"], own["side"]) == ("right", "left")
+
+
+def test_a_batch_size_that_was_not_trained_is_hollow():
+    first, *others = ADVICE.candidates
+    advice = replace(ADVICE, candidates=(replace(first, learning_rate=None), *others))
+
+    for key in "ab":
+        figure = figures(advice)[key]
+        assert [row["batch_size"] for row in rows(figure, "open")] == [16]
+        assert 16 not in [row["batch_size"] for row in rows(figure, "point")]
+        assert any("Hollow" in note for note in figure.notes)
+
+
+def test_the_critical_batch_size_is_marked_only_where_it_is_known():
+    assert rows(figures(ADVICE)["b"], "place")[0]["batch_size"] == 500
+    assert rows(figures(one_sided_advice())["b"], "place") == []
+    assert rows(figures(cannot_tell_advice())["b"], "place") == []
+
+
+def test_steps_draw_only_fresh_runs_at_the_tuned_rate():
+    runs = rows(figures(ADVICE)["b"], "run")
+
+    value_and_verify = [t for t in ADVICE.tried if t.purpose != "tune"]
+    at_own_rate = [
+        t
+        for t in value_and_verify
+        if t.learning_rate == ADVICE.candidate(t.batch_size).learning_rate
+    ]
+    assert len(runs) == len(at_own_rate) < len(value_and_verify)
+
+
+def test_the_memory_limit_of_the_profile_is_a_line():
+    figure = figures(ADVICE, LimitedProfile())["c"]
+
+    (level,) = rows(figure, "level", "c-peak_bytes")
+    assert level["mean"] == 100_000_000
+    assert any("limit that was asked for is 100 MB" in note for note in figure.notes)
+    assert rows(figures(ADVICE)["c"], "level") == []
+
+
+def run(rate, seed, steps, *, status="target_reached", met=True) -> RateTried:
+    return RateTried(
+        batch_size=64,
+        learning_rate=rate,
+        seed=seed,
+        purpose="tune",
+        status=status,
+        steps=steps,
+        steps_to_target=float(steps) if met else None,
+    )
+
+
+def test_a_rate_that_most_runs_missed_is_not_on_the_line():
+    advice = replace(
+        ADVICE,
+        tried=(
+            run(0.01, 0, 100),
+            run(0.1, 0, 80),
+            run(0.1, 1, 300, status="ok", met=False),
+            run(1.0, 0, 5, status="diverged", met=False),
+        ),
+    )
+
+    figure = figures(advice)["d"]
+
+    assert [row["learning_rate"] for row in rows(figure, "line")] == [0.01]
+    assert [row["mean"] for row in rows(figure, "bound")] == [300]
+    assert [row["learning_rate"] for row in rows(figure, "lost")] == [1.0]
+
+
+def test_rules_are_lines_beside_the_tuned_rates():
+    figure = figures(ADVICE)["d"]
+
+    linear = {r["batch_size"]: r["mean"] for r in rows(figure, "rule") if r["series"] == "linear"}
+    assert linear[1024] == pytest.approx(16 * linear[64])
+    assert {row["text"] for row in rows(figure, "rule")} == {None, "none", "linear", "sqrt"}
+
+
+def test_of_one_tuned_batch_size_no_rule_is_drawn():
+    """All of them say the same there, and their names would lie on top of each other."""
+    one = [c if c.batch_size == 64 else replace(c, learning_rate=None) for c in ADVICE.candidates]
+
+    figure = figures(replace(ADVICE, candidates=tuple(one)))["d"]
+
+    assert [row["batch_size"] for row in rows(figure, "point")] == [64]
+    assert rows(figure, "rule") == []
+    assert not any("Dashed" in note for note in figure.notes)
+
+
+def test_progress_draws_the_recommendation_beside_the_reference():
+    figure = figures(ADVICE)["f"]
+
+    series = {row["series"] for row in rows(figure, "curve")}
+    assert series == {"recommended", "reference, tuned", "reference"}
+    assert rows(figure, "level")[0]["mean"] == 0.95
+
+
+def test_a_quality_advice_has_no_steps_to_a_target():
+    found = figures(made_up_advice(objective="quality"))
+
+    assert found["b"].absent == "There is no target: every batch size got the same fixed run."
+    assert found["a"].absent is None
+
+
+def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
+    figure = figures(ADVICE)["c"]
+
+    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
+    (place,) = rows(figure, "place", "c-step_s")
+    assert {row["series"] for row in law.values()} == {"law"}
+    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
+    assert len(law) > len(rows(figure, "point", "c-step_s"))
+    assert (place["batch_size"], place["text"]) == (1000, "knee")
+    assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
+
+
+@pytest.mark.slow
+def test_without_a_law_of_the_step_time_the_points_are_joined():
+    laws = replace(
+        ADVICE.laws,
+        step_curve=(),
+        knee_batch_size=Estimate.cannot_tell(Reason.as_written("2 sizes")),
+    )
+    figure = figures(replace(ADVICE, laws=laws))["c"]
+
+    assert {row["series"] for row in rows(figure, "band", "c-step_s")} == {"measured"}
+    assert not any("law of the step time" in note for note in figure.notes)
+
+
+def test_every_whole_training_is_drawn_beside_the_line_that_counts():
+    figure = figures(with_endings(made_up_advice()))["g"]
+
+    assert len(rows(figure, "run")) == 9
+    assert [round(row["mean"], 4) for row in rows(figure, "point")] == [0.9784, 0.9772, 0.978]
+    (level,) = rows(figure, "level")
+    assert level["mean"] == pytest.approx(0.978 - 0.05 * (1 - 0.978))
+    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
+    assert named == ["recommended", "tuned rate only", "yours as it is"]
+
+
+def test_trainings_with_a_cool_down_are_drawn_beside_those_without_on_one_scale():
+    figure = figures(cooled_advice())["g"]
+
+    points = rows(figure, "point")
+    names = [(row["panel"], row["configuration"].split("|")[0]) for row in points]
+    three = ["recommended", "tuned rate only", "yours as it is"]
+    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
+    assert [panel.title for panel in figure.panels] == [
+        "validation accuracy at the end, with a cool-down",
+        "validation accuracy at the end, at a constant rate",
+    ]
+    first, second = (row["mean"] for row in rows(figure, "level"))
+    assert first == second  # what decided is the same for both
+    assert any("falls linearly to zero over the last 20 %" in note for note in figure.notes)
+
+
+def test_quality_is_drawn_as_the_metric_itself():
+    advice = made_up_advice(objective="quality")
+
+    drawn = figures(advice)
+    shown = {row["batch_size"]: row for row in rows(drawn["a"], "point")}
+    for candidate in advice.candidates:
+        row, cost = shown[candidate.batch_size], candidate.cost
+        assert row["mean"] == pytest.approx(1 - cost.estimate)
+        assert (row["low"], row["high"]) == pytest.approx((1 - cost.high, 1 - cost.low))
+    assert all(0.5 < row["mean"] < 1 for row in rows(drawn["e"], "run"))
+    assert drawn["a"].panels[0].title == "validation accuracy"
+
+
+def test_each_line_of_rates_has_its_batch_size_at_its_end():
+    shown = figures(ADVICE)["d"]
+    lines = rows(shown, "line")
+    ends = {row["batch"]: row["learning_rate"] for row in lines}  # the last of each, ascending
+
+    named = {row["text"]: row["learning_rate"] for row in rows(shown, "words")}
+
+    assert named == ends
+    assert len(named) > 3
+
+
+WHOLE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
+
+
+def effects(advice: Advice = WHOLE, study: Study | None = None) -> Figure:
+    return effects_figure(advice, study or advice_study(advice))
+
+
+def effect_rows(of: Figure, panel: str, **fields: object) -> list[Row]:
+    return [
+        row
+        for row in of.rows
+        if row["panel"] == f"h-{panel}"
+        and all(row.get(name) == value for name, value in fields.items())
+    ]
+
+
+def test_there_is_a_panel_for_epochs_noise_and_the_gap() -> None:
+    assert [panel.key for panel in effects().panels] == ["h-epochs", "h-noise", "h-gap"]
+
+
+def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> None:
+    (point,) = effect_rows(effects(), "epochs", batch="256", kind="point")
+    epochs = law(256) * 256 / N_TRAIN
+
+    assert point["mean"] == pytest.approx(epochs)
+    assert (point["low"], point["high"]) == (
+        pytest.approx(0.95 * epochs),
+        pytest.approx(1.05 * epochs),
+    )
+    assert len(effect_rows(effects(), "epochs", batch="256", kind="run")) == 3
+
+
+def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
+    missed = RateTried(
+        batch_size=512,
+        learning_rate=0.1,
+        seed=0,
+        purpose="tune",
+        status="ok",
+        steps=80,
+        steps_to_target=None,
+    )
+    advice = replace(WHOLE, tried=(*WHOLE.tried, missed))
+
+    shown = effects(advice)
+
+    (bound,) = effect_rows(shown, "epochs", batch="512")
+    assert (bound["kind"], bound["mean"]) == ("bound", 80 * 512 / N_TRAIN)
+    assert "512: more than 10" in shown.panels[0].alternative
+    assert any(note.startswith("↑") for note in shown.notes)
+
+
+def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
+    shown = effects()
+
+    for size in (64, 1024):
+        (train,) = effect_rows(shown, "gap", batch=str(size), series="train", kind="mean")
+        (test,) = effect_rows(shown, "gap", batch=str(size), series="test", kind="mean")
+        assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
+            made_up_gap(size), abs=1e-6
+        )
+
+
+def test_what_is_known_of_one_batch_size_only_is_no_picture() -> None:
+    study = advice_study(WHOLE)
+    own = tuple(r for r in study.records if r.trial.batch_size == 64)
+    alone = effects(WHOLE, replace(study, records=own))
+
+    assert alone.panels == ()
+    assert alone.absent is not None
+    assert alone.rows == ()
+
+
+def test_the_axis_has_no_room_for_batch_sizes_that_were_not_trained() -> None:
+    advice = replace(WHOLE, candidates=made_up_advice().candidates)
+
+    assert {row["batch"] for row in effects(advice).rows} == {"64", "256", "1024"}
+    spec = effects(advice).panels[0].plot().to_dict()
+    domain = spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert domain[0] > 32

@@ -1,0 +1,190 @@
+"""An advice as a page."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+from html import escape
+from urllib.parse import unquote
+
+import pytest
+from tests.reference.by_day import by_day
+from tests.reference.made_up_advice import (
+    KINDS,
+    KINDS_BY_DAY,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+)
+from tests.reference.page import HOSTILE, Page
+
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.advice_effects import effect_sentences, effects_of
+from batchlab.report.advice_page import render_advice_html
+from batchlab.report.advice_tables import candidates_table, tried_table
+from batchlab.report.advice_text import advice_sentences
+
+written = Reason.as_written
+
+
+ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
+
+
+STUDY = advice_study(ADVICE)
+
+
+EFFECT_SWEEP = (
+    *("made-up", "--batch-sizes", "16,64,1024", "--learning-rates", "0.022,0.05,0.26"),
+    *("--epochs", "12", "--report", "batch-sizes.html"),
+)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return render_advice_html(ADVICE, STUDY, None)
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed_with_unique_identifiers(text, page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+
+    assert (page.unmatched, page.open) == ([], [])
+    assert len(ids) == len(set(ids))
+    assert len(text.encode()) < 5_000_000
+
+
+def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
+    answer, *others = advice_sentences(ADVICE, STUDY)
+    read = text.replace("&#39;", "'")
+
+    assert f"<h1>{escape(answer.text, quote=False)}</h1>" in read
+    assert others[0].topic == "why"
+    assert f'<p class="lead">{escape(others[0].text, quote=False)}</p>' in read
+    for sentence in others[1:]:
+        assert f"<dt>{sentence.topic}</dt>" in read
+        assert escape(sentence.text, quote=False) in read
+
+
+def test_each_figure_has_its_caption_with_where_it_is_from_and_its_rows(text, page):
+    files = [button["data-file"] for button in page.having("button") if "data-file" in button]
+    _, *captions = html.unescape(text).split('<p class="whole">')
+
+    assert len(captions) == len(files) > 1
+    assert "batchlab-objective.csv" in files
+    for each in captions:
+        caption, _, _ = each.partition("</p>")
+        assert "Measured with batchlab " in caption
+        assert caption.endswith(STUDY.command)
+
+
+def test_every_chart_is_there_without_a_script_and_in_words(text, page):
+    plots = [div for div in page.having("div") if div.get("class") == "plot"]
+
+    assert [plot["id"] for plot in plots] == [
+        "a-objective",
+        "h-epochs",
+        "b-steps",
+        "c-step_s",
+        "c-peak_bytes",
+        "d-basin",
+        "d-tuned",
+        "e-seeds",
+        "f-progress",
+    ]
+    assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
+    assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
+    assert len(page.having("caption")) == len(page.having("table"))
+
+
+def test_the_page_fetches_nothing(page):
+    assert page.fetched() == []
+
+
+def test_candidates_and_runs_can_be_taken_out(page):
+    files = {a["download"]: unquote(a["href"].partition(",")[2]) for a in page.having("a")
+             if "download" in a}  # fmt: skip
+
+    assert files["batchlab-candidates.csv"] == candidates_table(ADVICE).to_csv()
+    assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
+
+
+def section(text: str) -> str:
+    """The part of the page that says what batch size does."""
+    return text[text.index('<section id="effects"') : text.index('<section id="figure-b"')]
+
+
+def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_does(text):
+    said = html.unescape(section(text))
+
+    assert said.count('class="plot"') == 1
+    assert "Epochs enough for validation accuracy ≥ 0.95: about" in said
+    assert "so the generalization gap is not known." in said
+    assert "This trains 9 times, for 12 epochs each, and shows more:" in said
+    assert f"<code>batchlab sweep {' '.join(EFFECT_SWEEP)}</code>" in said
+
+
+@pytest.mark.slow
+def test_each_effect_that_was_seen_is_one_picture_with_one_sentence_and_no_sweep():
+    advice = KINDS["ends_no_worse"]()
+    study = advice_study(advice)
+
+    said = html.unescape(section(render_advice_html(advice, study, None)))
+
+    assert said.count('class="plot"') == 3
+    for sentence in effect_sentences(advice, study, effects_of(advice, study)).values():
+        assert said.count(f"<p>{sentence}</p>\n</figure>") == 1
+    assert "batchlab sweep" not in said
+
+
+@pytest.mark.slow
+def test_text_of_a_user_is_never_markup():
+    advice = replace(
+        ADVICE,
+        reason=written(HOSTILE),
+        target=replace(ADVICE.target, metric=HOSTILE),
+        caveats=(written(HOSTILE),),
+        steps=(replace(ADVICE.steps[0], did=written(HOSTILE), why=written(HOSTILE)),),
+        candidates=tuple(replace(c, note=written(HOSTILE)) for c in ADVICE.candidates),
+    )
+    workload = replace(STUDY.workload, name=HOSTILE, reference=HOSTILE)
+
+    text = render_advice_html(advice, replace(STUDY, workload=workload, command=HOSTILE), None)
+
+    assert "<script>alert" not in text
+    assert len(Page(text).having("script")) == 3
+    assert Page(text).unmatched == []
+
+
+@pytest.mark.slow  # all of them in a browser: tests/report/test_every_page.py
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
+def test_every_kind_of_advice_gives_a_whole_page(kind):
+    advice = KINDS[kind]()
+
+    page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert (page.unmatched, page.open) == ([], [])
+    # The first figure stands beside the answer, without a heading of its own.
+    has_lines_to_paste = advice.recommendation is not None
+    assert len(page.having("h2")) == has_lines_to_paste + 3 + 6 + 2
+
+
+@pytest.mark.slow
+def test_an_advice_with_batch_sizes_that_were_not_even_profiled_gives_a_whole_page():
+    """The profile's part of a short budget ended before them, and the pilot took the rest."""
+    kind = cannot_tell_advice()
+    own = tuple(run for run in kind.tried if run.batch_size == kind.reference.batch_size)
+    assert own
+    none = Estimate.cannot_tell(Reason.of("single_runs"))
+    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
+    candidates = tuple(
+        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in kind.candidates
+    )
+    advice = replace(kind, tried=own, candidates=candidates, laws=None)
+
+    page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert page.unmatched == []

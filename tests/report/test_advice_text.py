@@ -1,0 +1,387 @@
+"""An advice on one screen: its sentences, its tables and what can be copied from it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import (
+    KINDS,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+    with_endings,
+)
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from batchlab.advice.advice import Advice, Configuration, RateTried, Step
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.advice_bars import bars
+from batchlab.report.advice_commands import follow_up, script_lines, weights_command
+from batchlab.report.advice_page import TERMS, researcher_terms
+from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
+from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences, advice_text, explain_text
+from batchlab.report.text import Sentence
+
+written = Reason.as_written
+
+
+ADVICE = made_up_advice()
+
+
+STUDY = advice_study(ADVICE)
+
+
+def screen(advice) -> str:
+    return advice_text(advice, study=STUDY, report=Path("report.html"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_advice_fits_on_one_screen(kind):
+    lines = screen(KINDS[kind]()).splitlines()
+
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+
+
+def test_long_caveats_still_fit_and_the_rest_is_counted():
+    advice = made_up_advice(does_not_fit=(1024, 4096), reference_misses=True)
+    advice = replace(
+        advice,
+        caveats=tuple(written(f"Caveat {number} " + "of many words " * 12) for number in range(9)),
+    )
+
+    text = screen(advice)
+
+    assert len(text.splitlines()) <= 40
+    assert "more caveats: see the report" in text
+
+
+def test_the_screen_begins_with_the_answer_and_ends_with_the_report():
+    lines = screen(ADVICE).splitlines()
+
+    assert lines[0].startswith("Use batch size 1024 with learning rate 0.26")
+    assert lines[-1] == "report: report.html"
+
+
+def test_the_last_line_tells_how_to_get_a_model_that_was_trained_to_its_end():
+    lines = screen(with_endings(ADVICE)).splitlines()
+
+    assert lines[-1] == "report: report.html; trained model: batchlab weights --study made-up-"
+
+
+def test_micro_batches_are_there():
+    advice = made_up_advice(does_not_fit=(1024, 4096))
+
+    text = screen(advice)
+
+    assert "1024 (4 × 256)" in text
+    assert "inputs.split(256)" in text
+
+
+def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:
+    """Length in characters and seconds of each bar, by batch size and note."""
+    drawn = {}
+    for line in (line for line in bars(advice) if "█" in line):
+        size, rest = line.split(maxsplit=1)
+        bar, value, unit, *note = rest.split()
+        assert unit == "s"
+        drawn[int(size), " ".join(note)] = (len(bar), float(value))
+    return drawn
+
+
+def test_bars_are_as_long_as_the_times_they_stand_for():
+    drawn = drawn_bars(ADVICE)
+
+    assert (64, "yours") in drawn
+    assert (64, "at its tuned rate") in drawn
+    assert (1024, "recommended") in drawn
+    longest = max(value for _, value in drawn.values())
+    for length, value in drawn.values():
+        assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
+
+
+def test_what_was_verified_is_drawn_as_it_was_found_then():
+    advice = replace(ADVICE, gain_from_batch_size=Estimate.of(1.9, interval=(0.85, 4.2), n=3))
+
+    drawn = drawn_bars(advice)
+
+    _, tuned_s = drawn[64, "at its tuned rate"]
+    _, named_s = drawn[1024, "recommended"]
+    assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
+
+
+def test_cannot_tell_shows_what_is_known_of_the_batch_sizes():
+    text = screen(cannot_tell_advice())
+
+    assert "█" in text
+    assert "paste:" not in text
+    assert "batchlab advise made-up --budget 12m" in map(str.strip, text.splitlines())
+
+
+def test_explain_has_one_line_a_step_with_the_time():
+    advice = replace(
+        ADVICE,
+        steps=(
+            Step(spent_s=0.5, did=written("did this"), why=written("for that")),
+            Step(spent_s=130.0, did=written("did more"), why=written("for more")),
+        ),
+    )
+
+    assert explain_text(advice) == "  500 ms  did this: for that\n2.17 min  did more: for more\n"
+
+
+def rows(advice: Advice) -> dict[str, tuple[str, str]]:
+    table = side_by_side(advice)
+    assert table is not None
+    return {str(name): (str(yours), str(named)) for name, yours, named in table.rows}
+
+
+def test_settings_time_and_memory_stand_side_by_side() -> None:
+    assert rows(ADVICE) == {
+        "batch size": ("64", "1024"),
+        "learning rate": ("0.01", "0.26"),
+        "time to target, validation accuracy ≥ 0.95": ("13.2 s", "1.28 s (1.21 s to 1.34 s)"),
+        "peak memory": ("32.6 MB", "71 MB"),
+    }
+
+
+def test_yours_takes_as_many_times_as_long_as_the_gain_says() -> None:
+    twice = replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3))
+
+    yours, _ = rows(twice)["time to target, validation accuracy ≥ 0.95"]
+
+    assert yours == "2.56 s"
+
+
+def test_of_an_unknown_gain_nothing_is_made_up() -> None:
+    unknown = replace(ADVICE, gain=Estimate.cannot_tell(Reason.as_written("no seed")))
+
+    yours, _ = rows(unknown)["time to target, validation accuracy ≥ 0.95"]
+
+    assert yours == "–"
+
+
+def test_where_whole_trainings_end_is_there_if_what_is_named_was_followed() -> None:
+    followed = with_endings(ADVICE)
+    found = rows(followed)
+
+    assert any(name.startswith("accuracy after 16 epochs") for name in found)
+    assert not any("epochs" in name for name in rows(ADVICE))
+
+
+def test_where_nothing_changes_there_is_no_table() -> None:
+    assert side_by_side(replace(ADVICE, recommendation=ADVICE.reference)) is None
+    assert side_by_side(cannot_tell_advice()) is None
+
+
+def test_for_the_best_metric_it_is_the_metric_that_is_compared() -> None:
+    found = rows(KINDS["quality"]())
+
+    yours, named = found["validation accuracy"]
+    assert float(yours) < float(named.split()[0])
+
+
+def tried(purpose, *, seed=0, steps=100) -> RateTried:
+    return RateTried(
+        batch_size=64,
+        learning_rate=0.05,
+        seed=seed,
+        purpose=purpose,
+        status="target_reached",
+        steps=steps,
+        steps_to_target=steps,
+    )
+
+
+def columns(table) -> list[dict]:
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, row, strict=True)) for row in table.rows]
+
+
+def test_a_run_that_goes_on_for_another_purpose_costs_once():
+    runs = (tried("pilot"), tried("tune", steps=150), tried("tune", seed=1))
+    advice = replace(ADVICE, tried=runs)
+
+    pilot, tune = columns(cost_table(advice, advice_study(advice)))
+
+    assert (pilot["runs"], pilot["steps"]) == (1, 100)
+    assert (tune["runs"], tune["steps"], tune["samples"]) == (1, 100, 6400)
+
+
+def test_the_seconds_are_those_of_the_records_or_not_known():
+    advice = replace(ADVICE, tried=(tried("tune"), tried("tune", seed=1)))
+    study = advice_study(advice)
+
+    (whole,) = columns(cost_table(advice, study))
+    (partial,) = columns(cost_table(advice, replace(study, records=study.records[:1])))
+
+    assert whole["train_s"] == sum(r.train_s + r.eval_s for r in study.records)
+    assert "train_s" not in partial
+
+
+def test_the_candidates_have_their_bound_and_whether_they_are_inside():
+    rows = {row["batch_size"]: row for row in columns(candidates_table(ADVICE))}
+
+    assert rows[1024]["flat"] == "yes"
+    assert rows[64]["flat"] == ""
+    assert rows[64]["relative_high"] > 1.1 >= rows[512]["relative_high"]
+
+
+SYMBOLS = r"\b(B_crit|S_min|E_min|p =|exponent)"
+
+
+def research(kind: str) -> list[Sentence]:
+    advice = KINDS[kind]()
+    said = advice_sentences(advice, advice_study(advice))
+    return [sentence for sentence in said if sentence.topic in RESEARCH_TOPICS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_symbol_that_is_folded_away_is_explained_beside_it(kind: str) -> None:
+    words = " ".join(map(str, research(kind)))
+    symbols = {found.removesuffix(" =") for found in re.findall(SYMBOLS, words)}
+
+    assert symbols <= dict(researcher_terms(research(kind))).keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outside_the_fold_no_sentence_needs_a_symbol(kind: str) -> None:
+    advice = KINDS[kind]()
+    said = advice_sentences(advice, advice_study(advice))
+    plain = [str(sentence) for sentence in said if sentence.topic not in RESEARCH_TOPICS]
+
+    assert [sentence for sentence in plain if re.search(SYMBOLS, sentence)] == []
+
+
+def test_only_terms_that_stand_there_are_explained() -> None:
+    said = [Sentence(topic="x", text="S_min: 300.")]
+
+    assert [term for term, _ in researcher_terms(said)] == ["S_min"]
+    assert researcher_terms([]) == ()
+
+
+def test_each_meaning_is_in_the_glossary_of_the_documentation_as_well() -> None:
+    glossary = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text().lower()
+    missing = [term for term in TERMS if not re.search(rf"\b{term.lower()}", glossary)]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        ("batchlab advise", {"--budget": "9m"}, "batchlab advise --budget 9m"),
+        (
+            "batchlab advise a.py:f --budget 3m --set width=64",
+            {"--budget": "9m"},
+            "batchlab advise a.py:f --set width=64 --budget 9m",
+        ),
+        ("batchlab advise --budget=3m x", {"--budget": "9m"}, "batchlab advise x --budget 9m"),
+        ("batchlab advise --budget 3m", {"--trainings": "8"}, "batchlab advise --trainings 8"),
+        (
+            "batchlab advise 'my file.py:f' --target f1=0.9 --budget 3m",
+            {"--target": "f1=0.8"},
+            "batchlab advise 'my file.py:f' --budget 3m --target f1=0.8",
+        ),
+        ("batchlab.advise('mine', ...)", {"--budget": "9m"}, 'budget="9m"'),
+        ("batchlab.advise('mine', ...)", {"--trainings": "8"}, "trainings=8"),
+        (
+            "batchlab.advise('mine', ...)",
+            {"--budget": "9m", "--target": "f1=0.8"},
+            'budget="9m", target=("f1", 0.8)',
+        ),
+    ],
+)
+def test_the_new_value_stands_in_place_of_the_old_one(command, options, told) -> None:
+    assert follow_up(command, options) == told
+
+
+@pytest.mark.parametrize(
+    ("command", "store"),
+    [
+        ("batchlab advise mine.py:workload --budget 5m", []),
+        ("batchlab advise mine --store 'my lab.db' --budget 5m", ["--store", "my lab.db"]),
+        ("batchlab advise mine --store=lab.db", ["--store", "lab.db"]),
+        ("batchlab.advise('mine', ...)", []),
+    ],
+)
+def test_the_command_names_the_store_and_the_study_that_were_asked(
+    command: str, store: list[str]
+) -> None:
+    study = replace(made_up_study(), command=command, study_id="0123456789abcdef")
+
+    words = shlex.split(weights_command(study))
+
+    assert words == ["batchlab", "weights", *store, "--study", "01234567"]
+
+
+N_EXAMPLES = 23
+
+
+def run(lines, *, optimizer_class=torch.optim.SGD) -> tuple[torch.Tensor, torch.optim.Optimizer]:
+    """Run the lines in a script that has what they ask for; the weights and the optimizer."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    data = TensorDataset(torch.randn(N_EXAMPLES, 3), torch.randint(0, 2, (N_EXAMPLES,)))
+    optimizer = optimizer_class(model.parameters(), lr=1.0)
+    names = {
+        "DataLoader": DataLoader,
+        "train_set": data,
+        "model": model,
+        "loss_fn": F.cross_entropy,
+        "optimizer": optimizer,
+        "epochs": 5,
+        "torch": torch,
+    }
+    torch.manual_seed(1)
+    exec("\n".join(lines), names)
+    assert names["loader"].batch_size is not None
+    return model.weight.detach(), optimizer
+
+
+def textbook(batch_size: int, learning_rate: float) -> list[str]:
+    return [
+        f"loader = DataLoader(train_set, batch_size={batch_size}, shuffle=True)",
+        f"optimizer.param_groups[0]['lr'] = {learning_rate}",
+        "for x, y in loader:",
+        "    optimizer.zero_grad()",
+        "    loss_fn(model(x), y).backward()",
+        "    optimizer.step()",
+    ]
+
+
+@pytest.mark.parametrize("micro_batch_size", [5, 4, 1], ids=["divides", "ragged", "single"])
+def test_accumulated_lines_train_like_whole_batches(micro_batch_size):
+    found = Configuration(batch_size=10, micro_batch_size=micro_batch_size, learning_rate=0.3)
+
+    weight, _ = run(script_lines(found))
+
+    expected, _ = run(textbook(10, 0.3))
+    torch.testing.assert_close(weight, expected)
+
+
+@pytest.mark.parametrize("micro_batch_size", [4, 2])
+def test_a_cool_down_ends_near_zero_as_batchlab_trained_it(micro_batch_size):
+    found = Configuration(
+        batch_size=4, micro_batch_size=micro_batch_size, learning_rate=0.3, cool_down=0.2
+    )
+    lines = list(script_lines(found))
+    if micro_batch_size == 4:
+        lines += ["for x, y in loader:", "    optimizer.step()", "    scheduler.step()"]
+    loop = lines.index(next(line for line in lines if line.startswith("for") and "loader" in line))
+    every_epoch = ["rates = []", "for epoch in range(epochs):"]
+    body = [f"    {line}" for line in lines[loop:]]
+    body.insert(1, "        rates.append(optimizer.param_groups[0]['lr'])")
+
+    _, optimizer = run([*lines[:loop], *every_epoch, *body, "optimizer.rates = rates"])
+
+    n_steps = 5 * 6
+    expected = [0.3 * min(1, (1 - step / n_steps) / 0.2) for step in range(n_steps)]
+    assert optimizer.rates == pytest.approx(expected)

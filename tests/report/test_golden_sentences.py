@@ -1,0 +1,298 @@
+"""The page of golden sentences: all that reports say of made-up records, word for word.
+
+Other tests assert verdicts, numbers and codes. Where a sentence is to change, write the page anew
+with `python -m tests.report.test_golden_sentences` and read what changed in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
+from tests.reference.made_up_noise import made_up_noise, made_up_point
+from tests.reference.made_up_profile import made_up_point as profile_point
+from tests.reference.made_up_profile import made_up_profile, peak_bytes
+from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
+from tests.report.advice_cases import CASES
+
+from batchlab.advice.advice import Advice
+from batchlab.fitting.fit import fit
+from batchlab.records.estimate import Reason
+from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
+from batchlab.records.trial import Status
+from batchlab.report.advice_effects import effect_sentences as advice_effects
+from batchlab.report.advice_effects import effects_of
+from batchlab.report.advice_text import advice_sentences, cost_text
+from batchlab.report.cells import trial_counts
+from batchlab.report.check import check_text
+from batchlab.report.effects import effect_sentences
+from batchlab.report.fit import across_text, group_facts, group_name
+from batchlab.report.noise_text import noise_facts, noise_title
+from batchlab.report.profile import profile_facts, profile_title
+from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
+from batchlab.report.sweep_evidence import Evidence
+
+PAGE = Path(__file__).with_name("golden_sentences.txt")
+
+
+# ---- sweeps
+
+
+def _sweep(levels, *, scatter=0.0005, rate=1.0, **study) -> Study:
+    curves = by_size(levels, scatter=scatter, rate=rate)
+    return made_up_study(**({"seeds": 3, "batch_sizes": tuple(levels), "curves": curves} | study))
+
+
+def _full(level: float, **study) -> Study:
+    return _sweep({64: (0.99, 0.97, 0.97), 4096: (0.99, level, level)}, **study)
+
+
+def _bad_ends() -> Study:
+    endings = {
+        (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
+        (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
+    }
+    rates = (0.01, 0.1)
+    return made_up_study(learning_rates=rates, seeds=2, epochs=8, endings=endings)
+
+
+def _leading() -> Study:
+    best = BestSoFar(batch_size=64, learning_rate=0.1, quantity="time_to_target_s", value=3.2)
+    return replace(made_up_study(epochs=1), best_so_far=best)
+
+
+SWEEPS: dict[str, Callable[[], Study]] = {
+    "worse": lambda: _sweep(WORSE),
+    "better": lambda: _sweep(BETTER),
+    "level": lambda: _sweep(LEVEL, seeds=6, scatter=0.0002),
+    "one seed": lambda: _sweep(WORSE, seeds=1),
+    "noisy": lambda: _sweep(LEVEL, scatter=0.01),
+    "turned": lambda: _sweep(WORSE | {64: WORSE[256], 256: WORSE[64]}),
+    "untrained": lambda: _sweep(dict.fromkeys((64, 1024), (0.11, 0.11, 0.11)), rate=2.0),
+    "less trained": lambda: _sweep(WORSE | {1024: (0.983, 0.95, 0.95)}),
+    "trained apart": lambda: _sweep({64: WORSE[64], 256: (0.9, 0.86, 0.86)}),
+    "left out": lambda: _sweep(WORSE | {4096: (0.13, 0.13, 0.13)}),
+    "full batch better": lambda: _full(0.98, step_s=lambda size: 1e-6),
+    "full batch worse": lambda: _full(0.93),
+    "full batch as good": lambda: _full(0.97, seeds=6, scatter=0.0001, evaluations_per_epoch=1),
+    "bad ends": _bad_ends,
+    "nothing held out": lambda: made_up_study(seeds=2, n_validation=0, n_test=0, timed=False),
+    "one size": lambda: made_up_study(batch_sizes=(64,), epochs=30),
+    "leading": _leading,
+    "nothing": lambda: made_up_study(batch_sizes=()),
+}
+
+
+def _of_sweep(study: Study) -> Iterator[str]:
+    found = conclusion(study)
+    yield f"headline: {found.headline}"
+    yield f"lead: {found.lead}"
+    yield trial_counts(study)
+    for effect, said in effect_sentences(study).items() if study.records else ():
+        yield f"{effect}: {said}"
+    yield from (f"{found.topic}: {found}" for found in sentences(study))
+    yield from map(claim_text, claim_sentences(Evidence.of(study)))
+
+
+# ---- advices
+
+
+def _changed(kind: str, **changes: object) -> Callable[[], Advice]:
+    return lambda: replace(KINDS[kind](), **changes)
+
+
+ADVICES: dict[str, Callable[[], Advice]] = {
+    **KINDS,
+    "stand-in": _changed("recommend", stand_in_for=99999),
+    "trainings": _changed("cannot_tell", trainings=2.0),
+    "of a loss": _changed("quality", metric="loss", better="lower"),
+    "not verified": _changed("recommend", head_to_head=None),
+    "single runs": _changed("cannot_tell", reason=Reason.of("single_runs")),
+    "easier target": _changed("recommend", target_origin="easier"),
+    "pilot": _changed("samples", target_origin="pilot", pay_back_runs=None),
+}
+
+
+def _of_advice(advice: Advice) -> Iterator[str]:
+    study = advice_study(advice)
+    for found in advice_sentences(advice, study):
+        verdict = f" [{found.verdict}]" if found.verdict else ""
+        yield f"{found.topic}{verdict}: {found} {found.command}".rstrip()
+    for effect, said in advice_effects(advice, study, effects_of(advice, study)).items():
+        yield f"{effect}: {said}"
+    yield cost_text(advice)
+
+
+def _of_cases() -> Iterator[str]:
+    """One sentence each, "nothing" where it is not told."""
+    study = advice_study(made_up_advice())
+    for case, (topic, advice) in CASES.items():
+        told = {found.topic: found for found in advice_sentences(advice, study)}
+        said = f"{told[topic]} {told[topic].command}".strip() if topic in told else "nothing"
+        yield f"{topic}, {case}: {said}"
+
+
+# ---- what was measured
+
+
+def _limited():
+    too_much = Reason.as_written("its peak of 76 MB is above the memory limit of 70 MB")
+    return made_up_profile(
+        profile_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
+        profile_point(64),
+        profile_point(128),
+        replace(profile_point(256), status=Status.OOM, reason=too_much),
+        profile_point(256, micro_batch_size=128),
+        memory_limit_bytes=peak_bytes(200),
+    )
+
+
+def _profiled(*sizes: int, **changes: object):
+    return replace(made_up_profile(*map(profile_point, sizes)), **changes)
+
+
+def _timed(step_s, *sizes: int):
+    return made_up_profile(*(profile_point(size, median_s=step_s(size)) for size in sizes))
+
+
+def _with_evaluations():
+    made = _profiled(32, 64)
+    return replace(made, points=tuple(replace(p, with_evaluations=True) for p in made.points))
+
+
+POWERS = tuple(2**power for power in range(11))
+PROFILES = {
+    "with a knee": lambda: _timed(lambda size: 1e-3 + 1e-5 * size, *POWERS),
+    "flat": lambda: _timed(lambda size: 2e-3, *POWERS),
+    "from the first example": lambda: _timed(lambda size: 1e-4 * size, *POWERS),
+    "off the law": lambda: _timed(lambda size: 3e-3 if size == 64 else 1e-3 + 1e-5 * size, *POWERS),
+    "with evaluations": _with_evaluations,
+    "untested": lambda: made_up_profile(
+        *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
+    ),
+    "all": lambda: _profiled(*POWERS),
+    "limited": _limited,
+    "cut by time": lambda: _profiled(64, 128, stopped="time"),
+    "cut by errors": lambda: _profiled(64, 128, 256, stopped="errors"),
+    "nothing ran": lambda: made_up_profile(profile_point(64, status=Status.OOM, reason="no")),
+}
+
+
+def _units():
+    point = made_up_point(0, 20.0)
+    return made_up_noise(replace(point, way="micro-batches", sample=point.sample.by_blocks))
+
+
+NOISES = {
+    "growing": lambda: made_up_noise(),
+    "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
+    "one point": lambda: made_up_noise(made_up_point(0, 1.0)),
+    "lost": lambda: made_up_noise(made_up_point(0, math.inf)),
+    "lost at last": lambda: made_up_noise(
+        *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
+    ),
+    "micro-batches": _units,
+    "cut": lambda: made_up_noise(stopped=Reason.of("noise_out_of_time", step=200)),
+}
+FINDINGS = {
+    "equal": (),
+    "by chance": (Finding(cause="dropout", where="2 (Dropout)", size=0.4, by_chance=True),),
+    "not equal": (Finding(cause="sum", where="`loss`", size=5.0),),
+}
+
+
+def _points() -> Iterator[dict[str, object]]:
+    for size_of_model in (1, 10, 100):
+        for size in (16, 64, 256, 1024):
+            for seed in (1, 2):
+                steps = 300 * (1 + 500 * size_of_model / size) * (1 + 0.02 * seed)
+                yield {
+                    "batch_size": size,
+                    "steps_to_target": steps,
+                    "learning_rate": 0.1 * seed,
+                    "parameters": size_of_model,
+                }
+
+
+def _of_fit() -> Iterator[str]:
+    found = fit(list(_points()), group_by=["parameters"], across="parameters")
+    for group in found.groups:
+        for fact in group_facts(group, found.overhead_fraction):
+            yield f"{group_name(group.group)}: {fact}"
+    yield from map(across_text, found.across or ())
+
+
+def _of_check(kind: str) -> Iterator[str]:
+    made = Accumulation(
+        workload="mine",
+        n_examples=6,
+        in_double=kind != "by chance",
+        rounding=1e-7,
+        findings=FINDINGS[kind],
+    )
+    yield from (line for line in check_text(made).splitlines() if line)
+
+
+# ---- the page
+
+SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
+    **{f"sweep: {name}": lambda make=make: _of_sweep(make()) for name, make in SWEEPS.items()},
+    **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
+    **{
+        f"profile: {name}": lambda make=make: iter((profile_title(make()), *profile_facts(make())))
+        for name, make in PROFILES.items()
+    },
+    **{
+        f"noise: {name}": lambda make=make: iter((noise_title(make()), *noise_facts(make())))
+        for name, make in NOISES.items()
+    },
+    **{f"check: {kind}": lambda kind=kind: _of_check(kind) for kind in FINDINGS},
+    "fit": _of_fit,
+    "advice, case by case": _of_cases,
+}
+
+
+@cache
+def _said(section: str) -> tuple[str, ...]:
+    return tuple(line for line in SECTIONS[section]() if line)
+
+
+def _golden() -> set[str]:
+    return set(PAGE.read_text(encoding="utf-8").splitlines())
+
+
+QUICK = {"advice: recommend", "advice: cannot_tell", "sweep: bad ends", "sweep: nothing"}
+PARAMETERS = [
+    section
+    if section in QUICK or not section.startswith(("advice:", "sweep:"))
+    else pytest.param(section, marks=pytest.mark.slow)
+    for section in SECTIONS
+]
+
+
+@pytest.mark.parametrize("section", PARAMETERS)
+def test_all_that_is_said_is_said_as_on_the_golden_page(section):
+    assert [line for line in _said(section) if line not in _golden()] == []
+
+
+@pytest.mark.slow
+def test_the_golden_page_has_nothing_that_is_not_said():
+    said = {line for section in SECTIONS for line in _said(section)}
+
+    assert {line for line in _golden() if line and not line.startswith("== ")} == said
+
+
+if __name__ == "__main__":
+    known: set[str] = set()
+    parts = []
+    for section in SECTIONS:
+        new = [line for line in _said(section) if line not in known]
+        known.update(new)
+        parts.append("\n".join([f"== {section} ==", *new]))
+    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

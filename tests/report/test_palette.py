@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import colorsys
+import itertools
+import math
+
+import pytest
+
+from batchlab.report.palette import looks, part_looks
+
+LIGHT_GROUND, DARK_GROUND = "#ffffff", "#15181d"
+# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
+SIGHT = {
+    "normal": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+
+
+def linear(color: str) -> list[float]:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+
+
+def contrast(one: str, other: str) -> float:
+    lights = [
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+        for red, green, blue in (linear(one), linear(other))
+    ]
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def lab(color: str, sight: str) -> tuple[float, float, float]:
+    seen = [sum(m * c for m, c in zip(row, linear(color), strict=True)) for row in SIGHT[sight]]
+    red, green, blue = (min(1.0, max(0.0, part)) for part in seen)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    fx, fy, fz = (
+        part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in (x, y, z)
+    )
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+def hue(color: str) -> float:
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 360 * colorsys.rgb_to_hsv(red, green, blue)[0]
+
+
+EIGHT = looks((8, 16, 32, 64, 128, 256, 1024, 50_000), n_train=50_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("batch_size", "hues"), [(64, (15, 45)), (256, (140, 175)), (1024, (260, 290))]
+)
+def test_64_is_orange_256_green_and_1024_lilac_in_both_schemes(scheme, batch_size, hues):
+    (look,) = looks([batch_size], n_train=50_000)
+
+    assert hues[0] <= hue(getattr(look, scheme)) <= hues[1]
+
+
+def test_a_batch_size_keeps_its_color_whatever_else_was_run():
+    few = looks([64, 1024], n_train=50_000)
+
+    assert [look.light for look in few] == [
+        look.light for look in EIGHT if look.batch_size in (64, 1024)
+    ]
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_eight_batch_sizes_can_be_told_apart_by_color(scheme, sight):
+    colors = [getattr(look, scheme) for look in EIGHT]
+
+    differences = [
+        math.dist(lab(one, sight), lab(other, sight))
+        for one, other in itertools.combinations(colors, 2)
+    ]
+
+    assert min(differences) >= 15
+
+
+@pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT_GROUND), ("dark", DARK_GROUND)])
+def test_every_color_stands_out_from_its_ground(scheme, ground):
+    assert min(contrast(getattr(look, scheme), ground) for look in EIGHT) >= 3
+
+
+def test_batch_sizes_differ_by_dash_and_by_shape_too():
+    assert len({look.dash for look in EIGHT}) == 8
+    assert len({look.shape for look in EIGHT}) == 8
+
+
+def test_twenty_more_batch_sizes_still_differ():
+    many = looks(range(2, 22), n_train=50_000)
+
+    assert len({(look.light, look.dash, look.shape) for look in many}) == 20
+
+
+def test_full_batch_is_named_so():
+    assert looks([4096], n_train=4096)[0].label == "4096 (full)"
+
+
+PARTS = part_looks((8, 32, 64, 1024), n_train=50_000, named=1024, yours=64, usual=(32,))
+
+
+def test_each_part_in_an_answer_has_its_color_whatever_the_batch_size() -> None:
+    others = part_looks((1, 2, 3, 4), n_train=50_000, named=1, yours=4, usual=(2,))
+
+    assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
+    assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}
+
+
+def test_what_is_named_and_yours_at_once_is_drawn_as_named() -> None:
+    (look,) = part_looks([64], n_train=50_000, named=64, yours=64)
+
+    assert look.part == "named"
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_parts_can_be_told_apart_by_color(scheme, sight) -> None:
+    colors = [getattr(look, scheme) for look in PARTS]
+
+    differences = [
+        math.dist(lab(one, sight), lab(other, sight))
+        for one, other in itertools.combinations(colors, 2)
+    ]
+
+    assert min(differences) >= 15
+
+
+@pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT_GROUND), ("dark", DARK_GROUND)])
+def test_every_part_stands_out_from_its_ground(scheme, ground) -> None:
+    assert min(contrast(getattr(look, scheme), ground) for look in PARTS) >= 3

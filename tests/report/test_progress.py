@@ -1,0 +1,281 @@
+"""Where a command is: in lines of a terminal, and in one output of a notebook's cell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from batchlab.records.estimate import Reason
+from batchlab.records.progress_listener import Silent
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
+from batchlab.report.progress import (
+    NotebookProgress,
+    ProgressState,
+    clock_text,
+    listener_or_notebook,
+    progress_lines,
+    stage_text,
+)
+
+STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
+
+
+def an_advice(number: int = 2, **changes: object) -> ProgressState:
+    now_s = 0.0
+    state = ProgressState(clock=lambda: now_s)
+    state.begins(command="advise", subject="mnist-mlp", stages=STAGES)
+    state.budget(spent_s=98.0, budget_s=180.0)
+    state.phase(STAGES[number])
+    state.lead = BestSoFar(
+        batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82
+    )
+    state.runs = RunsAsked(
+        batch_sizes=(512,),
+        learning_rates=(0.16,),
+        seeds=(2,),
+        why=Reason.of("larger_may_be_better"),
+    )
+    for name, value in changes.items():
+        setattr(state, name, value)
+    return state
+
+
+def test_a_wide_terminal_has_all_of_it() -> None:
+    assert progress_lines(an_advice(), 120) == [
+        "advise mnist-mlp   stage 3 of 3: comparing batch sizes",
+        f"[{'█' * 16}{'░' * 14}]   54 %  1m38s of 3m",
+        "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)",
+        "now: batch size 512, learning rate 0.16, seed 2 — a larger batch may be better",
+    ]
+
+
+def test_a_narrow_terminal_has_it_in_fewer_words() -> None:
+    assert progress_lines(an_advice(), 39) == [
+        "stage 3 of 3: comparing batch sizes",
+        f"[{'█' * 9}{'░' * 8}]   54 %  1m38s of 3m",
+        "best so far: 256 at 0.08 (3.82 s)",
+        "now: batch size 512 at 0.16, seed 2",
+        "why: a larger batch may be better",
+    ]
+
+
+@pytest.mark.parametrize("width", range(39, 130))
+def test_no_line_is_too_long_and_bar_and_time_are_always_there(width: int) -> None:
+    lines = progress_lines(an_advice(), width)
+
+    assert max(map(len, lines)) <= width
+    assert "54 %" in lines[1]
+    assert "1m38s of 3m" in lines[1]
+    assert "█░" in lines[1]
+    assert not any(line.endswith("…") for line in lines)
+
+
+def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
+    now_s = 0.0
+    state = ProgressState(clock=lambda: now_s)
+    state.begins(
+        command="sweep",
+        subject="mnist-mlp",
+        stages=("timing each batch size alone", "training 6 trials"),
+    )
+    state.phase("training 6 trials")
+    full = "batch size 64, learning rate 0.01, seed 0: 45%"
+    state.progress(done_fraction=0.25, left_s=61.0, text=full, short="64 at 0.01, seed 0: 45%")
+    now_s = 1.0
+
+    assert progress_lines(state, 79)[1:] == [
+        f"[{'█' * 7}{'░' * 23}]   25 %  1m left",
+        f"now: {full}",
+    ]
+    assert progress_lines(state, 39)[2] == "now: 64 at 0.01, seed 0: 45%"
+
+
+def test_a_pipe_is_told_the_stage_in_one_line() -> None:
+    assert stage_text(an_advice(1)) == "advise mnist-mlp, stage 2 of 3: setting the target"
+    assert stage_text(an_advice(stage="writing the report")) == (
+        "advise mnist-mlp: writing the report"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (59.6, "1m"), (98, "1m38s"), (180, "3m"), (7200, "2h"), (7500, "2h05m")],
+)
+def test_seconds_are_shown_as_on_a_clock(seconds: float, shown: str) -> None:
+    assert clock_text(seconds) == shown
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_the_budget_is_spent_by_the_clock_and_never_more_than_all_of_it() -> None:
+    clock = Clock()
+    state = ProgressState(clock=clock)
+    state.budget(spent_s=10.0, budget_s=60.0)
+
+    clock.now_s += 20.0
+    assert (state.spent, state.done_fraction) == ((30.0, 60.0), 0.5)
+
+    clock.now_s += 100.0
+    assert (state.spent, state.done_fraction) == ((60.0, 60.0), 1.0)
+
+
+def test_what_is_spent_of_the_same_budget_never_falls() -> None:
+    clock = Clock()
+    state = ProgressState(clock=clock)
+    state.budget(spent_s=10.0, budget_s=60.0)
+
+    clock.now_s += 5.0
+    state.budget(spent_s=3.0, budget_s=60.0)
+    assert state.spent == (15.0, 60.0)
+
+    state.budget(spent_s=3.0, budget_s=90.0)
+    assert state.spent == (3.0, 90.0)
+
+
+def test_the_time_left_goes_down_between_two_reports() -> None:
+    clock = Clock()
+    state = ProgressState(clock=clock)
+    state.progress(done_fraction=0.5, left_s=10.0, text="text", short="")
+
+    clock.now_s += 4.0
+    assert state.left_s == pytest.approx(6.0)
+
+    clock.now_s += 40.0
+    assert state.left_s == 0.0
+
+
+nbformat = pytest.importorskip("nbformat")
+
+
+nbclient = pytest.importorskip("nbclient")
+
+
+# A workload that a notebook holds, small enough to train in a blink.
+CELLS = [
+    """
+import torch, batchlab
+from torch import nn
+
+x = torch.randn(200, 4)
+workload = batchlab.Workload(
+    name="live", model=lambda: nn.Linear(4, 1), train=(x, x[:, 0]), validation=None,
+    loss=lambda model, batch: (model(batch[0]).squeeze(1) - batch[1]).pow(2).mean(),
+)
+""",
+    """
+import tempfile
+store = tempfile.mkdtemp() + "/live.db"
+study = batchlab.sweep(workload, batch_sizes=[20], learning_rates=[0.01], steps=20, store=store)
+""",
+    "raise KeyboardInterrupt if batchlab.profile(workload, batch_sizes=[20], budget=20) else 0",
+]
+
+
+class Cell:
+    """What IPython's `display` shows."""
+
+    def __init__(self) -> None:
+        self.outputs: list[str] = []
+        self.n_displayed = 0
+
+    def display(self, both: dict[str, str], *, raw: bool, display_id: bool) -> Cell:
+        assert raw
+        assert display_id
+        self.n_displayed += 1
+        self.outputs.append(both["text/plain"])
+        return self
+
+    def update(self, both: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        assert both["text/html"].startswith("<pre>")
+        self.outputs.append(both["text/plain"])
+
+
+def told(cell: Cell, clock: Callable[[], float]) -> NotebookProgress:
+    progress = NotebookProgress(cell.display, clock=clock)
+    progress.begins(command="advise", subject="mine", stages=("first", "second"))
+    progress.budget(spent_s=0.0, budget_s=60.0)
+    progress.phase("second")
+    return progress
+
+
+def test_one_output_is_written_again_and_ends_as_one_line() -> None:
+    now_s = 0.0
+    cell = Cell()
+    progress = told(cell, lambda: now_s)
+
+    now_s = 98.0
+    progress.warning("<b>odd</b>")
+    now_s = 3600.0  # the cell goes on with something else
+    progress.ends()
+
+    assert cell.n_displayed == 1
+    assert "advise mine   stage 2 of 2: second" in cell.outputs[1]
+    assert cell.outputs[-1].splitlines() == ["advise mine: 1m38s", "warning: <b>odd</b>"]
+
+
+def test_it_is_written_at_most_twice_a_second() -> None:
+    now_s = 0.0
+    cell = Cell()
+    progress = told(cell, lambda: now_s)
+    n_before = len(cell.outputs)
+
+    for n in range(100):
+        now_s = n / 50
+        progress.progress(done_fraction=n / 100, left_s=None, text=f"run {n}")
+
+    assert len(cell.outputs) - n_before == 3
+
+
+def test_a_name_with_html_in_it_is_text() -> None:
+    shown: list[dict[str, Any]] = []
+    progress = NotebookProgress(lambda both, **_: shown.append(both))
+
+    progress.begins(command="advise", subject="<script>", stages=())
+
+    assert "<script>" not in shown[0]["text/html"]
+
+
+def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from batchlab.report.progress import listener_or_notebook\n"
+        "print(type(listener_or_notebook(None)).__name__, 'IPython' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "Silent False\n"
+    given = Silent()
+    assert listener_or_notebook(given) is given
+
+
+@pytest.mark.slow
+def test_a_cell_that_asks_has_one_output_that_says_what_it_took() -> None:
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
+
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", allow_errors=True
+    )
+    client.execute()
+
+    for cell, command in zip(notebook.cells[1:], ("sweep", "profile"), strict=True):
+        shown = [out for out in cell.outputs if out["output_type"] == "display_data"]
+        assert len(shown) == 1
+        lines = shown[0]["data"]["text/plain"].splitlines()
+        assert lines[0].startswith(f"{command} live: ")
+        assert all(line.startswith("warning: ") for line in lines[1:])
+    # The cell that was interrupted has it too.
+    assert notebook.cells[2].outputs[-1]["ename"] == "KeyboardInterrupt"

@@ -1,0 +1,551 @@
+"""Batch sizes of a sweep held against each other: budgets, comparisons, races and claims."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference.made_up import made_up_curves, made_up_study
+from tests.reference.said_of_sweep import (
+    BETTER,
+    LEVEL,
+    SIZES,
+    WORSE,
+    by_size,
+    claims,
+    leader,
+    race,
+    text,
+    texts,
+)
+
+from batchlab.laws.scatter import PooledCells
+from batchlab.records.trial import RightExamples, Status
+from batchlab.report.cells import cells
+from batchlab.report.sweep_claims import conclusion, sentences
+from batchlab.report.sweep_evidence import (
+    Evidence,
+    Measured,
+    difference_text,
+    equal_budget,
+    paired,
+    races,
+    training_fit,
+)
+from batchlab.report.sweep_tables import paired_table, races_table
+
+GENERALIZE = "Larger batches generalize worse"
+OVERFIT = "Larger batches overfit more"
+GOOD_START = "32 to 128 is a good start"
+FULL_BATCH = "Full batch converges better"
+
+# ---- two cells, with the scatter of all of them
+
+GOOD = {0: 0.97, 1: 0.972, 2: 0.971}
+BAD = {0: 0.951, 1: 0.952, 2: 0.953}
+FIRST, SECOND, THIRD = cells(made_up_study(batch_sizes=(64, 256, 1024)))
+
+
+def measured(*seeds, better="higher", tolerance=0.002):
+    by_batch_size = dict(zip((64, 256, 1024), seeds, strict=False))
+    values = [list(of_size.values()) for of_size in by_batch_size.values()]
+    return Measured(
+        by_batch_size=by_batch_size,
+        pooled=PooledCells.of(values, metric="accuracy", n_examples=1000),
+        better=better,
+        tolerance=tolerance,
+    )
+
+
+def compare(first, second, *, better="higher", n_comparisons=1):
+    found = measured(first, second, better=better)
+    return found.compare(FIRST, SECOND, n_comparisons=n_comparisons)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "better", "outcome"),
+    [
+        (GOOD, BAD, "higher", "better"),
+        (BAD, GOOD, "higher", "worse"),
+        (GOOD, BAD, "lower", "worse"),
+        (BAD, GOOD, "lower", "better"),
+        (GOOD, {0: 0.95, 1: 0.99, 2: 0.97}, "higher", "cannot_tell"),
+        ({0: 0.97}, {0: 0.9}, "higher", "cannot_tell"),
+        ({0: 0.97, 1: 0.971}, {2: 0.9, 3: 0.901}, "higher", "better"),  # seeds need not be shared
+        (
+            {seed: 0.97 + 0.0001 * (seed % 3) for seed in range(6)},
+            {seed: 0.9701 + 0.0001 * (seed % 3) for seed in range(6)},
+            "higher",
+            "same",
+        ),
+    ],
+)
+def test_outcome_follows_the_interval(first, second, better, outcome):
+    assert compare(first, second, better=better).outcome == outcome
+
+
+def test_many_comparisons_widen_the_interval():
+    one, many = compare(GOOD, BAD), compare(GOOD, BAD, n_comparisons=20)
+
+    assert many.difference.low < one.difference.low
+
+
+def test_a_size_is_told_without_its_sign():
+    found = compare(BAD, GOOD)
+
+    low, high = -found.difference.high, -found.difference.low
+    assert 0.0150 < low < 0.0190 < high < 0.0230
+    assert difference_text("accuracy", found) == f"0.0190 (95 %: {low:.4f} to {high:.4f})"
+
+
+def test_what_is_missing_is_known_where_there_is_no_interval():
+    assert compare({0: 0.97}, {0: 0.9}).missing
+    assert compare({0: 0.97, 1: 0.98}, {}).missing
+    assert compare(GOOD, BAD).missing is None
+
+
+# ---- equal budgets
+
+
+def straight_study(**settings):
+    return made_up_study(
+        batch_sizes=(64, 1024),
+        curves=lambda *_: {("validation", "accuracy"): lambda epoch: 0.01 * epoch},
+        **({"epochs": 10, "step_s": lambda batch_size: 0.01} | settings),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "words"),
+    [
+        ("epochs", 10.0, "equal epochs (10 each)"),
+        ("steps", 40.0, "equal steps (40 each)"),  # 10 epochs of 4 steps at batch size 1024
+        ("time", 0.4, "equal time (400 ms each)"),
+    ],
+)
+def test_the_budget_is_the_largest_that_all_have_spent(name, amount, words):
+    study = straight_study()
+    budget = equal_budget(study, cells(study), name)
+
+    assert budget.amount == pytest.approx(amount)
+    assert budget.words == words
+
+
+def test_values_lie_on_the_line_between_two_evaluations():
+    study = straight_study(evaluations_per_epoch=2)
+    budget = equal_budget(study, cells(study), "steps")
+
+    small, large = (budget.value(r, "validation", "accuracy") for r in study.records)
+
+    assert small == pytest.approx(0.01 * 40 / 64)
+    assert large == pytest.approx(0.1)
+    assert budget.value(study.records[0], "test", "accuracy") is None
+
+
+def test_a_trial_that_ended_badly_does_not_shorten_the_budget():
+    study = straight_study(seeds=2, endings={(1024, 0.01, 1): (Status.DIVERGED, "loss grew", 2)})
+
+    assert equal_budget(study, cells(study), "epochs").amount == 10
+
+
+def test_time_without_step_times_is_no_budget():
+    study = made_up_study(seeds=2, timed=False)
+
+    assert equal_budget(study, cells(study), "time") is None
+    assert [found.budget.name for found in races(Evidence.of(study))] == ["epochs", "steps"]
+    assert len(texts(study, "equal time")) == 1
+    assert texts(study, "speed") == []
+
+
+# ---- who leads
+
+
+def scattered_study(number: int, seeds: int):
+    """Three batch sizes that learn at random speeds, with seeds that scatter little or much."""
+    random = np.random.default_rng([number, seeds])
+    rates = dict(zip((64, 256, 1024), random.uniform(0.2, 1.2, 3), strict=True))
+    scatter = random.choice([0.001, 0.02, 0.2])
+    noise = {(b, s): float(random.normal(0, scatter)) for b in rates for s in range(seeds)}
+    return made_up_study(
+        seeds=seeds,
+        epochs=8,
+        curves=lambda b, r, s: made_up_curves(rate=max(0.05, rates[b] + noise[b, s])),
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("number", range(6))
+def test_who_leads_each_budget_follows_its_intervals(number, seeds):
+    evidence = Evidence.of(scattered_study(number, seeds))
+    found = races(evidence)
+
+    assert [each.budget.name for each in found] == ["epochs", "steps", "time"]
+    for each in found:
+        lows = [other.comparison.difference.low for other in each.others]
+        outcomes = [other.comparison.outcome for other in each.others]
+        if seeds == 1:
+            assert (each.standing, lows) == ("no_interval", [None, None])
+        else:
+            is_clear = outcomes == ["better"] * 2
+            assert is_clear == (min(lows) > 0 and "same" not in outcomes)
+            assert each.standing == ("clear" if is_clear else "tied")
+        assert all(each.level >= other.level for other in each.others)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_table_has_every_batch_size_of_every_budget_the_best_first(seeds):
+    evidence = Evidence.of(scattered_study(0, seeds))
+    rows = races_table(evidence).rows
+
+    assert [row[:2] for row in rows] == [
+        (race.budget.words, evidence.name(cell))
+        for race in races(evidence)
+        for cell in (race.leader, *(other.cell for other in race.others))
+    ]
+    for first in range(0, len(rows), 3):
+        ahead, *others = rows[first : first + 3]
+        for row in others:
+            assert row[3] == pytest.approx(ahead[2] - row[2])
+            assert (row[4] == "") == (seeds == 1)
+
+
+@pytest.mark.slow
+def test_three_budgets_have_three_winners():
+    # Quick per epoch, quick per step, quick per second: three different batch sizes.
+    rates = {64: 0.5, 256: 0.35, 4096: 0.2}
+    study = made_up_study(
+        batch_sizes=tuple(rates),
+        seeds=3,
+        curves=lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed),
+        evaluations_per_epoch=8,
+        epochs=12,
+        step_s=lambda b: 1e-3 + 1e-5 * b,
+    )
+
+    assert [leader(study, name) for name in ("epochs", "steps", "time")] == [64, 4096, 256]
+    assert "equal time (504 ms each), batch size 256 is best" in conclusion(study).lead
+    assert "equal steps (12 each), full batch is best" in conclusion(study).lead
+
+
+def test_equal_time_uses_the_step_time_measured_alone():
+    def fastest(step_s):
+        study = made_up_study(
+            batch_sizes=(64, 256),
+            seeds=3,
+            curves=lambda b, r, seed: made_up_curves(rate=0.3 + 0.001 * seed),
+            evaluations_per_epoch=4,
+            step_s=step_s,
+        )
+        return leader(study, "time")
+
+    assert fastest(lambda b: 1e-3) == 256
+    assert fastest(lambda b: {64: 1e-4, 256: 1e-2}[b]) == 64
+
+
+# ---- the claims: reversed stores reverse them
+
+
+def study_of(levels, *, scatter=0.0005, seeds=4, **study):
+    curves = by_size(levels, scatter=scatter)
+    return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
+
+
+def full_batch_study(rates):
+    return made_up_study(
+        batch_sizes=tuple(rates),
+        seeds=3,
+        curves=lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed),
+        evaluations_per_epoch=8,
+        epochs=10,
+        step_s=lambda b: 1e-6 * b,
+    )
+
+
+LOSS = (("loss", "lower"),)
+TURNED = WORSE | {64: WORSE[256], 256: WORSE[64]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("study", "claim", "verdict"),
+    [
+        (lambda: study_of(WORSE), GENERALIZE, "held"),
+        (lambda: study_of(WORSE), OVERFIT, "held"),
+        (lambda: study_of(BETTER), GENERALIZE, "did_not_hold"),
+        (lambda: study_of(BETTER), OVERFIT, "did_not_hold"),
+        (lambda: study_of(WORSE, metrics=LOSS), GENERALIZE, "held"),
+        (lambda: study_of(WORSE, metrics=LOSS), OVERFIT, "held"),
+        (lambda: study_of(BETTER, metrics=LOSS), GENERALIZE, "did_not_hold"),
+        (lambda: study_of(BETTER, metrics=LOSS), OVERFIT, "did_not_hold"),
+        # What these seeds do not tell apart is not called the same.
+        (lambda: study_of(LEVEL, seeds=3, scatter=0.01), GENERALIZE, "cannot_tell"),
+        (lambda: study_of(LEVEL, seeds=6, scatter=0.0002), GENERALIZE, "did_not_hold"),
+        (lambda: study_of(TURNED), GENERALIZE, "did_not_hold"),
+        (lambda: study_of(WORSE, n_validation=0), GENERALIZE, "held"),
+        (lambda: study_of(WORSE, n_validation=0, n_test=0), GENERALIZE, "cannot_tell"),
+        (lambda: made_up_study(batch_sizes=(256, 1024), seeds=3), GOOD_START, "cannot_tell"),
+        (lambda: full_batch_study({64: 0.5, 4096: 0.1}), FULL_BATCH, "did_not_hold"),
+        (lambda: full_batch_study({64: 0.1, 4096: 0.3}), FULL_BATCH, "held"),
+    ],
+)
+def test_a_claim_follows_the_numbers(study, claim, verdict):
+    assert claims(study())[claim] == verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("small", "verdict"), [(0.97, "held"), (0.99, "did_not_hold")])
+def test_a_good_start_is_judged_against_the_sizes_outside(small, verdict):
+    levels = {16: (0.99, small, small), 64: (0.99, 0.97, 0.97), 1024: WORSE[1024]}
+    study = study_of(levels, scatter=0.0001, step_s=lambda b: b * 1e-6)
+
+    assert claims(study)[GOOD_START] == verdict
+
+
+def test_full_batch_that_is_only_as_good_does_not_converge_better():
+    levels = dict.fromkeys((64, 4096), (0.99, 0.97, 0.97))
+    study = study_of(
+        levels, seeds=6, scatter=0.0001, evaluations_per_epoch=1, step_s=lambda b: 1e-3 * b
+    )
+
+    assert {other.comparison.outcome for other in race(study, "epochs").others} == {"same"}
+    assert claims(study)[FULL_BATCH] == "did_not_hold"
+
+
+@pytest.mark.slow
+def test_0_9705_against_0_9371_with_ranges_of_0_002_is_never_no_difference():
+    def curves(batch_size, rate, seed):
+        level = {64: 0.9705, 256: 0.958, 1024: 0.9371}[batch_size] + 0.001 * (2 * seed - 1)
+        return made_up_curves(train=0.99, validation=level, test=level, rate=2.0)
+
+    study = made_up_study(seeds=2, curves=curves)
+
+    assert claims(study)[GENERALIZE] == "held"
+    assert leader(study, "epochs") == 64
+    assert {other.comparison.outcome for other in race(study, "epochs").others} == {"better"}
+
+
+def test_one_seed_claims_nothing():
+    study = study_of(WORSE, seeds=1)
+
+    assert set(claims(study).values()) == {"cannot_tell"}
+    assert leader(study, "epochs") is None
+
+
+# ---- what says something of generalization compares runs of similar training fit only
+
+
+def fit_study(levels, *, seeds=2, **study):
+    """Batch sizes with (train, held-out) levels, each seed 0.0005 off."""
+
+    def curves(batch_size, rate, seed):
+        train, held_out = (level + 0.0005 * seed for level in levels[batch_size])
+        return made_up_curves(train=train, validation=held_out, test=held_out, rate=2.0)
+
+    return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_a_full_batch_at_13_percent_proves_nothing_about_generalization(seeds):
+    found = claims(fit_study({64: (0.97, 0.9705), 4096: (0.13, 0.13)}, seeds=seeds))
+
+    assert found[GENERALIZE] == found[OVERFIT] == "not_tested"
+    assert (found[FULL_BATCH] == "did_not_hold") == (seeds > 1)
+
+
+def test_batch_sizes_of_unlike_fit_are_left_out_and_the_others_compared():
+    study = fit_study({64: (0.99, 0.97), 1024: (0.988, 0.95), 4096: (0.13, 0.13)})
+    fit = training_fit(Evidence.of(study))
+
+    assert claims(study)[GENERALIZE] == "held"
+    assert [cell.batch_size for cell in fit.alike] == [64, 1024]
+    assert [cell.batch_size for cell in fit.others] == [4096]
+
+
+# Held-out losses of 0.5 make a margin of 0.025; a train loss is 2.5 times what it lacks of 1.
+@pytest.mark.parametrize(
+    ("levels", "alike", "study"),
+    [
+        ({64: (0.99, 0.97), 1024: (0.981, 0.95)}, 2, {}),
+        ({64: (0.99, 0.97), 1024: (0.979, 0.95)}, 1, {}),
+        ({64: (1 - 0.04, 0.8), 1024: (1 - 0.048, 0.8)}, 2, {"metrics": LOSS}),
+        ({64: (1 - 0.04, 0.8), 1024: (1 - 0.053, 0.8)}, 1, {"metrics": LOSS}),
+    ],
+)
+def test_the_margin_is_0_01_of_an_accuracy_and_5_percent_of_a_held_out_loss(levels, alike, study):
+    assert len(training_fit(Evidence.of(fit_study(levels, **study))).alike) == alike
+
+
+def test_the_margin_of_an_accuracy_in_percent_is_1_of_them():
+    levels = {64: (0.99, 0.97), 1024: (0.981, 0.95), 4096: (0.97, 0.95)}
+
+    def curves(batch_size, rate, seed):
+        train, held_out = levels[batch_size]
+        known = made_up_curves(train=train, validation=held_out, test=held_out, rate=2.0)
+        return {key: lambda epoch, curve=curve: 100 * curve(epoch) + 0.01 * seed
+                for key, curve in known.items()}  # fmt: skip
+
+    study = made_up_study(batch_sizes=tuple(levels), seeds=2, curves=curves)
+
+    fit = training_fit(Evidence.of(study))
+    assert [cell.batch_size for cell in fit.alike] == [64, 1024]
+
+
+def test_fits_that_are_all_as_good_as_untrained_test_nothing():
+    study = fit_study({64: (0.11, 0.11), 1024: (0.105, 0.105)}, seeds=4)
+
+    assert claims(study)[GENERALIZE] == "not_tested"
+    assert not training_fit(Evidence.of(study)).begun
+
+
+def test_without_train_scores_nothing_is_tested():
+    def curves(batch_size, rate, seed):
+        known = made_up_curves(validation=0.97 + 0.001 * seed)
+        return {key: curve for key, curve in known.items() if key[0] != "train"}
+
+    found = claims(made_up_study(seeds=2, curves=curves))
+
+    assert found[GENERALIZE] == found[OVERFIT] == "not_tested"
+
+
+# ---- on the same held-out examples
+
+N = 1000
+
+
+def with_right(study, right_of, *, split="test"):
+    """The study whose trials end with these examples right: of batch size and seed."""
+    records = []
+    for record in study.records:
+        *before, last = record.evaluations
+        right = RightExamples.of(right_of(record.trial.batch_size, record.trial.seed))
+        scores = tuple(
+            replace(score, right=right)
+            if (score.split, score.metric) == (split, "accuracy")
+            else score
+            for score in last.scores
+        )
+        records.append(replace(record, evaluations=(*before, replace(last, scores=scores))))
+    return replace(study, records=tuple(records))
+
+
+def paired_study(*, seeds: int = 3, **settings):
+    """64 is the best on validation data, 32 and 256 are behind it."""
+    behind = {32: 0.001, 64: 0.0, 256: 0.02}
+    return made_up_study(
+        batch_sizes=tuple(behind),
+        seeds=seeds,
+        curves=lambda b, rate, seed: made_up_curves(validation=0.97 - behind[b], rate=2.0),
+        **settings,
+    )
+
+
+def right_of(batch_size: int, seed: int) -> np.ndarray:
+    """All are wrong about the same 20; 32 changes two for two others, 256 misses 30 more."""
+    right = np.ones(N, dtype=bool)
+    right[:20] = False
+    if batch_size == 32:
+        right[:2], right[20:22] = True, False
+    if batch_size == 256:
+        right[500 : 530 + seed] = False
+    return right
+
+
+def test_the_best_on_validation_data_is_held_against_each_other_on_the_same_examples():
+    study = with_right(paired_study(), right_of)
+    found = paired(Evidence.of(study))
+
+    assert (found.best.batch_size, found.split, found.n) == (64, "test", N)
+    assert found.more[256].estimate == pytest.approx(0.031)
+    assert found.more[256].low > 0
+    assert found.more[32].low < 0 == found.more[32].estimate < found.more[32].high
+    assert len(paired_table(Evidence.of(study)).rows) == 2
+    assert "more often than batch size 256; cannot be told from batch size 32" in text(
+        study, "held-out examples"
+    )
+
+
+def test_where_another_is_right_more_often_the_best_on_validation_data_is_behind():
+    wrong = {32: 0, 64: 200, 256: 100}
+    study = with_right(paired_study(), lambda b, s: np.arange(N) >= wrong[b] + s)
+
+    assert all(each.high < 0 for each in paired(Evidence.of(study)).more.values())
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        lambda: with_right(paired_study(seeds=1), right_of),
+        paired_study,
+        lambda: with_right(made_up_study(batch_sizes=(64,), seeds=3), right_of),
+        # The best was chosen on the only held-out data.
+        lambda: with_right(paired_study(n_test=0), right_of, split="validation"),
+    ],
+)
+def test_without_seeds_examples_others_or_test_data_nothing_is_said(study):
+    assert paired(Evidence.of(study())) is None
+
+
+def test_trials_that_were_asked_about_unlike_examples_are_not_compared():
+    mixed = with_right(paired_study(), lambda b, s: right_of(b, s)[: N - (b == 256)])
+
+    assert list(paired(Evidence.of(mixed)).more) == [32]
+
+
+def test_of_several_the_intervals_are_wide_enough_for_all_of_them():
+    three = with_right(paired_study(), right_of)
+    two = replace(three, records=tuple(r for r in three.records if r.trial.batch_size != 32))
+
+    def width(study) -> float:
+        more = paired(Evidence.of(study)).more[256]
+        return more.high - more.low
+
+    assert width(three) > width(two)
+
+
+# ---- what else is said
+
+RATES = (0.01, 0.1, 1.0)
+
+
+def rate_study(best, **settings):
+    def curves(batch_size, learning_rate, seed):
+        return made_up_curves(validation=0.97 if learning_rate == best else 0.9)
+
+    return made_up_study(learning_rates=RATES, curves=curves, **settings)
+
+
+@pytest.mark.parametrize(("best", "n"), [(0.01, 1), (0.1, 0), (1.0, 1)])
+def test_a_best_rate_at_the_edge_is_unfinished(best, n):
+    assert len(texts(rate_study(best), "learning rate")) == n
+
+
+def test_nothing_but_bad_trials_compares_nothing():
+    study = made_up_study(endings={(size, 0.01, 0): (Status.NAN, "nan", 2) for size in SIZES})
+
+    assert [sentence.topic for sentence in sentences(study)] == ["left out"] * 3
+    assert conclusion(study).lead == ""
+
+
+def test_the_speed_is_that_of_the_step_time_measured_alone():
+    study = made_up_study(seeds=2, step_s=lambda b: {64: 1e-3, 256: 1e-3, 1024: 0.1}[b])
+
+    assert text(study, "speed").startswith(
+        "Batch size 256 is the fastest: 256,000 examples a second, 25 times as many as batch size "
+        "1024."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt"), ("sde-adam", "Adam's betas")]
+)
+def test_the_rule_that_set_the_rates_is_named(rule, told):
+    study = made_up_study(seeds=2)
+    trials = [
+        replace(r.trial, learning_rate=0.01 * r.trial.batch_size, scaling_rule=rule)
+        for r in study.records
+    ]
+    pairs = zip(study.records, trials, strict=True)
+    records = tuple(replace(record, trial=trial) for record, trial in pairs)
+
+    assert told in conclusion(replace(study, records=records)).lead

@@ -1,0 +1,288 @@
+"""Numbers, words and tables as people read them, on a terminal of any width and in files."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_noise import made_up_noise
+from tests.reference.made_up_profile import made_up_profile
+
+from batchlab.errors import UsageError
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.advice_text import advice_headline, advice_text
+from batchlab.report.noise_text import noise_text
+from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
+from batchlab.report.profile import profile_text
+from batchlab.report.sweep_page import text_report
+from batchlab.report.table import Column, Table, aligned_text
+from batchlab.report.text import (
+    estimate_text,
+    on_a_terminal,
+    quantity_text,
+    range_text,
+    table_width,
+    text_width,
+)
+from batchlab.store.store import Store
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("step_s", 0.000441, "441 µs"),
+        ("step_s", 0.00255, "2.55 ms"),
+        ("train_s", 4.0, "4 s"),
+        ("train_s", 600.0, "10 min"),
+        ("train_s", 9000.0, "2.5 h"),
+        ("train_s", 0.0, "0 s"),
+        ("step_s", 0.9996, "1 s"),
+        ("step_s", 0.0009996, "1 ms"),
+        ("train_s", 119.96, "2 min"),
+        ("peak_bytes", 999_600, "1 MB"),
+        ("peak_bytes", 30_100_000, "30.1 MB"),
+        ("peak_bytes", 12, "12 B"),
+        ("samples_per_s", 145_200.0, "145 k/s"),
+        ("accuracy", 0.97312, "0.9731"),
+        ("generalization_gap", -0.00213, "-0.0021"),
+        ("loss", 0.000012345, "1.23e-05"),
+        ("learning_rate", 0.003, "0.003"),
+        ("batch_size", 50_000, "50000"),
+        ("steps_to_target", 12_345.6, "12,300"),
+        ("steps_to_target", 7.31, "7.31"),
+        ("samples_to_target", 1_234_567, "1,230,000"),
+        ("epochs_to_target", 12.34, "12.3"),
+        ("accuracy", None, "–"),
+        ("status", "ok", "ok"),
+    ],
+)
+def test_a_number_is_written_with_its_unit(name, value, text):
+    assert quantity_text(name, value) == text
+
+
+def test_a_range_whose_ends_read_the_same_is_one_value() -> None:
+    assert range_text("peak_bytes", 71_700_000, 71_700_001) == "71.7 MB"
+    assert range_text("peak_bytes", 71_700_000, 72_000_000) == "71.7 MB to 72 MB"
+
+
+written = Reason.as_written
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate.of(2.0, interval=(1.5, 2.5), n=3), "2 s (95 %: 1.5 s to 2.5 s)"),
+        (Estimate.of(2.0, interval=(1.5, None), n=3), "2 s (95 %: at least 1.5 s)"),
+        (Estimate.of(2.0, interval=(None, None), n=1), "2 s"),
+        (
+            Estimate(estimate=None, low=1.5, high=None, n=3, reason=written("missed")),
+            "at least 1.5 s",
+        ),
+        (
+            Estimate(estimate=None, low=None, high=2.5, n=3, reason=written("below")),
+            "at most 2.5 s",
+        ),
+        (Estimate.cannot_tell(written("nothing ran")), "can't be told"),
+    ],
+)
+def test_an_estimate_is_written_with_as_much_as_is_known_of_it(estimate, text):
+    assert estimate_text("time_to_target_s", estimate) == text
+
+
+TABLE = Table(
+    caption="A table",
+    columns=(
+        Column(key="name", quantity="name"),
+        Column(key="step_s", quantity="step_s"),
+        Column(key="nothing", quantity="accuracy"),
+    ),
+    rows=(('a, "b"', 0.0012345678901234, None), ("c", None, None)),
+)
+
+
+def test_csv_keeps_full_precision_and_leaves_unknown_values_empty():
+    rows = list(csv.reader(io.StringIO(TABLE.to_csv())))
+
+    assert rows == [
+        ["name", "step_s", "nothing"],
+        ['a, "b"', "0.0012345678901234", ""],
+        ["c", "", ""],
+    ]
+
+
+def test_text_aligns_numbers_to_the_right_and_words_to_the_left():
+    text = TABLE.without_empty_columns().to_text()
+
+    assert text.splitlines() == [
+        "name    time per step",
+        'a, "b"        1.23 ms',
+        "c                   –",
+    ]
+
+
+NUMBERS = [
+    ["batch size", "mean accuracy", "lowest", "highest"],
+    ["64", "0.9698", "0.9612", "0.9743"],
+    ["2000 (full)", "0.9684", "0.9601", "0.9712"],
+]
+
+
+WORDS = [
+    ["", "yours", "best so far"],
+    ["time to target, validation accuracy", "13.2 s", "1.28 s (1.21 s to 1.34 s)"],
+]
+
+
+def test_headers_are_wrapped_first() -> None:
+    lines = aligned_text(NUMBERS, is_number=[False, True, True, True], width=40).splitlines()
+
+    assert lines == [
+        "batch size         mean  lowest  highest",
+        "               accuracy",
+        "64               0.9698  0.9612   0.9743",
+        "2000 (full)      0.9684  0.9601   0.9712",
+    ]
+
+
+def test_what_is_still_too_wide_becomes_tables_that_each_name_their_rows() -> None:
+    lines = aligned_text(NUMBERS, is_number=[False, True, True, True], width=30).splitlines()
+
+    assert lines == [
+        "batch size        mean  lowest",
+        "              accuracy",
+        "64              0.9698  0.9612",
+        "2000 (full)     0.9684  0.9601",
+        "",
+        "batch size   highest",
+        "64            0.9743",
+        "2000 (full)   0.9712",
+    ]
+
+
+def test_rows_that_take_two_columns_to_tell_apart_keep_both() -> None:
+    rows = [
+        ["size", "rate", "accuracy", "steps"],
+        ["64", "0.1", "0.9698", "12345"],
+        ["64", "0.2", "0.9684", "23456"],
+    ]
+
+    lines = aligned_text(rows, is_number=[True] * 4, width=20).splitlines()
+
+    assert [line.split() for line in lines if "64" in line] == [
+        ["64", "0.1", "0.9698"],
+        ["64", "0.2", "0.9684"],
+        ["64", "0.1", "12345"],
+        ["64", "0.2", "23456"],
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 50, 60])
+def test_words_are_wrapped_and_a_number_keeps_its_unit(width: int) -> None:
+    lines = aligned_text(WORDS, is_number=[False] * 3, width=width).splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert "13.2 s" in lines[1]
+    said = " ".join(" ".join(line[-14:] for line in lines[1:]).split())
+    assert "1.34 s)" in said
+    assert not any(line.strip().startswith("s") for line in lines)
+
+
+WIDTHS = (40, 60, 80, 120)
+
+
+@pytest.mark.parametrize(("columns", "used"), [(20, 40), (40, 40), (73, 73), (240, 100)])
+def test_a_text_is_as_wide_as_the_terminal_from_40_to_100(columns: int, used: int) -> None:
+    with on_a_terminal(columns):
+        assert (text_width(88), table_width()) == (used, used)
+
+    assert (text_width(88), table_width()) == (88, None)
+
+
+def to_be_wrapped(said: str) -> list[str]:
+    """All lines but code and commands, which are to be copied in one piece."""
+    head, *after = said.split("\n\npaste:\n")
+    rest = after[0].partition("\n\n")[2] if after else ""
+    lines = f"{head}\n{rest}".splitlines()
+    return [line for line in lines if "batchlab advise" not in line]
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_advice_fits_every_terminal(kind: str, columns: int) -> None:
+    advice = KINDS[kind]()
+
+    with on_a_terminal(columns):
+        said = advice_text(advice, study=advice_study(advice), report=Path("report.html"))
+        said += advice_headline(advice, study=advice_study(advice))
+
+    assert [line for line in to_be_wrapped(said) if len(line) > columns] == []
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_the_laboratorys_texts_fit_every_terminal(columns: int) -> None:
+    with on_a_terminal(columns):
+        texts = (
+            profile_text(made_up_profile()),
+            noise_text(made_up_noise()),
+            text_report(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))),
+        )
+
+    for said in texts:
+        assert [line for line in said.splitlines() if len(line) > columns] == []
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_bytes(b"old")
+
+    write_output_file(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OutputFileError, match=r"No space left on device.*unchanged.*free some"):
+        write_output_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_in_place_of_any_store_is_refused(tmp_path):
+    with Store(tmp_path / "lab.db"):
+        pass
+
+    with pytest.raises(UsageError, match=r"--report .*lab\.db is a store; give another file"):
+        check_output_file(tmp_path / "lab.db", store=None)
+    with pytest.raises(UsageError, match="is a folder"):
+        check_output_file(tmp_path, store=None)
+
+
+@pytest.mark.slow
+def test_a_text_report_loads_neither_torch_nor_a_plotting_library():
+    code = (
+        "import sys\n"
+        "from batchlab.report.sweep_page import text_report, write_csv\n"
+        "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'batchlab.training'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
