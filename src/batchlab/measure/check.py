@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.examples import around, asking, batch_from, evaluating
-from batchlab.measure.loss_check import look_at_loss
-from batchlab.measure.runnable_sizes import (
+from batchlab.measure.steps_check import (
+    LEAST_STEPS,
     StepSeen,
+    check_own_step,
     check_step,
+    resumption_warnings,
     sizes_in_evaluation,
     sizes_in_training,
 )
-from batchlab.measure.training_check import LEAST_STEPS, check_own_step, resumption_warnings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -47,16 +49,7 @@ _SPLITS = ("train", "validation", "test")
 def check_metrics(
     workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
 ) -> tuple[str, ...]:
-    """Ask every metric as an evaluation does.
-
-    Args:
-        workload: what is evaluated.
-        model: its model.
-        device: where.
-        sizes: how many examples the model takes in eval mode.
-
-    Returns:
-        What is left out of the evaluations, in words.
+    """Ask every metric as an evaluation does; gives what is left out of evaluations, in words.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
@@ -230,10 +223,6 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
     number of examples (two views of each) is as good: weights are only ever compared. Sequences
     with time first, joined sequences or a list of images count as something else.
-
-    Args:
-        workload: what is trained.
-        sizes: how many examples the model takes.
 
     Raises:
         WorkloadError: the counts do not grow with the examples.

@@ -16,7 +16,6 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.data import (
-    Collate,
     Columns,
     fetched,
     fetched_in_parts,
@@ -25,7 +24,7 @@ from batchlab.workload.data import (
     resident_tensors,
     shuffled,
 )
-from batchlab.workload.definition import Batch, Data, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import Reading, has_set_epoch, is_stream
 
@@ -423,7 +422,7 @@ def check_streams(workload: Workload) -> None:
     Raises:
         WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
     """
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         data = getattr(workload, split)
         data = data.dataset if isinstance(data, Collated) else data
         if data is None or not is_stream(data):
@@ -464,29 +463,6 @@ def _are_same(one: Any, other: Any) -> bool:
     if isinstance(one, _PLAIN) and isinstance(other, _PLAIN):
         return bool(one == other) or one != one
     return True
-
-
-class StreamedSplit:
-    """The evaluation batches of a stream: its first examples, the same each time."""
-
-    def __init__(
-        self, data: Data, collate: Collate | None, *, n: int, batch_size: int, what: str
-    ) -> None:
-        """Nothing is read yet."""
-        self._data = data
-        self._collate = collate or default_collate
-        self._n = n
-        self._batch_size = batch_size
-        self._what = what
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Read them anew."""
-        seed = derived_seed("evaluation stream")
-        reading = Reading(self._data, epoch=0, seed=seed, what=self._what)
-        for at in range(0, self._n, self._batch_size):
-            yield self._collate(reading.take(min(self._batch_size, self._n - at)))
-        if self._n == len(self._data):
-            reading.check_end()
 
 
 def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:
