@@ -44,7 +44,6 @@ def schema_text(kind: type) -> str:
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
-            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -165,8 +164,7 @@ def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
     hints = _hints(hint)
     within = (*within, hint)
     fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
-    says_how = hasattr(hint, "document") or hasattr(hint, "by_name")
-    if not says_how and fields == list(hints.items()):
+    if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
     return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
@@ -193,8 +191,6 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
-        if name[0] == "_":
-            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}
