@@ -360,8 +360,10 @@ class StudyState:
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
-        self.run_log.note(Reason.of(did, size=size), endings.reason)
+        did = Reason.of("size_is_passed_over", size=size)
+        if endings.verdict == "worse":
+            did = Reason.of("size_is_out", size=size)
+        self.run_log.note(did, endings.reason)
 
     # ---- costs
 
