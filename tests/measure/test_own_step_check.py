@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.training_check import check_own_step
+from batchlab.measure.steps_check import check_own_step
 from batchlab.workload.definition import Workload
 
 

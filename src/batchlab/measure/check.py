@@ -10,21 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.examples import around, asking, batch_from, evaluating
-from batchlab.measure.loss_check import look_at_loss
-from batchlab.measure.runnable_sizes import (
+from batchlab.measure.steps_check import (
+    LEAST_STEPS,
     StepSeen,
+    check_own_step,
     check_step,
+    resumption_warnings,
     sizes_in_evaluation,
     sizes_in_training,
 )
-from batchlab.measure.training_check import LEAST_STEPS, check_own_step, resumption_warnings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
@@ -48,16 +49,7 @@ _SPLITS = ("train", "validation", "test")
 def check_metrics(
     workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
 ) -> tuple[str, ...]:
-    """Ask every metric as an evaluation does.
-
-    Args:
-        workload: what is evaluated.
-        model: its model.
-        device: where.
-        sizes: how many examples the model takes in eval mode.
-
-    Returns:
-        What is left out of the evaluations, in words.
+    """Ask every metric as an evaluation does; gives what is left out of evaluations, in words.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
@@ -164,7 +156,7 @@ def _succeeds(function: Callable[[], object]) -> bool:
 
 def _usual(workload: Workload) -> int:
     """The evaluation batch of the workload's own configuration."""
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="",
         workload=workload.name,
         n_train=size_of(workload.train),
@@ -231,10 +223,6 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
     number of examples (two views of each) is as good: weights are only ever compared. Sequences
     with time first, joined sequences or a list of images count as something else.
-
-    Args:
-        workload: what is trained.
-        sizes: how many examples the model takes.
 
     Raises:
         WorkloadError: the counts do not grow with the examples.

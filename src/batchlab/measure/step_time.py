@@ -144,16 +144,7 @@ def measure_step_time_within(
     timed_s: float,
     wall_bytes: int | None,
 ) -> StepTiming:
-    """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory.
-
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        trial: gives the batch size and how it is cut.
-        device: the PyTorch device.
-        timed_s: about how long to time.
-        wall_bytes: what it may ask for above what it holds; None: what there is.
-    """
+    """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory."""
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)
     return measure_step_time(line, packed, trial, device, timed_s)
