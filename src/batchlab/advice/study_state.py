@@ -360,9 +360,10 @@ class StudyState:
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        is_out = endings.verdict == "worse"
-        out, over = Reason.of("size_is_out", size=size), Reason.of("size_is_passed_over", size=size)
-        self.run_log.note(out if is_out else over, endings.reason)
+        did = Reason.of("size_is_passed_over", size=size)
+        if endings.verdict == "worse":
+            did = Reason.of("size_is_out", size=size)
+        self.run_log.note(did, endings.reason)
 
     # ---- costs
 
