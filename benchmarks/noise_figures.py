@@ -65,7 +65,7 @@ def measured() -> list[dict[str, float | None]]:
     """The variance by batch size after an epoch, beside what sampling must give."""
     workload = loaded_workload("mnist-mlp", {}).workload
     n_train = size_of(workload.train)
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="figure",
         workload=workload.name,
         n_train=n_train,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background (`nohup scripts/test &`) Ctrl-C is ignored, and what tests start would inherit
+# that: they could not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

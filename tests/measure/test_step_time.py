@@ -34,7 +34,7 @@ def slow_workload() -> Workload:
 
 
 def trial(batch_size: int) -> Trial:
-    return Trial.of_whole_batches(
+    return Trial(
         workload_id="slow",
         workload="slow",
         n_train=100,

@@ -13,8 +13,7 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.check import WorkloadFacts, check_workload
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import RunnableSizes
+from batchlab.records.study import AdamSettings, RunnableSizes
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))

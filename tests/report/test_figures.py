@@ -123,22 +123,6 @@ def test_the_script_cannot_end_its_element():
     assert "<!--" not in script()
 
 
-def test_a_still_image_is_the_same_drawing_without_what_repeats():
-    panel = FIGURE["a"].panels[0]
-    spec = page_spec(panel)
-    whole = vl_convert.vegalite_to_svg(
-        spec | {"datasets": {"rows": list(FIGURE["a"].rows)}}, vl_version="6.1"
-    )
-
-    still = still_svg(spec, FIGURE["a"].rows, prefix="a-1")
-
-    assert len(still) < 0.8 * len(whole)
-    texts = re.compile(r">([^<>]+)</text>")
-    assert texts.findall(still) == texts.findall(whole)
-    assert re.findall('opacity="0.18"', still)
-    assert not re.search(r'(?:d|transform)="[^"]*\.\d\d', still)
-
-
 def axis(low: float, high: float, log_from: float) -> dict:
     return value_axis("step_s", [{"mean": low}, {"mean": high}], log_from=log_from).to_dict()
 

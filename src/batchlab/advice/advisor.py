@@ -24,13 +24,9 @@ from batchlab.advice.level import (
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
-from batchlab.advice.whole_trainings import (
-    has_fewer_left,
-    needed_later,
-    reserve,
-    reserve_shortly,
-)
+from batchlab.advice.whole_trainings import has_fewer_left, needed_later, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
@@ -183,7 +179,7 @@ class _Advisor:
         is_dear = self._is_dear(_DEAR, at_once=self._at_once)
         is_coarse = self._is_dear(_FEW_BY_THE_CLOCK, at_once=1)
         strides = _COARSE[:1] if is_coarse else _COARSE
-        tuned = state.tune(size, limit_steps=limit, strides=strides)
+        tuned = tune(state, size, limit_steps=limit, strides=strides)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
@@ -192,7 +188,7 @@ class _Advisor:
             stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
-        state.run_valuations(size, 1 if is_dear else 2)
+        run_valuations(state, size, 1 if is_dear else 2)
         if state.cell(size) is None:
             return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
@@ -359,7 +355,7 @@ class _Advisor:
         if level is None:
             return Reason.of("none_beat_untrained", why=why)
         self._take(level)
-        self._state.tune(question.reference.batch_size, limit_steps=limit)
+        tune(self._state, question.reference.batch_size, limit_steps=limit)
         if self._state.cell(question.reference.batch_size) is None:
             return why
         return None

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Question
 from batchlab.advice.level import EndLevel, end_so_far, last_values
-from batchlab.advice.rates import Lattice, Place, RateSearch
-from batchlab.advice.run_log import CellKey, steps_to
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.run_log import CellKey, Lattice, Place, steps_to
+from batchlab.advice.study_state import RateSearch, StudyState
 from batchlab.advice.verification import (
     Conclusion,
     Verification,

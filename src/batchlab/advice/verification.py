@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from scipy.special import stdtrit
 
 from batchlab.advice.advice import Ending, Endings, EndingVerdict, HeadToHead, Question
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
 from batchlab.advice.level import EndLevel, last_values, margin_beside
-from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, pooled_sd, why_it_failed
+from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, why_it_failed
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_trainings import (
     FOLLOW,

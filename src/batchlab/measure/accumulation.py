@@ -495,7 +495,9 @@ class _LookedAt(_Compared):
                 return None
             causes = filter(None, map(self.off_on_average, cuts[:_HALVINGS_OF_RANDOM]))
             cause = next(causes, None)
-            return cause and ("sum" if self.is_sum() else cause, "`loss`")
+            if cause is None:
+                return None
+            return ("sum" if self.is_sum() else cause), "`loss`"
         for cut in self._halvings():
             try:
                 found = self.together(cut)

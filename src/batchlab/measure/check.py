@@ -25,8 +25,7 @@ from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
     FEWEST_EVALUATED_AT_ONCE,

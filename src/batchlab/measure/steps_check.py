@@ -53,7 +53,7 @@ _Weights = list[Tensor]
 def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
     """A throw-away training in steps of so many examples."""
     n_train = size_of(workload.train)
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="",
         workload=workload.name,
         n_train=n_train,
