@@ -34,7 +34,7 @@ def seen(workload: Workload, epoch: int, *, first_step: int = 0, micro: int = 5)
     """The labels and inputs of each micro-batch of an epoch in steps of 12."""
     trial = small_trial(workload, batch_size=12, micro_batch_size=micro)
     batches = training_batches(workload, trial, CPU)
-    steps = batches.epoch(epoch, first_step=first_step)
+    steps = batches(epoch, first_step)
     return [torch.cat([x, y[:, None]], 1) for step in steps for x, y in step]
 
 
@@ -69,12 +69,12 @@ def test_the_random_numbers_of_the_run_and_of_the_stream_do_not_meet() -> None:
     undisturbed = torch.rand(4)
     torch.manual_seed(5)
     between, batches = [], []
-    for (batch,) in training_batches(workload, trial, CPU).epoch(0, first_step=0):
+    for (batch,) in training_batches(workload, trial, CPU)(0, 0):
         batches.append(batch[0])
         between.append(torch.rand(()))
 
     assert torch.equal(torch.stack(between), undisturbed)
-    (expected,) = next(training_batches(workload, trial, CPU).epoch(0, first_step=0))
+    (expected,) = next(training_batches(workload, trial, CPU)(0, 0))
     assert torch.equal(batches[0], expected[0])
 
 

@@ -93,7 +93,7 @@ class Stepper:
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
-        self._batches = training_batches(workload, trial, device)
+        self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
             torch.cuda.init()  # only streams that are there can be seeded
         seed_everything(trial.seed)
@@ -125,7 +125,7 @@ class Stepper:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
         epoch, first_step = self._plan.position(step)
         while True:
-            yield from self._batches.epoch(epoch, first_step=first_step)
+            yield from self._epoch(epoch, first_step)
             epoch, first_step = epoch + 1, 0
 
     def steps(
