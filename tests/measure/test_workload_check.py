@@ -211,31 +211,6 @@ def test_a_loss_that_couples_examples_gets_a_warning(loss: Any) -> None:
     assert facts.warnings[0].startswith("the loss couples examples")
 
 
-def test_a_mean_over_other_units_than_examples_couples_nothing() -> None:
-    lengths = 1 + 3 * (torch.arange(40) % 8 >= 4)  # so that two halves of a batch weigh 1 : 4
-    mask = (torch.arange(4) < lengths[:, None]).float()
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        kept = batch[1]
-        loss: Tensor = (model(batch[0]).sum(1, keepdim=True) * kept).sum() / kept.sum()
-        return loss
-
-    fields = {"train": (X[:40], mask), "validation": None, "test": None, "loss": loss}
-
-    assert check(**fields, metrics={}, weight=lambda batch: batch[1].sum()).warnings == ()
-    assert check(**fields, metrics={}).warnings != ()  # a mean over examples it is not
-
-
-def test_a_loss_that_draws_random_numbers_is_not_called_coupled() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        noise = torch.randn_like(batch[0])
-        return cross_entropy(model, (batch[0] + noise, batch[1]))
-
-    facts = check(loss=loss)
-
-    assert (facts.loss_couples, facts.warnings) == (False, ())
-
-
 def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
     warnings = check(loss=lambda model, batch: cross_entropy(model, batch) * float("nan")).warnings
 
