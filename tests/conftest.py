@@ -15,6 +15,10 @@ from hypothesis import settings
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background (`nohup scripts/test &`) Ctrl-C is ignored, and what tests start would inherit
+# that: they could not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Run in the background, a process ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
