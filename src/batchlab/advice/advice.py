@@ -14,7 +14,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
-from batchlab.records.study import Study, WorkloadDocument, workload_document
+from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain, schema_text
@@ -604,7 +604,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     batchlab: str = __version__
     command_line: str | None = None
     study: str | None = None
-    workload: WorkloadDocument | None = None
+    workload: WorkloadSummary | None = None
     environment: dict[str, str] | None = None
     store: str | None = None
     report: str | None = None
@@ -619,7 +619,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
     source = Source(
         command_line=study.command,
         study=study.study_id,
-        workload=workload_document(study),
+        workload=study.workload,
         environment=dict(study.environment),
         store=str(store),
         report=None if report is None else str(report),

@@ -12,6 +12,7 @@ from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Target
@@ -80,7 +81,7 @@ def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
         Reason.of("tune_size", size=batch_size),
         Reason.of("tune_size_why", why=why, octaves=likely, limit=limit),
     )
-    tuned = state.tune(batch_size, limit_steps=limit)
+    tuned = tune(state, batch_size, limit_steps=limit)
     if not tuned.records:
         del state.tuned[batch_size]
         return False
@@ -96,7 +97,7 @@ def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     cost, best_cost = state.log_cost(batch_size), state.best_log_cost()
     assert cost is not None
     assert best_cost is not None
-    state.run_valuations(batch_size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
+    run_valuations(state, batch_size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
     return True
 
 
@@ -262,8 +263,8 @@ def allocate(
             size = decision.batch_size
             assert size is not None
             # The recommendation is only as good as its rate, and one seed's choice is not enough.
-            if len(state.tuned[size].seeds) == 1 and state.confirm(size):
-                state.run_valuations(size, _FEWEST_VALUES)
+            if len(state.tuned[size].seeds) == 1 and confirm(state, size):
+                run_valuations(state, size, _FEWEST_VALUES)
                 continue
             if _look_beside(state, decision):
                 continue
@@ -390,11 +391,11 @@ def _next_runs(state: StudyState, decision: Decision) -> bool:
         # Choosing the rate and valuing it take turns: neither pays without the other.
         rounds = len(state.tuned[size].seeds)
         is_its_turn = len(state.valuation_runs(size)) >= _FEWEST_VALUES * rounds
-        if is_its_turn and (alike or state.rate_in_doubt(size)) and state.confirm(size):
-            state.run_valuations(size, _FEWEST_VALUES)
+        if is_its_turn and (alike or rate_in_doubt(state, size)) and confirm(state, size):
+            run_valuations(state, size, _FEWEST_VALUES)
             return True
         before = len(state.valuation_runs(size))
-        state.run_valuations(size, before + state.run_log.engine.n_workers, why=why)
+        run_valuations(state, size, before + state.run_log.engine.n_workers, why=why)
         if len(state.valuation_runs(size)) > before:
             return True
     return False

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import Candidate, Laws, Objective, Option, Verdict
-from batchlab.advice.run_log import pooled_sd
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.errors import FitError
 from batchlab.laws.lines import fit_memory, fit_power_law

@@ -7,18 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Question
+from batchlab.advice.endings import endings_of
 from batchlab.advice.level import EndLevel, end_so_far, last_values
-from batchlab.advice.rates import Lattice, Place, RateSearch
-from batchlab.advice.run_log import CellKey, steps_to
-from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import (
-    Conclusion,
-    Verification,
-    endings_of,
-    nothing_verified,
-    verify,
-)
-from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left, is_whole
+from batchlab.advice.run_log import CellKey, Lattice, Place, is_whole, steps_to
+from batchlab.advice.study_state import RateSearch, StudyState
+from batchlab.advice.verification import Conclusion, Verification, nothing_verified, verify
+from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import TrialRecord

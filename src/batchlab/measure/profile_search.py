@@ -132,14 +132,7 @@ class Search(ABC):
     def _further(
         self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
     ) -> ProfilePoint | None:
-        """One more process of what ran before; None: there is no time for it.
-
-        Args:
-            size: the batch size.
-            micro: its pieces.
-            done_fraction: to be told.
-            to_come: the batch sizes of this round, this one first.
-        """
+        """One more process of what ran before; None: there is no time for it."""
 
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:

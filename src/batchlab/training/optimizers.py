@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
 from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
-from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
 
