@@ -67,9 +67,8 @@ _BESIDE = {
 def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
-    Returns:
-        Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
-        that it could be compared with.
+    Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
+    that it could be compared with.
     """
     if state.run_log.until is not None and state.best() is None:
         return False
@@ -238,8 +237,7 @@ def allocate(
 ) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
 
-    Returns:
-        The last decision; None where no batch size met the target.
+    The last decision; None where no batch size met the target.
     """
     while True:
         if keeps_nothing:

@@ -390,11 +390,10 @@ _AT_MOST = 1 / 2
 def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     """How the same configurations end with a cool-down, where that mends what ends worse without.
 
-    Returns:
-        The ends with a cool-down, no worse than the best of the references with and without one.
-        Else `constant`: with the reason, where it was tried; as it is where it was not: a training
-        failed, such a training takes longer than a reference does to the level, the workload has a
-        schedule of its own, the engine cannot, or the budget does not reach for it.
+    The ends with a cool-down, no worse than the best of the references with and without one.
+    Else `constant`: with the reason, where it was tried; as it is where it was not: a training
+    failed, such a training takes longer than a reference does to the level, the workload has a
+    schedule of its own, the engine cannot, or the budget does not reach for it.
     """
     recommended = constant.recommended.cell
     has_failed = len(constant.recommended.found) < len(constant.seeds)
