@@ -187,7 +187,7 @@ _OWN = {
 
 def term_text(key: str) -> str:
     """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
-    return text(_OWN.get(key) or TERMS[key])
+    return text(_OWN.get(key) or TERMS.get(key, key))
 
 
 def split_label(split: str, metric: str) -> str:
