@@ -220,18 +220,6 @@ def test_the_critical_batch_size_is_marked_only_where_it_is_known():
     assert rows(figures(cannot_tell_advice())["b"], "place") == []
 
 
-def test_steps_draw_only_fresh_runs_at_the_tuned_rate():
-    runs = rows(figures(ADVICE)["b"], "run")
-
-    value_and_verify = [t for t in ADVICE.tried if t.purpose != "tune"]
-    at_own_rate = [
-        t
-        for t in value_and_verify
-        if t.learning_rate == ADVICE.candidate(t.batch_size).learning_rate
-    ]
-    assert len(runs) == len(at_own_rate) < len(value_and_verify)
-
-
 def test_the_memory_limit_of_the_profile_is_a_line():
     figure = figures(ADVICE, LimitedProfile())["c"]
 
@@ -285,13 +273,6 @@ def test_progress_draws_the_recommendation_beside_the_reference():
     series = {row["series"] for row in rows(figure, "curve")}
     assert series == {"recommended", "reference, tuned", "reference"}
     assert rows(figure, "level")[0]["mean"] == 0.95
-
-
-def test_a_quality_advice_has_no_steps_to_a_target():
-    found = figures(made_up_advice(objective="quality"))
-
-    assert found["b"].absent == "There is no target: every batch size got the same fixed run."
-    assert found["a"].absent is None
 
 
 def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
@@ -403,13 +384,3 @@ def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
         assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
             made_up_gap(size), abs=1e-6
         )
-
-
-def test_what_is_known_of_one_batch_size_only_is_no_picture() -> None:
-    study = advice_study(WHOLE)
-    own = tuple(r for r in study.records if r.trial.batch_size == 64)
-    alone = effects(WHOLE, replace(study, records=own))
-
-    assert alone.panels == ()
-    assert alone.absent is not None
-    assert alone.rows == ()

@@ -20,7 +20,6 @@ from batchlab.report.figure import (
     figure_image,
     page_spec,
     rows_csv,
-    script,
     script_json,
     still_svg,
 )
@@ -104,10 +103,7 @@ def test_images_for_paper_have_plain_colours_and_a_legend():
     assert "var(--" not in svg
     assert "#D06000" in svg
     assert ">1024<" in svg
-
-
-def test_png_images_are_png():
-    assert figure_image(FIGURE["f"], "png").startswith(b"\x89PNG")
+    assert figure_image(FIGURE["d"], "png").startswith(b"\x89PNG")
 
 
 def test_json_in_a_script_element_cannot_end_it():
@@ -115,12 +111,6 @@ def test_json_in_a_script_element_cannot_end_it():
 
     assert "<" not in text
     assert json.loads(text) == {"name": "</script><script>alert(1)</script>&<!--"}
-
-
-@pytest.mark.slow
-def test_the_script_cannot_end_its_element():
-    assert "</script" not in script().lower()
-    assert "<!--" not in script()
 
 
 def axis(low: float, high: float, log_from: float) -> dict:
@@ -231,7 +221,3 @@ def test_the_pointer_reads_the_number_that_the_table_has(name: str) -> None:
     values = VALUES + LARGER
 
     assert drawn(name, values) == [quantity_text(name, value) for value in values]
-
-
-def test_whole_numbers_stay_whole() -> None:
-    assert drawn("step", (0.0, 7.0, 12_345.0)) == ["0", "7", "12345"]

@@ -87,15 +87,6 @@ def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(sc
     assert max(noisier) < crossing < min(clearer)
 
 
-@pytest.mark.parametrize("in_use", [1, 64, N_TRAIN])
-def test_the_batch_size_in_use_lies_within_the_axis(in_use: int) -> None:
-    shown = figure("b", replace(made_up_noise(), batch_size=in_use))
-
-    (panel,) = shown.panels
-    low, high = panel.plot().to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
-    assert low < in_use < high
-
-
 def test_a_gradient_lost_in_noise_has_a_line_and_no_level() -> None:
     shown = figure("b", made_up_noise(made_up_point(0, math.inf)))
 

@@ -11,6 +11,7 @@ from batchlab.records.trial import Status
 from batchlab.report.sweep_figures import (
     cost_figure,
     curve_figures,
+    effects_figure,
     gap_figure,
     noise_figure,
     rate_figure,
@@ -113,13 +114,6 @@ def test_the_gap_is_the_mean_of_train_less_test_over_the_seeds():
     assert whole(gap_figure(study), "d-gap") == {"64": pytest.approx(sum(expected) / 3, rel=1e-6)}
 
 
-def test_without_any_held_out_data_there_is_no_gap():
-    figure = gap_figure(made_up_study(n_test=0, n_validation=0))
-
-    assert figure.panels == ()
-    assert "neither a test nor a validation set" in figure.absent
-
-
 def test_a_script_that_tells_its_validation_metric_alone_has_no_empty_panel():
     figure = gap_figure(with_validation_alone(made_up_study(n_test=0)))
 
@@ -165,13 +159,6 @@ def test_a_trial_that_ended_badly_is_a_cross_and_no_value():
 
     assert cross["run"] == "seed 0: diverged at epoch 3"
     assert "mean" not in cross
-
-
-def test_one_rate_gives_a_sentence_and_no_panel():
-    figure = rate_figure(made_up_study())
-
-    assert figure.panels == ()
-    assert figure.absent.startswith("One learning rate was run")
 
 
 def measured(study, *, every: int = 1, last: int | None = None, **values):
@@ -280,3 +267,19 @@ def test_seeds_that_ended_at_unlike_steps_are_each_shown_where_they_were_measure
 
     (row,) = [row for row in rows_of(figure, panel="g-sharpness") if row["kind"] == "mean"]
     assert (row["mean"], row["n"]) == (15.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("figure", "study"),
+    [
+        (curves_figure, made_up_study(batch_sizes=())),
+        (gap_figure, made_up_study(n_test=0, n_validation=0)),
+        (rate_figure, made_up_study()),
+        (effects_figure, made_up_study(batch_sizes=(64,), epochs=1, n_validation=0)),
+    ],
+)
+def test_a_figure_that_has_nothing_to_show_says_why(figure, study) -> None:
+    found = figure(study)
+
+    assert found.panels == ()
+    assert found.absent

@@ -25,7 +25,7 @@ from batchlab.training.batching import derived_seed, examples_at, mapped, n_exam
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
-from batchlab.workload.error_place import told
+from batchlab.workload.source import told
 
 _N_ACCUMULATED = 6
 _N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model

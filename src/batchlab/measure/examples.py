@@ -17,8 +17,8 @@ from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.training.batching import is_group
 from batchlab.workload.data import ChosenPart, Collate, Columns, examples_at, fetched
 from batchlab.workload.definition import Batch, Data, Workload, size_of
-from batchlab.workload.error_place import told
 from batchlab.workload.loader_template import Collated
+from batchlab.workload.source import told
 from batchlab.workload.stream import is_stream
 
 

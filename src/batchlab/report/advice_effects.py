@@ -43,22 +43,14 @@ _BAD_ENDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochsToTarget:
-    """The epochs of one batch size to the target, at the rate that is best known for it.
-
-    Attributes:
-        estimate: with its 95 % interval; of single runs their mean without one; None: no run met
-            the target.
-        met: of its single runs that met the target, after how many epochs.
-        missed: of those that had not, how many epochs they had.
-        is_estimated: whether the estimate is the advice's own, rather than a mean of single runs.
-    """
+    """The epochs of one batch size to the target, at the rate that is best known for it."""
 
     batch_size: int
     learning_rate: float
-    estimate: Estimate | None
-    met: tuple[float, ...]
-    missed: tuple[float, ...]
-    is_estimated: bool
+    estimate: Estimate | None  # of single runs their mean, without interval; None: none met it
+    met: tuple[float, ...]  # of its single runs that met the target, after how many epochs
+    missed: tuple[float, ...]  # of those that had not, how many epochs they had
+    is_estimated: bool  # whether the estimate is the advice's own
 
     @property
     def enough(self) -> float | None:
@@ -241,19 +233,12 @@ def _end(study: Study, records: Sequence[TrialRecord]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effects:
-    """The effects of the batch sizes, each of them at one learning rate.
+    """The effects of the batch sizes, each of them at one learning rate."""
 
-    Attributes:
-        to_target: the epochs to the target, of every batch size that was trained.
-        ends: whole trainings, as long as what is named is to be trained: those with a gap.
-        flat: whole trainings at a constant rate: their plateau and, where there was one, the noise.
-        has_schedule: whether the rate of whole trainings follows a shape of the workload's own.
-    """
-
-    to_target: tuple[EpochsToTarget, ...]
-    ends: tuple[Effect, ...]
-    flat: tuple[Effect, ...]
-    has_schedule: bool
+    to_target: tuple[EpochsToTarget, ...]  # of every batch size that was trained
+    ends: tuple[Effect, ...]  # whole trainings as what is named is to be trained, with a gap
+    flat: tuple[Effect, ...]  # whole trainings at a constant rate: their plateau and noise
+    has_schedule: bool  # does their rate follow a shape of the workload's own?
 
     @property
     def noisy(self) -> tuple[Effect, ...]:

@@ -42,17 +42,13 @@ NOISE_NOTE = (
 class Effect:
     """What one batch size does to a training, seed by seed.
 
-    Attributes:
-        records: its trainings at one learning rate, at least one, each ended well.
-        plateau_epochs: of the seeds that reached their plateau, after how many epochs.
-        unfinished_epochs: of those that still improved, how many epochs they had.
-        noises: the metric's standard deviation around its trend over the last half of the epochs,
-            of the seeds with enough evaluations there that reached their plateau.
+    `noises` are the metric's standard deviation around its trend over the last half of the epochs,
+    of the seeds with enough evaluations there that reached their plateau.
     """
 
-    records: tuple[TrialRecord, ...]
-    plateau_epochs: tuple[float, ...]
-    unfinished_epochs: tuple[float, ...]
+    records: tuple[TrialRecord, ...]  # at one learning rate, at least one, each ended well
+    plateau_epochs: tuple[float, ...]  # of the seeds that reached their plateau
+    unfinished_epochs: tuple[float, ...]  # of those that still improved, how many they had
     noises: tuple[float, ...]
 
     @property
