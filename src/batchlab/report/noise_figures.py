@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.measure.noise import Noise
 from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
-from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
+from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded, row_column
 from batchlab.report.noise_text import noise_table
 from batchlab.report.palette import looks
 from batchlab.report.table import Column, table_of
@@ -129,7 +129,7 @@ def _variance(noise: Noise) -> Figure:
         table=table_of(
             text("The variance of the gradient by batch size"),
             line,
-            Column("batch_size", of=lambda row: row["batch_size"]),
+            row_column("batch_size"),
             Column(quantity, of=lambda row: row["mean"]),
         ),
     )
