@@ -11,7 +11,7 @@ from scipy import stats
 from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
-from batchlab.advice.verification import endings_of, seeds_to_tell
+from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.whole_trainings import compared_with, requests_of, seeds_that_fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status

@@ -1,4 +1,4 @@
-"""Climb: larger batch sizes first, and nothing instead of them where the budget does not reach."""
+"""Exploration: larger batch sizes first, none instead where the budget does not reach for them."""
 
 from __future__ import annotations
 

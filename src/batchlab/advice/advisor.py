@@ -1,4 +1,17 @@
-"""The advisor: pilot, tune, explore, settle, verify, answer, knowing of training only an Engine."""
+"""The advisor: what an advice does with its budget, knowing of training only an Engine.
+
+In this order, and in these words:
+
+- pilot: train the reference to its end, which sets the level where none was given;
+- tune a batch size: search for its learning rate; confirm the rate: ask a further seed about it;
+- value it: train at that rate on seeds that had no part in choosing it (its valuations), whose mean
+  steps to the level are its figure;
+- explore: tune and value batch sizes, outwards from the reference's, while they may be better;
+- allocate: add runs where the decision between them is open;
+- verify: train what is to be named beside the reference, on seeds that chose nothing.
+
+Where the budget has too few trainings for that, a race of single runs follows the pilot.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +30,6 @@ from batchlab.advice.level import (
     end_as,
     ends_early,
     from_pilot,
-    nearest_to_target,
     of_the_worst,
     untrained_value,
 )
@@ -347,7 +359,7 @@ class _Advisor:
         why = Reason.of(
             "reference_never_met", metric=target.metric, value=target.value, limit=limit
         )
-        best = nearest_to_target(records, question)
+        best = min(records, key=question.distance)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":
             return Reason.of("plateau_below_target", why=why, rate=best.trial.learning_rate)

@@ -29,10 +29,11 @@ from batchlab.advice.decision import (
     product,
     scaled,
 )
+from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Conclusion, seeds_to_tell
+from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -380,8 +381,8 @@ class _Answer:
             why = Reason.of("seeds_used_up", n=n_seeds)
         elif (run_s := _next_run_s(state, tuned)) > left_s:
             why = Reason.of("next_run_too_dear", run_s=run_s)
-        left = {"left_s": left_s, "budget_s": question.budget_s}
-        return [Reason.of("ended_before_budget", **left, why=why)]
+        budget_s = question.budget_s
+        return [Reason.of("ended_before_budget", left_s=left_s, budget_s=budget_s, why=why)]
 
     # ---- caveats
 
@@ -392,13 +393,13 @@ class _Answer:
         if state.end is not None and state.end.ended_by == "overfitting":
             caveats.append(Reason.of("reference_overfits"))
         if self._origin == "easier" and until is not None:
-            level = {"metric": until.metric, "value": until.value}
-            asked = self._question.target
-            caveats.append(
-                Reason.of("easier_than_plateau", **level)
-                if asked is None
-                else Reason.of("easier_than_asked", **level, asked=asked.value)
-            )
+            level, asked = until.value, self._question.target
+            why = Reason.of("easier_than_plateau", metric=until.metric, value=level)
+            if asked is not None:
+                why = Reason.of(
+                    "easier_than_asked", metric=until.metric, value=level, asked=asked.value
+                )
+            caveats.append(why)
         if verified is not None and verified.head_to_head is None and state.end is None:
             caveats.append(Reason.of("not_verified"))
         if verified is not None and verified.missed:

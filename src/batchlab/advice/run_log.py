@@ -56,6 +56,8 @@ def why_asked(purpose: Purpose, step: Step | None) -> Reason:
     return _OF_PURPOSE[purpose]
 
 
+# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
+_NEARLY_WHOLE = 0.95
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
@@ -82,6 +84,11 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
     """Steps to the target, None where the run did not meet it."""
     crossing = record.crossing(target)
     return None if crossing is None else crossing.middle
+
+
+def is_whole(record: TrialRecord, steps: int) -> bool:
+    """Whether it came to its end after so many steps; a recording ends at an evaluation before."""
+    return record.has_ended_itself or record.steps >= _NEARLY_WHOLE * steps
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
@@ -288,8 +295,7 @@ class RunLog:
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
 
-        Returns:
-            The whole records, in the order of the requests.
+        The whole records, in the order of the requests.
         """
         self._tell(requests, purpose)
         records = self._run_all(requests)

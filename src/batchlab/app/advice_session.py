@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from batchlab.advice.advice import Advice, Option, Purpose, Question
+from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.worth import worth_of
@@ -23,6 +23,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
 from batchlab.records.study import Study
+from batchlab.records.trial import Trial
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName, stored_journal
 from batchlab.store.schema import JsonColumn, UnreadableColumn
@@ -53,12 +54,7 @@ class AdviceProgress:
     """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
 
     def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
-        """Nothing is asked for yet.
-
-        Args:
-            listener: told of stages, runs and what leads.
-            journal: keeps what leads for who looks into the store; None: nobody does.
-        """
+        """Nothing is asked for yet; `journal` keeps what leads for who looks into the store."""
         self._listener = listener
         self._journal = journal
         self._stage = ""
@@ -86,11 +82,6 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
     """Store the answer of a study.
-
-    Args:
-        store: where the study is.
-        study_id: its identity.
-        advice: the answer.
 
     Raises:
         StoreError: there is no such study.
@@ -216,14 +207,9 @@ class AdviceSession:
         here = self._measured() if journal.profile is None else Profile.from_json(journal.profile)
         shown = self._asked.profile or here
         options = self._options(shown)
-        reference, stands_in = reference_of(
-            options,
-            batch_size=self._summary.batch_size,
-            learning_rate=self._summary.learning_rate,
-            device_name=shown.device_name,
-        )
+        reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
-        self._limit_to_trainings(reference.batch_size, here.about_step_s(reference.batch_size))
+        self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
@@ -312,7 +298,7 @@ class AdviceSession:
             if first.value is None:
                 return  # the profile says why
             timed_s = first.value.step_s
-        self._limit_to_trainings(self._trial.batch_size, timed_s)
+        self._limit_to_trainings(self._trial, timed_s)
         rest_s = self._allowed_s - self._budget.time_limit_s()
         if rest_s > _MOST_FOR_THE_REST * self._allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * self._allowed_s)
@@ -322,41 +308,36 @@ class AdviceSession:
                 f"more, or a time with --budget"
             )
 
-    def _limit_to_trainings(self, batch_size: int, timed_s: float) -> None:
-        """Set the ceiling to the trainings of a batch size asked for, where they were."""
+    def _limit_to_trainings(self, own: Trial | Configuration, timed_s: float) -> None:
+        """Set the ceiling to the trainings asked for, where they were."""
         if self._asked.trainings is not None:
-            self._budget.limit(self._asked.trainings * self._training_s(batch_size, timed_s))
+            self._budget.limit(self._asked.trainings * self._training_s(own, timed_s))
 
-    def _training_s(self, batch_size: int, timed_s: float) -> float:
+    def _training_s(self, own: Trial | Configuration, timed_s: float) -> float:
         """Seconds of one planned training, without its evaluations; a step takes `timed_s`."""
         if self._asked.train_s is not None:
             return self._asked.train_s
         assert self._subject.epochs is not None
-        trial = replace(self._trial, batch_size=batch_size, micro_batch_size=batch_size)
+        trial = replace(self._trial, batch_size=own.batch_size)
         return trial.plan.steps_in(self._subject.epochs) * timed_s
 
     def _worth_in_trainings(self, here: Profile, advice: Advice) -> Reason | None:
         """What answers with so many trainings were worth where the best is known.
 
-        Args:
-            here: the profile of this machine.
-            advice: as the advisor gave it: its budget is what runs have, profile and report aside.
-
-        Returns:
-            None: nothing is named, nothing like it was asked there, or how long a training takes
-            was not seen.
+        None: nothing is named, nothing like it was asked there, or how long a training takes was
+        not seen. The budget of `advice`, as the advisor gave it, is what runs have.
         """
         is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
         if not is_like_it or advice.named is None:
             return None
-        size = advice.reference.batch_size
+        step_s = here.about_step_s(advice.reference.batch_size)
         if self._subject.epochs is not None:
-            one_s = self._training_s(size, here.about_step_s(size))
+            one_s = self._training_s(advice.reference, step_s)
         else:
             pilots = [run.steps for run in advice.tried if run.purpose == "pilot"]
             if advice.target_origin != "pilot" or not pilots:
                 return None
-            one_s = max(pilots) * here.about_step_s(size)
+            one_s = max(pilots) * step_s
         # The record's answers had all of their budget for runs.
         for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
         return worth_of(

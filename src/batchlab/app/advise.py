@@ -145,8 +145,7 @@ def _check(subject: Subject) -> None:
         )
     reference_of(
         options_of(elsewhere, sizes, trial=reference),
-        batch_size=reference.batch_size,
-        learning_rate=reference.learning_rate,
+        reference,
         device_name=elsewhere.device_name,
     )
 

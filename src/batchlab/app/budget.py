@@ -77,9 +77,6 @@ class Budget:
     def limit(self, given: str | float) -> None:
         """Set the ceiling; how high it is may depend on what was measured first.
 
-        Args:
-            given: counted from when this was made, as `seconds_of` reads it.
-
         Raises:
             UsageError: `given` is no time above 0.
         """
@@ -104,11 +101,8 @@ class Budget:
     def refuse_if_out_of_time(self, doing: str) -> None:
         """Refuse to go on where nothing is left.
 
-        Args:
-            doing: what was being done, for the message.
-
         Raises:
-            BudgetError: the budget ended before any training.
+            BudgetError: the budget ended before any training; it names what was being done.
         """
         if self.time_limit_s() <= 0:
             raise BudgetError(

@@ -38,12 +38,7 @@ _FOUND = {
 
 
 def known_name(given: str, known: Iterable[str]) -> str | None:
-    """The name that an unknown one may stand for; None: none does.
-
-    Args:
-        given: the unknown name, in words joined by underscores.
-        known: the names that there are.
-    """
+    """The name that an unknown one, with underscores, may stand for; None: none does."""
     names = list(known)
     elsewhere = _ELSEWHERE.get(given)
     if elsewhere in names:
@@ -54,12 +49,7 @@ def known_name(given: str, known: Iterable[str]) -> str | None:
 
 
 def found_instead(command: str, given: str) -> str | None:
-    """That a command finds itself what is given; None: it does not.
-
-    Args:
-        command: its name.
-        given: the unknown name, in words joined by underscores.
-    """
+    """That a command finds itself what is given; None: it does not."""
     return _FOUND.get((command, _ELSEWHERE.get(given, given)))
 
 

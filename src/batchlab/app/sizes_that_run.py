@@ -71,13 +71,7 @@ def sizes_that_run(summary: WorkloadSummary, batch_sizes: Iterable[int]) -> tupl
 def that_run(
     summary: WorkloadSummary, options: Iterable[Option], *, trial: Trial
 ) -> tuple[Option, ...]:
-    """The options; those that cannot be had of this model with a note against them.
-
-    Args:
-        summary: of the workload.
-        options: as they were profiled.
-        trial: of the workload; its batch size is replaced.
-    """
+    """The options; those that cannot be had of this model with a note against them."""
     return tuple(_noted(summary, option, trial) for option in options)
 
 

@@ -14,6 +14,7 @@ from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile
+from batchlab.measure.profiling import ProfileRequest
 from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener
@@ -249,32 +250,29 @@ class Subject(ABC):
         """Whether a step may be cut into micro-batches."""
         return True
 
+    def profile_request(self, trial: Trial, batch_sizes: Sequence[int]) -> ProfileRequest:
+        """What a profile is asked, of steps as `trial` has them."""
+        asked = self.question
+        return ProfileRequest(
+            trial=trial,
+            batch_sizes=tuple(batch_sizes),
+            device=asked.device,
+            # The limit is of the device that a given profile was made on.
+            memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
+            may_accumulate=self.may_accumulate,
+        )
+
     @abstractmethod
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
-        """Step time and memory by batch size.
-
-        Args:
-            batch_sizes: which to try.
-            deadline_s: the `time.monotonic()` at which it ends with what it has.
-        """
+        """Step time and memory by batch size; it ends at the deadline with what it has."""
 
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """The step time of one batch size, alone; a `StepTiming`, or why there is none.
-
-        Args:
-            trial: of that batch size.
-            timeout_s: seconds that it may take.
-        """
+        """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
 
     @abstractmethod
     def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """Whether what is stored of a trial answers, so that nothing of it is to be trained.
-
-        Args:
-            record: as it is stored; None: it is not.
-            length: how far is asked.
-        """
+        """Whether what is stored of a trial answers, so that nothing of it is to be trained."""
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a trial that could only be trained further by losing what is stored of it.
@@ -364,16 +362,10 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Wait until no other process has the claim, then hold it.
-
-    Args:
-        store: the store that they share.
-        what: the name of the claim.
-        budget: how long to wait at most.
-        while_waiting: what the other is doing, for the message.
+    """Context: wait until no other process has the claim, then hold it.
 
     Raises:
-        BudgetError: the budget ended first.
+        BudgetError: the budget ended first; the other was doing what is named.
     """
     while True:
         with store.claim(what) as is_ours:

@@ -20,7 +20,7 @@ from batchlab.measure.check import WorkloadFacts, check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
-from batchlab.measure.profiling import ProfileRequest, measure_profile, profile_of
+from batchlab.measure.profiling import measure_profile, profile_of
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
@@ -47,8 +47,8 @@ from batchlab.workload.definition import (
     size_of,
     step_takes_whole_batches,
 )
-from batchlab.workload.digits import accuracy
 from batchlab.workload.loading import loaded_workload
+from batchlab.workload.pieces import accuracy
 from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)
@@ -302,19 +302,16 @@ class WorkloadSubject(Subject):
 
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         """Measured here, each batch size in a child of its own."""
-        asked = self.question
-        trial = self.trial(self.summary.batch_size, self.own_rate, seed=0)
-        horizon_steps = _HORIZON_STEPS if self.has_shape else None
-        request = ProfileRequest(
+        trial = replace(
+            self.trial(self.summary.batch_size, self.own_rate, seed=0),
             # Without a smaller last batch all steps of a batch size take the same.
-            trial=replace(trial, drop_last=True, horizon_steps=horizon_steps),
-            batch_sizes=tuple(batch_sizes),
-            device=asked.device,
-            # The limit is of the device that a given profile was made on.
-            memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
-            may_accumulate=self.may_accumulate,
+            drop_last=True,
+            horizon_steps=_HORIZON_STEPS if self.has_shape else None,
         )
-        return measure_profile(self.packed, request, deadline_s=deadline_s, listener=asked.listener)
+        request = self.profile_request(trial, batch_sizes)
+        return measure_profile(
+            self.packed, request, deadline_s=deadline_s, listener=self.question.listener
+        )
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """Measured in a child."""
@@ -529,15 +526,7 @@ class CommandSubject(Subject):
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         """Each run alone."""
         trial = self.reference
-        request = ProfileRequest(
-            trial=trial,
-            batch_sizes=tuple(batch_sizes),
-            device=trial.device,
-            memory_limit_bytes=(
-                self.question.memory_limit_bytes if self.question.profile is None else None
-            ),
-            may_accumulate=self._command.can_accumulate,
-        )
+        request = self.profile_request(trial, batch_sizes)
         with _folder() as folder:
             end_leftovers(self._workload_id)
             numbers = count()
@@ -555,7 +544,7 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate=request.may_accumulate,
+                may_accumulate=self._command.can_accumulate,
                 memory_limit_bytes=request.memory_limit_bytes,
                 first=trial.batch_size,
             )
@@ -602,13 +591,7 @@ def _folder() -> Iterator[Path]:
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """At most so many of the batch sizes, spread around one: two larger for each smaller.
-
-    Args:
-        possible: ascending, `own` among them.
-        own: always kept.
-        most: how many, >= 1.
-    """
+    """At most so many of the batch sizes, spread around one: two larger for each smaller."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)

@@ -22,11 +22,6 @@ def at_work(
     """Context: a command that trains; gives what is told how it gets on.
 
     What the user's own code prints is no result, here or in a child: a script reads those.
-
-    Args:
-        command: its name.
-        workload: what it is about.
-        quiet: say nothing but warnings.
     """
     from batchlab.processes.children import start_early
 
@@ -72,10 +67,6 @@ def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> Non
 
     Where it is taller than the terminal its beginning is out of sight when the command ends, so the
     headline comes again as the last lines.
-
-    Args:
-        made: makes the text, ended by a newline.
-        headline: makes what to read first, ended by a newline.
     """
     with as_wide_as_stdout():
         said = made()

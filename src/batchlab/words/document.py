@@ -44,7 +44,6 @@ def schema_text(kind: type) -> str:
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
-            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -70,13 +69,7 @@ def coded(reason: Reason) -> dict[str, Any]:
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """The reason that a document holds; its text alone where this batchlab lacks its words.
-
-    Args:
-        text: what was written for people.
-        code: its code, None: the document is older than codes, or there is no reason.
-        values: its values by name.
-    """
+    """The reason that a document holds; its text alone where this batchlab lacks its words."""
     if code is not None:
         try:
             reason = _decoded({"code": code, "values": values or {}})
@@ -88,11 +81,7 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
 
 
 def _decoded(value: Any) -> Any:
-    """The inverse of `coded`.
-
-    Raises:
-        TypeError: what no `coded` has made.
-    """
+    """The inverse of `coded`; a TypeError of what it has not made."""
     if isinstance(value, list):
         return tuple(_decoded(part) for part in value)
     if not isinstance(value, dict):
@@ -118,7 +107,8 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}_code", known and known["code"]
             yield f"{name}_values", known and known["values"]
         elif holds == "named":
-            yield name, dict(plain(_pair(part)) for part in value)
+            pairs = (part if isinstance(part, tuple) else astuple(part) for part in value)
+            yield name, dict(map(plain, pairs))
         elif holds == "reasons":
             yield name, [reason_text(part) for part in value]
             yield f"{name}_coded", [coded(part) for part in value]
@@ -165,8 +155,7 @@ def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
     hints = _hints(hint)
     within = (*within, hint)
     fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
-    says_how = hasattr(hint, "document") or hasattr(hint, "by_name")
-    if not says_how and fields == list(hints.items()):
+    if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
     return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
@@ -185,16 +174,10 @@ def _by_name(hint: Any) -> Any:
     return dict[str, value]  # type: ignore[valid-type]
 
 
-def _pair(part: Any) -> tuple[Any, ...]:
-    return part if isinstance(part, tuple) else astuple(part)
-
-
 def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
-        if name[0] == "_":
-            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}
