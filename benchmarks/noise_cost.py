@@ -24,8 +24,8 @@ from workloads import WORKLOADS
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
-from batchlab.measure.gradient_noise import GradientNoise, by_vmap, one_by_one, per_example
-from batchlab.measure.gradients import batch_gradient
+from batchlab.measure.gradient_noise import GradientNoise
+from batchlab.measure.gradients import batch_gradient, one_by_one, per_example
 from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
@@ -62,7 +62,7 @@ def cost_row(name: str, workload: Workload, n: int) -> str:
     batch = examples_at(workload, torch.arange(n))
     way = per_example(workload, model, batch)
     assert way is not None
-    chosen = way
+    name_of_way, chosen = way
 
     def taken(function: Callable[[Workload, nn.Module, Batch], object]) -> Callable[[], object]:
         return lambda: function(workload, model, batch)
@@ -70,14 +70,13 @@ def cost_row(name: str, workload: Workload, n: int) -> str:
     seconds = least_s(
         {
             "backward": taken(batch_gradient),
-            "chosen": taken(chosen.of),
-            "vmap": taken(by_vmap),
+            "chosen": taken(chosen),
             "one by one": taken(one_by_one),
         }
     )
     base = seconds.pop("backward")
     ratios = " | ".join(f"{value / base:.2g}" for value in seconds.values())
-    return f"| {name} | {n} | {1e3 * base:.3g} ms | {chosen.name} | {ratios} |"
+    return f"| {name} | {n} | {1e3 * base:.3g} ms | {name_of_way} | {ratios} |"
 
 
 def time_row(name: str, workload: Workload, epochs: int) -> str:
@@ -115,8 +114,8 @@ def main() -> None:
         workloads.append((label, loaded_workload(name, chosen).workload, n))
     workloads.append(("cnn (of the record)", WORKLOADS["cnn"](), 256))
     torch.set_num_threads(1)
-    print("| workload | batch | backward | way | times as long | by vmap | one by one |")
-    print("|---|---|---|---|---|---|---|")
+    print("| workload | batch | backward | way | times as long | one by one |")
+    print("|---|---|---|---|---|---|")
     for name, workload, n in workloads:
         print(cost_row(name, workload, n))
     torch.set_num_threads(max(thread_choices("cpu")))

@@ -9,6 +9,7 @@ drawn batch by batch, beside what sampling theory expects.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -16,16 +17,15 @@ import torch
 import vl_convert
 
 import batchlab
-from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.gradient_noise import GradientNoise, gradient_variance
-from batchlab.records.noise import VariancePoint
+from batchlab.laws.scatter import mean_interval
+from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import size_of
 from batchlab.workload.loading import loaded_workload
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
-BATCHES = 48
+BATCHES, SEEDS, AT_ONCE = 8, 6, 1024
 CPU = torch.device("cpu")
 _BLUE, _GREY = "#1f5fa8", "#777777"
 
@@ -61,11 +61,11 @@ def along() -> alt.LayerChart:
     return chart
 
 
-def measured() -> tuple[VariancePoint, ...]:
-    """The variance by batch size after an epoch."""
+def measured() -> list[dict[str, float | None]]:
+    """The variance by batch size after an epoch, beside what sampling must give."""
     workload = loaded_workload("mnist-mlp", {}).workload
     n_train = size_of(workload.train)
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="figure",
         workload=workload.name,
         n_train=n_train,
@@ -75,26 +75,33 @@ def measured() -> tuple[VariancePoint, ...]:
     )
     stepper = Stepper(workload, trial, CPU)
     stepper.steps(stepper.stream(0), trial.plan.steps_in(1), first_step=0)
-    point = GradientNoise(workload, CPU).sample(stepper.model, seed=0, precision=0.0)
-    sizes = [1 << power for power in range(n_train.bit_length())]
-    return gradient_variance(
-        workload,
-        stepper.model,
-        [*sizes, n_train],
-        device=CPU,
-        seed=0,
-        n_batches=BATCHES,
-        trace=noise_scale(point.sample).trace.estimate,
-    )
+    trace = GradientNoise(workload, CPU).sample(stepper.model, seed=0, precision=0.0).noise_trace
+    assert trace.estimate is not None
+    rows = []
+    for size in (1 << power for power in range(n_train.bit_length())):
+        of_size = replace(trial, batch_size=size, micro_batch_size=min(size, AT_ONCE))
+        variance = mean_interval(
+            [
+                drawn_variance(
+                    workload, stepper.model, of_size, device=CPU, seed=seed, n_batches=BATCHES
+                )
+                for seed in range(SEEDS)
+            ]
+        )
+        rows.append(
+            {
+                "size": size,
+                "variance": variance.estimate,
+                "low": variance.low,
+                "high": variance.high,
+                "expected": trace.estimate / size * (n_train - size) / (n_train - 1),
+            }
+        )
+    return rows
 
 
-def by_batch_size(points: tuple[VariancePoint, ...]) -> alt.LayerChart:
-    """The drawn variance beside the expected one; the whole set has none and cannot be drawn."""
-    rows = [
-        {"size": point.batch_size, "low": point.variance.low, "high": point.variance.high,
-         "variance": point.variance.estimate, "expected": point.expected}
-        for point in points[:-1]
-    ]  # fmt: skip
+def by_batch_size(rows: list[dict[str, float | None]]) -> alt.LayerChart:
+    """The drawn variance beside the expected one; the whole set has none."""
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=alt.X("size:Q", scale=alt.Scale(type="log", base=2), title="batch size")
     )
@@ -117,11 +124,10 @@ def main() -> None:
     for name, chart in (("noise-along", along()), ("gradient-variance", by_batch_size(points))):
         (FIGURES / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(chart.to_dict()))
     print("| batch size | variance of the gradient (95 %) | expected |\n|---|---|---|")
-    for point in points:
-        found = point.variance
+    for row in points:
         print(
-            f"| {point.batch_size} | {found.estimate:.3g} ({found.low:.3g} to {found.high:.3g}) | "
-            f"{point.expected:.3g} |"
+            f"| {row['size']} | {row['variance']:.3g} ({row['low']:.3g} to {row['high']:.3g}) | "
+            f"{row['expected']:.3g} |"
         )
 
 

@@ -34,7 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "plain_against_textbook.json"
 
 
 def trial_of(workload: Workload, batch_size: int) -> Trial:
-    return Trial.of_whole_batches(
+    return Trial(
         workload_id="benchmark",
         workload=workload.name,
         n_train=len(workload.train[0]),

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background (`nohup scripts/test &`) Ctrl-C is ignored, and what tests start would inherit
+# that: they could not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Run in the background, a process ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example that takes long says how busy the machine is.
+settings.register_profile("batchlab", deadline=None)
+settings.load_profile("batchlab")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -143,7 +143,7 @@ class RecordedEngine(AnswersAtOnce):
                 f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
                 f"{self._grid.header.workload!r}; ask for 0 to {len(self._seeds) - 1}"
             )
-        trial = Trial.of_whole_batches(
+        trial = Trial(
             workload_id=f"recorded-{self._grid.header.workload}",
             workload=self._grid.header.workload,
             n_train=self._grid.header.n_train,

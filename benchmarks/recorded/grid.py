@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from batchlab.errors import DatasetError, TrialError
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 
@@ -270,9 +270,7 @@ class RecordedGrid:
 
     def _samples_at(self, step: int, batch_size: int) -> int:
         """Examples processed by then; the last batch of an epoch may have fewer."""
-        plan = ConstantBatchSize(
-            n_train=self.header.n_train, batch_size=batch_size, drop_last=False
-        )
+        plan = BatchPlan(n_train=self.header.n_train, batch_size=batch_size, drop_last=False)
         return plan.samples_at(step)
 
     @property

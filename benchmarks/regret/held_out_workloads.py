@@ -17,8 +17,7 @@ from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Metric, Workload
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
-from batchlab.workload.digits import Pixels, accuracy, cross_entropy
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import NamedOptimizer, Pixels, accuracy, cross_entropy
 
 N_VALIDATION = 10_000
 RARE_FRACTION = 0.08

@@ -17,8 +17,7 @@ from workloads import N_TRAIN, Labelled, digits
 
 from batchlab import Workload
 from batchlab.workload.definition import Batch
-from batchlab.workload.digits import Pixels, accuracy, cross_entropy
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import NamedOptimizer, Pixels, accuracy, cross_entropy
 
 N_VALIDATION = 10_000
 N_USERS, N_ITEMS = 120, 80

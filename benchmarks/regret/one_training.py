@@ -21,7 +21,7 @@ _N_BLOCKS = 25
 
 def trial_of(workload: Workload, *, batch_size: int, octave: int, seed: int) -> Trial:
     """The trial of these three; a learning-rate shape spans the workload's own epochs."""
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="regret",
         workload=workload.name,
         n_train=len(workload.train[0]),

@@ -31,7 +31,7 @@ from row_file import Row, RowFile, RowKey
 from whole_level import WholeLevel, end_of, level_of
 from whole_workloads import WHOLE_BATCH_SIZES, WHOLE_WORKLOADS
 
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Target, crossing_of
 from batchlab.workload.definition import Workload
@@ -183,8 +183,8 @@ class WholeRecorder:
             scores=(Score(split="validation", metric=self._metric, value=value),),
         )
 
-    def _plan(self, size: int) -> ConstantBatchSize:
-        return ConstantBatchSize(n_train=self._n_train, batch_size=size, drop_last=False)
+    def _plan(self, size: int) -> BatchPlan:
+        return BatchPlan(n_train=self._n_train, batch_size=size, drop_last=False)
 
     def _run(self, size: int, octave: int, seed: int) -> Row:
         key = size, octave, seed

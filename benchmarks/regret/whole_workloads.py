@@ -28,7 +28,7 @@ from workloads import (
 )
 
 from batchlab import Workload
-from batchlab.workload.digits import Pixels
+from batchlab.workload.pieces import Pixels
 
 N_VALIDATION = 10_000
 WARM_UP_FRACTION = 0.05

@@ -21,8 +21,7 @@ from batchlab import Workload
 from batchlab.datasets.embedded import load_mnist
 from batchlab.records.trial import Target
 from batchlab.workload.builtin.moby_dick import workload as moby_dick
-from batchlab.workload.digits import Pixels, accuracy, cross_entropy
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import NamedOptimizer, Pixels, accuracy, cross_entropy
 
 N_TRAIN, N_VALIDATION = 16_384, 2_000
 

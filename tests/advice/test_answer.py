@@ -26,7 +26,6 @@ from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
 from batchlab.advice.verification import Conclusion
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.words.reasons import reason_text
 
 
 def open_decision(high):
@@ -88,7 +87,6 @@ def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
 
     assert advice.verdict == "cannot_tell"
     assert advice.missing == advice.reason
-    assert all(number in str(advice.reason) for number in ("128", "2", "3"))
     assert advice.recommendation is None
     assert advice.provisional.batch_size == state.best() == 128
     assert (advice.expected, advice.head_to_head, advice.flat_set) == (None, None, ())
@@ -111,7 +109,7 @@ def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
     advice = recommended(verification=verification(n=5, missed=1))
 
     assert advice.verdict == "recommend"
-    assert any("1 of 6 fresh seeds missed" in reason_text(told) for told in advice.caveats)
+    assert Reason.of("some_seeds_missed", missed=1, n=6) in advice.caveats
 
 
 # ---- how much more would tell
@@ -215,8 +213,8 @@ def test_a_recommendation_that_another_target_flips_is_a_caveat():
 
     easier = advice.other_targets[0]
     assert (easier.verdict, easier.batch_size) == ("recommend", 64)
-    assert len(advice.caveats) == 1
-    assert all(word in str(advice.caveats[0]) for word in ("easier", "0.9", "64"))
+    (caveat,) = advice.caveats
+    assert (caveat.code, caveat.named["size"]) == ("another_decision_at_target", 64)
 
 
 # ---- better

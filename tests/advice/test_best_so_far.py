@@ -46,32 +46,6 @@ def test_the_least_mean_time_leads_with_its_seconds():
     assert found.value == pytest.approx(min(means.values()))
 
 
-def test_a_rate_that_missed_on_one_seed_does_not_lead():
-    log = run_log()
-    run(log, (64, 0.04, 0), (64, 0.02, 0))
-    leads = best_so_far(log)
-
-    run(log, (leads.batch_size, leads.learning_rate, 1), steps=3)
-
-    assert best_so_far(log).learning_rate != leads.learning_rate
-
-
-def test_examples_and_the_metric_lead_where_they_were_asked_for():
-    samples = run_log(objective="samples")
-    quality = run_log(objective="quality", target=None, longest_epochs=5)
-    run(samples, (16, 0.01, 0), (64, 0.04, 0))
-    run(quality, (16, 0.01, 0), (64, 0.04, 0))
-
-    fewest = {
-        key[0]: record.crossing(samples.until).middle * key[0]
-        for key, record in samples.records.items()
-    }
-    assert best_so_far(samples).quantity == "samples_to_target"
-    assert best_so_far(samples).value == pytest.approx(min(fewest.values()), rel=0.01)
-    assert best_so_far(quality).quantity == quality.question.metric
-    assert 0.9 < best_so_far(quality).value <= 1.0
-
-
 class Watcher:
     def __init__(self):
         self.purposes: list[Purpose] = []

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from batchlab.advice.rates import CarriedOver
-from batchlab.words.reasons import reason_text
+from batchlab.advice.carried_over import CarriedOver
+from batchlab.records.estimate import Reason
 
 MONOTONE = {64: (1000, 1010, 1020), 256: (500, 505, 510), 1024: (400, 404, 408)}
 RISING = MONOTONE | {1024: (800, 808, 816)}
@@ -39,7 +39,7 @@ def test_samples_that_fall_leave_larger_batches_without_a_bound():
     assert found.most_steps(1000, 64, 256) == 1000
     assert found.least_log_steps(math.log(1000), 64, 64) == pytest.approx(math.log(1000))
     (caveat,) = found.caveats()
-    assert "batch size 256 needs fewer examples than 64" in reason_text(caveat)
+    assert caveat == Reason.of("samples_fall", smaller=64, larger=256)
 
 
 def test_steps_that_rise_leave_smaller_batches_without_a_bound():
@@ -50,7 +50,7 @@ def test_steps_that_rise_leave_smaller_batches_without_a_bound():
     assert found.least_log_steps(math.log(1000), 64, 256) == pytest.approx(math.log(250))
     assert found.most_steps(1000, 64, 16) == 4000
     (caveat,) = found.caveats()
-    assert "batch size 1024 needs more steps than 256" in reason_text(caveat)
+    assert caveat == Reason.of("steps_rise", smaller=256, larger=1024)
 
 
 def test_runs_that_were_not_repeated_reject_nothing():

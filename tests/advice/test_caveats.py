@@ -1,21 +1,21 @@
 """Caveats: that a rate lies beside one that diverges is said, with how often it may diverge."""
 
 import pytest
-from tests.reference.made_up_outcome import decision, verification
+from tests.reference.made_up_outcome import WHY, decision, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
 from tests.reference.simulated_question import REFERENCE
 
-from batchlab.advice.answer import caveats_of
+from batchlab.advice.answer import answered
 from batchlab.advice.verification import Conclusion
 from batchlab.words.reasons import reason_text
 
-SIZE = 64
+SIZE = 128
 RATE = learning_rate(SIZE)
 
 
 def state_with(at_rate, beside=(), *, times=2.0):
     """A study whose runs at the tuned rate went so, and those at so many times of it."""
-    state = made_up_state({SIZE: at_rate})
+    state = made_up_state({64: [met(120)] * 3, SIZE: at_rate})
     for seed, run in enumerate(beside):
         trial = state.run_log.engine.trial(
             batch_size=SIZE, learning_rate=times * RATE, seed=100 + seed
@@ -25,9 +25,9 @@ def state_with(at_rate, beside=(), *, times=2.0):
     return state
 
 
-def caveats(state, named=(SIZE, RATE)):
-    outcome = Conclusion(decision=decision(), verification=verification())
-    return caveats_of(state, outcome, origin="given", named=named, others=())
+def caveats(state, **outcome):
+    found = outcome or {"decision": decision(), "verification": verification()}
+    return answered(state, Conclusion(**found), origin="given").caveats
 
 
 def test_a_rate_that_held_beside_one_that_diverged_says_how_many_may_diverge():
@@ -53,16 +53,16 @@ def test_a_rate_that_diverged_once_itself_is_told_though_nothing_above_it_was_ru
 
 @pytest.mark.parametrize("times", [0.5, 4.0])
 def test_what_diverged_far_above_or_below_says_nothing(times):
-    assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == []
+    assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == ()
 
 
 def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
     reference = (REFERENCE.batch_size, REFERENCE.learning_rate)
-    state = made_up_state({SIZE: [met(90)]})
+    state = state_with([met(90)])
     for times, run in ((1.0, met(90)), (2.0, diverged(40))):
         rate = times * reference[1]
-        trial = state.run_log.engine.trial(batch_size=SIZE, learning_rate=rate, seed=7)
-        state.run_log.records[SIZE, rate, 7] = run.record_of(trial)
-        state.run_log.purposes[SIZE, rate, 7] = "tune"
+        trial = state.run_log.engine.trial(batch_size=64, learning_rate=rate, seed=7)
+        state.run_log.records[64, rate, 7] = run.record_of(trial)
+        state.run_log.purposes[64, rate, 7] = "tune"
 
-    assert caveats(state, named=reference) == []
+    assert caveats(state, raced=reference, reason=WHY) == ()

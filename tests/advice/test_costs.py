@@ -47,16 +47,6 @@ def unsure_of(step_s, *sizes):
 # ---- means of the runs
 
 
-def test_without_a_law_a_cost_is_the_mean_log_of_the_valuation_runs():
-    costs = costs_of(state_of())
-
-    assert costs.fit is None
-    assert costs.batch_sizes == (64, 128)
-    assert costs.log_learning_cost == pytest.approx(
-        [np.mean(np.log([1000, 1100, 1210])), np.mean(np.log([500, 720]))]
-    )
-
-
 def test_a_run_that_missed_counts_as_far_as_it_was_followed_and_one_that_diverged_not():
     state = made_up_state({64: [met(1000), cut(4000), diverged(10)], 128: [cut(4000)]})
 

@@ -4,8 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from tests.reference.made_up_outcome import STEPS, decision, state_of
+from tests.reference.made_up_state import learning_rate
+from tests.reference.reason_codes import codes
 
-from batchlab.advice.decision import decide
+from batchlab.advice.allocation import _bounds_of
+from batchlab.advice.decision import candidates, costs_of, decide
+from batchlab.store.schema import kept_reason, reason_kept
 
 SIZES = (16, 32, 64, 128)
 GIVEN = {
@@ -125,3 +130,45 @@ def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():
     # Whichever is the best, its bounds hold; against the others they may be wider than need be.
     assert held / n_studies >= 0.95 - 4 * standard_error
     assert held / n_studies < 1
+
+
+# ---- what is told of it
+
+
+def test_a_batch_size_without_a_bound_is_told_and_kept_in_a_store():
+    """An infinite number in a note was an error at the end of the study."""
+    why = _bounds_of(decision(relative=(1.0, 1.0), high=(1.3, math.inf)))
+
+    assert reason_kept(kept_reason(why)) == why
+    assert codes(why) == {"near_the_best", "at_most_times", "no_bound_yet"}
+
+
+def candidate_of(state, batch_size):
+    found = candidates(state, costs_of(state), decision())
+    return next(each for each in found if each.batch_size == batch_size)
+
+
+def test_a_candidate_that_was_not_run_is_bounded_by_those_that_were():
+    # At equal step times, 32 takes no fewer steps than the best, 128, and 256 at least half of it.
+    state = state_of(sizes=(32, 64, 128, 256))
+
+    below, above = candidate_of(state, 32).relative, candidate_of(state, 256).relative
+    mean = np.mean(np.log(STEPS[64])) - np.mean(np.log(STEPS[128]))
+    assert below.low == pytest.approx(math.exp(mean))
+    assert (below.estimate, below.high, below.n) == (None, None, 0)
+    assert (above.estimate, above.low, above.high) == (None, None, None)
+    assert below.reason
+    assert not candidate_of(state, 32).in_flat_set
+
+
+def test_scaling_rules_are_told_as_multiples_of_the_references_tuned_rate():
+    rules = ((128, (("linear", 2.0), ("sqrt", 2**0.5))),)
+
+    tuned = state_of(rules=rules)
+    untuned = state_of({128: STEPS[128]}, rules=rules)
+
+    assert dict(candidate_of(tuned, 128).rule_learning_rates) == pytest.approx(
+        {"linear": 2.0 * learning_rate(64), "sqrt": 2**0.5 * learning_rate(64)}
+    )
+    assert candidate_of(tuned, 256).rule_learning_rates == ()
+    assert candidate_of(untuned, 128).rule_learning_rates == ()

@@ -74,15 +74,6 @@ def test_a_plateau_before_a_planned_end_is_not_the_end():
     assert at_its_end.ended_by == "plateau"
 
 
-def test_what_overfits_is_stopped_before_a_planned_end():
-    overfits = record_of(lambda epoch: 0.46 - 0.01 * abs(epoch - 10))
-    planned = replace(ASKED, longest_epochs=80)
-
-    assert ends_early(planned, overfits)
-    end = end_level(planned, overfits, planned_steps=2 * overfits.steps)
-    assert end.ended_by == "overfitting"
-
-
 def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     """One lucky evaluation is not what it had: three in a row count."""
 

@@ -1,4 +1,4 @@
-"""Climb: larger batch sizes first, and nothing instead of them where the budget does not reach."""
+"""Exploration: larger batch sizes first, none instead where the budget does not reach for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from batchlab.advice.allocation import explore
 from batchlab.advice.level import EndLevel
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import run_valuations, tune
 from batchlab.records.estimate import Reason
 
 TRUTH = Truth(noise=0.02)
@@ -27,8 +28,8 @@ def explored(*, trainings_left: float, end: EndLevel | None = None) -> StudyStat
     state = StudyState(
         run_log=RunLog(question=asked, engine=engine, until=asked.target), seeds=SeedPlan.of(None)
     )
-    state.tune(64, limit_steps=10**6)
-    state.run_valuations(64, 2)
+    tune(state, 64, limit_steps=10**6)
+    run_valuations(state, 64, 2)
     training_s = TRUTH.best_steps(64) * in_proportion(64)
     engine.elapsed_s = asked.budget_s - trainings_left * training_s
     state.end = end

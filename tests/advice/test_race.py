@@ -118,15 +118,6 @@ def test_the_race_is_on_the_pilots_seed_and_what_it_names_is_followed_on_fresh_o
     assert len(advice.endings.recommended.found) >= 1
 
 
-def test_where_the_reference_learns_nothing_another_rate_is_found():
-    """At its own rate it stays where it was; the pilot looks at others for a level."""
-    advice, _ = raced(trainings=6.0, best_rate=0.64, left=0.2)
-
-    assert "pilot_at_other_rates" in [step.did.code for step in advice.steps]
-    assert advice.provisional.batch_size > 64
-    assert advice.provisional.learning_rate >= 0.64
-
-
 def test_the_fewest_examples_are_not_raced_for():
     advice, _ = raced(asked={"objective": "samples"})
 

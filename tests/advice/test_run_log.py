@@ -1,8 +1,5 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
-import math
-from dataclasses import replace
-
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
@@ -70,15 +67,6 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
 
 
-def test_where_an_evaluation_takes_very_long_twenty_are_left_of_a_training():
-    recorder = run_log(kind=DearToEvaluate)
-    recorder.question = replace(recorder.question, longest_epochs=4)
-    recorder.engine.worth = 10**6
-    recorder.run([request(recorder, seed=0)], "tune")
-
-    assert recorder.interval_samples == math.floor(0.05 * 4 * recorder.question.n_train)
-
-
 def test_a_cool_down_over_another_length_is_not_paid_for_yet():
     recorder = run_log()
 
@@ -138,15 +126,6 @@ def test_half_of_a_run_that_is_under_way_is_still_to_be_paid_for():
 
     assert long in recorder.engine.asked
     assert recorder.expected_s([long]) == pytest.approx(recorder.expected_s([new]) / 2)
-
-
-def test_what_is_needed_later_is_not_begun_where_the_budget_does_not_reach():
-    recorder = run_log(n_workers=2, budget_s=1.5, kind=SideBySideEngine)
-    recorder.needed_later = lambda: [request(recorder, seed=80, steps=2000)]
-
-    recorder.run([request(recorder, steps=500)], "tune")
-
-    assert [asked.trial.seed for asked in recorder.engine.asked] == [0]
 
 
 def test_a_plan_is_known_where_the_reference_rate_was_not_recorded(tmp_path):

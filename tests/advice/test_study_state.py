@@ -7,10 +7,11 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.allocation import decision_of, follow_to_harder_target, visit
+from batchlab.advice.allocation import visit
 from batchlab.advice.decision import costs_of
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import confirm, run_valuations, tune
 from batchlab.records.estimate import Reason
 
 STEP_S = knee(512)
@@ -38,7 +39,7 @@ def test_no_seed_has_two_purposes(n_seeds):
 def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
     flat = {"left": 0.1, "right": 0.1}
     state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
-    search = state.tune(64, limit_steps=10**6)
+    search = tune(state, 64, limit_steps=10**6)
     assert search.learning_rate == 0.01 * 2**1.5
     request = state.run_log.request(
         batch_size=64,
@@ -54,14 +55,14 @@ def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best
 
 def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
     state = found(truth=Truth(noise=0.0, right=0.3))
-    search = state.tune(64, limit_steps=10**6)
+    search = tune(state, 64, limit_steps=10**6)
     good, cost = search.learning_rate, search.learning_cost
-    state.run_valuations(64, 3)
+    run_valuations(state, 64, 3)
     # As if a second seed had moved it an octave up.
     search.former.append((good, cost))
     search.learning_rate, search.learning_cost = 2 * good, cost
 
-    state.run_valuations(64, 3)
+    run_valuations(state, 64, 3)
 
     assert search.learning_rate == good
     assert len(state.valuation_runs(64)) == 3
@@ -70,8 +71,8 @@ def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
 def test_what_misses_rule_out_is_not_read_off_the_law():
     state = found(truth=Truth(noise=0.0))
     for size in (64, 256, 1024):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 2)
+        tune(state, size, limit_steps=10**6)
+        run_valuations(state, size, 2)
     assert set(costs_of(state).batch_sizes) >= {2048, 4096, 8192}
 
     law = costs_of(state).fit
@@ -87,27 +88,10 @@ def test_what_misses_rule_out_is_not_read_off_the_law():
     assert set(costs_of(state).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}
 
 
-def test_runs_go_on_to_a_harder_target_only_where_the_budget_reaches_for_it():
-    state = found(truth=Truth(noise=0.02))
-    for size in (64, 256, 512):
-        state.tune(size, limit_steps=10**6)
-        state.run_valuations(size, 2)
-    decision = decision_of(state, costs_of(state))
-    spent_s, before = state.run_log.engine.spent_s(), len(state.run_log.engine.asked)
-
-    state.run_log.question = replace(state.question, budget_s=spent_s + 0.1)
-    follow_to_harder_target(state, decision)
-    assert len(state.run_log.engine.asked) == before
-
-    state.run_log.question = replace(state.question, budget_s=spent_s + 1000)
-    follow_to_harder_target(state, decision)
-    assert len(state.run_log.engine.asked) > before
-
-
 def test_a_miss_says_no_more_than_the_steps_that_were_run():
     state = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
-    state.tune(64, limit_steps=10**6)
-    state.run_valuations(64, 1)
+    tune(state, 64, limit_steps=10**6)
+    run_valuations(state, 64, 1)
 
     visit(state, 256, why=Reason.as_written("a test"))
 
@@ -124,9 +108,9 @@ def slow_on(*seeds, batch_size=512, times=3.5):
 
 def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
     state = found(truth=slow_on(10))
-    rate = state.tune(512, limit_steps=10**6).learning_rate
+    rate = tune(state, 512, limit_steps=10**6).learning_rate
 
-    assert state.run_valuations(512, 1)
+    assert run_valuations(state, 512, 1)
 
     assert state.cell(512) == (512, rate)
     assert state.ruled_out == {}
@@ -137,9 +121,9 @@ def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
 
 def test_two_slow_seeds_of_three_were_a_lucky_rate():
     state = found(truth=slow_on(10, 11))
-    rate = state.tune(512, limit_steps=10**6).learning_rate
+    rate = tune(state, 512, limit_steps=10**6).learning_rate
 
-    state.run_valuations(512, 1)
+    run_valuations(state, 512, 1)
 
     assert state.cell(512) is None or state.cell(512)[1] < rate
 
@@ -150,22 +134,10 @@ def test_what_misses_until_the_planned_end_has_missed():
     usual = Truth().best_steps(512)
     epochs = math.ceil(1.5 * usual * 512 / state.question.n_train)
     state.run_log.question = replace(state.question, longest_epochs=epochs)
-    rate = state.tune(512, limit_steps=10**6).learning_rate
+    rate = tune(state, 512, limit_steps=10**6).learning_rate
     assert state.value_limit(512) == state.run_log.longest_steps(512) < 3 * usual
 
-    state.run_valuations(512, 1)
-
-    assert state.cell(512) is None or state.cell(512)[1] < rate
-
-
-def test_a_rate_that_fails_on_a_fresh_seed_is_given_up_at_once():
-    state = found(truth=Truth(noise=0.02))
-    rate = state.tune(512, limit_steps=10**6).learning_rate
-    state.run_log.engine.truth = Truth(
-        noise=0.02, cliff_octaves=-0.6
-    )  # from half of it on, diverges
-
-    state.run_valuations(512, 1)
+    run_valuations(state, 512, 1)
 
     assert state.cell(512) is None or state.cell(512)[1] < rate
 
@@ -174,26 +146,26 @@ def test_a_slow_seed_does_not_end_the_search_of_a_batch_size():
     state = found(truth=slow_on(0))
     usual = Truth().best_steps(512)
 
-    search = state.tune(512, limit_steps=math.ceil(1.6 * usual))
+    search = tune(state, 512, limit_steps=math.ceil(1.6 * usual))
 
     assert search.learning_rate is not None
     assert abs(math.log2(search.learning_rate / 0.04) - 0.7 * 3) <= 1
     assert search.seeds == [1]
-    assert state.confirm(512)  # the next seed that it was not asked about
+    assert confirm(state, 512)  # the next seed that it was not asked about
     assert len(set(search.seeds)) == 2
 
 
 def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     state = found(truth=slow_on(0, 1))
-    state.tune(64, limit_steps=10**6)
-    state.run_valuations(64, 1)
+    tune(state, 64, limit_steps=10**6)
+    run_valuations(state, 64, 1)
     limit = math.ceil(1.6 * Truth().best_steps(512))
 
-    search = state.tune(512, limit_steps=limit)
+    search = tune(state, 512, limit_steps=limit)
 
     assert search.learning_rate is None
     assert search.seeds == [0, 1]
-    assert not state.tune(512, limit_steps=10**6).may_be_a_slow_seed
+    assert not tune(state, 512, limit_steps=10**6).may_be_a_slow_seed
 
 
 def test_a_run_that_the_engine_does_not_have_bounds_nothing():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record
+from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -11,7 +12,6 @@ from batchlab.advice.level import end_as, end_so_far, from_pilot, neighbours, of
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Target
 from batchlab.runs.contract import run_all
-from batchlab.words.reasons import reason_text
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LONG = 10**9
@@ -70,8 +70,8 @@ def test_the_worst_of_the_seeds_sets_the_level(order):
     level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
 
     assert (level.target, level.end) == (alone.target, alone.end)
-    assert "its plateau is 0.88 " in reason_text(level.why)
-    assert "the worst of 3 seeds; the best is at 0.92" in reason_text(level.why)
+    assert codes(level.why) == {"worst_of_seeds", "ends_at_plateau"}
+    assert level.why.named["best"] == pytest.approx(0.92)
 
 
 def hardly_learned(**changes):

@@ -46,7 +46,7 @@ from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
-from batchlab.workload.digits import Labelled, accuracy
+from batchlab.workload.pieces import Labelled, accuracy
 
 STEP_S = 0.01
 BUDGET_S = 60.0

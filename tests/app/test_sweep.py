@@ -38,8 +38,7 @@ from batchlab.errors import (
     WorkloadError,
 )
 from batchlab.plans.scaling import scaled
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import Study
+from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
 from batchlab.runs import local as local_processes

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from batchlab.errors import FitError, UsageError
 from batchlab.laws.lines import StraightLine, fit_memory, fit_power_law
-from batchlab.words.reasons import reason_text
 
 
 @pytest.mark.parametrize("n", [3, 4, 20])
@@ -67,17 +65,7 @@ def test_points_at_one_x_leave_nothing_to_tell():
     fit = fit_power_law([3, 3, 3], [1, 2, 4])
 
     assert fit.exponent.estimate is None
-    assert "needs 2" in reason_text(fit.coefficient.reason)
-
-
-@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_a_point_without_a_logarithm_is_refused(bad):
-    with pytest.raises(FitError, match="above 0"):
-        fit_power_law([1, 2, 3], [1, bad, 2])
-    with pytest.raises(FitError, match="above 0"):
-        fit_power_law([bad, 2, 3], [1, 1, 2])
-    with pytest.raises(FitError, match="as many"):
-        fit_power_law([1, 2], [1])
+    assert fit.coefficient.reason.code == "power_law_needs_two"
 
 
 SIZES = (1, 4, 16, 64, 256, 1024)
@@ -134,7 +122,7 @@ def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
     fit = fit_memory(points)
 
     assert fit.fixed_bytes.estimate is None
-    assert "a line needs two" in reason_text(fit.bytes_per_example.reason)
+    assert fit.bytes_per_example.reason.code == "memory_at_too_few"
     assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
     assert fit.largest_batch_size(10**9) is None
 
@@ -144,9 +132,3 @@ def test_a_line_that_does_not_rise_predicts_no_limit() -> None:
 
     assert fit.bytes_per_example.estimate == pytest.approx(-500)
     assert fit.largest_batch_size(10**9) is None
-
-
-@pytest.mark.parametrize("point", [(0, 10), (1, -1)])
-def test_impossible_points_are_refused(point: tuple[int, int]) -> None:
-    with pytest.raises(UsageError, match="expected a batch size of at least 1"):
-        fit_memory([point, (2, 20)])

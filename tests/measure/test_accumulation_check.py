@@ -20,7 +20,7 @@ from tests.reference.accumulated_workloads import (
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.loss_check import accumulation_of
+from batchlab.measure.accumulation import accumulation_of
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.runnable_sizes import (
+from batchlab.measure.steps_check import (
     StepSeen,
     check_step,
     rule_of,

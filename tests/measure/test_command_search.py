@@ -8,12 +8,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up import made_up_timing
+from tests.reference.made_up_profile import made_up_point
 from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import CommandSearch
-from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 
 SIZES = (8, 16, 32, 64, 128)
@@ -33,35 +32,16 @@ class Probed:
     def __call__(self, batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
         self.tried.append((batch_size, micro_batch_size))
         self.limits_s.append(limit_s)
-        point = ProfilePoint(
-            batch_size=batch_size, micro_batch_size=micro_batch_size, status=Status.OK
-        )
-        if micro_batch_size > self.fits:
-            reason = Reason.of("memory_ran_out", error="out of memory")
-            return ProfilePoint(
-                batch_size=batch_size,
-                micro_batch_size=micro_batch_size,
-                status=Status.OOM,
-                reason=reason,
-            )
-        if batch_size in self.broken:
-            return ProfilePoint(
-                batch_size=batch_size,
-                micro_batch_size=micro_batch_size,
-                status=Status.ERROR,
-                reason=Reason.of("nothing_said"),
-            )
-        return ProfilePoint(
-            batch_size=batch_size,
+        status = Status.OOM if micro_batch_size > self.fits else Status.OK
+        status = Status.ERROR if batch_size in self.broken else status
+        point = made_up_point(
+            batch_size,
             micro_batch_size=micro_batch_size,
-            status=point.status,
-            timing=made_up_timing(
-                batch_size,
-                step_s=0.001 * math.exp(self.random.gauss(0, self.log_sd)),
-                workload_id="w",
-            ),
-            peak_bytes=1000 * micro_batch_size,
+            status=status,
+            reason="made up to fail",
+            median_s=0.001 * math.exp(self.random.gauss(0, self.log_sd)),
         )
+        return replace(point, peak_bytes=1000 * micro_batch_size) if point.ran else point
 
 
 def searched(

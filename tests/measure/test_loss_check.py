@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.loss_check import LossSeen, look_at_loss, rounding_of
+from batchlab.measure.accumulation import LossSeen, look_at_loss
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.workload.definition import Workload
 
@@ -85,20 +85,6 @@ def test_a_coarse_model_still_shows_a_sum_and_a_coupled_loss() -> None:
     with pytest.raises(WorkloadError, match="is a sum over the batch"):
         seen(summed, lambda: mlp(torch.bfloat16))
     assert seen(contrastive, lambda: mlp(torch.bfloat16)).couples
-
-
-def test_the_coarsest_numbers_on_the_way_say_how_far_rounding_goes() -> None:
-    x = torch.randn(3, 6)
-
-    def autocast() -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return model(x).float()
-
-    model = mlp()
-
-    assert rounding_of(model, lambda: model(x)) == 1e-3
-    assert rounding_of(model, autocast) == 8 * torch.finfo(torch.bfloat16).eps
-    assert rounding_of(mlp(torch.float16), lambda: x) == 8 * torch.finfo(torch.float16).eps
 
 
 # Losses whose examples meet only where classes do

@@ -154,26 +154,6 @@ def test_the_noise_scale_is_that_of_the_whole_training_set_where_all_of_it_is_se
     assert found == pytest.approx(float(trace / mean.square().sum()), rel=0.25)
 
 
-def test_the_noise_scale_looks_at_no_more_examples_than_it_says(monkeypatch) -> None:
-    from batchlab.measure import gradient_noise
-
-    workload, model = least_squares(2000)
-    seen = []
-    fetched = gradient_noise.GradientNoise._fetched
-
-    def counted(self, chosen):
-        seen.append(chosen)
-        return fetched(self, chosen)
-
-    monkeypatch.setattr(gradient_noise.GradientNoise, "_fetched", counted)
-    noise = gradient_noise.GradientNoise(workload, torch.device("cpu"))
-
-    point = noise.sample(model, seed=0, precision=1e-9, most_examples=300)
-
-    assert sum(point.sample.block_examples) == 300
-    assert len(torch.cat(seen[-10:]).unique()) <= 300
-
-
 def test_where_the_gradient_is_lost_in_the_noise_there_is_no_noise_scale() -> None:
     workload, model = least_squares(40_000)
     with torch.no_grad():
@@ -309,26 +289,6 @@ def test_each_micro_batch_counts_by_its_weight_as_in_a_step() -> None:
     assert found[1] == pytest.approx(found[16], rel=1e-4)
 
 
-def test_examples_that_are_all_alike_have_no_variance_exactly() -> None:
-    workload, model = least_squares(64)
-    x, y = workload.train
-    alike = replace(workload, train=(x[:1].repeat(64, 1), y[:1].repeat(64)))
-
-    trial = small_trial(alike, batch_size=1)
-
-    assert row("gradient_variance")(moment_of(model, workload=alike, trial=trial)) == 0.0
-
-
-def test_a_batch_that_is_cut_has_the_variance_of_the_whole_one() -> None:
-    workload, model = least_squares(200)
-    whole = moment_of(model, workload=workload, trial=small_trial(workload, batch_size=50))
-    cut = small_trial(workload, batch_size=50, micro_batch_size=7)
-
-    found = row("gradient_variance")(moment_of(model, workload=workload, trial=cut))
-
-    assert found == pytest.approx(row("gradient_variance")(whole))
-
-
 def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:
     workload, model = least_squares(200)
     trial = small_trial(workload, batch_size=200)
@@ -339,14 +299,6 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert line == {10: pytest.approx(3.0)}
 
 
-def test_what_theory_expects_goes_through_all_that_was_measured() -> None:
-    seen = {10: 2 * 0.1 * 190 / 199, 20: 0.5 * 0.05 * 180 / 199}
-
-    line = expected_variance(seen, drawn_study(200))
-
-    assert line == {10: pytest.approx(0.1 * 190 / 199), 20: pytest.approx(0.05 * 180 / 199)}
-
-
 def test_what_nobody_asked_for_is_taken_after_a_step_alone() -> None:
     model = nn.Linear(2, 2)
     initial = [torch.zeros_like(part) for part in model.parameters()]
@@ -354,11 +306,6 @@ def test_what_nobody_asked_for_is_taken_after_a_step_alone() -> None:
 
     assert distance(moment_of(model, initial=initial, step=0)) is None
     assert distance(moment_of(model, initial=initial, step=1)) is not None
-
-
-def test_what_nobody_asked_for_is_not_taken() -> None:
-    assert not set(on_request()) & set(measured_at_steps())
-    assert "sharpness" in measured_at_steps(["sharpness"])
 
 
 class Noisy(Dataset):
@@ -379,14 +326,6 @@ def drawing_workload():
         return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
 
     return replace(small, train=Noisy(), validation=None, test=None, model=model)
-
-
-def test_where_examples_are_drawn_the_surface_is_the_same_each_time() -> None:
-    workload = drawing_workload()
-    torch.manual_seed(0)
-    moment = moment_of(workload.model(), workload=workload)
-
-    assert row("sharpness")(moment) == row("sharpness")(moment)
 
 
 @pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.training_check import resumption_warnings
+from batchlab.measure.steps_check import resumption_warnings
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload

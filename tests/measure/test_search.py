@@ -13,6 +13,7 @@ from tests.reference.made_up_profile import (
     MadeUpMachine,
     peak_bytes,
 )
+from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
@@ -75,10 +76,6 @@ def test_no_size_is_above_the_training_set(n_train: int) -> None:
     assert len(set(sizes)) == len(sizes)
 
 
-def test_the_habits_and_the_reference_are_always_among_the_sizes() -> None:
-    assert {16, 32, 64, 128, 48} <= set(default_batch_sizes(1000, reference_batch_size=48))
-
-
 def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again() -> None:
     machine = MadeUpMachine()
 
@@ -127,14 +124,6 @@ def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulat
     assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
 
 
-def test_a_first_that_is_not_asked_for_changes_nothing() -> None:
-    machine = MadeUpMachine()
-
-    searched(machine, (8, 16), first=10)
-
-    assert [size for size, _ in machine.probed] == [8, 16, 8, 16]
-
-
 # Where memory ends
 
 
@@ -179,14 +168,6 @@ def test_a_law_that_is_wrong_is_overruled_by_what_runs() -> None:
     assert too_large <= 1.25 * largest(search)
 
 
-def test_what_is_asked_for_and_too_large_is_halved_until_it_fits() -> None:
-    machine = MadeUpMachine(room_bytes=peak_bytes(100))
-
-    search = searched(machine, (4096, 8192))
-
-    assert 80 <= largest(search) <= 100
-
-
 def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
     machine = MadeUpMachine(room_bytes=FIXED_BYTES // 2)
 
@@ -194,13 +175,6 @@ def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
 
     assert [point.status for point in search.points] == [Status.OOM]
     assert machine.probed == [(1, 1)]
-
-
-def test_peaks_that_are_not_reported_leave_bisection() -> None:
-    machine = MadeUpMachine(room_bytes=peak_bytes(700))
-    search = searched(machine, ceiling_bytes=None)
-
-    assert 560 <= largest(search) <= 700
 
 
 # Accumulation
@@ -214,14 +188,6 @@ def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
     accumulated = [point for point in search.points if point.accumulation_steps > 1]
     assert {point.batch_size for point in accumulated} == {1024, 2048, 4096, 8192, N_TRAIN}
     assert all(point.ran and point.micro_batch_size <= 1000 for point in accumulated)
-
-
-def test_what_would_train_on_another_loss_in_pieces_is_not_accumulated() -> None:
-    search = searched(MadeUpMachine(room_bytes=peak_bytes(1000)), accumulates=False)
-
-    assert all(point.accumulation_steps == 1 for point in search.points)
-    assert search.stopped == "memory"
-    assert largest(search) >= 800
 
 
 def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
@@ -257,12 +223,6 @@ def test_a_size_that_cannot_run_does_not_keep_the_others_from_it() -> None:
 
     assert whole(search)[1].status is Status.ERROR
     assert largest(search) == N_TRAIN
-
-
-def test_sizes_that_cannot_run_at_first_do_not_end_the_search() -> None:
-    machine = MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size < 16 else None)
-
-    assert largest(searched(machine)) == N_TRAIN
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
@@ -315,15 +275,6 @@ def test_a_hang_does_not_go_beyond_the_budget_and_is_not_held_against_the_size()
     assert search.stopped == "time"
 
 
-def test_steps_that_take_seconds_are_timed_in_the_fewest_rounds() -> None:
-    machine = MadeUpMachine(budget_s=60.0, seconds=lambda size: 2e-4 * size)
-
-    search = searched(machine)
-
-    assert largest(search) == N_TRAIN  # one step of it takes 2 s
-    assert machine.clock_s <= 60.0
-
-
 def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_found() -> None:
     def seconds(size: int) -> float:
         return 1e-3 * size
@@ -345,14 +296,6 @@ def test_where_there_is_time_every_size_but_the_second_is_timed_in_full() -> Non
 
     full = max(machine.timed_s)
     assert machine.timed_s.count(full) >= len(machine.timed_s) - 1
-
-
-def test_a_large_budget_is_not_used_up() -> None:
-    machine = MadeUpMachine(budget_s=3600.0)
-
-    searched(machine, n_train=50_000)
-
-    assert machine.clock_s < 25.0
 
 
 # Timed again
@@ -402,18 +345,12 @@ def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
 def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
     told: list[float] = []
 
-    class Told(Silent):
-        def progress(
-            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-        ) -> None:
+    class Heard(Silent):
+        def progress(self, *, done_fraction: float, **said: Any) -> None:
             told.append(done_fraction)
 
     machine = Wavering(sd=0.5, room_bytes=room_bytes)
-    search = ProfileSearch(
-        machine, n_train=N_TRAIN, ceiling_bytes=room_bytes, left_s=machine.left_s, listener=Told()
-    )
-
-    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+    searched(machine, ceiling_bytes=room_bytes, listener=Heard())
 
     assert told == sorted(told)
     assert 0.9 < told[-1] < 1.0
@@ -439,21 +376,16 @@ def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
 
 def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
     seen: list[int] = []
-
-    told: list[str] = []
-
-    class Told(Silent):
-        def warning(self, text: str) -> None:
-            told.append(text)
+    told = Told()
 
     def goes_wrong(size: int) -> Status | None:
         seen.append(size)
         return Status.KILLED if size == 64 and seen.count(64) == 2 else None
 
-    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=Told())
+    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=told)
 
     assert seen.count(64) == 2
-    assert "batch size 64, which ran before: killed" in told[0]
+    assert "batch size 64, which ran before: killed" in told.warnings[0]
     assert whole(search)[64].ran
     assert not whole(search)[64].again
     assert whole(search)[128].again
@@ -462,77 +394,15 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
 # Defects of other batch-size finders, held here by name
 
 
-def test_no_size_is_returned_that_never_ran() -> None:
-    # Lightning #18426 and others: 128 returned, 64 tried.
-    for fits in (1, 50, 99, 100, 101, 1000):
-        machine = MadeUpMachine(room_bytes=peak_bytes(fits))
-        search = searched(machine, ceiling_bytes=peak_bytes(fits), n_train=200)
-
-        assert (largest(search), largest(search)) in machine.probed
-
-
-def test_no_size_is_tried_above_the_data_set() -> None:
-    # Lightning #20364: the search runs past the data set.
-    machine = MadeUpMachine()
-
-    searched(machine, n_train=100)
-
-    assert max(size for size, _ in machine.probed) == 100
-
-
-def test_a_search_does_not_run_away_on_a_machine_with_memory_to_spare() -> None:
-    # Lightning #20614: on a CPU it doubles until somebody stops it.
-    machine = MadeUpMachine(budget_s=30.0, seconds=lambda size: 1e-4 * size)
-
-    search = searched(machine, n_train=100_000_000)
-
-    assert machine.clock_s <= 30.0
-    assert search.stopped == "time"
-    assert largest(search) < 100_000
-
-
-def test_where_nothing_fits_no_size_is_made_up() -> None:
-    # ultralytics PR #25739: nothing fits, and 16 is used in silence.
-    search = searched(MadeUpMachine(room_bytes=1))
-
-    assert not any(point.ran for point in search.points)
-
-
-def test_micro_batches_and_their_number_make_up_the_batch_size() -> None:
-    # accelerate PR #3071: the batch size shrinks and the accumulation stays.
-    search = searched(MadeUpMachine(room_bytes=peak_bytes(300)))
-
-    for point in search.points:
-        pieces, micro = point.accumulation_steps, point.micro_batch_size
-        assert (pieces - 1) * micro < point.batch_size <= pieces * micro
-
-
-def test_a_single_example_is_a_data_set() -> None:
-    assert largest(searched(MadeUpMachine(), n_train=1)) == 1
-
-
 def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
-    warnings: list[str] = []
-
-    class Told(Silent):
-        def warning(self, text: str) -> None:
-            warnings.append(text)
+    told = Told()
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
-    search = ProfileSearch(
-        machine,
-        n_train=N_TRAIN,
-        ceiling_bytes=None,
-        left_s=machine.left_s,
-        listener=Told(),
-        may_accumulate=False,
-    )
-
-    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+    search = searched(machine, listener=told, accumulates=False)
 
     assert {point.accumulation_steps for point in search.points} == {1}
     assert search.stopped == "memory"
-    assert warnings[-1] == (
+    assert told.warnings[-1] == (
         f"batch sizes above {largest(search)} do not fit whole, and what this workload does with a "
         f"batch cannot be done in micro-batches"
     )

@@ -15,7 +15,7 @@ from tests.reference.cadence import (
 )
 
 from batchlab.plans.cadence import Pause, n_pauses, pauses, with_every_epoch_end
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 
 # (N, B): one example, ragged, dividing, over half, all but one, all of them.
 CONFIGURATIONS = [
@@ -39,7 +39,7 @@ def all_pauses(
     steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
     return list(
         pauses(
-            ConstantBatchSize(n_train=n, batch_size=batch_size, drop_last=drop_last),
+            BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last),
             last_step=epochs * steps_per_epoch,
             after_step=after_step,
             watched_from_samples=watched_from_samples,
@@ -164,7 +164,7 @@ def test_pauses_are_counted_by_what_is_evaluated(
         interval_samples=interval_samples,
     )
 
-    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+    plan = BatchPlan(n_train=100, batch_size=10, drop_last=False)
     validation, whole = n_pauses(plan, 70, watched_from_samples, interval_samples)
     assert validation == sum(not pause.epoch_end for pause in found)
     assert whole == sum(pause.epoch_end for pause in found) == 7
@@ -198,7 +198,7 @@ def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_
 
 
 def test_the_last_step_is_an_epoch_end_wherever_it_lies() -> None:
-    plan = ConstantBatchSize(n_train=100, batch_size=10, drop_last=False)
+    plan = BatchPlan(n_train=100, batch_size=10, drop_last=False)
 
     found = list(pauses(plan, last_step=13))
 
@@ -259,7 +259,7 @@ class TestABatchSizeThatChanges:
 
 @pytest.mark.parametrize("after_step", [0, 3, 5, 12])
 def test_every_epoch_end_can_be_a_pause_among_the_others(after_step: int) -> None:
-    plan = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
+    plan = BatchPlan(n_train=40, batch_size=8, drop_last=False)
     usual = list(pauses(plan, last_step=33, after_step=after_step, interval_samples=120))
 
     found = list(with_every_epoch_end(iter(usual), plan, after_step=after_step))

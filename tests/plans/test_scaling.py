@@ -6,7 +6,7 @@ import pytest
 
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import SCALING_RULES, Scaled, scaled, scaled_learning_rate
-from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.study import AdamSettings
 
 
 @pytest.mark.parametrize(

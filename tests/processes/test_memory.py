@@ -12,7 +12,6 @@ from tests.reference import profiled_workloads
 
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import (
-    KernelFiles,
     PeakMemory,
     available_bytes,
     is_out_of_memory,
@@ -38,15 +37,15 @@ def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
     assert 60 * MEGABYTE < after - before < 100 * MEGABYTE
 
 
-def nowhere(folder: Path) -> KernelFiles:
-    """As on a system that reports nothing."""
-    no = folder / "no such file"
-    return KernelFiles(status=no, clear_refs=no, vmstat=no, meminfo=no, groups=())
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
 
+    limit_memory(cpu, 1, root=tmp_path)  # this process: it would not survive it
 
-def test_a_system_without_the_kernels_marks_reports_nothing(tmp_path: Path) -> None:
-    assert PeakMemory(torch.device("cpu"), kernel=nowhere(tmp_path)).bytes() is None
-    assert kills_for_memory(kernel=nowhere(tmp_path)) is None
+    assert PeakMemory(cpu, root=tmp_path).bytes() is None
+    assert kills_for_memory(root=tmp_path) is None
+    assert available_bytes(cpu, root=tmp_path) is None
+    assert torch.ones(MEGABYTE).sum() == MEGABYTE
 
 
 def test_the_count_of_kills_is_the_kernels() -> None:
@@ -87,45 +86,25 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
     assert "smaller" in reason_text(beyond.reason)
 
 
-def _files(folder: Path, **texts: str) -> None:
-    for name, text in texts.items():
-        (folder / name.replace("__", ".")).write_text(text)
-
-
 def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
     tmp_path: Path,
 ) -> None:
-    kernel = KernelFiles(
-        meminfo=tmp_path / "meminfo",
-        groups=((tmp_path / "memory.max", tmp_path / "memory.current"),),
-    )
-    _files(tmp_path, meminfo="MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
     cpu = torch.device("cpu")
 
-    of_machine = available_bytes(cpu, kernel=kernel)
-    _files(
-        tmp_path,
-        memory__max="2048000\n",
-        memory__current="1000000\n",
-        memory__stat="anon 1\ninactive_file 400000\n",
-    )
-    of_group = available_bytes(cpu, kernel=kernel)
-    _files(tmp_path, memory__max="max\n")
-    without_limit = available_bytes(cpu, kernel=kernel)
+    of_machine = available_bytes(cpu, root=tmp_path)
+    (group / "memory.max").write_text("2048000\n")
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 400000\n")
+    of_group = available_bytes(cpu, root=tmp_path)
+    (group / "memory.max").write_text("max\n")
+    without_limit = available_bytes(cpu, root=tmp_path)
 
     assert of_machine == without_limit == 4000 * 1024
     assert of_group == 2_048_000 - 1_000_000 + 400_000
-
-
-def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
-    tmp_path: Path,
-) -> None:
-    kernel = nowhere(tmp_path)
-
-    limit_memory(torch.device("cpu"), 1, kernel=kernel)  # this process: it would not survive it
-
-    assert available_bytes(torch.device("cpu"), kernel=kernel) is None
-    assert torch.ones(MEGABYTE).sum() == MEGABYTE
 
 
 @pytest.mark.gpu

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
 
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.words.reasons import reason_text
 
 # (N, B): one example, single examples, ragged, dividing, over half, all but one, all of them.
@@ -19,16 +19,16 @@ CONFIGURATIONS = [
 EPOCHS = 4
 
 
-def both(n: int, batch_size: int, drop_last: bool) -> tuple[ConstantBatchSize, WalkedBatchPlan]:
+def both(n: int, batch_size: int, drop_last: bool) -> tuple[BatchPlan, WalkedBatchPlan]:
     return (
-        ConstantBatchSize(n_train=n, batch_size=batch_size, drop_last=drop_last),
+        BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last),
         WalkedBatchPlan(n_train=n, wanted=lambda step: batch_size, drop_last=drop_last),
     )
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
-class TestConstantBatchSize:
+class TestBatchPlan:
     def test_it_is_at_every_step_where_the_walk_is(
         self, n: int, batch_size: int, drop_last: bool
     ) -> None:
@@ -76,7 +76,7 @@ class TestConstantBatchSize:
 
 
 def test_its_arithmetic_does_not_grow_with_the_run() -> None:
-    plan = ConstantBatchSize(n_train=50_001, batch_size=1, drop_last=False)
+    plan = BatchPlan(n_train=50_001, batch_size=1, drop_last=False)
     step = 10**15 * 50_001 + 7
 
     assert plan.samples_at(step) == step
@@ -105,6 +105,6 @@ def test_its_arithmetic_does_not_grow_with_the_run() -> None:
 def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
     batch_size: int, drop_last: bool, micro_batch_size: int, notes: tuple[str, ...]
 ) -> None:
-    plan = ConstantBatchSize(n_train=40, batch_size=batch_size, drop_last=drop_last)
+    plan = BatchPlan(n_train=40, batch_size=batch_size, drop_last=drop_last)
 
     assert tuple(map(reason_text, plan.notes(micro_batch_size))) == notes

@@ -38,7 +38,7 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
 
 def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
     """A training of a command."""
-    return Trial.of_whole_batches(
+    return Trial(
         workload_id=summary.workload_id,
         workload=summary.name,
         n_train=summary.n_train,

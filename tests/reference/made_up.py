@@ -71,7 +71,7 @@ def made_up_trial(
     scaling_rule: str = "none",
 ) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id=workload_id,
         workload=workload,
         n_train=n_train,

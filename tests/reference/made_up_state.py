@@ -14,9 +14,8 @@ from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
 from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Question
-from batchlab.advice.rates import RateSearch
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.study_state import RateSearch, SeedPlan, StudyState
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 TARGET = 0.97

@@ -16,7 +16,7 @@ from torch.nn import functional
 import batchlab
 from batchlab.datasets.embedded import load_mnist
 from batchlab.plans.cadence import pauses
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.training.batching import epoch_order
 
 N_VALIDATION = 512  # a share of so many is a float exactly
@@ -67,7 +67,7 @@ def main() -> None:
         with torch.no_grad():
             return int((model(x_valid).argmax(1) == y_valid).sum()) / N_VALIDATION
 
-    plan = ConstantBatchSize(n_train=len(x), batch_size=given.batch_size, drop_last=False)
+    plan = BatchPlan(n_train=len(x), batch_size=given.batch_size, drop_last=False)
     marks = {pause.step for pause in pauses(plan, last_step=plan.steps_in(given.epochs))}
     batchlab.log(step=0, epoch=0, accuracy=accuracy())
     step, loss_sum, seen = 0, 0.0, 0

@@ -134,7 +134,7 @@ class SimulatedEngine(AnswersAtOnce):
         return None
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        return Trial.of_whole_batches(
+        return Trial(
             workload_id="simulated",
             workload="simulated",
             n_train=N_TRAIN,

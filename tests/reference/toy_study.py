@@ -33,7 +33,7 @@ class Toy(ForgetfulEngine):
     end: Callable[[], None] = field(default=lambda: None)
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        return Trial.of_whole_batches(
+        return Trial(
             workload_id="made-up-id",
             workload="small",
             n_train=20_000,

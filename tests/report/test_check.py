@@ -8,7 +8,7 @@ from batchlab.report.check import CheckDocument
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
 
-SOURCE = Path(__file__).parents[2] / "src" / "batchlab" / "measure" / "loss_check.py"
+SOURCE = Path(__file__).parents[2] / "src" / "batchlab" / "measure" / "accumulation.py"
 
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "check.json"

@@ -20,7 +20,6 @@ from batchlab.report.figure import (
     figure_image,
     page_spec,
     rows_csv,
-    script,
     script_json,
     still_svg,
 )
@@ -104,10 +103,7 @@ def test_images_for_paper_have_plain_colours_and_a_legend():
     assert "var(--" not in svg
     assert "#D06000" in svg
     assert ">1024<" in svg
-
-
-def test_png_images_are_png():
-    assert figure_image(FIGURE["f"], "png").startswith(b"\x89PNG")
+    assert figure_image(FIGURE["d"], "png").startswith(b"\x89PNG")
 
 
 def test_json_in_a_script_element_cannot_end_it():
@@ -115,28 +111,6 @@ def test_json_in_a_script_element_cannot_end_it():
 
     assert "<" not in text
     assert json.loads(text) == {"name": "</script><script>alert(1)</script>&<!--"}
-
-
-@pytest.mark.slow
-def test_the_script_cannot_end_its_element():
-    assert "</script" not in script().lower()
-    assert "<!--" not in script()
-
-
-def test_a_still_image_is_the_same_drawing_without_what_repeats():
-    panel = FIGURE["a"].panels[0]
-    spec = page_spec(panel)
-    whole = vl_convert.vegalite_to_svg(
-        spec | {"datasets": {"rows": list(FIGURE["a"].rows)}}, vl_version="6.1"
-    )
-
-    still = still_svg(spec, FIGURE["a"].rows, prefix="a-1")
-
-    assert len(still) < 0.8 * len(whole)
-    texts = re.compile(r">([^<>]+)</text>")
-    assert texts.findall(still) == texts.findall(whole)
-    assert re.findall('opacity="0.18"', still)
-    assert not re.search(r'(?:d|transform)="[^"]*\.\d\d', still)
 
 
 def axis(low: float, high: float, log_from: float) -> dict:
@@ -247,7 +221,3 @@ def test_the_pointer_reads_the_number_that_the_table_has(name: str) -> None:
     values = VALUES + LARGER
 
     assert drawn(name, values) == [quantity_text(name, value) for value in values]
-
-
-def test_whole_numbers_stay_whole() -> None:
-    assert drawn("step", (0.0, 7.0, 12_345.0)) == ["0", "7", "12345"]

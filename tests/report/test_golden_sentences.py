@@ -33,7 +33,7 @@ from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences
 from batchlab.report.fit import across_text, group_facts, group_name
-from batchlab.report.noise_text import noise_facts, noise_title
+from batchlab.report.noise import noise_facts, noise_title
 from batchlab.report.profile import profile_facts, profile_title
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
@@ -94,10 +94,15 @@ def _of_sweep(study: Study) -> Iterator[str]:
     yield f"headline: {found.headline}"
     yield f"lead: {found.lead}"
     yield trial_counts(study)
-    for effect, said in effect_sentences(study).items() if study.records else ():
-        yield f"{effect}: {said}"
     yield from (f"{found.topic}: {found}" for found in sentences(study))
     yield from map(claim_text, claim_sentences(Evidence.of(study)))
+
+
+def _effects_of_sweeps() -> Iterator[str]:
+    """One sentence on each effect that was seen, of sweeps that show others."""
+    for sweep in ("worse", "full batch better", "bad ends", "nothing held out", "one size"):
+        for effect, said in effect_sentences(SWEEPS[sweep]()).items():
+            yield f"{effect}, {sweep}: {said}"
 
 
 # ---- advices
@@ -243,6 +248,7 @@ def _of_check(kind: str) -> Iterator[str]:
 
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     **{f"sweep: {name}": lambda make=make: _of_sweep(make()) for name, make in SWEEPS.items()},
+    "effects of sweeps": _effects_of_sweeps,
     **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
     **{
         f"profile: {name}": lambda make=make: iter((profile_title(make()), *profile_facts(make())))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 
 from batchlab.measure.noise import LayerNoise
-from batchlab.report.noise_text import noise_text
+from batchlab.report.noise import noise_text
 
 
 def words(text: str) -> str:

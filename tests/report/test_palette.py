@@ -8,7 +8,7 @@ import pytest
 
 from batchlab.report.palette import looks, part_looks
 
-LIGHT_GROUND, DARK_GROUND = "#ffffff", "#15181d"
+GROUND = {"light": "#ffffff", "dark": "#15181d"}
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
 SIGHT = {
     "normal": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
@@ -61,6 +61,7 @@ def hue(color: str) -> float:
 
 
 EIGHT = looks((8, 16, 32, 64, 128, 256, 1024, 50_000), n_train=50_000)
+PARTS = part_looks((8, 32, 64, 1024), n_train=50_000, named=1024, yours=64, usual=(32,))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -81,22 +82,15 @@ def test_a_batch_size_keeps_its_color_whatever_else_was_run():
     ]
 
 
-@pytest.mark.parametrize("sight", SIGHT)
+@pytest.mark.parametrize("drawn", [EIGHT, PARTS], ids=["batch sizes", "parts"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_eight_batch_sizes_can_be_told_apart_by_color(scheme, sight):
-    colors = [getattr(look, scheme) for look in EIGHT]
+def test_colors_can_be_told_apart_by_any_sight_and_stand_out_from_their_ground(scheme, drawn):
+    colors = [getattr(look, scheme) for look in drawn]
 
-    differences = [
-        math.dist(lab(one, sight), lab(other, sight))
-        for one, other in itertools.combinations(colors, 2)
-    ]
-
-    assert min(differences) >= 15
-
-
-@pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT_GROUND), ("dark", DARK_GROUND)])
-def test_every_color_stands_out_from_its_ground(scheme, ground):
-    assert min(contrast(getattr(look, scheme), ground) for look in EIGHT) >= 3
+    for sight in SIGHT:
+        pairs = itertools.combinations([lab(color, sight) for color in colors], 2)
+        assert min(math.dist(one, other) for one, other in pairs) >= 15
+    assert min(contrast(color, GROUND[scheme]) for color in colors) >= 3
 
 
 def test_batch_sizes_differ_by_dash_and_by_shape_too():
@@ -114,9 +108,6 @@ def test_full_batch_is_named_so():
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
 
 
-PARTS = part_looks((8, 32, 64, 1024), n_train=50_000, named=1024, yours=64, usual=(32,))
-
-
 def test_each_part_in_an_answer_has_its_color_whatever_the_batch_size() -> None:
     others = part_looks((1, 2, 3, 4), n_train=50_000, named=1, yours=4, usual=(2,))
 
@@ -128,21 +119,3 @@ def test_what_is_named_and_yours_at_once_is_drawn_as_named() -> None:
     (look,) = part_looks([64], n_train=50_000, named=64, yours=64)
 
     assert look.part == "named"
-
-
-@pytest.mark.parametrize("sight", SIGHT)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_parts_can_be_told_apart_by_color(scheme, sight) -> None:
-    colors = [getattr(look, scheme) for look in PARTS]
-
-    differences = [
-        math.dist(lab(one, sight), lab(other, sight))
-        for one, other in itertools.combinations(colors, 2)
-    ]
-
-    assert min(differences) >= 15
-
-
-@pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT_GROUND), ("dark", DARK_GROUND)])
-def test_every_part_stands_out_from_its_ground(scheme, ground) -> None:
-    assert min(contrast(getattr(look, scheme), ground) for look in PARTS) >= 3

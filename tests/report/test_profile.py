@@ -98,7 +98,7 @@ def process(step_s: Callable[[int], float]) -> StepTiming:
     workload = Workload(
         name="loaded", model=lambda: nn.Linear(2, 1), train=(torch.zeros(64, 2),), loss=loss
     )
-    trial = Trial.of_whole_batches(
+    trial = Trial(
         workload_id="loaded",
         workload="loaded",
         n_train=64,

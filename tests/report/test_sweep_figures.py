@@ -11,6 +11,7 @@ from batchlab.records.trial import Status
 from batchlab.report.sweep_figures import (
     cost_figure,
     curve_figures,
+    effects_figure,
     gap_figure,
     noise_figure,
     rate_figure,
@@ -70,13 +71,6 @@ def test_without_any_step_time_the_time_view_says_why_it_is_empty():
     assert "No step time was measured alone" in figure.absent
 
 
-def test_without_a_validation_set_there_is_no_panel_for_it_and_a_note_that_says_so():
-    figure = curves_figure(made_up_study(n_validation=0))
-
-    assert not [panel for panel in figure.panels if "validation" in panel.title]
-    assert any("There is no validation set" in note for note in figure.notes)
-
-
 def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
     study = made_up_study(
         batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
@@ -87,14 +81,6 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
     assert len(figure.rows) <= 9_000
     finals = [row for row in rows_of(figure, split="validation", metric="loss", batch="64")]
     assert finals[-1]["mean"] == pytest.approx(study.records[6].final("validation", "loss"))
-
-
-def test_a_line_has_few_marks_and_one_at_its_end():
-    rows = rows_of(curves_figure(made_up_study()), split="test", metric="accuracy", batch="64")
-
-    assert sum(row["marked"] for row in rows) == 8
-    assert rows[-1]["marked"]
-    assert not rows[0]["marked"]
 
 
 def test_step_time_throughput_and_memory_are_those_of_the_run_alone():
@@ -121,41 +107,11 @@ def test_the_middle_is_the_median_of_the_blocks_and_the_bar_their_range():
     assert speed["low"] == pytest.approx(64 / 0.9)
 
 
-def test_memory_of_the_trials_stands_in_where_no_run_alone_measured_it():
-    figure = cost_figure(made_up_study(batch_sizes=(64,), timed=False))
-
-    assert whole(figure, "e-peak_bytes") == {"64": 50_000_000}
-    assert any("No step time was measured alone" in note for note in figure.notes)
-
-
 def test_the_gap_is_the_mean_of_train_less_test_over_the_seeds():
     study = made_up_study(batch_sizes=(64,), seeds=3)
     expected = [r.final("train", "accuracy") - r.final("test", "accuracy") for r in study.records]
 
     assert whole(gap_figure(study), "d-gap") == {"64": pytest.approx(sum(expected) / 3, rel=1e-6)}
-
-
-def test_without_a_test_set_the_gap_is_taken_to_validation_and_says_so():
-    figure = gap_figure(made_up_study(n_test=0))
-
-    assert "train accuracy − validation accuracy" in figure.panels[1].title
-    assert any("There is no test set" in note for note in figure.notes)
-
-
-def test_without_any_held_out_data_there_is_no_gap():
-    figure = gap_figure(made_up_study(n_test=0, n_validation=0))
-
-    assert figure.panels == ()
-    assert "neither a test nor a validation set" in figure.absent
-
-
-def test_trials_that_ended_badly_have_no_gap():
-    study = made_up_study(batch_sizes=(64,), endings={(64, 0.01, 0): (Status.NAN, "nan", 3)})
-
-    figure = gap_figure(study)
-
-    assert figure.rows == ()
-    assert "No trial that ended well" in figure.absent
 
 
 def test_a_script_that_tells_its_validation_metric_alone_has_no_empty_panel():
@@ -203,13 +159,6 @@ def test_a_trial_that_ended_badly_is_a_cross_and_no_value():
 
     assert cross["run"] == "seed 0: diverged at epoch 3"
     assert "mean" not in cross
-
-
-def test_one_rate_gives_a_sentence_and_no_panel():
-    figure = rate_figure(made_up_study())
-
-    assert figure.panels == ()
-    assert figure.absent.startswith("One learning rate was run")
 
 
 def measured(study, *, every: int = 1, last: int | None = None, **values):
@@ -286,15 +235,6 @@ def test_what_was_measured_is_told_of_and_what_was_not_is_named_with_its_command
     assert "--measure noise_scale" not in said
 
 
-def test_what_no_seed_could_tell_has_no_panel():
-    figure = noise_figure(
-        measured(made_up_study(batch_sizes=(64,)), noise_scale=lambda b, s, t: None)
-    )
-
-    assert "g-noise_scale" not in {panel.key for panel in figure.panels}
-    assert "noise scale" in " ".join(figure.notes)
-
-
 def test_the_variance_is_that_of_the_first_weights_with_the_line_of_theory():
     n_train = made_up_study().workload.n_train
     study = measured(
@@ -329,25 +269,17 @@ def test_seeds_that_ended_at_unlike_steps_are_each_shown_where_they_were_measure
     assert (row["mean"], row["n"]) == (15.0, 2)
 
 
-def test_how_the_distance_grew_is_told_of_the_longest_run():
-    study = measured(
-        made_up_study(batch_sizes=(16, 256), epochs=20), distance=lambda b, s, t: 0.3 * t**0.4
-    )
+@pytest.mark.parametrize(
+    ("figure", "study"),
+    [
+        (curves_figure, made_up_study(batch_sizes=())),
+        (gap_figure, made_up_study(n_test=0, n_validation=0)),
+        (rate_figure, made_up_study()),
+        (effects_figure, made_up_study(batch_sizes=(64,), epochs=1, n_validation=0)),
+    ],
+)
+def test_a_figure_that_has_nothing_to_show_says_why(figure, study) -> None:
+    found = figure(study)
 
-    said = " ".join(noise_figure(study).notes)
-
-    assert "at batch size 16 and learning rate 0.01 from step " in said
-    assert "like a power of the steps: exponent 0.4, 0.0 % off." in said
-
-
-def test_what_is_known_of_other_moments_alone_is_not_shown_as_of_the_start_or_the_end():
-    study = made_up_study(batch_sizes=(16, 64))
-    study = measured(
-        study,
-        gradient_variance=lambda b, s, t: None if t == 0 else 32 / b,
-        sharpness=lambda b, s, t: 5.0 if t == 0 else None,
-    )
-
-    keys = {panel.key for panel in noise_figure(study).panels}
-
-    assert not {"g-gradient_variance", "g-sharpness"} & keys
+    assert found.panels == ()
+    assert found.absent

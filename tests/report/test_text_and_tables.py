@@ -19,7 +19,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_text import advice_headline, advice_text
-from batchlab.report.noise_text import noise_text
+from batchlab.report.noise import noise_text
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.report.profile import profile_text
 from batchlab.report.sweep_page import text_report

@@ -9,9 +9,7 @@ from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.runs.engine import as_asked, is_answered
 
-TRIAL = Trial.of_whole_batches(
-    workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
-)
+TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
 
 

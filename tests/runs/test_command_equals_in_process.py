@@ -63,7 +63,7 @@ def records_of(engine: Engine) -> dict[int, TrialRecord]:
 
 
 def made_trial(workload_id: str) -> Trial:
-    return Trial.of_whole_batches(
+    return Trial(
         workload_id=workload_id,
         workload="mnist",
         n_train=N_TRAIN,

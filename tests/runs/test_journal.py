@@ -21,7 +21,7 @@ LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="h
 PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
 
 
-TRIAL = Trial.of_whole_batches(
+TRIAL = Trial(
     workload_id="made-up-id",
     workload="small",
     n_train=40,

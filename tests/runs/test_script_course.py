@@ -15,9 +15,7 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.script_course import ScriptCourse
 
-TRIAL = Trial.of_whole_batches(
-    workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0
-)
+TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 
 
 def course(

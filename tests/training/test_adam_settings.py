@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from batchlab.errors import UsageError
-from batchlab.records.adam_settings import AdamSettings
+from batchlab.records.study import AdamSettings
 from batchlab.training.optimizers import adam_settings, move_adam_settings
 
 

@@ -46,9 +46,7 @@ def examples_of(
     """The numbers that each step of an epoch sees, micro-batches joined."""
     return [
         [number for x, _ in micro_batches for number in x.tolist()]
-        for micro_batches in training_batches(workload, trial, CPU).epoch(
-            epoch, first_step=first_step
-        )
+        for micro_batches in training_batches(workload, trial, CPU)(epoch, first_step)
     ]
 
 
@@ -117,7 +115,7 @@ class TestSteps:
         workload = small_workload()
         trial = small_trial(workload, batch_size=batch_size)
 
-        for ((x, _),) in training_batches(workload, trial, CPU).epoch(0, first_step=0):
+        for ((x, _),) in training_batches(workload, trial, CPU)(0, 0):
             assert x.data_ptr() % 64 == 0
 
     @pytest.mark.parametrize("batch_size", [10, 40])
@@ -126,7 +124,7 @@ class TestSteps:
         whole = small_trial(workload, batch_size=batch_size)
         cut = replace(whole, micro_batch_size=4)
 
-        steps = list(training_batches(workload, cut, CPU).epoch(0, first_step=0))
+        steps = list(training_batches(workload, cut, CPU)(0, 0))
 
         sizes = [[len(x) for x, _ in step] for step in steps]
         assert sizes == [[4, 4, 2]] * 4 if batch_size == 10 else [[4] * 10]
@@ -150,9 +148,9 @@ class TestSteps:
         workload = replace(small_workload(), augment=jitter)
         before = workload.train[0].clone()
 
-        for step in training_batches(
-            workload, small_trial(workload, batch_size=batch_size), CPU
-        ).epoch(0, first_step=0):
+        for step in training_batches(workload, small_trial(workload, batch_size=batch_size), CPU)(
+            0, 0
+        ):
             for batch in step:
                 jitter(batch)
 
@@ -161,7 +159,7 @@ class TestSteps:
     def test_a_loss_that_writes_into_the_training_set_is_refused(self) -> None:
         workload = small_workload()
         trial = small_trial(workload, batch_size=40)
-        steps = training_batches(workload, trial, CPU).epoch(0, first_step=0)
+        steps = training_batches(workload, trial, CPU)(0, 0)
         ((x, _),) = next(steps)
 
         x /= 255
@@ -177,8 +175,8 @@ class TestDataset:
         trial = small_trial(tensors, batch_size=7, micro_batch_size=3)
 
         pairs = zip(
-            training_batches(tensors, trial, CPU).epoch(1, first_step=0),
-            training_batches(dataset, trial, CPU).epoch(1, first_step=0),
+            training_batches(tensors, trial, CPU)(1, 0),
+            training_batches(dataset, trial, CPU)(1, 0),
             strict=True,
         )
 
@@ -210,7 +208,7 @@ class TestDataset:
 
         shifts = set()
         for epoch in range(3):
-            for (batch,) in training_batches(workload, trial, CPU).epoch(epoch, first_step=0):
+            for (batch,) in training_batches(workload, trial, CPU)(epoch, 0):
                 for row in batch["x"]:
                     nearest = (clean - row).std(dim=1).argmin()
                     shifts.add(round(float((row - clean[nearest]).mean()), 6))
@@ -235,7 +233,7 @@ class TestDataset:
         workload = cropped_workload()
         trial = small_trial(workload, batch_size=7, micro_batch_size=3)
 
-        steps = list(training_batches(workload, trial, CPU).epoch(0, first_step=0))
+        steps = list(training_batches(workload, trial, CPU)(0, 0))
 
         sizes = [[len(batch["y"]) for batch in step] for step in steps]
         assert sizes == [*[[3, 3, 1]] * 5, [3, 2]]
@@ -243,7 +241,7 @@ class TestDataset:
 
 def fetched(workload: Workload, *, first_step: int = 0) -> list[dict[str, Tensor]]:
     trial = small_trial(workload, batch_size=7)
-    steps = training_batches(workload, trial, CPU).epoch(1, first_step=first_step)
+    steps = training_batches(workload, trial, CPU)(1, first_step)
     return [batch for (batch,) in steps]
 
 

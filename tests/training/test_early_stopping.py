@@ -11,13 +11,13 @@ from tests.reference.engine_run import STEP_BY_STEP, run_engine
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import Tensor, nn
 
-from batchlab.records.batch_plan import ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status
 from batchlab.training.plain import stopped_early
 
-PLAN = ConstantBatchSize(n_train=40, batch_size=8, drop_last=False)
+PLAN = BatchPlan(n_train=40, batch_size=8, drop_last=False)
 
 
 def evaluations(values: list[float | None], *, every: int = 5) -> list[Evaluation]:

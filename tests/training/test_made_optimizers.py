@@ -73,12 +73,9 @@ def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
 @pytest.mark.parametrize(
     ("returned", "told"),
     [
-        (None, "`optimizer` returned a NoneType; expected a torch.optim.Optimizer made from"),
-        (
-            {"a": 3},
-            "has an object of type int under 'a'; expected names with optimizers",
-        ),
-        ({}, "has no torch.optim.Optimizer in it; expected at least one"),
+        (None, "`optimizer` returned a NoneType"),
+        ({"a": 3}, "has an object of type int under 'a'"),
+        ({}, "has no torch.optim.Optimizer in it"),
         ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
     ],
 )

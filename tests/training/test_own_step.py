@@ -129,10 +129,10 @@ class TestStep:
     @pytest.mark.parametrize(
         ("returned", "told"),
         [
-            (None, "`step` returned nothing; expected the batch's loss"),
+            (None, "`step` returned nothing"),
             ({}, "`step` returned an empty dict;"),
-            (torch.zeros(3), "`step` returned a tensor of shape (3,);"),
-            ({"loss": None}, "`step` returned a dict that begins with nothing;"),
+            (torch.zeros(3), "`step` returned a tensor of shape (3,)"),
+            ({"loss": None}, "`step` returned a dict that begins with nothing"),
             ("0.5", "`step` returned a str;"),
         ],
     )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import NamedOptimizer
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -118,8 +118,8 @@ def test_a_name_makes_that_optimizer_at_that_rate(name: str, kind: type) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "lion"}, r"optimizer='lion' is not a choice; give one of sgd, adam, adamw"),
-        ({"momentum": 1.0}, r"momentum=1.0; expected a finite number of at least 0 and below 1"),
+        ({"name": "lion"}, "optimizer='lion' is not a choice"),
+        ({"momentum": 1.0}, "momentum=1.0"),
         ({"weight_decay": -0.1}, r"weight_decay=-0.1"),
         ({"nesterov": "yes"}, r"nesterov='yes'; expected true or false"),
         ({"nesterov": True, "momentum": 0}, r"nesterov=True .* momentum above 0"),

@@ -8,7 +8,7 @@ import torch
 
 from batchlab.datasets.embedded import load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.digits import INPUTS, Pixels
+from batchlab.workload.pieces import INPUTS, Pixels
 
 EVERY_BYTE = torch.arange(256, dtype=torch.uint8).reshape(4, 64)
 

@@ -92,7 +92,7 @@ def test_a_dataset_is_split_into_the_same_places() -> None:
         ({"validation": (X[:0],)}, "validation holds no examples"),
         ({"test": (X[:0],)}, "test holds no examples"),
         ({"train": X}, "train is one tensor"),
-        ({"train": [X, Y]}, "train is a list of 2 arrays or tensors; expected a tuple"),
+        ({"train": [X, Y]}, "train is a list of 2 arrays or tensors"),
         ({"train": ()}, "train is a tuple of nothing"),
         ({"train": (X.numpy(), Y)}, "train is a tuple of ndarray, Tensor"),
         ({"train": (X, Y[:50])}, "train have the shapes (100, 4), (50,)"),

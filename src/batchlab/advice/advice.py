@@ -14,7 +14,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
-from batchlab.records.study import Study, WorkloadDocument, workload_document
+from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
 from batchlab.words.document import document_text, plain, schema_text
@@ -106,6 +106,11 @@ class Question:
         """The option of `batch_size`; it is one of them."""
         return next(option for option in self.options if option.batch_size == batch_size)
 
+    @property
+    def sign(self) -> int:
+        """1 where higher values are better, else -1: times it, higher is."""
+        return 1 if self.better == "higher" else -1
+
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
         """The best validation value of the metric after the first step; None: there is none."""
         values = [
@@ -119,9 +124,7 @@ class Question:
     def distance(self, record: TrialRecord) -> float:
         """An order of runs by their best value, the best one first; infinite: never evaluated."""
         value = self.best_value(record)
-        if value is None:
-            return math.inf
-        return -value if self.better == "higher" else value
+        return math.inf if value is None else -self.sign * value
 
     def shortfall(self, record: TrialRecord) -> float | None:
         """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
@@ -604,7 +607,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     batchlab: str = __version__
     command_line: str | None = None
     study: str | None = None
-    workload: WorkloadDocument | None = None
+    workload: WorkloadSummary | None = None
     environment: dict[str, str] | None = None
     store: str | None = None
     report: str | None = None
@@ -619,7 +622,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
     source = Source(
         command_line=study.command,
         study=study.study_id,
-        workload=workload_document(study),
+        workload=study.workload,
         environment=dict(study.environment),
         store=str(store),
         report=None if report is None else str(report),

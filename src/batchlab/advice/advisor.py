@@ -1,4 +1,17 @@
-"""The advisor: pilot, tune, explore, settle, verify, answer, knowing of training only an Engine."""
+"""The advisor: what an advice does with its budget, knowing of training only an Engine.
+
+In this order, and in these words:
+
+- pilot: train the reference to its end, which sets the level where none was given;
+- tune a batch size: search for its learning rate; confirm the rate: ask a further seed about it;
+- value it: train at that rate on seeds that had no part in choosing it (its valuations), whose mean
+  steps to the level are its figure;
+- explore: tune and value batch sizes, outwards from the reference's, while they may be better;
+- allocate: add runs where the decision between them is open;
+- verify: train what is to be named beside the reference, on seeds that chose nothing.
+
+Where the budget has too few trainings for that, a race of single runs follows the pilot.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +30,15 @@ from batchlab.advice.level import (
     end_as,
     ends_early,
     from_pilot,
-    nearest_to_target,
     of_the_worst,
     untrained_value,
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
 from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
-from batchlab.advice.whole_trainings import (
-    has_fewer_left,
-    needed_later,
-    reserve,
-    reserve_shortly,
-)
+from batchlab.advice.whole_trainings import has_fewer_left, needed_later, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
@@ -183,7 +191,7 @@ class _Advisor:
         is_dear = self._is_dear(_DEAR, at_once=self._at_once)
         is_coarse = self._is_dear(_FEW_BY_THE_CLOCK, at_once=1)
         strides = _COARSE[:1] if is_coarse else _COARSE
-        tuned = state.tune(size, limit_steps=limit, strides=strides)
+        tuned = tune(state, size, limit_steps=limit, strides=strides)
         for record in tuned.records:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
@@ -192,7 +200,7 @@ class _Advisor:
             stopped = self._nothing_met(tuned.records, limit)
             if stopped is not None:
                 return stopped
-        state.run_valuations(size, 1 if is_dear else 2)
+        run_valuations(state, size, 1 if is_dear else 2)
         if state.cell(size) is None:
             return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
         return None
@@ -351,7 +359,7 @@ class _Advisor:
         why = Reason.of(
             "reference_never_met", metric=target.metric, value=target.value, limit=limit
         )
-        best = nearest_to_target(records, question)
+        best = min(records, key=question.distance)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":
             return Reason.of("plateau_below_target", why=why, rate=best.trial.learning_rate)
@@ -359,7 +367,7 @@ class _Advisor:
         if level is None:
             return Reason.of("none_beat_untrained", why=why)
         self._take(level)
-        self._state.tune(question.reference.batch_size, limit_steps=limit)
+        tune(self._state, question.reference.batch_size, limit_steps=limit)
         if self._state.cell(question.reference.batch_size) is None:
             return why
         return None

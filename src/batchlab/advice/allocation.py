@@ -12,6 +12,7 @@ from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import StudyState
+from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Target
@@ -66,9 +67,8 @@ _BESIDE = {
 def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
-    Returns:
-        Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
-        that it could be compared with.
+    Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
+    that it could be compared with.
     """
     if state.run_log.until is not None and state.best() is None:
         return False
@@ -80,7 +80,7 @@ def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
         Reason.of("tune_size", size=batch_size),
         Reason.of("tune_size_why", why=why, octaves=likely, limit=limit),
     )
-    tuned = state.tune(batch_size, limit_steps=limit)
+    tuned = tune(state, batch_size, limit_steps=limit)
     if not tuned.records:
         del state.tuned[batch_size]
         return False
@@ -96,7 +96,7 @@ def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     cost, best_cost = state.log_cost(batch_size), state.best_log_cost()
     assert cost is not None
     assert best_cost is not None
-    state.run_valuations(batch_size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
+    run_valuations(state, batch_size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
     return True
 
 
@@ -210,29 +210,20 @@ def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) ->
 
 def _bounds_of_others(state: StudyState, costs: Costs) -> list[float]:
     """The least that the costs can be of batch sizes that have none."""
-    others = _without_cost(state, costs.batch_sizes)
+    sizes = _in_question(state)
+    others = [size for size in sizes if size not in costs.batch_sizes]
     if state.question.objective == "quality":
         # Nothing bounds them, but next to the best one nothing may be left untried.
         best = costs.batch_sizes[int(costs.log_costs.argmin())]
-        return [-math.inf for size in others if size in _beside(state, best)]
+        return [-math.inf for size in others if size in _next_to(best, sizes)]
     bounds = [state.optimistic_log_cost(size) for size in others]
     return [bound for bound in bounds if bound is not None]
-
-
-def _without_cost(state: StudyState, known: Sequence[int]) -> list[int]:
-    """The batch sizes still in question that have none."""
-    return [size for size in _in_question(state) if size not in known]
 
 
 def _in_question(state: StudyState) -> list[int]:
     """The batch sizes that ran and were not ruled out, ascending."""
     sizes = (option.batch_size for option in state.options())
     return [size for size in sizes if size not in state.ruled_out]
-
-
-def _beside(state: StudyState, batch_size: int) -> list[int]:
-    """The batch sizes next to it, of those still in question."""
-    return _next_to(batch_size, _in_question(state))
 
 
 def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
@@ -246,8 +237,7 @@ def allocate(
 ) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
 
-    Returns:
-        The last decision; None where no batch size met the target.
+    The last decision; None where no batch size met the target.
     """
     while True:
         if keeps_nothing:
@@ -262,8 +252,8 @@ def allocate(
             size = decision.batch_size
             assert size is not None
             # The recommendation is only as good as its rate, and one seed's choice is not enough.
-            if len(state.tuned[size].seeds) == 1 and state.confirm(size):
-                state.run_valuations(size, _FEWEST_VALUES)
+            if len(state.tuned[size].seeds) == 1 and confirm(state, size):
+                run_valuations(state, size, _FEWEST_VALUES)
                 continue
             if _look_beside(state, decision):
                 continue
@@ -390,11 +380,11 @@ def _next_runs(state: StudyState, decision: Decision) -> bool:
         # Choosing the rate and valuing it take turns: neither pays without the other.
         rounds = len(state.tuned[size].seeds)
         is_its_turn = len(state.valuation_runs(size)) >= _FEWEST_VALUES * rounds
-        if is_its_turn and (alike or state.rate_in_doubt(size)) and state.confirm(size):
-            state.run_valuations(size, _FEWEST_VALUES)
+        if is_its_turn and (alike or rate_in_doubt(state, size)) and confirm(state, size):
+            run_valuations(state, size, _FEWEST_VALUES)
             return True
         before = len(state.valuation_runs(size))
-        state.run_valuations(size, before + state.run_log.engine.n_workers, why=why)
+        run_valuations(state, size, before + state.run_log.engine.n_workers, why=why)
         if len(state.valuation_runs(size)) > before:
             return True
     return False
@@ -443,12 +433,10 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
 
 def _unbounded(state: StudyState, decision: Decision) -> list[int]:
     """Batch sizes without a cost that may yet be more than delta better, most promising first."""
-    untried = [
-        size for size in _without_cost(state, decision.batch_sizes) if size not in state.tuned
-    ]
+    sizes = _in_question(state)
+    untried = [s for s in sizes if s not in decision.batch_sizes and s not in state.tuned]
     if state.question.objective == "quality":
-        beside = _beside(state, _best_of(decision))
-        return [size for size in untried if size in beside]
+        return [size for size in untried if size in _next_to(_best_of(decision), sizes)]
     best_cost = state.best_log_cost()
     if best_cost is None:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
@@ -29,10 +29,11 @@ from batchlab.advice.decision import (
     product,
     scaled,
 )
+from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.level import easier
-from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.run_log import RunLog
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.verification import Conclusion, seeds_to_tell
+from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -47,25 +48,6 @@ _MOST_MORE = 20.0
 _EARLY = 0.25
 
 
-def why_it_ended_early(
-    state: StudyState, batch_sizes: Iterable[int], *, step_times_keep_it_open: bool = False
-) -> Reason | None:
-    """Why a study left much of its budget unspent; None: it did not."""
-    if not _is_early(state):
-        return None
-    question, seeds = state.question, state.seeds.value
-    left_s = question.budget_s - state.run_log.engine.spent_s()
-    tuned = [size for size in batch_sizes if state.cell(size) is not None]
-    why = Reason.of("no_run_would_tell_more")
-    if step_times_keep_it_open:
-        why = Reason.of("trainings_tell_no_step_times")
-    elif tuned and all(len(state.valuation_runs(size)) >= len(seeds) for size in tuned):
-        why = Reason.of("seeds_used_up", n=len(seeds))
-    elif (run_s := _next_run_s(state, tuned)) > left_s:
-        why = Reason.of("next_run_too_dear", run_s=run_s)
-    return Reason.of("ended_before_budget", left_s=left_s, budget_s=question.budget_s, why=why)
-
-
 def _next_run_s(state: StudyState, batch_sizes: Iterable[int]) -> float:
     """Seconds of the cheapest further run of those that are tuned; 0.0: none is."""
     tuned = [size for size in batch_sizes if state.cell(size) is not None]
@@ -75,23 +57,6 @@ def _next_run_s(state: StudyState, batch_sizes: Iterable[int]) -> float:
 def _is_early(state: StudyState) -> bool:
     budget_s = state.question.budget_s
     return budget_s - state.run_log.engine.spent_s() > _EARLY * budget_s
-
-
-def repeated_decisions(state: StudyState, decision: Decision) -> tuple[TargetAnswer, ...]:
-    """What the runs say at the easier and at the harder target; none where there are no such."""
-    pair = other_targets(state)
-    if pair is None:
-        return ()
-    easier, harder = pair
-    followed = _all_reach(state, decision, harder)
-    return (_at(state, easier, "easier"), _at(state, harder, "harder", followed=followed))
-
-
-def is_another(other: TargetAnswer, decision: Decision | None) -> bool:
-    """Whether what `other` recommends is not in the flat set of `decision`."""
-    if other.batch_size is None or decision is None or not decision.flat_set:
-        return False
-    return other.batch_size not in decision.flat_set
 
 
 def _at(
@@ -129,59 +94,8 @@ _CONFIDENCE = 0.95
 _UP_TO = 2.1
 
 
-def caveats_of(
-    state: StudyState,
-    outcome: Conclusion,
-    *,
-    origin: TargetOrigin,
-    named: CellKey | None,
-    others: Sequence[TargetAnswer],
-) -> list[Reason]:
-    """What limits the answer."""
-    caveats = []
-    if state.end is not None and state.end.ended_by == "overfitting":
-        caveats.append(Reason.of("reference_overfits"))
-    if origin == "easier" and state.run_log.until is not None:
-        caveats.append(_easier_than_asked(state.run_log.until, state.question.target))
-    verified = outcome.verification
-    if verified is not None and verified.head_to_head is None and state.end is None:
-        caveats.append(Reason.of("not_verified"))
-    if verified is not None and verified.missed:
-        n = verified.n + verified.missed
-        caveats.append(Reason.of("some_seeds_missed", missed=verified.missed, n=n))
-    if outcome.soonest is not None and outcome.soonest != outcome.raced:
-        caveats.append(_below_the_soonest(outcome))
-    # Of a configuration that stays as it is its user knows whether it holds.
-    if named is not None and named != state.reference_cell:
-        edge = _at_the_edge(state.run_log, *named)
-        caveats += [] if edge is None else [edge]
-    unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
-    if unfinished:
-        caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
-    if state.question.objective != "quality":
-        caveats += state.carried_over().caveats()
-    return caveats + [
-        Reason.of(
-            "another_decision_at_target",
-            which=other.which,
-            metric=other.target.metric,
-            value=other.target.value,
-            size=other.batch_size,
-        )
-        for other in others
-        if is_another(other, outcome.decision)
-    ]
-
-
-def _below_the_soonest(outcome: Conclusion) -> Reason:
-    assert outcome.raced is not None
-    assert outcome.soonest is not None
-    (size, named), (_, soonest) = outcome.raced, outcome.soonest
-    return Reason.of("below_the_soonest", size=size, rate=named, soonest=soonest)
-
-
-def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> Reason | None:
-    """That a rate lies beside one that diverges, or diverged once itself; None: nothing says so.
+def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> list[Reason]:
+    """That a rate lies beside one that diverges, or diverged once itself; if anything says so.
 
     The share of trainings that diverge is at most the bound of Clopper & Pearson 1934, Biometrika
     26(4), by its seeds.
@@ -197,8 +111,8 @@ def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> Reas
     above = [rate for rate in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
     n, held = len(seeds), len(seeds) - sum(seeds.values())
     if not above or not held:
-        return None
-    return Reason.of(
+        return []
+    why = Reason.of(
         "at_the_edge",
         size=batch_size,
         rate=learning_rate,
@@ -207,14 +121,7 @@ def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> Reas
         n=n,
         share=float(betaincinv(n - held + 1, held, _CONFIDENCE)),
     )
-
-
-def _easier_than_asked(target: Target, asked: Target | None) -> Reason:
-    if asked is None:
-        return Reason.of("easier_than_plateau", metric=target.metric, value=target.value)
-    return Reason.of(
-        "easier_than_asked", metric=target.metric, value=target.value, asked=asked.value
-    )
+    return [why]
 
 
 _ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
@@ -239,9 +146,7 @@ class _Answer:
         self._endings = outcome.endings
         self._stopped = outcome.reason
         self._costs = costs_of(state) if outcome.decision is not None else None
-        self._others: tuple[TargetAnswer, ...] = ()
-        if outcome.decision is not None and self._costs is not None:
-            self._others = repeated_decisions(state, outcome.decision)
+        self._others = self._at_other_targets()
 
     def advice(self) -> Advice:
         verdict, reason, missing = self._verdict()
@@ -288,16 +193,7 @@ class _Answer:
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),
-            caveats=(
-                *caveats_of(
-                    self._state,
-                    self._outcome,
-                    origin=self._origin,
-                    named=None if named is None else (named.batch_size, named.learning_rate),
-                    others=self._others,
-                ),
-                *self._why_ended_early(missing),
-            ),
+            caveats=(*self._caveats(named), *self._why_ended_early(missing)),
             steps=tuple(self._run_log.steps),
             n_trials=len(self._run_log.records) + len(self._run_log.cooled),
             spent_s=self._run_log.engine.spent_s(),
@@ -470,15 +366,81 @@ class _Answer:
 
     def _why_ended_early(self, missing: Reason | None) -> list[Reason]:
         """Why an open question was left with much of the budget unspent."""
-        decision = self._decision
-        if missing is None or decision is None or self._origin == "easier":
+        state, question, decision = self._state, self._question, self._decision
+        is_open = missing is not None and self._origin != "easier"
+        if decision is None or not is_open or not _is_early(state):
             return []
-        why = why_it_ended_early(
-            self._state,
-            {decision.contender, decision.blocking},
-            step_times_keep_it_open=self._step_times_keep_it_open,
+        left_s = question.budget_s - self._run_log.engine.spent_s()
+        rivals = {decision.contender, decision.blocking}
+        tuned = [size for size in rivals if state.cell(size) is not None]
+        n_seeds = len(state.seeds.value)
+        why = Reason.of("no_run_would_tell_more")
+        if self._step_times_keep_it_open:
+            why = Reason.of("trainings_tell_no_step_times")
+        elif tuned and all(len(state.valuation_runs(size)) >= n_seeds for size in tuned):
+            why = Reason.of("seeds_used_up", n=n_seeds)
+        elif (run_s := _next_run_s(state, tuned)) > left_s:
+            why = Reason.of("next_run_too_dear", run_s=run_s)
+        budget_s = question.budget_s
+        return [Reason.of("ended_before_budget", left_s=left_s, budget_s=budget_s, why=why)]
+
+    # ---- caveats
+
+    def _caveats(self, named: Configuration | None) -> list[Reason]:
+        """What limits the answer."""
+        state, outcome, until = self._state, self._outcome, self._run_log.until
+        verified, caveats = self._verification, []
+        if state.end is not None and state.end.ended_by == "overfitting":
+            caveats.append(Reason.of("reference_overfits"))
+        if self._origin == "easier" and until is not None:
+            level, asked = until.value, self._question.target
+            why = Reason.of("easier_than_plateau", metric=until.metric, value=level)
+            if asked is not None:
+                why = Reason.of(
+                    "easier_than_asked", metric=until.metric, value=level, asked=asked.value
+                )
+            caveats.append(why)
+        if verified is not None and verified.head_to_head is None and state.end is None:
+            caveats.append(Reason.of("not_verified"))
+        if verified is not None and verified.missed:
+            n = verified.n + verified.missed
+            caveats.append(Reason.of("some_seeds_missed", missed=verified.missed, n=n))
+        if outcome.raced and outcome.soonest and outcome.soonest != outcome.raced:
+            (size, rate), (_, soonest) = outcome.raced, outcome.soonest
+            caveats.append(Reason.of("below_the_soonest", size=size, rate=rate, soonest=soonest))
+        # Of a configuration that stays as it is its user knows whether it holds.
+        cell = None if named is None else (named.batch_size, named.learning_rate)
+        if cell is not None and cell != state.reference_cell:
+            caveats += _at_the_edge(self._run_log, *cell)
+        unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
+        if unfinished:
+            caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
+        if self._question.objective != "quality":
+            caveats += state.carried_over().caveats()
+        flat = () if self._decision is None else self._decision.flat_set
+        return caveats + [
+            Reason.of(
+                "another_decision_at_target",
+                which=other.which,
+                metric=other.target.metric,
+                value=other.target.value,
+                size=other.batch_size,
+            )
+            for other in self._others
+            if flat and other.batch_size is not None and other.batch_size not in flat
+        ]
+
+    def _at_other_targets(self) -> tuple[TargetAnswer, ...]:
+        """What the runs say at the easier and at the harder target; none where there are none."""
+        pair = other_targets(self._state)
+        if self._decision is None or self._costs is None or pair is None:
+            return ()
+        easier, harder = pair
+        followed = _all_reach(self._state, self._decision, harder)
+        return (
+            _at(self._state, easier, "easier"),
+            _at(self._state, harder, "harder", followed=followed),
         )
-        return [] if why is None else [why]
 
     def _proposed_target(self) -> Target | None:
         if self._run_log.until is None or self._costs is not None or self._endings is not None:

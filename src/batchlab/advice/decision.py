@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import Candidate, Laws, Objective, Option, Verdict
-from batchlab.advice.run_log import pooled_sd
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.study_state import StudyState
 from batchlab.errors import FitError
 from batchlab.laws.lines import fit_memory, fit_power_law
@@ -200,8 +200,7 @@ class Costs:
 def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
     """Costs of every batch size that was valued, and of those that the law reaches.
 
-    Returns:
-        None where no batch size was valued.
+    None where no batch size was valued.
     """
     target = target or state.run_log.until
     fit = None if target is None else _fitted(state, target)

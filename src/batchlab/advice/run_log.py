@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from batchlab.advice.advice import Purpose, Question, RateTried, Step
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
@@ -55,6 +56,8 @@ def why_asked(purpose: Purpose, step: Step | None) -> Reason:
     return _OF_PURPOSE[purpose]
 
 
+# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
+_NEARLY_WHOLE = 0.95
 _MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
@@ -83,6 +86,11 @@ def steps_to(record: TrialRecord, target: Target) -> float | None:
     return None if crossing is None else crossing.middle
 
 
+def is_whole(record: TrialRecord, steps: int) -> bool:
+    """Whether it came to its end after so many steps; a recording ends at an evaluation before."""
+    return record.has_ended_itself or record.steps >= _NEARLY_WHOLE * steps
+
+
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
     """How far apart evaluations are to lie, by what one takes; 0: that is not known yet."""
     apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
@@ -102,23 +110,6 @@ def why_none_held(records: Iterable[TrialRecord]) -> Reason:
     if not failed:
         return Reason.of("no_rate_held")
     return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
-
-
-# Where no configuration was run twice nothing is known but what is usual.
-_USUAL_SD = 0.15
-_USUAL_DEGREES = 3
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation within groups and its degrees of freedom; a usual one for want of any."""
-    squares, degrees = 0.0, 0
-    for values in groups:
-        mean = sum(values) / len(values)
-        squares += sum((value - mean) ** 2 for value in values)
-        degrees += len(values) - 1
-    if degrees == 0:
-        return _USUAL_SD, _USUAL_DEGREES
-    return math.sqrt(squares / degrees), degrees
 
 
 @dataclass
@@ -304,8 +295,7 @@ class RunLog:
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
 
-        Returns:
-            The whole records, in the order of the requests.
+        The whole records, in the order of the requests.
         """
         self._tell(requests, purpose)
         records = self._run_all(requests)
@@ -444,3 +434,50 @@ class RunLog:
                 group = (key[:2], purpose) if purposes_apart else key[:2]
                 groups.setdefault(group, []).append(math.log(cost))
         return pooled_sd(groups.values())
+
+
+Place = tuple[int, int]
+"""Batch size, and octaves above the reference rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The places that an engine can train at."""
+
+    reference_rate: float  # octave 0
+    engine: Engine  # some have certain rates only
+
+    @classmethod
+    def of(cls, run_log: RunLog) -> Lattice:
+        """The lattice of a study."""
+        return cls(run_log.question.reference.learning_rate, run_log.engine)
+
+    def rate(self, octave: float) -> float:
+        """The rate so many octaves above the reference rate."""
+        return self.reference_rate * math.exp2(octave)
+
+    def octave_of(self, rate: float) -> float:
+        """How many octaves a rate lies above the reference rate."""
+        return math.log2(rate / self.reference_rate)
+
+    def cell(self, place: Place) -> CellKey:
+        """Batch size and learning rate."""
+        return place[0], self.rate(place[1])
+
+    def beside(self, place: Place, octaves: int) -> Place | None:
+        """The rate so many octaves away; None: the engine has none there."""
+        wanted = place[1] + octaves
+        return (place[0], wanted) if self.nearest(place[0], wanted) == wanted else None
+
+    def as_scaled(self, place: Place, batch_size: int) -> Place:
+        """Another batch size at the rate of the square-root rule, to an octave."""
+        octave = place[1] + round(math.log2(batch_size / place[0]) / 2)
+        return batch_size, self.nearest(batch_size, octave)
+
+    def nearest(self, batch_size: int, octave: float) -> int:
+        """The octave nearest to the one wanted; of two recorded ones as near, the lower."""
+        rates = self.engine.learning_rates(batch_size)
+        if rates is None:
+            return round(octave)
+        known = {round(self.octave_of(rate)) for rate in rates}
+        return min(known, key=lambda other: (abs(other - octave), other))

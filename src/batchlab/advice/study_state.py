@@ -1,30 +1,21 @@
-"""StudyState: what the runs so far say of each batch size."""
+"""StudyState: what the runs so far say of each batch size, with the search for its rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
+from batchlab.advice.carried_over import CarriedOver, rate_trend
 from batchlab.advice.level import EndLevel
-from batchlab.advice.rates import (
-    WORTH_A_MOVE,
-    CarriedOver,
-    RateSearch,
-    rate_trend,
-)
-from batchlab.advice.run_log import CellKey, RunLog, pooled_sd, steps_to, why_none_held
+from batchlab.advice.run_log import CellKey, Lattice, RunLog, steps_to
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target, TrialRecord
 
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
-# So many seeds tell a slow seed from a slow rate: two of them decide.
-_SEEDS_TO_TELL = 3
-# A rate that takes so much longer on the same fresh seeds (a log ratio) is not kept.
-_CLEARLY_WORSE = 0.03
 # And usually takes no longer than this times the mean of its other seeds.
 _USUALLY_WITHIN = 1.2
 _Z = 1.959964
@@ -58,6 +49,284 @@ class SeedPlan:
         return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
 
 
+# A run that has not met the target after this multiple of the best steps so far is stopped: with
+# 10 % of scatter between seeds it lies three standard deviations behind.
+CANNOT_WIN = 1.35
+# The best of a search was lucky with its seed: on another seed it may take up to so much longer.
+_ANOTHER_SEED = 2.0
+_MOST_RUNS = 10
+# A rate that was valued is given up for one that promises to save at least so much (a log ratio):
+# its runs would have to be done again.
+WORTH_A_MOVE = 0.01
+# Half of a rate beside one that diverges is taken where it takes at most so much longer (log).
+_HARDLY_SLOWER = 0.1
+
+
+@dataclass(kw_only=True)
+class RateSearch:
+    """The search at one batch size: `run` finds a rate, `confirm` asks a further seed."""
+
+    run_log: RunLog  # asked for the runs
+    batch_size: int  # examples per step
+    # The rate chosen; None: no rate met the target in the steps allowed.
+    learning_rate: float | None = None
+    learning_cost: float | None = None
+    finished: bool = False  # whether the best rate was compared with both its neighbours
+    seeds: list[int] = field(default_factory=list)  # the seeds asked so far
+    # Rates chosen before a further seed moved the choice, each with its cost.
+    former: list[tuple[float, float]] = field(default_factory=list)
+    _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """Every run of the search."""
+        return list(self._records.values())
+
+    def run(
+        self, *, start: float, limit_steps: int, seed: int, strides: Iterable[int] = (1,)
+    ) -> None:
+        """Search from `start` (octaves above the reference rate) with each stride in turn."""
+        self.seeds.append(seed)
+        here = self._nearest(start)
+        for stride in strides:
+            first = [here]
+            if self.run_log.engine.n_workers > 1:
+                first.append(self._nearest(here + stride))
+            if not self._evaluate(first, limit_steps):
+                break
+            here = self._climb(stride, limit_steps)
+        self._choose()
+
+    def confirm(self, *, limit_steps: int, seed: int) -> bool:
+        """Ask one more seed about the best rate and its neighbours, and choose by all seeds.
+
+        False: the budget did not reach for it.
+        """
+        if not self._learning_costs():
+            return False
+        self.seeds.append(seed)
+        here = self._best()
+        beside = [self._nearest(here + 1), self._nearest(here - 1)]
+        # Alone the best goes first: where it ends on this seed, its neighbours can be cut.
+        groups = [[here, *beside]] if self.run_log.engine.n_workers > 1 else [[here], beside]
+        if not self._evaluate(groups[0], limit_steps):
+            self.seeds.pop()
+            return False
+        for octaves in groups[1:]:
+            self._evaluate(octaves, limit_steps)
+        self._choose()
+        return True
+
+    @property
+    def may_be_a_slow_seed(self) -> bool:
+        """Whether no rate met the target, and not because all failed."""
+        missed = any(not record.has_failed for record in self._records.values())
+        return self.run_log.until is not None and missed and not self._learning_costs()
+
+    def nearest_on_another_seed(self, seed: int, *, limit_steps: int) -> int | None:
+        """Ask another seed about the rate that came nearest to the target.
+
+        Its octave where it met the target in as many steps; None: it did not, or the budget
+        did not reach for it.
+        """
+        nearest = self._best()
+        self.seeds.append(seed)
+        if self._evaluate([nearest], limit_steps):
+            if self.run_log.learning_cost(self._records[nearest, seed]) is not None:
+                return nearest
+        return None
+
+    def step_down(self) -> None:
+        """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
+        assert self.learning_rate is not None
+        chosen = self._lattice.octave_of(self.learning_rate)
+        lower = {o: cost for o, cost in self._learning_costs().items() if o < chosen - 0.25}
+        self.learning_rate = self.learning_cost = None
+        if lower:
+            self._take(max(lower), lower[max(lower)])
+
+    def further_seed_saves(self, sd: float) -> float:
+        """What one more seed is expected to save by moving the rate, as a log ratio of found_costs.
+
+        The lowest point of a parabola that rises by h an octave on either side is known to a
+        variance of sd^2 / (8 h^2 n) from n seeds, which costs h times that.
+        """
+        here = self._best()
+        rises = [self._height(here + side, here) for side in (-1, +1)]
+        known = [rise for rise in rises if rise is not None and rise > 0]
+        if len(known) < len(rises):
+            return math.inf
+        n = len(self.seeds)
+        return sd**2 / (4 * sum(known)) * (1 / n - 1 / (n + 1))
+
+    @property
+    def failed(self) -> int:
+        """How many runs diverged or ended badly."""
+        return sum(record.has_failed for record in self._records.values())
+
+    def _climb(self, stride: int, limit_steps: int) -> int:
+        while True:
+            here = self._best()
+            missing = [
+                octave
+                for octave in (self._nearest(here + stride), self._nearest(here - stride))
+                if (octave, self.seeds[-1]) not in self._records
+            ]
+            if not missing:
+                self.finished = True
+                return here
+            # One worker looks at one side first: where that is better, the other is known already.
+            at_a_time = max(1, self.run_log.engine.n_workers)
+            self.finished = False
+            too_many = len(self._records) >= _MOST_RUNS
+            if too_many or not self._evaluate(missing[:at_a_time], limit_steps):
+                return here
+
+    def _evaluate(self, octaves: Iterable[int], limit_steps: int) -> bool:
+        """Run what is new on the last seed; False if the budget does not reach for it."""
+        seed, steps = self.seeds[-1], limit_steps
+        if self.run_log.until is not None:
+            steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
+        new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
+        requests = [
+            self.run_log.request(
+                batch_size=self.batch_size,
+                learning_rate=self._lattice.rate(octave),
+                seed=seed,
+                steps=steps,
+            )
+            for octave in new
+        ]
+        if self.run_log.expected_s(requests) > self.run_log.left_s():
+            return False
+        for octave, record in zip(new, self.run_log.run(requests, "tune"), strict=True):
+            if record.evaluations or record.has_failed:
+                self._records[octave, seed] = record
+        return any((octave, seed) in self._records for octave in new) or not new
+
+    def _cut_steps(self, seed: int, *, otherwise: int) -> int:
+        """Where a run of `seed` cannot win any more; seeds differ, so only its own runs tell."""
+        found_costs = [
+            cost
+            for (_, other), record in self._records.items()
+            if other == seed and (cost := self.run_log.learning_cost(record)) is not None
+        ]
+        if found_costs:
+            return math.ceil(CANNOT_WIN * min(found_costs))
+        if self._learning_costs():
+            return math.ceil(_ANOTHER_SEED * min(self._learning_costs().values()))
+        return otherwise
+
+    @property
+    def _lattice(self) -> Lattice:
+        return Lattice.of(self.run_log)
+
+    def _nearest(self, octave: float) -> int:
+        return self._lattice.nearest(self.batch_size, octave)
+
+    # ---- what the runs say
+
+    def _log_learning_costs(self, octave: int) -> dict[int, float | None]:
+        """By seed: the log cost of a rate; None: it missed the target or failed."""
+        found = {}
+        for (other, seed), record in self._records.items():
+            if other == octave:
+                cost = self.run_log.learning_cost(record)
+                found[seed] = None if cost is None else math.log(cost)
+        return found
+
+    def _learning_costs(self) -> dict[int, float]:
+        """Geometric mean cost of the rates that met the target on every seed they were given."""
+        found_costs = {}
+        for octave in {octave for octave, _ in self._records}:
+            logs = list(self._log_learning_costs(octave).values())
+            known = [value for value in logs if value is not None]
+            if len(known) == len(logs):
+                found_costs[octave] = math.exp(sum(known) / len(known))
+        return found_costs
+
+    def _best(self) -> int:
+        found_costs = self._learning_costs()
+        if found_costs:
+            # A rate seen by more seeds is preferred to one that had a single lucky one.
+            n = {octave: len(self._log_learning_costs(octave)) for octave in found_costs}
+            return min(found_costs, key=lambda octave: (-n[octave], found_costs[octave], octave))
+        # None met the target: the one that came nearest to it, a failed one last.
+        return min(self._records, key=self._distance)[0]
+
+    def _distance(self, key: tuple[int, int]) -> tuple[bool, float, tuple[int, int]]:
+        record = self._records[key]
+        far = self.run_log.question.distance(record)
+        return record.has_failed or math.isinf(far), far, key
+
+    def _choose(self) -> None:
+        """Take the lowest point of the parabola through the best rate and its neighbours.
+
+        Half an octave is as fine as one seed tells rates apart, a quarter where there are more; an
+        engine that has certain rates only gets the nearest of them. A neighbour that was cut or
+        failed lies at least where it was cut: that pushes the lowest point away from it.
+        """
+        found_costs = self._learning_costs()
+        if not found_costs:
+            return
+        here = self._best()
+        below, above = (self._height(here + side, here) for side in (-1, +1))
+        if below is not None and below <= _HARDLY_SLOWER and self._diverged(here + 1):
+            self._take(here - 1, found_costs.get(here - 1, found_costs[here]))
+            return
+        if below is None and above is None:  # a coarse search alone
+            alike = [octave for octave, cost in found_costs.items() if cost == found_costs[here]]
+            here = max(alike, key=self._beyond_the_target)
+        offset = 0.0
+        if below is not None and above is not None and below + above > 0:
+            offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
+            if self.learning_rate is not None:
+                away = self._lattice.octave_of(self.learning_rate) - here - offset
+                if (below + above) / 2 * away**2 < WORTH_A_MOVE:
+                    self.learning_cost = found_costs[here]
+                    return
+        if self.run_log.engine.learning_rates(self.batch_size) is not None:
+            self._take(self._nearest(here + offset), found_costs[here])
+        else:
+            parts = 2 if len(self.seeds) == 1 else 4
+            self._take(here + round(parts * offset) / parts, found_costs[here])
+
+    def _beyond_the_target(self, octave: int) -> float:
+        """How far a rate was beyond the target where it met it, in the metric's unit, a mean."""
+        target = self.run_log.until
+        if target is None:
+            return 0.0
+        sign = 1 if target.better == "higher" else -1
+        beyond = []
+        for (other, _), record in self._records.items():
+            crossing = record.crossing(target) if other == octave else None
+            for evaluation in record.evaluations:
+                if crossing is not None and evaluation.step == crossing.step:
+                    value = evaluation.score("validation", target.metric)
+                    beyond += [] if value is None else [sign * (value - target.value)]
+        return sum(beyond) / len(beyond) if beyond else 0.0
+
+    def _diverged(self, octave: int) -> bool:
+        return any(
+            other == octave and record.has_diverged for (other, _), record in self._records.items()
+        )
+
+    def _take(self, octave: float, cost: float) -> None:
+        self.learning_rate, self.learning_cost = self._lattice.rate(octave), cost
+
+    def _height(self, octave: int, here: int) -> float | None:
+        """Log cost of a rate above that of the best, over the seeds of both; None: not tried."""
+        mine, best = self._log_learning_costs(octave), self._log_learning_costs(here)
+        heights = []
+        for seed, log_cost in mine.items():
+            centre = best.get(seed)
+            if centre is not None:
+                # Cut or failed: worse than CANNOT_WIN, by how much is not known.
+                worse = math.log(CANNOT_WIN) if log_cost is None else log_cost - centre
+                heights.append(worse)
+        return sum(heights) / len(heights) if heights else None
+
+
 @dataclass
 class StudyState:
     """The state of a study: what was tuned, and what each tuned batch size costs."""
@@ -89,8 +358,10 @@ class StudyState:
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
-        self.run_log.note(Reason.of(did, size=size), endings.reason)
+        did = Reason.of("size_is_passed_over", size=size)
+        if endings.verdict == "worse":
+            did = Reason.of("size_is_out", size=size)
+        self.run_log.note(did, endings.reason)
 
     # ---- costs
 
@@ -249,147 +520,9 @@ class StudyState:
 
     # ---- runs
 
-    def tune(
-        self, batch_size: int, *, limit_steps: int, strides: tuple[int, ...] = (1,)
-    ) -> RateSearch:
-        """Search for the rate of a batch size.
-
-        Where none met the target the seed may be a slow one: if the nearest of them meets it on
-        another seed, the search is done again on that.
-        """
-        seed, start = self.seeds.tune[0], self.rate_start(batch_size)
-        search = RateSearch(run_log=self.run_log, batch_size=batch_size)
-        search.run(start=start, limit_steps=limit_steps, seed=seed, strides=strides)
-        if search.may_be_a_slow_seed and len(self.seeds.tune) > 1:
-            seed = self.seeds.tune[1]
-            nearest = search.nearest_on_another_seed(seed, limit_steps=limit_steps)
-            if nearest is not None:
-                self.run_log.note(
-                    Reason.of("again_on_another_seed", size=batch_size), Reason.of("slow_seed")
-                )
-                search = RateSearch(run_log=self.run_log, batch_size=batch_size)
-                search.run(start=nearest, limit_steps=limit_steps, seed=seed)
-        self.tuned[batch_size] = search
-        if self.run_log.until is not None and search.learning_cost is not None:
-            self.run_log.tuned_steps[batch_size] = search.learning_cost
-        return search
-
-    def confirm(self, batch_size: int) -> bool:
-        """Ask a further seed about the rate of a batch size; False: none left, or no budget."""
-        search = self.tuned[batch_size]
-        if self.is_confirmed(batch_size) or search.learning_cost is None:
-            return False
-        seed = next(seed for seed in self.seeds.tune if seed not in search.seeds)
-        before, learning_cost_before = search.learning_rate, search.learning_cost
-        if not search.confirm(limit_steps=self.value_limit(batch_size), seed=seed):
-            return False
-        self.run_log.note(
-            Reason.of("asked_a_further_seed", size=batch_size),
-            Reason.of("seeds_chose_it", n=len(search.seeds) - 1),
-        )
-        if search.learning_rate != before and search.learning_rate is not None:
-            assert before is not None
-            search.former.append((before, learning_cost_before))
-            self.run_log.note(
-                Reason.of(
-                    "another_rate", size=batch_size, rate=search.learning_rate, before=before
-                ),
-                Reason.of("lowest_point_of_seeds", n=len(search.seeds)),
-            )
-        return True
-
-    def rate_in_doubt(self, batch_size: int) -> bool:
-        """Whether a further seed may move the rate to where it saves what is worth a move."""
-        sd, _ = pooled_sd(
-            [math.log(cost) for cost in found_costs]
-            for found_costs in map(self.learning_costs, self.that_met_the_target())
-            if found_costs
-        )
-        return self.tuned[batch_size].further_seed_saves(sd) > WORTH_A_MOVE
-
     def is_confirmed(self, batch_size: int) -> bool:
         """Whether every tuning seed was asked about its rate."""
         return len(self.tuned[batch_size].seeds) >= len(self.seeds.tune)
-
-    def run_valuations(self, batch_size: int, n: int, *, why: Reason | None = None) -> bool:
-        """Run the tuned rate with seeds that had no part in choosing it, until there are `n`.
-
-        A rate that fails on a fresh seed, or on most of them is three times as slow as on the seed
-        that chose it, was luck: the next lower one takes its place. One such seed among others
-        says little, so it makes three of them.
-
-        Returns:
-            Whether there are as many now; False: the budget, the seeds or the rates ran out.
-        """
-        while True:
-            search = self.tuned[batch_size]
-            cell = self.cell(batch_size)
-            if cell is None:
-                return False
-            done = self.valuation_runs(batch_size)
-            if self._was_luck(batch_size, done.values()):
-                search.step_down()
-                self.run_log.note(
-                    _lower_rate(batch_size, search.learning_rate),
-                    Reason.of("fresh_seed_did_not_survive"),
-                )
-                if search.learning_rate is None:
-                    self.ruled_out[batch_size] = why_none_held(done.values())
-                continue
-            missed = sum(self.missed_after(batch_size, r) is not None for r in done.values())
-            n = max(n, _SEEDS_TO_TELL) if missed else n
-            if len(done) >= n:
-                self._keep_the_better_rate(batch_size)
-                return True
-            fresh = [seed for seed in self.seeds.value if seed not in done][: n - len(done)]
-            requests = [
-                self.run_log.request(
-                    batch_size=batch_size,
-                    learning_rate=cell[1],
-                    seed=seed,
-                    steps=self.value_limit(batch_size),
-                )
-                for seed in fresh
-            ]
-            if not requests or self.expected_s(requests) > self.run_log.left_s():
-                return False
-            self.run_log.note(
-                Reason.of("value_size", size=batch_size, rate=cell[1], n=len(requests)),
-                why or Reason.of("choosing_seed_flatters"),
-            )
-            self.run_log.run(requests, "value")
-            if len(self.valuation_runs(batch_size)) == len(done):
-                return False  # their turn never came
-
-    def _keep_the_better_rate(self, batch_size: int) -> None:
-        """Where a further seed moved the rate and fresh seeds speak against it, move it back."""
-        search = self.tuned[batch_size]
-        assert search.learning_rate is not None
-        for rate, cost in search.former:
-            here = self.run_log.of_cell((batch_size, search.learning_rate), "value")
-            there = self.run_log.of_cell((batch_size, rate), "value")
-            pairs = [
-                (
-                    self.run_log.learning_cost(here[seed]),
-                    self.run_log.learning_cost(there[seed]),
-                )
-                for seed in here
-                if seed in there
-            ]
-            logs = [math.log(new / old) for new, old in pairs if new and old]
-            if len(logs) == len(pairs) > 1 and sum(logs) / len(logs) > _CLEARLY_WORSE:
-                self.run_log.note(
-                    Reason.of("back_to_rate", size=batch_size, rate=rate),
-                    Reason.of("fewer_steps_on_same_seeds"),
-                )
-                search.learning_rate, search.learning_cost = rate, cost
-
-    def _was_luck(self, batch_size: int, records: Collection[TrialRecord]) -> bool:
-        """Whether the rate failed on a seed, or missed the target on most of two or more."""
-        if any(record.has_failed for record in records):
-            return True
-        missed = sum(self.missed_after(batch_size, record) is not None for record in records)
-        return missed >= 2 and 2 * missed > len(records)
 
     def missed_after(self, batch_size: int, record: TrialRecord) -> int | None:
         """The steps in which it missed the target; None: it met it, failed, or was cut before."""
@@ -439,9 +572,3 @@ class StudyState:
         usual = math.ceil(_USUALLY_WITHIN * sum(found) / len(found)) if found else math.inf
         steps = int(min(request.last_step, usual))
         return replace(request, length=replace(request.length, steps=steps))
-
-
-def _lower_rate(batch_size: int, rate: float | None) -> Reason:
-    if rate is None:
-        return Reason.of("no_lower_rate", size=batch_size)
-    return Reason.of("lower_rate", size=batch_size, rate=rate)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import Ending, Endings, EndingVerdict, HeadToHead, Question
+from batchlab.advice.advice import Endings, HeadToHead
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
-from batchlab.advice.level import EndLevel, last_values, margin_beside
-from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, pooled_sd, why_it_failed
+from batchlab.advice.endings import endings_of, seeds_to_tell
+from batchlab.advice.run_log import COOL_DOWN, CellKey
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.whole_trainings import (
     FOLLOW,
@@ -19,14 +20,11 @@ from batchlab.advice.whole_trainings import (
     N_SEEDS,
     compared_with,
     fastest_other,
-    is_whole,
     limit_steps,
     requests_of,
     seeds_that_fit,
 )
-from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import TrialRecord
 
 # ---- what fresh seeds say against a recommendation
 
@@ -83,249 +81,6 @@ def _times_slower(state: StudyState, cell: CellKey, log_costs: Sequence[float]) 
     error = sd * math.sqrt(1 / len(log_costs) + 1 / len(promised))
     by_chance = float(stdtrit(degrees, _LEVEL)) * error
     return math.exp(more) if more > max(by_chance, math.log1p(state.question.delta)) else None
-
-
-# ---- how whole trainings end
-
-
-# What ends worse by just the margin passes in so many cases, over all looks at the seeds.
-_PASSES = 0.05
-_FEWEST = 2
-_MAKES_IT_LIKELY = 2.0
-# Of the margin: what lies nearer to it is not told apart from it.
-_LEAST_FAR = 0.1
-
-Records = Mapping[Key, TrialRecord]
-
-
-def endings_of(
-    state: StudyState,
-    seeds: Sequence[int],
-    *,
-    recommended: CellKey,
-    reference: CellKey,
-    tuned: CellKey | None,
-    n_looks: int,
-    constant: Endings | None = None,
-) -> Endings | None:
-    """How the three end on these seeds.
-
-    Returns:
-        None where the end of a training was not seen, or no run of the reference came to it.
-    """
-    end = state.end
-    if end is None:
-        return None
-    cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
-    records = state.run_log.records if constant is None else state.run_log.cooled
-    known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
-    mine = known[recommended]
-    others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if not others and mine.found and not _is_missing(state, records, known, seeds):
-        others = [mine]  # nothing else is in question, or nothing else lasts for a training
-    if not others:
-        return None
-    if constant is not None:
-        others += [ending for ending in constant.references if ending.found]
-    metric, better = state.question.metric, state.question.better
-    sign = 1 if better == "higher" else -1
-    compared_with = max(others, key=lambda ending: sign * ending.mean)
-    margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
-    errors = _errors(mine, compared_with, known.values(), least=_resolution(state.question))
-    apart = None if mine is compared_with else _apart(end, state, known.values())
-    difference = _difference(mine, compared_with, errors, sign=sign, upper=1 - _PASSES / n_looks)
-    verdict = _verdict(difference, margin)
-    reason = _reason(verdict, mine, compared_with, difference, margin)
-    failed = _failed(state, records, recommended, seeds)
-    if failed:
-        verdict = "worse"
-        why = why_it_failed(failed[0])
-        reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
-    elif verdict == "no_worse" and _is_missing(state, records, known, seeds):
-        verdict, reason = "open", Reason.of("whole_trainings_not_seen")
-    return Endings(
-        metric=metric,
-        better=better,
-        seeds=tuple(seeds),
-        recommended=mine,
-        reference=known[reference],
-        reference_tuned=None if tuned is None else known[tuned],
-        compared_with=compared_with,
-        difference=difference,
-        standard_error=max((error for error, _ in errors), default=apart),
-        margin=margin,
-        verdict=verdict,
-        reason=reason,
-        at_constant_rate=constant,
-    )
-
-
-def seeds_to_tell(endings: Endings) -> int | None:
-    """About how many seeds settle what these leave open; None: their scatter is not known.
-
-    The interval shrinks with the root of the seeds; it has to leave the margin to one side, and
-    twice as many make that likely.
-    """
-    value, low = endings.difference.estimate, endings.difference.low
-    if value is None or low is None:
-        return None
-    far = max(abs(value + endings.margin), _LEAST_FAR * endings.margin)
-    return math.ceil(_MAKES_IT_LIKELY * endings.difference.n * ((value - low) / far) ** 2)
-
-
-def _ending(
-    state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
-) -> Ending:
-    size, rate = cell
-    plan, steps = state.run_log.plan(size), state.whole_steps(size)
-    values: list[float | None] = []
-    test: list[float | None] = []
-    for seed in seeds:
-        record = records.get((*cell, seed))
-        if record is None or not _is_whole(state, record):
-            values.append(None)
-            test.append(None)
-            continue
-        # Beside a slower one it may have been trained longer: it counts as far as these go.
-        overfits = end.ended_by == "overfitting"
-        last = last_values(state.question, record, overfits=overfits, steps=steps)
-        values.append(math.fsum(last) / len(last) if last else None)
-        is_longer = record.steps > steps
-        test.append(None if is_longer else record.final("test", state.question.metric))
-    return Ending(
-        batch_size=size,
-        learning_rate=rate,
-        epochs=plan.epoch_at(steps),
-        values=tuple(values),
-        test=tuple(test),
-        cool_down=COOL_DOWN if records is state.run_log.cooled else 0.0,
-    )
-
-
-def _is_whole(state: StudyState, record: TrialRecord) -> bool:
-    """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
-    steps = state.whole_steps(record.trial.batch_size)
-    if record.trial.cool_down and record.trial.horizon_steps != steps:
-        return False  # its rate fell elsewhere
-    return record.steps > steps or (record.ended_well and is_whole(record, steps))
-
-
-def _failed(
-    state: StudyState, records: Records, cell: CellKey, seeds: Sequence[int]
-) -> list[TrialRecord]:
-    """Those that failed before the end; what one does that goes on is not compared."""
-    found = (records.get((*cell, seed)) for seed in seeds)
-    last = state.whole_steps(cell[0])
-    return [each for each in found if each is not None and each.has_failed and each.steps <= last]
-
-
-def _is_missing(
-    state: StudyState, records: Records, known: Mapping[CellKey, Ending], seeds: Sequence[int]
-) -> bool:
-    """Whether one of the references has no end, and not because its trainings fail."""
-    return any(
-        not ending.found and not _failed(state, records, cell, seeds)
-        for cell, ending in known.items()
-    )
-
-
-def _variance(ending: Ending) -> float:
-    squares = math.fsum((value - ending.mean) ** 2 for value in ending.found)
-    return squares / (len(ending.found) - 1)
-
-
-def _difference(
-    mine: Ending, other: Ending, errors: Sequence[tuple[float, float]], *, sign: int, upper: float
-) -> Estimate:
-    """How much better it ends; `upper` is the probability below each end of its interval."""
-    n = min(len(mine.found), len(other.found))
-    if mine is other:
-        return Estimate.of(0.0, interval=(0.0, 0.0), n=n)
-    if not n:
-        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
-    value = sign * (mine.mean - other.mean)
-    if not errors:
-        return Estimate.of(value, interval=(None, None), n=n)
-    half = max(float(stdtrit(degrees, upper)) * error for error, degrees in errors)
-    return Estimate.of(value, interval=(value - half, value + half), n=n)
-
-
-def _resolution(question: Question) -> float:
-    """The variance that a metric has because it counts examples; 0 where it does not.
-
-    Seeds that end on the same count have not shown that they do not scatter.
-    """
-    if question.metric not in FRACTION_METRICS or not question.n_validation:
-        return 0.0
-    return (1 / question.n_validation) ** 2 / 12
-
-
-def _errors(
-    mine: Ending, other: Ending, known: Iterable[Ending], *, least: float = 0.0
-) -> list[tuple[float, float]]:
-    """Standard errors of their difference with degrees of freedom; none of a single seed.
-
-    One if all scatter alike: the variances of all are pooled. And one if the two scatter as they
-    do, for a rate that is too high scatters more (Welch 1947, Biometrika 34(1/2)). No variance of
-    a training is below `least`.
-    """
-    if mine is other or min(len(mine.found), len(other.found)) < _FEWEST:
-        return []
-    several = [ending for ending in known if len(ending.found) > 1]
-    degrees = sum(len(ending.found) - 1 for ending in several)
-    pooled = max(least, sum((len(e.found) - 1) * _variance(e) for e in several) / degrees)
-    alike = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
-    parts = [max(least, _variance(ending)) / len(ending.found) for ending in (mine, other)]
-    if not any(parts):
-        return [(alike, degrees)]
-    below = [part**2 / (len(e.found) - 1) for part, e in zip(parts, (mine, other), strict=True)]
-    return [(alike, degrees), (math.sqrt(sum(parts)), sum(parts) ** 2 / sum(below))]
-
-
-def _apart(end: EndLevel, state: StudyState, known: Iterable[Ending]) -> float | None:
-    """How far from the end that set the level a fresh training of the same configuration ends.
-
-    Where two pilots set it, that is the worse of them.
-    """
-    size, rate = state.question.reference.batch_size, end.learning_rate
-    again = [
-        ending.found[0]
-        for ending in known
-        if ending.batch_size == size and math.isclose(ending.learning_rate, rate) and ending.found
-    ]
-    return abs(again[0] - end.value) if again else None
-
-
-def _verdict(difference: Estimate, margin: float) -> EndingVerdict:
-    """Shown to be no worse, shown to be worse, or open."""
-    if difference.low is not None and difference.low >= -margin:
-        return "no_worse"
-    if difference.high is not None and difference.high < -margin:
-        return "worse"
-    return "open"
-
-
-def _reason(
-    verdict: EndingVerdict, mine: Ending, other: Ending, difference: Estimate, margin: float
-) -> Reason:
-    if difference.low is None:
-        return Reason.of("ending_seen_once", size=mine.batch_size)
-    beside = other.as_reason
-    size, ends, other_ends = mine.batch_size, mine.mean, other.mean
-    if verdict == "no_worse":
-        return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
-    if verdict == "worse":
-        return Reason.of("ends_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
-    return Reason.of(
-        "ending_open",
-        size=size,
-        ends=ends,
-        other=beside,
-        other_ends=other_ends,
-        n=difference.n,
-        worse=-difference.low,
-        margin=margin,
-    )
 
 
 # ---- what fresh seeds say
@@ -452,12 +207,19 @@ def read(
     mine = [value for value in figures[chosen].values() if value is not None]
     missing = [seed for seed in seeds if _missed(state, chosen, seed)]
     weight = state.log_weight(chosen[0])
-    counted = {chosen: _with_misses(state, chosen, figures[chosen], missing)}
-    all_mine = [value for value in counted[chosen].values() if value is not None]
-    sd, degrees = _scatter(state, all_mine if missing else [])
+    counted = dict(figures[chosen])
+    if missing and state.run_log.until is not None:  # quality has no such bound
+        followed = math.log(limit_steps(state, chosen)) + weight
+        counted |= dict.fromkeys(missing, followed)
+    all_mine = [value for value in counted.values() if value is not None]
+    sd, degrees = state.run_log.scatter_of_fresh_seeds()
+    if missing and len(all_mine) > 1:  # misses tell that it is unlike the others
+        sd, degrees = max((sd, degrees), pooled_sd([all_mine]))
     quantile = float(stdtrit(degrees, 0.975))
     gains = {
-        other: _gain(state, chosen, other, figures | counted, sd=(sd, sd), quantile=quantile)
+        other: _gain(
+            state, chosen, other, figures | {chosen: counted}, sd=(sd, sd), quantile=quantile
+        )
         for other in (reference, tuned)
         if other is not None
     }
@@ -473,9 +235,9 @@ def read(
         batch_size=chosen[0],
         head_to_head=HeadToHead(
             seeds=seeds,
-            recommended=_plain(figures[chosen], seeds),
-            reference=_plain(figures[reference], seeds),
-            reference_tuned=() if tuned is None else _plain(figures[tuned], seeds),
+            recommended=_plain(figures[chosen]),
+            reference=_plain(figures[reference]),
+            reference_tuned=() if tuned is None else _plain(figures[tuned]),
             reference_bounds=tuple(_bound(state, reference, seed) for seed in seeds),
         ),
         log_learning_cost=sum(all_mine) / len(all_mine) - weight if mine else None,
@@ -521,37 +283,11 @@ def cooled(state: StudyState, found: Verification, endings: Endings) -> Verifica
     )
 
 
-def _scatter(state: StudyState, with_misses: Sequence[float]) -> tuple[float, int]:
-    """The scatter of one run with its degrees of freedom.
-
-    That of all cells together, or the cell's own with the runs that missed (none: there are none),
-    if it scatters more: they tell that it is unlike the others.
-    """
-    pooled = state.run_log.scatter_of_fresh_seeds()
-    if len(with_misses) < 2:
-        return pooled
-    own = pooled_sd([with_misses])
-    return max(pooled, own)
-
-
-def _with_misses(
-    state: StudyState,
-    cell: CellKey,
-    figures: Mapping[int, float | None],
-    missing: Sequence[int],
-) -> Mapping[int, float | None]:
-    """The figures, with those that missed the target at their limit; quality has no such bound."""
-    if state.run_log.until is None or not missing:
-        return figures
-    followed = math.log(limit_steps(state, cell)) + state.log_weight(cell[0])
-    return {**figures, **dict.fromkeys(missing, followed)}
-
-
 def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
     """Whether another configuration was better on every seed that both have a figure of."""
-    pairs = [(own, theirs[seed]) for seed, own in mine.items()]
-    both = [(own, other) for own, other in pairs if own is not None and other is not None]
-    return bool(both) and all(other < own for own, other in both)
+    pairs = ((own, theirs[seed]) for seed, own in mine.items())
+    better = [other < own for own, other in pairs if own is not None and other is not None]
+    return bool(better) and all(better)
 
 
 def _gain(
@@ -611,12 +347,6 @@ def _error_of_mean(
     return max(sd / math.sqrt(n), state.run_log.rounding_sd(cell, seeds))
 
 
-def mean_of_all(figures: Mapping[int, float | None]) -> float | None:
-    """The mean of figures by seed; None where one of them is missing, or there are none."""
-    found = [figure for figure in figures.values() if figure is not None]
-    return sum(found) / len(found) if found and len(found) == len(figures) else None
-
-
 def log_figures(
     state: StudyState, cell: CellKey, seeds: tuple[int, ...]
 ) -> dict[int, float | None]:
@@ -648,9 +378,8 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     return is_over or record.steps >= limit_steps(state, cell)
 
 
-def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
-    found = (figures[seed] for seed in seeds)
-    return tuple(None if value is None else math.exp(value) for value in found)
+def _plain(figures: Mapping[int, float | None]) -> tuple[float | None, ...]:
+    return tuple(None if value is None else math.exp(value) for value in figures.values())
 
 
 # Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
@@ -661,11 +390,10 @@ _AT_MOST = 1 / 2
 def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     """How the same configurations end with a cool-down, where that mends what ends worse without.
 
-    Returns:
-        The ends with a cool-down, no worse than the best of the references with and without one.
-        Else `constant`: with the reason, where it was tried; as it is where it was not: a training
-        failed, such a training takes longer than a reference does to the level, the workload has a
-        schedule of its own, the engine cannot, or the budget does not reach for it.
+    The ends with a cool-down, no worse than the best of the references with and without one.
+    Else `constant`: with the reason, where it was tried; as it is where it was not: a training
+    failed, such a training takes longer than a reference does to the level, the workload has a
+    schedule of its own, the engine cannot, or the budget does not reach for it.
     """
     recommended = constant.recommended.cell
     has_failed = len(constant.recommended.found) < len(constant.seeds)
@@ -704,8 +432,12 @@ def _is_sooner(state: StudyState, constant: Endings) -> bool:
     """
     size = constant.recommended.batch_size
     whole = math.log(state.whole_steps(size)) + state.log_weight(size)
-    figures = (log_figures(state, each.cell, constant.seeds) for each in constant.references)
-    return all(cost is None or whole < cost for cost in map(mean_of_all, figures))
+    for each in constant.references:
+        found = list(log_figures(state, each.cell, constant.seeds).values())
+        known = [figure for figure in found if figure is not None]
+        if known and len(known) == len(found) and whole >= sum(known) / len(known):
+            return False
+    return True
 
 
 def _may_cool(state: StudyState, cell: CellKey) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from batchlab.advice.run_log import CellKey, steps_to
 from batchlab.advice.study_state import StudyState
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import TrialRecord
 
 N_SEEDS = 3
 # The reference is followed for so many times what the recommendation takes; a reference that has
@@ -34,8 +33,6 @@ _MAY_BE_CUT = 1.1
 # A rate that takes longer to the level gets half as much again, so that its last quarter lies
 # beyond it.
 BEYOND_THE_LEVEL = 1.5
-# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
-_NEARLY_WHOLE = 0.95
 
 
 # ---- how long they are
@@ -60,11 +57,6 @@ def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
                 longest = max(longest, state.run_log.plan(cell[0]).epoch_at(steps))
         state.whole_epochs = min(longest, state.question.longest_epochs or longest)
     return cells
-
-
-def is_whole(record: TrialRecord, steps: int) -> bool:
-    """Whether it came to its end after so many steps; a recording ends at an evaluation before."""
-    return record.has_ended_itself or record.steps >= _NEARLY_WHOLE * steps
 
 
 def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:

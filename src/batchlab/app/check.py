@@ -9,7 +9,7 @@ from batchlab.app.question import asked
 from batchlab.app.subject import value_of
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError
-from batchlab.measure.loss_check import check_accumulation
+from batchlab.measure.accumulation import check_accumulation
 from batchlab.processes.children import run_in_child
 from batchlab.records.study import Accumulation
 from batchlab.records.trial import Setting, Status

@@ -47,8 +47,8 @@ from batchlab.workload.definition import (
     size_of,
     step_takes_whole_batches,
 )
-from batchlab.workload.digits import accuracy
 from batchlab.workload.loading import loaded_workload
+from batchlab.workload.pieces import accuracy
 from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)

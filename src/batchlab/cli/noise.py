@@ -57,8 +57,8 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
+        from batchlab.report.noise import noise_headline, noise_text
         from batchlab.report.noise_page import noise_page
-        from batchlab.report.noise_text import noise_headline, noise_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)

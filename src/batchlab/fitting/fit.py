@@ -239,13 +239,12 @@ class GroupFit:
     laws: tuple[FittedLaw, ...]
     points: tuple[Point, ...]
     batch_sizes: tuple[BatchSizeSummary, ...]
-    _fit: Any  # a StepsToTargetFit, which a schema cannot describe
+    _fit: StepsToTargetFit
 
     @property
     def fit(self) -> StepsToTargetFit:
         """The law that decisions use, for steps at other batch sizes."""
-        found: StepsToTargetFit = self._fit
-        return found
+        return self._fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

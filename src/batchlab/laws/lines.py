@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from batchlab.errors import FitError, UsageError
 from batchlab.records.estimate import Estimate, Reason
 
 # scipy.stats.linregress gives the same line; importing it takes 0.3 s more than scipy.special.
@@ -86,15 +85,7 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
 
     Returns:
         From two distinct x a law without an interval, from fewer the reason why there is none.
-
-    Raises:
-        FitError: a number that is not finite and above 0, or not as many x as y.
     """
-    if len(x) != len(y):
-        raise FitError(f"a power law through {len(x)} x and {len(y)} y: give as many of each")
-    for name, value in [*(("x", each) for each in x), *(("y", each) for each in y)]:
-        if not (math.isfinite(value) and value > 0):
-            raise FitError(f"a power law with {name}={value}: expected finite numbers above 0")
     log_x, log_y = [math.log(value) for value in x], [math.log(value) for value in y]
     n = len(log_x)
     if len(set(log_x)) < 2:
@@ -165,16 +156,7 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     Returns:
         Both coefficients with Student's 95 % intervals from the residuals; without bounds from
         two batch sizes, and none from fewer.
-
-    Raises:
-        UsageError: a batch size below 1 or a peak below 0.
     """
-    for batch_size, peak_bytes in points:
-        if batch_size < 1 or peak_bytes < 0:
-            raise UsageError(
-                f"a peak of {peak_bytes} bytes at batch size {batch_size}: expected a batch size "
-                f"of at least 1 and a peak of at least 0"
-            )
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:

@@ -38,17 +38,11 @@ _LIKELY = 1e-4  # of the largest weight; what lies below is left out
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves:
-    """Weighted curves y = level - rise * left(t), up is better.
+    """Weighted curves y = level - rise * left(t), up is better."""
 
-    Attributes:
-        shapes: the laws, one per curve.
-        rise: quantiles of each curve's rise, shape (m, 15), equally likely.
-        weight: how much of the probability each curve carries, shape (m,); adds up to 1.
-    """
-
-    shapes: Shapes
-    rise: Array
-    weight: Array
+    shapes: Shapes  # the laws, one per curve
+    rise: Array  # quantiles of each curve's rise, shape (m, 15), equally likely
+    weight: Array  # how much of the probability each curve carries, shape (m,); adds up to 1
 
     def left(self, t: Array) -> Array:
         """The part of each curve's rise still ahead at epochs `t`, shape (m, len(t))."""
@@ -57,17 +51,11 @@ class LearningCurves:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
-    """Laws by which a rise is used up: exp(-rate t), or (t + offset)^-power.
+    """Laws by which a rise is used up: exp(-rate t), or (t + offset)^-power."""
 
-    Attributes:
-        exponential: which of them are exponential, shape (m,).
-        rate: the rate per epoch, or the power; shape (m,).
-        offset: in epochs, shape (m,); 0 for an exponential.
-    """
-
-    exponential: NDArray[np.bool_]
-    rate: Array
-    offset: Array
+    exponential: NDArray[np.bool_]  # which of them are exponential, shape (m,)
+    rate: Array  # the rate per epoch, or the power; shape (m,)
+    offset: Array  # in epochs, shape (m,); 0 for an exponential
 
     def left(self, t: Array) -> Array:
         """What is left of the rise at epochs `t`, shape (m, len(t))."""

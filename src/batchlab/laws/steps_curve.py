@@ -80,27 +80,17 @@ class StepsObservation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsTable:
-    """n observations at k batch sizes: `open` ones are imputed, the others are numbers.
+    """n observations at k batch sizes: `open` ones are imputed, the others are numbers."""
 
-    Attributes:
-        batch_size: the distinct batch sizes, ascending, shape (k,).
-        group: place of each observation's batch size, shape (n,).
-        count: observations of each batch size, shape (k,).
-        log_steps: log of the (middle) steps; of the bound where never reached, shape (n,).
-        open: whether an observation is a bound, or an interval wide against the scatter, (n,).
-        low: lower end of what is known, log, shape (n,).
-        high: upper end, log, infinite for a bound, shape (n,).
-        rounding_sq: variance that a narrow interval's middle adds, shape (n,).
-    """
-
-    batch_size: Array
-    group: Index
-    count: Array
-    log_steps: Array
+    batch_size: Array  # the distinct batch sizes, ascending, shape (k,)
+    group: Index  # place of each observation's batch size, shape (n,)
+    count: Array  # observations of each batch size, shape (k,)
+    log_steps: Array  # log of the (middle) steps; of the bound where never reached, shape (n,)
+    # whether an observation is a bound, or an interval wide against the scatter, (n,)
     open: NDArray[np.bool_]
-    low: Array
-    high: Array
-    rounding_sq: Array
+    low: Array  # lower end of what is known, log, shape (n,)
+    high: Array  # upper end, log, infinite for a bound, shape (n,)
+    rounding_sq: Array  # variance that a narrow interval's middle adds, shape (n,)
 
     @classmethod
     def of(cls, observations: Sequence[StepsObservation]) -> StepsTable:
@@ -223,20 +213,13 @@ def _scatter(log_steps: Array, group: Index) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsCurves:
-    """Curves of steps to target over the measured batch sizes, one or many.
+    """Curves of steps to target over the measured batch sizes, one or many."""
 
-    Attributes:
-        level: log steps at the largest measured batch size, shape (m,).
-        fall: log of the steps at the smallest over those at the largest, shape (m,).
-        smallest: the smallest measured batch size.
-        largest: the largest.
-        exponent: alpha of S_min (1 + (B_crit/B)^alpha), shape (m,); 1.0: all follow the law.
-    """
-
-    level: Array
-    fall: Array
-    smallest: float
-    largest: float
+    level: Array  # log steps at the largest measured batch size, shape (m,)
+    fall: Array  # log of the steps at the smallest over those at the largest, shape (m,)
+    smallest: float  # the smallest measured batch size
+    largest: float  # the largest
+    # alpha of S_min (1 + (B_crit/B)^alpha), shape (m,); 1.0: all follow the law
     exponent: float | Array = 1.0
 
     @property
@@ -300,25 +283,16 @@ SMALLEST, LARGEST = 0.1, 10.0  # the exponents that are looked at
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClosestCurve:
-    """The curve that lies closest to the means of the batch sizes, on a log scale.
+    """The curve that lies closest to the means of the batch sizes, on a log scale."""
 
-    Attributes:
-        fall: log of the steps at the smallest over those at the largest.
-        fitted: log steps at each batch size, shape (k,).
-        square: sum of squares of the deviations of the means.
-        stiffness: how far one more unit of fall takes the means off, at one exponent.
-        log_exponent: 0 of the law.
-        exponent_stiffness: the same of log exponent, with the fall that goes best with each.
-        ridge: what that fall gains by one more unit of log exponent.
-    """
-
-    fall: float
-    fitted: Array
-    square: float
-    stiffness: float
-    log_exponent: float = 0.0
+    fall: float  # log of the steps at the smallest over those at the largest
+    fitted: Array  # log steps at each batch size, shape (k,)
+    square: float  # sum of squares of the deviations of the means
+    stiffness: float  # how far one more unit of fall takes the means off, at one exponent
+    log_exponent: float = 0.0  # 0 of the law
+    # the same of log exponent, with the fall that goes best with each
     exponent_stiffness: float = math.inf
-    ridge: float = 0.0
+    ridge: float = 0.0  # what that fall gains by one more unit of log exponent
 
 
 def closest_law(batch_size: Array, log_mean: Array, weight: Array) -> ClosestCurve:

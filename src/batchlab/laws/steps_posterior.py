@@ -124,22 +124,15 @@ _SWEEPS = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """m joint draws of what the observations leave possible, at the k measured batch sizes.
+    """m joint draws of what the observations leave possible, at the k measured batch sizes."""
 
-    Attributes:
-        curves: m of them.
-        tau: standard deviation of the batch sizes' own deviations, shape (m,).
-        log_steps: log steps of the configurations as tuned: curve and own deviation, shape (m, k).
-        means: log steps from each batch size's own observations alone, shape (m, k).
-        sigma: standard deviation of the seeds, shape (m,).
-        kept_share: how much of its own deviation a batch size keeps, mean over draws, shape (k,).
-    """
-
-    curves: StepsCurves
-    tau: Array
+    curves: StepsCurves  # m of them
+    tau: Array  # standard deviation of the batch sizes' own deviations, shape (m,)
+    # log steps of the configurations as tuned: curve and own deviation, shape (m, k)
     log_steps: Array
-    means: Array
-    sigma: Array
+    means: Array  # log steps from each batch size's own observations alone, shape (m, k)
+    sigma: Array  # standard deviation of the seeds, shape (m,)
+    # how much of its own deviation a batch size keeps, mean over draws, shape (k,)
     kept_share: Array
 
     def only(self, rows: Index) -> Draws:
@@ -157,19 +150,12 @@ class Draws:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scatter:
-    """How far means lie from their curve, and seeds from their means.
+    """How far means lie from their curve, and seeds from their means."""
 
-    Attributes:
-        kappa: variances of the means over that of one seed, shape (k,).
-        deviations: mean square of the means around the curve.
-        seeds: mean square of the seeds around their means.
-        is_repeated: whether some batch size was run more than once.
-    """
-
-    kappa: Array
-    deviations: float
-    seeds: float
-    is_repeated: bool
+    kappa: Array  # variances of the means over that of one seed, shape (k,)
+    deviations: float  # mean square of the means around the curve
+    seeds: float  # mean square of the seeds around their means
+    is_repeated: bool  # whether some batch size was run more than once
 
     @classmethod
     def around(cls, table: StepsTable, square: Array, kappa: Array, deviations: float) -> Scatter:
@@ -212,31 +198,18 @@ class Scatter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Posterior:
-    """Cells of exponent and fall, those of tau over sigma, and what their density takes.
+    """Cells of exponent and fall, those of tau over sigma, and what their density takes."""
 
-    Attributes:
-        batch_size: shape (k,).
-        log_exponent: shape (a,).
-        exponent_weight: log of each exponent's cell and prior, shape (a,).
-        fall: at each exponent, shape (a, f).
-        fall_width: log of each fall's cell, shape (a, f).
-        ratio_sq: (tau / sigma)^2, shape (r,).
-        ratio_prior: log prior of each, shape (r,).
-        kappa: variance of each batch size's mean in units of sigma^2, shape (k,).
-        fitted: log steps of the curve in the middle, shape (k,).
-        drop: the curves of the cells less that one, without levels, shape (a, f, k).
-    """
-
-    batch_size: Array
-    log_exponent: Array
-    exponent_weight: Array
-    fall: Array
-    fall_width: Array
-    ratio_sq: Array
-    ratio_prior: Array
-    kappa: Array
-    fitted: Array
-    drop: Array
+    batch_size: Array  # shape (k,)
+    log_exponent: Array  # shape (a,)
+    exponent_weight: Array  # log of each exponent's cell and prior, shape (a,)
+    fall: Array  # at each exponent, shape (a, f)
+    fall_width: Array  # log of each fall's cell, shape (a, f)
+    ratio_sq: Array  # (tau / sigma)^2, shape (r,)
+    ratio_prior: Array  # log prior of each, shape (r,)
+    kappa: Array  # variance of each batch size's mean in units of sigma^2, shape (k,)
+    fitted: Array  # log steps of the curve in the middle, shape (k,)
+    drop: Array  # the curves of the cells less that one, without levels, shape (a, f, k)
 
     @classmethod
     def around(

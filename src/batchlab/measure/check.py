@@ -10,27 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.examples import around, asking, batch_from, evaluating
-from batchlab.measure.loss_check import look_at_loss
-from batchlab.measure.runnable_sizes import (
+from batchlab.measure.steps_check import (
+    LEAST_STEPS,
     StepSeen,
+    check_own_step,
     check_step,
+    resumption_warnings,
     sizes_in_evaluation,
     sizes_in_training,
 )
-from batchlab.measure.training_check import LEAST_STEPS, check_own_step, resumption_warnings
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
-from batchlab.records.adam_settings import AdamSettings
-from batchlab.records.study import ANY_SIZE, RunnableSizes
-from batchlab.records.trial import Trial
+from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
+    FEWEST_EVALUATED_AT_ONCE,
+    MOST_EVALUATED_AT_ONCE,
     as_metric,
     evaluated_sum,
-    evaluation_batch,
     is_over_all,
     n_train_evaluated,
     tally_of,
@@ -42,22 +43,16 @@ from batchlab.workload.split import tensors_of
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
+_LARGEST_COUNTED = 65  # of the two batches whose examples are counted
+_IGNORED_LABEL = -100  # PyTorch's ignore_index
+_SEED = 0
 _SPLITS = ("train", "validation", "test")
 
 
 def check_metrics(
     workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
 ) -> tuple[str, ...]:
-    """Ask every metric as an evaluation does.
-
-    Args:
-        workload: what is evaluated.
-        model: its model.
-        device: where.
-        sizes: how many examples the model takes in eval mode.
-
-    Returns:
-        What is left out of the evaluations, in words.
+    """Ask every metric as an evaluation does; gives what is left out of evaluations, in words.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
@@ -69,7 +64,8 @@ def check_metrics(
                 _ask(workload, model, name, batch)
             if _is_of_many(workload, name):
                 _ask_about_many(workload, model, name, device, sizes)
-    at_once = sizes.at_once(_usual(workload))
+    usual = max(FEWEST_EVALUATED_AT_ONCE, 4 * workload.batch_size)
+    at_once = sizes.at_once(min(usual, MOST_EVALUATED_AT_ONCE))
     warnings = [
         text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
     ]
@@ -162,19 +158,6 @@ def _succeeds(function: Callable[[], object]) -> bool:
     return True
 
 
-def _usual(workload: Workload) -> int:
-    """The evaluation batch of the workload's own configuration."""
-    trial = Trial.of_whole_batches(
-        workload_id="",
-        workload=workload.name,
-        n_train=size_of(workload.train),
-        batch_size=workload.batch_size,
-        learning_rate=workload.learning_rate,
-        seed=0,
-    )
-    return evaluation_batch(trial, reference_batch_size=workload.batch_size)
-
-
 def _left_out(
     workload: Workload, split: str, sizes: RunnableSizes, *, at_once: int
 ) -> tuple[str, ...]:
@@ -221,10 +204,6 @@ def _ask_about_the_last(
             raise
 
 
-_BATCH_COUNT_CHECK_SPLITS = ("train", "validation", "test")
-_TRIED = range(2, 65)
-
-
 def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     """Compare two small batches with how many examples were fetched for them.
 
@@ -232,17 +211,13 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     number of examples (two views of each) is as good: weights are only ever compared. Sequences
     with time first, joined sequences or a list of images count as something else.
 
-    Args:
-        workload: what is trained.
-        sizes: how many examples the model takes.
-
     Raises:
         WorkloadError: the counts do not grow with the examples.
     """
-    few = list(islice(filter(sizes.holds, _TRIED), 2))
+    few = list(islice(filter(sizes.holds, range(2, _LARGEST_COUNTED)), 2))
     if len(few) < 2 or not _counts_by_tensor(workload):
         return
-    for split in _BATCH_COUNT_CHECK_SPLITS:
+    for split in _SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
         if n == 0 or isinstance(data, tuple):  # tensors with examples first
@@ -272,10 +247,6 @@ def _counts_by_tensor(workload: Workload) -> bool:
 
 def _has_count(metric: object) -> bool:
     return isinstance(metric, Metric) and metric.count is not None
-
-
-_SEED = 0
-_IGNORED_LABEL = -100  # PyTorch's ignore_index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -426,7 +397,7 @@ def _check_labels(workload: Workload, model: nn.Module, device: torch.device) ->
     if not (isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1):
         return
     n_classes = output.shape[1]
-    for split in ("train", "validation", "test"):
+    for split in _SPLITS:
         data = tensors_of(getattr(workload, split))
         if len(data) != 2:
             continue

@@ -17,8 +17,8 @@ from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.training.batching import is_group
 from batchlab.workload.data import ChosenPart, Collate, Columns, examples_at, fetched
 from batchlab.workload.definition import Batch, Data, Workload, size_of
-from batchlab.workload.error_place import told
 from batchlab.workload.loader_template import Collated
+from batchlab.workload.source import told
 from batchlab.workload.stream import is_stream
 
 
@@ -76,9 +76,6 @@ class FewExamples:
     def batch(self, order: Iterable[int]) -> Batch:
         """Those at these positions among them, as one batch.
 
-        Args:
-            order: positions from 0; one may come several times.
-
         Raises:
             WorkloadError: collating them failed.
         """
@@ -93,10 +90,6 @@ def places(workload: Workload, n: int) -> list[int]:
     One lies in each of `n` equal parts of the data, at random there: the first ones of data that
     are sorted by class have one class, and evenly spaced ones may meet a pattern of the data. A
     stream gives its first ones, a sampler of the workload's own those that it chooses first.
-
-    Args:
-        workload: with its data.
-        n: how many; more than there are begin again after the last.
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):

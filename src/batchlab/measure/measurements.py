@@ -80,10 +80,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     """What sampling must give: tr Sigma / B, without replacement times (N - B) / (N - 1).
 
     Tr Sigma is the geometric mean of what each batch size says of it.
-
-    Args:
-        seen: the variance by batch size, at the same weights.
-        study: says N and how examples were drawn; of both ways together nothing is expected.
     """
     n_train = study.workload.n_train
     ways = {record.trial.sampling for record in study.records}

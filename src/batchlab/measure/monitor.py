@@ -13,8 +13,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
-from batchlab.measure.gradient_noise import is_known, own_parameters, squared_norms
-from batchlab.measure.gradients import gradient_norm, gradient_values
+from batchlab.measure.gradients import (
+    gradient_norm,
+    gradient_values,
+    is_known,
+    own_parameters,
+    squared_norms,
+)
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import MonitorReading
 from batchlab.words.catalogue import plural, text

@@ -58,8 +58,8 @@ class LayerNoise(Sampled):
 class NoisePoint(Sampled):
     """The noise at one step of a training.
 
-    `way` says how the gradients of single examples were taken ("layers", "vmap", "one by one"), or
-    that "micro-batches" of `unit_examples` were, where examples have none of their own.
+    `way` says how the gradients of single examples were taken ("layers", "one by one"), or that
+    "micro-batches" of `unit_examples` were, where examples have none of their own.
     `by_micro_batches` is the noise scale from the blocks of examples alone, as accumulation sees
     them. `preconditioned` is that of the gradients as Adam rescales them, tr(P Sigma P) / |P G|^2;
     null without Adam and before its first step. `cosine` is the mean cosine between the gradients

@@ -21,7 +21,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
-from batchlab.script.memory import MachineTimes, something_else_ran
 from batchlab.words.reasons import reason_text
 
 # So many bad ends in a row end the growth.
@@ -133,14 +132,7 @@ class Search(ABC):
     def _further(
         self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
     ) -> ProfilePoint | None:
-        """One more process of what ran before; None: there is no time for it.
-
-        Args:
-            size: the batch size.
-            micro: its pieces.
-            done_fraction: to be told.
-            to_come: the batch sizes of this round, this one first.
-        """
+        """One more process of what ran before; None: there is no time for it."""
 
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
@@ -473,7 +465,6 @@ class CommandSearch(Search):
 
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
     _n_in_all: int = field(default=0, init=False)
-    _disturbed: Reason | None = field(default=None, init=False)
 
     def run(self, batch_sizes: Iterable[int]) -> None:
         """Time these batch sizes, then those that ran again."""
@@ -485,8 +476,6 @@ class CommandSearch(Search):
         for group in (own, larger[:1], smaller, larger[1:]):
             self._in_order(group)
         self._time_again(self.points)
-        if self._disturbed is not None:
-            self.listener.warning(reason_text(self._disturbed))
 
     def _in_order(self, sizes: Iterable[int]) -> None:
         n_bad = 0
@@ -531,13 +520,6 @@ class CommandSearch(Search):
         if point.ran:
             self._took_s[size] = time.monotonic() - began_s
         self._keep(point)
-        return point
-
-    def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
-        """What else ran meanwhile is kept, to be said once."""
-        before = MachineTimes.now()
-        point = super()._probed(size, micro, **limits_s)
-        self._disturbed = something_else_ran(before, MachineTimes.now()) or self._disturbed
         return point
 
     def _further(

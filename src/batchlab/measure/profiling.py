@@ -13,7 +13,7 @@ from batchlab.errors import WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, Search
-from batchlab.measure.step_time import measure_step_time_within
+from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import available_bytes
 from batchlab.processes.packed_workload import PackedWorkload
@@ -79,7 +79,7 @@ def measure_profile(
     def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
         trial = replace(request.trial, batch_size=size, micro_batch_size=micro)
         ended = run_in_child(
-            measure_step_time_within,
+            measure_step_time,
             packed,
             trial,
             request.device,

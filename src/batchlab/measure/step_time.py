@@ -48,6 +48,7 @@ def measure_step_time(
     trial: Trial,
     device: str,
     timed_s: float = _TIMED_S,
+    wall_bytes: int | None = None,
     *,
     threads_to_try: tuple[int, ...] | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -65,12 +66,15 @@ def measure_step_time(
         trial: gives the batch size and how it is cut; nothing is stored under its name.
         device: the PyTorch device.
         timed_s: about how long to time, in seconds, warm-up not counted.
+        wall_bytes: what the process may ask for above what it holds; None: what there is.
         threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
         clock: a monotonic clock, in seconds.
 
     Returns:
         The blocks' times, with warm-up blocks apart.
     """
+    if wall_bytes is not None:
+        limit_memory(torch.device(device), wall_bytes)
     workload = packed.unpack()
     memory = PeakMemory(torch.device(device))
     _touch(workload)
@@ -134,29 +138,6 @@ def measure_step_time(
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
     )
-
-
-def measure_step_time_within(
-    line: Line,
-    packed: PackedWorkload,
-    trial: Trial,
-    device: str,
-    timed_s: float,
-    wall_bytes: int | None,
-) -> StepTiming:
-    """`measure_step_time` in a process that may ask for no more than `wall_bytes` of memory.
-
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        trial: gives the batch size and how it is cut.
-        device: the PyTorch device.
-        timed_s: about how long to time.
-        wall_bytes: what it may ask for above what it holds; None: what there is.
-    """
-    if wall_bytes is not None:
-        limit_memory(torch.device(device), wall_bytes)
-    return measure_step_time(line, packed, trial, device, timed_s)
 
 
 def _touch(workload: Workload) -> None:

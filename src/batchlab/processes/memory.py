@@ -5,38 +5,19 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-_GROUP = Path("/sys/fs/cgroup")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KernelFiles:
-    """The files of Linux that memory is read from; a system that lacks one reports nothing there.
-
-    Attributes:
-        status: of this process: what it holds, and its peak.
-        clear_refs: written to, it makes the peak begin again.
-        vmstat: counts the processes killed for memory.
-        meminfo: what the machine has left.
-        groups: of the control group: the limit and what is used of it, for version 2 and 1.
-    """
-
-    status: Path = Path("/proc/self/status")
-    clear_refs: Path = Path("/proc/self/clear_refs")
-    vmstat: Path = Path("/proc/vmstat")
-    meminfo: Path = Path("/proc/meminfo")
-    groups: tuple[tuple[Path, Path], ...] = (
-        (_GROUP / "memory.max", _GROUP / "memory.current"),
-        (_GROUP / "memory" / "memory.limit_in_bytes", _GROUP / "memory" / "memory.usage_in_bytes"),
-    )
-
-
-LINUX = KernelFiles()
-
+# Where the system's files lie: those of Linux, below the root. A system that lacks one reports
+# nothing there.
+ROOT = Path("/")
+_STATUS = "proc/self/status"  # what this process holds, and its peak
+# Limit, use and caches of the control group, for version 2 and 1.
+_GROUPS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
 
 try:
     import resource
@@ -53,11 +34,11 @@ class PeakMemory:
     process, and by whatever else runs there.
     """
 
-    def __init__(self, device: torch.device, *, kernel: KernelFiles = LINUX) -> None:
+    def __init__(self, device: torch.device, *, root: Path = ROOT) -> None:
         """Reset the marks."""
         self._device = device
-        self._kernel = kernel
-        self._baseline_bytes = _reset_high_water_mark(kernel)
+        self._root = root
+        self._baseline_bytes = _reset_high_water_mark(root)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -67,29 +48,36 @@ class PeakMemory:
             free, total = torch.cuda.mem_get_info(self._device)
             beside = total - free - torch.cuda.memory_reserved(self._device)
             return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
-        mark = _from_status("VmHWM", self._kernel)
+        mark = _from_status("VmHWM", self._root)
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
 
 
-def _reset_high_water_mark(kernel: KernelFiles) -> int | None:
+def _reset_high_water_mark(root: Path) -> int | None:
     try:
-        kernel.clear_refs.write_text("5")  # since Linux 4.0: VmHWM begins again at the present size
+        # Since Linux 4.0: VmHWM begins again at the present size.
+        (root / "proc/self/clear_refs").write_text("5")
     except OSError:
         return None
-    return _from_status("VmRSS", kernel)
+    return _from_status("VmRSS", root)
 
 
-def _from_status(field: str, kernel: KernelFiles) -> int | None:
+def _from_status(field: str, root: Path) -> int | None:
+    kibibytes = _found(root / _STATUS, rf"^{field}:\s+(\d+) kB")
+    return None if kibibytes is None else kibibytes * 1024
+
+
+def _found(file: Path, pattern: str) -> int | None:
+    """The number that a pattern finds in a file; None: there is none, or no such file."""
     try:
-        found = re.search(rf"^{field}:\s+(\d+) kB", kernel.status.read_text(), re.MULTILINE)
+        match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    return int(match[1]) if match else None
 
 
-def available_bytes(device: torch.device, *, kernel: KernelFiles = LINUX) -> int | None:
+def available_bytes(device: torch.device, *, root: Path = ROOT) -> int | None:
     """What memory a new process can get: free, or held by caches that give way; None: not known.
 
     On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
@@ -98,14 +86,12 @@ def available_bytes(device: torch.device, *, kernel: KernelFiles = LINUX) -> int
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     known = [
-        value
-        for value in (_machine_available(kernel), *_group_available(kernel))
-        if value is not None
+        value for value in (_machine_available(root), *_group_available(root)) if value is not None
     ]
     return min(known, default=None)
 
 
-def limit_memory(device: torch.device, limit_bytes: int, *, kernel: KernelFiles = LINUX) -> None:
+def limit_memory(device: torch.device, limit_bytes: int, *, root: Path = ROOT) -> None:
     """From now on this process gets no more than about `limit_bytes` above what it holds.
 
     A wall against running away, not a measure: on the CPU the kernel counts what is asked for,
@@ -115,7 +101,7 @@ def limit_memory(device: torch.device, limit_bytes: int, *, kernel: KernelFiles 
     Args:
         device: whose memory.
         limit_bytes: above what is held now.
-        kernel: where the system reports what is held; nothing is limited where it does not.
+        root: where the system reports what is held; nothing is limited where it does not.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -123,7 +109,7 @@ def limit_memory(device: torch.device, limit_bytes: int, *, kernel: KernelFiles 
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), index)
         return
-    held_bytes = _from_status("VmData", kernel)
+    held_bytes = _from_status("VmData", root)
     if resource is None or held_bytes is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -132,41 +118,32 @@ def limit_memory(device: torch.device, limit_bytes: int, *, kernel: KernelFiles 
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _machine_available(kernel: KernelFiles) -> int | None:
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", kernel.meminfo.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None
+def _machine_available(root: Path) -> int | None:
+    kibibytes = _found(root / "proc/meminfo", r"^MemAvailable:\s+(\d+) kB")
+    return None if kibibytes is None else kibibytes * 1024
 
 
-def _group_available(kernel: KernelFiles) -> Iterator[int]:
+def _group_available(root: Path) -> Iterator[int]:
     """What the control group of this process leaves, where it has one with a limit."""
-    for limit, used in kernel.groups:
+    for folder, limit, used in _GROUPS:
+        group = root / folder
         try:
-            text = limit.read_text().strip()
+            text = (group / limit).read_text().strip()
             if text != "max":
                 # Caches count as used until something needs their memory.
-                cached = re.search(
-                    r"^inactive_file (\d+)$", (limit.parent / "memory.stat").read_text(), re.M
-                )
-                given_back = int(cached[1]) if cached else 0
-                yield max(0, int(text) - int(used.read_text()) + given_back)
+                given_back = _found(group / "memory.stat", r"^inactive_file (\d+)$") or 0
+                yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):
             continue
 
 
-def kills_for_memory(*, kernel: KernelFiles = LINUX) -> int | None:
+def kills_for_memory(*, root: Path = ROOT) -> int | None:
     """How many processes this kernel has killed for memory since it started; None: not reported.
 
     A child that ended by signal 9 while this number rose was killed by the kernel for memory; one
     that did so while it stood still was killed by somebody.
     """
-    try:
-        found = re.search(r"^oom_kill (\d+)$", kernel.vmstat.read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) if found else None
+    return _found(root / "proc/vmstat", r"^oom_kill (\d+)$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -25,11 +25,10 @@ from batchlab.errors import EditedError, WorkloadError
 from batchlab.processes.children import Line, run_in_child
 from batchlab.records.trial import Setting
 from batchlab.workload.definition import Workload
-from batchlab.workload.error_place import told
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.identity import MadeModel, made_model
 from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
-from batchlab.workload.source import SourceFile
+from batchlab.workload.source import SourceFile, told
 
 _Reduced = tuple[Any, tuple[Any, ...]]
 

@@ -5,67 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from batchlab.records.estimate import Reason
 
 
-class BatchPlan(Protocol):
-    """The batch size of every step of a run. Steps and epochs count from 0.
-
-    Batches are cut from one epoch's examples after the other, and none crosses an epoch's end: the
-    last batch of an epoch has what is left, or is left out. So an epoch has a whole number of
-    steps, which need not be the same in each. Everything that turns steps into samples or epochs,
-    and back, asks the trial's plan.
-    """
-
-    def __hash__(self) -> int:
-        """A plan is a value: what is computed from one may be kept under it."""
-        ...
-
-    @property
-    def n_train(self) -> int:
-        """Examples in the training set, N."""
-        ...
-
-    def batch_size_at(self, step: int) -> int:
-        """Examples that step `step` sees, 1 to N: in an epoch's last step maybe only what is left.
-
-        Known without looking at the batch, which may hold tokens or graphs where examples were.
-        """
-        ...
-
-    def samples_at(self, step: int) -> int:
-        """Examples processed in the first `step` steps."""
-        ...
-
-    def step_at(self, samples: float) -> int:
-        """The steps of the shortest run that has processed at least so many examples."""
-        ...
-
-    def epoch_at(self, step: int) -> float:
-        """Passes over the training set in the first `step` steps; whole only at epoch ends."""
-        ...
-
-    def steps_in(self, epochs: float) -> int:
-        """The steps of the shortest run that has done at least so many epochs.
-
-        For a whole number that is also the step which begins the next epoch.
-        """
-        ...
-
-    def position(self, step: int) -> tuple[int, int]:
-        """The epoch that step `step` belongs to, and the steps of that epoch before it."""
-        ...
-
-    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
-        """What a reader must know about the batches, in micro-batches of at most that size."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class ConstantBatchSize:
-    """The same batch size at every step but the last of an epoch. All arithmetic is closed-form.
+class BatchPlan:
+    """The batch size of every step of a run: the same, but for the last one of an epoch.
+
+    Steps and epochs count from 0. Batches are cut from one epoch's examples after the other, and
+    none crosses an epoch's end: the last batch of an epoch has what is left, or is left out. So an
+    epoch has a whole number of steps. Everything that turns steps into samples or epochs, and
+    back, asks the trial's plan, by these methods alone: so it may have another plan of its own.
 
     Attributes:
         n_train: examples in the training set, N.
@@ -78,7 +29,7 @@ class ConstantBatchSize:
     drop_last: bool
 
     def batch_size_at(self, step: int) -> int:
-        """Examples that step `step` sees."""
+        """Examples that step `step` sees, known without looking at the batch."""
         before = step % self._steps_per_epoch * self.batch_size
         return min(self.batch_size, self.n_train - before)
 
@@ -94,11 +45,14 @@ class ConstantBatchSize:
         return epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
-        """Passes over the training set: within an epoch every step counts the same."""
+        """Passes over the training set in the first `step` steps; whole only at epoch ends."""
         return step / self._steps_per_epoch
 
     def steps_in(self, epochs: float) -> int:
-        """The steps of the shortest run that has done at least so many epochs."""
+        """The steps of the shortest run that has done at least so many epochs.
+
+        For a whole number that is also the step which begins the next epoch.
+        """
         return math.ceil(epochs * self._steps_per_epoch)
 
     def position(self, step: int) -> tuple[int, int]:

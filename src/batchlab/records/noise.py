@@ -1,4 +1,4 @@
-"""What was seen of gradients: samples, variance, a monitor's reading."""
+"""What was seen of gradients: samples, and a monitor's reading."""
 
 from __future__ import annotations
 
@@ -67,21 +67,6 @@ class GradientSample:
             unit_sq=tuple(self.products[index][index] for index in alike),
             products=tuple(tuple(self.products[row][column] for column in alike) for row in alike),
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VariancePoint:
-    """How far the gradients of batches of one size lie from the gradient of the whole set.
-
-    Attributes:
-        batch_size: examples of each batch, drawn without replacement.
-        variance: tr Cov of their gradient, the mean squared distance; n is the number of batches.
-        expected: tr Sigma / B (N - B) / (N - 1), what it must be; None: tr Sigma is not known.
-    """
-
-    batch_size: int
-    variance: Estimate
-    expected: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

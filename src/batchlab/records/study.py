@@ -6,9 +6,6 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
-from batchlab.records.adam_settings import AdamSettings
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Target, TrialRecord
@@ -180,6 +177,19 @@ class BestSoFar:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AdamSettings:
+    """What an optimizer of Adam's kind has beside its learning rate; the defaults are PyTorch's.
+
+    Attributes:
+        betas: decay of the first and the second moment per step, each in [0, 1).
+        eps: added to the root of the second moment, > 0.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSummary:
     """A metric's name and direction."""
 
@@ -189,7 +199,10 @@ class MetricSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkloadSummary:
-    """What is known of a workload without loading it.
+    """What was trained, as it is known without loading it.
+
+    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
+    betas and eps at `batch_size`, null where it does not have both.
 
     Attributes:
         workload_id: identity: a hash of source, settings and data.
@@ -239,6 +252,24 @@ class WorkloadSummary:
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
     start_s: float | None = None
+
+    document = (
+        "workload_id",
+        "name",
+        "reference",
+        "settings",
+        "n_train",
+        "n_validation",
+        "n_test",
+        "n_train_evaluated",
+        "n_parameters",
+        "metrics",
+        "batch_size",
+        "learning_rate",
+        "adam",
+        "warnings",
+    )
+    by_name = ("settings", "metrics")
 
     @property
     def is_own_command(self) -> bool:
@@ -319,47 +350,3 @@ class Study(Reported):
             if record.trial.batch_size == batch_size and record.peak_bytes is not None
         ]
         return max(peaks, default=None)
-
-
-class WorkloadDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What was trained.
-
-    `metrics` gives the direction of each, the first is the one that counts; `adam` the optimizer's
-    betas and eps at `batch_size`, null where it does not have both.
-    """
-
-    workload_id: str
-    name: str
-    reference: str
-    settings: dict[str, str | int | float | bool | None]
-    n_train: int
-    n_validation: int | None
-    n_test: int
-    n_train_evaluated: int
-    n_parameters: int | None
-    metrics: dict[str, Better]
-    batch_size: int
-    learning_rate: float
-    adam: AdamSettings | None
-    warnings: tuple[str, ...]
-
-
-def workload_document(study: Study) -> WorkloadDocument:
-    """What the trials of a study trained."""
-    summary = study.workload
-    return WorkloadDocument(
-        workload_id=summary.workload_id,
-        name=summary.name,
-        reference=summary.reference,
-        settings=dict(summary.settings),
-        n_train=summary.n_train,
-        n_validation=summary.n_validation,
-        n_test=summary.n_test,
-        n_train_evaluated=summary.n_train_evaluated,
-        n_parameters=summary.n_parameters,
-        metrics={metric.name: metric.better for metric in summary.metrics},
-        batch_size=summary.batch_size,
-        learning_rate=summary.learning_rate,
-        adam=summary.adam,
-        warnings=summary.warnings,
-    )

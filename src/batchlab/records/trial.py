@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from batchlab.records.batch_plan import BatchPlan, ConstantBatchSize
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 
@@ -257,21 +257,12 @@ class Status(StrEnum):
 
 IDENTITY_FORMAT: Final = 2  # the first, without a number, hashed every field
 
-FROZEN_DEFAULTS: Final[Mapping[str, object]] = {
-    "settings": (),
-    "sampling": "reshuffle",
-    "drop_last": False,
-    "scaling_rule": "none",
-    "horizon_steps": None,
-    "device": "cpu",
-}
-"""The values that identities leave out, beside a micro-batch of the whole batch. A change here
-would give stored trials other identities. A later field has its frozen default in the class."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """One training run that can be asked for; its identity is a hash of what differs from defaults.
+
+    So the defaults are frozen: another one would give stored trials other identities.
 
     Attributes:
         workload_id: identity of the workload: its source, settings and data.
@@ -279,7 +270,8 @@ class Trial:
         settings: the workload's settings that differ from its defaults, sorted by name.
         n_train: examples in the training set.
         batch_size: examples per optimizer step.
-        micro_batch_size: examples per forward and backward pass, at most `batch_size`.
+        micro_batch_size: examples per forward and backward pass, at most `batch_size`, as it is
+            without one.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
         learning_rate: peak learning rate, after scaling.
@@ -293,46 +285,23 @@ class Trial:
 
     workload_id: str
     workload: str
-    settings: tuple[tuple[str, Setting], ...]
+    settings: tuple[tuple[str, Setting], ...] = ()
     n_train: int
     batch_size: int
-    micro_batch_size: int
-    sampling: Sampling
-    drop_last: bool
+    micro_batch_size: int = 0
+    sampling: Sampling = "reshuffle"
+    drop_last: bool = False
     learning_rate: float
-    scaling_rule: str
-    horizon_steps: int | None
-    device: str
+    scaling_rule: str = "none"
+    horizon_steps: int | None = None
+    device: str = "cpu"
     seed: int
     cool_down: float = 0.0
 
-    @classmethod
-    def of_whole_batches(
-        cls,
-        *,
-        workload_id: str,
-        workload: str,
-        n_train: int,
-        batch_size: int,
-        learning_rate: float,
-        seed: int,
-    ) -> Trial:
-        """One in whole batches at a constant rate on the CPU, everything else as by default."""
-        return cls(
-            workload_id=workload_id,
-            workload=workload,
-            settings=(),
-            n_train=n_train,
-            batch_size=batch_size,
-            micro_batch_size=batch_size,
-            sampling="reshuffle",
-            drop_last=False,
-            learning_rate=learning_rate,
-            scaling_rule="none",
-            horizon_steps=None,
-            device="cpu",
-            seed=seed,
-        )
+    def __post_init__(self) -> None:
+        """Without a micro-batch size the batch is whole."""
+        if not self.micro_batch_size:
+            object.__setattr__(self, "micro_batch_size", self.batch_size)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -344,16 +313,13 @@ class Trial:
         differing = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if getattr(self, field.name) != self._frozen_default(field)
+            if getattr(self, field.name) != field.default
         }
         if self.settings:
             differing["settings"] = dict(self.settings)
+        if self.micro_batch_size == self.batch_size:
+            del differing["micro_batch_size"]
         return {"format": IDENTITY_FORMAT, **differing}
-
-    def _frozen_default(self, field: Field[Any]) -> object:
-        if field.name == "micro_batch_size":
-            return self.batch_size
-        return FROZEN_DEFAULTS.get(field.name, field.default)
 
     @property
     def trial_id(self) -> str:
@@ -373,9 +339,7 @@ class Trial:
     @property
     def plan(self) -> BatchPlan:
         """How many examples each step sees, and where the epochs end."""
-        return ConstantBatchSize(
-            n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last
-        )
+        return BatchPlan(n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last)
 
     @property
     def notes(self) -> tuple[Reason, ...]:

@@ -171,21 +171,33 @@ def why_in_numbers(advice: Advice) -> str | None:
     times_larger = found.batch_size / advice.reference.batch_size
     return text(
         "{batch}{rate} needs {steps}{each}.",
-        batch=_batch(times_larger),
-        rate=_rate(found.learning_rate / advice.reference.learning_rate),
-        steps=_steps(gain * times_longer),
+        batch=_compared(
+            times_larger,
+            same="The same batch size",
+            more="A batch {times} times as large",
+            less="A batch {times} times smaller",
+            near=1.0,
+        ),
+        rate=_compared(
+            found.learning_rate / advice.reference.learning_rate,
+            same=" at the same learning rate",
+            more=" with {times} times the learning rate",
+            less=" with a learning rate {times} times smaller",
+        ),
+        steps=_compared(
+            gain * times_longer,
+            same="as many steps",
+            more="{times} times fewer steps",
+            less="{times} times as many steps",
+        ),
         each="" if times_larger == 1 else _each(times_longer, gain * times_longer),
     )
 
 
 def _step_time_ratio(advice: Advice) -> float | None:
     """How many times as long a step of the recommendation takes."""
-    found = advice.recommendation
-    assert found is not None
-    own, reference = (
-        advice.candidate(found.batch_size),
-        advice.candidate(advice.reference.batch_size),
-    )
+    found, reference = advice.recommendation, advice.candidate(advice.reference.batch_size)
+    own = None if found is None else advice.candidate(found.batch_size)
     if own is None or reference is None:
         return None
     if own.step_s.estimate is None or reference.step_s.estimate is None:
@@ -193,39 +205,23 @@ def _step_time_ratio(advice: Advice) -> float | None:
     return own.step_s.estimate / reference.step_s.estimate
 
 
-def _batch(times: float) -> str:
-    if times == 1:
-        return text("The same batch size")
-    if times > 1:
-        return text("A batch {times} times as large", times=ratio_text(times))
-    return text("A batch {times} times smaller", times=ratio_text(1 / times))
-
-
-def _rate(times: float) -> str:
-    if 1 / _SAME < times < _SAME:
-        return text(" at the same learning rate")
-    if times > 1:
-        return text(" with {times} times the learning rate", times=ratio_text(times))
-    return text(" with a learning rate {times} times smaller", times=ratio_text(1 / times))
-
-
-def _steps(times_fewer: float) -> str:
-    if 1 / _SAME < times_fewer < _SAME:
-        return text("as many steps")
-    if times_fewer > 1:
-        return text("{times} times fewer steps", times=ratio_text(times_fewer))
-    return text("{times} times as many steps", times=ratio_text(1 / times_fewer))
+def _compared(times: float, *, same: str, more: str, less: str, near: float = _SAME) -> str:
+    """Whether there is as much, so many times more, or so many times less."""
+    if times == 1 or 1 / near < times < near:
+        return text(same)
+    return text(more if times > 1 else less, times=ratio_text(max(times, 1 / times)))
 
 
 def _each(times_longer: float, times_fewer: float) -> str:
-    if 1 / _SAME < times_longer < _SAME:
-        return text(", and each step takes as long")
-    if times_longer < 1:
-        faster = ratio_text(1 / times_longer)
-        if times_fewer > 1:
-            return text(", and each step is {times} times faster", times=faster)
-        return text(", but each step is {times} times faster", times=faster)
-    return text(", and each step takes only {times} times as long", times=ratio_text(times_longer))
+    faster = ", but each step is {times} times faster"
+    if times_fewer > 1:
+        faster = ", and each step is {times} times faster"
+    return _compared(
+        times_longer,
+        same=", and each step takes as long",
+        more=", and each step takes only {times} times as long",
+        less=faster,
+    )
 
 
 def when_to_stop(told: Told) -> Sentence | None:

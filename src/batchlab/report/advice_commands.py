@@ -19,17 +19,11 @@ _ID_CHARACTERS = 8  # enough of an id where a store has a million studies
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredCommand:
-    """A command line of batchlab, read apart so that it can be varied.
+    """A command line of batchlab, read apart so that it can be varied."""
 
-    Attributes:
-        name: the command, such as "advise".
-        parts: a workload that was named, and the options, each with its value where it has one.
-        own_command: what stood after `--`: somebody's own training command; None: nothing.
-    """
-
-    name: str
-    parts: tuple[tuple[str, ...], ...]
-    own_command: tuple[str, ...] | None
+    name: str  # such as "advise"
+    parts: tuple[tuple[str, ...], ...]  # a named workload, and the options with their values
+    own_command: tuple[str, ...] | None  # after `--`: somebody's own training command
 
     @classmethod
     def of(cls, command: str) -> StoredCommand | None:
@@ -56,13 +50,9 @@ class StoredCommand:
         leave_out: Collection[str] = (),
         options: Mapping[str, str],
     ) -> str:
-        """The command line with other options, to be copied.
+        """The command line with other options, in place of the old ones, to be copied.
 
-        Args:
-            name: of another command; None: the same.
-            keep: the options that stay; None: all.
-            leave_out: options that go.
-            options: new ones, with their values; they take the place of the old ones.
+        `keep` are the options that stay, None: all but those to leave out.
         """
         stays = [
             word

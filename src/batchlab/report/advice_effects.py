@@ -16,17 +16,22 @@ from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_raced, is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split
-from batchlab.report.effects import Effect, effect_of, gap_text, noise_text, plateau_text
+from batchlab.report.effects import (
+    Effect,
+    effect_of,
+    ends_text,
+    gap_text,
+    noise_text,
+    plateau_text,
+)
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import (
     batch_sizes_text,
-    batch_text,
     label_text,
     quantity_text,
     split_label,
-    term_text,
 )
-from batchlab.words.catalogue import number_text, text
+from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
 
 # ---- epochs to the target
@@ -38,22 +43,14 @@ _BAD_ENDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochsToTarget:
-    """The epochs of one batch size to the target, at the rate that is best known for it.
-
-    Attributes:
-        estimate: with its 95 % interval; of single runs their mean without one; None: no run met
-            the target.
-        met: of its single runs that met the target, after how many epochs.
-        missed: of those that had not, how many epochs they had.
-        is_estimated: whether the estimate is the advice's own, rather than a mean of single runs.
-    """
+    """The epochs of one batch size to the target, at the rate that is best known for it."""
 
     batch_size: int
     learning_rate: float
-    estimate: Estimate | None
-    met: tuple[float, ...]
-    missed: tuple[float, ...]
-    is_estimated: bool
+    estimate: Estimate | None  # of single runs their mean, without interval; None: none met it
+    met: tuple[float, ...]  # of its single runs that met the target, after how many epochs
+    missed: tuple[float, ...]  # of those that had not, how many epochs they had
+    is_estimated: bool  # whether the estimate is the advice's own
 
     @property
     def enough(self) -> float | None:
@@ -236,19 +233,12 @@ def _end(study: Study, records: Sequence[TrialRecord]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effects:
-    """The effects of the batch sizes, each of them at one learning rate.
+    """The effects of the batch sizes, each of them at one learning rate."""
 
-    Attributes:
-        to_target: the epochs to the target, of every batch size that was trained.
-        ends: whole trainings, as long as what is named is to be trained: those with a gap.
-        flat: whole trainings at a constant rate: their plateau and, where there was one, the noise.
-        has_schedule: whether the rate of whole trainings follows a shape of the workload's own.
-    """
-
-    to_target: tuple[EpochsToTarget, ...]
-    ends: tuple[Effect, ...]
-    flat: tuple[Effect, ...]
-    has_schedule: bool
+    to_target: tuple[EpochsToTarget, ...]  # of every batch size that was trained
+    ends: tuple[Effect, ...]  # whole trainings as what is named is to be trained, with a gap
+    flat: tuple[Effect, ...]  # whole trainings at a constant rate: their plateau and noise
+    has_schedule: bool  # does their rate follow a shape of the workload's own?
 
     @property
     def noisy(self) -> tuple[Effect, ...]:
@@ -318,8 +308,18 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
     """One sentence on each of "epochs", "noise" and "gap", or why the runs do not show it."""
     return {
         "epochs": _epochs_text(advice, study, effects),
-        "noise": noise_text(study, effects.noisy) or _little_noise_text(study, effects),
-        "gap": gap_text(study, effects.ends) or _one_gap_text(study, effects),
+        "noise": noise_text(
+            study, effects.noisy, alone=text("Of other batch sizes it is not known.")
+        )
+        or _no_noise_text(study, effects),
+        "gap": gap_text(
+            study, effects.ends, alone=text("No other batch size was trained to its end.")
+        )
+        or text(
+            "No training shows both the train and the held-out {metric} at its end, so the "
+            "generalization gap is not known.",
+            metric=label_text(study.workload.metrics[0].name),
+        ),
     }
 
 
@@ -336,79 +336,36 @@ def _epochs_text(advice: Advice, study: Study, effects: Effects) -> str:
             "The runs are too short to tell after how many epochs they stop improving."
         )
     target = target_text(advice.target)
-    known = [(each.batch_size, each.enough) for each in effects.to_target if each.enough]
-    missed = [each.batch_size for each in effects.to_target if each.enough is None]
+    known = [
+        (each.batch_size, quantity_text("epochs_to_target", each.enough))
+        for each in effects.to_target
+        if each.enough
+    ]
     if not known:
         return text(
             "At no batch size did every run get to {target}, so how many epochs are enough is "
             "open.",
             target=target,
         )
-    (small, low), (large, high) = known[0], known[-1]
-    enough = text(
-        "Epochs enough for {target}: about {epochs:epochs_to_target} at {size}",
-        target=target,
-        epochs=low,
-        size=batch_text(study, small),
-    )
-    if small != large:
-        enough = text(
-            "{enough}, {epochs:epochs_to_target} at {size}",
-            enough=enough,
-            epochs=high,
-            size=batch_text(study, large),
-        )
+    ends = ends_text(study, known)
+    enough = text("Epochs enough for {target}: about {ends}.", target=target, ends=ends)
+    missed = [each.batch_size for each in effects.to_target if each.enough is None]
     if not missed:
-        return f"{enough}."
+        return enough
     names = batch_sizes_text(study, missed)
-    return text("{enough}. Not every run got there at {names}.", enough=enough, names=names)
+    return f"{enough} {text('Not every run got there at {names}.', names=names)}"
 
 
-def _little_noise_text(study: Study, effects: Effects) -> str:
-    """What is known of the noise where it is not known of two batch sizes."""
+def _no_noise_text(study: Study, effects: Effects) -> str:
+    message = (
+        "The learning rate changes along these trainings, so how much the {metric} jumps at their "
+        "end is not the doing of the batch size alone."
+        if effects.has_schedule
+        else "How much the {metric} jumps is not known. It shows where a training of twelve epochs "
+        "or more has stopped improving."
+    )
     metric = split_label(deciding_split(study), study.workload.metrics[0].name)
-    if effects.has_schedule:
-        return text(
-            "The learning rate changes along these trainings, so how much the {metric} jumps at "
-            "their end is not the doing of the batch size alone.",
-            metric=metric,
-        )
-    if not effects.noisy:
-        return text(
-            "How much the {metric} jumps is not known. It shows where a training of twelve epochs "
-            "or more has stopped improving.",
-            metric=metric,
-        )
-    (only,) = effects.noisy
-    return text(
-        "From one epoch to the next the {metric} jumps by about {jump} at {size}. Of other batch "
-        "sizes it is not known.",
-        metric=metric,
-        jump=number_text(statistics.fmean(only.noises), ".2g"),
-        size=batch_text(study, only.batch_size),
-    )
-
-
-def _one_gap_text(study: Study, effects: Effects) -> str:
-    """What is known of the gap where it is not known of two batch sizes."""
-    metric, split = study.workload.metrics[0].name, held_out_split(study)
-    if split is None or not effects.ends:
-        return text(
-            "No training shows both the train and the held-out {metric} at its end, so the "
-            "generalization gap is not known.",
-            metric=label_text(metric),
-        )
-    (only,) = effects.ends
-    gap = final_gaps(only.records, split, metric)
-    assert gap is not None
-    return text(
-        "Training minus {split} {metric}: {gap} at {size}. No other batch size was trained to its "
-        "end.",
-        split=term_text(split),
-        metric=label_text(metric),
-        gap=quantity_text("generalization_gap", gap.mean),
-        size=batch_text(study, only.batch_size),
-    )
+    return text(message, metric=metric)
 
 
 # ---- in numbers

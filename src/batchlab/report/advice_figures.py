@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice, Candidate, RateTried
@@ -34,11 +35,12 @@ from batchlab.report.advice_words import (
 from batchlab.report.chart import (
     Plot,
     chart_text,
+    drawn_looks,
     rate_axis,
     size_panel,
     value_axis,
 )
-from batchlab.report.figure import INK, Figure, Panel, Row, estimate_row, rounded
+from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Column, Table, table_of
@@ -48,8 +50,6 @@ from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
     import altair as alt
-
-    from batchlab.report.chart import Layers
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -68,12 +68,6 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
         yours=advice.reference.batch_size,
         usual=USUAL_SIZES,
     )
-
-
-def drawn_looks(looks: tuple[Look, ...], rows: Iterable[Row]) -> tuple[Look, ...]:
-    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
-    drawn = {row["batch"] for row in rows if "batch" in row}
-    return tuple(look for look in looks if look.label in drawn) or looks
 
 
 def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
@@ -105,16 +99,15 @@ def size_fields(looks: Iterable[Look], batch_size: int, panel: str) -> Row:
     return {"panel": panel, "batch_size": batch_size, "batch": label}
 
 
-def _with_sides(rows: Iterable[Row], looks: Sequence[Look]) -> tuple[Row, ...]:
+def _with_sides(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[Row, ...]:
     """The rows with words told on which side of their batch size these stay inside the chart."""
-    places: dict[object, int] = {look.batch_size: place for place, look in enumerate(looks)}
-    edges = {0: "left", len(looks) - 1: "right"}
+    sizes = [look.batch_size for look in drawn_looks(looks, rows)]
+    edges: dict[object, str] = {sizes[0]: "left", sizes[-1]: "right"}
 
     def side(row: Row) -> str | None:
-        place = places[row["batch_size"]]
         if row["kind"] == "named":  # in the middle of its mark where it has room
-            return edges.get(place)
-        return "left" if 2 * place < len(looks) else "right"
+            return edges.get(row["batch_size"])
+        return "left" if row["batch_size"] in sizes[: (len(sizes) + 1) // 2] else "right"
 
     return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
 
@@ -126,12 +119,9 @@ def _own_kind(candidate: Candidate) -> str:
 
 def objective_figure(advice: Advice, study: Study) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
-    words, all_looks = objective_words(advice), advice_looks(advice, study)
-    rows = tuple(_objective_rows(advice, all_looks))
-    if rows:
-        rows = (*rows, *_named_rows(advice, all_looks))
-    looks = drawn_looks(all_looks, rows)
-    rows = _with_sides(rows, looks)
+    words, looks = objective_words(advice), advice_looks(advice, study)
+    rows = tuple(_objective_rows(advice, looks))
+    rows = _with_sides((*rows, *(_named_rows(advice, looks) if rows else ())), looks)
     # Words at the top need room where the best lies there; what is named for now may lie anywhere.
     is_for_now = advice.recommendation is None and advice.provisional is not None
     inside = [str(c.batch_size) for c in advice.candidates if c.in_flat_set] or [text("none")]
@@ -142,7 +132,6 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         words.quantity,
         words.figure_text,
         above=0.1 if words.better == "higher" or is_for_now else 0.05,
-        more=_named_marks,
         said=[text("In the flat set: {inside}", inside=", ".join(inside))],
     )
     return Figure(
@@ -159,25 +148,18 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
     )
 
 
-def _named_marks(plot: Plot) -> Layers:
-    """What the answer names, in a ring, with its words above it."""
-    bar = plot.of(kind="verified").mark_rule(strokeWidth=2, color=INK)
-    return [
-        *plot.rings(kind="ring"),
-        bar.encode(y="low:Q", y2="high:Q"),
-        *plot.rings(kind="verified"),
-        *plot.words("named", away=0, fontSize=13, fontWeight="bold", dy=-20),
-    ]
-
-
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
 
 
 def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
     words, panel = objective_words(advice), "a-objective"
-    for low, high in _without_holes(advice):
-        span: Row = {"panel": panel, "kind": "span", "batch_size": low / _EDGE}
-        yield {**span, "to_size": high * _EDGE}
+    # The flat set, each span without a batch size in between that is not in it.
+    sizes = [candidate.batch_size for candidate in advice.candidates]
+    for is_flat, found in itertools.groupby(sizes, advice.flat_set.__contains__):
+        together = list(found)
+        if is_flat:
+            span: Row = {"panel": panel, "kind": "span", "batch_size": together[0] / _EDGE}
+            yield {**span, "to_size": together[-1] * _EDGE}
     known = [c for c in advice.candidates if c.cost.estimate is not None]
     for candidate in known:
         row = size_fields(looks, candidate.batch_size, panel)
@@ -197,17 +179,6 @@ def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         yours = _with_value(advice, reference_words(advice).short, own_cost(advice))
         highest = max(run.shown for run in own)
         yield {**base, "kind": "words", "mean": rounded(highest), "text": yours}
-
-
-def _without_holes(advice: Advice) -> Iterator[tuple[int, int]]:
-    """The flat set as spans, each without a batch size in between that is not in it."""
-    together: list[int] = []
-    for candidate in (*advice.candidates, None):
-        if candidate is not None and candidate.batch_size in advice.flat_set:
-            together.append(candidate.batch_size)
-        elif together:
-            yield together[0], together[-1]
-            together = []
 
 
 def _run_row(run: RunFigure, kind: str) -> Row:
@@ -244,21 +215,7 @@ def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
 
 
 def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
-    kinds = {row["kind"] for row in rows}
-    if kinds & {"point", "open"}:
-        yield text(
-            "Each batch size at its tuned rate, valued on seeds that did not choose "
-            "it. Bars and band: 95 % intervals of each batch size alone."
-        )
-    if "run" in kinds:
-        if is_raced(advice):
-            yield text("Small circles: single runs, at the rates that raced.")
-        else:
-            yield text(
-                "Small circles: single runs at a tuned learning rate, too few for an interval."
-            )
-    if "open" in kinds:
-        yield text("Hollow: not trained itself; read off the fitted curve.")
+    yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
@@ -266,25 +223,41 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
             best=objective_words(advice).within_text,
             share=share_text(advice.delta),
         )
-    if "as_is" in kinds:
-        own = reference_words(advice).configuration
-        yield text("×: {own}, at its own learning rate, one mark a seed.", own=own)
-    if "ring" in kinds and advice.recommendation is None:
-        yield text("A ring marks what is best so far.")
-    if "verified" in kinds:
-        yield text(
-            "The ring with a bar is what was found on fresh seeds, after all choices were made, "
-            "with its 95 % interval. The point beside it is the estimate before."
-        )
-    if "bound" in kinds:
-        yield text("↑: it had not reached the target by then; the figure is larger than this.")
+
+
+# How the rows of a kind are read.
+_READ = {
+    "point": (
+        "Large marks: the estimate of each batch size at its tuned rate, from seeds that did not "
+        "choose it, with its 95 % interval."
+    ),
+    "open": "Hollow: not trained itself, read off the fitted curve.",
+    "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
+    "ring": "A ring marks what is chosen, or best so far.",
+    "verified": (
+        "The ring with a bar is what was found on fresh seeds, after all choices were made, "
+        "with its 95 % interval. The point beside it is the estimate before."
+    ),
+    "bound": "↑: a run that had not reached the target by then; its figure is larger than this.",
+    "lost": "× at the top: a run that diverged or failed (at most six are drawn at one rate).",
+}
+
+
+def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
+    """How the rows of each kind are read."""
+    kinds = {row["kind"] for row in rows}
+    yours = reference_words(advice).configuration
+    yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
+    if "run" in kinds and is_raced(advice):
+        yield text("Small circles: single runs, at the rates that raced.")
+    elif "run" in kinds:
+        yield text("Small circles: single runs.")
 
 
 def steps_figure(advice: Advice, study: Study) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
-    all_looks = advice_looks(advice, study)
-    rows = tuple(_steps_rows(advice, all_looks)) if advice.target is not None else ()
-    looks = drawn_looks(all_looks, rows)
+    looks = advice_looks(advice, study)
+    rows = tuple(_steps_rows(advice, looks)) if advice.target is not None else ()
     rows = _with_sides(rows, looks) if is_raced(advice) else rows
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
@@ -359,18 +332,7 @@ def _place_rows(found: Estimate, sizes: Sequence[int], panel: str, words: str) -
 
 
 def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
-    kinds = {row["kind"] for row in rows}
-    if "point" in kinds:
-        yield text("Large marks: the estimate with its 95 % interval.")
-    if "run" in kinds:
-        if is_raced(advice):
-            yield text("Small circles: single runs, at the rates that raced.")
-        else:
-            yield text("Small circles: single runs on fresh seeds.")
-    if "open" in kinds:
-        yield text("Hollow: not trained itself, read off the fitted curve.")
-    if "bound" in kinds:
-        yield text("↑: a run that had not reached the target by then.")
+    yield from kind_notes(advice, rows)
     laws = advice.laws
     if laws is None or not laws.curve:
         yield text("No law was fitted.")
@@ -418,7 +380,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Fig
         notes=tuple(_machine_notes(advice, profile)),
         nothing=text("No batch size ran, so neither time nor memory is known."),
         panels=tuple(
-            size_panel(rows, drawn_looks(looks, rows), f"c-{name}", name, label_text(name))
+            size_panel(rows, looks, f"c-{name}", name, label_text(name))
             for name, rows in by_panel.items()
             if rows
         ),
@@ -552,7 +514,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         panels.append(
             size_panel(
                 tuned,
-                drawn_looks(looks, tuned),
+                looks,
                 "d-tuned",
                 "learning_rate",
                 text("tuned learning rate by batch size"),
@@ -566,7 +528,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         key="d",
         name="learning-rates",
         title=text("The learning rate of each batch size"),
-        notes=tuple(_rate_notes(advice, {*(row["kind"] for row in (*basin, *tuned))})),
+        notes=tuple(_rate_notes(advice, basin, tuned)),
         nothing=nothing,
         panels=tuple(panels),
         data="rates",
@@ -644,19 +606,11 @@ def _tuned_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
             }
 
 
-def _rate_notes(advice: Advice, kinds: Container[object]) -> Iterator[str]:
-    if "run" in kinds:
-        yield text(
-            "Small circles: single runs. Lines join their medians; a run that missed the target "
-            "counts as a long one. A ring marks the chosen rate."
-        )
-    if "bound" in kinds:
-        yield text("↑: a run that was stopped before it reached the target.")
-    if "lost" in kinds:
-        yield text(
-            "× at the top: a run that diverged or failed (at most six are drawn at one rate)."
-        )
-    if "rule" in kinds:
+def _rate_notes(advice: Advice, basin: list[Row], tuned: list[Row]) -> Iterator[str]:
+    yield from kind_notes(advice, basin)
+    if any(row["kind"] == "line" for row in basin):
+        yield text("Lines join the medians; a run that missed the target counts as a long one.")
+    if any(row["kind"] == "rule" for row in tuned):
         yield text(
             "Dashed: what the scaling rules set from the tuned rate of {batch_size}. A rate is "
             "tuned to about a factor of two, so points near a line agree with it.",

@@ -81,33 +81,23 @@ def break_even(told: Told) -> Sentence | None:
     advice = told.advice
     if advice.recommendation is None or advice.recommendation.cool_down:
         return None  # with a cool-down the answer itself compares whole trainings
-    spent_s = advice.spent_s
+    earned = "The study took {spent_s:train_s} and found nothing that surely saves time."
     if advice.pay_back_runs is not None and advice.pay_back_runs > 1:
-        earned = text(
+        earned = (
             "Breaks even after about {runs:two_digits} trainings (the study took "
-            "{spent_s:train_s}).",
-            spent_s=spent_s,
-            runs=advice.pay_back_runs,
+            "{spent_s:train_s})."
         )
     elif advice.pay_back_runs is not None:
-        earned = text(
-            "Breaks even after about one training (the study took {spent_s:train_s}).",
-            spent_s=spent_s,
-        )
+        earned = "Breaks even after about one training (the study took {spent_s:train_s})."
     elif advice.objective != "time":
         return None
     elif advice.gain.low is not None and advice.gain.low > 1:
-        earned = text(
+        earned = (
             "The study took {spent_s:train_s}. After how many trainings it breaks even is not "
-            "known.",
-            spent_s=spent_s,
+            "known."
         )
-    else:
-        earned = text(
-            "The study took {spent_s:train_s} and found nothing that surely saves time.",
-            spent_s=spent_s,
-        )
-    return Sentence(topic="break-even", text=earned)
+    said = text(earned, spent_s=advice.spent_s, runs=advice.pay_back_runs)
+    return Sentence(topic="break-even", text=said)
 
 
 def _compared(advice: Advice, ratio: Estimate) -> str:

@@ -16,7 +16,7 @@ from batchlab.report.advice_effects import (
     sweep_command,
     untold_sentences,
 )
-from batchlab.report.advice_figures import advice_looks, drawn_looks, named_looks
+from batchlab.report.advice_figures import advice_looks, named_looks
 from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     candidates_table,
@@ -29,6 +29,7 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_words import target_text, trainings_words
 from batchlab.report.cells import observations_table
+from batchlab.report.chart import drawn_looks
 from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.text import Sentence, whole_sentence

@@ -75,19 +75,12 @@ class RunFigure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownCost:
-    """The objective's figure of one configuration.
+    """The objective's figure of one configuration."""
 
-    Attributes:
-        estimate: the figure as it is shown, with its interval where one is known.
-        is_bound: whether it is larger than this: some run did not reach the target.
-        is_verified: whether it is from the verification on fresh seeds.
-        runs: the runs whose mean it is; empty: it is an estimate.
-    """
-
-    estimate: Estimate
-    is_bound: bool = False
-    is_verified: bool = False
-    runs: tuple[RunFigure, ...] = ()
+    estimate: Estimate  # as it is shown
+    is_bound: bool = False  # it is larger than this: some run did not reach the target
+    is_verified: bool = False  # it is from the verification on fresh seeds
+    runs: tuple[RunFigure, ...] = ()  # whose mean it is; empty: it is an estimate
 
     @property
     def value(self) -> float:

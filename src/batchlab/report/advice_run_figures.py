@@ -18,7 +18,7 @@ from batchlab.report.advice_effects import (
 )
 from batchlab.report.advice_figures import (
     advice_looks,
-    drawn_looks,
+    kind_notes,
     learning_rates_figure,
     machine_figure,
     objective_figure,
@@ -101,8 +101,8 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         alternative=chart_text(words.figure_text, "configuration", values),
         plot=plot,
     )
-    notes = []
-    if head is not None:
+    notes = list(kind_notes(advice, rows))
+    if rows and head is not None:
         notes.append(
             text(
                 "Seeds {seeds} are fresh: they chose neither the batch size nor a learning rate. "
@@ -110,17 +110,13 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
                 seeds=", ".join(map(str, head.seeds)),
             )
         )
-        if any(row["kind"] == "bound" for row in rows):
-            notes.append(
-                text("↑: the target was not reached by then, so the figure is larger than this.")
+    if rows and advice.reference_tuned is not None:
+        notes.append(
+            text(
+                "From right to left: first only the learning rate is tuned, then the batch size "
+                "changes, too."
             )
-        if advice.reference_tuned is not None:
-            notes.append(
-                text(
-                    "From right to left: first only the learning rate is tuned, then the batch "
-                    "size changes, too."
-                )
-            )
+        )
     return Figure(
         key="e",
         name="head-to-head",
@@ -458,9 +454,8 @@ def _endings_table(metric: str, compared: Iterable[tuple[str, Ending]]) -> Table
 
 def effects_figure(advice: Advice, study: Study) -> Figure:
     """Epochs, noise and the train and held-out metric of whole trainings, by batch size."""
-    effects, all_looks = effects_of(advice, study), advice_looks(advice, study)
-    rows = tuple(_effect_rows(study, effects, all_looks))
-    looks = drawn_looks(all_looks, rows)
+    effects, looks = effects_of(advice, study), advice_looks(advice, study)
+    rows = tuple(_effect_rows(study, effects, looks))
     metric, split = study.workload.metrics[0].name, held_out_split(study)
     panels = []
     if effects.shows_epochs and advice.target is not None:
@@ -483,7 +478,7 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
         key="h",
         name="effects",
         title=text("What batch size does, each at its own learning rate"),
-        notes=tuple(_effect_notes(study, effects)),
+        notes=tuple(_effect_notes(advice, study, effects, rows)),
         nothing=text("No two batch sizes were trained far enough to compare what they do."),
         panels=tuple(panels),
         data="effects",
@@ -526,20 +521,16 @@ def _target_rows(each: EpochsToTarget, looks: tuple[Look, ...]) -> Iterator[Row]
         yield {**base, "kind": "bound", "mean": rounded(epochs)}
 
 
-def _effect_notes(study: Study, effects: Effects) -> Iterator[str]:
+def _effect_notes(
+    advice: Advice, study: Study, effects: Effects, rows: tuple[Row, ...]
+) -> Iterator[str]:
     to_target = effects.to_target if effects.shows_epochs else ()
-    if any(each.is_estimated for each in to_target):
-        yield text(
-            "Epochs: the mark is the estimate with its 95 % interval, a small circle one run on a "
-            "fresh seed."
-        )
+    yield from kind_notes(advice, rows if to_target else ())
     if any(each.enough is not None and not each.is_estimated for each in to_target):
         yield text(
             "Epochs without an interval are of single runs. Where these chose the learning rate "
             "too, they look a little better than they are."
         )
-    if any(each.missed for each in to_target):
-        yield text("↑: a run that had not reached the target by then.")
     if effects.shows_plateaus:
         yield text(PLATEAU_NOTE)
         if any(effect.unfinished_epochs for effect in effects.flat):

@@ -17,23 +17,14 @@ from batchlab.words.catalogue import number_text, plural, text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveWords:
-    """What an objective calls its figure. Of the figures themselves less is better.
+    """What an objective calls its figure. Of the figures themselves less is better."""
 
-    Attributes:
-        quantity: the figure's name in `batchlab.records.quantities`, as it is shown.
-        figure: the figure in words.
-        takes: what a configuration with a larger figure does; `{ratio}` is the ratio.
-        within: "within 10 % of {within}".
-        metric: for quality: the metric, which is shown itself; empty otherwise.
-        better: its direction.
-    """
-
-    quantity: str
-    figure: str
-    takes: str
-    within: str
-    metric: str = ""
-    better: Better = "lower"
+    quantity: str  # the figure's name in `batchlab.records.quantities`, as it is shown
+    figure: str  # in words
+    takes: str  # what a configuration with a larger figure does, `{ratio}` times
+    within: str  # "within 10 % of {within}"
+    metric: str = ""  # for quality: the metric, which is shown itself
+    better: Better = "lower"  # its direction
 
     @property
     def figure_text(self) -> str:
@@ -163,18 +154,12 @@ def named_text(advice: Advice) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceWords:
-    """How the reference is called: the user's own configuration, or what stands in for it.
+    """How the reference is called: the user's own configuration, or what stands in for it."""
 
-    Attributes:
-        configuration: batch size and rate as they are.
-        short: the configuration in a table or at a mark.
-        nothing_to_gain: where it is what is recommended.
-    """
-
-    configuration: str
+    configuration: str  # batch size and rate as they are
     batch_size: str
-    short: str
-    nothing_to_gain: str
+    short: str  # the configuration in a table or at a mark
+    nothing_to_gain: str  # where it is what is recommended
 
 
 def reference_words(advice: Advice) -> ReferenceWords:

@@ -6,7 +6,7 @@ Altair is imported when a chart is made: it costs a third of a second.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.report.figure import INK, PROBE, ROWS, Panel, Row
@@ -34,15 +34,6 @@ class Plot:
     """The chart of a quantity, and the marks of the rows that lie in it.
 
     A mark is a list of layers of the rows of one kind; what lies behind comes first.
-
-    Args:
-        where: fields of the rows of this chart among those of its figure.
-        quantity: on the vertical axis.
-        looks: how the batch sizes are drawn.
-        x: the horizontal axis.
-        y: the vertical axis.
-        series: values of the field `series` that are told apart, by dashes or in words.
-        after_zero: the place along training of which only rows beyond 0 are drawn.
     """
 
     def __init__(
@@ -56,7 +47,11 @@ class Plot:
         series: Sequence[str] = (),
         after_zero: View | None = None,
     ) -> None:
-        """Rows on two axes; the panels of a figure share one copy of its rows."""
+        """The rows of a figure with the fields of `where`, on two axes.
+
+        The values of the field `series` are told apart, by dashes or in words. Along training only
+        rows beyond 0 may be drawn: `after_zero` names the place.
+        """
         import altair as alt
 
         self.quantity, self.series = quantity, series
@@ -216,6 +211,16 @@ class Plot:
         rows = self.of(**fields)
         return [rows.mark_point(size=260, strokeWidth=1.6, shape="circle", color=INK)]
 
+    def named(self) -> Layers:
+        """What an answer names, in a ring, with its interval and with its words above it."""
+        bar = self.of(kind="verified").mark_rule(strokeWidth=2, color=INK)
+        return [
+            *self.rings(kind="ring"),
+            bar.encode(y="low:Q", y2="high:Q"),
+            *self.rings(kind="verified"),
+            *self.words("named", away=0, fontSize=13, fontWeight="bold", dy=-20),
+        ]
+
     def words(self, kind: str = "words", *, away: int = 11, **style: Any) -> Layers:
         """Words beside their place, on the side that has room."""
         return [_words(self.of(kind=kind), away=away, **style)]
@@ -263,6 +268,12 @@ def _words(rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
     )
     told: alt.Chart = words.encode(text="text:N")
     return told
+
+
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
+    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
+    drawn = {row["batch"] for row in rows if "batch" in row}
+    return [look for look in looks if look.label in drawn] or looks
 
 
 def size_axis(looks: Sequence[Look]) -> alt.X:
@@ -329,7 +340,7 @@ def configuration_axis(configurations: Sequence[str]) -> alt.X:
 
 # The factors of `value_axis`: of quantities whose ratios count, and of a metric.
 LOG_RATIO, LOG_METRIC = 2.5, 30.0
-_LOG_ROOM = 0.08  # a share of a logarithmic axis that is free at both ends
+_LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08  # shares of an axis that are free at both ends
 
 
 def value_axis(
@@ -337,20 +348,13 @@ def value_axis(
     rows: Iterable[Row],
     *,
     log_from: float = LOG_RATIO,
-    below: float = 0.05,
-    above: float = 0.05,
+    above: float = _LINEAR_ROOM,
 ) -> alt.Y:
     """The vertical axis of the rows; logarithmic where they span a factor of `log_from`.
 
     Ratios count for most quantities. Of a metric differences do, but where a linear axis would
-    hide its small values: a loss over its run.
-
-    Args:
-        quantity: on the axis.
-        rows: those with a value are within it.
-        log_from: the factor.
-        below: room under them as a share of a linear axis, so that no mark lies on the frame.
-        above: the same over them.
+    hide its small values: a loss over its run. A linear axis has a share of itself free above, so
+    that no mark lies on the frame.
     """
     import altair as alt
 
@@ -362,7 +366,7 @@ def value_axis(
         return alt.Y("mean:Q").scale(scale).axis(_axis(quantity, values))
     span = high - low
     # An axis that reaches to 0 ends there.
-    ends = [low - below * span if low else low, high + above * span if high else high]
+    ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
     scale = alt.Scale(domain=ends, type="linear", nice=True, zero=False)
     return alt.Y("mean:Q").scale(scale).axis(_axis(quantity))
 
@@ -392,10 +396,7 @@ _DIGITS: tuple[tuple[float, tuple[int, ...]], ...] = (
 def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
     """Round values for a logarithmic axis, more of them where there is less than one decade.
 
-    Args:
-        low: the least value on it, > 0.
-        high: the greatest.
-        room: the factor that the axis reaches beyond them.
+    The axis reaches beyond the least and the greatest value by the factor `room`.
     """
     decades = math.log10(high / low)
     digits = next(digits for most, digits in _DIGITS if decades < most)
@@ -478,31 +479,21 @@ def size_panel(
     what: str | None = None,
     series: Sequence[str] = (),
     log_from: float = LOG_RATIO,
-    above: float = 0.05,
-    more: Callable[[Plot], Layers] = lambda plot: [],
+    above: float = _LINEAR_ROOM,
     said: Sequence[str] = (),
 ) -> Panel:
     """A quantity against the batch size: its points, single runs and bounds, and what is told.
 
-    Args:
-        rows: those of this panel are drawn.
-        looks: how the batch sizes are drawn.
-        key: of the panel.
-        quantity: its name, on the vertical axis.
-        title: over the chart.
-        what: the same in the words of an alternative text; None: like the title.
-        series: values of the rows' field `series` that a line joins.
-        log_from: see `value_axis`.
-        above: see `value_axis`.
-        more: marks that lie over the others.
-        said: what is told in the alternative text beside the values.
+    Those of the rows that lie in the panel are drawn, on an axis of their batch sizes. For those
+    who do not see it the title is told, or `what`, and what is `said` beside the values.
     """
     own = [row for row in rows if row["panel"] == key]
     if any(row["kind"] == "bound" for row in own):
         above = max(above, 0.12)  # an arrow needs more room than a circle
 
     def plot() -> alt.LayerChart:
-        x, y = size_axis(looks), value_axis(quantity, own, log_from=log_from, above=above)
+        x = size_axis(drawn_looks(looks, own))
+        y = value_axis(quantity, own, log_from=log_from, above=above)
         chart = Plot({"panel": key}, quantity, looks, x=x, y=y, series=series)
         return chart.drawn(
             chart.spans(),
@@ -518,7 +509,7 @@ def size_panel(
             chart.hollow(),
             chart.crosses(kind="as_is"),
             chart.words(),
-            more(chart),
+            chart.named(),
         )
 
     words = chart_text(what or title, "batch_size", [*row_values(quantity, own), *said])

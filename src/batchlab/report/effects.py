@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -24,7 +24,7 @@ from batchlab.report.text import (
     split_label,
     term_text,
 )
-from batchlab.words.catalogue import number_text, plural, text
+from batchlab.words.catalogue import listing, number_text, plural, text
 
 # What stands beside the figures of these effects.
 PLATEAU_NOTE = (
@@ -42,17 +42,13 @@ NOISE_NOTE = (
 class Effect:
     """What one batch size does to a training, seed by seed.
 
-    Attributes:
-        records: its trainings at one learning rate, at least one, each ended well.
-        plateau_epochs: of the seeds that reached their plateau, after how many epochs.
-        unfinished_epochs: of those that still improved, how many epochs they had.
-        noises: the metric's standard deviation around its trend over the last half of the epochs,
-            of the seeds with enough evaluations there that reached their plateau.
+    `noises` are the metric's standard deviation around its trend over the last half of the epochs,
+    of the seeds with enough evaluations there that reached their plateau.
     """
 
-    records: tuple[TrialRecord, ...]
-    plateau_epochs: tuple[float, ...]
-    unfinished_epochs: tuple[float, ...]
+    records: tuple[TrialRecord, ...]  # at one learning rate, at least one, each ended well
+    plateau_epochs: tuple[float, ...]  # of the seeds that reached their plateau
+    unfinished_epochs: tuple[float, ...]  # of those that still improved, how many they had
     noises: tuple[float, ...]
 
     @property
@@ -104,25 +100,51 @@ def effect_sentences(study: Study) -> dict[str, str]:
     return {name: sentence for name, sentence in said.items() if sentence is not None}
 
 
-def gap_text(study: Study, found: Sequence[Effect]) -> str | None:
-    """The gap of the smallest and of the largest batch size; None: it is known of less than two."""
+def ends_text(study: Study, known: Sequence[tuple[int, str]]) -> str:
+    """The values of the smallest and the largest size: "3 at batch size 64 and 5 at full batch"."""
+    ends = dict.fromkeys((known[0], known[-1]))
+    return listing([text("{value} at {size}", value=v, size=batch_text(study, n)) for n, v in ends])
+
+
+def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None) -> str | None:
+    """The gap of the smallest and of the largest batch size, of one with what is said of one alone.
+
+    None where it is not known, or of one batch size of which nothing is said.
+    """
     split, metric = held_out_split(study), study.workload.metrics[0].name
     if split is None:
         return None
-    gaps = [(effect, final_gaps(effect.records, split, metric)) for effect in found]
-    known = [(effect, gap.mean) for effect, gap in gaps if gap is not None]
-    if len(known) < 2:
+    gaps = [(effect.batch_size, final_gaps(effect.records, split, metric)) for effect in found]
+    known = [
+        (size, quantity_text("generalization_gap", gap.mean))
+        for size, gap in gaps
+        if gap is not None
+    ]
+    message = "Training minus {split} {metric}: {ends}."
+    values = {"split": term_text(split), "metric": label_text(metric)}
+    return _of_ends(study, known, message, alone, values)
+
+
+def noise_text(study: Study, found: Sequence[Effect], *, alone: str | None = None) -> str | None:
+    """The noise of the smallest and of the largest batch size, as `gap_text`."""
+    noisy = [effect for effect in found if effect.noises]
+    known = [(effect.batch_size, number_text(fmean(effect.noises), ".2g")) for effect in noisy]
+    metric = split_label(deciding_split(study), study.workload.metrics[0].name)
+    message = "From one epoch to the next the {metric} jumps by about {ends}."
+    return _of_ends(study, known, message, alone, {"metric": metric})
+
+
+def _of_ends(
+    study: Study,
+    known: Sequence[tuple[int, str]],
+    message: str,
+    alone: str | None,
+    values: Mapping[str, str],
+) -> str | None:
+    if not known or (len(known) == 1 and alone is None):
         return None
-    (small, low), (large, high) = known[0], known[-1]
-    return text(
-        "Training minus {split} {metric}: {low} at {small}, {high} at {large}.",
-        split=term_text(split),
-        metric=label_text(metric),
-        low=quantity_text("generalization_gap", low),
-        small=batch_text(study, small.batch_size),
-        high=quantity_text("generalization_gap", high),
-        large=batch_text(study, large.batch_size),
-    )
+    said = text(message, ends=ends_text(study, known), **values)
+    return said if len(known) > 1 else f"{said} {alone}"
 
 
 def plateau_text(study: Study, found: Sequence[Effect]) -> str | None:
@@ -151,23 +173,6 @@ def plateau_text(study: Study, found: Sequence[Effect]) -> str | None:
             )
         )
     return " ".join(parts) or None
-
-
-def noise_text(study: Study, found: Sequence[Effect]) -> str | None:
-    """The noise of the smallest and of the largest batch size; None: known of less than two."""
-    known = [(effect, fmean(effect.noises)) for effect in found if effect.noises]
-    if len(known) < 2:
-        return None
-    (small, low), (large, high) = known[0], known[-1]
-    return text(
-        "From one epoch to the next the {metric} jumps by about {low} at {small} and {high} at "
-        "{large}.",
-        metric=split_label(deciding_split(study), study.workload.metrics[0].name),
-        low=number_text(low, ".2g"),
-        small=batch_text(study, small.batch_size),
-        high=number_text(high, ".2g"),
-        large=batch_text(study, large.batch_size),
-    )
 
 
 def _last_half(study: Study, record: TrialRecord) -> list[float]:

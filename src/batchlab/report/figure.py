@@ -144,15 +144,9 @@ def value_of(
 def write_figure_images(
     figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
 ) -> tuple[Path, ...]:
-    """Write one image a figure; figures that have nothing to show are left out.
+    """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
 
-    Args:
-        figures: the figures of a report.
-        path: names the files: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
-        image_format: "svg" or "png"; the suffix of `path` is replaced by it.
-
-    Returns:
-        The files that were written.
+    Figures that have nothing to show are left out.
 
     Raises:
         NothingToDrawError: no figure has anything to show; the message says why for each.
@@ -262,7 +256,7 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     found = list(dict.fromkeys(re.findall(place, drawn)))
-    return _slim(re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn))
+    return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
 
 
 @functools.cache
@@ -285,27 +279,6 @@ def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
 
 
-def shared_parts(value: object, found: dict[str, int]) -> object:
-    """JSON with its long parts told once: each is replaced by its number after "§".
-
-    Args:
-        value: specifications of charts, which have axes, colors and whole expressions in common.
-        found: the parts as JSON text by their numbers; new ones are added. A part may have the
-            numbers of others in it.
-    """
-    if isinstance(value, dict):
-        value = {key: shared_parts(each, found) for key, each in value.items()}
-    elif isinstance(value, list):
-        value = [shared_parts(each, found) for each in value]
-    written = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    if len(written) > _LONG or written.startswith('"§'):
-        return f"§{found.setdefault(written, len(found))}"
-    return value
-
-
-_LONG = 40  # characters
-
-
 def _version() -> str:
     """The Vega-Lite that Altair writes for, as "6.4"."""
     import altair as alt
@@ -317,25 +290,6 @@ def _still(spec: Spec) -> Spec:
     """The same specification without what answers the pointer."""
     layers = [layer for layer in spec["layer"] if layer.get("name") != PROBE]
     return {key: value for key, value in spec.items() if key != "params"} | {"layer": layers}
-
-
-# What an SVG of Vega repeats for every mark, though it is so anyway or the page's style says it.
-_NEEDLESS = re.compile(
-    r' (?:opacity="1"|pointer-events="none"|aria-hidden="true"|stroke-miterlimit="10"|role="[^"]*"'
-    r'|aria-roledescription="[^"]*"|font-family="system-ui, sans-serif"|font-weight="normal"'
-    r'|class="[^"]*"'
-    r'|xmlns:xlink="[^"]*"|version="1.1")'
-    r'|<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>'
-)
-_PLACES = re.compile(r' (?:d|transform|x|x1|x2|y|y1|y2)="[^"]*"')
-
-
-def _slim(svg: str) -> str:
-    """The same drawing in half the bytes: a page has dozens of them."""
-    without = _NEEDLESS.sub("", svg)
-    without = _NEEDLESS.sub("", without)  # an empty path shows once its attributes are gone
-    # A tenth of a pixel is finer than a screen.
-    return _PLACES.sub(lambda match: re.sub(r"(?<=\.\d)\d+", "", match[0]), without)
 
 
 # Colors are CSS variables, which follow the reader's color scheme.

@@ -19,47 +19,20 @@ from batchlab.report.advice_bars import bars
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
-from batchlab.report.cells import Cell, chosen_cells, deciding_split
+from batchlab.report.cells import chosen_cells, deciding_split
 from batchlab.report.figure import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
-from batchlab.report.noise_text import noise_facts, noise_table, noise_title
+from batchlab.report.noise import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_facts, profile_table, profile_title
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.sweep_figures import curve_figures
 from batchlab.report.sweep_page import sweep_document
-from batchlab.report.sweep_tables import trials_table
-from batchlab.report.table import Column, Table, table_of
-from batchlab.report.text import estimate_text, split_label, whole_sentence
+from batchlab.report.sweep_tables import summary_table, trials_table
+from batchlab.report.table import Table
+from batchlab.report.text import estimate_text, whole_sentence
 from batchlab.words.catalogue import listing, text
 from batchlab.words.reasons import reason_text
-
-
-def study_table(study: Study) -> Table:
-    """A row a batch size, at the best of its learning rates."""
-    metric, split = study.workload.metrics[0].name, deciding_split(study)
-
-    def final(cell: Cell) -> float | None:
-        found = cell.final(split, metric)
-        return None if found is None else found.mean
-
-    def step_s(cell: Cell) -> float | None:
-        timing = study.timing(cell.batch_size)
-        return None if timing is None else timing.step_s
-
-    def peak_bytes(cell: Cell) -> float | None:
-        return study.peak_bytes(cell.batch_size)
-
-    return table_of(
-        text("By batch size, {what} as a mean over seeds", what=split_label(split, metric)),
-        chosen_cells(study),
-        Column("batch_size"),
-        Column("learning_rate"),
-        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
-        Column(metric, of=final),
-        Column("step_s", label=text("step"), of=step_s),
-        Column("peak_bytes", label=text("memory"), of=peak_bytes),
-    ).without_empty_columns()
 
 
 def study_curves(study: Study) -> tuple[str, str] | None:
@@ -184,7 +157,7 @@ def _advice_facts(advice: Advice) -> Iterator[str]:
 def _(shown: Study) -> Iterator[_Part]:
     found = conclusion(shown)
     facts = (found.lead,) if found.lead else ()
-    yield _Part(title=found.headline, facts=facts, table=study_table(shown))
+    yield _Part(title=found.headline, facts=facts, table=summary_table(shown, chosen_cells(shown)))
     yield _Part(picture=study_curves(shown))
 
 

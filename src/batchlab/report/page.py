@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from batchlab.report.figure import (
     page_spec,
     script,
     script_json,
-    shared_parts,
     still_svg,
     write_figure_rows,
 )
@@ -122,16 +120,13 @@ def render_page(
     panels = [(figure, panel) for figure in figures for panel in figure.panels]
     specs = {panel.key: page_spec(panel) for _, panel in panels}
     # What the page's script draws: the rows once, a specification a panel.
-    parts: dict[str, int] = {}
     drawn = {
         "layout": LAYOUT,
         "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
         "panels": {
-            panel.key: {"data": figure.data, "spec": shared_parts(specs[panel.key], parts)}
-            for figure, panel in panels
+            panel.key: {"data": figure.data, "spec": specs[panel.key]} for figure, panel in panels
         },
     }
-    drawn["parts"] = [json.loads(part) for part in parts]
     return rendered(
         template,
         version=__version__,

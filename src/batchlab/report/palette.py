@@ -67,12 +67,7 @@ _PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
 
 
 def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
-    """How each batch size is drawn, in ascending order; no two share color, dash and shape.
-
-    Args:
-        batch_sizes: the batch sizes of a study; repeated ones count once.
-        n_train: examples in the training set: that batch size is the full batch.
-    """
+    """How each batch size is drawn, in ascending order; no two share color, dash and shape."""
     found: list[Look] = []
     n_others = 0
     for batch_size in sorted(set(batch_sizes)):
@@ -102,15 +97,7 @@ def part_looks(
     yours: int,
     usual: Container[int] = (),
 ) -> tuple[Look, ...]:
-    """How each batch size is drawn by its part in an answer, in ascending order.
-
-    Args:
-        batch_sizes: the batch sizes of a study; repeated ones count once.
-        n_train: examples in the training set: that batch size is the full batch.
-        named: what the answer names; None: nothing.
-        yours: the batch size of the reference.
-        usual: those that people take without measuring.
-    """
+    """How each batch size is drawn by its part in an answer, in ascending order."""
     found = []
     for look in looks(batch_sizes, n_train=n_train):
         part: Part = "usual" if look.batch_size in usual else "other"

@@ -6,6 +6,7 @@ It is one expression of Vega: the words of a thousand points would make the page
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.report.text import label_text, shown_quantity, term_text
@@ -98,17 +99,16 @@ def _literal(value: object) -> str:
 
 
 def number_expression(quantity: str, value: str) -> str:
-    """The Vega expression whose text is that of `quantity_text`, in English.
-
-    Args:
-        quantity: as `shown_quantity` takes it.
-        value: a Vega expression for the number.
-    """
+    """The Vega expression whose text is that of `quantity_text` for the number `value`."""
     unit = shown_quantity(quantity).unit
     if unit == "s":
-        return _seconds(value)
+        return f"({value} == 0 ? '0 s' : {_scaled(value, _SECONDS)})"
     if unit in ("B", "1/s"):
-        return _si(value, unit)
+        after = "/s" if unit == "1/s" else unit
+        prefixed = [(limit, factor, f" {prefix}{after}") for limit, factor, prefix in _PREFIXES]
+        # A rate has no space before its unit where it has no prefix.
+        prefixed[0] = (1e3, 1.0, after if unit == "1/s" else f" {after}")
+        return _scaled(value, prefixed)
     if quantity in COUNTS:
         rounded = f"toNumber(format({value}, '.2e'))"
         return f"(abs({value}) >= 100 ? format({rounded}, ',.0f') : {_digits(value)})"
@@ -138,25 +138,22 @@ def _digits(value: str, count: int = 3) -> str:
     return f"(({shown} != 0 && {shown} < 1e-4) || {shown} >= 1e{count} ? {exponent} : {plain})"
 
 
-def _seconds(value: str) -> str:
+# Below a limit, shown as three digits would be, a number is so many times as large in a unit.
+_SECONDS = [
+    (1e-3, 1e6, " µs"),
+    (1.0, 1e3, " ms"),
+    (120.0, 1.0, " s"),
+    (7200.0, 1 / 60, " min"),
+    (math.inf, 1 / 3600, " h"),
+]
+_PREFIXES = [(1e3, 1.0, ""), (1e6, 1e-3, "k"), (1e9, 1e-6, "M"), (math.inf, 1e-9, "G")]
+
+
+def _scaled(value: str, units: Sequence[tuple[float, float, str]]) -> str:
     shown = f"abs(toNumber(format({value}, '.2e')))"  # 999.6 ms are shown as 1 s
-    return (
-        f"({value} == 0 ? '0 s'"
-        f" : {shown} < 1e-3 ? {_digits(f'({value} * 1e6)')} + ' µs'"
-        f" : {shown} < 1 ? {_digits(f'({value} * 1e3)')} + ' ms'"
-        f" : {shown} < 120 ? {_digits(value)} + ' s'"
-        f" : {shown} < 7200 ? {_digits(f'({value} / 60)')} + ' min'"
-        f" : {_digits(f'({value} / 3600)')} + ' h')"
-    )
-
-
-def _si(value: str, unit: str) -> str:
-    shown = f"abs(toNumber(format({value}, '.2e')))"
-    after = "/s" if unit == "1/s" else unit
-    alone = f" {after}" if unit == "B" else after
-    return (
-        f"({shown} >= 1e9 ? {_digits(f'({value} / 1e9)')} + ' G{after}'"
-        f" : {shown} >= 1e6 ? {_digits(f'({value} / 1e6)')} + ' M{after}'"
-        f" : {shown} >= 1e3 ? {_digits(f'({value} / 1e3)')} + ' k{after}'"
-        f" : {_digits(value)} + '{alone}')"
-    )
+    *smaller, (_, factor, unit) = units
+    expression = f"{_digits(f'({value} * {factor!r})')} + '{unit}'"
+    for limit, factor, unit in reversed(smaller):
+        scaled = f"{_digits(f'({value} * {factor!r})')} + '{unit}'"
+        expression = f"{shown} < {limit!r} ? {scaled} : {expression}"
+    return f"({expression})"

@@ -163,17 +163,10 @@ _MOST_NAMED = 3  # rivals in one sentence; the rest are in a table
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conclusion:
-    """What is read first.
-
-    Attributes:
-        headline: the batch size that ended best after equal epochs, and how sure that is; of an
-            advice without an answer what leads.
-        lead: what equal time and equal steps say instead, and what was compared; "" where no trial
-            ended well.
-    """
+    """What is read first: which batch size ended best after equal epochs, and how sure that is."""
 
     headline: str
-    lead: str
+    lead: str  # what equal time and steps say, and what was compared; "" if no trial ended well
 
 
 def conclusion(study: Study) -> Conclusion:

@@ -28,15 +28,10 @@ ONE_SEED = "one seed: this may be chance"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Is one cell better than another, by the seeds' scatter of all cells?
+    """Is one cell better than another, by the seeds' scatter of all cells?"""
 
-    Attributes:
-        difference: first less second, turned so that positive means that the first is better.
-        tolerance: a difference below it does not matter, in the metric's unit.
-    """
-
-    difference: Estimate
-    tolerance: float
+    difference: Estimate  # first less second; positive means that the first is better
+    tolerance: float  # a difference below it does not matter, in the metric's unit
 
     @property
     def outcome(self) -> Literal["better", "worse", "same", "cannot_tell"]:
@@ -84,18 +79,12 @@ def difference_text(metric: str, comparison: Comparison) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of every compared batch size in one place.
+    """One metric of every compared batch size in one place."""
 
-    Attributes:
-        by_batch_size: the value of every seed that has one, by batch size.
-        pooled: the seeds' scatter over all of them.
-        tolerance: a difference below it does not matter, >= 0.
-    """
-
-    by_batch_size: Mapping[int, Seeds]
-    pooled: PooledCells
+    by_batch_size: Mapping[int, Seeds]  # the value of every seed that has one
+    pooled: PooledCells  # the seeds' scatter over all of them
     better: Better
-    tolerance: float
+    tolerance: float  # a difference below it does not matter, >= 0
 
     def level(self, cell: Cell) -> float | None:
         """The mean of a cell; None where no seed has a value."""
@@ -132,16 +121,11 @@ Place = Callable[[TrialRecord, Evaluation], float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualBudget:
-    """The largest budget of one kind that every compared trial has spent; each may have a winner.
-
-    Attributes:
-        amount: how much: epochs, optimizer steps, or seconds at the step time measured alone.
-        place: where an evaluation lies on this axis.
-    """
+    """The largest budget of one kind that every compared trial has spent."""
 
     name: BudgetName
-    amount: float
-    place: Place
+    amount: float  # epochs, optimizer steps, or seconds at the step time measured alone
+    place: Place  # where an evaluation lies on this axis
 
     @property
     def words(self) -> str:
@@ -228,16 +212,11 @@ def metric_text(split: Split, metric: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What the sentences and claims of a sweep are held against.
-
-    Attributes:
-        cells: of every batch size the cell that the report shows, where a trial ended well.
-        budgets: the equal budgets that exist, epochs first.
-    """
+    """What the sentences and claims of a sweep are held against."""
 
     study: Study
-    cells: tuple[Cell, ...]
-    budgets: tuple[EqualBudget, ...]
+    cells: tuple[Cell, ...]  # of every batch size the one that is shown, if a trial ended well
+    budgets: tuple[EqualBudget, ...]  # those that exist, epochs first
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
@@ -401,15 +380,12 @@ def races(evidence: Evidence) -> tuple[Race, ...]:
 class Paired:
     """The best batch size on validation data beside each other one, on the same held-out examples.
 
-    Attributes:
-        n: how many examples.
-        more: of each other batch size, the share of examples that `best` is right about beyond
-            it, with its interval; below zero it is behind.
+    `more` is, of each other batch size, the share of examples that `best` is right about beyond it.
     """
 
     best: Cell
     split: Split
-    n: int
+    n: int  # examples
     more: Mapping[int, Estimate]
 
 
@@ -461,23 +437,14 @@ class TrainingFit:
 
     A run that has hardly trained has no generalization to speak of: its held-out metric says how
     far training got. So claims about generalization compare runs of similar training fit only.
-
-    Attributes:
-        alike: the cells within the margin of the best fit, that one included.
-        others: the cells beyond it.
-        begun: whether the best fit is clearly better than the untrained models' mean; True where
-            that is not known.
-        best: the cell of the best fit, and that fit.
-        worst: of the worst, likewise.
-        margin: the difference beyond which two fits are not alike.
     """
 
-    alike: tuple[Cell, ...]
-    others: tuple[Cell, ...]
-    begun: bool
-    best: tuple[Cell, float]
+    alike: tuple[Cell, ...]  # within the margin of the best fit, that one included
+    others: tuple[Cell, ...]  # beyond it
+    begun: bool  # is the best clearly better than untrained? True where that is not known
+    best: tuple[Cell, float]  # the cell of the best fit, and that fit
     worst: tuple[Cell, float]
-    margin: float
+    margin: float  # beyond which two fits are not alike
 
 
 def training_fit(evidence: Evidence) -> TrainingFit | None:

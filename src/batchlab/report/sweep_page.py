@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from batchlab.records.json_document import SCHEMA
-from batchlab.records.study import Study, WorkloadDocument, workload_document
+from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
     Cell,
     chosen_cells,
@@ -63,7 +63,7 @@ class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
     batchlab: str
     command_line: str
     study: str
-    workload: WorkloadDocument
+    workload: WorkloadSummary
     environment: dict[str, str]
     store: str | None
     report: str | None
@@ -79,7 +79,7 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
         batchlab=__version__,
         command_line=study.command,
         study=study.study_id,
-        workload=workload_document(study),
+        workload=study.workload,
         environment=dict(study.environment),
         store=None if store is None else str(store),
         report=None if report is None else str(report),

@@ -22,21 +22,13 @@ Value = str | float | int | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table.
+    """One column of a table."""
 
-    Attributes:
-        key: its header in a CSV file.
-        quantity: of its values: unit and format come from there; None: the one called `key`.
-        label: its header for people; None: the quantity's label.
-        has_terms: whether its values are keys that people read as words.
-        of: what is in it of an item that has a row; None: the item's attribute called `key`.
-    """
-
-    key: str
-    quantity: str | None = None
-    label: str | None = None
-    has_terms: bool = False
-    of: Callable[[Any], Value] | None = None
+    key: str  # its header in a CSV file
+    quantity: str | None = None  # unit and format come from there; None: the one called `key`
+    label: str | None = None  # its header for people; None: the quantity's label
+    has_terms: bool = False  # whether its values are keys that people read as words
+    of: Callable[[Any], Value] | None = None  # its value of an item; None: its attribute `key`
 
     @property
     def header(self) -> str:

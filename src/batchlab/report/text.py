@@ -187,7 +187,7 @@ _OWN = {
 
 def term_text(key: str) -> str:
     """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
-    return text(_OWN.get(key) or TERMS[key])
+    return text(_OWN.get(key) or TERMS.get(key, key))
 
 
 def split_label(split: str, metric: str) -> str:
@@ -265,19 +265,12 @@ VERDICT_WORDS: dict[ClaimVerdict, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sentence:
-    """One thing that a study has shown, or could not show, in plain words.
+    """One thing that a study has shown, or could not show, in plain words."""
 
-    Attributes:
-        topic: what it is about, a few words: a text of the catalogue, and its key.
-        text: the finding with its numbers.
-        verdict: of a claim that was tested; None where nothing was claimed.
-        command: a whole command that does what the text says, on a line of its own; empty: none.
-    """
-
-    topic: str
-    text: str
-    verdict: ClaimVerdict | None = None
-    command: str = ""
+    topic: str  # what it is about, a few words: a text of the catalogue, and its key
+    text: str  # the finding with its numbers
+    verdict: ClaimVerdict | None = None  # of a claim that was tested
+    command: str = ""  # a whole command that does what the text says; empty: none
 
     def __str__(self) -> str:
         return self.text

@@ -6,7 +6,6 @@ import errno
 import re
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,10 +15,10 @@ from typing import Final
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import StoredEngine, named
+from batchlab.runs.engine import Ran, StoredEngine, named
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
@@ -454,7 +453,6 @@ def _disk_is_full(folder: Path) -> StoreError:
 # this part of it.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-_CLAIM_EVERY_S = 0.25
 # What differs between two contradictions of one kind.
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # What such a training left behind is no place to go on from.
@@ -471,7 +469,6 @@ class CommandEngine(StoredEngine):
     """
 
     name = "command"
-    n_workers = 1
 
     def __init__(
         self,
@@ -487,7 +484,6 @@ class CommandEngine(StoredEngine):
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
         super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
         self._command = command
-        self._submitted: deque[RunRequest] = deque()
         self._failures = FailureCount()
         self._told: set[str] = set()
         end_leftovers(self.marker)
@@ -515,49 +511,27 @@ class CommandEngine(StoredEngine):
         """Not known: a script tells its steps and its evaluations together."""
         return 0.0
 
-    def submit(self, request: RunRequest) -> None:
-        """Put it last."""
-        known = self._store.record(request.trial.trial_id) if self.capabilities.resumes else None
-        self._expect(request, known, anew=not self._submitted)
-        self._submitted.append(request)
-
-    def next_finished(self) -> RunEnd:
-        """The answer to the first: from the store, or trained until the budget ends.
-
-        Raises:
-            StoreError: the store cannot be used.
-            TrialError: the command fails again and again in the same way.
-            KeyboardInterrupt: after everything has been stored.
-        """
-        request = self._submitted[0]
-        with ExitStack() as claim:
-            self._claim(claim, request)
-            record = self._store.record(request.trial.trial_id)
-            if self._is_answered(record, request.length):
-                answer = self._answer(request)
-            elif self._left_s() <= self._grace_s:
-                answer = self._out_of_time(record, request)
-            else:
-                self._train(request, record)
-                answer = self._answer(request)
-        self._submitted.popleft()
-        return RunEnd(request=request, record=answer)
-
-    def cancel(self) -> None:
-        """Forget what has not begun; nothing runs outside of `next_finished`."""
-        self._submitted.clear()
+    @property
+    def n_workers(self) -> int:
+        """One."""
+        return 1
 
     # ---- one training
 
-    def _claim(self, claim: ExitStack, request: RunRequest) -> None:
-        """Hold the trial for this process; another that trains it is waited for."""
-        while not claim.enter_context(self._store.claim(request.trial.trial_id)):
-            claim.close()
-            if self._left_s() <= self._grace_s:
-                return
-            time.sleep(_CLAIM_EVERY_S)
+    @property
+    def _n_running(self) -> int:
+        return len(self._ended)  # each is run to its end at once
 
-    def _train(self, request: RunRequest, known: TrialRecord | None) -> None:
+    def _is_out_of_time(self) -> bool:
+        return self._left_s() <= self._grace_s
+
+    def _start(self, request: RunRequest, claim: ExitStack) -> None:
+        """Train it, to its end or that of the budget."""
+        known = self._store.record(request.trial.trial_id)
+        is_known = self._is_answered(known, request.length)  # by another process meanwhile
+        self._ended.append((request, None if is_known else self._train(request, known)))
+
+    def _train(self, request: RunRequest, known: TrialRecord | None) -> Ran:
         trial = request.trial
         folder = self._store.trial_folder(trial.trial_id)
         kept = KeptTraining(self._store, request, known, folder=folder, engine=self.name)
@@ -580,7 +554,7 @@ class CommandEngine(StoredEngine):
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
-        self._learn(trial, from_step=run.from_step, wall_s=self._clock() - began_s)
+        ran = Ran(run.from_step, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:
@@ -588,6 +562,7 @@ class CommandEngine(StoredEngine):
         self._tell_contradictions(trial, run)
         if outcome.status is Status.ERROR:
             self._stop_if_hopeless(end, outcome.reason)
+        return ran
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
         """Say what its user has to do about; what all trainings have in common is said once."""

@@ -1,15 +1,18 @@
-"""StoredEngine: what the engines share that spend this machine's time and keep a store."""
+"""StoredEngine: the engines that spend this machine's time and keep a store, but for one run."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from batchlab.plans.cadence import pauses
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, CostModel, RunPlan
 from batchlab.store.store import Store
@@ -26,10 +29,23 @@ _AS_GOOD = 4.0
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 
 
-class StoredEngine:
-    """Budget, costs, records and progress of an engine; how a run is trained is for its heirs.
+# How often to look at trials that another process holds, and at the clock.
+_LOOK_EVERY_S = 0.25
 
-    What the store holds already is answered from there.
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run that has ended: the step at which it began, and the seconds that it took."""
+
+    from_step: int
+    wall_s: float
+
+
+class StoredEngine:
+    """Queue, budget, costs, records and progress; how a run is trained is for its heirs.
+
+    What the store holds already is answered from there, before anything runs. Runs begin and are
+    heard within `next_finished` only.
     """
 
     name: str
@@ -62,10 +78,18 @@ class StoredEngine:
         self._budget_s = budget_s
         self._clock = clock
         self._time_left = TimeLeft()
+        self._known: deque[RunRequest] = deque()
+        self._waiting: list[tuple[float, RunRequest]] = []  # with their expected seconds
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None: its turn never came
 
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        raise NotImplementedError
+
+    @property
+    def n_workers(self) -> int:
+        """How many runs it does at a time."""
         raise NotImplementedError
 
     @property
@@ -98,6 +122,53 @@ class StoredEngine:
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
+    def submit(self, request: RunRequest) -> None:
+        """Train it as far as the store does not hold it yet.
+
+        Raises:
+            StoreError: the store cannot be used, or a finished trial cannot go on.
+        """
+        record = self._store.record(request.trial.trial_id)
+        if self._is_answered(record, request.length):
+            self._known.append(request)
+            return
+        self._admit(request)
+        known = record if self.capabilities.resumes else None
+        self._waiting.append((self._expect(request, known), request))
+        if self.capabilities.side_by_side:
+            # The longest begins first, so that the end is not spent waiting for one.
+            self._waiting.sort(key=lambda waiting: -waiting[0])
+
+    def next_finished(self) -> RunEnd:
+        """The next answer: what the store knew first, then what is trained, until the budget ends.
+
+        Raises:
+            StoreError: the store cannot be used.
+            TrialError, EditedError: no run of this question can be trained.
+            KeyboardInterrupt: after everything has been stored.
+        """
+        if self._known:
+            request = self._known.popleft()
+            if self.capabilities.keeps_cadence and not self.cost_model.steps_s:
+                # Evaluations of this session lie as far apart as those of the one before.
+                self._learn(request.trial, from_step=0, wall_s=None)
+            return RunEnd(request=request, record=self._answer(request))
+        try:
+            self._run_until_one_has_ended()
+        except BaseException:
+            self.cancel()
+            raise
+        request, ran = self._ended.popleft()
+        if ran is not None:
+            self._learn(request.trial, from_step=ran.from_step, wall_s=ran.wall_s)
+        return RunEnd(request=request, record=self._answer(request))
+
+    def cancel(self) -> None:
+        """End everything that has not come back; what can go on later can do so."""
+        self._known.clear()
+        self._waiting.clear()
+        self._ended.clear()
+
     def spent_s(self) -> float:
         """Seconds of the budget spent by the clock: those since `started_s`."""
         return self._clock() - self._started_s
@@ -107,6 +178,64 @@ class StoredEngine:
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
+
+    # ---- what differs
+
+    def _start(self, request: RunRequest, claim: ExitStack) -> None:
+        """Begin a run, or run it to its end; whoever keeps it beyond this call takes its claim."""
+        raise NotImplementedError
+
+    def _is_out_of_time(self) -> bool:
+        """Whether nothing may begin any more, and what is under way has to end."""
+        raise NotImplementedError
+
+    @property
+    def _n_running(self) -> int:
+        """How many of its workers are taken."""
+        raise NotImplementedError
+
+    def _listen(self, timeout_s: float) -> None:
+        """Hear what is under way."""
+
+    def _stop(self, status: Status | None, reason: Reason | None) -> None:
+        """End what is under way, as the budget does. Nothing waits after it."""
+        self._ended.extend((request, None) for _, request in self._waiting)
+        self._waiting.clear()
+
+    def _admit(self, request: RunRequest) -> None:
+        """Get ready for a run that the store does not answer."""
+
+    # ---- the loop
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._waiting or self._n_running or self._ended)
+
+    def _run_until_one_has_ended(self) -> None:
+        while not self._ended:
+            if self._is_out_of_time():
+                self._stop(Status.TIMEOUT, OUT_OF_TIME)
+                return
+            all_held = self._start_waiting()
+            if self._ended:
+                return
+            if not self._n_running and all_held:
+                time.sleep(_LOOK_EVERY_S)
+            self._listen(_LOOK_EVERY_S)
+
+    def _start_waiting(self) -> bool:
+        """Fill the free places; True if every run still waiting is held by another process."""
+        held = []
+        while self._waiting and self._n_running < self.n_workers:
+            waiting = self._waiting.pop(0)
+            with ExitStack() as claim:
+                if claim.enter_context(self._store.claim(waiting[1].trial.trial_id)):
+                    self._start(waiting[1], claim)
+                else:
+                    held.append(waiting)
+        all_held = bool(held) and not self._waiting
+        self._waiting.extend(held)
+        return all_held
 
     # ---- records
 
@@ -156,8 +285,8 @@ class StoredEngine:
 
     # ---- what is told
 
-    def _expect(self, request: RunRequest, known: TrialRecord | None, *, anew: bool) -> float:
-        """Expect what is new of a run; in seconds. `anew`: all that was expected has ended."""
+    def _expect(self, request: RunRequest, known: TrialRecord | None) -> float:
+        """Expect what is new of a run, in seconds."""
         done = 0 if known is None else known.steps
         if known is not None and known.has_ended_itself:
             done = request.last_step
@@ -165,7 +294,7 @@ class StoredEngine:
         # How long a script trains by itself is not known: its trainings count the same.
         is_known = not request.length.to_own_end
         expected_s = self.expected_s(request.trial.batch_size, new) if is_known else 1.0
-        if anew:
+        if self._is_idle:  # all that was expected has ended
             self._time_left = TimeLeft()
         self._time_left.expect(request.trial.trial_id, expected_s)
         return expected_s

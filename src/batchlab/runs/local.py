@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtSteps
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import OUT_OF_TIME, RunEnd, RunRequest
+from batchlab.records.run import RunRequest
 from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import StoredEngine, was_evaluated
+from batchlab.runs.engine import Ran, StoredEngine, was_evaluated
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task, train
@@ -35,8 +34,6 @@ from batchlab.words.reasons import reason_text
 # where the time is short this part of it.
 _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
-# How often to look at trials that another process holds, and at the clock.
-_LOOK_EVERY_S = 0.25
 
 
 @dataclass(kw_only=True, slots=True)
@@ -54,9 +51,7 @@ class _Run:
 class LocalProcesses(StoredEngine):
     """Trains what it is asked for in child processes (an `Engine`).
 
-    A trial asked for more than it has goes on from its checkpoint. Of the runs that wait, the
-    longest begins first, so that the end is not spent waiting for one. Children are started and
-    heard within `next_finished` only.
+    A trial asked for more than it has goes on from its checkpoint.
     """
 
     name = ENGINE
@@ -81,10 +76,7 @@ class LocalProcesses(StoredEngine):
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
-        self._known: deque[RunRequest] = deque()
-        self._waiting: list[tuple[float, RunRequest]] = []  # with their expected seconds
         self._running: dict[Connection, _Run] = {}
-        self._ended: deque[tuple[RunRequest, _Run | None, float]] = deque()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -108,50 +100,8 @@ class LocalProcesses(StoredEngine):
         """How many steps of a batch size took as long as an evaluation so far; 0.0: none was."""
         return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
 
-    def submit(self, request: RunRequest) -> None:
-        """Train it as far as the store does not hold it yet.
-
-        Raises:
-            StoreError: the store cannot be used, or a finished trial cannot go on.
-        """
-        record = self._store.record(request.trial.trial_id)
-        if self._is_answered(record, request.length):
-            self._known.append(request)
-            return
-        refuse_to_train_over(self._store, request.trial)
-        is_idle = not (self._waiting or self._running or self._ended)
-        if is_idle:
-            self._end_within_budget()
-        expected_s = self._expect(request, record, anew=is_idle)
-        self._waiting.append((expected_s, request))
-        self._waiting.sort(key=lambda waiting: -waiting[0])
-
-    def next_finished(self) -> RunEnd:
-        """The next answer: what the store knew first, then what is trained, until the budget ends.
-
-        Raises:
-            StoreError: the store cannot be used, or a checkpoint; the run stays open.
-            EditedError: files of the workload were edited; the run stays open.
-            KeyboardInterrupt: after all children have written their checkpoints and ended.
-        """
-        if self._known:
-            request = self._known.popleft()
-            if not self.cost_model.steps_s:
-                self._learn(request.trial, from_step=0, wall_s=None)
-            return RunEnd(request=request, record=self._answer(request))
-        try:
-            self._run_until_one_has_ended()
-        except BaseException:
-            self.cancel()
-            raise
-        request, run, wall_s = self._ended.popleft()
-        if run is not None:  # else its turn never came
-            self._learn(request.trial, from_step=run.from_step, wall_s=wall_s)
-        return RunEnd(request=request, record=self._answer(request))
-
     def cancel(self) -> None:
         """Have every run write its checkpoint and end, so that it can go on later."""
-        self._known.clear()
         try:
             self._stop(None, None)
         finally:
@@ -162,49 +112,32 @@ class LocalProcesses(StoredEngine):
                 run.child.wait()
                 run.claim.close()
             self._running.clear()
-            self._waiting.clear()
-            self._ended.clear()
+            super().cancel()
 
-    # ---- the loop
+    # ---- what is under way
 
-    def _end_within_budget(self) -> None:
+    def _admit(self, request: RunRequest) -> None:
         """What begins now has to end with the budget, checkpoints written if they could be."""
+        refuse_to_train_over(self._store, request.trial)
+        if not self._is_idle:
+            return
         self._stop_at_s = None
         if self._budget_s is not None:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
             self._stop_at_s = time.monotonic() + left_s - self._grace_s
 
-    def _run_until_one_has_ended(self) -> None:
-        while not self._ended:
-            if self._stop_at_s is not None and time.monotonic() >= self._stop_at_s:
-                self._stop(Status.TIMEOUT, OUT_OF_TIME)
-                return
-            all_held = self._start_waiting()
-            if self._ended:
-                return
-            if not self._running and all_held:
-                time.sleep(_LOOK_EVERY_S)
-            self._listen(_LOOK_EVERY_S)
+    def _is_out_of_time(self) -> bool:
+        return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
 
-    def _start_waiting(self) -> bool:
-        """Fill the free places; True if every run still waiting is held by another process."""
-        held = []
-        while self._waiting and len(self._running) < self.n_workers:
-            waiting = self._waiting.pop(0)
-            with ExitStack() as claim:
-                if claim.enter_context(self._store.claim(waiting[1].trial.trial_id)):
-                    self._start(waiting[1], claim)
-                else:
-                    held.append(waiting)
-        all_held = bool(held) and not self._waiting
-        self._waiting.extend(held)
-        return all_held
+    @property
+    def _n_running(self) -> int:
+        return len(self._running)
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         task, from_step = self._task(request)
         if task is None:
-            self._ended.append((request, None, 0.0))
+            self._ended.append((request, None))
             return
         began_s = self._clock()
         child = Child(_train_in_child, self._packed, self._measures, task)
@@ -230,7 +163,7 @@ class LocalProcesses(StoredEngine):
             refuse_edited(message)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Ask every child to stop; those that don't in time are ended. Nothing waits after it."""
+        """Ask every child to stop; those that don't in time are ended."""
         for run in self._running.values():
             run.child.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
@@ -250,8 +183,7 @@ class LocalProcesses(StoredEngine):
                 if outcome.status is None or outcome.status is Status.KILLED:
                     outcome = replace(outcome, status=status, reason=reason)
                 self._end(self._running.pop(connection), outcome)
-        self._ended.extend((request, None, 0.0) for _, request in self._waiting)
-        self._waiting.clear()
+        super()._stop(status, reason)
 
     # ---- the records of one run
 
@@ -311,7 +243,7 @@ class LocalProcesses(StoredEngine):
                 f"others are not trained"
             )
         self._tell(run.request, 1.0)
-        self._ended.append((run.request, run, wall_s))
+        self._ended.append((run.request, Ran(run.from_step, wall_s)))
 
 
 def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:

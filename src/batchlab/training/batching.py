@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.data import (
-    Collate,
     Columns,
     fetched,
     fetched_in_parts,
@@ -25,7 +25,7 @@ from batchlab.workload.data import (
     resident_tensors,
     shuffled,
 )
-from batchlab.workload.definition import Batch, Data, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import Reading, has_set_epoch, is_stream
 
@@ -164,12 +164,8 @@ def _count_of_first_tensor(batch: Batch) -> int | None:
     return None
 
 
-class Batches(Protocol):
-    """Where the steps of an epoch get their examples from."""
-
-    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
-        ...
+# The micro-batches of each step of an epoch, beginning with one of its steps.
+Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
 class TensorBatches:
@@ -188,7 +184,7 @@ class TensorBatches:
         self._plan = trial.plan
         self._device = device
 
-    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
+    def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each step of `epoch`, beginning with step `first_step` of it.
 
         Raises:
@@ -308,33 +304,25 @@ def _only(items: list[Any]) -> Any:
     return items[0]
 
 
-class DatasetBatches:
+def _fetched_epoch(
+    workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
+) -> Iterator[Sequence[Batch]]:
     """Batches of a map-style Dataset, through a DataLoader with the user's collate and workers."""
-
-    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
-        """Nothing is fetched yet."""
-        self._workload = workload
-        self._trial = trial
-        self._device = device
-
-    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
-        steps = _FetchedSteps(self._workload, self._trial, epoch, first_step)
-        # A generator of its own: the loader must not draw its seed from the trial's stream.
-        generator = torch.Generator().manual_seed(derived_seed("loader", self._trial.seed, epoch))
-        loader = DataLoader(
-            steps,
-            batch_size=1,
-            collate_fn=_only,
-            num_workers=self._workload.workers,
-            # A trial's process comes from a fork server, which its workers would inherit: they
-            # would get the user's functions by plain pickle, which cannot carry them.
-            multiprocessing_context="fork" if self._workload.workers else None,
-            generator=generator,
-            pin_memory=self._device.type == "cuda",
-        )
-        for micro_batches in loader:
-            yield tuple(on_device(batch, self._device) for batch in micro_batches)
+    # A generator of its own: the loader must not draw its seed from the trial's stream.
+    generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
+    loader = DataLoader(
+        _FetchedSteps(workload, trial, epoch, first_step),
+        batch_size=1,
+        collate_fn=_only,
+        num_workers=workload.workers,
+        # A trial's process comes from a fork server, which its workers would inherit: they
+        # would get the user's functions by plain pickle, which cannot carry them.
+        multiprocessing_context="fork" if workload.workers else None,
+        generator=generator,
+        pin_memory=device.type == "cuda",
+    )
+    for micro_batches in loader:
+        yield tuple(on_device(batch, device) for batch in micro_batches)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
@@ -370,48 +358,31 @@ _COMPARED = 64  # examples: in another order, or drawn anew, one of them is anot
 _PLAIN = (str, bytes, int, float, complex, np.generic)
 
 
-class StreamBatches:
-    """The steps of a trial over a stream; a run that is taken up reads on to its place."""
+def _streamed_epoch(
+    workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
+) -> Iterator[Sequence[Batch]]:
+    """Batches of a stream; a run that is taken up reads on to its place.
 
-    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
-        """Nothing is read yet."""
-        self._workload = workload
-        self._trial = trial
-        self._plan = trial.plan
-        self._device = device
-        self._collate = workload.collate or default_collate
-
-    def epoch(self, epoch: int, *, first_step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it.
-
-        Raises:
-            WorkloadError: the stream gives more or fewer examples than its length says.
-        """
-        seed = self._trial.seed
-        reading = Reading(
-            self._workload.train,
-            epoch=epoch,
-            seed=derived_seed("stream", seed, epoch),
-            what=f"workload {self._workload.name!r}: train",
-        )
-        begin, end = self._plan.steps_in(epoch), self._plan.steps_in(epoch + 1)
-        reading.skip(self._plan.samples_at(begin + first_step) - self._plan.samples_at(begin))
-        for step in range(begin + first_step, end):
-            examples = reading.take(self._plan.batch_size_at(step))
-            if step == end - 1:  # now, for a run may end here
-                reading.check_end()
-            yield tuple(
-                on_device(part, self._device)
-                for part in self._collated(examples, derived_seed("fetch", seed, epoch, step))
-            )
-
-    def _collated(self, examples: list[Any], seed: int) -> list[Batch]:
-        micro = self._trial.micro_batch_size
+    Raises:
+        WorkloadError: the stream gives more or fewer examples than its length says.
+    """
+    collate, plan, micro = workload.collate or default_collate, trial.plan, trial.micro_batch_size
+    reading = Reading(
+        workload.train,
+        epoch=epoch,
+        seed=derived_seed("stream", trial.seed, epoch),
+        what=f"workload {workload.name!r}: train",
+    )
+    begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+    reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
+    for step in range(begin + first_step, end):
+        examples = reading.take(plan.batch_size_at(step))
+        if step == end - 1:  # now, for a run may end here
+            reading.check_end()
         with untouched_randomness():
-            seed_everything(seed)
-            return [
-                self._collate(examples[at : at + micro]) for at in range(0, len(examples), micro)
-            ]
+            seed_everything(derived_seed("fetch", trial.seed, epoch, step))
+            parts = [collate(examples[at : at + micro]) for at in range(0, len(examples), micro)]
+        yield tuple(on_device(part, device) for part in parts)
 
 
 def check_streams(workload: Workload) -> None:
@@ -423,7 +394,7 @@ def check_streams(workload: Workload) -> None:
     Raises:
         WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
     """
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         data = getattr(workload, split)
         data = data.dataset if isinstance(data, Collated) else data
         if data is None or not is_stream(data):
@@ -466,34 +437,11 @@ def _are_same(one: Any, other: Any) -> bool:
     return True
 
 
-class StreamedSplit:
-    """The evaluation batches of a stream: its first examples, the same each time."""
-
-    def __init__(
-        self, data: Data, collate: Collate | None, *, n: int, batch_size: int, what: str
-    ) -> None:
-        """Nothing is read yet."""
-        self._data = data
-        self._collate = collate or default_collate
-        self._n = n
-        self._batch_size = batch_size
-        self._what = what
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Read them anew."""
-        seed = derived_seed("evaluation stream")
-        reading = Reading(self._data, epoch=0, seed=seed, what=self._what)
-        for at in range(0, self._n, self._batch_size):
-            yield self._collate(reading.take(min(self._batch_size, self._n - at)))
-        if self._n == len(self._data):
-            reading.check_end()
-
-
-def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Batches:
-    """The batches of `workload`'s training set for `trial`."""
+def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Epoch:
+    """Where the steps of `trial` get their examples from, epoch by epoch."""
     if is_stream(workload.train):
-        return StreamBatches(workload, trial, device)
+        return partial(_streamed_epoch, workload, trial, device)
     is_tuple = isinstance(workload.train, tuple)
     if is_tuple or (resident_tensors(workload.train) is not None and workload.collate is None):
-        return TensorBatches(workload, trial, device)
-    return DatasetBatches(workload, trial, device)
+        return TensorBatches(workload, trial, device).epoch
+    return partial(_fetched_epoch, workload, trial, device)

@@ -8,12 +8,14 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from types import MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
@@ -21,11 +23,11 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import RandomState, seed_everything, untouched_randomness
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
-from batchlab.training.batching import StreamedSplit, derived_seed, mapped, n_examples, on_device
+from batchlab.training.batching import derived_seed, mapped, n_examples, on_device
 from batchlab.workload.data import Collate, Columns, fetched, resident_tensors, shuffled
-from batchlab.workload.definition import Batch, Data, Metric, Workload, is_stateful, size_of
+from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, is_stateful, size_of
 from batchlab.workload.loader_template import Collated
-from batchlab.workload.stream import is_stream
+from batchlab.workload.stream import Reading, is_stream
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
@@ -519,7 +521,7 @@ class Evaluator:
             chosen = chosen.sort().values
         self._batches: dict[Split, Iterable[Batch]] = {}
         batch_size = sizes.at_once(batch_size)
-        for split in ("train", "validation", "test"):
+        for split in SPLITS:
             data = getattr(workload, split)
             if data is None:
                 continue
@@ -662,30 +664,38 @@ def _batches_of(
     if is_stream(data):
         n = size_of(data) if chosen is None else len(chosen)
         what = f"workload {workload.name!r}: {split}"
-        return StreamedSplit(data, collate, n=n, batch_size=batch_size, what=what)
+        return _ReadAnew(partial(_streamed, data, collate, n, batch_size, what))
     tensors = resident_tensors(data)
     if tensors is None or (isinstance(data, Columns) and collate is not None):
-        return _Fetched(data, collate, chosen, batch_size)
+        indices = torch.arange(len(data)) if chosen is None else chosen
+        return _ReadAnew(
+            lambda: (fetched(data, part, collate) for part in indices.split(batch_size))
+        )
     if chosen is not None:
         tensors = tuple(part.index_select(0, chosen.to(part.device)) for part in tensors)
     batches = zip(*(part.to(device).split(batch_size) for part in tensors), strict=True)
     return [data.filled(parts) if isinstance(data, Columns) else parts for parts in batches]
 
 
-class _Fetched:
-    """The batches of data that are read anew each time."""
+class _ReadAnew:
+    """Batches that are read again each time."""
 
-    def __init__(
-        self, data: Data, collate: Collate | None, chosen: Tensor | None, batch_size: int
-    ) -> None:
-        self._batch_size = batch_size
-        self._collate = collate
-        self._data = data
-        self._indices = torch.arange(len(data)) if chosen is None else chosen
+    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
+        self._read = read
 
     def __iter__(self) -> Iterator[Batch]:
-        for chosen in self._indices.split(self._batch_size):
-            yield fetched(self._data, chosen, self._collate)
+        return self._read()
+
+
+def _streamed(
+    data: Data, collate: Collate | None, n: int, batch_size: int, what: str
+) -> Iterator[Batch]:
+    """The first examples of a stream, the same each time."""
+    reading = Reading(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
+    for at in range(0, n, batch_size):
+        yield (collate or default_collate)(reading.take(min(batch_size, n - at)))
+    if n == len(data):
+        reading.check_end()
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:

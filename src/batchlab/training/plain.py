@@ -24,7 +24,7 @@ from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Tri
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
 
 def stopped_early(
@@ -269,7 +269,6 @@ class Rhythm:
 _USUAL = Rhythm()
 
 _VALIDATION: tuple[Split, ...] = ("validation",)
-_ALL_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def train(
@@ -458,7 +457,7 @@ class _Run:
 
     def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
         started_s = time.perf_counter()
-        splits = _ALL_SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
+        splits = SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
         scores = self._scores(splits)
         if len(splits) > 1 and (pause.step == self._task.last_step or self._may_end(progress)):
             scores = self._with_right_examples(scores)
@@ -501,7 +500,7 @@ class _Run:
         started_s = time.perf_counter()
         scores = last.scores
         if not last.has_all_splits:
-            scores = self._scores(_ALL_SPLITS)
+            scores = self._scores(SPLITS)
         if all(score.right is None for score in scores):
             scores = self._with_right_examples(scores)
         if scores == last.scores:

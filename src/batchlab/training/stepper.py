@@ -23,51 +23,45 @@ from batchlab.training.optimizers import (
     Stateful,
     made_optimizers,
     move_adam_settings,
-    scaled_decay,
 )
 from batchlab.workload.definition import Batch, Workload, step_takes_whole_batches
 
 
-class OwnStep:
-    """Calls the workload's `step` with what it asks for, and takes the loss from what it returns.
+def own_step(
+    workload: Workload, trial: Trial, model: nn.Module, optimizer: Any
+) -> Callable[[Sequence[Batch]], Tensor]:
+    """The workload's `step`, for the micro-batches of a step; gives the loss that it told.
 
-    It is called with the micro-batches of a step.
+    Raises:
+        WorkloadError: the trial cuts its batches, and the step does not take micro-batches.
     """
-
-    def __init__(self, workload: Workload, trial: Trial, model: nn.Module, optimizer: Any) -> None:
-        """Nothing is stepped yet.
-
-        Raises:
-            WorkloadError: the trial cuts its batches, and the step does not take micro-batches.
-        """
-        assert workload.step is not None
-        if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
-            raise WorkloadError(
-                step_takes_whole_batches(workload.name, trial.batch_size, trial.micro_batch_size)
-            )
-        self._workload = workload
-        self._model = model
-        self._optimizer = optimizer
-        self._step = workload.step
-        self._accumulates = workload.accumulates
-
-    def __call__(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """One step; returns the loss that it told, without its graph."""
-        batch = tuple(micro_batches) if self._accumulates else micro_batches[0]
-        return self._loss_in(self._step(self._model, self._optimizer, batch))
-
-    def _loss_in(self, returned: Any) -> Tensor:
-        loss = returned
-        if isinstance(returned, Mapping) and returned:
-            loss = returned["loss"] if "loss" in returned else next(iter(returned.values()))
-        if isinstance(loss, Tensor) and loss.numel() == 1:
-            return loss.detach().reshape(())
-        if isinstance(loss, int | float):
-            return torch.tensor(float(loss))
+    take_step = workload.step
+    assert take_step is not None
+    if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
         raise WorkloadError(
-            f"workload {self._workload.name!r}: `step` returned {_told(returned)}; expected the "
-            f"batch's loss, a tensor with one number, or a dict of such with the loss first"
+            step_takes_whole_batches(workload.name, trial.batch_size, trial.micro_batch_size)
         )
+
+    def step(micro_batches: Sequence[Batch]) -> Tensor:
+        batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
+        return _loss_in(take_step(model, optimizer, batch), workload.name)
+
+    return step
+
+
+def _loss_in(returned: Any, name: str) -> Tensor:
+    """The loss that a step of the user's own returned, without its graph."""
+    loss = returned
+    if isinstance(returned, Mapping) and returned:
+        loss = returned["loss"] if "loss" in returned else next(iter(returned.values()))
+    if isinstance(loss, Tensor) and loss.numel() == 1:
+        return loss.detach().reshape(())
+    if isinstance(loss, int | float):
+        return torch.tensor(float(loss))
+    raise WorkloadError(
+        f"workload {name!r}: `step` returned {_told(returned)}; expected the batch's loss, a "
+        f"tensor with one number, or a dict of such with the loss first"
+    )
 
 
 def _told(returned: Any) -> str:
@@ -98,7 +92,7 @@ class Stepper:
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
-        self._batches = training_batches(workload, trial, device)
+        self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
             torch.cuda.init()  # only streams that are there can be seeded
         seed_everything(trial.seed)
@@ -130,7 +124,7 @@ class Stepper:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
         epoch, first_step = self._plan.position(step)
         while True:
-            yield from self._batches.epoch(epoch, first_step=first_step)
+            yield from self._epoch(epoch, first_step)
             epoch, first_step = epoch + 1, 0
 
     def steps(
@@ -171,7 +165,7 @@ class Stepper:
     def _step_otherwise(self) -> Callable[[Sequence[Batch]], Tensor] | None:
         """A step of the user's own, or one with a closure; None: one backward pass, one update."""
         if self._workload.step is not None:
-            own = OwnStep(self._workload, self._trial, self.model, self._made.given)
+            own = own_step(self._workload, self._trial, self.model, self._made.given)
             return self._averaged_after(own)
         if asks_for_closure(self.optimizer):
             return self._averaged_after(self._step_with_closure)
@@ -256,10 +250,7 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
 def _averaged(workload: Workload, trial: Trial, model: nn.Module) -> AveragedWeights | None:
     if workload.ema is None:
         return None
-    decay = scaled_decay(
-        workload.ema, batch_size=trial.batch_size, reference_batch_size=workload.batch_size
-    )
-    return AveragedWeights(model, decay=decay)
+    return AveragedWeights(model, decay=workload.ema ** (trial.batch_size / workload.batch_size))
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:

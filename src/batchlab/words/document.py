@@ -3,13 +3,14 @@
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
 `reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
 A record shows its fields, but for those whose name begins with an underscore, or the fields and
-properties that its class names in `document`.
+properties that its class names in `document`. Of those that it names in `by_name` each holds pairs
+of a name and a value, as tuples or records, and is shown as one object.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import astuple, is_dataclass
 from functools import lru_cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,6 +23,7 @@ from batchlab.records.json_document import json_text, plain_float
 from batchlab.words.reasons import has_words, reason_text
 
 _NULL = {"type": "null"}
+Held = Literal["a reason", "reasons", "named", "else"]
 _CODED = {
     "title": "Reason",
     "description": "A reason as its code, with the values that its text names.",
@@ -42,7 +44,6 @@ def schema_text(kind: type) -> str:
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
-            described["required"] = [name for name in described["required"] if name[0] != "_"]
     if "Reason" in schema["$defs"]:
         schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
@@ -68,13 +69,7 @@ def coded(reason: Reason) -> dict[str, Any]:
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """The reason that a document holds; its text alone where this batchlab lacks its words.
-
-    Args:
-        text: what was written for people.
-        code: its code, None: the document is older than codes, or there is no reason.
-        values: its values by name.
-    """
+    """The reason that a document holds; its text alone where this batchlab lacks its words."""
     if code is not None:
         try:
             reason = _decoded({"code": code, "values": values or {}})
@@ -86,11 +81,7 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
 
 
 def _decoded(value: Any) -> Any:
-    """The inverse of `coded`.
-
-    Raises:
-        TypeError: what no `coded` has made.
-    """
+    """The inverse of `coded`; a TypeError of what it has not made."""
     if isinstance(value, list):
         return tuple(_decoded(part) for part in value)
     if not isinstance(value, dict):
@@ -115,6 +106,9 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
             yield name, None if value is None else reason_text(value)
             yield f"{name}_code", known and known["code"]
             yield f"{name}_values", known and known["values"]
+        elif holds == "named":
+            pairs = (part if isinstance(part, tuple) else astuple(part) for part in value)
+            yield name, dict(map(plain, pairs))
         elif holds == "reasons":
             yield name, [reason_text(part) for part in value]
             yield f"{name}_coded", [coded(part) for part in value]
@@ -123,14 +117,18 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 
 
 @lru_cache
-def _kinds(kind: type) -> tuple[tuple[str, Literal["a reason", "reasons", "else"]], ...]:
-    """The fields of a kind of record, and which of them hold reasons."""
-    return tuple((name, _held(hint)) for name, hint in _hints(kind).items())
+def _kinds(kind: type) -> tuple[tuple[str, Held], ...]:
+    """The fields of a kind of record, and which of them hold reasons, or values by name."""
+    named = getattr(kind, "by_name", ())
+    return tuple(
+        (name, "named" if name in named else _held(hint)) for name, hint in _hints(kind).items()
+    )
 
 
 def _hints(kind: type) -> dict[str, Any]:
     """What a record shows, and of which type each is."""
     hints = get_type_hints(kind)
+    hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
     return {
         name: hints[name] if name in hints else get_type_hints(getattr(kind, name).fget)["return"]
@@ -157,24 +155,29 @@ def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
     hints = _hints(hint)
     within = (*within, hint)
     fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
-    if not hasattr(hint, "document") and fields == list(hints.items()):
+    if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
     return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
 
 
-def _held(hint: Any) -> Literal["a reason", "reasons", "else"]:
+def _held(hint: Any) -> Held:
     if hint is Reason or (Reason in get_args(hint) and get_origin(hint) is not tuple):
         return "a reason"
     return "reasons" if Reason in get_args(hint) else "else"
+
+
+def _by_name(hint: Any) -> Any:
+    """The type of an object of the values of pairs, from that of several pairs."""
+    pair = get_args(hint)[0]
+    *_, value = get_type_hints(pair).values() if is_dataclass(pair) else get_args(pair)
+    return dict[str, value]  # type: ignore[valid-type]
 
 
 def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
-        if name[0] == "_":
-            continue
         if described == one or one in described.get("anyOf", ()):
             text = {"type": "string"}
             yield name, text if described == one else {"anyOf": [text, _NULL]}

@@ -308,10 +308,6 @@ _MEASURED: dict[str, Message] = {
         by="n",
     ),
     # What went on beside it.
-    "something_else_ran": (
-        "something else used {fraction:whole_percent} of this machine's cores meanwhile, so the "
-        "times may be too long"
-    ),
     "same_failure_again": "{n} runs failed in the same way: {why}",
     # ---- Checks: what was found odd in a workload that can be trained.
     "taken_up_otherwise": (

@@ -13,12 +13,10 @@ from torch import Tensor
 from torch.utils.data import Subset, default_collate
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import Batch, Data, Workload
+from batchlab.workload.definition import SPLITS, Batch, Data, Workload
 from batchlab.workload.file_region import file_region
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import examples_of, is_stream
-
-_SPLITS = ("train", "validation", "test")
 
 
 def with_torch_columns(workload: Workload) -> Workload:
@@ -31,7 +29,7 @@ def with_torch_columns(workload: Workload) -> Workload:
         return workload
     changed = {
         split: data.with_format("torch")
-        for split in _SPLITS
+        for split in SPLITS
         if _gives_numbers(data := getattr(workload, split))
     }
     return replace(workload, **changed) if changed else workload
@@ -156,7 +154,6 @@ _NUMPY_HAS = {
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
     torch.float16, torch.float32, torch.float64,
 }  # fmt: skip
-_ARRAY_DATA_SPLITS = ("train", "validation", "test")
 
 
 def with_tensors(workload: Workload) -> Workload:
@@ -169,7 +166,7 @@ def with_tensors(workload: Workload) -> Workload:
         WorkloadError: an array of doubles, of large unsigned integers, or of what is no number;
             parts of different lengths; the line to write is shown.
     """
-    found = {split: getattr(workload, split) for split in _ARRAY_DATA_SPLITS}
+    found = {split: getattr(workload, split) for split in SPLITS}
     changed: dict[str, Any] = {
         split: _arranged(data, workload, split)
         for split, data in found.items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.quantities import Better, quantity
-from batchlab.records.trial import Target
+from batchlab.records.trial import Split, Target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -280,6 +280,7 @@ def direction_of(metric: Any, *, metric_name: str, workload: str) -> Better:
     return "higher" if higher else "lower"
 
 
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
 Data = Any  # what `Workload.train` says, or what loading has made of it
 

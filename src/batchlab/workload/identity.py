@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -28,11 +28,17 @@ from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
 from batchlab.workload.data import Columns, leaves
-from batchlab.workload.definition import Data, Workload
-from batchlab.workload.error_place import told
+from batchlab.workload.definition import SPLITS, Data, Workload
 from batchlab.workload.file_region import WORTH_LOOKING_UP_BYTES, add_region, file_region, files_of
 from batchlab.workload.loader_template import Collated
-from batchlab.workload.source import OpenedFile, OpenedFiles, SourceFile, is_library, source_of
+from batchlab.workload.source import (
+    OpenedFile,
+    OpenedFiles,
+    SourceFile,
+    is_library,
+    source_of,
+    told,
+)
 from batchlab.workload.stream import Reading, is_stream
 
 _SEED = 0
@@ -84,15 +90,7 @@ _PLAIN: set[type] = {int, float, complex, bool, str, bytes}
 _MARSHAL_VERSION = 2
 
 
-class Digest(Protocol):
-    """Of `hashlib`."""
-
-    def update(self, data: Any, /) -> None:
-        """Take in more bytes."""
-        ...
-
-
-def add_tensor(digest: Digest, tensor: Tensor) -> None:
+def add_tensor(digest: _Digest, tensor: Tensor) -> None:
     """Update a hash with type, shape and all numbers of a tensor."""
     digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     if tensor.layout != torch.strided:
@@ -102,7 +100,7 @@ def add_tensor(digest: Digest, tensor: Tensor) -> None:
         digest.update(flat.view(torch.uint8).numpy().data)
 
 
-def add_array(digest: Digest, array: np.ndarray[Any, Any]) -> None:
+def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
     """Update a hash with type, shape and all numbers of an array; of a map, with its file's part.
 
     Raises:
@@ -116,7 +114,7 @@ def add_array(digest: Digest, array: np.ndarray[Any, Any]) -> None:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def add_held(digest: Digest, dataset: object, seen: dict[int, Any]) -> None:
+def add_held(digest: _Digest, dataset: object, seen: dict[int, Any]) -> None:
     """Update a hash with what a Dataset holds, and Datasets inside it."""
     for value in _held(dataset, depth=0):
         if id(value) in seen:
@@ -143,7 +141,7 @@ def _held(value: object, depth: int) -> Iterator[Any]:
             yield from _held(part, depth + 1)
 
 
-def _add(digest: Digest, value: Any, depth: int) -> None:
+def _add(digest: _Digest, value: Any, depth: int) -> None:
     try:
         if isinstance(value, Tensor):
             if file_region(value) is None:
@@ -161,7 +159,7 @@ def _add(digest: Digest, value: Any, depth: int) -> None:
         digest.update(type(value).__qualname__.encode())
 
 
-def _add_list(digest: Digest, values: Sequence[Any], depth: int) -> None:
+def _add_list(digest: _Digest, values: Sequence[Any], depth: int) -> None:
     """All values, by C's loops where they are plain: ten million numbers take half a second."""
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
@@ -207,7 +205,7 @@ def _named(value: Any) -> Any:
     return value
 
 
-def _add_frame(digest: Digest, frame: Any) -> None:
+def _add_frame(digest: _Digest, frame: Any) -> None:
     """A frame, series or index of pandas."""
     from pandas.util import hash_pandas_object  # whoever has one has imported it
 
@@ -232,7 +230,6 @@ def _is_frame(value: object) -> bool:
 # spaced, and the first so many of a stream.
 _EXAMPLES_OF_A_DATASET = 64
 _DATA_SEED = 0
-_SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,7 +263,7 @@ def workload_identity(
     else:
         digest.update(source.encode())
     digest.update(b"\0settings\0" + repr(settings).encode())
-    for split in _SPLITS:
+    for split in SPLITS:
         digest.update(f"\0{split}\0".encode())
         _add_data(digest, getattr(workload, split), f"workload {workload.name!r}: {split}")
     for file in opened:
@@ -391,7 +388,7 @@ class _ValueHash:
             case Workload():
                 for name in Workload.__dataclass_fields__:
                     # How long a training is planned to be changes none of its steps.
-                    if name not in (*_SPLITS, "epochs"):
+                    if name not in (*SPLITS, "epochs"):
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():

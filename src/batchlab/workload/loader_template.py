@@ -18,10 +18,15 @@ from torch.utils.data import (
 )
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.definition import VALIDATION_EVERY, Batch, Workload, loader_batch_size
+from batchlab.workload.definition import (
+    SPLITS,
+    VALIDATION_EVERY,
+    Batch,
+    Workload,
+    loader_batch_size,
+)
 from batchlab.workload.stream import is_stream
 
-_SPLITS = ("train", "validation", "test")
 _OF_PYTORCH = 1  # batch size of a DataLoader that was told none
 
 
@@ -57,7 +62,7 @@ def without_loaders(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
         workload = _with_train(workload, workload.train, notes)
     changed = {
         split: _taken(workload, split, loader, notes)
-        for split in _SPLITS
+        for split in SPLITS
         if isinstance(loader := getattr(workload, split), DataLoader)
     }
     return (replace(workload, **changed) if changed else workload), tuple(notes)

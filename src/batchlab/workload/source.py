@@ -1,4 +1,4 @@
-"""The user's own code and files: their text, the modules imported from them, and what they read."""
+"""The user's own code: its text, what it imports and reads, and where an error of it lies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import sysconfig
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = _CODE | _CONFIGURATION | _WEIGHTS
 
 # What calls the user's code while this listens.
-_RUNNERS = {f"batchlab.workload.{name}" for name in ("user_file", "loading")}
+_RUNNER = "batchlab.workload.loading"
 
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
@@ -249,7 +250,7 @@ class OpenedFiles:
     def _is_importing(self) -> bool:
         """Whether a module of another file is being run, which child processes import as well."""
         frame: FrameType | None = sys._getframe(3)  # that which opens
-        while frame is not None and frame.f_globals.get("__name__") not in _RUNNERS:
+        while frame is not None and frame.f_globals.get("__name__") != _RUNNER:
             if frame.f_code.co_name == "<module>" and frame.f_code.co_filename != self._main:
                 return True
             frame = frame.f_back
@@ -416,3 +417,22 @@ def _may_stay(name: str, now: SourceFile) -> bool:
     if module is None:
         return True
     return _is_noted(name, module) and _noted[name].may_stay and _noted[name].file == now
+
+
+def told(error: BaseException) -> str:
+    """`ValueError: expected 3 columns (train.py, line 12)`: class, first line, user's own line.
+
+    The place is the deepest call in code that is neither a library's nor batchlab's.
+    """
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    place = _place(error)
+    return f"{text} ({place})" if place else text
+
+
+def _place(error: BaseException) -> str | None:
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith("<frozen") or is_library(Path(frame.filename)):
+            continue
+        return f"{Path(frame.filename).name}, line {frame.lineno}"
+    return None

@@ -21,7 +21,7 @@ from batchlab.workload.data import (
     shared_tensor,
     shuffled,
 )
-from batchlab.workload.definition import VALIDATION_EVERY, Data, Workload, size_of
+from batchlab.workload.definition import SPLITS, VALIDATION_EVERY, Data, Workload, size_of
 from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
@@ -30,7 +30,6 @@ from batchlab.workload.stream import is_stream
 _MOST_HELD = 400_000
 # Of the draw of the tenth: it never changes.
 _SPLIT_SEED = 20_170_308
-_SPLITS = ("train", "validation", "test")
 
 
 def with_validation(workload: Workload) -> Workload:
@@ -40,7 +39,7 @@ def with_validation(workload: Workload) -> Workload:
         WorkloadError: a split without examples, of a kind that cannot be used, or in the same
             memory as another one.
     """
-    for split in _SPLITS:
+    for split in SPLITS:
         data = getattr(workload, split)
         if not (split == "validation" and isinstance(data, str)):
             _check(workload.name, split, data)
@@ -156,7 +155,7 @@ def _views_of(data: Data) -> tuple[Tensor, ...]:
 def _check_apart(workload: Workload) -> None:
     splits = {
         name: data
-        for name in _SPLITS
+        for name in SPLITS
         if not isinstance(data := getattr(workload, name), str) and data is not None
     }
     for (one, data), (other, others) in combinations(splits.items(), 2):

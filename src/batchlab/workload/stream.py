@@ -13,7 +13,7 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.random_state import RandomState, seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling
 from batchlab.workload.definition import Workload
-from batchlab.workload.error_place import told
+from batchlab.workload.source import told
 
 # Each look at the stream puts the random streams aside, which costs as much as many examples.
 _READ_AT_ONCE = 1000

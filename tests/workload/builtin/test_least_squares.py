@@ -134,7 +134,7 @@ class TestWorkload:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"n": 9}, "n=9; expected a whole number of at least 10"),
+            ({"n": 9}, "n=9"),
             ({"dimension": 0}, "dimension=0; expected a whole number"),
             ({"noise": -1.0}, "noise=-1.0; expected a finite number"),
             ({"condition_number": 0.5}, "condition_number=0.5; expected a finite number"),

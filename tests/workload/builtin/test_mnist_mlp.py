@@ -13,7 +13,7 @@ from batchlab.errors import WorkloadError
 from batchlab.workload.builtin import mnist_mlp
 from batchlab.workload.builtin.mnist_mlp import workload
 from batchlab.workload.definition import Workload
-from batchlab.workload.digits import Pixels
+from batchlab.workload.pieces import Pixels
 
 
 @pytest.fixture(autouse=True)

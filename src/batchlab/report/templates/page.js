@@ -1,7 +1,7 @@
 // Each still chart becomes a live one when it comes into sight; until then, and if this fails,
 // the still one stays.
 (() => {
-  const { layout, rows, panels, parts } = JSON.parse(
+  const { layout, rows, panels } = JSON.parse(
     document.getElementById("batchlab-figures").textContent,
   );
   // The names of the fields are told once.
@@ -9,16 +9,6 @@
     rows[data].values.map((values) =>
       Object.fromEntries(values.map((value, i) => [rows[data].fields[i], value])),
     );
-  // Long parts of the charts are told once, and "§7" stands for number 7.
-  function whole(value) {
-    if (typeof value === "string" && value[0] === "§") {
-      const part = parts[+value.slice(1)];
-      return typeof part === "string" ? part : whole(part);
-    }
-    if (Array.isArray(value)) return value.map(whole);
-    if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, whole(each)]));
-  }
   const views = (window.batchlabViews = {});
 
   function draw(plot) {
@@ -27,7 +17,7 @@
     live.className = "live";
     live.setAttribute("aria-hidden", "true");
     plot.append(live);
-    const sized = { ...whole(spec), width: "container", height: "container" };
+    const sized = { ...spec, width: "container", height: "container" };
     sized.datasets = { rows: rowsOf(data) };
     vegaEmbed(live, sized, { actions: false, renderer: "svg" }).then(
       ({ view }) => {

@@ -8,8 +8,14 @@ from torch import nn
 
 from batchlab.datasets.embedded import load_mnist
 from batchlab.workload.definition import Workload
-from batchlab.workload.digits import INPUTS, Pixels, accuracy, cross_entropy, labelled_tensors
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import (
+    INPUTS,
+    NamedOptimizer,
+    Pixels,
+    accuracy,
+    cross_entropy,
+    labelled_tensors,
+)
 from batchlab.workload.settings import chosen
 
 _NAME = "mnist-softmax"

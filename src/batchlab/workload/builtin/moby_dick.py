@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from batchlab.datasets.embedded import load_moby_dick
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.optimizers import NamedOptimizer
+from batchlab.workload.pieces import NamedOptimizer
 from batchlab.workload.settings import check_whole
 
 _NAME = "moby-dick"

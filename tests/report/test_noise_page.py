@@ -18,8 +18,7 @@ from tests.reference.made_up_noise import (
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.figure import Figure
-from batchlab.report.noise_figures import noise_figures
-from batchlab.report.noise_page import noise_page
+from batchlab.report.noise_page import noise_figures, noise_page
 
 
 def figure(key: str, noise: Noise) -> Figure:
@@ -86,15 +85,6 @@ def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(sc
     # tr Sigma / B (N - B) / (N - 1) = |G|^2, solved for B.
     crossing = found * N_TRAIN / (N_TRAIN - 1 + found)
     assert max(noisier) < crossing < min(clearer)
-
-
-@pytest.mark.parametrize("in_use", [1, 64, N_TRAIN])
-def test_the_batch_size_in_use_lies_within_the_axis(in_use: int) -> None:
-    shown = figure("b", replace(made_up_noise(), batch_size=in_use))
-
-    (panel,) = shown.panels
-    low, high = panel.plot().to_dict()["layer"][0]["encoding"]["x"]["scale"]["domain"]
-    assert low < in_use < high
 
 
 def test_a_gradient_lost_in_noise_has_a_line_and_no_level() -> None:

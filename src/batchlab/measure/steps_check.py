@@ -1,0 +1,523 @@
+"""Real steps of throw-away trainings: what runs, does it train, does it go on as if not stopped."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.measure.examples import around, asking, evaluating, places
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.random_state import seed_everything
+from batchlab.records.estimate import Reason
+from batchlab.records.study import RunnableSizes
+from batchlab.records.trial import Trial
+from batchlab.training.batching import on_device
+from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from batchlab.training.evaluator import WholeSetMetric, as_metric, evaluated_sum, is_over_all
+from batchlab.training.optimizers import Stateful
+from batchlab.training.stepper import Stepper
+from batchlab.words.reasons import reason_text
+from batchlab.workload.data import chosen_part
+from batchlab.workload.definition import Workload, size_of
+from batchlab.workload.stream import is_stream
+
+_SEED = 0
+# From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.
+_SMALL = tuple(range(1, 9))
+_A_FEW = 3  # one of those from which the rule is read
+_EXAMPLES = 8  # of the steps that are looked at more closely
+# A GradScaler leaves out its first steps until its scale is small enough; a GAN may train one of
+# its parts every few steps.
+_MOST_STEPS = 20
+LEAST_STEPS = 3
+"""A training is stopped after so many steps at least, and goes on for as many."""
+# Of the whole update: a lost state shows as more, kernels that add up in any order as far less.
+_TOLERANCE = 1e-3
+_GRAINS = 4  # of a weight's type: what its rounding may do by itself
+_MOST_S = 0.5  # for making a training and its first step: a dearer one is not looked at
+
+_Weights = list[Tensor]
+
+
+def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
+    """A throw-away training in steps of so many examples."""
+    n_train = size_of(workload.train)
+    trial = Trial(
+        workload_id="",
+        workload=workload.name,
+        n_train=n_train,
+        batch_size=min(n_examples, n_train),
+        learning_rate=workload.learning_rate,
+        seed=_SEED,
+    )
+    if workload.has_schedule:
+        trial = replace(trial, horizon_steps=trial.plan.steps_in(1))
+    return Stepper(workload, trial, device)
+
+
+def _at_a_constant_rate(workload: Workload) -> Workload:
+    """Without its schedules: one may begin with a rate of 0, or need a length."""
+    return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
+
+
+# ---- which batch sizes run
+
+
+def rule_of(runs: Callable[[int], bool], *, usual: int) -> RunnableSizes | None:
+    """The rule of what runs, from as few tries as tell.
+
+    Returns:
+        The rule; None: nothing ran. Where what ran follows no rule, all sizes: a trial will tell.
+    """
+    if runs(1) and runs(3):
+        return RunnableSizes()
+    ran = [size for size in _SMALL if runs(size)]
+    if not ran:
+        return _rule_of_large(runs, usual)
+    if len(ran) == 1:
+        ran += [size for size in (ran[0] + 1, 2 * ran[0]) if runs(size)]
+    most = ran[0] if len(ran) == 1 else None
+    rule = RunnableSizes(least=ran[0], multiple_of=math.gcd(*ran), most=most)
+    is_rule = [size for size in _SMALL if rule.holds(size)] == [n for n in ran if n in _SMALL]
+    return rule if is_rule and ran[0] % rule.multiple_of == 0 else RunnableSizes()
+
+
+def _rule_of_large(runs: Callable[[int], bool], usual: int) -> RunnableSizes | None:
+    """The rule where nothing up to 8 ran: by the workload's own batch size and its halves."""
+    if not runs(usual):
+        return None
+    least = usual
+    while least % 2 == 0 and least // 2 > _SMALL[-1] and runs(least // 2):
+        least //= 2
+    if runs(least + 1):
+        return RunnableSizes(least=least)
+    most = None if runs(2 * usual) else usual
+    return RunnableSizes(least=least, multiple_of=least, most=most)
+
+
+def sizes_in_training(workload: Workload, device: torch.device) -> RunnableSizes | None:
+    """Which batch sizes a training step takes; None: none does."""
+    return rule_of(_Steps(workload, device).runs, usual=workload.batch_size)
+
+
+def sizes_in_evaluation(
+    workload: Workload, model: nn.Module, device: torch.device
+) -> RunnableSizes | None:
+    """Which batch sizes the metrics take in eval mode; None: none does."""
+    names = workload.metric_names
+
+    def evaluate(n: int) -> None:
+        batch = on_device(around(workload, n), device)
+        with evaluating(model):
+            for name in names:
+                if is_over_all(workload, name):
+                    with torch.no_grad():
+                        WholeSetMetric(workload, name).add(model, batch)
+                else:
+                    evaluated_sum(as_metric(workload, name), model, batch)
+
+    return rule_of(lambda n: _succeeds(evaluate, n), usual=workload.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSeen:
+    """Training steps of so many examples: what is odd of them, and of an epoch's last batch."""
+
+    examples: int
+    warnings: tuple[str, ...]
+    last_batch_runs: bool = True
+
+
+def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -> StepSeen:
+    """Take real training steps: of a few examples, and of the last batch of an epoch.
+
+    Raises:
+        WorkloadError: a step of a few examples fails.
+    """
+    steps = _Steps(workload, device)
+    n_train = size_of(workload.train)
+    own = min(workload.batch_size, n_train)
+    few = sizes.largest_up_to(min(_A_FEW, n_train)) or sizes.least
+    # What ran may follow no rule (a queue takes its divisors): its own size is the one to try then.
+    few_run = steps.runs(few) or not steps.runs(own)
+    n = (sizes.largest_up_to(min(_EXAMPLES, own)) or few) if few_run else own
+    warnings: tuple[str, ...] = ()
+    if workload.step is None:  # one of its own is looked at more closely (`own_step_check`)
+        warnings = steps.first(few if few_run else own)
+    rest = n_train % workload.batch_size
+    if not few_run:  # nor can be told which last batches run
+        return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
+    if workload.batch_size > n_train or rest == 0 or not sizes.holds(rest):
+        return StepSeen(examples=n, warnings=warnings)
+    try:
+        with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
+            steps.try_last(rest)
+    except WorkloadError as error:
+        told = (*warnings, _without_name(error))
+        return StepSeen(examples=n, warnings=told, last_batch_runs=False)
+    return StepSeen(examples=n, warnings=warnings)
+
+
+def _without_name(error: WorkloadError) -> str:
+    """The message behind `workload 'mine': `, which a warning begins with anyway."""
+    return str(error).partition(": ")[2]
+
+
+class _Steps:
+    """Real training steps of throw-away models, in train mode."""
+
+    def __init__(self, workload: Workload, device: torch.device) -> None:
+        self._workload = workload
+        self._device = device
+        self._stepper: Stepper | None = None
+
+    def runs(self, n: int) -> bool:
+        """Whether a step of so many runs, of a new model if one that has taken others fails."""
+        if self._stepper is not None and _succeeds(self._step, n):
+            return True
+        return _succeeds(self._step, n)
+
+    def first(self, n: int) -> tuple[str, ...]:
+        """What is odd about the first step of a new model.
+
+        Raises:
+            WorkloadError: it fails.
+        """
+        self._stepper = None
+        with asking(self._workload, "a training step (forward, backward, optimizer)"):
+            model = self._made().model
+            before = [part.detach().clone() for part in model.parameters()]
+            loss = self._step(n)
+        pairs = list(zip(before, model.parameters(), strict=True))
+        if all(torch.equal(old, new) for old, new in pairs):
+            return (
+                f"a training step of {n} examples at learning rate "
+                f"{self._workload.learning_rate:g} changed no weight of the model; is its "
+                f"optimizer made from the parameters that it is given?",
+            )
+        is_finite = all(bool(torch.isfinite(new).all()) for _, new in pairs)
+        if bool(torch.isfinite(loss)) and not is_finite:
+            return (
+                f"one training step at learning rate {self._workload.learning_rate:g} left weights "
+                f"that are not finite; is the rate too high, or a gradient infinite?",
+            )
+        return ()
+
+    def try_last(self, n: int) -> None:
+        """A step of so many examples; memory that runs out is for the profile to find."""
+        try:
+            self._step(n)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+
+    def _step(self, n: int) -> Tensor:
+        try:
+            stepper = self._stepper or self._made()
+            return stepper.step((on_device(around(self._workload, n), self._device),))
+        except Exception:
+            # What failed may have left its traces in the model: the next try has a new one.
+            self._stepper = None
+            raise
+
+    def _made(self) -> Stepper:
+        workload = replace(_at_a_constant_rate(self._workload), make_sampler=None)
+        if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
+            workload = replace(workload, train=tuple(part[:1] for part in workload.train))
+        self._stepper = _stepper_of(workload, self._device, 1)
+        return self._stepper
+
+
+def _succeeds(function: Callable[[int], object], n: int) -> bool:
+    seed_everything(_SEED)
+    try:
+        function(n)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+# ---- a step of its own kind
+
+
+def check_own_step(workload: Workload, device: str, *, n_examples: int) -> int:
+    """Take steps of the workload's own kind; gives how many it takes until a weight changes.
+
+    Raises:
+        WorkloadError: the step changes no weights, hides a loss that is no number, or uses
+            what remembers something and was made outside of the training.
+    """
+    _check_validation(workload, device, n_examples)
+    if workload.step is None:
+        return 1
+    for found in _kept_outside(workload.step):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `step` uses a {type(found).__name__} that was made "
+            f"outside of the training, so each training would go on with the state of the last; "
+            f"make it in `optimizer` and return it there: "
+            f'{{"optimizer": ..., "{type(found).__name__.lower()}": ...}}'
+        )
+    n_steps = _check_moves(workload, device, n_examples)
+    _check_shows_nan(workload, device, n_examples)
+    return n_steps
+
+
+def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
+    """What waits for validation data needs some."""
+    waits = "patience_epochs" if workload.patience_epochs is not None else ""
+    if (
+        not waits
+        and workload.scheduler is not None
+        and _Watched(workload, device, n_examples).stepper.rates.follows_metric
+    ):
+        waits = "its ReduceLROnPlateau"
+    if waits and workload.validation is None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
+            f"there are none; give it `validation`"
+        )
+
+
+class _Watched:
+    """A stepper on a few examples, told of where it fails."""
+
+    def __init__(self, workload: Workload, device: str, n_examples: int) -> None:
+        self._workload = workload
+        with asking(workload, "making its optimizer or its scheduler"):
+            self.stepper = _stepper_of(workload, torch.device(device), n_examples)
+        self._stream = self.stepper.stream(0)
+
+    def step(self) -> float:
+        """The loss of one step."""
+        with asking(self._workload, "`step`"):
+            return float(self.stepper.step(next(self._stream)))
+
+
+def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
+    """Refuse a step that trains nothing; gives how many it takes until a weight changes."""
+    watched = _Watched(_at_a_constant_rate(workload), device, n_examples)
+    model, called = watched.stepper.model, list[object]()
+    for each in watched.stepper.optimizers:
+        each.register_step_post_hook(lambda *_: called.append(1))
+    before = [part.detach().clone() for part in model.parameters()]
+    for step in range(1, _MOST_STEPS + 1):
+        watched.step()
+        pairs = zip(before, model.parameters(), strict=True)
+        if any(not torch.equal(old, new) for old, new in pairs):
+            return step
+    if called:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `step` calls the optimizer, but in {_MOST_STEPS} steps "
+            f"no weight of the model changed; call loss.backward() between zero_grad() and step()"
+        )
+    raise WorkloadError(
+        f"workload {workload.name!r}: `step` never calls the optimizer: in {_MOST_STEPS} steps no "
+        f"weight changed; end it with optimizer.step()"
+    )
+
+
+def _check_shows_nan(workload: Workload, device: str, n_examples: int) -> None:
+    """A model that is no number any more has to show in what the step returns."""
+    watched = _Watched(workload, device, n_examples)
+    with torch.no_grad():
+        for part in watched.stepper.model.parameters():
+            if part.is_floating_point():
+                part.fill_(math.nan)
+    try:
+        loss = watched.step()
+    except WorkloadError:  # it says so loudly itself
+        return
+    if math.isfinite(loss):
+        raise WorkloadError(
+            f"workload {workload.name!r}: `step` hides a failure: with weights that are NaN it "
+            f"returned a loss of {loss:g}; return the loss as it was computed, also where the "
+            f"update is left out"
+        )
+
+
+def _kept_outside(step: Callable[..., Any]) -> Iterator[Stateful]:
+    """What has a state that changes and lives outside of model and optimizers: a GradScaler."""
+    function = inspect.unwrap(step)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    named = [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+    for value in (*cells, *named, *(function.__defaults__ or ())):
+        is_model = isinstance(value, (nn.Module, type))
+        if isinstance(value, Stateful) and not is_model:
+            yield value
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+# ---- a training that is stopped
+
+
+def resumption_warnings(
+    packed: PackedWorkload, device: str, *, n_examples: int, n_steps: int
+) -> tuple[str, ...]:
+    """Take twice `n_steps` steps, and again with a stop in the middle; gives what is odd, in words.
+
+    Raises:
+        WorkloadError: a checkpoint cannot hold what the optimizer keeps.
+    """
+    check = _Resumed(packed, torch.device(device), n_examples, n_steps)
+    try:
+        whole = check.in_one_go()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return ()  # the other checks have looked at steps: what fails so late, a trial will tell
+    if whole is None:
+        return ()
+    begin, end = whole
+    update = _length(begin, end, grains=0)
+    if not 0 < update < float("inf"):
+        return ()
+    try:
+        resumed = check.with_a_stop()
+    except _CannotBeKeptError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        text = " ".join(str(error.__cause__ or error).split())
+        return (reason_text(Reason.of("cannot_be_taken_up", error=text)),)
+    off = _length(end, resumed, grains=_GRAINS) / update
+    if off <= _TOLERANCE:
+        return ()
+    repeated = check.in_one_go()
+    off_by_itself = 0.0 if repeated is None else _length(end, repeated[1], grains=_GRAINS) / update
+    if off_by_itself > _TOLERANCE:
+        return (reason_text(Reason.of("not_repeatable", percent=_percent(off_by_itself))),)
+    return (reason_text(Reason.of("taken_up_otherwise", percent=_percent(off))),)
+
+
+class _CannotBeKeptError(WorkloadError):
+    """Every trial would end with it at its first checkpoint."""
+
+
+class _Resumed:
+    """Trainings on a few examples."""
+
+    def __init__(
+        self, packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
+    ) -> None:
+        self._packed, self._device = packed, device
+        self._n_examples, self._n_steps = n_examples, n_steps
+
+    def in_one_go(self) -> tuple[_Weights, _Weights] | None:
+        """The weights before and after all steps; None: they are dear."""
+        started_s = time.perf_counter()
+        stepper = self._begun()
+        begin = _weights(stepper)
+        stream = stepper.stream(0)
+        stepper.step(next(stream))
+        # A step of its own kind may need many before it changes a weight.
+        factor = self._n_steps / LEAST_STEPS
+        if factor * (time.perf_counter() - started_s) > _MOST_S:
+            return None
+        for _ in range(2 * self._n_steps - 1):
+            stepper.step(next(stream))
+        return begin, _weights(stepper)
+
+    def with_a_stop(self) -> _Weights:
+        """The weights after as many steps, taken up in the middle from a checkpoint."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint"
+            first = self._begun()
+            self._go_on(first, 0)
+            self._keep(first, path)
+            del first
+            second = self._begun()
+            load_checkpoint(
+                path, model=second.model, optimizer=second.optimizer, beside=second.kept
+            )
+        self._go_on(second, self._n_steps)
+        return _weights(second)
+
+    def _keep(self, stepper: Stepper, path: Path) -> None:
+        progress = Progress(
+            step=self._n_steps,
+            samples=0,
+            train_s=0.0,
+            eval_s=0.0,
+            loss_sum=0.0,
+            loss_examples=0,
+            evaluations=(),
+            versions=(),
+            engine="plain",
+            threads=1,
+        )
+        try:
+            save_checkpoint(
+                path,
+                model=stepper.model,
+                optimizer=stepper.optimizer,
+                progress=progress,
+                beside=stepper.kept,
+            )
+        except WorkloadError as error:
+            raise _CannotBeKeptError(f"workload {self._name!r}: {error}") from error
+
+    def _go_on(self, stepper: Stepper, step: int) -> None:
+        stream = stepper.stream(step)
+        for _ in range(self._n_steps):
+            stepper.step(next(stream))
+
+    def _begun(self) -> Stepper:
+        workload = self._of_few(self._packed.unpack())
+        self._name = workload.name
+        return _stepper_of(workload, self._device, self._n_examples)
+
+    def _of_few(self, workload: Workload) -> Workload:
+        """The workload with no more examples than are used, fetched by this process."""
+        workload = replace(_at_a_constant_rate(workload), workers=0)
+        if is_stream(workload.train) or workload.make_sampler is not None:
+            return workload
+        n = min(2 * self._n_steps * self._n_examples, size_of(workload.train))
+        chosen = torch.tensor(places(workload, n))
+        return replace(workload, train=chosen_part(workload.train, chosen))
+
+
+def _weights(stepper: Stepper) -> _Weights:
+    return [
+        part.detach().clone()
+        for part in stepper.model.parameters()
+        if part.is_floating_point() or part.is_complex()
+    ]
+
+
+def _length(some: _Weights, others: _Weights, *, grains: int) -> float:
+    """How far weights lie apart, each without so many grains of its own type."""
+    squares = 0.0
+    for one, other in zip(some, others, strict=True):
+        apart = (one - other).abs()
+        apart = (apart - grains * torch.finfo(one.dtype).eps * one.abs()).clamp_min(0)
+        squares += float(apart.double().square().sum())
+    return float(squares**0.5)
+
+
+def _percent(fraction: float) -> str:
+    percent = 100 * fraction
+    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
