@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 320,
     "processes": 890,
     "records": 1_620,
-    "report": 11_500,
+    "report": 11_250,
     "runs": 2_280,
     "script": 5_130,
     "store": 1_350,
