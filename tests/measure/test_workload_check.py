@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference.made_up_study import made_up_summary
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.check import WorkloadFacts, check_workload
+from batchlab.measure.check import check_workload
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.study import AdamSettings, RunnableSizes
+from batchlab.records.study import AdamSettings, RunnableSizes, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -38,7 +40,7 @@ class Unpacked:
         return self._workload
 
 
-def check(**fields: Any) -> WorkloadFacts:
+def check(**fields: Any) -> WorkloadSummary:
     base: dict[str, Any] = {
         "name": "checked",
         "model": lambda: nn.Linear(4, 3),
@@ -50,7 +52,7 @@ def check(**fields: Any) -> WorkloadFacts:
         "learning_rate": 0.01,
     }
     packed = cast("PackedWorkload", Unpacked(Workload(**(base | fields))))
-    return check_workload(cast("Line", None), packed, "cpu")
+    return check_workload(cast("Line", None), packed, "cpu", made_up_summary())
 
 
 def refusal(**fields: Any) -> str:
@@ -65,7 +67,7 @@ def refusal(**fields: Any) -> str:
 def test_a_sound_workload_passes_without_a_warning() -> None:
     facts = check()
 
-    assert facts == WorkloadFacts(n_parameters=15, has_batch_norm=False, adam=None, warnings=())
+    assert facts == replace(made_up_summary(), n_parameters=15)
 
 
 # Model and optimizer
