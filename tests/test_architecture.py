@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -64,31 +63,6 @@ def imports_of(file: Path, source: Path = SOURCE) -> Iterator[tuple[int, str]]:
                 | ast.Attribute(attr="import_module"),
                 args=[ast.Constant(value=str() as name), *_],
             ):
-                yield node.lineno, name
-
-
-# A test module named in code that a test hands to a child process.
-TEST_MODULE = re.compile(r"\btests\.(?:\w+\.)*test_\w+|\bfrom\s+tests[\w.]*\s+import\s+test_\w+")
-
-
-def named_test_modules(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of every test module that a file of the tests, or a child of it, imports."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        match node:
-            case ast.Import():
-                names = [alias.name for alias in node.names]
-            case ast.ImportFrom():
-                # Without a package a relative import means a neighbour.
-                base = node.module or "" if not node.level else f"tests.{node.module or ''}"
-                names = [f"{base}.{alias.name}" for alias in node.names]
-            case ast.Constant(value=str() as code):
-                yield from ((node.lineno, name) for name in TEST_MODULE.findall(code))
-                continue
-            case _:
-                continue
-        for name in names:
-            first, *rest = name.split(".")
-            if first == "tests" and any(part.startswith("test_") for part in rest):
                 yield node.lineno, name
 
 
@@ -256,38 +230,3 @@ def test_every_way_of_importing_is_seen(source: str, name: str, tmp_path: Path) 
 def test_a_room_that_is_not_there_is_not_passed_over() -> None:
     with pytest.raises(AssertionError, match="was that room renamed"):
         matching("no_such_room/*.py")
-
-
-@pytest.mark.slow
-def test_no_test_module_imports_another() -> None:
-    found = [
-        f"{file}:{line} imports {name}"
-        for file in sorted((ROOT / "tests").rglob("*.py"))
-        for line, name in named_test_modules(file)
-    ]
-
-    assert not found
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import tests.store.{} as store",
-        "from tests.store.{} import put_study",
-        "from tests.store import made_up, {}",
-        "from .{} import put_study",
-        "from . import {}",
-        "code = 'import sys; from tests.store.{} import *'",
-        "code = 'from tests.store import {}'",
-        "code = f'from tests.store.{} import {{name}}'",
-        "import_module('tests.store.{}')",
-    ],
-)
-def test_every_way_of_importing_a_test_module_is_seen(source: str, tmp_path: Path) -> None:
-    file = tmp_path / "noun.py"
-    file.write_text(source.format("test_noun"))
-    harmless = tmp_path / "harmless.py"
-    harmless.write_text("from tests.reference.made_up import study\nimport pytest, test_data")
-
-    assert list(named_test_modules(file))
-    assert not list(named_test_modules(harmless))

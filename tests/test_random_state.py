@@ -32,15 +32,6 @@ def test_seeding_makes_all_streams_repeat() -> None:
     assert drawn() == first
 
 
-def test_other_seeds_give_other_numbers_in_every_stream() -> None:
-    seed_everything(7)
-    first = drawn()
-
-    seed_everything(8)
-
-    assert all(a != b for a, b in zip(first, drawn(), strict=True))
-
-
 def test_seeding_is_what_the_textbook_does() -> None:
     seed_everything(7)
     first = drawn()
@@ -48,14 +39,6 @@ def test_seeding_is_what_the_textbook_does() -> None:
     random.seed(7)
     np.random.seed(7)
     torch.manual_seed(7)
-
-    assert drawn() == first
-
-
-def test_seeds_of_63_bits_are_possible() -> None:
-    seed_everything(2**63 - 1)
-    first = drawn()
-    seed_everything(2**63 - 1)
 
     assert drawn() == first
 
@@ -78,16 +61,6 @@ def test_streams_go_back_to_where_they_were() -> None:
     drawn()
     kept = RandomState.now()
     expected = drawn()
-
-    kept.restore()
-
-    assert drawn() == expected
-
-
-def test_a_kept_state_is_not_changed_by_what_is_drawn_later() -> None:
-    kept = RandomState.now()
-    expected = drawn()
-    drawn()
 
     kept.restore()
 

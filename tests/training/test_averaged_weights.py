@@ -24,7 +24,7 @@ from batchlab.records.run import RunLength
 from batchlab.training.batching import epoch_order
 from batchlab.training.checkpoint import has_averaged_weights, load_weights
 from batchlab.training.evaluator import Evaluator
-from batchlab.training.optimizers import AveragedWeights, scaled_decay
+from batchlab.training.optimizers import AveragedWeights
 from batchlab.training.stepper import Stepper
 
 CPU = torch.device("cpu")
@@ -61,15 +61,6 @@ def test_it_is_pytorchs_own_average_bit_for_bit(batch_size: int, reference: int)
         assert not torch.equal(held[name], stepper.model.get_parameter(name))
     for part, raw in zip(twin.model.parameters(), stepper.model.parameters(), strict=True):
         assert torch.equal(part, raw)
-
-
-def test_it_covers_as_many_examples_at_every_batch_size() -> None:
-    decays = [scaled_decay(0.99, batch_size=size, reference_batch_size=32) for size in (1, 32, 64)]
-
-    # What is left of the first weights after 6400 examples.
-    assert [decay ** (6400 / size) for decay, size in zip(decays, (1, 32, 64), strict=True)] == (
-        pytest.approx([0.99**200] * 3)
-    )
 
 
 def test_the_raw_weights_come_back_from_an_error_too() -> None:

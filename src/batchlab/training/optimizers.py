@@ -148,22 +148,19 @@ def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
     return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
 
 
-def scaled_decay(decay: float, *, batch_size: int, reference_batch_size: int) -> float:
-    """The decay per step with which the average covers the same number of examples.
-
-    Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule: decay ** (B / reference).
-    """
-    return float(decay ** (batch_size / reference_batch_size))
-
-
 class AveragedWeights:
     """The average of a model's real and complex parameters and buffers, from the initial ones on.
 
+    It covers the same number of examples at every batch size B: its decay per step is
+    `ema ** (B / reference)`.
+
     It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
+
+    Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        """Begin with the weights as they are."""
+        """Begin with the weights as they are; `decay` is that of a step."""
         self._model = model
         self._decay = decay
         # Under every name of a tied weight, as a state dict has them.

@@ -23,7 +23,6 @@ from batchlab.training.optimizers import (
     Stateful,
     made_optimizers,
     move_adam_settings,
-    scaled_decay,
 )
 from batchlab.workload.definition import Batch, Workload, step_takes_whole_batches
 
@@ -251,10 +250,7 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
 def _averaged(workload: Workload, trial: Trial, model: nn.Module) -> AveragedWeights | None:
     if workload.ema is None:
         return None
-    decay = scaled_decay(
-        workload.ema, batch_size=trial.batch_size, reference_batch_size=workload.batch_size
-    )
-    return AveragedWeights(model, decay=decay)
+    return AveragedWeights(model, decay=workload.ema ** (trial.batch_size / workload.batch_size))
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
