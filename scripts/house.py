@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python and templates a room. Whoever makes a room smaller lowers its number; an issue has
 # to say that one may rise.
 CEILINGS = {
-    "advice": 6_330,
-    "app": 3_850,
+    "advice": 6_270,
+    "app": 3_820,
     "cli": 1_650,
     "datasets": 575,
-    "fitting": 610,
-    "laws": 4_310,
+    "fitting": 480,
+    "laws": 3_720,
     "measure": 5_700,
     "plans": 320,
     "processes": 890,
-    "records": 1_770,
-    "report": 11_500,
+    "records": 1_620,
+    "report": 11_160,
     "runs": 2_280,
     "script": 5_130,
-    "store": 1_390,
+    "store": 1_350,
     "training": 2_740,
     "words": 1_280,
     "workload": 3_770,
     "top": 500,
 }
-CEILING = 57_000
+CEILING = 53_100
 
 Graph = dict[str, set[str]]
 

@@ -7,6 +7,7 @@ from tests.reference.made_up import made_up_trial
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes, step_s
 
 from batchlab.app.options import options_of
+from batchlab.measure.profile import Profile
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -67,37 +68,42 @@ def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
     assert large.runs
 
 
-def test_a_batch_that_did_not_run_says_why() -> None:
-    profile = made_up_profile(
-        made_up_point(64), made_up_point(128, status=Status.OOM, reason="memory ran out")
-    )
+@pytest.mark.parametrize(
+    ("profile", "batch_size", "why"),
+    [
+        (  # it did not run
+            made_up_profile(
+                made_up_point(64), made_up_point(128, status=Status.OOM, reason="memory ran out")
+            ),
+            128,
+            "as_written",
+        ),
+        (  # it was not reached
+            replace(made_up_profile(made_up_point(64)), stopped="time"),
+            128,
+            "profile_ended_before",
+        ),
+        (  # beyond what fits nothing is interpolated
+            replace(
+                made_up_profile(
+                    made_up_point(64),
+                    made_up_point(256, status=Status.OOM, reason="memory ran out"),
+                    made_up_point(256, micro_batch_size=64),
+                ),
+                stopped="memory",
+            ),
+            128,
+            "does_not_fit",
+        ),
+    ],
+)
+def test_a_batch_that_cannot_be_had_says_why(profile: Profile, batch_size: int, why: str) -> None:
+    (option,) = options_of(profile, [batch_size], trial=TRIAL)
 
-    _, large = options_of(profile, [64, 128], trial=TRIAL)
-
-    assert not large.runs
-    assert reason_text(large.note) == "memory ran out"
-    assert large.step_s.estimate is None
-
-
-def test_a_batch_that_was_not_reached_says_why() -> None:
-    profile = replace(made_up_profile(made_up_point(64)), stopped="time")
-
-    _, large = options_of(profile, [64, 128], trial=TRIAL)
-
-    assert not large.runs
-    assert "the time for that had ended" in reason_text(large.note)
-
-
-def test_beyond_what_fits_nothing_is_interpolated() -> None:
-    profile = made_up_profile(
-        made_up_point(64),
-        made_up_point(256, status=Status.OOM, reason="memory ran out"),
-        made_up_point(256, micro_batch_size=64),
-    )
-
-    (between,) = options_of(profile, [128], trial=TRIAL)
-
-    assert not between.runs
+    assert not option.runs
+    assert option.note is not None
+    assert option.note.code == why
+    assert (option.step_s.estimate, option.peak_bytes) == (None, None)
 
 
 @pytest.mark.parametrize(("n_train", "drop_last"), [(192, True), (128, False)])

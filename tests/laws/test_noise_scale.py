@@ -13,7 +13,6 @@ from tests.reference.noise_scale import population, sample_of
 
 from batchlab.laws.noise_scale import distance_growth, noise_scale, noise_scale_of_pairs
 from batchlab.records.noise import GradientSample
-from batchlab.words.reasons import reason_text
 
 # Test A of the published formulas: mean 3, variance 7/2 (divided by N).
 SCALARS = [[1.0], [2.0], [3.0], [6.0]]
@@ -141,7 +140,6 @@ def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_
     assert reason is not None
     assert reason.code == "gradient_lost_in_noise"
     assert reason.named["n_needed"] > 128  # type: ignore[operator]
-    assert "examples would tell" in reason_text(reason)
 
 
 @pytest.mark.slow
@@ -180,7 +178,7 @@ def test_pairs_that_leave_the_gradient_open_to_0_have_a_lower_bound() -> None:
     assert found.estimate is None
     assert found.low is not None
     assert 5 < found.low < 200
-    assert "the noise of 4 batches" in reason_text(found.reason)
+    assert found.reason.code == "gradient_lost_in_batches"
 
 
 def test_the_cosine_is_the_mean_over_pairs_of_blocks() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,10 +29,6 @@ from batchlab.words.document import schema_text
 from batchlab.words.reasons import reason_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
-
-# The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
-PROFILE = {"schema", "command", "workload", "points", "largest_batch_size", "memory"}
-POINT = {"batch_size", "status", "step_s", "samples_per_s", "peak_bytes"}
 
 
 # A profile
@@ -129,13 +124,6 @@ def test_where_nothing_ran_there_is_no_largest_and_no_plateau() -> None:
     assert profile.step_s(1).estimate is None
 
 
-def test_the_memory_law_gives_back_what_the_peaks_were_made_of() -> None:
-    law = made_up_profile().memory
-
-    assert law.fixed_bytes.estimate == pytest.approx(FIXED_BYTES, rel=1e-6)
-    assert law.bytes_per_example.estimate == pytest.approx(BYTES_PER_EXAMPLE, rel=1e-6)
-
-
 def test_the_memory_law_does_not_bend_to_a_full_batch_that_is_not_gathered() -> None:
     points = list(made_up_profile().points)
     points[-1] = replace(points[-1], peak_bytes=FIXED_BYTES)
@@ -205,13 +193,6 @@ def test_a_size_that_has_not_run_gets_no_memory_from_too_few_peaks() -> None:
     assert predicted.reason.code == "memory_at_too_few"
 
 
-def test_two_batch_sizes_give_no_law_of_the_step_time() -> None:
-    profile = made_up_profile(made_up_point(8), made_up_point(64))
-
-    assert profile.step_time is None
-    assert document(profile)["step_time"] is None
-
-
 def document(profile: Profile | None = None) -> dict[str, Any]:
     return (profile or made_up_profile()).to_dict()
 
@@ -227,27 +208,6 @@ def test_a_profile_comes_back_from_json_as_it_was() -> None:
 
     assert Profile.from_json(profile.to_json()) == profile
     assert Profile.from_dict(profile.to_dict()) == profile
-
-
-def test_the_document_has_every_promised_name() -> None:
-    made = document()
-
-    assert set(made) >= PROFILE
-    assert all(set(point) >= POINT for point in made["points"])
-    assert (made["schema"], made["command"]) == (1, "profile")
-    assert set(made["memory"]) >= {"fixed_bytes", "bytes_per_example"}
-    assert set(made["step_time"]) >= {"overhead_s", "s_per_example", "knee_batch_size"}
-    assert set(made["points"][0]["step_s"]) == {
-        *("estimate", "low", "high", "n", "reason"),
-        *("reason_code", "reason_values"),
-    }
-
-
-def test_the_document_keeps_the_raw_blocks() -> None:
-    timing = document()["points"][3]["timing"]
-
-    assert len(timing["block_s"]) == 8
-    assert statistics.median(timing["block_s"]) / timing["block_steps"] == pytest.approx(step_s(8))
 
 
 def test_the_document_is_what_its_schema_says() -> None:
@@ -326,15 +286,13 @@ def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_truncated_document_is_refused(share: float) -> None:
-    text = made_up_profile().to_json()
-
-    with pytest.raises(ProfileError, match="this is no profile of batchlab"):
-        Profile.from_json(text[: int(share * len(text))])
+WHOLE = made_up_profile().to_json()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{}", "NaN", '{"schema": "1"}', b"\xff\xfe", "1e9"])
+@pytest.mark.parametrize(
+    "text",
+    ["", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schema": "1"}', b"\xff\xfe", "1e9"],
+)
 def test_what_is_no_document_at_all_is_refused(text: str | bytes) -> None:
     with pytest.raises(ProfileError, match="this is no profile of batchlab"):
         Profile.from_json(text)

@@ -13,6 +13,7 @@ from tests.reference.made_up_profile import (
     MadeUpMachine,
     peak_bytes,
 )
+from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
@@ -344,18 +345,12 @@ def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
 def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
     told: list[float] = []
 
-    class Told(Silent):
-        def progress(
-            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-        ) -> None:
+    class Heard(Silent):
+        def progress(self, *, done_fraction: float, **said: Any) -> None:
             told.append(done_fraction)
 
     machine = Wavering(sd=0.5, room_bytes=room_bytes)
-    search = ProfileSearch(
-        machine, n_train=N_TRAIN, ceiling_bytes=room_bytes, left_s=machine.left_s, listener=Told()
-    )
-
-    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+    searched(machine, ceiling_bytes=room_bytes, listener=Heard())
 
     assert told == sorted(told)
     assert 0.9 < told[-1] < 1.0
@@ -381,21 +376,16 @@ def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
 
 def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
     seen: list[int] = []
-
-    told: list[str] = []
-
-    class Told(Silent):
-        def warning(self, text: str) -> None:
-            told.append(text)
+    told = Told()
 
     def goes_wrong(size: int) -> Status | None:
         seen.append(size)
         return Status.KILLED if size == 64 and seen.count(64) == 2 else None
 
-    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=Told())
+    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=told)
 
     assert seen.count(64) == 2
-    assert "batch size 64, which ran before: killed" in told[0]
+    assert "batch size 64, which ran before: killed" in told.warnings[0]
     assert whole(search)[64].ran
     assert not whole(search)[64].again
     assert whole(search)[128].again
@@ -405,27 +395,14 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
 
 
 def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
-    warnings: list[str] = []
-
-    class Told(Silent):
-        def warning(self, text: str) -> None:
-            warnings.append(text)
+    told = Told()
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
-    search = ProfileSearch(
-        machine,
-        n_train=N_TRAIN,
-        ceiling_bytes=None,
-        left_s=machine.left_s,
-        listener=Told(),
-        may_accumulate=False,
-    )
-
-    search.run(default_batch_sizes(N_TRAIN, reference_batch_size=64))
+    search = searched(machine, listener=told, accumulates=False)
 
     assert {point.accumulation_steps for point in search.points} == {1}
     assert search.stopped == "memory"
-    assert warnings[-1] == (
+    assert told.warnings[-1] == (
         f"batch sizes above {largest(search)} do not fit whole, and what this workload does with a "
         f"batch cannot be done in micro-batches"
     )

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference.made_up_study import made_up_summary
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.check import WorkloadFacts, check_workload
+from batchlab.measure.check import check_workload
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.study import AdamSettings, RunnableSizes
+from batchlab.records.study import AdamSettings, RunnableSizes, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -38,7 +40,7 @@ class Unpacked:
         return self._workload
 
 
-def check(**fields: Any) -> WorkloadFacts:
+def check(**fields: Any) -> WorkloadSummary:
     base: dict[str, Any] = {
         "name": "checked",
         "model": lambda: nn.Linear(4, 3),
@@ -50,7 +52,7 @@ def check(**fields: Any) -> WorkloadFacts:
         "learning_rate": 0.01,
     }
     packed = cast("PackedWorkload", Unpacked(Workload(**(base | fields))))
-    return check_workload(cast("Line", None), packed, "cpu")
+    return check_workload(cast("Line", None), packed, "cpu", made_up_summary())
 
 
 def refusal(**fields: Any) -> str:
@@ -65,7 +67,7 @@ def refusal(**fields: Any) -> str:
 def test_a_sound_workload_passes_without_a_warning() -> None:
     facts = check()
 
-    assert facts == WorkloadFacts(n_parameters=15, has_batch_norm=False, adam=None, warnings=())
+    assert facts == replace(made_up_summary(), n_parameters=15)
 
 
 # Model and optimizer
@@ -209,31 +211,6 @@ def test_a_loss_that_couples_examples_gets_a_warning(loss: Any) -> None:
     assert facts.loss_couples
     assert len(facts.warnings) == 1
     assert facts.warnings[0].startswith("the loss couples examples")
-
-
-def test_a_mean_over_other_units_than_examples_couples_nothing() -> None:
-    lengths = 1 + 3 * (torch.arange(40) % 8 >= 4)  # so that two halves of a batch weigh 1 : 4
-    mask = (torch.arange(4) < lengths[:, None]).float()
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        kept = batch[1]
-        loss: Tensor = (model(batch[0]).sum(1, keepdim=True) * kept).sum() / kept.sum()
-        return loss
-
-    fields = {"train": (X[:40], mask), "validation": None, "test": None, "loss": loss}
-
-    assert check(**fields, metrics={}, weight=lambda batch: batch[1].sum()).warnings == ()
-    assert check(**fields, metrics={}).warnings != ()  # a mean over examples it is not
-
-
-def test_a_loss_that_draws_random_numbers_is_not_called_coupled() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        noise = torch.randn_like(batch[0])
-        return cross_entropy(model, (batch[0] + noise, batch[1]))
-
-    facts = check(loss=loss)
-
-    assert (facts.loss_couples, facts.warnings) == (False, ())
 
 
 def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:

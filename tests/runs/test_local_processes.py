@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,22 @@ def lab(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def store(lab: Path) -> Iterator[Store]:
+    with Store(lab) as store:
+        yield store
+
+
+@pytest.fixture
+def engine(store: Store, packed: PackedWorkload) -> LocalProcesses:
+    return engine_on(store, packed)
+
+
+def ran(engine: LocalProcesses, **asked: Any) -> TrialRecord:
+    (record,) = run_all(engine, [ask(engine, **asked)])
+    return record
+
+
+@pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     """The trials that were really begun, in order."""
     begun: list[Trial] = []
@@ -51,15 +68,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     return begun
 
 
-def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        records = run_all(
-            engine,
-            [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
-        )
+def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(engine: LocalProcesses) -> None:
+    records = run_all(
+        engine,
+        [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
+    )
 
     assert [record.trial.batch_size for record in records] == [5, 10, 20]
     assert [record.steps for record in records] == [4, 30, 12]
@@ -67,30 +80,26 @@ def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(
 
 
 def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
-    lab: Path, packed: PackedWorkload, tmp_path: Path
+    engine: LocalProcesses, store: Store, tmp_path: Path, packed: PackedWorkload
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        run_all(engine, [ask(engine, steps=12)])
-        (longer,) = run_all(engine, [ask(engine, steps=40)])
+    ran(engine, steps=12)
+    longer = ran(engine, steps=40)
     other = tmp_path / "other.db"
     with Store(other) as store:
         store.put_workload(made_up_summary())
         engine = engine_on(store, packed)
-        (at_once,) = run_all(engine, [ask(engine, steps=40)])
+        at_once = ran(engine, steps=40)
 
     assert longer.resumed_from_steps == (12,)
     assert longer.final("train", "loss") == at_once.final("train", "loss")
 
 
 def test_a_trial_that_met_its_target_before_is_answered_without_training(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
+    engine: LocalProcesses, trained: list[Trial]
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        (first,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
-        trained.clear()
-        (again,) = run_all(engine, [ask(engine, steps=400, until=EASY)])
+    first = ran(engine, steps=400, until=EASY)
+    trained.clear()
+    again = ran(engine, steps=400, until=EASY)
 
     assert first.status is Status.TARGET_REACHED
     assert again == first
@@ -102,13 +111,11 @@ def steps_with_all_splits(record: TrialRecord) -> list[int]:
 
 
 def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
-    lab: Path, packed: PackedWorkload, tmp_path: Path
+    engine: LocalProcesses, tmp_path: Path
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        (first,) = run_all(engine, [ask(engine, all_splits="never")])
-        (for_a_sweep,) = run_all(engine, [ask(engine)])
-        (again,) = run_all(engine, [ask(engine, all_splits="never")])
+    first = ran(engine, all_splits="never")
+    for_a_sweep = ran(engine)
+    again = ran(engine, all_splits="never")
 
     assert steps_with_all_splits(first) == []
     assert steps_with_all_splits(for_a_sweep) == [0, 4, 8, 12]
@@ -118,16 +125,14 @@ def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_
 
 
 def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
+    engine: LocalProcesses, trained: list[Trial]
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        (stretch,) = run_all(engine, [ask(engine, steps=8, all_splits="never")])
-        (end,) = run_all(engine, [ask(engine, all_splits="at_end")])
-        (beyond,) = run_all(engine, [ask(engine, steps=16, all_splits="never")])
-        (completed,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
-        trained.clear()
-        (known,) = run_all(engine, [ask(engine, steps=16, all_splits="at_end")])
+    stretch = ran(engine, steps=8, all_splits="never")
+    end = ran(engine, all_splits="at_end")
+    beyond = ran(engine, steps=16, all_splits="never")
+    completed = ran(engine, steps=16, all_splits="at_end")
+    trained.clear()
+    known = ran(engine, steps=16, all_splits="at_end")
 
     assert steps_with_all_splits(stretch) == []
     assert (end.resumed_from_steps, steps_with_all_splits(end)) == ((8,), [12])
@@ -140,14 +145,12 @@ def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
 
 @pytest.mark.slow
 def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
+    engine: LocalProcesses, trained: list[Trial]
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        (whole,) = run_all(engine, [ask(engine, steps=400)])
-        trained.clear()
-        (met,) = run_all(engine, [ask(engine, steps=300, until=EASY)])
-        (missed,) = run_all(engine, [ask(engine, steps=300, until=OUT_OF_REACH)])
+    whole = ran(engine, steps=400)
+    trained.clear()
+    met = ran(engine, steps=300, until=EASY)
+    missed = ran(engine, steps=300, until=OUT_OF_REACH)
 
     assert trained == []
     assert shape(met) == shape(missed) == shape(whole)
@@ -156,26 +159,23 @@ def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
 
 
 def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
-    lab: Path, packed: PackedWorkload
+    store: Store, packed: PackedWorkload
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed, budget_s=0.0)
-        (never_begun,) = run_all(engine, [ask(engine, batch_size=5)])
-        engine = engine_on(store, packed)
-        run_all(engine, [ask(engine)])
-        engine = engine_on(store, packed, budget_s=0.0)
-        (begun,) = run_all(engine, [ask(engine, steps=500)])
+    engine = engine_on(store, packed, budget_s=0.0)
+    never_begun = ran(engine, batch_size=5)
+    engine = engine_on(store, packed)
+    ran(engine)
+    engine = engine_on(store, packed, budget_s=0.0)
+    begun = ran(engine, steps=500)
 
     assert (never_begun.status, never_begun.evaluations) == (Status.TIMEOUT, ())
     assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
 
 
-def test_the_expected_time_follows_what_runs_really_took(lab: Path, packed: PackedWorkload) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        before_s = engine.expected_s(10, RunLength(steps=1))
-        (record,) = run_all(engine, [ask(engine, batch_size=10, steps=40)])
-        cost_model = engine.cost_model
+def test_the_expected_time_follows_what_runs_really_took(engine: LocalProcesses) -> None:
+    before_s = engine.expected_s(10, RunLength(steps=1))
+    record = ran(engine, batch_size=10, steps=40)
+    cost_model = engine.cost_model
 
     assert before_s == CostModel().expected_s(record.trial, RunLength(steps=1), step_s=STEP_S)
     assert cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
@@ -193,7 +193,7 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
         with Store(lab) as store:
             engine = engine_on(store, packed)
             assert engine.evaluation_steps(10) == 0.0
-            run_all(engine, [ask(engine, batch_size=10, steps=40)])
+            ran(engine, batch_size=10, steps=40)
             seldom_s.append(engine.evaluation_steps(10))
             starts = engine.cost_model.starts[0]
 
@@ -202,63 +202,50 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        trial = engine.trial(batch_size=40, learning_rate=0.05, seed=0)
+def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(engine: LocalProcesses) -> None:
+    trial = engine.trial(batch_size=40, learning_rate=0.05, seed=0)
 
     assert trial.micro_batch_size == 20
 
 
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
-    lab: Path, packed: PackedWorkload
-) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        engine._plan = replace(engine._plan, horizon_epochs=3)
-        trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
+    engine._plan = replace(engine._plan, horizon_epochs=3)
+    trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
     assert [trial.horizon_steps for trial in trials] == [24, 12, 3]
 
 
 def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
-    lab: Path, packed: PackedWorkload
+    engine: LocalProcesses, store: Store
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        run_all(engine, [ask(engine)])
-        store.checkpoint_path(ask(engine).trial.trial_id).unlink()
+    ran(engine)
+    store.checkpoint_path(ask(engine).trial.trial_id).unlink()
 
-        with pytest.raises(StoreError, match="another --store"):
-            run_all(engine, [ask(engine, steps=50)])
+    with pytest.raises(StoreError, match="another --store"):
+        ran(engine, steps=50)
 
 
 @pytest.mark.slow
 def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
-    lab: Path, tmp_path: Path, packed: PackedWorkload, trained: list[Trial]
+    engine: LocalProcesses, tmp_path: Path, trained: list[Trial], packed: PackedWorkload
 ) -> None:
     with Store(tmp_path / "other.db") as store:
         store.put_workload(made_up_summary())
-        engine = engine_on(store, packed)
-        (whole,) = run_all(engine, [ask(engine, batch_size=1, steps=160)])
+        whole = ran(engine_on(store, packed), batch_size=1, steps=160)
     early = whole.evaluations[12]  # of 64 marks in the first epoch of 40 steps
     value = early.score("validation", "loss")
     assert value is not None
     target = Target(metric="loss", value=value, better="lower")
     trained.clear()
 
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        seldom = ask(engine, batch_size=1, steps=160)
-        seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
-        (first,) = run_all(engine, [seldom])
-        seldom_until = replace(seldom, length=replace(seldom.length, until=target))
-        (same,) = run_all(engine, [seldom_until])
-        assert len(trained) == 1
-        (again,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
-        (once_more,) = run_all(engine, [ask(engine, batch_size=1, steps=160, until=target)])
+    seldom = ask(engine, batch_size=1, steps=160)
+    seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
+    (first,) = run_all(engine, [seldom])
+    seldom_until = replace(seldom, length=replace(seldom.length, until=target))
+    (same,) = run_all(engine, [seldom_until])
+    assert len(trained) == 1
+    again = ran(engine, batch_size=1, steps=160, until=target)
+    once_more = ran(engine, batch_size=1, steps=160, until=target)
 
     assert len(first.evaluations) < len(whole.evaluations)
     wide, exact, expected = (run.crossing(target) for run in (same, again, whole))
@@ -271,25 +258,23 @@ def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
 
 @pytest.mark.slow
 def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
-    lab: Path, packed: PackedWorkload, trained: list[Trial]
+    engine: LocalProcesses, trained: list[Trial]
 ) -> None:
     """Another session times evaluations anew: its interval is a little shorter."""
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        request = ask(engine, batch_size=1, steps=160)
+    request = ask(engine, batch_size=1, steps=160)
 
-        def asked(interval_samples: int, until: Target | None) -> TrialRecord:
-            length = replace(request.length, interval_samples=interval_samples, until=until)
-            (record,) = run_all(engine, [replace(request, length=length)])
-            return record
+    def asked(interval_samples: int, until: Target | None) -> TrialRecord:
+        length = replace(request.length, interval_samples=interval_samples, until=until)
+        (record,) = run_all(engine, [replace(request, length=length)])
+        return record
 
-        first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
-        target = Target(metric="loss", value=1.0, better="lower")
-        for interval_samples in (24, 18, 10):
-            assert asked(interval_samples, target).evaluations == first.evaluations
-        assert len(trained) == 1
-        often = asked(0, target)
-        assert len(trained) == 2
+    first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
+    target = Target(metric="loss", value=1.0, better="lower")
+    for interval_samples in (24, 18, 10):
+        assert asked(interval_samples, target).evaluations == first.evaluations
+    assert len(trained) == 1
+    often = asked(0, target)
+    assert len(trained) == 2
 
     exact, seen = often.crossing(target), first.crossing(target)
     assert exact is not None
@@ -298,26 +283,22 @@ def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
 
 
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(
-    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+    engine: LocalProcesses, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalProcesses, "n_workers", 2)
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        engine.submit(ask(engine, steps=10**7))
-        for batch_size in (5, 20):
-            engine.submit(ask(engine, batch_size=batch_size))
-        ended = [engine.next_finished().record for _ in range(2)]
-        steps = 12
-        # On a busy machine the long one may not have begun yet: then some more go past it.
-        while (under_way := store.record(ask(engine).trial.trial_id)) is None or (
-            under_way.steps == 0
-        ):
-            steps += 12
-            engine.submit(ask(engine, batch_size=5, steps=steps))
-            ended.append(engine.next_finished().record)
-        engine.cancel()
-        cancelled = store.record(ask(engine).trial.trial_id)
-        (later,) = run_all(engine, [ask(engine, steps=1)])
+    engine.submit(ask(engine, steps=10**7))
+    for batch_size in (5, 20):
+        engine.submit(ask(engine, batch_size=batch_size))
+    ended = [engine.next_finished().record for _ in range(2)]
+    steps = 12
+    # On a busy machine the long one may not have begun yet: then some more go past it.
+    while (under_way := store.record(ask(engine).trial.trial_id)) is None or (under_way.steps == 0):
+        steps += 12
+        engine.submit(ask(engine, batch_size=5, steps=steps))
+        ended.append(engine.next_finished().record)
+    engine.cancel()
+    cancelled = store.record(ask(engine).trial.trial_id)
+    later = ran(engine, steps=1)
 
     assert {record.trial.batch_size for record in ended} == {5, 20}
     assert {record.status for record in ended} == {Status.OK}
@@ -329,21 +310,20 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
-    lab: Path, packed: PackedWorkload
+    store: Store, packed: PackedWorkload
 ) -> None:
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        request = ask(engine, steps=4)
-        in_the_way = store.checkpoint_path(request.trial.trial_id)
-        in_the_way.mkdir()
-        engine.submit(request)
-        with pytest.raises(StoreError, match="the checkpoint could not be written"):
-            engine.next_finished()
-        engine.cancel()
-        left = store.record(request.trial.trial_id)
+    engine = engine_on(store, packed)
+    request = ask(engine, steps=4)
+    in_the_way = store.checkpoint_path(request.trial.trial_id)
+    in_the_way.mkdir()
+    engine.submit(request)
+    with pytest.raises(StoreError, match="the checkpoint could not be written"):
+        engine.next_finished()
+    engine.cancel()
+    left = store.record(request.trial.trial_id)
 
-        in_the_way.rmdir()
-        (again,) = run_all(engine_on(store, packed), [request])
+    in_the_way.rmdir()
+    (again,) = run_all(engine_on(store, packed), [request])
 
     assert left is not None
     assert left.status is None
@@ -351,38 +331,35 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
 
 
 def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
-    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+    engine: LocalProcesses, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")
 
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        monkeypatch.setattr(store, "put_evaluations", full)
-        monkeypatch.setattr(store, "finish_trial", full)
-        for batch_size in (5, 10):
-            engine.submit(ask(engine, batch_size=batch_size, steps=4))
-        with pytest.raises(StoreError, match="the disk is full"):
-            engine.next_finished()
+    monkeypatch.setattr(store, "put_evaluations", full)
+    monkeypatch.setattr(store, "finish_trial", full)
+    for batch_size in (5, 10):
+        engine.submit(ask(engine, batch_size=batch_size, steps=4))
+    with pytest.raises(StoreError, match="the disk is full"):
+        engine.next_finished()
 
-        engine.cancel()  # what a command does on its way out
+    engine.cancel()  # what a command does on its way out
 
     assert multiprocessing.active_children() == []
 
 
 def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
-    lab: Path, trained: list[Trial]
+    store: Store, trained: list[Trial]
 ) -> None:
     workload = small_workload(n=40)
     metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
     packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        (first,) = run_all(engine, [ask(engine, steps=40)])
-        trained.clear()
-        again, longer, shorter = run_all(
-            engine, [ask(engine, steps=40), ask(engine, steps=80), ask(engine, steps=12)]
-        )
+    engine = engine_on(store, packed)
+    first = ran(engine, steps=40)
+    trained.clear()
+    again, longer, shorter = run_all(
+        engine, [ask(engine, steps=40), ask(engine, steps=80), ask(engine, steps=12)]
+    )
 
     assert (first.status, first.steps) == (Status.OK, 12)  # epochs of 4 steps: one, and two more
     assert [note.code for note in first.notes] == ["stopped_early"]
@@ -392,19 +369,18 @@ def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
 
 
 def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(
-    lab: Path, tmp_path: Path
+    store: Store, tmp_path: Path
 ) -> None:
     helper = tmp_path / "helper.py"
     helper.write_text("WIDTH = 3")
     packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
     helper.write_text("WIDTH = 4")
 
-    with Store(lab) as store:
-        engine = engine_on(store, packed)
-        request = ask(engine, steps=4)
-        with pytest.raises(EditedError, match=r"helper\.py was edited since this study began"):
-            run_all(engine, [request])
-        record = store.record(request.trial.trial_id)
+    engine = engine_on(store, packed)
+    request = ask(engine, steps=4)
+    with pytest.raises(EditedError, match=r"helper\.py was edited since this study began"):
+        run_all(engine, [request])
+    record = store.record(request.trial.trial_id)
 
     assert record is not None
     assert record.status is not Status.ERROR

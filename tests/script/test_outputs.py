@@ -1,11 +1,15 @@
-"""Outputs of every kind, through a real command."""
+"""What a command writes: read as it comes, kept at its beginning and end."""
 
 from __future__ import annotations
 
 import gzip
+import logging
+import random
 import resource
+import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +17,10 @@ import pytest
 from tests.reference.large_output import assert_a_large_output_is_kept_small
 
 from batchlab.records.trial import Status
+from batchlab.script.command import TrainingCommand
+from batchlab.script.follow import FollowedTraining
+from batchlab.script.output import EACH_END_BYTES, KeptOutput
+from batchlab.script.process import output_environment
 
 
 def kept(path: Path) -> bytes:
@@ -92,3 +100,162 @@ def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
     end = started.launched.wait(30)
     assert (end.status, end.signal) == (Status.KILLED, "SIGTERM")
     assert end.ended_s - asked_s < 10.0
+
+
+NOISE = random.Random(0)
+
+
+def test_a_short_output_is_kept_as_it_was(tmp_path: Path) -> None:
+    output = KeptOutput(tmp_path / "output.gz")
+    wrote = NOISE.randbytes(100_000)
+
+    for start in range(0, len(wrote), 999):
+        output.write(wrote[start : start + 999])
+    output.close()
+
+    assert kept(output.path) == wrote
+
+
+@pytest.mark.parametrize("n_more", [-1, 0, 1, 3 * EACH_END_BYTES])
+@pytest.mark.parametrize("piece_bytes", [7_777_777, 262_144, 999])
+def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_gap_is_told(
+    n_more: int, piece_bytes: int, tmp_path: Path
+) -> None:
+    output = KeptOutput(tmp_path / "output.gz")
+    wrote = NOISE.randbytes(2 * EACH_END_BYTES + n_more)
+
+    for start in range(0, len(wrote), piece_bytes):
+        output.write(wrote[start : start + piece_bytes])
+    output.close()
+
+    gap = b"\n[batchlab left out %d bytes here]\n" % n_more if n_more > 0 else b""
+    assert (
+        kept(output.path)
+        == wrote[:EACH_END_BYTES] + gap + wrote[max(EACH_END_BYTES, len(wrote) - EACH_END_BYTES) :]
+    )
+
+
+def test_the_beginning_can_be_read_when_batchlab_was_killed_later(tmp_path: Path) -> None:
+    output = KeptOutput(tmp_path / "output.gz")
+
+    output.write(b"epoch 1\n")
+
+    on_disk = (tmp_path / "output.gz").read_bytes()
+    import zlib
+
+    assert zlib.decompressobj(wbits=31).decompress(on_disk) == b"epoch 1\n"
+
+
+def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
+    output = KeptOutput(tmp_path / "output.gz")
+
+    for _ in range(50):
+        output.write(bytes(1_000_000))
+
+    held = len(output._end) + len(output._last)
+    assert held < 2.1 * EACH_END_BYTES + 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("wrote", "lines"),
+    [
+        (b"", ()),
+        (b"one\ntwo", ("one", "two")),
+        (b"one\r\n\r\n\n  \ntwo\r\n", ("one", "two")),
+        (b" 1%|#\r50%|##\r99%|###\nloss 2\n", ("99%|###", "loss 2")),
+        (b" 1%|#\r50%|##\r", ("50%|##",)),
+        (b"\x1b[31mred\x1b[0m \x1b]0;title\x07x\n", ("red x",)),
+        (b"bell\x07 and null\x00\n", ("bell and null",)),
+        (b"caf\xc3\xa9 \xff\n", ("café �",)),
+        (b"y" * 1000, ("y" * 399 + "…",)),
+        (bytes(range(256)) * 200, None),
+    ],
+)
+def test_the_last_lines_are_fit_to_be_shown(
+    wrote: bytes, lines: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    output = KeptOutput(tmp_path / "output.gz")
+    output.write(wrote)
+
+    shown = output.last_lines(5)
+
+    if lines is not None:
+        assert shown == lines
+    assert all(line.isprintable() or "\t" in line or "\u2028" in line for line in shown)
+
+
+def test_a_full_disk_costs_the_file_and_not_the_training(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    output = KeptOutput(Path("/dev/full"))
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            output.write(NOISE.randbytes(100_000))
+        output.close()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "/dev/full: the output is no longer kept (No space left on device)"
+    ]
+
+
+def test_what_python_prints_comes_at_once_through_a_pipe() -> None:
+    code = "import time; print('step 1 loss 0.5'); time.sleep(60)"
+
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=output_environment({})
+    ) as child:
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        child.kill()
+
+    assert first == b"step 1 loss 0.5\n"
+
+
+def test_rich_draws_wide_into_a_pipe() -> None:
+    code = (
+        "from rich.console import Console; console = Console(); "
+        "print(console.is_terminal, console.width)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=output_environment({})
+    )
+
+    assert done.stdout == "True 300\n"
+
+
+PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE', 'COLUMNS')))"
+
+
+def printed(code: str, folder: Path) -> tuple[str, ...]:
+    """The last lines of a script of this code."""
+    command = TrainingCommand(
+        arguments=(sys.executable, "-I", "-S", "-c", code, "{batch_size}"),
+        metric="val_loss",
+        folder=folder,
+    )
+    marker = f"followed-{uuid.uuid4().hex}/1"
+    with FollowedTraining(command, {"batch_size": 8}, folder=folder / "1", marker=marker) as begun:
+        while True:
+            _, end = begun.listen(0.25)
+            if end is not None:
+                return end.last_lines
+
+
+def test_a_training_is_asked_for_bars_as_on_a_wide_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert printed(PRINTS, tmp_path) == ("1 300",)
+
+
+def test_what_the_user_has_set_reaches_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    monkeypatch.setenv("COLUMNS", "120")
+
+    assert printed(PRINTS, tmp_path) == ("0 120",)

@@ -370,33 +370,6 @@ def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(stor
     assert store.study().study_id == "first"
 
 
-def test_a_study_shows_its_trials_as_asked_and_leaves_out_those_not_begun(store):
-    first, second = STUDY.records
-    store.put_record(first)
-    store.put_record(second)
-    store.put_study(
-        study_id="s",
-        command="sweep",
-        workload_id=WORKLOAD.workload_id,
-        environment=(),
-        trial_ids=[second.trial.trial_id, "not-begun", first.trial.trial_id],
-    )
-
-    assert store.study("s").records == (second, first)
-
-
-def test_a_study_takes_the_step_times_of_its_own_batch_sizes_and_micro_batches(store):
-    put_study(store, replace(STUDY, timings=()))
-    mine = made_up_timing(64, step_s=0.5, workload_id=WORKLOAD.workload_id)
-    store.put_timing(replace(mine, block_s=(9.0,)))  # an earlier one
-    store.put_timing(mine)
-    store.put_timing(replace(mine, micro_batch_size=8, block_s=(8.0,)))  # another loop
-    store.put_timing(replace(mine, device="cuda", block_s=(7.0,)))
-    store.put_timing(made_up_timing(128, step_s=6.0, workload_id=WORKLOAD.workload_id))
-
-    assert store.study().timings == (mine,)
-
-
 def test_an_unknown_study_is_answered_with_those_there_are(store):
     with pytest.raises(StoreError, match="holds no study yet"):
         store.study()
@@ -638,14 +611,6 @@ with Store(sys.argv[1]) as store, store.claim("a") as mine:
         assert mine
 
 
-def test_an_exception_inside_a_claim_comes_out_and_ends_it(store):
-    with pytest.raises(BlockingIOError), store.claim("a"):
-        raise BlockingIOError
-
-    with store.claim("a") as mine:
-        assert mine
-
-
 def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
     before = {file.name for file in store.path.parent.iterdir()}
     with Store.existing(store.path) as other:
@@ -658,22 +623,6 @@ def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
                 assert not store.is_worked_on("another")
             assert store.is_worked_on("s")
         assert not store.is_worked_on("s")
-
-
-def test_a_process_that_is_killed_works_on_nothing(store):
-    code = """
-with Store(sys.argv[1]) as store, store.working_on("s"):
-    print(True, flush=True)
-    sys.stdin.readline()
-"""
-    process = child(code, store.path)
-    assert process.stdout.readline() == "True\n"
-    assert store.is_worked_on("s")
-
-    process.kill()
-    process.wait()
-
-    assert not store.is_worked_on("s")
 
 
 def test_a_folder_of_checkpoints_that_cannot_be_made_is_a_store_error(store):

@@ -106,6 +106,11 @@ class Question:
         """The option of `batch_size`; it is one of them."""
         return next(option for option in self.options if option.batch_size == batch_size)
 
+    @property
+    def sign(self) -> int:
+        """1 where higher values are better, else -1: times it, higher is."""
+        return 1 if self.better == "higher" else -1
+
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
         """The best validation value of the metric after the first step; None: there is none."""
         values = [
@@ -119,9 +124,7 @@ class Question:
     def distance(self, record: TrialRecord) -> float:
         """An order of runs by their best value, the best one first; infinite: never evaluated."""
         value = self.best_value(record)
-        if value is None:
-            return math.inf
-        return -value if self.better == "higher" else value
+        return math.inf if value is None else -self.sign * value
 
     def shortfall(self, record: TrialRecord) -> float | None:
         """How far the best validation value is from perfect: 1 minus it, or for a loss itself.

@@ -30,7 +30,6 @@ from batchlab.advice.level import (
     end_as,
     ends_early,
     from_pilot,
-    nearest_to_target,
     of_the_worst,
     untrained_value,
 )
@@ -360,7 +359,7 @@ class _Advisor:
         why = Reason.of(
             "reference_never_met", metric=target.metric, value=target.value, limit=limit
         )
-        best = nearest_to_target(records, question)
+        best = min(records, key=question.distance)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":
             return Reason.of("plateau_below_target", why=why, rate=best.trial.learning_rate)

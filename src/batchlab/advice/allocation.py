@@ -67,9 +67,8 @@ _BESIDE = {
 def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
-    Returns:
-        Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
-        that it could be compared with.
+    Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
+    that it could be compared with.
     """
     if state.run_log.until is not None and state.best() is None:
         return False
@@ -211,29 +210,20 @@ def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) ->
 
 def _bounds_of_others(state: StudyState, costs: Costs) -> list[float]:
     """The least that the costs can be of batch sizes that have none."""
-    others = _without_cost(state, costs.batch_sizes)
+    sizes = _in_question(state)
+    others = [size for size in sizes if size not in costs.batch_sizes]
     if state.question.objective == "quality":
         # Nothing bounds them, but next to the best one nothing may be left untried.
         best = costs.batch_sizes[int(costs.log_costs.argmin())]
-        return [-math.inf for size in others if size in _beside(state, best)]
+        return [-math.inf for size in others if size in _next_to(best, sizes)]
     bounds = [state.optimistic_log_cost(size) for size in others]
     return [bound for bound in bounds if bound is not None]
-
-
-def _without_cost(state: StudyState, known: Sequence[int]) -> list[int]:
-    """The batch sizes still in question that have none."""
-    return [size for size in _in_question(state) if size not in known]
 
 
 def _in_question(state: StudyState) -> list[int]:
     """The batch sizes that ran and were not ruled out, ascending."""
     sizes = (option.batch_size for option in state.options())
     return [size for size in sizes if size not in state.ruled_out]
-
-
-def _beside(state: StudyState, batch_size: int) -> list[int]:
-    """The batch sizes next to it, of those still in question."""
-    return _next_to(batch_size, _in_question(state))
 
 
 def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
@@ -247,8 +237,7 @@ def allocate(
 ) -> Decision | None:
     """Add runs until the decision is clear or the budget has no more for them.
 
-    Returns:
-        The last decision; None where no batch size met the target.
+    The last decision; None where no batch size met the target.
     """
     while True:
         if keeps_nothing:
@@ -444,12 +433,10 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
 
 def _unbounded(state: StudyState, decision: Decision) -> list[int]:
     """Batch sizes without a cost that may yet be more than delta better, most promising first."""
-    untried = [
-        size for size in _without_cost(state, decision.batch_sizes) if size not in state.tuned
-    ]
+    sizes = _in_question(state)
+    untried = [s for s in sizes if s not in decision.batch_sizes and s not in state.tuned]
     if state.question.objective == "quality":
-        beside = _beside(state, _best_of(decision))
-        return [size for size in untried if size in beside]
+        return [size for size in untried if size in _next_to(_best_of(decision), sizes)]
     best_cost = state.best_log_cost()
     if best_cost is None:
         return []

@@ -40,8 +40,7 @@ def rate_trend(
 ) -> tuple[float, float]:
     """Slope and height at the reference batch size of the line through tuned rates.
 
-    Returns:
-        (octaves of rate an octave of batch size, octaves of rate).
+    (octaves of rate an octave of batch size, octaves of rate).
     """
     if not points:
         return _PRIOR_EXPONENT, untuned_octave

@@ -200,8 +200,7 @@ class Costs:
 def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
     """Costs of every batch size that was valued, and of those that the law reaches.
 
-    Returns:
-        None where no batch size was valued.
+    None where no batch size was valued.
     """
     target = target or state.run_log.until
     fit = None if target is None else _fitted(state, target)

@@ -37,8 +37,7 @@ def endings_of(
 ) -> Endings | None:
     """How the three end on these seeds.
 
-    Returns:
-        None where the end of a training was not seen, or no run of the reference came to it.
+    None where the end of a training was not seen, or no run of the reference came to it.
     """
     end = state.end
     if end is None:
@@ -55,7 +54,7 @@ def endings_of(
     if constant is not None:
         others += [ending for ending in constant.references if ending.found]
     metric, better = state.question.metric, state.question.better
-    sign = 1 if better == "higher" else -1
+    sign = state.question.sign
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
     errors = _errors(mine, compared_with, known.values(), least=_resolution(state.question))

@@ -17,7 +17,7 @@ from batchlab.laws.plateau import (
 )
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-from batchlab.records.trial import Evaluation, Target, TrialRecord
+from batchlab.records.trial import Target, TrialRecord
 
 # The last part of a curve that its level is taken from; of one under a rate that falls, where it is
 # still rising at three quarters.
@@ -49,8 +49,7 @@ class EndLevel:
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
     """What a run of the reference ends with.
 
-    Returns:
-        None where the run has not come to its end, or failed.
+    None where the run has not come to its end, or failed.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     is_over = record.has_ended_itself or record.steps >= planned_steps
@@ -101,8 +100,7 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 def end_as(question: Question, end: EndLevel, again: TrialRecord) -> EndLevel | None:
     """What another seed of a configuration ends with, read as the first one was.
 
-    Returns:
-        None where the other failed, or was not evaluated there.
+    None where the other failed, or was not evaluated there.
     """
     values = last_values(question, again, overfits=end.ended_by == "overfitting")
     if not again.ended_well or not values:
@@ -244,17 +242,16 @@ def from_pilot(
             return replace(cut, origin="easier", end=None)
         return easier(question, records, why=why)
     best = ends[0]
-    sign = 1 if question.better == "higher" else -1
     for other in ends[1:]:
-        if other is not None and sign * (other.value - best.value) > _CLEARLY * best.margin:
+        ahead = 0.0 if other is None else question.sign * (other.value - best.value)
+        if other is not None and ahead > _CLEARLY * best.margin:
             best = other
     return _at_the_end(question, best, _why(best))
 
 
 def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
     """The level that the worst of several seeds sets: half of all seeds miss what one ends with."""
-    sign = 1 if question.better == "higher" else -1
-    ranked = sorted(ends, key=lambda end: sign * end.value)
+    ranked = sorted(ends, key=lambda end: question.sign * end.value)
     why = _why(ranked[0])
     if len(ends) > 1:
         why = Reason.of("worst_of_seeds", why=why, n=len(ends), best=ranked[-1].value)
@@ -300,25 +297,19 @@ def easier(
 
     None where no run got better than the untrained model.
     """
-    best: float | None = None
+    levels = []
     for record in records:
-        if record.has_failed:
-            continue
         level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
         start = untrained_value(record, question.metric)
-        if level is None or not (start is None or _is_better(level, start, question)):
+        if level is None or record.has_failed:
             continue
-        if best is None or _is_better(level, best, question):
-            best = level
-    if best is None:
+        if start is None or question.sign * (level - start) > 0:
+            levels.append(level)
+    if not levels:
         return None
+    best = max(levels) if question.better == "higher" else min(levels)
     target = Target(metric=question.metric, value=best, better=question.better)
     return TargetLevel(target=target, origin="easier", why=why)
-
-
-def nearest_to_target(records: Sequence[TrialRecord], question: Question) -> TrialRecord:
-    """The run whose best validation value is the best of all."""
-    return min(records, key=question.distance)
 
 
 def neighbours(
@@ -328,42 +319,29 @@ def neighbours(
 
     The harder one leaves at least half of the errors.
 
-    Returns:
-        (easier, harder), or None where the curves are flat there.
+    (easier, harder), or None where the curves are flat there.
     """
-    levels = []
-    for record in records:
-        crossing = record.crossing(target)
-        if crossing is None:
-            continue
-        within = _EASIER_REPEAT_PLACE * crossing.samples
-        level = question.best_value(record, within_samples=within)
-        if level is not None:
-            levels.append(level)
-    if not levels:
+    crossings = [(record, crossing) for record in records if (crossing := record.crossing(target))]
+    found = (
+        question.best_value(record, within_samples=_EASIER_REPEAT_PLACE * crossing.samples)
+        for record, crossing in crossings
+    )
+    levels = sorted(level for level in found if level is not None)
+    if not levels or target.met_by(levels[len(levels) // 2]):
         return None
-    level = sorted(levels)[len(levels) // 2]
-    if target.met_by(level):
-        return None
+    level = levels[len(levels) // 2]
     beyond = target.value + (target.value - level) / 2
     # No harder than half of the errors that it leaves, where these are known.
     if target.better == "higher" and 0 < target.value < 1:
         beyond = min(beyond, (1 + target.value) / 2)
     elif target.better == "lower" and target.value > 0:
         beyond = max(beyond, target.value / 2)
-    return (
-        replace(target, value=level),
-        replace(target, value=beyond),
-    )
+    return replace(target, value=level), replace(target, value=beyond)
 
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:
     """The metric before the first step."""
-    first: Evaluation | None = record.evaluations[0] if record.evaluations else None
-    if first is None or first.step != 0:
-        return None
-    return first.score("validation", metric)
-
-
-def _is_better(level: float, other: float, question: Question) -> bool:
-    return level > other if question.better == "higher" else level < other
+    for first in record.evaluations[:1]:
+        if first.step == 0:
+            return first.score("validation", metric)
+    return None

@@ -84,10 +84,9 @@ class Course:
     @classmethod
     def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
         """The course of a run of which a step costs so much, such as seconds."""
-        sign = 1 if question.better == "higher" else -1
         points, best = [], -math.inf
         for evaluation, value in record.curve("validation", question.metric):
-            best = max(best, sign * value)
+            best = max(best, question.sign * value)
             points.append((evaluation.step * per_step, best))
         return cls(tuple(points) or ((0.0, -math.inf),))
 
@@ -164,10 +163,9 @@ class Race:
     def run(self) -> list[CellKey]:
         """Race until nothing is likely to be sooner, or the budget ends.
 
-        Returns:
-            Those that were trained to their end and ended no worse, the soonest at the target
-            first, down to the reference. Where the pilot was cut, and the budget ended before
-            anything else was followed as far: what was soonest then.
+        Those that were trained to their end and ended no worse, the soonest at the target
+        first, down to the reference. Where the pilot was cut, and the budget ended before
+        anything else was followed as far: what was soonest then.
         """
         first = self._first()
         last = self._climb(first, stride=1 if first[0] == self._own[0] else 2)
@@ -348,7 +346,7 @@ class Race:
         if not values:
             return math.inf
         worse = self.end.value - math.fsum(values) / len(values)
-        return self._sign * worse / self.end.margin
+        return self.state.question.sign * worse / self.end.margin
 
     def _request(self, place: Place, steps: int, **settings: object) -> RunRequest:
         size, rate = self._lattice.cell(place)
@@ -421,16 +419,12 @@ class Race:
         """The highest level at which runs are compared, signed so that higher is better."""
         target = self.state.run_log.until
         assert target is not None
-        return min(leader.best, self._sign * target.value)
+        return min(leader.best, self.state.question.sign * target.value)
 
     def _record(self, place: Place) -> TrialRecord | None:
         return self.state.run_log.records.get(
             (*self._lattice.cell(place), self.state.seeds.tune[0])
         )
-
-    @property
-    def _sign(self) -> int:
-        return 1 if self.state.question.better == "higher" else -1
 
     # ---- places
 
@@ -498,8 +492,7 @@ _OCTAVES_LOWER = 1
 def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
     """What the pilot ended with, or was at when it was cut.
 
-    Returns:
-        None where the budget has trainings for more than a race, or a target was given.
+    None where the budget has trainings for more than a race, or a target was given.
     """
     question, run_log = state.question, state.run_log
     record = run_log.records.get((*state.reference_cell, state.seeds.tune[0]))

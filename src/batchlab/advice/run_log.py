@@ -295,8 +295,7 @@ class RunLog:
 
         A record is kept under its cell and seed; the purpose is the one it was first run for.
 
-        Returns:
-            The whole records, in the order of the requests.
+        The whole records, in the order of the requests.
         """
         self._tell(requests, purpose)
         records = self._run_all(requests)

@@ -100,8 +100,7 @@ class RateSearch:
     def confirm(self, *, limit_steps: int, seed: int) -> bool:
         """Ask one more seed about the best rate and its neighbours, and choose by all seeds.
 
-        Returns:
-            False: the budget did not reach for it.
+        False: the budget did not reach for it.
         """
         if not self._learning_costs():
             return False
@@ -127,9 +126,8 @@ class RateSearch:
     def nearest_on_another_seed(self, seed: int, *, limit_steps: int) -> int | None:
         """Ask another seed about the rate that came nearest to the target.
 
-        Returns:
-            Its octave where it met the target in as many steps; None: it did not, or the budget
-            did not reach for it.
+        Its octave where it met the target in as many steps; None: it did not, or the budget
+        did not reach for it.
         """
         nearest = self._best()
         self.seeds.append(seed)

@@ -85,8 +85,7 @@ def run_valuations(
     that chose it, was luck: the next lower one takes its place. One such seed among others
     says little, so it makes three of them.
 
-    Returns:
-        Whether there are as many now; False: the budget, the seeds or the rates ran out.
+    Whether there are as many now; False: the budget, the seeds or the rates ran out.
     """
     while True:
         search = state.tuned[batch_size]

@@ -207,12 +207,19 @@ def read(
     mine = [value for value in figures[chosen].values() if value is not None]
     missing = [seed for seed in seeds if _missed(state, chosen, seed)]
     weight = state.log_weight(chosen[0])
-    counted = {chosen: _with_misses(state, chosen, figures[chosen], missing)}
-    all_mine = [value for value in counted[chosen].values() if value is not None]
-    sd, degrees = _scatter(state, all_mine if missing else [])
+    counted = dict(figures[chosen])
+    if missing and state.run_log.until is not None:  # quality has no such bound
+        followed = math.log(limit_steps(state, chosen)) + weight
+        counted |= dict.fromkeys(missing, followed)
+    all_mine = [value for value in counted.values() if value is not None]
+    sd, degrees = state.run_log.scatter_of_fresh_seeds()
+    if missing and len(all_mine) > 1:  # misses tell that it is unlike the others
+        sd, degrees = max((sd, degrees), pooled_sd([all_mine]))
     quantile = float(stdtrit(degrees, 0.975))
     gains = {
-        other: _gain(state, chosen, other, figures | counted, sd=(sd, sd), quantile=quantile)
+        other: _gain(
+            state, chosen, other, figures | {chosen: counted}, sd=(sd, sd), quantile=quantile
+        )
         for other in (reference, tuned)
         if other is not None
     }
@@ -228,9 +235,9 @@ def read(
         batch_size=chosen[0],
         head_to_head=HeadToHead(
             seeds=seeds,
-            recommended=_plain(figures[chosen], seeds),
-            reference=_plain(figures[reference], seeds),
-            reference_tuned=() if tuned is None else _plain(figures[tuned], seeds),
+            recommended=_plain(figures[chosen]),
+            reference=_plain(figures[reference]),
+            reference_tuned=() if tuned is None else _plain(figures[tuned]),
             reference_bounds=tuple(_bound(state, reference, seed) for seed in seeds),
         ),
         log_learning_cost=sum(all_mine) / len(all_mine) - weight if mine else None,
@@ -276,37 +283,11 @@ def cooled(state: StudyState, found: Verification, endings: Endings) -> Verifica
     )
 
 
-def _scatter(state: StudyState, with_misses: Sequence[float]) -> tuple[float, int]:
-    """The scatter of one run with its degrees of freedom.
-
-    That of all cells together, or the cell's own with the runs that missed (none: there are none),
-    if it scatters more: they tell that it is unlike the others.
-    """
-    pooled = state.run_log.scatter_of_fresh_seeds()
-    if len(with_misses) < 2:
-        return pooled
-    own = pooled_sd([with_misses])
-    return max(pooled, own)
-
-
-def _with_misses(
-    state: StudyState,
-    cell: CellKey,
-    figures: Mapping[int, float | None],
-    missing: Sequence[int],
-) -> Mapping[int, float | None]:
-    """The figures, with those that missed the target at their limit; quality has no such bound."""
-    if state.run_log.until is None or not missing:
-        return figures
-    followed = math.log(limit_steps(state, cell)) + state.log_weight(cell[0])
-    return {**figures, **dict.fromkeys(missing, followed)}
-
-
 def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
     """Whether another configuration was better on every seed that both have a figure of."""
-    pairs = [(own, theirs[seed]) for seed, own in mine.items()]
-    both = [(own, other) for own, other in pairs if own is not None and other is not None]
-    return bool(both) and all(other < own for own, other in both)
+    pairs = ((own, theirs[seed]) for seed, own in mine.items())
+    better = [other < own for own, other in pairs if own is not None and other is not None]
+    return bool(better) and all(better)
 
 
 def _gain(
@@ -366,12 +347,6 @@ def _error_of_mean(
     return max(sd / math.sqrt(n), state.run_log.rounding_sd(cell, seeds))
 
 
-def mean_of_all(figures: Mapping[int, float | None]) -> float | None:
-    """The mean of figures by seed; None where one of them is missing, or there are none."""
-    found = [figure for figure in figures.values() if figure is not None]
-    return sum(found) / len(found) if found and len(found) == len(figures) else None
-
-
 def log_figures(
     state: StudyState, cell: CellKey, seeds: tuple[int, ...]
 ) -> dict[int, float | None]:
@@ -403,9 +378,8 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     return is_over or record.steps >= limit_steps(state, cell)
 
 
-def _plain(figures: dict[int, float | None], seeds: tuple[int, ...]) -> tuple[float | None, ...]:
-    found = (figures[seed] for seed in seeds)
-    return tuple(None if value is None else math.exp(value) for value in found)
+def _plain(figures: Mapping[int, float | None]) -> tuple[float | None, ...]:
+    return tuple(None if value is None else math.exp(value) for value in figures.values())
 
 
 # Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
@@ -416,11 +390,10 @@ _AT_MOST = 1 / 2
 def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     """How the same configurations end with a cool-down, where that mends what ends worse without.
 
-    Returns:
-        The ends with a cool-down, no worse than the best of the references with and without one.
-        Else `constant`: with the reason, where it was tried; as it is where it was not: a training
-        failed, such a training takes longer than a reference does to the level, the workload has a
-        schedule of its own, the engine cannot, or the budget does not reach for it.
+    The ends with a cool-down, no worse than the best of the references with and without one.
+    Else `constant`: with the reason, where it was tried; as it is where it was not: a training
+    failed, such a training takes longer than a reference does to the level, the workload has a
+    schedule of its own, the engine cannot, or the budget does not reach for it.
     """
     recommended = constant.recommended.cell
     has_failed = len(constant.recommended.found) < len(constant.seeds)
@@ -459,8 +432,12 @@ def _is_sooner(state: StudyState, constant: Endings) -> bool:
     """
     size = constant.recommended.batch_size
     whole = math.log(state.whole_steps(size)) + state.log_weight(size)
-    figures = (log_figures(state, each.cell, constant.seeds) for each in constant.references)
-    return all(cost is None or whole < cost for cost in map(mean_of_all, figures))
+    for each in constant.references:
+        found = list(log_figures(state, each.cell, constant.seeds).values())
+        known = [figure for figure in found if figure is not None]
+        if known and len(known) == len(found) and whole >= sum(known) / len(known):
+            return False
+    return True
 
 
 def _may_cool(state: StudyState, cell: CellKey) -> bool:

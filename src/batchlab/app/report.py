@@ -66,17 +66,19 @@ def report(
     """
     store = Path(store)
     shown, warning = _shown(store, study)
-    is_words = output_format in ("text", "json")
-    if is_words and path is None:
-        headline = _headline(shown) if output_format == "text" else None
-        words = _words(shown, output_format, store)
+    words, headline = None, None
+    if output_format == "json":
+        words = json_document(shown, store=store, page=None) + "\n"
+    elif output_format == "text":
+        words, headline = _text_and_headline(shown)
+    if words is not None and path is None:
         return Report(warning=warning, text=words, headline=headline)
     path = Path(path or f"batchlab-report.{output_format}")
     check_output_file(path, store=store, example=f"report.{output_format}")
-    if is_words:
-        write_output_file(path, _words(shown, output_format, store).encode())
-        return Report(warning=warning, files=(path,))
-    return Report(warning=warning, files=_write_files(shown, output_format, path))
+    if words is None:
+        return Report(warning=warning, files=_write_files(shown, output_format, path))
+    write_output_file(path, words.encode())
+    return Report(warning=warning, files=(path,))
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
@@ -95,7 +97,10 @@ def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]
         shown = stored_in(opened, study)
         if isinstance(shown, Advised) or opened.advice(shown.study_id) is None:
             return shown, None
-        return shown, _unread(shown)
+        return shown, (
+            f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does "
+            f"not read, so its trials are shown; this asks anew from them: {shown.command}"
+        )
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
@@ -106,22 +111,14 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
         StoreError: the store cannot be read.
     """
     found = store.study(_study_id(store.studies(), study, store.path))
-    return advice_of(store, found) or _with_best_so_far(store, found)
-
-
-def _with_best_so_far(store: Store, study: Study) -> Study:
-    """A study with what leads in it, where it is an advice without an answer."""
-    entries = stored_journal(store, study.study_id)
-    if not entries or store.advice(study.study_id) is not None:
-        return study
-    return replace(study, best_so_far=entries[-1].best)
-
-
-def _unread(study: Study) -> str:
-    return (
-        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
-        f"read, so its trials are shown; this asks anew from them: {study.command}"
-    )
+    advised = advice_of(store, found)
+    if advised is not None:
+        return advised
+    entries = stored_journal(store, found.study_id)
+    if not entries or store.advice(found.study_id) is not None:
+        return found
+    # An advice without an answer shows what leads.
+    return replace(found, best_so_far=entries[-1].best)
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
@@ -174,30 +171,15 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     return write_images(shown, path, image_format)
 
 
-def _words(shown: Study | Advised, output_format: ReportFormat, store: Path) -> str:
-    if output_format == "json":
-        return json_document(shown, store=store, page=None) + "\n"
-    return _text(shown)
-
-
-def _text(shown: Study | Advised) -> str:
+def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:
     if isinstance(shown, Advised):
-        from batchlab.report.advice_text import advice_text
+        from batchlab.report.advice_text import advice_headline, advice_text
 
-        return advice_text(shown.advice, study=shown.study, report=None)
-    from batchlab.report.sweep_page import text_report
+        text = advice_text(shown.advice, study=shown.study, report=None)
+        return text, advice_headline(shown.advice, study=shown.study)
+    from batchlab.report.sweep_page import sweep_headline, text_report
 
-    return text_report(shown)
-
-
-def _headline(shown: Study | Advised) -> str:
-    if isinstance(shown, Advised):
-        from batchlab.report.advice_text import advice_headline
-
-        return advice_headline(shown.advice, study=shown.study)
-    from batchlab.report.sweep_page import sweep_headline
-
-    return sweep_headline(shown)
+    return text_report(shown), sweep_headline(shown)
 
 
 def _study_id(

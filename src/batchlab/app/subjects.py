@@ -16,7 +16,7 @@ import torch
 from batchlab.app.question import Question, as_whole, checked_rate
 from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
-from batchlab.measure.check import WorkloadFacts, check_workload
+from batchlab.measure.check import check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
@@ -216,30 +216,20 @@ class WorkloadSubject(Subject):
 
     def _checked(self) -> WorkloadSummary:
         self.question.listener.phase("checking the workload")
-        ended = self._looked_at(with_steps=True)
-        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
-            ended = self._looked_at(with_steps=False)
-        self.question.budget.refuse_if_out_of_time("checking the workload")
-        facts = value_of(ended, WorkloadFacts, f"workload {self._loaded.reference!r}")
         loaded_again = (_LOADED_AGAIN,) if self.packed.is_loaded_again else ()
-        return replace(
-            self.summary,
-            n_parameters=facts.n_parameters,
-            has_batch_norm=facts.has_batch_norm,
-            loss_couples=facts.loss_couples,
-            couples_in_training=facts.couples_in_training,
-            sizes=facts.sizes,
-            evaluated_sizes=facts.evaluated_sizes,
-            last_batch_runs=facts.last_batch_runs,
-            adam=facts.adam,
-            warnings=(*self._loaded.notes, *loaded_again, *facts.warnings),
-        )
+        known = replace(self.summary, warnings=(*self._loaded.notes, *loaded_again))
+        ended = self._looked_at(known, with_steps=True)
+        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
+            ended = self._looked_at(known, with_steps=False)
+        self.question.budget.refuse_if_out_of_time("checking the workload")
+        return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
 
-    def _looked_at(self, *, with_steps: bool) -> Ended:
+    def _looked_at(self, known: WorkloadSummary, *, with_steps: bool) -> Ended:
         return run_in_child(
             check_workload,
             self.packed,
             self.question.device,
+            known,
             with_steps,
             timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
         )

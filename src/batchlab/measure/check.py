@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -25,7 +25,7 @@ from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
-from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes
+from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
     FEWEST_EVALUATED_AT_ONCE,
@@ -249,49 +249,24 @@ def _has_count(metric: object) -> bool:
     return isinstance(metric, Metric) and metric.count is not None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkloadFacts:
-    """What the check found out.
-
-    Attributes:
-        n_parameters: trainable parameters.
-        has_batch_norm: whether a layer normalises over the batch, so that its size changes the
-            function that is trained.
-        adam: the least betas of its optimizer's groups and the first one's eps; None: it does not
-            have both.
-        warnings: what is odd but can be trained.
-        loss_couples: whether its loss is no mean over single examples (a contrastive one), so that
-            every batch size trains on another.
-        couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
-        sizes: which batch sizes a training step takes.
-        evaluated_sizes: how many examples the model takes in an evaluation.
-        last_batch_runs: whether a smaller last batch of an epoch ran after others.
-    """
-
-    n_parameters: int
-    has_batch_norm: bool
-    adam: AdamSettings | None
-    warnings: tuple[str, ...]
-    loss_couples: bool = False
-    couples_in_training: bool = False
-    sizes: RunnableSizes = ANY_SIZE
-    evaluated_sizes: RunnableSizes = ANY_SIZE
-    last_batch_runs: bool = True
-
-
 def check_workload(
-    line: Line, packed: PackedWorkload, device: str, with_steps: bool = True
-) -> WorkloadFacts:
+    line: Line,
+    packed: PackedWorkload,
+    device: str,
+    known: WorkloadSummary,
+    with_steps: bool = True,
+) -> WorkloadSummary:
     """Make the model, look at its loss, its metrics and a training step, compare the splits.
 
     Args:
         line: the connection to the parent, unused.
         packed: the workload.
         device: the PyTorch device.
+        known: what is known of it so far.
         with_steps: whether training steps are taken, for which memory may not be enough.
 
     Returns:
-        The facts, with warnings.
+        What is known of it now, with further warnings of what is odd but can be trained.
 
     Raises:
         WorkloadError: it cannot be trained as it is; the message says what to change.
@@ -323,13 +298,15 @@ def check_workload(
         # Stopped before the first update, where that waits for a count of steps.
         n_steps = max(LEAST_STEPS, moved_after - 1)
         resumed = resumption_warnings(packed, device, n_examples=steps.examples, n_steps=n_steps)
-    return WorkloadFacts(
+    return replace(
+        known,
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(
             isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
         ),
         adam=adam_settings(*made.optimizers),
         warnings=(
+            *known.warnings,
             *seen.warnings,
             *left_out,
             *steps.warnings,

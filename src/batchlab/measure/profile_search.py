@@ -99,14 +99,30 @@ class Search(ABC):
         reason = Reason.of("beyond_memory_limit", peak_bytes=used, limit_bytes=limit)
         return replace(point, status=Status.OOM, reason=reason)
 
-    def _keep(self, point: ProfilePoint) -> None:
-        """Keep what was tried; what did not run is said."""
-        self._found[point.batch_size, point.micro_batch_size] = point
+    def _tried(
+        self, size: int, micro: int, still_to_come: Sequence[int] = ()
+    ) -> ProfilePoint | None:
+        """The point, tried now unless it is known; None: there is no time to try it."""
+        known = self._found.get((size, micro))
+        if known is not None:
+            return known
+        n_done, to_come = len(self._found), (size, *still_to_come)
+        shape = str(size) if micro == size else f"{size} in pieces of {micro}"
+        done_fraction = n_done / (FEWEST_PROCESSES * (n_done + len(to_come)))
+        point = self._timed(size, micro, shape, done_fraction, to_come * FEWEST_PROCESSES)
+        if point is None:
+            if not self._is_settled:
+                self.stopped = "time"
+            self.listener.warning(
+                f"the budget ended before batch size {size} was tried; give a larger --budget"
+            )
+            return None
+        self._found[size, micro] = point
         if not point.ran:
             self.listener.warning(
-                f"batch size {_shape(point.batch_size, point.micro_batch_size)}: {point.status} "
-                f"({reason_text(point.reason)})"
+                f"batch size {shape}: {point.status} ({reason_text(point.reason)})"
             )
+        return point
 
     def _time_again(self, points: Iterable[ProfilePoint]) -> None:
         """Time these in further processes, until that is enough or time ends.
@@ -121,18 +137,30 @@ class Search(ABC):
             for index, (size, micro) in enumerate(now):
                 n_done = n_before + index / len(now)
                 sizes = tuple(each for each, _ in now[index:])
-                further = self._further(size, micro, n_done / (n_done + 1), sizes)
+                further = self._timed(size, micro, f"{size} again", n_done / (n_done + 1), sizes)
                 if further is None:
                     return
                 self._found[size, micro] = _with_further(self._found[size, micro], further)
                 if not further.ran:
                     left.remove((size, micro))
+                    self.listener.warning(
+                        f"batch size {size}, which ran before: {further.status} "
+                        f"({reason_text(further.reason)}) when it was timed again"
+                    )
+
+    @property
+    @abstractmethod
+    def _is_settled(self) -> bool:
+        """Whether time that ends does not change why larger ones were not tried."""
 
     @abstractmethod
-    def _further(
-        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
+    def _timed(
+        self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]
     ) -> ProfilePoint | None:
-        """One more process of what ran before; None: there is no time for it."""
+        """What a probe says; None: there is no time for it, or it ended meanwhile.
+
+        Before, it is told with its fraction of the whole; `to_come` begins with this one.
+        """
 
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
@@ -149,10 +177,6 @@ def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
 
 def _larger(one: int | None, other: int | None) -> int | None:
     return max((each for each in (one, other) if each is not None), default=None)
-
-
-def _shape(size: int, micro: int) -> str:
-    return str(size) if micro == size else f"{size} in pieces of {micro}"
 
 
 # ---- of a workload
@@ -236,22 +260,22 @@ class ProfileSearch(Search):
                 f"with a batch cannot be done in micro-batches"
             )
 
-    def _further(
-        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
+    @property
+    def _is_settled(self) -> bool:
+        return self._limit_found
+
+    def _timed(
+        self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]
     ) -> ProfilePoint | None:
-        expected_s, left_s = self._expected_step_s(size), self.left_s()
-        if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
+        expected_s = self._expected_step_s(size)
+        if self.left_s() <= _cost_s(expected_s, _TIMED_S[-1]):
             return None
-        self._tell(f"batch size {size} again", done_fraction, to_come)
+        self._tell(f"batch size {told}", done_fraction, to_come)
         left_s, timed_s = self.left_s(), self._affordable_s(to_come)
         limit_s = self._limit_s(expected_s, timed_s)
-        further = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
-        if not further.ran and (further.status is not Status.TIMEOUT or left_s >= limit_s):
-            self.listener.warning(
-                f"batch size {size}, which ran before: {further.status} "
-                f"({reason_text(further.reason)}) when it was timed again"
-            )
-        return further
+        point = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
+        # A probe that was cut off says nothing about the model.
+        return None if point.status is Status.TIMEOUT and left_s < limit_s else point
 
     def _grow(self, sizes: Sequence[int]) -> None:
         bad_in_a_row = 0
@@ -273,43 +297,6 @@ class ProfileSearch(Search):
                 if index + 1 < len(sizes):
                     self.stopped = "errors"
                 return
-
-    def _tried(
-        self, batch_size: int, micro_batch_size: int, still_to_come: Sequence[int] = ()
-    ) -> ProfilePoint | None:
-        """The point, tried now unless it is known; None: there is no time to try it."""
-        known = self._found.get((batch_size, micro_batch_size))
-        if known is not None:
-            return known
-        expected_s = self._expected_step_s(batch_size)
-        left_s = self.left_s()
-        if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
-            self._say_out_of_time(batch_size)
-            return None
-        to_come = (batch_size, *still_to_come)
-        n_done = len(self._found)
-        self._tell(
-            f"batch size {_shape(batch_size, micro_batch_size)}",
-            n_done / (FEWEST_PROCESSES * (n_done + len(to_come))),
-            to_come * FEWEST_PROCESSES,
-        )
-        timed_s = self._affordable_s(to_come * FEWEST_PROCESSES)
-        limit_s = self._limit_s(expected_s, timed_s)
-        point = self._probed(
-            batch_size, micro_batch_size, timed_s=timed_s, limit_s=min(left_s, limit_s)
-        )
-        if point.status is Status.TIMEOUT and left_s < limit_s:
-            self._say_out_of_time(batch_size)  # which says nothing about the model
-            return None
-        self._keep(point)
-        return point
-
-    def _say_out_of_time(self, batch_size: int) -> None:
-        if not self._limit_found:
-            self.stopped = "time"
-        self.listener.warning(
-            f"the budget ended before batch size {batch_size} was tried; give a larger --budget"
-        )
 
     def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
@@ -464,12 +451,12 @@ class CommandSearch(Search):
     """Times the first one, the larger ones up, the smaller ones down: a start may take minutes."""
 
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
-    _n_in_all: int = field(default=0, init=False)
+    _to_come: list[int] = field(default_factory=list, init=False)
 
     def run(self, batch_sizes: Iterable[int]) -> None:
         """Time these batch sizes, then those that ran again."""
         sizes = sorted(set(batch_sizes))
-        self._n_in_all = len(sizes)
+        self._to_come = list(sizes)
         place = sizes.index(self.first) if self.first in sizes else 0
         own, larger, smaller = sizes[place : place + 1], sizes[place + 1 :], sizes[:place][::-1]
         # The next larger and the next smaller first: without them there is nothing to choose.
@@ -481,7 +468,8 @@ class CommandSearch(Search):
         n_bad = 0
         for size in sizes:
             if self._too_large is None or size < self._too_large:
-                point = self._tried(size, size)
+                self._to_come.remove(size)
+                point = self._tried(size, size, self._to_come)
                 if point is None:
                     return
                 if point.status is not Status.OOM or size <= (self.first or 0):
@@ -498,38 +486,26 @@ class CommandSearch(Search):
         """A batch size that does not fit, in equal pieces as large as fit."""
         pieces = 0 if self._largest is None else -(-size // self._largest)
         if self.may_accumulate and pieces and size % pieces == 0:
-            tried = self._tried(size, size // pieces)
-            if tried is not None:
+            if self._tried(size, size // pieces, self._to_come) is not None:
                 self._found.pop((size, size), None)
 
-    def _tried(self, size: int, micro: int) -> ProfilePoint | None:
-        """The point; None: there is no time to try it."""
-        left_s = self.left_s()
-        if left_s <= max(self._took_s.values(), default=0.0):
-            self.stopped = self.stopped or "time"
-            self.listener.warning(
-                f"there was no time left to try batch size {size}; give a larger --budget"
-            )
+    @property
+    def _is_settled(self) -> bool:
+        return self.stopped is not None
+
+    def _timed(
+        self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]
+    ) -> ProfilePoint | None:
+        left_s, longest_s = self.left_s(), max(self._took_s.values(), default=0.0)
+        if left_s <= (_AGAIN_FACTOR * self._took_s[size] if size in self._took_s else longest_s):
             return None
-        done = min(1.0, len(self._found) / (FEWEST_PROCESSES * self._n_in_all))
-        self._tell(f"batch size {_shape(size, micro)}", done, short=str(size))
+        self.listener.progress(
+            done_fraction=done_fraction, left_s=None, text=f"batch size {told}", short=told
+        )
         began_s = time.monotonic()
-        is_first_of_several = not self._found and self._n_in_all > 1
+        is_first_of_several = not self._found and len(to_come) > FEWEST_PROCESSES
         limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s
         point = self._probed(size, micro, limit_s=limit_s)
         if point.ran:
-            self._took_s[size] = time.monotonic() - began_s
-        self._keep(point)
+            self._took_s.setdefault(size, time.monotonic() - began_s)
         return point
-
-    def _further(
-        self, size: int, micro: int, done_fraction: float, to_come: Sequence[int]
-    ) -> ProfilePoint | None:
-        left_s = self.left_s()
-        if left_s <= _AGAIN_FACTOR * self._took_s[size]:
-            return None
-        self._tell(f"batch size {size} again", done_fraction, short=f"{size} again")
-        return self._probed(size, micro, limit_s=left_s)
-
-    def _tell(self, text: str, done_fraction: float, *, short: str) -> None:
-        self.listener.progress(done_fraction=done_fraction, left_s=None, text=text, short=short)

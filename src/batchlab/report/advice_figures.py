@@ -500,7 +500,9 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
                 key="d-basin",
                 title=title,
                 alternative=chart_text(
-                    title, "learning_rate", [text("Chosen: {chosen}", chosen=", ".join(chosen))]
+                    label_text("steps_to_target"),
+                    "learning_rate",
+                    [text("Chosen: {chosen}", chosen=", ".join(chosen))],
                 ),
                 plot=lambda: _basin_chart(basin, looks),
             )
@@ -518,6 +520,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
                 "d-tuned",
                 "learning_rate",
                 text("tuned learning rate by batch size"),
+                what=text("tuned learning rate"),
                 said=rules,
             )
         )

@@ -107,7 +107,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         caveats=[whole_sentence(caveat) for caveat in advice.caveats],
         summary=_summary(advice),
         findings=[(topic, [sentence]) for topic, sentence in said.items()],
-        research=research,
+        research=[(sentence.topic, [sentence]) for sentence in research],
         terms=researcher_terms(research),
         expected=None if advice.expected is None else expected_table(advice.expected),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,19 @@ from batchlab.report.effect_panels import (
     plateau_rows,
 )
 from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE
-from batchlab.report.figure import INK, Figure, Panel, Row, estimate_row, rounded
+from batchlab.report.figure import (
+    INK,
+    Figure,
+    Panel,
+    Row,
+    estimate_row,
+    interval_row,
+    rounded,
+    row_column,
+)
 from batchlab.report.palette import Look
-from batchlab.report.table import Column, Table, Value, table_of
-from batchlab.report.text import label_text, quantity_text, split_label, term_text, with_a_capital
+from batchlab.report.table import Column, Value, table_of
+from batchlab.report.text import quantity_text, split_label, term_text, with_a_capital
 from batchlab.words.catalogue import number_text, text
 
 if TYPE_CHECKING:
@@ -74,6 +83,13 @@ def _settings(name: str, found: Configuration | Ending) -> str:
     """A configuration's name and settings on an axis; a bar breaks the line."""
     rate = quantity_text("learning_rate", found.learning_rate)
     return f"{name}|{text('{size}, rate {rate}', size=found.batch_size, rate=rate)}"
+
+
+def _configuration_column() -> Column:
+    def settings(row: Row) -> str:
+        return str(row["configuration"]).replace("|", ", ")
+
+    return Column("configuration", "", text("configuration"), of=settings)
 
 
 def _configurations(rows: tuple[Row, ...]) -> list[str]:
@@ -130,22 +146,16 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         table=table_of(
             with_a_capital(title),
             rows,
-            Column("configuration", "", text("configuration"), of=_setting),
-            Column("seed", label=text("seed"), of=lambda row: row["seed"]),
-            Column(quantity, label=words.figure_text, of=lambda row: _mean_of(row, "run")),
-            Column(
-                "bound", quantity, text("not reached by"), of=lambda row: _mean_of(row, "bound")
-            ),
+            _configuration_column(),
+            row_column("seed", label=text("seed")),
+            Column(quantity, label=words.figure_text, of=_mean_of("run")),
+            Column("bound", quantity, text("not reached by"), of=_mean_of("bound")),
         ).without_empty_columns(),
     )
 
 
-def _setting(row: Row) -> str:
-    return str(row["configuration"]).replace("|", ", ")
-
-
-def _mean_of(row: Row, kind: str) -> Value:
-    return row["mean"] if row["kind"] == kind else None
+def _mean_of(kind: str) -> Callable[[Row], Value]:
+    return lambda row: row["mean"] if row["kind"] == kind else None
 
 
 def _why_no_head(advice: Advice) -> str:
@@ -260,9 +270,9 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
             text("Where each run ended"),
             ends,
             Column("configuration", "", text("configuration"), of=lambda row: names[row["series"]]),
-            Column("batch_size", of=lambda row: row["batch"]),
-            Column("seed", label=text("seed"), of=lambda row: row["seed"]),
-            Column("equal_time_s", of=lambda row: row["equal_time_s"]),
+            row_column("batch", "batch_size"),
+            row_column("seed", label=text("seed")),
+            row_column("equal_time_s"),
             Column(metric, label=what, of=lambda row: row["mean"]),
         ),
     )
@@ -318,12 +328,12 @@ def _records(study: Study, found: Configuration) -> list[TrialRecord]:
 def endings_figure(advice: Advice, study: Study) -> Figure:
     """The end of every whole training that was compared."""
     endings, looks = advice.endings, advice_looks(advice, study)
+    metric = study.workload.metrics[0].name
     nothing = text("What is recommended was not trained to the end on a fresh seed.")
     if advice.target_origin == "given":
         nothing = text("The level was given, so no training was followed to its end.")
     panels: list[Panel] = []
     rows: tuple[Row, ...] = ()
-    compared: list[tuple[str, Ending]] = []
     if endings is not None and endings.recommended.found:
         # What decided first; then the same at a constant rate, where those had a cool-down.
         constant, metric = endings.at_constant_rate, endings.metric
@@ -342,7 +352,6 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
             _endings_panel(key, text(titles[key], metric=metric), metric, rows, looks)
             for key in sets
         ]
-        compared = [named for each in sets.values() for named in _compared(advice, each)]
     return Figure(
         key="g",
         name="endings",
@@ -353,7 +362,18 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
         data="endings",
         rows=rows,
         looks=looks,
-        table=_endings_table(study.workload.metrics[0].name, compared),
+        table=table_of(
+            text("Where whole trainings end; the test data decided nothing"),
+            [row for row in rows if row["kind"] == "point"],
+            _configuration_column(),
+            row_column("cool_down", "", text("cool-down")),
+            row_column("epochs", "epochs_to_target", text("epochs")),
+            row_column("mean", metric, text("validation {m}", m=metric)),
+            row_column("lowest", metric, text("lowest")),
+            row_column("highest", metric, text("highest")),
+            row_column("test", metric, text("test {m}", m=metric)),
+            row_column("n", label=text("seeds")),
+        ).without_empty_columns(),
     )
 
 
@@ -393,9 +413,18 @@ def _ending_rows(
             if value is not None:
                 yield {**base, "kind": "run", "seed": seed, "mean": rounded(value)}
         if ending.found:
-            mean = rounded(ending.mean)
-            point: Row = {"mean": mean, "low": mean, "high": mean, "n": len(ending.found)}
-            yield {**base, "kind": "point", **point}
+            part = text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
+            tested = [value for value in ending.test if value is not None]
+            yield {
+                **base,
+                "kind": "point",
+                **interval_row(ending.mean, None, None, len(ending.found)),
+                "epochs": ending.epochs,
+                "cool_down": part,
+                "lowest": min(ending.found),
+                "highest": max(ending.found),
+                "test": fmean(tested) if tested else None,
+            }
     decisive = advice.endings or endings
     higher = decisive.better == "higher"
     worst = decisive.compared_with.mean + (-decisive.margin if higher else decisive.margin)
@@ -420,36 +449,6 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
         "The line: {margin} worse than the better of yours. That limit was fixed beforehand.",
         margin=number_text(endings.margin, ".2g"),
     )
-
-
-def _endings_table(metric: str, compared: Iterable[tuple[str, Ending]]) -> Table:
-    def column(key: str, quantity: str, label: str, of: Callable[[Ending], Value]) -> Column:
-        return Column(key, quantity, label, of=lambda named: of(named[1]))
-
-    def cool_down(ending: Ending) -> str | None:
-        return text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
-
-    def tested(ending: Ending) -> float | None:
-        known = [value for value in ending.test if value is not None]
-        return fmean(known) if known else None
-
-    validation, test = text("validation {m}", m=metric), text("test {m}", m=metric)
-    return table_of(
-        text("Where whole trainings end; the test data decided nothing"),
-        compared,
-        Column("configuration", "", text("configuration"), of=lambda named: named[0]),
-        column("batch_size", "batch_size", label_text("batch_size"), lambda e: e.batch_size),
-        column(
-            "learning_rate", "learning_rate", label_text("learning_rate"), lambda e: e.learning_rate
-        ),
-        column("cool_down", "", text("cool-down"), cool_down),
-        column("epochs", "epochs_to_target", text("epochs"), lambda e: e.epochs),
-        column("validation", metric, validation, lambda e: e.mean if e.found else None),
-        column("lowest", metric, text("lowest"), lambda e: min(e.found, default=None)),
-        column("highest", metric, text("highest"), lambda e: max(e.found, default=None)),
-        column("test", metric, test, tested),
-        column("n", "n", text("seeds"), lambda e: len(e.found)),
-    ).without_empty_columns()
 
 
 def effects_figure(advice: Advice, study: Study) -> Figure:

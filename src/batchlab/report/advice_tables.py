@@ -17,7 +17,7 @@ from batchlab.report.advice_words import (
 )
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import bound_text, estimate_text, interval_only_text, quantity_text
-from batchlab.words.catalogue import TERMS, number_text, text
+from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN
 from batchlab.words.reasons import reason_text
 
@@ -237,7 +237,7 @@ def _purpose_text(purpose: str) -> str:
 
 
 def _status_text(tried: RateTried) -> str:
-    return text(TERMS[tried.status]).replace("_", " ")
+    return term_text(tried.status).replace("_", " ")
 
 
 def steps_table(advice: Advice) -> Table:

@@ -445,7 +445,7 @@ _WHOLE = ("point", "open", "mean")  # the kinds of rows that stand for several r
 
 
 def row_values(quantity: str, rows: Iterable[Row], *, by: str = "batch") -> Iterator[str]:
-    """The values of rows in words: "64: 4.1 s (3.9 s to 4.3 s)", "128: more than 9 s".
+    """The values of rows in words: "64: 4.1 s (95 %: 3.9 s to 4.3 s)", "128: more than 9 s".
 
     Single runs are told where nothing stands for them.
     """
@@ -463,6 +463,8 @@ def row_values(quantity: str, rows: Iterable[Row], *, by: str = "batch") -> Iter
             value = text("more than {bound}", bound=value)
         elif row.get("low") != row.get("high"):
             between = range_text(quantity, float(row["low"] or 0.0), float(row["high"] or 0.0))
+            if row["kind"] != "mean":
+                between = text("95 %: {interval}", interval=between)
             value = f"{value} ({between})"
         told.setdefault(name, []).append(value)
     for name, values in told.items():

@@ -21,7 +21,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
-from batchlab.report.table import Table, Value
+from batchlab.report.table import Column, Table, Value
 
 if TYPE_CHECKING:
     import altair as alt
@@ -127,6 +127,11 @@ def drawn_panels(panels: Iterable[Panel], rows: Iterable[Row]) -> tuple[Panel, .
     """The panels that a row lies in."""
     keys = {row["panel"] for row in rows}
     return tuple(panel for panel in panels if panel.key in keys)
+
+
+def row_column(field: str, quantity: str | None = None, label: str | None = None) -> Column:
+    """A column of a table whose items are rows."""
+    return Column(field, quantity, label, of=lambda row: row.get(field))
 
 
 def value_of(

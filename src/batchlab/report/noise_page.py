@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchlab.measure.noise import Noise
 from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
-from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
+from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded, row_column
 from batchlab.report.noise import layers_table, noise_facts, noise_table, noise_title
 from batchlab.report.page import download, render_page
 from batchlab.report.palette import looks
@@ -130,7 +130,7 @@ def _variance(noise: Noise) -> Figure:
         table=table_of(
             text("The variance of the gradient by batch size"),
             line,
-            Column("batch_size", of=lambda row: row["batch_size"]),
+            row_column("batch_size"),
             Column(quantity, of=lambda row: row["mean"]),
         ),
     )

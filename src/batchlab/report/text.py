@@ -168,26 +168,13 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 # ---- words
 
-# What a study compares, beside the keys that all records share.
-_OWN = {
-    "training": "training",
-    "unfinished": "unfinished",
-    "epochs": "epochs",
-    "steps": "steps",
-    "time": "time",
-    "mini": "mini",
-    "full": "full",
-    "stochastic": "stochastic",
-    "mean": "mean",
-    "recommended": "recommended",
-    "reference, tuned": "tuned rate only",
-    "reference": "reference",
-}
+# What is called otherwise in a study than where it is one of the terms that all records share.
+_OWN = {"time": "time", "reference, tuned": "tuned rate only"}
 
 
 def term_text(key: str) -> str:
     """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
-    return text(_OWN.get(key) or TERMS[key])
+    return text(_OWN.get(key) or TERMS.get(key, key))
 
 
 def split_label(split: str, metric: str) -> str:

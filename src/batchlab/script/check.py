@@ -53,11 +53,6 @@ class FirstLook:
     recognized: Recognized
 
     @property
-    def steps(self) -> tuple[int, ...]:
-        """At which the metric was told."""
-        return tuple(step for step, _ in self.curve)
-
-    @property
     def trained(self) -> tuple[tuple[int, float], ...]:
         """The values after the first step."""
         return tuple((step, value) for step, value in self.curve if step > 0)

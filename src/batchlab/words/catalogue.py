@@ -15,50 +15,22 @@ from batchlab.words.numbers import UNKNOWN, english_number, moment_text
 
 @dataclass(frozen=True, slots=True)
 class PluralMessage:
-    """A text that depends on a count.
+    """A text that depends on a count."""
 
-    Attributes:
-        singular: the text for one.
-        plural: the text for any other count.
-        by: the name of the value that is the count.
-    """
-
-    singular: str
-    plural: str
-    by: str
+    singular: str  # for one
+    plural: str  # for any other count
+    by: str  # the name of the value that is the count
 
 
 Message = str | PluralMessage
 """A text as a table holds it, before its values are written in it."""
 
 TERMS: dict[str, str] = {
-    # How a trial ended.
-    "ok": "ok",
-    "target_reached": "target_reached",
-    "diverged": "diverged",
-    "nan": "nan",
-    "oom": "oom",
-    "timeout": "timeout",
-    "killed": "killed",
-    "error": "error",
-    # Verdicts of an advice.
-    "recommend": "recommend",
-    "better": "better",
-    "indifferent": "indifferent",
-    "cannot_tell": "cannot_tell",
-    # What is asked to be best.
     "time": "time to target",
     "samples": "examples to target",
     "quality": "remaining error",
-    # The parts of the data.
-    "train": "train",
-    "validation": "validation",
-    "test": "test",
-    # Other targets.
-    "easier": "easier",
-    "harder": "harder",
 }
-"""Single words that records hold as keys, as people read them."""
+"""Keys that records hold and people read in other words."""
 
 
 def text(message: str, /, **values: object) -> str:
@@ -74,14 +46,7 @@ def text(message: str, /, **values: object) -> str:
 
 
 def plural(singular: str, plural: str, n: int, /, **values: object) -> str:
-    """The text for a count, which is its value `n`.
-
-    Args:
-        singular: the text for one.
-        plural: the text for any other count.
-        n: the count.
-        values: the other values, as for `text`.
-    """
+    """The text for a count, which is its value `n`: `singular` for one, else `plural`."""
     return text(singular if n == 1 else plural, **{"n": n, **values})
 
 
@@ -105,6 +70,11 @@ def listing(parts: Sequence[str]) -> str:
     return text("{most} and {last}", most=", ".join(most), last=last) if most else last
 
 
+def term_text(key: str) -> str:
+    """A key that records hold, as people read it."""
+    return text(TERMS.get(key, key))
+
+
 def capitalized(words: str) -> str:
     """The words with their first letter in upper case."""
     place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
@@ -121,7 +91,7 @@ class _Writer(string.Formatter):
         if value is None:
             return UNKNOWN
         if format_spec == "term":
-            return text(TERMS.get(str(value), str(value)))
+            return term_text(str(value))
         if format_spec == "moment":
             return moment_text(str(value))
         if isinstance(value, bool | str):

@@ -69,13 +69,7 @@ def coded(reason: Reason) -> dict[str, Any]:
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """The reason that a document holds; its text alone where this batchlab lacks its words.
-
-    Args:
-        text: what was written for people.
-        code: its code, None: the document is older than codes, or there is no reason.
-        values: its values by name.
-    """
+    """The reason that a document holds; its text alone where this batchlab lacks its words."""
     if code is not None:
         try:
             reason = _decoded({"code": code, "values": values or {}})
@@ -87,11 +81,7 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
 
 
 def _decoded(value: Any) -> Any:
-    """The inverse of `coded`.
-
-    Raises:
-        TypeError: what no `coded` has made.
-    """
+    """The inverse of `coded`; a TypeError of what it has not made."""
     if isinstance(value, list):
         return tuple(_decoded(part) for part in value)
     if not isinstance(value, dict):
@@ -117,7 +107,8 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}_code", known and known["code"]
             yield f"{name}_values", known and known["values"]
         elif holds == "named":
-            yield name, dict(plain(_pair(part)) for part in value)
+            pairs = (part if isinstance(part, tuple) else astuple(part) for part in value)
+            yield name, dict(map(plain, pairs))
         elif holds == "reasons":
             yield name, [reason_text(part) for part in value]
             yield f"{name}_coded", [coded(part) for part in value]
@@ -181,10 +172,6 @@ def _by_name(hint: Any) -> Any:
     pair = get_args(hint)[0]
     *_, value = get_type_hints(pair).values() if is_dataclass(pair) else get_args(pair)
     return dict[str, value]  # type: ignore[valid-type]
-
-
-def _pair(part: Any) -> tuple[Any, ...]:
-    return part if isinstance(part, tuple) else astuple(part)
 
 
 def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -33,20 +33,14 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """The form of a quantity; by its unit that of a measurement which the records don't know.
-
-    Args:
-        name: of the quantity, or of a user's own metric.
-        unit: its unit, "" for a pure number.
-    """
+    """The form of a quantity; by its unit that of a user's own, which the records don't know."""
     return name if name in _QUANTITIES else _OF_UNIT.get(unit, "metric")
 
 
 def moment_text(moment: str) -> str:
     """A time as the clock on the wall had it, with its zone: "2026-01-01 14:05 CET".
 
-    Args:
-        moment: ISO 8601; without a zone it is UTC. A text that is no time stays as it is.
+    Of ISO 8601, which is UTC without a zone; a text that is no time stays as it is.
     """
     try:
         then = datetime.fromisoformat(moment)
@@ -110,10 +104,6 @@ def _si_text(value: float, unit: str) -> str:
     return f"{value:.3g} {after}" if unit == "B" else f"{value:.3g}{after}"
 
 
-def _percent_text(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"
-
-
 def _compared_text(ratio: float) -> str:
     """A ratio of two alternatives with as many digits as it can bear: "0.94", "1.8", "210"."""
     if ratio < 1.2:
@@ -138,7 +128,7 @@ def _rate_text(learning_rate: float) -> str:
 
 
 FORMS: dict[str, Callable[[float], str]] = {
-    "percent": _percent_text,
+    "percent": lambda fraction: f"{100 * fraction:.3g} %",
     "times": _compared_text,
     "octaves": lambda octaves: f"{2.0**octaves:.2g}",  # 3 octaves are 8 times as much
     "rate": _rate_text,

@@ -1,12 +1,25 @@
+"""What the end of a command means: memory that ran out, launchers, the same failure again."""
+
 from __future__ import annotations
 
+import shutil
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.reference.command_ends import failed_end
 
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.script.process import out_of_memory_line, status_and_reason
+from batchlab.script.process import (
+    FailureCount,
+    out_of_memory_line,
+    status_and_reason,
+    without_launcher_words,
+)
+from batchlab.words.reasons import reason_text
 
 # As the frameworks print them.
 SAID = (
@@ -124,3 +137,127 @@ def test_the_real_thing_is_recognized(start, tmp_path: Path) -> None:
     assert end is not None
     assert end.status == Status.OOM
     assert dict(end.reason.values) == {"error": "MemoryError"}  # type: ignore[union-attr]
+
+
+TORCHRUN = """\
+Traceback (most recent call last):
+  File "/env/bin/torchrun", line 8, in <module>
+    sys.exit(main())
+  File "/env/lib/python3.11/site-packages/torch/distributed/run.py", line 1028, in main
+    run(args)
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+train.py FAILED
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  rank      : 1 (local_rank: 1)
+  exitcode  : {code} (pid: 27938)
+============================================================""".splitlines()
+ACCELERATE = """\
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/accelerate/commands/launch.py", line 1000, in main
+    launch_command(args)
+subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.\
+""".splitlines()
+LOG = "E1124 14:30:04.66 27931 torch/distributed/elastic/multiprocessing/api.py:1002] failed"
+OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "ValueError: no"]
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_the_last_line_of_a_training_stands_before_the_words_of_its_launcher(
+    launcher: list[str],
+) -> None:
+    own, launchers = without_launcher_words(["epoch 1", *OWN, *launcher])
+
+    assert own == ("epoch 1", *OWN)
+    assert launchers == tuple(launcher)
+
+
+def test_what_other_processes_say_after_the_error_of_one_is_left_out() -> None:
+    of_a_rank = [f"[rank1]: {line}" for line in OWN]
+
+    own, _ = without_launcher_words(["step 1", *of_a_rank, "step 2", LOG, *TORCHRUN])
+
+    assert own == ("step 1", *of_a_rank)
+
+
+@pytest.mark.parametrize("lines", [[], OWN, ["epoch 1"], [*TORCHRUN, *OWN]], ids=range(4))
+def test_output_that_no_launcher_ends_stays_whole(lines: list[str]) -> None:
+    assert without_launcher_words(lines) == (tuple(lines), ())
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_known_by_the_words_of_its_launcher() -> (
+    None
+):
+    lines = ["epoch 1", *(line.format(code=-signal.SIGKILL.value) for line in TORCHRUN)]
+    own, launchers = without_launcher_words(lines)
+
+    status, _ = status_and_reason(
+        ("torchrun", "train.py"),
+        wait_status=1 << 8,
+        was_asked=False,
+        kernel_killed=True,
+        is_device_full=False,
+        last_lines=own,
+        launcher_lines=launchers,
+    )
+
+    assert status == Status.OOM
+
+
+@pytest.mark.slow
+def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
+    start: Callable, tmp_path: Path
+) -> None:
+    torchrun = shutil.which("torchrun", path=str(Path(sys.executable).parent))
+    assert torchrun is not None
+    script = tmp_path / "train.py"
+    script.write_text("print('epoch 1', flush=True)\nraise ValueError('32 does not divide')\n")
+    started = start((torchrun, "--standalone", "--nproc_per_node", "1", str(script)))
+
+    end = started.launched.wait(120)
+
+    assert end is not None
+    assert "ValueError: 32 does not divide" in reason_text(end.reason)
+
+
+def test_three_failures_of_the_same_kind_are_enough() -> None:
+    count = FailureCount()
+    lines = (
+        "FileNotFoundError: /tmp/a/data_1.csv, line 3 at 0x7f01",
+        "FileNotFoundError: /tmp/b/data_2.csv, line 44 at 0x7fff",
+        "FileNotFoundError: ../c/data_3.csv, line 5 at 0xab",
+    )
+
+    *go_on, stop = [count.add(failed_end(last_line=line)) for line in lines]
+
+    assert go_on == [None, None]
+    assert reason_text(stop).startswith("3 runs failed in the same way: python train.py ended with")
+
+
+@pytest.mark.parametrize(
+    "third",
+    [
+        failed_end(last_line="ValueError: no such column"),
+        failed_end(exit_code=2),
+        failed_end(was_asked=True),
+        failed_end(status=Status.OOM),
+    ],
+)
+def test_a_third_of_another_kind_is_not(third: object) -> None:
+    count = FailureCount()
+    count.add(failed_end())
+    count.add(failed_end())
+
+    assert count.add(third) is None  # type: ignore[arg-type]
+
+
+def test_progress_that_cannot_be_followed_counts_though_batchlab_ended_the_training() -> None:
+    count, asked = FailureCount(), failed_end(was_asked=True)
+    complaints = [Reason.as_written(f"step counter goes backward: {n} after 9") for n in (3, 4, 5)]
+
+    *go_on, stop = [count.add(asked, why) for why in complaints]
+
+    assert go_on == [None, None]
+    assert "step counter goes backward: 5 after 9" in reason_text(stop)

@@ -1,0 +1,314 @@
+"""A training command: its placeholders, its configuration file, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.reference.training_script import training_script
+
+from batchlab.errors import UsageError
+from batchlab.script.command import (
+    PLACEHOLDERS,
+    ConfigTemplate,
+    TrainingCommand,
+    filled_arguments,
+    placeholders_of,
+)
+
+
+def filled(*argv: str, **values: object) -> list[str]:
+    return filled_arguments(argv, {"batch_size": 32, **values})  # type: ignore[dict-item]
+
+
+def test_placeholders_become_arguments_and_never_shell_text() -> None:
+    done = filled("train", "{batch_size}", "--out={output_dir}", output_dir=Path("/a b/$(rm); 'c'"))
+
+    assert done == ["train", "32", "--out=/a b/$(rm); 'c'"]
+
+
+@given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
+def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--bs", type=int)
+
+    read = parser.parse_args(
+        filled("--lr={learning_rate}", "--bs", "{batch_size}", learning_rate=rate, batch_size=size)
+    )
+
+    assert (read.lr, read.bs) == (rate, size)
+
+
+def test_a_count_has_no_point_and_a_numpy_number_no_type() -> None:
+    import numpy as np
+
+    done = filled(
+        *("{batch_size}", "{epochs}", "{learning_rate}"),
+        batch_size=np.int64(8),
+        epochs=3.0,
+        learning_rate=np.float64(0.1),
+    )
+
+    assert done == ["8", "3", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("{{batch_size}}", "{batch_size}"),
+        ("{{anything}}", "{anything}"),
+        ('{"bs": {batch_size}}', '{"bs": 32}'),
+        ('{"a":{"bs":{batch_size}}}', '{"a":{"bs":32}}'),
+        *(
+            (each, each)
+            for each in (
+                '{"a": {"b": 1}}',
+                '{"a":{"b":{}}}',
+                "{}",
+                "{0}",
+                "{a b}",
+                "${oc.env:HOME}",
+                "${data_dir}",
+                "{HOME}",
+                "a}}{{b",
+                "x={1..3}",
+            )
+        ),
+    ],
+)
+def test_braces_of_others_pass_and_doubled_ones_stand_for_themselves(given: str, text: str) -> None:
+    assert filled("{batch_size}", given) == ["32", text]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("{steps}", r"no value for \{steps\}"),
+        ("{epochs}", r"\{epochs\} is a whole number, not 1.5"),
+    ],
+)
+def test_a_value_that_a_placeholder_cannot_take_is_refused(argument: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        filled("{batch_size}", argument, epochs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("argv", "first", "later"),
+    [
+        (["--resume", "{resume_from}"], [], ["--resume", "/c"]),
+        (["--resume={resume_from}"], [], ["--resume=/c"]),
+        (["+ckpt_path={resume_from}"], [], ["+ckpt_path=/c"]),
+        (["--fast", "--resume={resume_from}"], ["--fast"], ["--fast", "--resume=/c"]),
+        (["fit", "{resume_from}"], ["fit"], ["fit", "/c"]),
+        (["--x=1", "{resume_from}"], ["--x=1"], ["--x=1", "/c"]),
+    ],
+)
+def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
+    argv: list[str], first: list[str], later: list[str]
+) -> None:
+    assert filled("{batch_size}", *argv, resume_from=None) == ["32", *first]
+    assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["python", "train.py"], "no placeholder for the batch size"),
+        (["train", "{micro_batch_size}"], r"without \{accumulation_steps\}"),
+        (["train", "{batchsize}"], r"unknown placeholder \{batchsize\}.*mean \{batch_size\}\?"),
+        (["train", "{batch_size}", "{lr}"], r"\{lr\}.*did you mean \{learning_rate\}\?"),
+        (["train", "{batch_size}", "{zzz}"], r"there are \{batch_size\}, .*write \{\{zzz\}\}"),
+        (["train", "{batch_size}", "{config}"], "there is no template for it"),
+        (["python train.py --bs {batch_size}"], "one argument with spaces"),
+        ([], "there is no command"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(argv: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        placeholders_of(argv, None)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_the_batch_size_may_be_in_micro_batches_or_in_the_configuration() -> None:
+    both = {"micro_batch_size", "accumulation_steps"}
+
+    assert placeholders_of([f"{{{name}}}" for name in both], None) == both
+    assert placeholders_of(["t", "{config}"], {"batch_size"}) == {"config", "batch_size"}
+
+
+def test_every_placeholder_can_be_used() -> None:
+    argv = [f"{{{name}}}" for name in PLACEHOLDERS]
+
+    assert placeholders_of(argv, ()) == {*PLACEHOLDERS}
+    assert filled_arguments(argv, dict.fromkeys(PLACEHOLDERS, 1)) == [
+        "1.0" if name == "learning_rate" else "1" for name in PLACEHOLDERS
+    ]
+
+
+TEXTS = {
+    "c.json": """{"bs": {batch_size}, "lr": {learning_rate}, "out": {output_dir},
+ "log": "{output_dir}/log", "more": {"a": {}}}""",
+    "c.toml": """bs = {batch_size}
+lr = {learning_rate}
+out = {output_dir}
+log = "{output_dir}/log"
+more = {a = {}}
+""",
+    "c.yaml": """bs: {batch_size}  # a comment
+lr: {learning_rate}
+out: {output_dir}
+log: "{output_dir}/log"
+more: {"a": {}}
+""",
+}
+READ: dict[str, Any] = {"c.json": json.loads, "c.toml": tomllib.loads, "c.yaml": yaml.safe_load}
+
+
+def template(folder: Path, name: str, text: str) -> ConfigTemplate:
+    (folder / name).write_text(text)
+    return ConfigTemplate(folder / name)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("rate", [0.1, 1e-5, 5e-324, 1e22, 0.30000000000000004])
+def test_values_are_read_back_exactly(name: str, rate: float, tmp_path: Path) -> None:
+    filled = template(tmp_path, name, TEXTS[name]).filled(
+        {"batch_size": 64, "learning_rate": rate, "output_dir": Path("/a/b c")}
+    )
+
+    assert READ[name](filled) == {
+        "bs": 64,
+        "lr": rate,
+        "out": "/a/b c",
+        "log": "/a/b c/log",
+        "more": {"a": {}},
+    }
+
+
+@given(
+    folder=st.text(
+        alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")),
+        min_size=1,
+        max_size=20,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_any_path_stays_one_value(folder: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name, text in TEXTS.items():
+        made = template(tmp_path_factory.mktemp("c"), name, text)
+        values = {"batch_size": 1, "learning_rate": 0.5, "output_dir": folder}
+
+        assert READ[name](made.filled(values))["out"] == folder
+        assert READ[name](made.filled(values))["log"] == f"{folder}/log"
+
+
+def test_a_path_may_be_part_of_a_plain_text_of_yaml(tmp_path: Path) -> None:
+    made = template(tmp_path, "c.yml", "b: {batch_size}\nout: {output_dir}/logs\n- {output_dir}\n")
+
+    assert made.filled({"batch_size": 1, "output_dir": "/a"}) == 'b: 1\nout: /a/logs\n- "/a"\n'
+
+
+def test_nothing_to_resume_from_is_null(tmp_path: Path) -> None:
+    made = template(tmp_path, "c.json", '{"b": {batch_size}, "from": {resume_from}}')
+
+    assert json.loads(made.filled({"batch_size": 1})) == {"b": 1, "from": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("c.json", '{"b": {batch_size}', "c.json is not valid JSON once its placeholders have"),
+        ("c.toml", "b = {batch_size}\nc = [", "c.toml is not valid TOML"),
+        ("c.yaml", "b: {bs}", r"unknown placeholder \{bs\} in .*c.yaml: did you mean \{batch_size"),
+        ("c.toml", "b = {batch_size}\nr = {resume_from}", "TOML has no value for nothing"),
+        ("c.yaml", "c: {config}", r"holds \{config\}, which is the file itself"),
+        ("c.ini", "b={batch_size}", "expected a file that ends in .json, .toml, .yaml, .yml"),
+    ],
+)
+def test_a_wrong_template_is_refused_in_one_line(
+    name: str, text: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        template(tmp_path, name, text)
+
+    assert "\n" not in str(refused.value)
+
+
+WHOLE = ("python", "train.py", "--bs", "{batch_size}", "--lr", "{learning_rate}")
+
+
+def command(**fields: Any) -> TrainingCommand:
+    usual: dict[str, Any] = {"arguments": WHOLE, "metric": "val_loss", "learning_rate": 0.1}
+    return TrainingCommand(**{**usual, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"arguments": ("python", "train.py"), "learning_rate": None}, "{batch_size}"),
+        ({"arguments": ("python", "--bs", "{batchsize}")}, "did you mean {batch_size}"),
+        ({"metric": "score"}, "--better higher"),
+        ({"learning_rate": None}, "give --learning-rate"),
+        ({"learning_rate": -1.0}, "above 0"),
+        ({"arguments": ("python", "--bs", "{batch_size}")}, "has no {learning_rate}"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"examples": 1.5}, "at least 1"),
+        ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_what_to_do(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        command(**fields)
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("more", "spans"), [((), False), (("--epochs", "{epochs}"), True)])
+def test_a_length_that_it_takes_may_shape_its_rate(more: tuple[str, ...], spans: bool) -> None:
+    assert command(arguments=(*WHOLE, *more)).spans_a_length == spans
+
+
+def test_the_arguments_have_the_values_and_the_folder(tmp_path: Path) -> None:
+    given = training_script(tmp_path, "--out", "{output_dir}")
+
+    filled = given.filled(
+        {"batch_size": 32, "learning_rate": 0.05, "seed": 3},
+        folder=tmp_path,
+        output_dir=tmp_path / "out",
+    )
+
+    assert filled[0] == sys.executable
+    assert filled[-8:] == [
+        *("--batch-size", "32", "--lr", "0.05"),
+        *("--seed", "3", "--out", str(tmp_path / "out")),
+    ]
+    assert filled.count("3") == 1
+
+
+def test_a_configuration_file_is_copied_with_the_values(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"bs": {batch_size}, "lr": {learning_rate}}')
+    given = TrainingCommand(
+        arguments=("python", "train.py", "{config}"),
+        metric="val_loss",
+        learning_rate=0.1,
+        config=Path("c.json"),
+        folder=tmp_path,
+    )
+    (tmp_path / "trial").mkdir()
+
+    filled = given.filled(
+        {"batch_size": 32, "learning_rate": 0.05}, folder=tmp_path / "trial", output_dir=tmp_path
+    )
+
+    assert Path(filled[-1]).read_text() == '{"bs": 32, "lr": 0.05}'
