@@ -64,7 +64,7 @@ trials = st.builds(
     settings=st.dictionaries(texts, setting_values, max_size=3).map(lambda d: tuple(d.items())),
     n_train=counts,
     batch_size=counts,
-    micro_batch_size=counts,
+    micro_batch_size=st.integers(1, 2**53 - 1),  # without one it is the batch
     sampling=st.sampled_from(["reshuffle", "replacement"]),
     drop_last=st.booleans(),
     learning_rate=floats,

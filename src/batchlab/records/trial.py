@@ -318,7 +318,7 @@ class Trial:
         if self.settings:
             differing["settings"] = dict(self.settings)
         if self.micro_batch_size == self.batch_size:
-            del differing["micro_batch_size"]
+            differing.pop("micro_batch_size", None)
         return {"format": IDENTITY_FORMAT, **differing}
 
     @property
