@@ -47,11 +47,6 @@ def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
     return Estimate.of(value, interval=(value * (1 - share), value * (1 + share)), n=n)
 
 
-def around_by(value: float, half: float) -> Estimate:
-    """An estimate whose interval reaches `half` to both sides."""
-    return Estimate.of(value, interval=(value - half, value + half), n=3)
-
-
 def law(batch_size: float) -> float:
     """Steps to target of a workload that gains from larger batches up to some hundreds."""
     return S_MIN * (1 + B_CRIT / batch_size)

@@ -26,8 +26,6 @@ STEP_S = 2e-3
 Curve = Sequence[tuple[int, float]]
 # 64 has 0.9 after 500 steps and 0.97 after 1000: the easier target is 0.9, the harder 1.005.
 SLOW_AT_LAST = [((500 + n, 0.9), (999 + n, 0.95), (1001 + n, 0.971)) for n in (0, 3, 6)]
-FASTER_THROUGHOUT = [((99 + n, 0.8), (101 + n, 0.91), (499 + n, 0.95), (501 + n, 0.971))
-                     for n in (0, 1, 2)]  # fmt: skip
 FASTER_AT_LAST = [((599 + n, 0.8), (601 + n, 0.971)) for n in (0, 1, 2)]
 
 

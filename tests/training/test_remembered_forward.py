@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.records.trial import Split
-from batchlab.training.evaluator import Evaluator, forward_remembered
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.untouched import forward_remembered
 from batchlab.workload.definition import Metric, Workload
 
 VALIDATION: tuple[Split, ...] = ("validation",)

@@ -20,7 +20,7 @@ from tests.reference.small_workloads import (
 from torch import Tensor, nn
 
 from batchlab.records.run import AllSplits, RunLength
-from batchlab.training.evaluator import untouched_model
+from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Metric, Workload
 
 

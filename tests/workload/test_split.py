@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from batchlab.errors import WorkloadError
+from batchlab.workload.data import Collated
 from batchlab.workload.definition import Workload
-from batchlab.workload.loader_template import Collated
 from batchlab.workload.split import with_validation
 
 X = torch.arange(400.0).reshape(100, 4)

@@ -15,9 +15,8 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.training.batching import is_group
-from batchlab.workload.data import ChosenPart, Collate, Columns, examples_at, fetched
+from batchlab.workload.data import ChosenPart, Collate, Collated, Columns, examples_at, fetched
 from batchlab.workload.definition import Batch, Data, Workload, size_of
-from batchlab.workload.loader_template import Collated
 from batchlab.workload.source import told
 from batchlab.workload.stream import is_stream
 

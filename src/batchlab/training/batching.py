@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Sampling, Trial
 from batchlab.workload.data import (
+    Collated,
     Columns,
     fetched,
     fetched_in_parts,
@@ -26,7 +28,6 @@ from batchlab.workload.data import (
     shuffled,
 )
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
-from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import Reading, has_set_epoch, is_stream
 
 # What every generator takes as a seed.
@@ -300,10 +301,6 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
             )
 
 
-def _only(items: list[Any]) -> Any:
-    return items[0]
-
-
 def _fetched_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
@@ -313,7 +310,7 @@ def _fetched_epoch(
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
         batch_size=1,
-        collate_fn=_only,
+        collate_fn=itemgetter(0),
         num_workers=workload.workers,
         # A trial's process comes from a fork server, which its workers would inherit: they
         # would get the user's functions by plain pickle, which cannot carry them.

@@ -24,11 +24,9 @@ class Stateful(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers: tensors, numbers, texts, and lists and dicts of them."""
-        ...
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
         """Take back what `state_dict` gave."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

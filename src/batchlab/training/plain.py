@@ -62,9 +62,8 @@ EVALUATIONS = 3
 def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     """Why the trial has diverged, or None.
 
-    A trial has diverged when its loss was above `FACTOR` times the untrained model's, or not a
-    finite number, at each of the last `EVALUATIONS` evaluations. The loss is the validation loss
-    where there is one, else that of the training batches.
+    Its loss was above `FACTOR` times the untrained model's, or not a finite number, at each of the
+    last `EVALUATIONS` evaluations: on validation data if there are any, else on training batches.
     """
     if len(evaluations) <= EVALUATIONS:
         return None
@@ -77,16 +76,13 @@ def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     return Reason.of(
         "losses_far_above_untrained",
         n=EVALUATIONS,
-        seen=tuple(_seen(loss) for loss in last),
+        seen=tuple(
+            Reason.of("loss_seen_not_finite") if loss is None else Reason.of("loss_seen", loss=loss)
+            for loss in last
+        ),
         factor=FACTOR,
         first=first,
     )
-
-
-def _seen(loss: float | None) -> Reason:
-    if loss is None:
-        return Reason.of("loss_seen_not_finite")
-    return Reason.of("loss_seen", loss=loss)
 
 
 def _loss(evaluation: Evaluation) -> float | None:

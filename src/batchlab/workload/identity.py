@@ -27,10 +27,9 @@ from torch.utils.data import Dataset
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
-from batchlab.workload.data import Columns, leaves
+from batchlab.workload.data import Collated, Columns, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
 from batchlab.workload.file_region import WORTH_LOOKING_UP_BYTES, add_region, file_region, files_of
-from batchlab.workload.loader_template import Collated
 from batchlab.workload.source import (
     OpenedFile,
     OpenedFiles,

@@ -22,10 +22,9 @@ from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadErro
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.data import with_tensors, with_torch_columns
+from batchlab.workload.data import with_data_as_read
 from batchlab.workload.definition import Workload
 from batchlab.workload.identity import MadeModel, workload_identity
-from batchlab.workload.loader_template import without_loaders
 from batchlab.workload.settings import as_type_of
 from batchlab.workload.source import (
     OpenedFile,
@@ -273,8 +272,7 @@ def _loaded(
     opened: OpenedFiles,
 ) -> LoadedWorkload:
     settings = tuple(sorted(used.items()))
-    workload, notes = without_loaders(workload)
-    workload = with_tensors(with_torch_columns(workload))
+    workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
     beside = _read_beside(reference, source, opened, settings)
     identity = workload_identity(

@@ -15,6 +15,7 @@ from torch.utils.data import Subset, TensorDataset
 from batchlab.errors import WorkloadError
 from batchlab.workload.data import (
     ChosenPart,
+    Collated,
     Columns,
     chosen_part,
     resident_tensors,
@@ -22,7 +23,6 @@ from batchlab.workload.data import (
     shuffled,
 )
 from batchlab.workload.definition import SPLITS, VALIDATION_EVERY, Data, Workload, size_of
-from batchlab.workload.loader_template import Collated
 from batchlab.workload.stream import is_stream
 
 # Of 400,000 examples an accuracy is known to 0.0008 (its standard error), and evaluating more would
