@@ -23,7 +23,7 @@ CEILINGS = {
     "fitting": 480,
     "laws": 3_720,
     "measure": 5_700,
-    "plans": 320,
+    "plans": 325,
     "processes": 840,
     "records": 1_620,
     "report": 11_160,

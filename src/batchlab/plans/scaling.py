@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from batchlab.errors import UsageError
-from batchlab.records.study import AdamSettings
+
+if TYPE_CHECKING:
+    from batchlab.records.study import AdamSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +48,7 @@ def _moved(adam: AdamSettings, batch_size: int, reference_batch_size: int) -> Ad
                 f"above 0; stay at batch sizes up to {largest}, use the rule sqrt, or tune the rate"
             )
     first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
-    return AdamSettings(betas=(first, second), eps=adam.eps / math.sqrt(kappa))
+    return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
 # In the order in which people are shown them. The rate stays, grows as the batch size (Goyal et
@@ -114,6 +117,8 @@ def scaled(
     move = scaling_rule(rule).move_adam
     if move is None:
         return Scaled(learning_rate=rate)
+    from batchlab.records.study import AdamSettings  # it loads NumPy, which --help does not need
+
     return Scaled(
         learning_rate=rate, adam=move(adam or AdamSettings(), batch_size, reference_batch_size)
     )
