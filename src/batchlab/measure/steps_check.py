@@ -153,7 +153,7 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
     few_run = steps.runs(few) or not steps.runs(own)
     n = (sizes.largest_up_to(min(_EXAMPLES, own)) or few) if few_run else own
     warnings: tuple[str, ...] = ()
-    if workload.step is None:  # one of its own is looked at more closely (`own_step_check`)
+    if workload.step is None:  # one of its own is looked at more closely (`check_own_step`)
         warnings = steps.first(few if few_run else own)
     rest = n_train % workload.batch_size
     if not few_run:  # nor can be told which last batches run

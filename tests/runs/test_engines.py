@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from tests.reference.small_workloads import small_workload
 from tests.reference.training_script import training_script
 
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status
 from batchlab.runs.contract import Engine
+from batchlab.store.store import Store
 
 
 @pytest.fixture(params=["plain", "command", "recorded"])
@@ -35,3 +39,19 @@ def test_an_engine_can_do_what_it_says(engine: Engine) -> None:
     assert can.any_learning_rate == (engine.learning_rates(16) is None)
     assert can.any_seed == (engine.n_seeds is None)
     assert can.side_by_side or engine.n_workers == 1
+
+
+@pytest.mark.parametrize("engine", ["plain", "command"], indirect=True)
+def test_a_trial_that_another_process_trains_is_waited_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = engine.trial(batch_size=10, learning_rate=0.1, seed=0)
+    slept_s = []
+    with Store(tmp_path / "lab.db") as other, ExitStack() as held:
+        assert held.enter_context(other.claim(trial.trial_id))
+        monkeypatch.setattr("time.sleep", lambda s: (slept_s.append(s), held.close()))
+        engine.submit(RunRequest(trial=trial, length=RunLength(steps=4)))
+        end = engine.next_finished()
+
+    assert len(slept_s) > 0
+    assert (end.record.status, end.record.steps) == (Status.OK, 4)
