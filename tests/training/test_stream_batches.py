@@ -61,6 +61,18 @@ def test_taken_up_in_the_middle_it_goes_on_with_the_same_examples(first_step: in
     assert all(torch.equal(a, b) for a, b in zip(whole[3 * first_step :], rest, strict=True))
 
 
+def test_what_a_collate_draws_belongs_to_its_step_wherever_a_run_is_taken_up() -> None:
+    def drawn(examples: list[Any]) -> tuple[Tensor, Tensor]:
+        return torch.rand(len(examples), 1), torch.zeros(len(examples))
+
+    workload = streamed(collate=drawn)
+
+    whole, rest = seen(workload, 0, micro=12), seen(workload, 0, first_step=2, micro=12)
+
+    assert not torch.equal(whole[0], whole[1])
+    assert all(torch.equal(a, b) for a, b in zip(whole[2:], rest, strict=True))
+
+
 def test_the_random_numbers_of_the_run_and_of_the_stream_do_not_meet() -> None:
     workload = streamed()
     trial = small_trial(workload, batch_size=12)

@@ -157,6 +157,8 @@ def test_a_live_workload_made_again_is_the_same(kind: str) -> None:
     [
         (lambda: nn.Linear(2, 3), lambda: nn.Linear(2, 4)),
         (lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3)),
+        (lambda w=3: w, lambda w=4: w),
+        (lambda *, w=3: w, lambda *, w=4: w),
         ((lambda w: lambda: w)(3), (lambda w: lambda: w)(4)),
         ((lambda w: lambda: w)(1), (lambda w: lambda: w)(True)),
         ((lambda w: lambda: w)(torch.relu), (lambda w: lambda: w)(torch.tanh)),
