@@ -205,7 +205,7 @@ def test_links_that_lead_somewhere_are_not_named(tmp_path: Path) -> None:
 class TestInABrowser:
     """What a reader of the site sees who opened it from a disk."""
 
-    pytestmark = (NEEDS_BROWSER, pytest.mark.nightly)
+    pytestmark = [*NEEDS_BROWSER, pytest.mark.nightly]
 
     @pytest.fixture
     def browser(self, site: Path, tmp_path: Path) -> Iterator[Browser]:
