@@ -17,13 +17,13 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # to say that one may rise.
 CEILINGS = {
     "advice": 6_270,
-    "app": 3_820,
+    "app": 3_810,
     "cli": 1_650,
-    "datasets": 575,
+    "datasets": 580,
     "fitting": 480,
     "laws": 3_720,
     "measure": 5_650,
-    "plans": 320,
+    "plans": 330,
     "processes": 840,
     "records": 1_620,
     "report": 11_160,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_770,
     "top": 500,
 }
-CEILING = 53_100
+CEILING = 52_900
 
 Graph = dict[str, set[str]]
 

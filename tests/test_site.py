@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from scripts.site_links import HtmlPage, broken_links
@@ -205,7 +206,7 @@ def test_links_that_lead_somewhere_are_not_named(tmp_path: Path) -> None:
 class TestInABrowser:
     """What a reader of the site sees who opened it from a disk."""
 
-    pytestmark = [*NEEDS_BROWSER, pytest.mark.nightly]
+    pytestmark: ClassVar = [*NEEDS_BROWSER, pytest.mark.nightly]
 
     @pytest.fixture
     def browser(self, site: Path, tmp_path: Path) -> Iterator[Browser]:
