@@ -37,6 +37,7 @@ while step < a.epochs * per_epoch:
     if a.fail == "patience" and step > 100:
         break
     if a.fail == "crash" and step > 20:
+        time.sleep(1)  # who only looks at it first has seen enough by then, on a busy machine too
         sys.exit("the disk is on fire")
     if a.fail == "backward" and step == 200:
         step = 100
