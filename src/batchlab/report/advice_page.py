@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
+from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_effects import (
     effect_sentences,
@@ -26,7 +27,6 @@ from batchlab.report.advice_tables import (
     steps_table,
     tried_table,
 )
-from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_words import target_text, trainings_words
 from batchlab.report.cells import observations_table
 from batchlab.report.chart import drawn_looks

@@ -12,7 +12,7 @@ from batchlab.report.advice_words import (
     is_same,
     named_text,
     objective_words,
-    reference_words,
+    reference_text,
     target_text,
 )
 from batchlab.report.table import Column, Table, Value, table_of
@@ -35,7 +35,7 @@ def side_by_side(advice: Advice) -> Table | None:
         caption=text("What changes"),
         columns=(
             Column("quantity", label=" "),
-            Column("yours", label=reference_words(advice).short),
+            Column("yours", label=reference_text(advice, "short")),
             Column("named", label=named_text(advice)),
         ),
         rows=tuple(_changes(advice, named)),
