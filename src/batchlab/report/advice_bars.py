@@ -40,7 +40,7 @@ def bars(advice: Advice) -> list[str]:
     words = objective_words(advice)
     title = text(
         "{figure}, {target}, by batch size:",
-        figure=with_a_capital(words.figure_text),
+        figure=with_a_capital(words.figure),
         target=target_text(advice.target),
     )
     longest = max(bar.figure for bar in found)

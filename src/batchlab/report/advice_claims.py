@@ -104,7 +104,7 @@ class _About:
 
     def takes(self, times: str) -> str:
         """What a configuration with so many times the figure of another does."""
-        return objective_words(self.advice).takes_text(times)
+        return objective_words(self.advice).takes(times)
 
     def _set_this(self, named: Configuration) -> str:
         """What to set, and what of it stays."""

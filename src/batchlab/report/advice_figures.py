@@ -130,14 +130,14 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         looks,
         "a-objective",
         words.quantity,
-        words.figure_text,
+        words.figure,
         above=0.1 if words.better == "higher" or is_for_now else 0.05,
         said=[text("In the flat set: {inside}", inside=", ".join(inside))],
     )
     return Figure(
         key="a",
         name="objective",
-        title=text("{figure} by batch size", figure=with_a_capital(words.figure_text)),
+        title=text("{figure} by batch size", figure=with_a_capital(words.figure)),
         notes=tuple(_objective_notes(advice, rows)),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),
         panels=(panel,) if rows else (),
@@ -220,7 +220,7 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
             "95 % confidence for all batch sizes at once (“at most” in the table).",
-            best=objective_words(advice).within_text,
+            best=objective_words(advice).within,
             share=share_text(advice.delta),
         )
 

@@ -109,12 +109,12 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         joined = chart.of(kind="run").mark_line(color=INK, opacity=0.35, strokeWidth=1)
         return chart.drawn([joined.encode(detail="seed:N")], chart.runs(), chart.bounds())
 
-    title = text("{figure} on fresh seeds", figure=words.figure_text)
+    title = text("{figure} on fresh seeds", figure=words.figure)
     values = row_values(quantity, rows, by="configuration")
     panel = Panel(
         key="e-seeds",
         title=title,
-        alternative=chart_text(words.figure_text, "configuration", values),
+        alternative=chart_text(words.figure, "configuration", values),
         plot=plot,
     )
     notes = list(kind_notes(advice, rows))
@@ -148,7 +148,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
             rows,
             _configuration_column(),
             row_column("seed", label=text("seed")),
-            Column(quantity, label=words.figure_text, of=_mean_of("run")),
+            Column(quantity, label=words.figure, of=_mean_of("run")),
             Column("bound", quantity, text("not reached by"), of=_mean_of("bound")),
         ).without_empty_columns(),
     )

@@ -71,7 +71,7 @@ def _cost(advice: Advice) -> Iterator[_Row]:
     words, named, own = objective_words(advice), named_cost(advice), own_cost(advice)
     if named is None:
         return
-    label = words.figure_text
+    label = words.figure
     if advice.target is not None:
         label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
     yours = UNKNOWN if own is None else own.text(words.quantity)
@@ -140,9 +140,7 @@ def candidates_table(advice: Advice) -> Table:
         return Column(name, label=label, of=lambda candidate: getattr(candidate, name).estimate)
 
     return table_of(
-        text(
-            "Batch sizes in question, each at its tuned rate ({figure})", figure=words.figure_text
-        ),
+        text("Batch sizes in question, each at its tuned rate ({figure})", figure=words.figure),
         advice.candidates,
         Column("batch_size"),
         Column("learning_rate"),
@@ -151,7 +149,7 @@ def candidates_table(advice: Advice) -> Table:
         figure("step_s", text("step")),
         figure("time_to_target_s", text("time")),
         figure("samples_to_target", text("samples")),
-        Column("metric", words.quantity, words.figure_text, of=metric),
+        Column("metric", words.quantity, words.figure, of=metric),
         Column("peak_bytes", label=text("memory")),
         Column("relative", "ratio", text("× best"), of=lambda c: c.relative.estimate),
         Column("relative_high", "ratio", text("at most"), of=lambda c: c.relative.high),

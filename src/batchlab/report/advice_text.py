@@ -16,7 +16,6 @@ from batchlab.report.advice_tables import (
     expected_table,
     side_by_side,
 )
-from batchlab.report.advice_words import trainings_words
 from batchlab.report.text import Sentence, quantity_text, text_width, whole_sentence, wrapped_lines
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
@@ -159,9 +158,14 @@ def cost_text(advice: Advice) -> str:
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
-    trainings = trainings_words(advice)
-    if not trainings:
+    if advice.trainings is None:  # a time was asked for
         return spent
+    trainings = plural(
+        "the time of one of your trainings",
+        "the time of {trainings:.4g} of your trainings",
+        1 if advice.trainings == 1 else 2,  # a part of one takes the plural, as half a dozen does
+        trainings=advice.trainings,
+    )
     return text("{spent} ({trainings})", spent=spent, trainings=trainings)
 
 

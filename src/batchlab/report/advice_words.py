@@ -9,35 +9,57 @@ from batchlab.advice.advice import Advice, Configuration, Ending, Endings, Objec
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
-from batchlab.words.catalogue import Message, PluralMessage, number_text, plural, text
+from batchlab.words.catalogue import Message, PluralMessage, number_text, text
 
 # ---- the objective
 
 
+# What an objective calls its figure, what a configuration with a larger one does, and what the
+# flat set is near to: "within 10 % of ...". A metric's words are by its direction.
+_OBJECTIVES = {
+    "time": ("time to target", "takes {ratio} times as long", "the best time"),
+    "samples": ("samples to target", "needs {ratio} times as many samples", "the fewest samples"),
+    "quality": (
+        "distance from perfect",
+        "ends {ratio} times as far from perfect",
+        "the best metric",
+    ),
+    "higher": (
+        "validation {metric}",
+        "makes {ratio} times as many errors",
+        "the fewest errors",
+    ),
+    "lower": ("validation {metric}", "ends with {ratio} times the {metric}", "the lowest {metric}"),
+}
+_QUANTITIES: dict[Objective, str] = {
+    "time": "time_to_target_s",
+    "samples": "samples_to_target",
+    "quality": "distance_from_perfect",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveWords:
-    """What an objective calls its figure. Of the figures themselves less is better."""
+    """The words of an advice's own objective. Of the figures themselves less is better."""
 
+    metric: str  # for quality: the metric, which is shown itself; empty: the figure is
     quantity: str  # the figure's name in `batchlab.records.quantities`, as it is shown
-    figure: str  # in words
-    takes: str  # what a configuration with a larger figure does, `{ratio}` times
-    within: str  # "within 10 % of {within}"
-    metric: str = ""  # for quality: the metric, which is shown itself
-    better: Better = "lower"  # its direction
+    better: Better  # its direction, as it is shown
+    words: tuple[str, str, str]
 
     @property
-    def figure_text(self) -> str:
+    def figure(self) -> str:
         """The figure in words, "time to target"."""
-        return text(self.figure, metric=self.metric)
+        return text(self.words[0], metric=self.metric)
+
+    def takes(self, ratio: str) -> str:
+        """What a configuration with so many times the figure does, "takes 2 times as long"."""
+        return text(self.words[1], ratio=ratio, metric=self.metric)
 
     @property
-    def within_text(self) -> str:
+    def within(self) -> str:
         """What the flat set is near to, "the least time"."""
-        return text(self.within, metric=self.metric)
-
-    def takes_text(self, ratio: str) -> str:
-        """What a configuration with so many times the figure does, "takes 2 times as long"."""
-        return text(self.takes, ratio=ratio, metric=self.metric)
+        return text(self.words[2], metric=self.metric)
 
     def shown(self, figure: float) -> float:
         """The figure as it is shown: of a metric between 0 and 1 the metric, not its errors."""
@@ -54,48 +76,15 @@ class ObjectiveWords:
         return replace(estimate, estimate=value, low=low, high=high)
 
 
-OBJECTIVE_WORDS: dict[Objective, ObjectiveWords] = {
-    "time": ObjectiveWords(
-        quantity="time_to_target_s",
-        figure="time to target",
-        takes="takes {ratio} times as long",
-        within="the best time",
-    ),
-    "samples": ObjectiveWords(
-        quantity="samples_to_target",
-        figure="samples to target",
-        takes="needs {ratio} times as many samples",
-        within="the fewest samples",
-    ),
-    "quality": ObjectiveWords(
-        quantity="distance_from_perfect",
-        figure="distance from perfect",
-        takes="ends {ratio} times as far from perfect",
-        within="the best metric",
-    ),
-}
-_QUALITY_WORDS: dict[Better, ObjectiveWords] = {
-    "higher": ObjectiveWords(
-        quantity="",
-        figure="validation {metric}",
-        takes="makes {ratio} times as many errors",
-        within="the fewest errors",
-    ),
-    "lower": ObjectiveWords(
-        quantity="",
-        figure="validation {metric}",
-        takes="ends with {ratio} times the {metric}",
-        within="the lowest {metric}",
-    ),
-}
-
-
 def objective_words(advice: Advice) -> ObjectiveWords:
     """The words of the advice's own objective."""
-    if advice.objective != "quality" or not advice.metric:
-        return OBJECTIVE_WORDS[advice.objective]
-    words = _QUALITY_WORDS[advice.better]
-    return replace(words, quantity=advice.metric, metric=advice.metric, better=advice.better)
+    is_metric = advice.objective == "quality" and bool(advice.metric)
+    return ObjectiveWords(
+        metric=advice.metric if is_metric else "",
+        quantity=advice.metric if is_metric else _QUANTITIES[advice.objective],
+        better=advice.better if is_metric else "lower",
+        words=_OBJECTIVES[advice.better if is_metric else advice.objective],
+    )
 
 
 def ratio_text(ratio: float) -> str:
@@ -110,7 +99,7 @@ def share_text(fraction: float) -> str:
 
 def near_text(advice: Advice) -> str:
     """How near to the best the flat set is, "within 10 % of the least time"."""
-    best = objective_words(advice).within_text
+    best = objective_words(advice).within
     return text("within {share} of {best}", share=share_text(advice.delta), best=best)
 
 
@@ -124,20 +113,7 @@ def target_text(target: Target) -> str:
     )
 
 
-# ---- budget, ends, configurations
-
-
-def trainings_words(advice: Advice) -> str:
-    """How many of the user's own trainings the budget is worth; empty: a time was asked for."""
-    if advice.trainings is None:
-        return ""
-    # A part of one takes the plural, as half a dozen does.
-    return plural(
-        "the time of one of your trainings",
-        "the time of {trainings:.4g} of your trainings",
-        1 if advice.trainings == 1 else 2,
-        trainings=advice.trainings,
-    )
+# ---- ends and configurations
 
 
 def end_text(endings: Endings, found: Ending) -> str:
