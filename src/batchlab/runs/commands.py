@@ -134,11 +134,8 @@ class KeptTraining:
             return  # a wider gap in the curve of a longer run is all that it costs
 
 
-_LISTEN_S = 0.25
 # A script that was told its length and has come so far has trained to its end.
 _NEARLY = 0.9
-# Of what `batchlab.log` did not understand so much is told.
-_FIRST_COMPLAINTS = 3
 # With less than this a script's own words about its progress may not have found room.
 _LITTLE_SPACE_BYTES = 256 * 1024
 
@@ -179,11 +176,10 @@ class CommandRun:
         self._resumes = resumes
         earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
         self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
-        self._points = _points(command, request.trial)
+        self._points = ProgressPoints(command.metric, request.trial)
         self._verdict: Outcome | None = None
         self._cut: tuple[Evaluation, ...] | None = None
         self._new: dict[int, Evaluation] = {}
-        self._not_understood: dict[str, None] = {}
 
     @property
     def from_step(self) -> int:
@@ -230,8 +226,8 @@ class CommandRun:
     def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
         if end.left_behind is not None and not end.was_asked:
             yield end.left_behind
-        if self._not_understood:
-            yield Reason.of("log_not_understood", told=", ".join(self._not_understood))
+        if self._points.not_understood:
+            yield Reason.of("log_not_understood", told=", ".join(self._points.not_understood))
 
     def _notes_of_length(self, verdict: Outcome) -> tuple[Reason, ...]:
         counted = self._counted()
@@ -275,14 +271,12 @@ class CommandRun:
             yield training
 
     def _followed(self, training: FollowedTraining) -> CommandEnd:
-        end: CommandEnd | None = None
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
+        def take(readings: Sequence[Reading]) -> bool:
             self._take(readings, training)
             self._look_at_time(training)
-            if self._verdict is not None and end is None:
-                training.end()
-        return end
+            return self._verdict is not None
+
+        return training.follow(take)
 
     def _look_at_time(self, training: FollowedTraining) -> None:
         """End it as the budget ends; what it says after that is not even read."""
@@ -295,11 +289,13 @@ class CommandRun:
 
     def _ended_early(self, training: FollowedTraining) -> None:
         """Have it end as at the end of a budget: a script that saves where it is can do so."""
-        training.end()
-        end: CommandEnd | None = None
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
+
+        def take(readings: Sequence[Reading]) -> bool:
             self._take(readings, training)
+            return True
+
+        training.end()
+        training.follow(take)
         self._put()
 
     def _counted(self) -> tuple[Evaluation, ...]:
@@ -316,7 +312,6 @@ class CommandRun:
             return
         for reading in readings:
             self._look_at_time(training)
-            self._note_not_understood(reading)
             try:
                 for made in _added(self._request.trial, self.course, self._points, reading):
                     self._judge(made)
@@ -344,11 +339,6 @@ class CommandRun:
         if verdict is not None:
             self._decided(verdict)
 
-    def _note_not_understood(self, reading: Reading) -> None:
-        for told in reading.not_understood:
-            if len(self._not_understood) < _FIRST_COMPLAINTS:
-                self._not_understood[told] = None
-
     def _decided(self, verdict: Outcome) -> None:
         self._verdict = self._verdict or verdict
         self._cut = self.course.evaluations
@@ -370,21 +360,12 @@ def _steps_without_smaller_batches(request: RunRequest) -> int:
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
-def _points(command: TrainingCommand, trial: Trial) -> ProgressPoints:
-    return ProgressPoints(
-        command.metric,
-        batch_size=trial.batch_size,
-        counted_batch_size=trial.micro_batch_size,
-        n_train=trial.n_train,
-    )
-
-
 def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
     """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
         course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
-        points = _points(command, request.trial)
+        points = ProgressPoints(command.metric, request.trial)
         try:
             for reading in readings:
                 for _ in _added(request.trial, course, points, reading):
@@ -398,24 +379,17 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
 def _added(
     trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
 ) -> Iterator[Evaluation | None]:
-    """Add a reading to a course: each evaluation that it takes in, and None for one without.
-
-    Raises:
-        ProgressError: it contradicts what was told before.
-    """
+    """Add a reading to a course: each evaluation that it takes in, and None for one without."""
     point = points.add(reading)
-    samples = points.samples_at(reading) if point is None else point.samples
-    if samples is None:
+    if point is None:
         return
-    updates = points.updates_at(reading) if point is None else point.updates
-    step = trial.plan.step_at(samples) if updates is None else updates
     values = dict(reading.values)
-    if point is not None:
+    values.pop(course.metric, None)  # it may be left out, or another shape's
+    if point.value is not None:
         values[course.metric] = point.value
-    else:
-        values.pop(course.metric, None)  # left out, or another shape's
-    yield from course.begun(step, reading.at_s)
-    yield course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
+    samples = trial.plan.samples_at(point.step)
+    yield from course.begun(point.step, reading.at_s)
+    yield course.add(values, step=point.step, samples=samples, at_s=reading.at_s)
 
 
 @contextmanager
