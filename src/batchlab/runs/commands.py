@@ -467,10 +467,7 @@ class CommandEngine(StoredEngine):
         """What its placeholders let a command do."""
         return Capabilities(
             resumes=self._command.can_resume,
-            any_learning_rate=self._command.takes("learning_rate"),
-            any_seed=True,  # without {seed} a script draws its own
             side_by_side=False,
-            in_process_metrics=False,
             keeps_cadence=False,
             cools_down=False,
         )

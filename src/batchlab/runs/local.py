@@ -83,10 +83,7 @@ class LocalProcesses(StoredEngine):
         """All that a training loop of one's own can do."""
         return Capabilities(
             resumes=True,
-            any_learning_rate=True,
-            any_seed=True,
             side_by_side=True,
-            in_process_metrics=True,
             keeps_cadence=True,
             cools_down=True,
         )
