@@ -22,7 +22,6 @@ from batchlab.runs.engine import Ran, StoredEngine, named
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
-from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
@@ -141,12 +140,7 @@ _LITTLE_SPACE_BYTES = 256 * 1024
 
 
 class CommandRun:
-    """One run: the command is started, followed, ended where that is due; the store is kept.
-
-    Attributes:
-        course: what was told.
-        from_step: the step at which it was taken up; 0: it began.
-    """
+    """One run: the command is started, followed, ended where that is due; the store is kept."""
 
     def __init__(
         self,
@@ -176,20 +170,9 @@ class CommandRun:
         self._resumes = resumes
         earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
         self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
-        self._points = ProgressPoints(command.metric, request.trial)
         self._verdict: Outcome | None = None
         self._cut: tuple[Evaluation, ...] | None = None
         self._new: dict[int, Evaluation] = {}
-
-    @property
-    def from_step(self) -> int:
-        """The step at which it was taken up; 0: it began."""
-        return self.course.taken_up_at or 0
-
-    @property
-    def contradictions(self) -> tuple[str, ...]:
-        """What in its progress contradicts itself, for its user; values were left out."""
-        return tuple(self._points.contradictions)
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
         """Run it to its end, or until it is to end; all that counts of it is stored.
@@ -226,8 +209,8 @@ class CommandRun:
     def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
         if end.left_behind is not None and not end.was_asked:
             yield end.left_behind
-        if self._points.not_understood:
-            yield Reason.of("log_not_understood", told=", ".join(self._points.not_understood))
+        if not_understood := self.course.points.not_understood:
+            yield Reason.of("log_not_understood", told=", ".join(not_understood))
 
     def _notes_of_length(self, verdict: Outcome) -> tuple[Reason, ...]:
         counted = self._counted()
@@ -313,7 +296,7 @@ class CommandRun:
         for reading in readings:
             self._look_at_time(training)
             try:
-                for made in _added(self._request.trial, self.course, self._points, reading):
+                for made in self.course.take(reading):
                     self._judge(made)
             except ProgressError as error:
                 if self._cut is None:
@@ -365,31 +348,14 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
         course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
-        points = ProgressPoints(command.metric, request.trial)
         try:
             for reading in readings:
-                for _ in _added(request.trial, course, points, reading):
+                for _ in course.take(reading):
                     pass
         except ProgressError:
             continue  # its run has ended with that reason
         evaluations = course.evaluations or evaluations
     return evaluations
-
-
-def _added(
-    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
-) -> Iterator[Evaluation | None]:
-    """Add a reading to a course: each evaluation that it takes in, and None for one without."""
-    point = points.add(reading)
-    if point is None:
-        return
-    values = dict(reading.values)
-    values.pop(course.metric, None)  # it may be left out, or another shape's
-    if point.value is not None:
-        values[course.metric] = point.value
-    samples = trial.plan.samples_at(point.step)
-    yield from course.begun(point.step, reading.at_s)
-    yield course.add(values, step=point.step, samples=samples, at_s=reading.at_s)
 
 
 @contextmanager
@@ -407,11 +373,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def _refuse_full_disk(folder: Path) -> None:
-    """Refuse to judge a script whose words may not have found room.
-
-    Raises:
-        StoreError: the disk is full.
-    """
+    """Refuse to judge a script whose words may not have found room."""
     if shutil.disk_usage(folder).free < _LITTLE_SPACE_BYTES:
         raise _disk_is_full(folder)
 
@@ -525,7 +487,7 @@ class CommandEngine(StoredEngine):
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
-        ran = Ran(run.from_step, self._clock() - began_s)
+        ran = Ran(run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:
@@ -570,18 +532,14 @@ class CommandEngine(StoredEngine):
 
     def _tell_contradictions(self, trial: Trial, run: CommandRun) -> None:
         """Tell what in its progress contradicts itself, each kind once: all its trainings do."""
-        for text in run.contradictions:
+        for text in run.course.points.contradictions:
             kind = _NUMBERS.sub("#", text)
             if kind not in self._told:
                 self._told.add(kind)
                 self._listener.warning(f"{named(trial)}: {text}")
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
-        """End the study where the same failure came again and again.
-
-        Raises:
-            TrialError: with the command's last lines.
-        """
+        """End the study where the same failure came again and again."""
         why = self._failures.add(end, None if reason == end.reason else reason)
         if why is not None:
             said = " | ".join(end.last_lines[-3:])
