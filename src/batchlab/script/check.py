@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -276,10 +276,6 @@ _FIRST_SHARE = 0.5
 # What a script is told to take that is ended after a look.
 _EPOCHS = 1000
 _STEPS = 10**6
-_SEED_DOES_NOT_ACT = (
-    "{seed} does not act: two seeds gave the same numbers. Have the script seed its weights and "
-    "the order of its examples with it, or leave {seed} out"
-)
 
 
 class CommandCheck:
@@ -321,7 +317,9 @@ class CommandCheck:
         first = self._looked(self._now_text(), {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
-        found = self._examples_in(first) or self._examples_within_epochs(first)
+        given = self._command.examples
+        found = first.examples if given is None else (given, given)
+        found = found or self._examples_within_epochs(first)
         if found is None:
             raise UsageError(
                 "how many training examples there are is not known: its progress does not count "
@@ -396,11 +394,7 @@ class CommandCheck:
         }
 
     def _refuse_failure(self, look: FirstLook) -> None:
-        """Refuse a command that cannot be run at all.
-
-        Raises:
-            WorkloadError: with its last lines.
-        """
+        """Refuse a command that cannot be run at all."""
         if look.end.was_asked or look.end.status is Status.OK:
             return
         said = " | ".join(look.end.last_lines[-4:-1])
@@ -410,11 +404,7 @@ class CommandCheck:
         )
 
     def _refuse_silence(self, look: FirstLook) -> None:
-        """Refuse a command whose metric was never seen after a step.
-
-        Raises:
-            WorkloadError: naming what was seen.
-        """
+        """Refuse a command whose metric was never seen after a step."""
         if look.trained:
             return
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
@@ -432,76 +422,60 @@ class CommandCheck:
     # ---- proof
 
     def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
-        """The fewest and the most examples, when all flags act.
-
-        Raises:
-            UsageError: a flag does not act, or batch sizes tell other numbers of examples.
-        """
-        command = self._command
+        """The fewest and the most examples, when all flags act."""
+        has_seed, own = self._command.takes("seed"), self._command.batch_size
         again = self._compared("the same again", {}, first)
         compared = LookComparison(first, again)
-        if again is not None and not command.takes("seed"):
-            self._refuse_without_seed(compared)
-        if again is not None and not compared.is_repeatable and command.takes("seed"):
-            self._warnings.append(
-                "the same command with the same seed does not give the same numbers; the scatter "
-                "that this adds is part of every interval"
-            )
-        unproven = []
-        if command.takes("seed"):
-            look = self._compared("with another seed", {"seed": 1}, first)
-            if not self._acts(look, compared, _SEED_DOES_NOT_ACT):
-                unproven.append("{seed}")
-        if command.learning_rate is not None:
-            rate = command.learning_rate / _RATE_FACTOR
-            look = self._compared("with another learning rate", {"learning_rate": rate}, first)
-            text = (
-                f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
-                f"same numbers. Have the script use the rate that it is given"
-            )
-            if not self._acts(look, compared, text):
-                unproven.append("{learning_rate}")
-        size, look = self._with_another_batch_size(first, examples)
-        text = (
-            f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
-            f"Have the script use the batch size that it is given"
-        )
-        if not self._acts(look, compared, text):
-            unproven.append("{batch_size}")
-        if unproven:
-            self._warnings.append(_unproven_text(unproven, compared))
-        return examples if look is None else self._examples_of_both(first, look, examples)
-
-    def _refuse_without_seed(self, compared: LookComparison) -> None:
-        """Refuse a command whose runs are all the same.
-
-        Raises:
-            UsageError: they are, and no seed can make them others.
-        """
-        if compared.is_repeatable and compared.is_telling:
+        if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
             raise UsageError(
                 "two runs of the command gave the same numbers and it has no {seed}, so it "
                 "cannot be told how much is chance; put {seed} where your script takes its "
                 "seed, such as --seed {seed}"
             )
+        if again is not None and not compared.is_repeatable and has_seed:
+            self._warnings.append(
+                "the same command with the same seed does not give the same numbers; the scatter "
+                "that this adds is part of every interval"
+            )
+        other_size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
+        unproven = []
+        for flag, look, text in self._changed(first, other_size):
+            acts = True if look is None else compared.acts(look)
+            if acts is False:
+                raise UsageError(f"{flag} does not act: {text}")
+            if acts is None:
+                unproven.append(flag)
+        if unproven:
+            self._warnings.append(_unproven_text(unproven, compared))
+        other = self._at(other_size, first)
+        return examples if other is None else self._examples_of_both(first, other, examples)
 
-    def _acts(self, look: FirstLook | None, compared: LookComparison, text: str) -> bool:
-        """Whether what was changed acts, or was said not to have been looked at.
-
-        Raises:
-            UsageError: it does not act.
-        """
-        acts = True if look is None else compared.acts(look)
-        if acts is False:
-            raise UsageError(text)
-        return bool(acts)
-
-    def _with_another_batch_size(
-        self, first: FirstLook, examples: tuple[int, int]
-    ) -> tuple[int, FirstLook | None]:
-        own = self._command.batch_size
-        size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
-        return size, self._at(size, first)
+    def _changed(
+        self, first: FirstLook, other_size: int
+    ) -> Iterator[tuple[str, FirstLook | None, str]]:
+        """For each flag a beginning with another value, and what to say if that is the same."""
+        own, rate = self._command.batch_size, self._command.learning_rate
+        if self._command.takes("seed"):
+            yield (
+                "{seed}",
+                self._compared("with another seed", {"seed": 1}, first),
+                "two seeds gave the same numbers. Have the script seed its weights and the order "
+                "of its examples with it, or leave {seed} out",
+            )
+        if rate is not None:
+            other = rate / _RATE_FACTOR
+            yield (
+                "{learning_rate}",
+                self._compared("with another learning rate", {"learning_rate": other}, first),
+                f"{rate:g} and {other:g} gave the same numbers. Have the script use the rate that "
+                f"it is given",
+            )
+        yield (
+            "{batch_size}",
+            self._at(other_size, first),
+            f"{own} and {other_size} gave the same numbers. Have the script use the batch size "
+            f"that it is given",
+        )
 
     def _at(self, size: int, first: FirstLook) -> FirstLook | None:
         """A beginning with another batch size: one for all that is asked of it."""
@@ -513,11 +487,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples_within_epochs(self, first: FirstLook) -> tuple[int, int] | None:
-        """By a counter within the epoch whose unit shows beside another batch size.
-
-        Raises:
-            UsageError: there is such a counter, and the other batch size was not seen.
-        """
+        """By a counter within the epoch whose unit shows beside another batch size."""
         if not first.counts_within_epochs:
             return None
         own = self._command.batch_size
@@ -532,11 +502,7 @@ class CommandCheck:
     def _examples_of_both(
         self, first: FirstLook, other: FirstLook, examples: tuple[int, int]
     ) -> tuple[int, int]:
-        """The fewest and the most by both batch sizes.
-
-        Raises:
-            UsageError: they contradict each other, and no number was given.
-        """
+        """The fewest and the most by both batch sizes."""
         given, size = self._command.examples, other.batch_size
         one, two = first.examples, other.examples
         if one is None or two is None or size == self._command.batch_size:
@@ -567,27 +533,16 @@ class CommandCheck:
             f"step is one batch of {{batch_size}}"
         )
 
-    def _examples_in(self, look: FirstLook) -> tuple[int, int] | None:
-        """The fewest and the most; one number where it was given."""
-        given = self._command.examples
-        if given is not None:
-            return given, given
-        return look.examples
-
     def _agreed(
         self, one: tuple[int, int], other: tuple[int, int], batch_size: int
     ) -> tuple[int, int]:
-        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less.
-
-        Raises:
-            UsageError: they are further apart. A script that prints every 50 steps may seem to have
-                epochs of 50 steps.
-        """
+        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less."""
         fewest, most = max(one[0], other[0]), min(one[1], other[1])
         if fewest <= most:
             return fewest, most
         if fewest - most <= max(batch_size, self._command.batch_size):
             return one
+        # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
             f"how many training examples there are is not known: its progress tells {one[1]} with "
             f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "
