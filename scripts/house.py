@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 330,
     "processes": 840,
     "records": 1_620,
-    "report": 11_160,
+    "report": 11_010,
     "runs": 2_240,
     "script": 4_980,
     "store": 1_350,

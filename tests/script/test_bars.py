@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
@@ -167,9 +168,9 @@ def whole(total: int, words: str = "") -> str:
     return "".join(state(n, total, words=words) for n in (0, total // 2, total)) + "\n"
 
 
-def steps_of(output: Iterable[str], *, n_train: int = 1000) -> list[tuple[int, float]]:
+def steps_of(output: Iterable[str]) -> list[tuple[int, float]]:
     """Steps of a batch of 50, of which an epoch has 20, and the values of val_loss there."""
-    points = ProgressPoints("val_loss", batch_size=50, n_train=n_train)
+    points = ProgressPoints("val_loss", made_up_trial(batch_size=50, n_train=1000))
     for reading in readings_of("".join(output).encode(), metric="val_loss"):
         points.add(reading)
     return [(point.step, point.value) for point in points.points]

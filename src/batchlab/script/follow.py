@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import TracebackType
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import TrainingCommand, Value
@@ -21,6 +20,7 @@ from batchlab.script.reading import Reading
 
 # `batchlab.log` writes to a file, at which is looked so often.
 _LOOK_EVERY_S = 0.05
+_LISTEN_S = 0.25
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -28,7 +28,7 @@ OUTPUT_NAME = "output"
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
 
-class FollowedTraining:
+class FollowedTraining(Launched):
     """One training of a command that runs: what it tells, and how it ended."""
 
     def __init__(
@@ -61,7 +61,7 @@ class FollowedTraining:
         self._readings: list[Reading] = []
         self._is_over = self._has_log = False
         self._is_read = True
-        self._launched = Launched(
+        super().__init__(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
             environment={**output_environment(os.environ), LOG_PATH_VARIABLE: str(self._log)},
@@ -76,8 +76,8 @@ class FollowedTraining:
         until_s = time.monotonic() + timeout_s
         while True:
             left_s = until_s - time.monotonic()
-            wait([self._launched.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
-            ended = self._launched.receive()
+            wait([self.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
+            ended = self.receive()
             self._take_log()
             if ended is not None and not self._is_over:
                 self._is_over = True
@@ -87,28 +87,18 @@ class FollowedTraining:
                 self._readings = []
                 return self._of_the_log(told), ended
 
-    def end(self) -> None:
-        """Ask for its end; that comes by `listen`."""
-        self._launched.end()
+    def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
+        """Have `take` take in what it tells, and once that has enough ask for its end; that end."""
+        ended: CommandEnd | None = None
+        while ended is None:
+            readings, ended = self.listen(_LISTEN_S)
+            if take(readings) and ended is None:
+                self.end()
+        return ended
 
     def stop_reading(self) -> None:
         """Read no progress from here on; what it writes is kept as before."""
         self._is_read = False
-
-    def close(self) -> None:
-        """End it at once, and wait until nothing of it is left."""
-        self._launched.close()
-
-    def __enter__(self) -> FollowedTraining:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _of_the_log(self, told: list[Reading]) -> list[Reading]:
         """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""

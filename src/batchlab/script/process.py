@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -415,7 +416,7 @@ class Launched:
         self.kill()
         self.wait()
 
-    def __enter__(self) -> Launched:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
