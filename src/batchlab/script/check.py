@@ -17,7 +17,7 @@ from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value
 from batchlab.script.flags import plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints, silence_text
+from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.words.reasons import reason_text
@@ -269,6 +269,11 @@ def _changes(values: Iterable[float]) -> bool:
     return len({repr(value) for value in values}) > 1
 
 
+_SILENCE = (
+    "The script runs, and has printed nothing for {seconds:.0f} s. It may keep its output in a "
+    "buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try python -u, "
+    "print(..., flush=True), or stdbuf -oL before the command."
+)
 # A rate so many times smaller shows in any curve that a rate shapes.
 _RATE_FACTOR = 8.0
 # The first look waits longest: for the slowest start, when nothing is in any cache.
@@ -412,7 +417,7 @@ class CommandCheck:
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
-            complaint = silence_text(look.took_s)
+            complaint = _SILENCE.format(seconds=look.took_s)
         if look.end.left_behind is not None:
             complaint = reason_text(look.end.left_behind)
         if look.is_cut:
