@@ -35,12 +35,7 @@ Of a workload it is told `timed_s` too, about how long its steps are timed.
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them.
-
-    Args:
-        n_train: examples in the training set, N; it is among them, nothing above it is.
-        reference_batch_size: the workload's own; left out where it is above N.
-    """
+    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them."""
     doubled = [2**power for power in range(n_train.bit_length())]
     wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
@@ -48,26 +43,16 @@ def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int
 
 @dataclass(eq=False)
 class Search(ABC):
-    """Tries batch sizes, each once, and those that ran again in further processes.
-
-    Attributes:
-        probe: tries a batch size.
-        left_s: what is left of the time, in seconds.
-        listener: hears of each batch size, and of those that end badly.
-        may_accumulate: whether what does not fit whole may be cut into micro-batches.
-        memory_limit_bytes: beyond it a batch size counts as out of memory; None: no limit.
-        first: the one to begin with; None: the smallest.
-        stopped: why not all batch sizes were tried; None: all were.
-    """
+    """Tries batch sizes, each once, and those that ran again in further processes."""
 
     probe: Probe
     _: KW_ONLY
-    left_s: Callable[[], float]
+    left_s: Callable[[], float]  # of the time
     listener: ProgressListener
-    may_accumulate: bool = True
-    memory_limit_bytes: int | None = None
-    first: int | None = None
-    stopped: Stopped | None = field(default=None, init=False)
+    may_accumulate: bool = True  # whether what does not fit whole may be cut into micro-batches
+    memory_limit_bytes: int | None = None  # beyond it a batch size counts as out of memory
+    first: int | None = None  # the one to begin with; None: the smallest
+    stopped: Stopped | None = field(default=None, init=False)  # why not all were tried
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
     # The smallest that is known or predicted not to fit.
     _too_large: int | None = field(default=None, init=False)
@@ -210,14 +195,10 @@ class ProfileSearch(Search):
     """Grows the batch size, finds where memory ends, and accumulates beyond it.
 
     `first` comes before larger and then smaller ones.
-
-    Attributes:
-        n_train: examples in the training set.
-        ceiling_bytes: the memory there is, asked for or the device's; None: not known.
     """
 
     n_train: int = field(kw_only=True)
-    ceiling_bytes: int | None = field(kw_only=True)
+    ceiling_bytes: int | None = field(kw_only=True)  # the memory there is; None: not known
     _limit_found: bool = field(default=False, init=False)
     _told_fraction: float = field(default=0.0, init=False)
     _begun_with_s: float = field(init=False)

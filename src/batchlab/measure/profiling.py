@@ -36,21 +36,13 @@ PROFILING = "measuring each batch size"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileRequest:
-    """A checked request for a profile.
+    """A checked request for a profile."""
 
-    Attributes:
-        trial: the subject's own; in a step of another size only its sizes are replaced.
-        batch_sizes: the sizes to try.
-        device: the PyTorch device.
-        memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
-        may_accumulate: whether a step may be cut into micro-batches.
-    """
-
-    trial: Trial
+    trial: Trial  # the subject's own; in a step of another size only its sizes are replaced
     batch_sizes: tuple[int, ...]
     device: str
-    memory_limit_bytes: int | None
-    may_accumulate: bool
+    memory_limit_bytes: int | None  # of a smaller device to judge by; None: what this one has
+    may_accumulate: bool  # whether a step may be cut into micro-batches
 
 
 def measure_profile(
@@ -62,14 +54,7 @@ def measure_profile(
 ) -> Profile:
     """Try the batch sizes of `request`, each in a child, alone on the machine.
 
-    Args:
-        packed: the workload.
-        request: what to try.
-        deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
-        listener: hears of the progress.
-
-    Returns:
-        The profile; it has no points that ran where the time was too short for one.
+    At the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
@@ -124,11 +109,6 @@ def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
 
 def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressListener) -> Profile:
     """The profile that a search makes, whatever it tries.
-
-    Args:
-        request: what to try.
-        search: tries it.
-        listener: hears of the progress.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
