@@ -34,4 +34,4 @@ def test_a_command_that_cannot_be_run_is_one_line(
     done = do("init", "--", "./no-such-script")
 
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: './no-such-script' can't be run: No such file or directory")
+    assert done.err.startswith("error: the command ./no-such-script was not found; ")

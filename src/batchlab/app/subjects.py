@@ -510,7 +510,8 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate=self._command.can_accumulate,
+                may_accumulate={"micro_batch_size", "accumulation_steps"}
+                <= self._command.placeholders,
                 memory_limit_bytes=request.memory_limit_bytes,
                 first=trial.batch_size,
             )
