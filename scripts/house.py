@@ -30,9 +30,9 @@ CEILINGS = {
     "runs": 2_240,
     "script": 4_980,
     "store": 1_350,
-    "training": 2_740,
+    "training": 2_700,
     "words": 1_280,
-    "workload": 3_770,
+    "workload": 3_380,
     "top": 500,
 }
 CEILING = 52_900

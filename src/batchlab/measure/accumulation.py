@@ -21,7 +21,13 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
-from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
+from batchlab.training.batching import (
+    derived_seed,
+    examples_at,
+    n_examples,
+    on_device,
+    with_tensors,
+)
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -587,7 +593,7 @@ class _Accumulated(_Compared):
 
     def batch(self, places: Sequence[int]) -> Batch:
         """In memory of their own."""
-        return mapped(self._fetched(), lambda part: part[list(places)])
+        return with_tensors(self._fetched(), lambda part: part[list(places)])
 
     def _fetched(self) -> Batch:
         n = size_of(self.workload.train)
@@ -596,7 +602,7 @@ class _Accumulated(_Compared):
         batch = on_device(examples_at(self.workload, chosen), self.device)
         if not self.in_double:
             return batch
-        return mapped(batch, lambda part: part.double() if part.is_floating_point() else part)
+        return with_tensors(batch, lambda part: part.double() if part.is_floating_point() else part)
 
     def _ragged(self) -> Cut:
         """Two pieces, the second about half as large as the first."""
@@ -724,5 +730,5 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
         found.append(part.nan_to_num() if part.is_floating_point() else part)
         return part
 
-    mapped(batch, keep)
+    with_tensors(batch, keep)
     return iter(found)
