@@ -47,9 +47,9 @@ from batchlab.workload.definition import (
     check_may_be_cut,
     size_of,
 )
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
-from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)
 
