@@ -110,10 +110,7 @@ class RecordedEngine(AnswersAtOnce):
         """What was recorded, and no more."""
         return Capabilities(
             resumes=True,
-            any_learning_rate=False,
-            any_seed=False,
             side_by_side=False,
-            in_process_metrics=False,
             keeps_cadence=False,
             cools_down=False,
         )

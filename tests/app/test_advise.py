@@ -35,7 +35,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -63,10 +63,12 @@ def profile_of(
 ) -> Profile:
     """As if every batch size had been measured: a step takes `STEP_S`, whatever its size."""
     return Profile(
-        workload_id=trial.workload_id,
-        workload=trial.workload,
-        n_train=trial.n_train,
-        reference_batch_size=trial.batch_size,
+        workload=ProfiledWorkload(
+            workload_id=trial.workload_id,
+            name=trial.workload,
+            n_train=trial.n_train,
+            batch_size=trial.batch_size,
+        ),
         device="cpu",
         device_name="here",
         memory_limit_bytes=memory_limit_bytes,
@@ -618,7 +620,7 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
         replace(
             point,
             timing=made_up_timing(
-                point.batch_size, step_s=STEP_S / 100, workload_id=here.workload_id
+                point.batch_size, step_s=STEP_S / 100, workload_id=here.workload.workload_id
             ),
         )
         for point in here.points

@@ -43,7 +43,7 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
     )
     assert (drafted.batch_size, drafted.learning_rate, drafted.epochs) == (64, 0.5, 5)
     assert placeholders_of(drafted.command or (), None) >= {"batch_size", "learning_rate"}
-    assert done.draft.missing == ("seed", "output_dir", "resume_from")
+    assert done.missing == ("seed", "output_dir", "resume_from")
     assert done.trouble is None
 
 

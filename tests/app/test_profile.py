@@ -53,7 +53,7 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
         if all(len(timing.block_s) > 1 for timing in point.timings):  # a busy machine leaves one
             step_s = point.step_s
             assert 0 < step_s.low <= step_s.estimate <= step_s.high  # type: ignore[operator]
-    assert (made.device, made.n_train, made.reference_batch_size) == ("cpu", 37, 8)
+    assert (made.device, made.workload.n_train, made.workload.batch_size) == ("cpu", 37, 8)
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
@@ -293,7 +293,7 @@ def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
     made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
 
     with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload_id, "cpu")
+        kept = store.timings(made.workload.workload_id, "cpu")
     assert kept == tuple(point.timing for point in made.points)
 
 

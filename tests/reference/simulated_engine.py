@@ -119,10 +119,7 @@ class SimulatedEngine(AnswersAtOnce):
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[Capabilities] = Capabilities(
         resumes=True,
-        any_learning_rate=True,
-        any_seed=True,
         side_by_side=True,
-        in_process_metrics=False,
         keeps_cadence=True,
         cools_down=True,
     )

@@ -52,15 +52,6 @@ def said(advice: Advice, study: Study | None = None) -> dict[str, str]:
     return effect_sentences(advice, study, effects(advice, study))
 
 
-def test_epochs_are_told_of_the_smallest_and_the_largest_batch_size():
-    low, high = (law(size) * size / N_TRAIN for size in (64, 1024))
-
-    assert said(ADVICE)["epochs"] == (
-        f"Epochs enough for validation accuracy ≥ 0.95: about {low:.3g} at batch size 64 and "
-        f"{high:.3g} at batch size 1024."
-    )
-
-
 def test_where_a_single_run_missed_the_target_that_is_said_and_no_number():
     advice = replace(cannot_tell_advice(), reason=KINDS["cannot_tell"]().reason)
     missed = tuple(
@@ -84,13 +75,6 @@ def test_jumps_are_those_of_the_last_half_of_whole_trainings():
     assert said(ADVICE)["noise"] == (
         f"From one epoch to the next the validation accuracy jumps by about {low:.2g} at batch "
         f"size 64 and {high:.2g} at batch size 1024."
-    )
-
-
-def test_the_gap_is_train_less_test_at_the_end_of_whole_trainings():
-    assert said(ADVICE)["gap"] == (
-        f"Training minus test accuracy: {made_up_gap(64):.4f} at batch size 64 and "
-        f"{made_up_gap(1024):.4f} at batch size 1024."
     )
 
 

@@ -19,10 +19,10 @@ from tests.reference.made_up_advice import (
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_effects import effect_sentences, effects_of
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_tables import candidates_table, tried_table
-from batchlab.report.advice_text import advice_sentences
 
 written = Reason.as_written
 

@@ -5,7 +5,7 @@ import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 
 from batchlab.laws.plateau import metric_noise
-from batchlab.report.effects import effect_sentences, effects
+from batchlab.report.effects import effects
 from batchlab.report.sweep_figures import effects_figure
 
 # Batch size 64 is at its level long before the end, 1024 still climbs.
@@ -31,17 +31,6 @@ def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not()
     assert any(note.startswith("↑") for note in figure.notes)
 
 
-def test_each_effect_is_one_sentence_with_its_numbers() -> None:
-    said = effect_sentences(STUDY)
-
-    small = max(effects(STUDY)[0].plateau_epochs)
-    assert said["epochs"] == (
-        f"{small:.0f} epochs are enough for batch size 64. Still improving at the end: "
-        "batch size 1024. More epochs may change the order."
-    )
-    assert said["gap"].startswith("Training minus test accuracy: ")
-
-
 def test_noise_is_that_of_trainings_that_no_longer_improve() -> None:
     small, large = effects(STUDY)
     record = small.records[0]
@@ -59,10 +48,3 @@ def test_a_training_that_may_still_improve_tells_no_noise() -> None:
     )
 
     assert [effect.noises for effect in effects(study)] == [(), ()]
-
-
-def test_a_study_too_short_to_tell_has_no_picture_of_it() -> None:
-    figure = effects_figure(made_up_study(batch_sizes=(64,), epochs=1, n_validation=0))
-
-    assert figure.panels == ()
-    assert "often enough" in figure.absent

@@ -26,9 +26,10 @@ from batchlab.fitting.fit import fit
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
+from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_effects import effect_sentences as advice_effects
 from batchlab.report.advice_effects import effects_of
-from batchlab.report.advice_text import advice_sentences, cost_text
+from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences

@@ -86,7 +86,7 @@ def test_an_advice_begins_with_why_yours_beside_it_and_bars() -> None:
         "13.2 s",
         "1.28 s (1.21 s to 1.34 s)",
         "██",
-        "Target: validation accuracy",
+        "64 training runs",
     ]
     places = [words.index(part) for part in order]
     assert places == sorted(places)

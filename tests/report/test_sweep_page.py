@@ -29,7 +29,6 @@ from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
-from batchlab.report.figure import NothingToDrawError
 from batchlab.report.page import download
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
@@ -39,7 +38,6 @@ from batchlab.report.sweep_page import (
     sweep_document,
     text_report,
     write_csv,
-    write_images,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.report.table import Table
@@ -412,29 +410,6 @@ def test_two_files_are_joined_by_the_trial(tmp_path):
     ids = {record.trial.trial_id for record in study.records}
     assert {row["trial_id"] for row in csv.DictReader(trials.open())} == ids
     assert {row["trial_id"] for row in csv.DictReader(observations.open())} == ids
-
-
-@pytest.mark.slow
-def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
-    study = made_up_study(batch_sizes=(64, 256), epochs=2)
-
-    written = write_images(study, tmp_path / "report.svg", "svg")
-
-    assert [path.name for path in written] == [
-        "report-a-epochs.svg",
-        "report-b-steps.svg",
-        "report-c-time.svg",
-        "report-d-gap.svg",
-        "report-e-cost.svg",
-        "report-g-noise.svg",
-    ]
-    assert all(path.read_text().startswith("<svg") for path in written)
-
-
-def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
-    with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
-        write_images(made_up_study(batch_sizes=()), tmp_path / "report", "png")
-    assert list(tmp_path.iterdir()) == []
 
 
 # ---- final metrics with their intervals

@@ -355,4 +355,3 @@ def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
     engine = command_engine(command, tmp_path)
 
     assert engine.learning_rates(16) == (1.0,)
-    assert not engine.capabilities.any_learning_rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
@@ -33,9 +34,12 @@ def test_a_validation_within_an_epoch_of_lightning_is_read_where_it_was() -> Non
     assert [step for step, _, _ in found] == [6, 12, 18, 24, 30, 36]
 
 
-def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on() -> None:
+@pytest.mark.parametrize(
+    "own",
+    ["Training: | | 0/? [00:00<?, ?it/s]\n", "Sanity Checking DataLoader 0:  50%|# | 1/2 [\n"],
+)
+def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: str) -> None:
     bar = "Epoch 1: 100%|███| 12/12 [00:00<00:00, 40it/s, val_loss=0.3]\n"
-    own = "Training: |          | 0/? [00:00<?, ?it/s]\n"
 
     assert readings_of((own + bar).encode())[-1].step == 24
     assert readings_of(bar.encode())[-1].step == 12  # somebody else's, numbered from 1
@@ -167,9 +171,9 @@ def whole(total: int, words: str = "") -> str:
     return "".join(state(n, total, words=words) for n in (0, total // 2, total)) + "\n"
 
 
-def steps_of(output: Iterable[str], *, n_train: int = 1000) -> list[tuple[int, float]]:
+def steps_of(output: Iterable[str]) -> list[tuple[int, float]]:
     """Steps of a batch of 50, of which an epoch has 20, and the values of val_loss there."""
-    points = ProgressPoints("val_loss", batch_size=50, n_train=n_train)
+    points = ProgressPoints("val_loss", made_up_trial(batch_size=50, n_train=1000))
     for reading in readings_of("".join(output).encode(), metric="val_loss"):
         points.add(reading)
     return [(point.step, point.value) for point in points.points]

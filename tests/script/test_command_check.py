@@ -11,7 +11,8 @@ import pytest
 from tests.reference.training_script import training_script
 
 from batchlab.errors import BatchlabError
-from batchlab.script.check import CommandCheck, CommandFacts
+from batchlab.records.study import WorkloadSummary
+from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.process import living
 
@@ -34,20 +35,20 @@ CHANCE = (
 
 def checked(
     command: TrainingCommand, folder: Path, *, limit_s: float = 60.0, proves: bool = True
-) -> CommandFacts:
-    marker = f"check-{uuid.uuid4().hex}/check"
+) -> WorkloadSummary:
+    workload_id = f"check-{uuid.uuid4().hex}"
     check = CommandCheck(
         command,
+        workload_id=workload_id,
         folder=folder / "looks",
-        marker=marker,
         limit_s=limit_s,
         left_s=lambda: math.inf,
         tell=lambda text: None,
     )
     try:
-        return check.facts(proves=proves)
+        return check.summary(proves=proves)
     finally:
-        assert living(marker) == ()
+        assert living(workload_id) == ()
 
 
 def acting(*names: str) -> str:
@@ -59,9 +60,9 @@ def test_a_command_whose_flags_all_act_passes_without_a_word(tmp_path: Path) -> 
     facts = checked(training_script(tmp_path), tmp_path)
 
     assert facts.warnings == ()
-    assert facts.examples == 2000
+    assert facts.n_train == 2000
+    assert facts.start_s is not None
     assert 0 < facts.start_s < 30
-    assert "val_loss" in facts.recognized
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path
     facts = checked(command, tmp_path, proves=False)
 
     # 40 steps of 16, and the last of them may be one example.
-    assert facts.examples == 625
+    assert facts.n_train == 625
     assert "there are 625 to 640 training examples" in facts.warnings[0]
 
 
@@ -166,7 +167,7 @@ def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
     command = replace(command, examples=None)
     facts = checked(command, tmp_path, proves=False)
 
-    assert (facts.examples, facts.warnings) == (640, ())
+    assert (facts.n_train, facts.warnings) == (640, ())
 
 
 # Prints `Train Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
@@ -195,7 +196,7 @@ def test_what_a_counter_within_the_epoch_counts_shows_beside_another_batch_size(
     facts = checked(command, tmp_path, proves=False)
 
     fewest, most = examples
-    assert facts.examples == fewest
+    assert facts.n_train == fewest
     told = " ".join(facts.warnings)
     assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
 
@@ -267,7 +268,7 @@ def test_the_examples_are_found_where_steps_are_told_at_the_ends_of_epochs(tmp_p
     source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")  # 102 steps of 16, 51 of 32
     command = training_script(tmp_path, source=source, examples=None)
 
-    assert checked(command, tmp_path).examples == 1617
+    assert checked(command, tmp_path).n_train == 1617
 
 
 def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Path) -> None:
@@ -295,6 +296,6 @@ def test_examples_that_contradict_the_steps_of_an_epoch_are_said_to(
 
     facts = checked(command, tmp_path)
 
-    assert facts.examples == examples
+    assert facts.n_train == examples
     assert len(facts.warnings) == (said is not None)
     assert said is None or said in facts.warnings[0]

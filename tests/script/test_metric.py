@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import MetricName, ProgressPoints, Recognized, direction_of
+from batchlab.script.metric import MetricPoint, ProgressPoints, direction_of
 from batchlab.script.reading import Reading
 
 
@@ -21,11 +22,19 @@ def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Readin
     return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
 
 
-def points_of(*readings: Reading, metric: str = "val_loss", **options: Any) -> list[Any]:
-    points = ProgressPoints(metric, **{"batch_size": 32, "n_train": 1000, **options})
+def told(
+    *readings: Reading, metric: str = "val_loss", micro_batch_size: int = 32
+) -> ProgressPoints:
+    trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
+    points = ProgressPoints(metric, trial)
     for each in readings:
         points.add(each)
-    return [(point.samples, point.step, point.value) for point in points.points]
+    return points
+
+
+def points_of(*readings: Reading, **options: Any) -> list[Any]:
+    points = told(*readings, **options).points
+    return [(point.samples, point.step, point.value) for point in points]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +45,8 @@ def points_of(*readings: Reading, metric: str = "val_loss", **options: Any) -> l
         ({"step": 10}, 320, 10),
         ({"step": 10, "epoch": 0.4, "samples": 300}, 300, 10),
         ({"step": 10, "epoch": 0.4}, 320, 10),
-        ({"epoch": 1.5}, 1500, 47),
-        ({"epoch": 2, "epoch_step": 10}, 2320, 73),
+        ({"epoch": 1.5}, 1500, 48),
+        ({"epoch": 2, "epoch_step": 10}, 2320, 74),
     ],
 )
 def test_samples_come_from_the_surest_counter(
@@ -48,19 +57,19 @@ def test_samples_come_from_the_surest_counter(
 
 @pytest.mark.parametrize("shape", ["batchlab", "words", "pattern"])
 def test_steps_that_are_updates_stay_updates_where_gradients_are_accumulated(shape: str) -> None:
-    told = reading(step=10, val_loss=0.5, shape=shape)
+    ten = reading(step=10, val_loss=0.5, shape=shape)
 
-    assert points_of(told, counted_batch_size=8) == [(320, 10, 0.5)]
+    assert points_of(ten, micro_batch_size=8) == [(320, 10, 0.5)]
 
 
-def test_the_updates_of_a_point_are_those_of_its_place() -> None:
-    points = ProgressPoints("val_loss", batch_size=32, counted_batch_size=8, n_train=1000)
-    points.add(reading(step=7, shape="words"))
-    told = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
-    bar = points.updates_at(reading(step=7, shape="tqdm"))
+def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
+    points = told(reading(step=7, shape="words"), micro_batch_size=8)
 
-    assert told is not None
-    assert (told.updates, told.samples, bar) == (7, 224, None)
+    value = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
+    bar = points.add(reading(step=7, shape="tqdm"))
+
+    assert value == MetricPoint(samples=224, step=7, value=0.5)
+    assert bar == MetricPoint(samples=56, step=2, value=None)
 
 
 def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:
@@ -100,9 +109,7 @@ def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_non
 
 
 def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
-    points = ProgressPoints("val_loss", batch_size=32)
-    points.add(reading(step=2, val_loss=0.5))
-    points.add(reading(step=2, val_loss=0.25))
+    points = told(reading(step=2, val_loss=0.5), reading(step=2, val_loss=0.25))
 
     assert [point.value for point in points.points] == [0.25]
     assert points.contradictions == [
@@ -117,13 +124,10 @@ def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
         points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 1300)))
 
 
-def closed_with(*closing: Reading) -> tuple[list[float], list[str]]:
+def closed_with(*closing: Reading) -> tuple[list[float | None], list[str]]:
     """The values and contradictions of three epochs and what a script says at its end."""
-    points = ProgressPoints("val_loss", batch_size=32, n_train=1000)
-    for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7)):
-        points.add(reading(epoch=epoch, val_loss=value))
-    for each in closing:
-        points.add(each)
+    epochs = [reading(epoch=n, val_loss=value) for n, value in ((1, 0.9), (2, 0.4), (3, 0.7))]
+    points = told(*epochs, *closing)
     return [point.value for point in points.points], points.contradictions
 
 
@@ -177,7 +181,6 @@ def test_the_name_to_the_letter_goes_before_all_others() -> None:
     ("readings", "options", "said"),
     [
         ([reading(val_loss=0.5)], {}, "before any step, epoch or count of samples"),
-        ([reading(epoch=1, val_loss=0.5)], {"n_train": None}, "--examples 50000"),
         (
             [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)],
             {},
@@ -197,13 +200,6 @@ def test_what_has_no_sure_place_or_name_is_refused(
         points_of(*readings, **options)
 
 
-def recognized(output: bytes, metric: str) -> Recognized:
-    found = Recognized(MetricName(metric))
-    for reading in readings_of(output):
-        found.add(reading)
-    return found
-
-
 @pytest.mark.parametrize(
     ("name", "metric", "shape", "value", "step"),
     [
@@ -215,9 +211,9 @@ def recognized(output: bytes, metric: str) -> Recognized:
 def test_what_was_recognized_is_told_with_its_first_value(
     name: str, metric: str, shape: str, value: float, step: int | None
 ) -> None:
-    found = recognized(sample(name), metric)
+    found = told(*readings_of(sample(name)), metric=metric)
 
-    first = found.first_of_metric
+    first = found.first
     assert first is not None
     assert (first.shape, first.step) == (shape, step)
     assert f"= {value:g} at" in found.text()
@@ -240,13 +236,7 @@ def test_what_was_recognized_is_told_with_its_first_value(
 def test_a_metric_that_was_not_seen_is_told_with_what_was(
     output: bytes, metric: str, said: str
 ) -> None:
-    assert said in str(recognized(output, metric).complaint())
-
-
-def test_it_keeps_little_of_a_long_run() -> None:
-    found = recognized(b"".join(b"step %d name_%d_loss 1\n" % (n, n) for n in range(500)), "loss")
-
-    assert len(found.names) == 30
+    assert said in str(told(*readings_of(output), metric=metric).complaint())
 
 
 @pytest.mark.parametrize(

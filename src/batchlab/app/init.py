@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
-from batchlab.script.flags import RunFileDraft, drafted, flag_named, flags_in, help_of
+from batchlab.script.flags import (
+    Flag,
+    drafted,
+    flag_named,
+    flags_in,
+    help_of,
+    missing_of,
+    of_one_length,
+)
 from batchlab.script.run_file import RUN_FILE_NAME
 
 # Long enough to import a large library from a cold disk.
@@ -21,12 +29,14 @@ class Initialized:
 
     Attributes:
         path: the file that was written.
-        draft: what is in it.
+        found: by placeholder the flag that takes it.
+        missing: the placeholders that no flag was found for, of those that a study needs.
         trouble: why the help may not be one, in one line; None: it came.
     """
 
     path: Path
-    draft: RunFileDraft
+    found: dict[str, Flag]
+    missing: tuple[str, ...]
     trouble: str | None
 
 
@@ -50,13 +60,14 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
             f"{path} is there already, and is left as it is; move it away to have a new one drafted"
         )
     text, trouble = help_of(command, limit_s)
-    draft = drafted(command, flags_in(text))
-    if not draft.found and trouble is None:
+    flags = flags_in(text)
+    if not flags and trouble is None:
         trouble = (
             "what it printed for --help shows no flags that batchlab knows; it may have trained"
         )
-    _write_new(path, draft.text)
-    return Initialized(path=path, draft=draft, trouble=trouble)
+    _write_new(path, drafted(command, flags))
+    found = of_one_length(flags)
+    return Initialized(path=path, found=found, missing=missing_of(found), trouble=trouble)
 
 
 def _write_new(path: Path, text: str) -> None:

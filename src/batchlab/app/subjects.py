@@ -30,7 +30,7 @@ from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.local import LocalProcesses, refuse_to_train_over
-from batchlab.script.check import CommandCheck, CommandFacts
+from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
 from batchlab.script.process import end_leftovers
@@ -41,8 +41,8 @@ from batchlab.words.numbers import english_number
 from batchlab.workload.definition import (
     Workload,
     check_has_loss,
+    check_may_be_cut,
     size_of,
-    step_takes_whole_batches,
 )
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
@@ -279,9 +279,7 @@ class WorkloadSubject(Subject):
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """One training of it; its step may take whole batches only."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
-        micro = trial.micro_batch_size
-        if micro < batch_size and not self.workload.takes_micro_batches:
-            raise BatchSizeError(step_takes_whole_batches(self.name, batch_size, micro))
+        check_may_be_cut(self.workload, trial)
         return trial
 
     @property
@@ -327,8 +325,6 @@ class WorkloadSubject(Subject):
 # What the check of a command may take: this part of a budget, or so long where there is none.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# A command that names no rate has one of its own: the same in all trials.
-_NO_RATE = 1.0
 # Of a budget, what starting and timing the batch sizes may take.
 _TIMING_SHARE = 0.3
 # Seconds of steps that a batch size is timed for, where steps are short.
@@ -444,35 +440,15 @@ class CommandSubject(Subject):
             end_leftovers(self._workload_id)
             check = CommandCheck(
                 self._command,
+                workload_id=self._workload_id,
                 folder=folder,
-                marker=f"{self._workload_id}/check",
                 limit_s=limit_s,
                 left_s=budget.time_limit_s,
                 tell=tell,
             )
-            facts = check.facts(proves=proves)
+            summary = check.summary(proves=proves)
         budget.refuse_if_out_of_time("checking the command")
-        tell(facts.recognized.rstrip("."))
-        return self._summary_of(facts)
-
-    def _summary_of(self, facts: CommandFacts) -> WorkloadSummary:
-        command = self._command
-        return WorkloadSummary(
-            workload_id=self._workload_id,
-            name=command.name,
-            reference=command.name,
-            settings=(),
-            n_train=facts.examples,
-            n_validation=None,
-            n_test=0,
-            n_train_evaluated=0,
-            n_parameters=None,
-            metrics=(MetricSummary(name=command.metric, better=command.direction),),
-            batch_size=command.batch_size,
-            learning_rate=command.learning_rate or _NO_RATE,
-            warnings=facts.warnings,
-            start_s=facts.start_s,
-        )
+        return summary
 
     def checked_target(self, target: tuple[str, float]) -> Target:
         """Of the metric that is followed."""

@@ -28,11 +28,11 @@ def _told(done: Initialized) -> str:
     lines = [f"Wrote {done.path.name}. Edit it before you use it."]
     if done.trouble:
         lines.append(f"Warning: {done.trouble}.")
-    if done.draft.found:
-        found = ", ".join(f"{flag.name} ({name})" for name, flag in done.draft.found.items())
+    if done.found:
+        found = ", ".join(f"{flag.name} ({name})" for name, flag in done.found.items())
         lines.append(f"Found: {found}.")
-    if done.draft.missing:
-        missing = ", ".join(f"{{{name}}}" for name in done.draft.missing)
+    if done.missing:
+        missing = ", ".join(f"{{{name}}}" for name in done.missing)
         lines.append(f"Not found, add what your script has: {missing}.")
     lines.append("Name your metric, and which values of it are better.")
     return "\n".join(lines)

@@ -68,7 +68,7 @@ class CommandFiles(Mapping[str, click.Command]):
 
 
 @click.group(
-    commands=CommandFiles(),  # type: ignore[arg-type]  # nobody adds one
+    commands=CommandFiles(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
 @click.version_option(__version__, message="batchlab %(version)s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,6 @@ _TIMED_S = 2.0
 # Of a script that tells of itself once in many seconds fewer will do.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
-_LISTEN_S = 0.25
 _GRACE_S = 5.0
 # Of a training that ends by itself first, fewer steps are enough; of one that doesn't, it is told
 # to take so many.
@@ -48,6 +48,12 @@ def timed_command(
     """
     until_s = time.monotonic() + limit_s
     seen = _Seen(command, trial)
+
+    def take(readings: Sequence[Reading]) -> bool:
+        for reading in readings:
+            seen.add(reading)
+        return seen.is_enough or time.monotonic() >= until_s
+
     with FollowedTraining(
         command,
         trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS),
@@ -55,44 +61,26 @@ def timed_command(
         marker=marker,
         grace_s=min(_GRACE_S, limit_s / 4),
     ) as training:
-        end: CommandEnd | None = None
-        is_asked = False
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
-            for reading in readings:
-                seen.add(reading)
-            if not is_asked and end is None:
-                is_asked = seen.is_enough or time.monotonic() >= until_s
-                if is_asked:
-                    training.end()
-    return _point(trial, seen.intervals, end, is_late=not seen.is_enough and is_asked)
+        end = training.follow(take)
+    return _point(trial, seen.intervals, end, is_late=not seen.is_enough and end.was_asked)
 
 
 class _Seen:
     """The moments of one run."""
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
-        self._points = ProgressPoints(
-            command.metric,
-            batch_size=trial.batch_size,
-            counted_batch_size=trial.micro_batch_size,
-            n_train=trial.n_train,
-        )
-        self._plan = trial.plan
+        self._points = ProgressPoints(command.metric, trial)
         self._moments: list[Moment] = []
 
     def add(self, reading: Reading) -> None:
         point = self._points.add(reading)
-        samples = self._points.samples_at(reading) if point is None else point.samples
-        if samples is None:
+        if point is None:
             return
-        updates = self._points.updates_at(reading) if point is None else point.updates
-        step = self._plan.step_at(samples) if updates is None else updates
         self._moments.append(
             Moment(
                 at_s=reading.at_s,
-                step=step,
-                has_metric=point is not None and not self._is_of_steps,
+                step=point.step,
+                has_metric=point.value is not None and not self._is_of_steps,
                 resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
             )
         )
@@ -100,7 +88,7 @@ class _Seen:
     @property
     def _is_of_steps(self) -> bool:
         """Whether the metric is the loss of training batches, which no evaluation is needed for."""
-        return plain_name(self._points.metric.printed or "") in BATCH_LOSSES
+        return plain_name(self._points.printed or "") in BATCH_LOSSES
 
     @property
     def intervals(self) -> StepIntervals:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Target, TrialRecord
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +36,10 @@ class StepTiming:
     batch_size: int
     micro_batch_size: int
     device: str
-    threads: int
-    warmup_s: tuple[float, ...]
-    block_s: tuple[float, ...]
-    block_steps: int
+    threads: Count
+    warmup_s: tuple[Seconds, ...]
+    block_s: Annotated[tuple[Seconds, ...], Meta(min_length=1)]
+    block_steps: Count
     peak_bytes: int | None
 
     @property

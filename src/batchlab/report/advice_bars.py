@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import Advice, Candidate
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
-from batchlab.report.advice_words import named_text, objective_words, reference_words, target_text
+from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.text import quantity_text, text_width, with_a_capital, wrapped_lines
 from batchlab.words.catalogue import text
 
@@ -40,7 +40,7 @@ def bars(advice: Advice) -> list[str]:
     words = objective_words(advice)
     title = text(
         "{figure}, {target}, by batch size:",
-        figure=with_a_capital(words.figure_text),
+        figure=with_a_capital(words.figure),
         target=target_text(advice.target),
     )
     longest = max(bar.figure for bar in found)
@@ -68,7 +68,7 @@ def _room(found: Sequence[_Bar], value_width: int, size_width: int) -> int:
 
 def _bars(advice: Advice) -> Iterator[_Bar]:
     """A bar a batch size; of yours two where it was tuned; what was verified as it was then."""
-    yours, own, named = reference_words(advice).short, own_cost(advice), named_cost(advice)
+    yours, own, named = reference_text(advice, "short"), own_cost(advice), named_cost(advice)
     for candidate in advice.candidates:
         is_own = candidate.batch_size == advice.reference.batch_size
         at_own_rate = is_own and has_rate_of(candidate, advice.reference)

@@ -29,7 +29,7 @@ from batchlab.report.advice_words import (
     named_text,
     objective_words,
     ratio_text,
-    reference_words,
+    reference_text,
     share_text,
 )
 from batchlab.report.chart import (
@@ -74,7 +74,7 @@ def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]
     """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
     names: dict[Part, str] = {
         "named": named_text(advice),
-        "yours": reference_words(advice).short,
+        "yours": reference_text(advice, "short"),
         "usual": text("usual"),
         "other": text("others"),
     }
@@ -130,14 +130,14 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         looks,
         "a-objective",
         words.quantity,
-        words.figure_text,
+        words.figure,
         above=0.1 if words.better == "higher" or is_for_now else 0.05,
         said=[text("In the flat set: {inside}", inside=", ".join(inside))],
     )
     return Figure(
         key="a",
         name="objective",
-        title=text("{figure} by batch size", figure=with_a_capital(words.figure_text)),
+        title=text("{figure} by batch size", figure=with_a_capital(words.figure)),
         notes=tuple(_objective_notes(advice, rows)),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),
         panels=(panel,) if rows else (),
@@ -176,7 +176,7 @@ def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
     for run in own:
         yield {**base, **_run_row(run, "as_is")}
     if own:
-        yours = _with_value(advice, reference_words(advice).short, own_cost(advice))
+        yours = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
         highest = max(run.shown for run in own)
         yield {**base, "kind": "words", "mean": rounded(highest), "text": yours}
 
@@ -220,7 +220,7 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
             "95 % confidence for all batch sizes at once (“at most” in the table).",
-            best=objective_words(advice).within_text,
+            best=objective_words(advice).within,
             share=share_text(advice.delta),
         )
 
@@ -246,7 +246,7 @@ _READ = {
 def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
     """How the rows of each kind are read."""
     kinds = {row["kind"] for row in rows}
-    yours = reference_words(advice).configuration
+    yours = reference_text(advice, "configuration")
     yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
     if "run" in kinds and is_raced(advice):
         yield text("Small circles: single runs, at the rates that raced.")
@@ -304,7 +304,7 @@ def _steps_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
         yield from ({**base, **_steps_row(tried, "as_is")} for tried in runs)
         if runs:
             highest = max(rounded(tried.steps_to_target or tried.steps) for tried in runs)
-            own = reference_words(advice).configuration
+            own = reference_text(advice, "configuration")
             yield {**base, "kind": "words", "mean": highest, "text": own}
 
 
@@ -617,7 +617,7 @@ def _rate_notes(advice: Advice, basin: list[Row], tuned: list[Row]) -> Iterator[
         yield text(
             "Dashed: what the scaling rules set from the tuned rate of {batch_size}. A rate is "
             "tuned to about a factor of two, so points near a line agree with it.",
-            batch_size=reference_words(advice).batch_size,
+            batch_size=reference_text(advice, "batch_size"),
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
+from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_effects import (
     effect_sentences,
@@ -26,14 +27,14 @@ from batchlab.report.advice_tables import (
     steps_table,
     tried_table,
 )
-from batchlab.report.advice_text import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.advice_words import target_text, trainings_words
+from batchlab.report.advice_text import cost_text
+from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
 from batchlab.report.chart import drawn_looks
 from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.text import Sentence, whole_sentence
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import text
 
 if TYPE_CHECKING:
     from batchlab.measure.profile import Profile
@@ -120,7 +121,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
             figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
         },
         cost=cost_table(advice, study),
-        cost_words=_cost_words(advice),
+        cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
         tried=tried_table(advice),
         steps=steps_table(advice),
         downloads=(
@@ -149,22 +150,6 @@ def _summary(advice: Advice) -> str:
         return text(asked)
     target = text("Target: {target}.", target=target_text(advice.target))
     return f"{text(asked)} {target}"
-
-
-def _cost_words(advice: Advice) -> str:
-    spent = plural(
-        "{n} training run took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
-        "profile and waiting.",
-        "{n} training runs took {spent_s:train_s} of the budget of {budget_s:train_s}, with "
-        "profile and waiting.",
-        advice.n_trials,
-        spent_s=advice.spent_s,
-        budget_s=advice.budget_s,
-    )
-    trainings = trainings_words(advice)
-    if not trainings:
-        return spent
-    return text("{spent} The budget was {trainings}.", spent=spent, trainings=trainings)
 
 
 def write_advice_images(

@@ -25,7 +25,7 @@ from batchlab.report.advice_figures import (
     size_fields,
     steps_figure,
 )
-from batchlab.report.advice_words import objective_words, reference_words, target_text
+from batchlab.report.advice_words import objective_words, reference_text, target_text
 from batchlab.report.cells import finals, held_out_split, thinned
 from batchlab.report.chart import (
     LOG_METRIC,
@@ -109,12 +109,12 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         joined = chart.of(kind="run").mark_line(color=INK, opacity=0.35, strokeWidth=1)
         return chart.drawn([joined.encode(detail="seed:N")], chart.runs(), chart.bounds())
 
-    title = text("{figure} on fresh seeds", figure=words.figure_text)
+    title = text("{figure} on fresh seeds", figure=words.figure)
     values = row_values(quantity, rows, by="configuration")
     panel = Panel(
         key="e-seeds",
         title=title,
-        alternative=chart_text(words.figure_text, "configuration", values),
+        alternative=chart_text(words.figure, "configuration", values),
         plot=plot,
     )
     notes = list(kind_notes(advice, rows))
@@ -148,7 +148,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
             rows,
             _configuration_column(),
             row_column("seed", label=text("seed")),
-            Column(quantity, label=words.figure_text, of=_mean_of("run")),
+            Column(quantity, label=words.figure, of=_mean_of("run")),
             Column("bound", quantity, text("not reached by"), of=_mean_of("bound")),
         ).without_empty_columns(),
     )
@@ -161,7 +161,7 @@ def _mean_of(kind: str) -> Callable[[Row], Value]:
 def _why_no_head(advice: Advice) -> str:
     if advice.recommendation is not None and advice.head_to_head is not None:
         if advice.recommendation == advice.reference:
-            return reference_words(advice).nothing_to_gain
+            return reference_text(advice, "nothing_to_gain")
         return text("No run of the verification reached the target.")
     if advice.endings is None:
         return text("No verification on fresh seeds was run.")
@@ -199,14 +199,15 @@ _PROGRESS_POINTS = 100  # of a line on the page
 
 def progress_figure(advice: Advice, study: Study) -> Figure:
     """The metric against training time, the recommendation beside the reference."""
-    metric, own = study.workload.metrics[0].name, reference_words(advice)
+    metric = study.workload.metrics[0].name
+    own, own_size = (reference_text(advice, what) for what in ("configuration", "batch_size"))
     looks, what = advice_looks(advice, study), split_label("validation", metric)
     rows = tuple(_progress_rows(advice, study, looks, metric))
     curves = [row for row in rows if row["kind"] == "curve"]
     names = {
         "recommended": text("recommended"),
-        "reference, tuned": text("{batch_size}, tuned", batch_size=own.batch_size),
-        "reference": own.configuration,
+        "reference, tuned": text("{batch_size}, tuned", batch_size=own_size),
+        "reference": own,
     }
 
     def plot() -> alt.LayerChart:
@@ -253,8 +254,8 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
             text(
                 "One line a run. Solid: the recommendation. Dashed: {batch_size} at its tuned "
                 "rate. Dotted: {configuration}.",
-                batch_size=own.batch_size,
-                configuration=own.configuration,
+                batch_size=own_size,
+                configuration=own,
             ),
             text(
                 "Time is steps × the time of one step measured alone. The clock of runs that "

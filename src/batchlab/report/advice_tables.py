@@ -12,7 +12,7 @@ from batchlab.report.advice_words import (
     is_same,
     named_text,
     objective_words,
-    reference_words,
+    reference_text,
     target_text,
 )
 from batchlab.report.table import Column, Table, Value, table_of
@@ -35,7 +35,7 @@ def side_by_side(advice: Advice) -> Table | None:
         caption=text("What changes"),
         columns=(
             Column("quantity", label=" "),
-            Column("yours", label=reference_words(advice).short),
+            Column("yours", label=reference_text(advice, "short")),
             Column("named", label=named_text(advice)),
         ),
         rows=tuple(_changes(advice, named)),
@@ -71,7 +71,7 @@ def _cost(advice: Advice) -> Iterator[_Row]:
     words, named, own = objective_words(advice), named_cost(advice), own_cost(advice)
     if named is None:
         return
-    label = words.figure_text
+    label = words.figure
     if advice.target is not None:
         label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
     yours = UNKNOWN if own is None else own.text(words.quantity)
@@ -140,9 +140,7 @@ def candidates_table(advice: Advice) -> Table:
         return Column(name, label=label, of=lambda candidate: getattr(candidate, name).estimate)
 
     return table_of(
-        text(
-            "Batch sizes in question, each at its tuned rate ({figure})", figure=words.figure_text
-        ),
+        text("Batch sizes in question, each at its tuned rate ({figure})", figure=words.figure),
         advice.candidates,
         Column("batch_size"),
         Column("learning_rate"),
@@ -151,7 +149,7 @@ def candidates_table(advice: Advice) -> Table:
         figure("step_s", text("step")),
         figure("time_to_target_s", text("time")),
         figure("samples_to_target", text("samples")),
-        Column("metric", words.quantity, words.figure_text, of=metric),
+        Column("metric", words.quantity, words.figure, of=metric),
         Column("peak_bytes", label=text("memory")),
         Column("relative", "ratio", text("× best"), of=lambda c: c.relative.estimate),
         Column("relative_high", "ratio", text("at most"), of=lambda c: c.relative.high),

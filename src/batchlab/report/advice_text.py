@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
-from batchlab.report.advice_answer import (
-    answer,
-    flat_set,
-    how_sure,
-    missing,
-    other_targets,
-    when_to_stop,
-    why,
-)
 from batchlab.report.advice_bars import bars
+from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_commands import script_lines
-from batchlab.report.advice_gain import (
-    break_even,
-    critical_batch_size,
-    ending,
-    gain,
-    gain_from_batch_size,
-    law_of_steps,
-    rules,
-    trained_model,
-    usual_sizes,
-)
 from batchlab.report.advice_tables import (
     candidates_table,
     expected_table,
     side_by_side,
 )
-from batchlab.report.advice_words import Told, trainings_words
 from batchlab.report.text import Sentence, quantity_text, text_width, whole_sentence, wrapped_lines
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
-
-
-def advice_sentences(advice: Advice, study: Study) -> tuple[Sentence, ...]:
-    """Everything that can be said of an advice, the answer first; caveats are not among them.
-
-    Args:
-        advice: the advice.
-        study: what it is about, and the command that asked.
-
-    Returns:
-        The sentences in reading order, each with its topic.
-    """
-    told = Told(advice=advice, study=study)
-    said = (tell(told) for tell in TOLD)
-    return tuple(sentence for sentence in said if sentence is not None)
-
-
-# In the words of researchers: the page folds them away, with what their terms mean.
-RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps", "scaling rules"})
-
-
-TOLD: tuple[Callable[[Told], Sentence | None], ...] = (
-    answer,
-    why,
-    how_sure,
-    missing,
-    flat_set,
-    ending,
-    gain,
-    gain_from_batch_size,
-    usual_sizes,
-    when_to_stop,
-    trained_model,
-    other_targets,
-    break_even,
-    critical_batch_size,
-    law_of_steps,
-    rules,
-)
-
 
 WIDTH = 100
 
@@ -96,8 +36,8 @@ _ROOM_FOR_LABELS = 60
 _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
 
 
-# Which sentences stand on the screen beside the answer; the page has all of them.
-_TOPICS = (
+# Which sentences stand beside the answer on a screen and in a notebook; the page has all of them.
+SCREEN_TOPICS = (
     "how sure",
     "what would settle it",
     "also fine",
@@ -180,7 +120,7 @@ def explain_text(advice: Advice) -> str:
 def _findings(said: dict[str, Sentence]) -> list[str]:
     return [
         line
-        for topic in _TOPICS
+        for topic in SCREEN_TOPICS
         if topic in said
         for line in _labelled(text(_SHORT.get(topic, topic)), said[topic])
     ]
@@ -218,9 +158,14 @@ def cost_text(advice: Advice) -> str:
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
-    trainings = trainings_words(advice)
-    if not trainings:
+    if advice.trainings is None:  # a time was asked for
         return spent
+    trainings = plural(
+        "the time of one of your trainings",
+        "the time of {trainings:.4g} of your trainings",
+        1 if advice.trainings == 1 else 2,  # a part of one takes the plural, as half a dozen does
+        trainings=advice.trainings,
+    )
     return text("{spent} ({trainings})", spent=spent, trainings=trainings)
 
 

@@ -14,11 +14,10 @@ from batchlab.fitting.fit import PointsFit
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.advice_answer import why_in_numbers
 from batchlab.report.advice_bars import bars
+from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
-from batchlab.report.advice_text import cost_text
-from batchlab.report.advice_words import target_text
+from batchlab.report.advice_text import SCREEN_TOPICS, cost_text
 from batchlab.report.cells import chosen_cells, deciding_split
 from batchlab.report.figure import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
@@ -30,9 +29,8 @@ from batchlab.report.sweep_figures import curve_figures
 from batchlab.report.sweep_page import sweep_document
 from batchlab.report.sweep_tables import summary_table, trials_table
 from batchlab.report.table import Table
-from batchlab.report.text import estimate_text, whole_sentence
-from batchlab.words.catalogue import listing, text
-from batchlab.words.reasons import reason_text
+from batchlab.report.text import whole_sentence
+from batchlab.words.catalogue import text
 
 
 def study_curves(study: Study) -> tuple[str, str] | None:
@@ -67,14 +65,6 @@ def data_frame(record: Advice | Study) -> Any:
     return pandas.DataFrame(list(table.rows), columns=[column.key for column in table.columns])
 
 
-_VERDICTS = {
-    "recommend": "Recommended",
-    "better": "Better than yours, perhaps not the best",
-    "indifferent": "Does not matter within these sizes; with the least memory",
-    "cannot_tell": "Not settled",
-}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
     """Words and a table that belong together."""
@@ -104,53 +94,20 @@ def _parts(shown: object) -> Iterator[_Part]:
 
 @_parts.register
 def _(shown: Advice) -> Iterator[_Part]:
-    lead = why_in_numbers(shown)
-    yield _Part(
-        title=_answer(shown), facts=() if lead is None else (lead,), table=side_by_side(shown)
-    )
+    said = {
+        sentence.topic: f"{sentence} {sentence.command}".rstrip()
+        for sentence in advice_sentences(shown, None)
+    }
+    lead = (said["why"],) if "why" in said else ()
+    yield _Part(title=said["answer"], facts=lead, table=side_by_side(shown))
     yield _Part(drawing=tuple(bars(shown)))
-    yield _Part(facts=tuple(_advice_facts(shown)))
+    findings = [said[topic] for topic in SCREEN_TOPICS if topic in said]
+    yield _Part(facts=(*findings, f"{cost_text(shown)}."))
     if shown.expected is not None:
         yield _Part(table=expected_table(shown.expected))
     yield _Part(table=candidates_table(shown))
     if shown.caveats:
         yield _Part(title=text("Caveats"), facts=tuple(map(whole_sentence, shown.caveats)))
-
-
-def _answer(advice: Advice) -> str:
-    """The verdict, with what to set where there is anything."""
-    found = advice.named
-    verdict = text(_VERDICTS[advice.verdict])
-    if found is not None and advice.recommendation is None:
-        verdict = text("Not settled; best so far")
-    if found is None:
-        return verdict
-    pieces, n = "", found.accumulation_steps
-    if n > 1:
-        pieces = text(" ({n} micro-batches of {size})", n=n, size=found.micro_batch_size)
-    return text(
-        "{verdict}: batch size {size}{pieces}, learning rate {rate:learning_rate}",
-        verdict=verdict,
-        size=found.batch_size,
-        pieces=pieces,
-        rate=found.learning_rate,
-    )
-
-
-def _advice_facts(advice: Advice) -> Iterator[str]:
-    yield whole_sentence(advice.reason)
-    if advice.target is not None:
-        yield text("Target: {target}.", target=target_text(advice.target))
-    if advice.flat_set:
-        sizes = listing([str(batch_size) for batch_size in advice.flat_set])
-        message = "As good, within {share:percent} of the best: {sizes}."
-        yield text(message, share=advice.delta, sizes=sizes)
-    if advice.gain.estimate is not None or advice.gain.low is not None:
-        gain = estimate_text("ratio", advice.gain)
-        yield text("Gain over yours, on fresh seeds (as a ratio): {gain}.", gain=gain)
-    if advice.missing is not None and advice.missing != advice.reason:
-        yield text("Missing: {missing}.", missing=reason_text(advice.missing).rstrip("."))
-    yield f"{cost_text(advice)}."
 
 
 @_parts.register

@@ -21,7 +21,6 @@ from batchlab.runs.engine import Ran, StoredEngine, named
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
-from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
@@ -133,22 +132,14 @@ class KeptTraining:
             return  # a wider gap in the curve of a longer run is all that it costs
 
 
-_LISTEN_S = 0.25
 # A script that was told its length and has come so far has trained to its end.
 _NEARLY = 0.9
-# Of what `batchlab.log` did not understand so much is told.
-_FIRST_COMPLAINTS = 3
 # With less than this a script's own words about its progress may not have found room.
 _LITTLE_SPACE_BYTES = 256 * 1024
 
 
 class CommandRun:
-    """One run: the command is started, followed, ended where that is due; the store is kept.
-
-    Attributes:
-        course: what was told.
-        from_step: the step at which it was taken up; 0: it began.
-    """
+    """One run: the command is started, followed, ended where that is due; the store is kept."""
 
     def __init__(
         self,
@@ -178,21 +169,9 @@ class CommandRun:
         self._resumes = resumes
         earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
         self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
-        self._points = _points(command, request.trial)
         self._verdict: Outcome | None = None
         self._cut: tuple[Evaluation, ...] | None = None
         self._new: dict[int, Evaluation] = {}
-        self._not_understood: dict[str, None] = {}
-
-    @property
-    def from_step(self) -> int:
-        """The step at which it was taken up; 0: it began."""
-        return self.course.taken_up_at or 0
-
-    @property
-    def contradictions(self) -> tuple[str, ...]:
-        """What in its progress contradicts itself, for its user; values were left out."""
-        return tuple(self._points.contradictions)
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
         """Run it to its end, or until it is to end; all that counts of it is stored.
@@ -229,8 +208,8 @@ class CommandRun:
     def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
         if end.left_behind is not None and not end.was_asked:
             yield end.left_behind
-        if self._not_understood:
-            yield Reason.of("log_not_understood", told=", ".join(self._not_understood))
+        if not_understood := self.course.points.not_understood:
+            yield Reason.of("log_not_understood", told=", ".join(not_understood))
 
     def _notes_of_length(self, verdict: Outcome) -> tuple[Reason, ...]:
         counted = self._counted()
@@ -274,14 +253,12 @@ class CommandRun:
             yield training
 
     def _followed(self, training: FollowedTraining) -> CommandEnd:
-        end: CommandEnd | None = None
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
+        def take(readings: Sequence[Reading]) -> bool:
             self._take(readings, training)
             self._look_at_time(training)
-            if self._verdict is not None and end is None:
-                training.end()
-        return end
+            return self._verdict is not None
+
+        return training.follow(take)
 
     def _look_at_time(self, training: FollowedTraining) -> None:
         """End it as the budget ends; what it says after that is not even read."""
@@ -294,11 +271,13 @@ class CommandRun:
 
     def _ended_early(self, training: FollowedTraining) -> None:
         """Have it end as at the end of a budget: a script that saves where it is can do so."""
-        training.end()
-        end: CommandEnd | None = None
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
+
+        def take(readings: Sequence[Reading]) -> bool:
             self._take(readings, training)
+            return True
+
+        training.end()
+        training.follow(take)
         self._put()
 
     def _counted(self) -> tuple[Evaluation, ...]:
@@ -315,9 +294,8 @@ class CommandRun:
             return
         for reading in readings:
             self._look_at_time(training)
-            self._note_not_understood(reading)
             try:
-                for made in _added(self._request.trial, self.course, self._points, reading):
+                for made in self.course.take(reading):
                     self._judge(made)
             except ProgressError as error:
                 if self._cut is None:
@@ -343,11 +321,6 @@ class CommandRun:
         if verdict is not None:
             self._decided(verdict)
 
-    def _note_not_understood(self, reading: Reading) -> None:
-        for told in reading.not_understood:
-            if len(self._not_understood) < _FIRST_COMPLAINTS:
-                self._not_understood[told] = None
-
     def _decided(self, verdict: Outcome) -> None:
         self._verdict = self._verdict or verdict
         self._cut = self.course.evaluations
@@ -369,52 +342,19 @@ def _steps_without_smaller_batches(request: RunRequest) -> int:
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
-def _points(command: TrainingCommand, trial: Trial) -> ProgressPoints:
-    return ProgressPoints(
-        command.metric,
-        batch_size=trial.batch_size,
-        counted_batch_size=trial.micro_batch_size,
-        n_train=trial.n_train,
-    )
-
-
 def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
     """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
         course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
-        points = _points(command, request.trial)
         try:
             for reading in readings:
-                for _ in _added(request.trial, course, points, reading):
+                for _ in course.take(reading):
                     pass
         except ProgressError:
             continue  # its run has ended with that reason
         evaluations = course.evaluations or evaluations
     return evaluations
-
-
-def _added(
-    trial: Trial, course: ScriptCourse, points: ProgressPoints, reading: Reading
-) -> Iterator[Evaluation | None]:
-    """Add a reading to a course: each evaluation that it takes in, and None for one without.
-
-    Raises:
-        ProgressError: it contradicts what was told before.
-    """
-    point = points.add(reading)
-    samples = points.samples_at(reading) if point is None else point.samples
-    if samples is None:
-        return
-    updates = points.updates_at(reading) if point is None else point.updates
-    step = trial.plan.step_at(samples) if updates is None else updates
-    values = dict(reading.values)
-    if point is not None:
-        values[course.metric] = point.value
-    else:
-        values.pop(course.metric, None)  # left out, or another shape's
-    yield from course.begun(step, reading.at_s)
-    yield course.add(values, step=step, samples=trial.plan.samples_at(step), at_s=reading.at_s)
 
 
 @contextmanager
@@ -432,11 +372,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def _refuse_full_disk(folder: Path) -> None:
-    """Refuse to judge a script whose words may not have found room.
-
-    Raises:
-        StoreError: the disk is full.
-    """
+    """Refuse to judge a script whose words may not have found room."""
     if shutil.disk_usage(folder).free < _LITTLE_SPACE_BYTES:
         raise _disk_is_full(folder)
 
@@ -489,10 +425,7 @@ class CommandEngine(StoredEngine):
         """What its placeholders let a command do."""
         return Capabilities(
             resumes=self._command.can_resume,
-            any_learning_rate=self._command.takes("learning_rate"),
-            any_seed=True,  # without {seed} a script draws its own
             side_by_side=False,
-            in_process_metrics=False,
             keeps_cadence=False,
             cools_down=False,
         )
@@ -550,7 +483,7 @@ class CommandEngine(StoredEngine):
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
-        ran = Ran(run.from_step, self._clock() - began_s)
+        ran = Ran(run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:
@@ -595,18 +528,14 @@ class CommandEngine(StoredEngine):
 
     def _tell_contradictions(self, trial: Trial, run: CommandRun) -> None:
         """Tell what in its progress contradicts itself, each kind once: all its trainings do."""
-        for text in run.contradictions:
+        for text in run.course.points.contradictions:
             kind = _NUMBERS.sub("#", text)
             if kind not in self._told:
                 self._told.add(kind)
                 self._listener.warning(f"{named(trial)}: {text}")
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
-        """End the study where the same failure came again and again.
-
-        Raises:
-            TrialError: with the command's last lines.
-        """
+        """End the study where the same failure came again and again."""
         why = self._failures.add(end, None if reason == end.reason else reason)
         if why is not None:
             said = " | ".join(end.last_lines[-3:])

@@ -140,19 +140,13 @@ class Capabilities:
     Attributes:
         resumes: a trial asked for again with a longer run goes on from where it ended, so that
             only what is new costs; else it begins again.
-        any_learning_rate: it trains at whatever rate is asked for; else at those it has.
-        any_seed: it has as many seeds as are asked for.
         side_by_side: it does several runs at a time where the machine lets it.
-        in_process_metrics: a quantity may be measured inside the training process.
         keeps_cadence: runs are evaluated at the marks of `batchlab.plans.cadence`.
         cools_down: the rate of a run may fall to zero over its last part.
     """
 
     resumes: bool
-    any_learning_rate: bool
-    any_seed: bool
     side_by_side: bool
-    in_process_metrics: bool
     keeps_cadence: bool
     cools_down: bool
 

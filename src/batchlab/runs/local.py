@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -79,10 +79,7 @@ class LocalProcesses(StoredEngine):
         """All that a training loop of one's own can do."""
         return Capabilities(
             resumes=True,
-            any_learning_rate=True,
-            any_seed=True,
             side_by_side=True,
-            in_process_metrics=True,
             keeps_cadence=True,
             cools_down=True,
         )
@@ -146,17 +143,22 @@ class LocalProcesses(StoredEngine):
         )
 
     def _listen(self, timeout_s: float) -> None:
+        for run, ended in self._heard(timeout_s):
+            self._end(run, _outcome(ended))
+            if _cannot_be_kept(ended):
+                # It says nothing of the configuration, and the next runs would fare no better.
+                raise StoreError(reason_text(ended.reason))
+            refuse_edited(ended)
+
+    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
+        """The runs that have ended; what the others tell is stored."""
         for connection in wait(list(self._running), timeout=timeout_s):
             assert isinstance(connection, Connection)
             message = self._running[connection].child.receive()
-            if not isinstance(message, Ended):
+            if isinstance(message, Ended):
+                yield self._running.pop(connection), message
+            else:
                 self._evaluated(self._running[connection], message)
-                continue
-            self._end(self._running.pop(connection), _outcome(message))
-            if _cannot_be_kept(message):
-                # It says nothing of the configuration, and the next runs would fare no better.
-                raise StoreError(reason_text(message.reason))
-            refuse_edited(message)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop; those that don't in time are ended."""
@@ -169,16 +171,11 @@ class LocalProcesses(StoredEngine):
                 for run in self._running.values():
                     run.child.kill()
                 left_s = _GRACE_S
-            for connection in wait(list(self._running), timeout=left_s):
-                assert isinstance(connection, Connection)
-                message = self._running[connection].child.receive()
-                if not isinstance(message, Ended):
-                    self._evaluated(self._running[connection], message)
-                    continue
-                outcome = _outcome(message)
+            for run, ended in self._heard(left_s):
+                outcome = _outcome(ended)
                 if outcome.status is None or outcome.status is Status.KILLED:
                     outcome = replace(outcome, status=status, reason=reason)
-                self._end(self._running.pop(connection), outcome)
+                self._end(run, outcome)
         super()._stop(status, reason)
 
     # ---- the records of one run

@@ -11,7 +11,8 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, crossing_of
-from batchlab.script.metric import BATCH_LOSSES, plain_name
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
+from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 
 
@@ -19,6 +20,7 @@ class ScriptCourse:
     """One training under way: what it was evaluated to so far, and whether it is to end.
 
     Attributes:
+        points: where its readings were, and what is odd about them.
         metric: the validation metric that counts.
         step: updates done, as far as it was told.
     """
@@ -37,6 +39,7 @@ class ScriptCourse:
         """
         self._request = request
         self._plan = request.trial.plan
+        self.points = ProgressPoints(metric, request.trial)
         self.metric = metric
         self._better = better
         self._evaluations: list[Evaluation] = []  # by step
@@ -53,6 +56,23 @@ class ScriptCourse:
     def evaluations(self) -> tuple[Evaluation, ...]:
         """All so far, by step."""
         return tuple(self._evaluations)
+
+    def take(self, reading: Reading) -> Iterator[Evaluation | None]:
+        """Take in a reading: each evaluation that comes of it, and None for one without.
+
+        Raises:
+            ProgressError: it contradicts what was told before.
+        """
+        point = self.points.add(reading)
+        if point is None:
+            return
+        values = dict(reading.values)
+        values.pop(self.metric, None)  # it may be left out, or another shape's
+        if point.value is not None:
+            values[self.metric] = point.value
+        yield from self.begun(point.step, reading.at_s)
+        samples = self._plan.samples_at(point.step)
+        yield self.add(values, step=point.step, samples=samples, at_s=reading.at_s)
 
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float

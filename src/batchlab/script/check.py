@@ -6,17 +6,18 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status
+from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value
 from batchlab.script.flags import plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import MetricName, ProgressPoints, Recognized, silence_text
+from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.words.reasons import reason_text
@@ -24,8 +25,9 @@ from batchlab.words.reasons import reason_text
 # Values of the metric after the first step that a look waits for: of one alone it might be chance
 # that two trainings print the same.
 _VALUES = 2
-_LISTEN_S = 0.25
 _GRACE_S = 5.0
+# A command that names no rate has one of its own: the same in all trials.
+_NO_RATE = 1.0
 # Epochs are printed with a few digits.
 _ROUNDING = 1e-3
 
@@ -35,29 +37,33 @@ class FirstLook:
     """What the beginning of a training showed.
 
     Attributes:
-        curve: step and value of the metric, as told, the first ones.
-        readings: all of its progress until then.
+        batch_size: with which it was run.
+        told: where it was, and its metric.
+        readings: all of its progress.
         start_s: seconds from its start to its first progress; None: there was none.
         took_s: seconds of the whole look.
         end: how it ended.
-        is_cut: whether the time for the look ended before enough was seen.
-        recognized: what was recognized in its output.
     """
 
-    curve: tuple[tuple[int, float], ...]
+    batch_size: int
+    told: ProgressPoints
     readings: tuple[Reading, ...]
     start_s: float | None
     took_s: float
     end: CommandEnd
-    is_cut: bool
-    recognized: Recognized
 
     @property
-    def trained(self) -> tuple[tuple[int, float], ...]:
-        """The values after the first step."""
-        return tuple((step, value) for step, value in self.curve if step > 0)
+    def trained(self) -> list[float | None]:
+        """The values of the metric after the first step, one a step."""
+        return _trained(self.told)
 
-    def examples(self, batch_size: int) -> tuple[int, int] | None:
+    @property
+    def is_cut(self) -> bool:
+        """Whether the time for the look ended before enough was seen."""
+        return self.end.was_asked and len(self.trained) < _VALUES
+
+    @property
+    def examples(self) -> tuple[int, int] | None:
         """The fewest and the most training examples that its progress allows.
 
         Where steps are counted and not examples, the last batch of an epoch may be any size.
@@ -65,21 +71,19 @@ class FirstLook:
         None: it does not count both epochs and steps or examples.
         """
         # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
-        first = self.recognized.first_of_metric
+        first = self.told.first
         told = [each for each in self.readings if first and each.shape == first.shape]
         for reading in (*reversed(told), *reversed(self.readings)):
             if reading.epoch and reading.samples:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
             if reading.epoch and reading.step:
-                return _in_steps(reading.step / reading.epoch, batch_size)
+                return _in_steps(reading.step / reading.epoch, self.batch_size)
             if reading.epoch is None and reading.step and reading.epoch_length:
-                return _in_steps(reading.epoch_length, batch_size)
+                return _in_steps(reading.epoch_length, self.batch_size)
         return None
 
-    def examples_beside(
-        self, batch_size: int, other: FirstLook, other_batch_size: int
-    ) -> tuple[int, int] | None:
+    def examples_beside(self, other: FirstLook) -> tuple[int, int] | None:
         """The same from a counter within the epoch, such as [640/60000], of two batch sizes.
 
         Nothing says what such a counter counts. Examples are as many for both batch sizes and come
@@ -91,10 +95,10 @@ class FirstLook:
             return None
         length, other_length = self._within_epochs[-1][1], other._within_epochs[-1][1]
         if length == other_length:
-            come_by_the_batch = self._counts_by(batch_size) and other._counts_by(other_batch_size)
+            come_by_the_batch = self._counts_by_the_batch and other._counts_by_the_batch
             return (length, length) if come_by_the_batch else None
-        fewest, most = _in_steps(length, batch_size)
-        other_fewest, other_most = _in_steps(other_length, other_batch_size)
+        fewest, most = _in_steps(length, self.batch_size)
+        other_fewest, other_most = _in_steps(other_length, other.batch_size)
         fewest, most = max(fewest, other_fewest), min(most, other_most)
         return (fewest, most) if fewest <= most else None
 
@@ -112,11 +116,16 @@ class FirstLook:
             if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
-    def _counts_by(self, batch_size: int) -> bool:
+    @property
+    def _counts_by_the_batch(self) -> bool:
         """Whether the counter within the epoch rises by whole batches of examples."""
         counted = {count for count, _ in self._within_epochs}
         # The last batch of an epoch may be smaller, and is printed at times.
-        return len(counted) > 1 and sum(bool(count % batch_size) for count in counted) <= 1
+        return len(counted) > 1 and sum(bool(count % self.batch_size) for count in counted) <= 1
+
+
+def _trained(told: ProgressPoints) -> list[float | None]:
+    return list({point.step: point.value for point in told.points if point.step > 0}.values())
 
 
 def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
@@ -141,41 +150,45 @@ def first_look(
         ProgressError: its progress contradicts itself.
     """
     began_s = time.monotonic()
-    batch_size = values["batch_size"]
-    assert isinstance(batch_size, int)
-    points = ProgressPoints(
-        command.metric, batch_size=batch_size, n_train=command.examples or batch_size
-    )
-    curve: dict[int, float] = {}
+    trial = _trial_of(command, values)
+    told = ProgressPoints(command.metric, trial)
     seen: list[Reading] = []
-    recognized = Recognized(MetricName(command.metric))
-    is_cut = is_asked = False
+    is_asked = False
+
+    def take(readings: Sequence[Reading]) -> bool:
+        nonlocal is_asked
+        for reading in () if is_asked else readings:
+            seen.append(reading)
+            told.add(reading)
+        is_late = time.monotonic() - began_s >= limit_s
+        is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
+        return is_asked
+
     with FollowedTraining(
         command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
     ) as training:
-        end: CommandEnd | None = None
-        while end is None:
-            readings, end = training.listen(_LISTEN_S)
-            for reading in () if is_asked else readings:
-                seen.append(reading)
-                recognized.add(reading)
-                point = points.add(reading)
-                if point is not None:
-                    curve[point.step] = point.value
-            if end is None and not is_asked:
-                enough = sum(step > 0 for step in curve) >= _VALUES
-                is_cut = not enough and time.monotonic() - began_s >= limit_s
-                is_asked = enough or is_cut
-                if is_asked:
-                    training.end()
+        end = training.follow(take)
     return FirstLook(
-        curve=tuple(sorted(curve.items())),
+        batch_size=trial.batch_size,
+        told=told,
         readings=tuple(seen),
         start_s=seen[0].at_s - began_s if seen else None,
         took_s=time.monotonic() - began_s,
         end=end,
-        is_cut=is_cut,
-        recognized=recognized,
+    )
+
+
+def _trial_of(command: TrainingCommand, values: Mapping[str, Value | None]) -> Trial:
+    """What a look trains; the number of its examples may not be known yet."""
+    batch_size = values["batch_size"]
+    assert isinstance(batch_size, int)
+    return Trial(
+        workload_id=command.name,
+        workload=command.name,
+        n_train=command.examples or batch_size,
+        batch_size=batch_size,
+        learning_rate=command.learning_rate or _NO_RATE,
+        seed=0,
     )
 
 
@@ -231,7 +244,8 @@ class LookComparison:
 def _numbers(look: FirstLook) -> _Numbers:
     """Each number that tells of the training, by its name and where it was told."""
     found: _Numbers = defaultdict(dict)
-    for index, (_, value) in enumerate(look.trained):
+    for index, value in enumerate(look.trained):
+        assert value is not None
         found[_METRIC]["value", index] = value  # steps of other batch sizes are other places
     for reading in look.readings:
         place = (reading.step, reading.samples, reading.epoch, reading.epoch_step)
@@ -255,6 +269,11 @@ def _changes(values: Iterable[float]) -> bool:
     return len({repr(value) for value in values}) > 1
 
 
+_SILENCE = (
+    "The script runs, and has printed nothing for {seconds:.0f} s. It may keep its output in a "
+    "buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try python -u, "
+    "print(..., flush=True), or stdbuf -oL before the command."
+)
 # A rate so many times smaller shows in any curve that a rate shapes.
 _RATE_FACTOR = 8.0
 # The first look waits longest: for the slowest start, when nothing is in any cache.
@@ -262,27 +281,6 @@ _FIRST_SHARE = 0.5
 # What a script is told to take that is ended after a look.
 _EPOCHS = 1000
 _STEPS = 10**6
-_SEED_DOES_NOT_ACT = (
-    "{seed} does not act: two seeds gave the same numbers. Have the script seed its weights and "
-    "the order of its examples with it, or leave {seed} out"
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommandFacts:
-    """What the check of a command found.
-
-    Attributes:
-        examples: training examples, N.
-        start_s: seconds from its start to its first progress.
-        recognized: what was recognized in its first output, for people.
-        warnings: what is odd, or could not be told.
-    """
-
-    examples: int
-    start_s: float
-    recognized: str
-    warnings: tuple[str, ...]
 
 
 class CommandCheck:
@@ -292,8 +290,8 @@ class CommandCheck:
         self,
         command: TrainingCommand,
         *,
+        workload_id: str,
         folder: Path,
-        marker: str,
         limit_s: float,
         left_s: Callable[[], float],
         tell: Callable[[str], None],
@@ -303,8 +301,8 @@ class CommandCheck:
         All of it may take `limit_s` seconds; `left_s` is what is left of the budget.
         """
         self._command = command
+        self._workload_id = workload_id
         self._folder = folder
-        self._marker = marker
         self._limit_s = limit_s
         self._left_s = left_s
         self._tell = tell
@@ -312,8 +310,8 @@ class CommandCheck:
         self._warnings: list[str] = []
         self._at_sizes: dict[int, FirstLook | None] = {}
 
-    def facts(self, *, proves: bool) -> CommandFacts:
-        """Run the beginnings.
+    def summary(self, *, proves: bool) -> WorkloadSummary:
+        """Run the beginnings; what was found, with what is odd or could not be told as warnings.
 
         Raises:
             WorkloadError: it does not train, or its metric is never seen.
@@ -324,7 +322,9 @@ class CommandCheck:
         first = self._looked(self._now_text(), {}, share * self._limit_s)
         self._refuse_failure(first)
         self._refuse_silence(first)
-        found = self._examples_in(first) or self._examples_within_epochs(first)
+        given = self._command.examples
+        found = first.examples if given is None else (given, given)
+        found = found or self._examples_within_epochs(first)
         if found is None:
             raise UsageError(
                 "how many training examples there are is not known: its progress does not count "
@@ -343,15 +343,26 @@ class CommandCheck:
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
                 f"{fewest} is taken, and --examples gives the exact number"
             )
-        if first.recognized.not_understood:
-            told = ", ".join(first.recognized.not_understood)
+        if first.told.not_understood:
+            told = ", ".join(first.told.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
-        assert first.start_s is not None
-        return CommandFacts(
-            examples=max(fewest, min(self._command.batch_size, most)),
-            start_s=first.start_s,
-            recognized=first.recognized.text(),
+        self._tell(first.told.text().rstrip("."))
+        command = self._command
+        return WorkloadSummary(
+            workload_id=self._workload_id,
+            name=command.name,
+            reference=command.name,
+            settings=(),
+            n_train=max(fewest, min(command.batch_size, most)),
+            n_validation=None,
+            n_test=0,
+            n_train_evaluated=0,
+            n_parameters=None,
+            metrics=(MetricSummary(name=command.metric, better=command.direction),),
+            batch_size=command.batch_size,
+            learning_rate=command.learning_rate or _NO_RATE,
             warnings=tuple(self._warnings),
+            start_s=first.start_s,
         )
 
     def _now_text(self) -> str:
@@ -368,7 +379,7 @@ class CommandCheck:
             self._command,
             {**self._own_values(), **changed},
             folder=self._folder / str(number),
-            marker=self._marker,
+            marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
         )
         self._spent_s += found.took_s
@@ -388,11 +399,7 @@ class CommandCheck:
         }
 
     def _refuse_failure(self, look: FirstLook) -> None:
-        """Refuse a command that cannot be run at all.
-
-        Raises:
-            WorkloadError: with its last lines.
-        """
+        """Refuse a command that cannot be run at all."""
         if look.end.was_asked or look.end.status is Status.OK:
             return
         said = " | ".join(look.end.last_lines[-4:-1])
@@ -402,19 +409,15 @@ class CommandCheck:
         )
 
     def _refuse_silence(self, look: FirstLook) -> None:
-        """Refuse a command whose metric was never seen after a step.
-
-        Raises:
-            WorkloadError: naming what was seen.
-        """
+        """Refuse a command whose metric was never seen after a step."""
         if look.trained:
             return
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
-        complaint = look.recognized.complaint()
+        complaint = look.told.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
-            complaint = silence_text(look.took_s)
+            complaint = _SILENCE.format(seconds=look.took_s)
         if look.end.left_behind is not None:
             complaint = reason_text(look.end.left_behind)
         if look.is_cut:
@@ -424,76 +427,60 @@ class CommandCheck:
     # ---- proof
 
     def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
-        """The fewest and the most examples, when all flags act.
-
-        Raises:
-            UsageError: a flag does not act, or batch sizes tell other numbers of examples.
-        """
-        command = self._command
+        """The fewest and the most examples, when all flags act."""
+        has_seed, own = self._command.takes("seed"), self._command.batch_size
         again = self._compared("the same again", {}, first)
         compared = LookComparison(first, again)
-        if again is not None and not command.takes("seed"):
-            self._refuse_without_seed(compared)
-        if again is not None and not compared.is_repeatable and command.takes("seed"):
-            self._warnings.append(
-                "the same command with the same seed does not give the same numbers; the scatter "
-                "that this adds is part of every interval"
-            )
-        unproven = []
-        if command.takes("seed"):
-            look = self._compared("with another seed", {"seed": 1}, first)
-            if not self._acts(look, compared, _SEED_DOES_NOT_ACT):
-                unproven.append("{seed}")
-        if command.learning_rate is not None:
-            rate = command.learning_rate / _RATE_FACTOR
-            look = self._compared("with another learning rate", {"learning_rate": rate}, first)
-            text = (
-                f"{{learning_rate}} does not act: {command.learning_rate:g} and {rate:g} gave the "
-                f"same numbers. Have the script use the rate that it is given"
-            )
-            if not self._acts(look, compared, text):
-                unproven.append("{learning_rate}")
-        size, look = self._with_another_batch_size(first, examples)
-        text = (
-            f"{{batch_size}} does not act: {command.batch_size} and {size} gave the same numbers. "
-            f"Have the script use the batch size that it is given"
-        )
-        if not self._acts(look, compared, text):
-            unproven.append("{batch_size}")
-        if unproven:
-            self._warnings.append(_unproven_text(unproven, compared))
-        return examples if look is None else self._examples_of_both(first, look, size, examples)
-
-    def _refuse_without_seed(self, compared: LookComparison) -> None:
-        """Refuse a command whose runs are all the same.
-
-        Raises:
-            UsageError: they are, and no seed can make them others.
-        """
-        if compared.is_repeatable and compared.is_telling:
+        if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
             raise UsageError(
                 "two runs of the command gave the same numbers and it has no {seed}, so it "
                 "cannot be told how much is chance; put {seed} where your script takes its "
                 "seed, such as --seed {seed}"
             )
+        if again is not None and not compared.is_repeatable and has_seed:
+            self._warnings.append(
+                "the same command with the same seed does not give the same numbers; the scatter "
+                "that this adds is part of every interval"
+            )
+        other_size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
+        unproven = []
+        for flag, look, text in self._changed(first, other_size):
+            acts = True if look is None else compared.acts(look)
+            if acts is False:
+                raise UsageError(f"{flag} does not act: {text}")
+            if acts is None:
+                unproven.append(flag)
+        if unproven:
+            self._warnings.append(_unproven_text(unproven, compared))
+        other = self._at(other_size, first)
+        return examples if other is None else self._examples_of_both(first, other, examples)
 
-    def _acts(self, look: FirstLook | None, compared: LookComparison, text: str) -> bool:
-        """Whether what was changed acts, or was said not to have been looked at.
-
-        Raises:
-            UsageError: it does not act.
-        """
-        acts = True if look is None else compared.acts(look)
-        if acts is False:
-            raise UsageError(text)
-        return bool(acts)
-
-    def _with_another_batch_size(
-        self, first: FirstLook, examples: tuple[int, int]
-    ) -> tuple[int, FirstLook | None]:
-        own = self._command.batch_size
-        size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
-        return size, self._at(size, first)
+    def _changed(
+        self, first: FirstLook, other_size: int
+    ) -> Iterator[tuple[str, FirstLook | None, str]]:
+        """For each flag a beginning with another value, and what to say if that is the same."""
+        own, rate = self._command.batch_size, self._command.learning_rate
+        if self._command.takes("seed"):
+            yield (
+                "{seed}",
+                self._compared("with another seed", {"seed": 1}, first),
+                "two seeds gave the same numbers. Have the script seed its weights and the order "
+                "of its examples with it, or leave {seed} out",
+            )
+        if rate is not None:
+            other = rate / _RATE_FACTOR
+            yield (
+                "{learning_rate}",
+                self._compared("with another learning rate", {"learning_rate": other}, first),
+                f"{rate:g} and {other:g} gave the same numbers. Have the script use the rate that "
+                f"it is given",
+            )
+        yield (
+            "{batch_size}",
+            self._at(other_size, first),
+            f"{own} and {other_size} gave the same numbers. Have the script use the batch size "
+            f"that it is given",
+        )
 
     def _at(self, size: int, first: FirstLook) -> FirstLook | None:
         """A beginning with another batch size: one for all that is asked of it."""
@@ -505,11 +492,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples_within_epochs(self, first: FirstLook) -> tuple[int, int] | None:
-        """By a counter within the epoch whose unit shows beside another batch size.
-
-        Raises:
-            UsageError: there is such a counter, and the other batch size was not seen.
-        """
+        """By a counter within the epoch whose unit shows beside another batch size."""
         if not first.counts_within_epochs:
             return None
         own = self._command.batch_size
@@ -519,18 +502,14 @@ class CommandCheck:
                 f"how many training examples there are is not known: {self._warnings[-1]}. Or give "
                 f"--examples, such as --examples 50000"
             )
-        return first.examples_beside(own, look, 2 * own)
+        return first.examples_beside(look)
 
     def _examples_of_both(
-        self, first: FirstLook, other: FirstLook, size: int, examples: tuple[int, int]
+        self, first: FirstLook, other: FirstLook, examples: tuple[int, int]
     ) -> tuple[int, int]:
-        """The fewest and the most by both batch sizes.
-
-        Raises:
-            UsageError: they contradict each other, and no number was given.
-        """
-        given = self._command.examples
-        one, two = first.examples(self._command.batch_size), other.examples(size)
+        """The fewest and the most by both batch sizes."""
+        given, size = self._command.examples, other.batch_size
+        one, two = first.examples, other.examples
         if one is None or two is None or size == self._command.batch_size:
             return examples
         if given is None:
@@ -559,27 +538,16 @@ class CommandCheck:
             f"step is one batch of {{batch_size}}"
         )
 
-    def _examples_in(self, look: FirstLook) -> tuple[int, int] | None:
-        """The fewest and the most; one number where it was given."""
-        given = self._command.examples
-        if given is not None:
-            return given, given
-        return look.examples(self._command.batch_size)
-
     def _agreed(
         self, one: tuple[int, int], other: tuple[int, int], batch_size: int
     ) -> tuple[int, int]:
-        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less.
-
-        Raises:
-            UsageError: they are further apart. A script that prints every 50 steps may seem to have
-                epochs of 50 steps.
-        """
+        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less."""
         fewest, most = max(one[0], other[0]), min(one[1], other[1])
         if fewest <= most:
             return fewest, most
         if fewest - most <= max(batch_size, self._command.batch_size):
             return one
+        # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
             f"how many training examples there are is not known: its progress tells {one[1]} with "
             f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "

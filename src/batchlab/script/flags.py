@@ -242,38 +242,27 @@ _TAIL = """\
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunFileDraft:
-    """A draft, and what is to be added to it.
-
-    Attributes:
-        text: of the file.
-        found: by placeholder the flag that takes it.
-        missing: the placeholders that no flag was found for, of those that a study needs.
-    """
-
-    text: str
-    found: dict[str, Flag]
-    missing: tuple[str, ...]
+def of_one_length(flags: dict[str, Flag]) -> dict[str, Flag]:
+    """Without the flag for steps where one takes epochs, the same for every batch size."""
+    is_either = "epochs" in flags
+    return {name: flag for name, flag in flags.items() if not (is_either and name == "steps")}
 
 
-def drafted(command: Sequence[str], flags: dict[str, Flag]) -> RunFileDraft:
-    """The draft for a command as it is typed now, with `flags_in` its help."""
+def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
+    """The text of a draft for a command as it is typed now, with `flags_in` its help."""
     arguments, given = _without(command, flags)
-    used = dict(flags)
-    if "epochs" in used and "steps" in used:
-        del used["steps"]  # one of them says how long; epochs are the same for every batch size
+    used = of_one_length(flags)
     lines = [*_lines_of(arguments), *_lines_with_values(used), *_lines_to_add(used)]
     now = {
         name: given.get(name, flag.default)
         for name, flag in used.items()
         if name in ("batch_size", "learning_rate", "epochs")
     }
-    text = "\n".join([_HEAD, *lines]) + "\n" + _METRIC + _now_text(now) + _TAIL
-    return RunFileDraft(text=text, found=used, missing=_missing(used))
+    return "\n".join([_HEAD, *lines]) + "\n" + _METRIC + _now_text(now) + _TAIL
 
 
-def _missing(used: dict[str, Flag]) -> tuple[str, ...]:
+def missing_of(used: dict[str, Flag]) -> tuple[str, ...]:
+    """The placeholders that no flag was found for, of those that a study needs."""
     lengths = {"epochs", "steps"}
     has = used.keys() | (lengths if lengths & used.keys() else set())
     return tuple(name for name in NAMES if name not in has)
@@ -311,7 +300,7 @@ def _lines_with_values(used: dict[str, Flag]) -> list[str]:
 
 
 def _lines_to_add(used: dict[str, Flag]) -> list[str]:
-    missing = _missing(used)
+    missing = missing_of(used)
     if not missing:
         return []
     head = "    # No flag was found for these. Where your script has one, add it as above:"

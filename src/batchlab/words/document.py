@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import astuple, is_dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -131,9 +131,13 @@ def _hints(kind: type) -> dict[str, Any]:
     hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
     return {
-        name: hints[name] if name in hints else get_type_hints(getattr(kind, name).fget)["return"]
-        for name in names
+        name: hints[name] if name in hints else _of_property(getattr(kind, name)) for name in names
     }
+
+
+def _of_property(shown: Any) -> Any:
+    computes = shown.func if isinstance(shown, cached_property) else shown.fget
+    return get_type_hints(computes)["return"]
 
 
 def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
