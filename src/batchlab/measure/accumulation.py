@@ -650,7 +650,7 @@ def _is_multiple(one: Tensor, other: Tensor, within: float) -> bool:
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     """Whether the whole is a mixture of the parts, with weights above 0 that add up to 1."""
-    columns, target = torch.stack(parts, dim=1).double().cpu(), whole.double().cpu()
+    columns, target = torch.stack(list(parts), dim=1).double().cpu(), whole.double().cpu()
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # of the hardest example alone, the other part has none

@@ -28,6 +28,14 @@ def _gradient_norm(moment: Moment) -> float | None:
     return None if norm is None else float(norm)
 
 
+def _update_norm(moment: Moment) -> float:
+    return distance_between(moment.model.parameters(), moment.before)
+
+
+def _distance(moment: Moment) -> float:
+    return distance_between(moment.model.parameters(), moment.initial)
+
+
 def _parameter_norm(moment: Moment) -> float:
     parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
     return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
@@ -54,16 +62,24 @@ def _gradient_variance(moment: Moment) -> float:
     )
 
 
+def _sharpness(moment: Moment) -> float:
+    """In the box around all weights, in percent."""
+    return sharpness(surface_at(moment), epsilon=_EPSILON)
+
+
+def _top_eigenvalue(moment: Moment) -> float:
+    return top_eigenvalues(surface_at(moment), tolerance=_TOLERANCE)[0]
+
+
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
-    "update_norm": lambda moment: distance_between(moment.model.parameters(), moment.before),
-    "distance": lambda moment: distance_between(moment.model.parameters(), moment.initial),
+    "update_norm": _update_norm,
+    "distance": _distance,
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,
     "gradient_variance": _gradient_variance,
-    # In the box around all weights, in percent.
-    "sharpness": lambda moment: sharpness(surface_at(moment), epsilon=_EPSILON),
-    "top_eigenvalue": lambda moment: top_eigenvalues(surface_at(moment), tolerance=_TOLERANCE)[0],
+    "sharpness": _sharpness,
+    "top_eigenvalue": _top_eigenvalue,
 }
 
 
