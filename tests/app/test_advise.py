@@ -34,7 +34,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profiling import ProfileRequest
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Reason
@@ -57,10 +57,12 @@ def profile_of(
 ) -> Profile:
     """As if every batch size had been measured: a step takes `step_s`, whatever its size."""
     return Profile(
-        workload_id=request.trial.workload_id,
-        workload=request.trial.workload,
-        n_train=request.trial.n_train,
-        reference_batch_size=request.trial.batch_size,
+        workload=ProfiledWorkload(
+            workload_id=request.trial.workload_id,
+            name=request.trial.workload,
+            n_train=request.trial.n_train,
+            batch_size=request.trial.batch_size,
+        ),
         device="cpu",
         device_name=device_name,
         memory_limit_bytes=request.memory_limit_bytes,

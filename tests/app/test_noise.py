@@ -17,7 +17,7 @@ from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import NoiseDocument, NoisePoint
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
@@ -125,8 +125,8 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
     made = noise(small(60), steps=0)
 
     assert random_streams() == before
-    assert [point.step for point in made.points] == [0]
-    assert made.gradient_noise_scale == noise_scale(made.points[0].sample).scale
+    assert [point.step for point in made.along] == [0]
+    assert made.gradient_noise_scale == noise_scale(made.along[0].sample).scale
     assert made.stopped is None
 
 
@@ -137,7 +137,7 @@ def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
     made = noise(f"{EXAMPLES}/pairs.py:workload", steps=17, listener=told)  # an epoch has 15
 
     assert made.stopped is None
-    assert made.points[-1].step == 17
+    assert made.along[-1].step == 17
     assert any("takes an even number of examples" in warning for warning in told.warnings)
 
 
@@ -154,4 +154,4 @@ def test_a_training_set_of_two_is_refused_in_a_line() -> None:
 
 
 def test_the_schema_is_that_of_the_document() -> None:
-    assert SCHEMA.read_text() == schema_text(NoiseDocument)
+    assert SCHEMA.read_text() == schema_text(Noise)

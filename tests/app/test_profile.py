@@ -73,7 +73,7 @@ def test_every_size_up_to_all_of_it_ran_with_steps_threads_and_a_peak(of_37: Pro
 
 @pytest.mark.slow
 def test_it_says_where_it_was_made_and_comes_back_from_json_as_it_was(of_37: Profile) -> None:
-    assert (of_37.device, of_37.n_train, of_37.reference_batch_size) == ("cpu", 37, 8)
+    assert (of_37.device, of_37.workload.n_train, of_37.workload.batch_size) == ("cpu", 37, 8)
     assert of_37.device_name
     assert dict(of_37.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(of_37.to_json()) == of_37
@@ -320,7 +320,7 @@ def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
     made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
 
     with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload_id, "cpu")
+        kept = store.timings(made.workload.workload_id, "cpu")
     assert kept == tuple(point.timing for point in made.points)
 
 

@@ -18,7 +18,7 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd, RunLength
@@ -66,10 +66,12 @@ class GridSubject(Subject):
 
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         return Profile(
-            workload_id=WORKLOAD_ID,
-            workload=self.summary.name,
-            n_train=self.summary.n_train,
-            reference_batch_size=self.summary.batch_size,
+            workload=ProfiledWorkload(
+                workload_id=WORKLOAD_ID,
+                name=self.summary.name,
+                n_train=self.summary.n_train,
+                batch_size=self.summary.batch_size,
+            ),
             device="cpu",
             device_name="elsewhere",
             memory_limit_bytes=None,

@@ -22,7 +22,7 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training.batching import epoch_order
@@ -147,7 +147,7 @@ class TestStep:
     def test_one_that_does_not_is_never_given_a_part_of_a_batch(self) -> None:
         workload = replace(small_workload(), step=clipping_step)
 
-        with pytest.raises(WorkloadError, match="takes whole batches; let it take a tuple"):
+        with pytest.raises(BatchSizeError, match="takes whole batches; let it take a tuple"):
             Stepper(workload, small_trial(workload, batch_size=8, micro_batch_size=4), CPU)
 
     def test_the_schedule_moves_the_rates_of_all_its_optimizers(self) -> None:

@@ -18,8 +18,8 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.training.batching import check_streams, training_batches
 from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import live_workload
-from batchlab.workload.stream import check_sampling
 
 CPU = torch.device("cpu")
 N = 40

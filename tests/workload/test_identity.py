@@ -302,7 +302,9 @@ def test_tensors_of_every_kind_have_an_identity(tensor: Tensor) -> None:
         loss=lambda model, batch: batch[0].sum(),
     )
 
-    identities = {workload_identity(workload, source="", settings=()).digest for _ in range(2)}
+    identities = {
+        workload_identity(workload, source="", settings=(), beside={})[0] for _ in range(2)
+    }
 
     assert len(identities) == 1
 

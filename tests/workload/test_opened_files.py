@@ -19,10 +19,10 @@ from tests.reference.user_file import write_user_file
 
 from batchlab.errors import EditedError
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
 from batchlab.workload.identity import made_model
 from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
-from batchlab.workload.source import OpenedFiles
+from batchlab.workload.source import files_below, heard_opening
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def known(reference: str) -> LoadedWorkload:
     """Loaded, and known by its model, which a child process makes in a command."""
     loaded = load_workload(reference, {})
     assert loaded.folder is not None
-    return with_model(loaded, made_model(loaded.workload, loaded.folder))
+    return with_model(loaded, made_model(lambda: loaded.workload, loaded.folder))
 
 
 def width_of(loaded: LoadedWorkload) -> int:
@@ -126,7 +126,7 @@ def test_weights_in_safetensors_count_though_their_library_opens_them_unheard(
 
     def identity() -> str:
         loaded = load_workload(reference, settings)
-        return with_model(loaded, made_model(loaded.workload, tmp_path)).workload_id
+        return with_model(loaded, made_model(lambda: loaded.workload, tmp_path)).workload_id
 
     save_file({"x": torch.zeros(3)}, file)
     first, again = identity(), identity()
@@ -176,7 +176,7 @@ def test_what_an_earlier_load_imported_does_not_count_for_another(tmp_path: Path
 def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(
     where: str, tmp_path: Path
 ) -> None:
-    loaded = known(configured(tmp_path, where))
+    loaded = with_seen_model(load_workload(configured(tmp_path, where), {}), timeout_s=60.0)
     packed = PackedWorkload(loaded.workload, files=loaded.files)
     (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
 
@@ -202,10 +202,9 @@ def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
 
 
 def opened_by(folder: Path, path: Path, mode: str = "rb") -> list[str]:
-    opened = OpenedFiles()
-    with opened.listening(), path.open(mode):
+    with heard_opening() as opened, path.open(mode):
         pass
-    return [file.name for file in opened.below(folder)]
+    return list(files_below(folder, opened))
 
 
 @pytest.mark.parametrize(
@@ -235,15 +234,14 @@ def test_configurations_and_weights_that_are_read_under_the_folder_count(
 
 def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "c.json").touch()
-    opened = OpenedFiles()
-    with opened.listening():
+    with heard_opening() as opened:
         os.close(os.open(tmp_path / "c.json", os.O_RDONLY))
         with pytest.raises(FileNotFoundError):
             (tmp_path / "none.json").open()
     (tmp_path / "d.json").touch()
     (tmp_path / "d.json").read_text()
 
-    assert [file.name for file in opened.below(tmp_path)] == ["c.json"]
+    assert list(files_below(tmp_path, opened)) == ["c.json"]
 
 
 # The same again
@@ -261,7 +259,8 @@ for reference in (*workload_names(), *files):
         twice = set()
         for _ in range(2):
             loaded = load_workload(reference, {})
-            twice.add(with_model(loaded, made_model(loaded.workload, loaded.folder)).workload_id)
+            made = made_model(lambda: loaded.workload, loaded.folder)
+            twice.add(with_model(loaded, made).workload_id)
         print(reference, *twice, flush=True)
 """
 

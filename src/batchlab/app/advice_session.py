@@ -487,7 +487,7 @@ class AdviceSession:
                     here=here.device_name,
                 )
             )
-            if elsewhere.workload_id != self._trial.workload_id:
+            if elsewhere.workload.workload_id != self._trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
         if self._trial.horizon_steps:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))

@@ -44,12 +44,12 @@ from batchlab.words.numbers import english_number
 from batchlab.workload.definition import (
     Workload,
     check_has_loss,
+    check_may_be_cut,
     size_of,
-    step_takes_whole_batches,
 )
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
-from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)
 
@@ -279,9 +279,7 @@ class WorkloadSubject(Subject):
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """One training of it; its step may take whole batches only."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
-        micro = trial.micro_batch_size
-        if micro < batch_size and not self.workload.takes_micro_batches:
-            raise BatchSizeError(step_takes_whole_batches(self.name, batch_size, micro))
+        check_may_be_cut(self.workload, trial)
         return trial
 
     @property

@@ -11,7 +11,7 @@ import torch
 
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, Search
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import run_in_child
@@ -138,10 +138,12 @@ def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressLis
     found = environment()  # before the search: afterwards there may be no time left for it
     search.run(request.batch_sizes)
     made = Profile(
-        workload_id=request.trial.workload_id,
-        workload=request.trial.workload,
-        n_train=request.trial.n_train,
-        reference_batch_size=request.trial.batch_size,
+        workload=ProfiledWorkload(
+            workload_id=request.trial.workload_id,
+            name=request.trial.workload,
+            n_train=request.trial.n_train,
+            batch_size=request.trial.batch_size,
+        ),
         device=request.trial.device,
         device_name=_device_name(device, dict(found)),
         memory_limit_bytes=request.memory_limit_bytes,
@@ -169,7 +171,7 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     """
     if not made.points or any(point.ran for point in made.points):
         return
-    sizes = sorted({point.batch_size for point in made.points})
+    name, sizes = made.workload.name, sorted({point.batch_size for point in made.points})
     tried = (
         f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {sizes[0]} to {sizes[-1]}"
     )
@@ -179,14 +181,14 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     if first.status is Status.OOM and limit is not None:
         needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
         raise WorkloadError(
-            f"memory limit {_text(limit)}: workload {made.workload!r} needs {needs} at batch size "
+            f"memory limit {_text(limit)}: workload {name!r} needs {needs} at batch size "
             f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
             f"smaller model"
         )
     reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
     longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
     raise WorkloadError(
-        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
+        f"workload {name!r} could be trained at no batch size ({tried}): {reason}{longer}"
     )
 
 

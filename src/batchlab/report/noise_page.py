@@ -26,12 +26,12 @@ def noise_figures(noise: Noise) -> tuple[Figure, ...]:
 
 def _along(noise: Noise) -> Figure:
     """The noise scale along a training, beside the batch size in use."""
-    own = looks([noise.batch_size], n_train=noise.n_train)
+    own = looks([noise.workload.batch_size], n_train=noise.workload.n_train)
     rows = tuple(_along_rows(noise, own[0].label))
     quantity = "noise_scale"
 
     def plot() -> alt.LayerChart:
-        x = along_axis("step", [{"step": point.step} for point in noise.points])
+        x = along_axis("step", [{"step": point.step} for point in noise.along])
         y = value_axis(quantity, rows)
         chart = Plot({"panel": "along"}, quantity, own, x=x, y=y)
         return chart.drawn(chart.levels(), chart.lines(), chart.bounds(), chart.points())
@@ -46,7 +46,7 @@ def _along(noise: Noise) -> Figure:
             "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
         ),
     ]
-    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
+    if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
     words = chart_text(label_text(quantity), "step", row_values(quantity, rows, by="step"))
     panel = Panel(key="along", title=label_text(quantity), alternative=words, plot=plot)
@@ -65,7 +65,7 @@ def _along(noise: Noise) -> Figure:
 
 
 def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
-    for point in noise.points:
+    for point in noise.along:
         at: Row = {"panel": "along", "batch": label, "step": point.step}
         scale = point.gradient_noise_scale
         if scale.estimate is not None:
@@ -73,20 +73,20 @@ def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
             yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
         elif scale.low is not None:
             yield {**at, "kind": "bound", "mean": rounded(scale.low)}
-    words = text("batch size in use: {size}", size=noise.batch_size)
-    yield {"panel": "along", "kind": "level", "mean": noise.batch_size, "text": words}
+    words = text("batch size in use: {size}", size=noise.workload.batch_size)
+    yield {"panel": "along", "kind": "level", "mean": noise.workload.batch_size, "text": words}
 
 
 def _variance(noise: Noise) -> Figure:
     """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
-    own = looks([noise.batch_size], n_train=noise.n_train)
+    own = looks([noise.workload.batch_size], n_train=noise.workload.n_train)
     rows = tuple(_variance_rows(noise, own[0].label))
     line = [row for row in rows if row["kind"] == "line"]
     quantity = "gradient_variance"
 
     def plot() -> alt.LayerChart:
-        sizes = [noise.batch_size, *(int(row["batch_size"] or 0) for row in line)]
-        x = size_axis(looks(sizes, n_train=noise.n_train))
+        sizes = [noise.workload.batch_size, *(int(row["batch_size"] or 0) for row in line)]
+        x = size_axis(looks(sizes, n_train=noise.workload.n_train))
         y = value_axis(quantity, rows)
         chart = Plot({"panel": "variance"}, quantity, own, x=x, y=y)
         return chart.drawn(chart.places(), chart.levels(), chart.lines())
@@ -94,7 +94,7 @@ def _variance(noise: Noise) -> Figure:
     panel = Panel(
         key="variance",
         title=text(
-            "variance of the gradient of a batch, at step {step}", step=noise.points[-1].step
+            "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
         ),
         alternative=text(
             "Chart of {what} against {axis}: a line that falls by half with every doubling, faster "
@@ -137,8 +137,8 @@ def _variance(noise: Noise) -> Figure:
 
 
 def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
-    found = noise.points[-1].found
-    trace, n_train = found.trace.estimate, noise.n_train
+    found = noise.along[-1].found
+    trace, n_train = found.trace.estimate, noise.workload.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return
     base: Row = {"panel": "variance", "batch": label}
@@ -152,22 +152,22 @@ def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
     yield {
         **base,
         "kind": "place",
-        "batch_size": noise.batch_size,
-        "text": text("in use: {size}", size=noise.batch_size),
-        "side": "left" if noise.batch_size**2 < n_train else "right",
+        "batch_size": noise.workload.batch_size,
+        "text": text("in use: {size}", size=noise.workload.batch_size),
+        "side": "left" if noise.workload.batch_size**2 < n_train else "right",
     }
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
     """The page as text: what follows for the batch size in use first."""
-    layers = layers_table(noise) if noise.points[-1].layers else None
+    layers = layers_table(noise) if noise.along[-1].layers else None
     return render_page(
         "noise.html.j2",
         noise=noise,
         command=command,
         environment=list(noise.environment),
         figures=(figures := noise_figures(noise)),
-        looks=looks([noise.batch_size], n_train=noise.n_train),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         title=noise_title(noise),
         facts=list(noise_facts(noise)),
         shown=figures,
