@@ -14,7 +14,6 @@ from typing import Final
 
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
@@ -329,14 +328,11 @@ class CommandEngine(StoredEngine):
         store: Store,
         command: TrainingCommand,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
-        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        super().__init__(store, plan, clock=clock)
         self._command = command
         self._failures = FailureCount()
         self._told: set[str] = set()
@@ -462,6 +458,6 @@ class CommandEngine(StoredEngine):
 
     @property
     def _grace_s(self) -> float:
-        if self._budget_s is None:
+        if self._plan.budget_s is None:
             return _GRACE_S
-        return min(_GRACE_S, _GRACE_FRACTION * self._budget_s)
+        return min(_GRACE_S, _GRACE_FRACTION * self._plan.budget_s)
