@@ -201,5 +201,5 @@ def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
     document = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(4))).to_dict()
     document["points"][2]["again"][0]["block_s"][1] = -1.0
 
-    with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s holds -1\.0"):
+    with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s"):
         Profile.from_dict(document)

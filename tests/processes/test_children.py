@@ -109,6 +109,17 @@ def test_a_child_hears_that_it_should_stop() -> None:
     assert end.value == "stopped"
 
 
+def test_the_server_starts_before_torch_is_imported_here() -> None:
+    code = (
+        "import sys; from batchlab.processes.server import start_early; start_early(); "
+        "print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.slow
 def test_a_child_does_not_import_the_callers_main_module_again(tmp_path: Path) -> None:
     script = tmp_path / "unguarded.py"

@@ -35,7 +35,7 @@ def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
     points = rows_of(figure("a", noise), "point")
 
     assert [row["step"] for row in points] == [0, 100]
-    for row, point in zip(points, noise.points, strict=True):
+    for row, point in zip(points, noise.along, strict=True):
         assert row["mean"] == pytest.approx(point.gradient_noise_scale.estimate, rel=1e-6)
         assert row["low"] < row["mean"] < row["high"]
 

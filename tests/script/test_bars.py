@@ -34,9 +34,12 @@ def test_a_validation_within_an_epoch_of_lightning_is_read_where_it_was() -> Non
     assert [step for step, _, _ in found] == [6, 12, 18, 24, 30, 36]
 
 
-def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on() -> None:
+@pytest.mark.parametrize(
+    "own",
+    ["Training: | | 0/? [00:00<?, ?it/s]\n", "Sanity Checking DataLoader 0:  50%|# | 1/2 [\n"],
+)
+def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: str) -> None:
     bar = "Epoch 1: 100%|███| 12/12 [00:00<00:00, 40it/s, val_loss=0.3]\n"
-    own = "Training: |          | 0/? [00:00<?, ?it/s]\n"
 
     assert readings_of((own + bar).encode())[-1].step == 24
     assert readings_of(bar.encode())[-1].step == 12  # somebody else's, numbered from 1

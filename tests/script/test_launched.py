@@ -112,7 +112,7 @@ def test_kill_leaves_no_grace(start: Callable) -> None:
     started.receive_until("here")
 
     started.launched.end()
-    started.launched.kill()
+    started.launched.close()
 
     assert ended(started).signal == "SIGKILL"
 

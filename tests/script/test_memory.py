@@ -125,7 +125,7 @@ def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
 
     if not os.path.exists(process):
         pytest.skip("this kernel does not count")
-    watch._tree._cost.spent_s = 1000.0  # that it may spend something at first is left out
+    watch._find_cost.spent_s = 1000.0  # that it may spend something at first is left out
     before, began_s = cpu_s(), time.monotonic()
     time.sleep(1.0)
 

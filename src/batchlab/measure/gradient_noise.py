@@ -209,36 +209,22 @@ class GradientNoise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Manner:
-    """How gradients are taken of one model.
-
-    Attributes:
-        name: of the way.
-        of: of single examples; None: they have none of their own.
-        unit: examples whose gradient is taken as one.
-        draws: whether gradients depend on random numbers.
-    """
+    """How gradients are taken of one model."""
 
     name: str
-    of: Way | None
-    unit: int
-    draws: bool
+    of: Way | None  # None: single examples have none of their own
+    unit: int  # examples whose gradient is taken as one
+    draws: bool  # whether gradients depend on random numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
-    """The gradients of some examples, each times its weight.
-
-    Attributes:
-        n_examples: how many.
-        weight: their weights' sum.
-        gradient: the mean over the examples, shape (P,).
-        unit_sq: the mean squared norm of the units.
-    """
+    """The gradients of some examples, each times its weight."""
 
     n_examples: int
-    weight: float
-    gradient: Tensor
-    unit_sq: float
+    weight: float  # their sum
+    gradient: Tensor  # the mean over the examples, shape (P,)
+    unit_sq: float  # the mean squared norm of the units
 
     @classmethod
     def of(cls, parts: list[_Block], *, n_examples: int) -> _Block:
@@ -259,17 +245,11 @@ class _Block:
 
 @dataclass(kw_only=True, slots=True)
 class _Blocks:
-    """Blocks of gradients, at most so many; `merge` makes one of two neighbors.
+    """Blocks of gradients, at most so many; `merge` makes one of two neighbors."""
 
-    Attributes:
-        most: a power of two.
-        unit: examples whose gradient is taken as one.
-        next_examples: of the block that comes next.
-    """
-
-    most: int
-    unit: int
-    next_examples: int
+    most: int  # a power of two
+    unit: int  # examples whose gradient is taken as one
+    next_examples: int  # of the block that comes next
     _blocks: list[_Block] = field(default_factory=list)
 
     def __len__(self) -> int:

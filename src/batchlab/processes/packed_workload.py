@@ -372,4 +372,4 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
     """What the child does."""
-    return made_model(packed.unpack(), folder or Path.cwd())
+    return made_model(packed.unpack, folder or Path.cwd())

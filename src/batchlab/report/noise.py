@@ -35,7 +35,7 @@ _GROWTH_BEFORE = (
 
 def noise_text(noise: Noise) -> str:
     """What the noise scale means for the batch size in use, then tables, for a terminal."""
-    tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
+    tables = [noise_table(noise), *([layers_table(noise)] if noise.along[-1].layers else [])]
     shown = "\n\n".join(table.to_text() for table in tables)
     return f"{wrapped_text(noise_title(noise))}\n\n{listed(noise_facts(noise))}\n\n{shown}\n"
 
@@ -49,14 +49,15 @@ def noise_title(noise: Noise) -> str:
     """What was measured."""
     return text(
         "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
-        workload=noise.workload,
-        size=noise.batch_size,
-        rate=noise.learning_rate,
+        workload=noise.workload.name,
+        size=noise.workload.batch_size,
+        rate=noise.workload.learning_rate,
     )
 
 
 def noise_table(noise: Noise) -> Table:
     """One row a point of the training."""
+    n_train = noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
         return text("all examples") if point.is_whole else _interval(point)
@@ -65,10 +66,10 @@ def noise_table(noise: Noise) -> Table:
         return None if point.preconditioned is None else point.preconditioned.estimate
 
     return table_of(
-        text("Gradient noise of {workload} by step", workload=noise.workload),
-        noise.points,
+        text("Gradient noise of {workload} by step", workload=noise.workload.name),
+        noise.along,
         Column("step"),
-        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / noise.n_train),
+        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
         Column("n_examples", "step", text("examples")),
@@ -77,7 +78,7 @@ def noise_table(noise: Noise) -> Table:
 
 def layers_table(noise: Noise) -> Table:
     """One row a trainable parameter, at the last point."""
-    last = noise.points[-1]
+    last = noise.along[-1]
     return table_of(
         text("Gradient noise of each parameter at step {step}", step=last.step),
         last.layers,
@@ -106,7 +107,7 @@ def _interval(found: Sampled) -> str:
 
 def noise_facts(noise: Noise) -> Iterator[str]:
     """What follows for the batch size in use, a sentence or two each."""
-    last = noise.points[-1]
+    last = noise.along[-1]
     yield _meaning(noise)
     yield from _growth(noise)
     yield text(
@@ -119,7 +120,7 @@ def noise_facts(noise: Noise) -> Iterator[str]:
             "that couples them). So the noise is that of micro-batches of {n}.",
             n=last.unit_examples,
         )
-    lost = next((why for point in noise.points if (why := point.gradient_noise_scale.reason)), None)
+    lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
         yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if noise.stopped is not None:
@@ -127,7 +128,7 @@ def noise_facts(noise: Noise) -> Iterator[str]:
 
 
 def _meaning(noise: Noise) -> str:
-    scale, step, size = noise.gradient_noise_scale, noise.points[-1].step, noise.batch_size
+    scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
     if scale.estimate is None:
         return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
     ratio = scale.estimate / size
@@ -136,7 +137,7 @@ def _meaning(noise: Noise) -> str:
 
 
 def _growth(noise: Noise) -> Iterator[str]:
-    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.points]
+    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
     told = [(step, scale) for step, scale in known if scale is not None]
     if len(told) < 2:
         return
@@ -146,7 +147,7 @@ def _growth(noise: Noise) -> Iterator[str]:
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
     yield text(
-        _GROWTH if last_step == noise.points[-1].step else _GROWTH_BEFORE,
+        _GROWTH if last_step == noise.along[-1].step else _GROWTH_BEFORE,
         first=first,
         first_step=first_step,
         last=last,

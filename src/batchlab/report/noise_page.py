@@ -34,8 +34,7 @@ def _along(noise: Noise) -> Figure:
         quantity="noise_scale",
         axis="step",
         rows=tuple(_along_rows(noise)),
-        looks=looks([noise.batch_size], n_train=noise.n_train),
-        frame=tuple(_along_rows(noise)),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
     )
     notes = [
         text(
@@ -47,7 +46,7 @@ def _along(noise: Noise) -> Figure:
             "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
         ),
     ]
-    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
+    if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
     return figure_of(
         "a",
@@ -61,16 +60,16 @@ def _along(noise: Noise) -> Figure:
 
 
 def _along_rows(noise: Noise) -> Iterator[Row]:
-    for point in noise.points:
-        at: Row = {"batch_size": noise.batch_size, "step": point.step}
+    for point in noise.along:
+        at: Row = {"batch_size": noise.workload.batch_size, "step": point.step}
         scale = point.gradient_noise_scale
         if scale.estimate is not None:
             yield {**at, "kind": "point", **estimate_row(scale)}
             yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
         elif scale.low is not None:
             yield {**at, "kind": "bound", "mean": rounded(scale.low)}
-    words = text("batch size in use: {size}", size=noise.batch_size)
-    yield {"kind": "level", "mean": noise.batch_size, "text": words}
+    words = text("batch size in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "level", "mean": noise.workload.batch_size, "text": words}
 
 
 def _variance(noise: Noise) -> Figure:
@@ -80,11 +79,11 @@ def _variance(noise: Noise) -> Figure:
     panel = Panel(
         key="variance",
         title=text(
-            "variance of the gradient of a batch, at step {step}", step=noise.points[-1].step
+            "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
         ),
         quantity="gradient_variance",
         rows=rows,
-        looks=looks([noise.batch_size, *sizes], n_train=noise.n_train),
+        looks=looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
     )
     return figure_of(
         "b",
@@ -109,8 +108,8 @@ def _variance(noise: Noise) -> Figure:
 
 
 def _variance_rows(noise: Noise) -> Iterator[Row]:
-    found = noise.points[-1].found
-    trace, n_train = found.trace.estimate, noise.n_train
+    found = noise.along[-1].found
+    trace, n_train = found.trace.estimate, noise.workload.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return
     for power in range((n_train // 2).bit_length()):
@@ -121,20 +120,20 @@ def _variance_rows(noise: Noise) -> Iterator[Row]:
     if found.scale.estimate is not None and found.grad_sq.estimate is not None:
         words = text("squared length of the gradient itself")
         yield {"kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
-    words = text("in use: {size}", size=noise.batch_size)
-    yield {"kind": "place", "batch_size": noise.batch_size, "text": words}
+    words = text("in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
     """The page as text: what follows for the batch size in use first."""
-    layers = layers_table(noise) if noise.points[-1].layers else None
+    layers = layers_table(noise) if noise.along[-1].layers else None
     return render_page(
         "noise.html.j2",
         noise=noise,
         command=command,
         environment=list(noise.environment),
         figures=(figures := noise_figures(noise)),
-        looks=looks([noise.batch_size], n_train=noise.n_train),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         title=noise_title(noise),
         facts=list(noise_facts(noise)),
         shown=figures,

@@ -60,7 +60,7 @@ def profile_title(profile: Profile) -> str:
     """What was profiled, and on which machine."""
     return text(
         "{workload} on {device_name} ({device})",
-        workload=profile.workload,
+        workload=profile.workload.name,
         device_name=profile.device_name,
         device=profile.device,
     )
@@ -81,7 +81,7 @@ def profile_table(profile: Profile) -> Table:
     used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
     on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))
     return table_of(
-        text("{workload} by batch size", workload=profile.workload),
+        text("{workload} by batch size", workload=profile.workload.name),
         profile.points,
         Column("batch", label=text("batch size"), of=lambda point: _size_text(profile, point)),
         Column("step_s", label=text("step"), of=lambda point: profile.told_s(point).estimate),
@@ -96,7 +96,7 @@ def profile_table(profile: Profile) -> Table:
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
     name = number_text(point.batch_size, "")
-    if point.batch_size == profile.n_train:
+    if point.batch_size == profile.workload.n_train:
         name = text("{n} (full)", n=point.batch_size)
     if point.accumulation_steps == 1:
         return name
@@ -138,7 +138,7 @@ def _largest_case(profile: Profile) -> str:
     largest = profile.largest_batch_size
     if largest is None:
         return "none"
-    if largest == profile.n_train:
+    if largest == profile.workload.n_train:
         return "all"
     return "fits" if profile.stopped == "memory" else "tried"
 
@@ -160,7 +160,7 @@ def _not_run_text(profile: Profile) -> Iterator[str]:
     """What the law of memory gives the batch sizes that have not run in one piece."""
     told = [
         text("{predicted} at {size}", predicted=estimate_text("peak_bytes", known), size=size)
-        for size, known in profile.not_run_bytes.items()
+        for size, known in ((each.batch_size, each.predicted_bytes) for each in profile.not_run)
         if known.estimate is not None
     ]
     if told:

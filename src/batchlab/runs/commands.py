@@ -14,7 +14,6 @@ from typing import Final
 
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
@@ -291,7 +290,7 @@ class CommandRun:
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.can_resume:
+        if self._cut is not None and not self._command.takes("resume_from"):
             return
         for reading in readings:
             self._look_at_time(training)
@@ -303,7 +302,7 @@ class CommandRun:
                     reason = Reason.as_written(str(error))
                     self._decided(Outcome(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None and not self._command.can_resume:
+            if self._cut is not None and not self._command.takes("resume_from"):
                 break
         if readings:
             self._put()
@@ -411,14 +410,11 @@ class CommandEngine(StoredEngine):
         store: Store,
         command: TrainingCommand,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
-        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        super().__init__(store, plan, clock=clock)
         self._command = command
         self._failures = FailureCount()
         self._told: set[str] = set()
@@ -428,7 +424,7 @@ class CommandEngine(StoredEngine):
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.can_resume,
+            resumes=self._command.takes("resume_from"),
             side_by_side=False,
             keeps_cadence=False,
             cools_down=False,
@@ -554,6 +550,6 @@ class CommandEngine(StoredEngine):
 
     @property
     def _grace_s(self) -> float:
-        if self._budget_s is None:
+        if self._plan.budget_s is None:
             return _GRACE_S
-        return min(_GRACE_S, _GRACE_FRACTION * self._budget_s)
+        return min(_GRACE_S, _GRACE_FRACTION * self._plan.budget_s)

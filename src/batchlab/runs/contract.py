@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
 from batchlab.plans.cadence import n_pauses
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Trial, TrialRecord
 
@@ -156,20 +157,26 @@ class RunPlan:
 
     Attributes:
         trial: what all trials share; its batch size, rate and seed are replaced.
-        micro_batch_sizes: how each batch size in question fits into memory.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        listener: told how the runs get on.
+        started_s: the reading of the engine's clock from which the budget counts.
+        budget_s: seconds after which no run goes on; None: there is no end.
+        micro_batch_sizes: how each batch size in question fits into memory, if not whole.
         step_s: seconds per step of each batch size in question, measured alone.
         horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
             is constant.
-        device: the PyTorch device, such as "cpu" or "cuda:1".
         threads: for each run; more than one where a run has the machine to itself.
         measures: what to measure of each run beside what is always measured, by name.
     """
 
     trial: Trial
-    micro_batch_sizes: Mapping[int, int]
-    step_s: Mapping[int, float]
-    horizon_epochs: int | None
     device: str
+    listener: ProgressListener
+    started_s: float
+    budget_s: float | None
+    micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
+    step_s: Mapping[int, float] = field(default_factory=dict)
+    horizon_epochs: int | None = None
     threads: int = 1
     measures: tuple[str, ...] = ()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, CostModel, RunPlan
@@ -54,10 +53,7 @@ class StoredEngine:
         self,
         store: Store,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`.
@@ -65,17 +61,12 @@ class StoredEngine:
         Args:
             store: where all is written down; it knows the workload.
             plan: what all runs share.
-            listener: told how it gets on.
-            started_s: the reading of `clock` from which the budget counts.
-            budget_s: seconds after which no run goes on; None: there is no end.
             clock: a monotonic clock, in seconds.
         """
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
-        self._listener = listener
-        self._started_s = started_s
-        self._budget_s = budget_s
+        self._listener = plan.listener
         self._clock = clock
         self._time_left = TimeLeft()
         self._known: deque[RunRequest] = deque()
@@ -171,10 +162,11 @@ class StoredEngine:
 
     def spent_s(self) -> float:
         """Seconds of the budget spent by the clock: those since `started_s`."""
-        return self._clock() - self._started_s
+        return self._clock() - self._plan.started_s
 
     def _left_s(self) -> float:
-        return math.inf if self._budget_s is None else self._budget_s - self.spent_s()
+        budget_s = self._plan.budget_s
+        return math.inf if budget_s is None else budget_s - self.spent_s()
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)

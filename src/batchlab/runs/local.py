@@ -19,7 +19,6 @@ from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtSteps
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
@@ -61,14 +60,11 @@ class LocalProcesses(StoredEngine):
         store: Store,
         packed: PackedWorkload,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with runs of `packed`; the rest as of a `StoredEngine`."""
-        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        super().__init__(store, plan, clock=clock)
         self._packed = packed
         self._measures = measured_at_steps(plan.measures)
         summary = store.workload(plan.trial.workload_id)
@@ -119,7 +115,7 @@ class LocalProcesses(StoredEngine):
         if not self._is_idle:
             return
         self._stop_at_s = None
-        if self._budget_s is not None:
+        if self._plan.budget_s is not None:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
             self._stop_at_s = time.monotonic() + left_s - self._grace_s

@@ -24,7 +24,7 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
-from batchlab.workload.definition import Batch, Workload, step_takes_whole_batches
+from batchlab.workload.definition import Batch, Workload, check_may_be_cut
 
 
 def own_step(
@@ -37,10 +37,7 @@ def own_step(
     """
     take_step = workload.step
     assert take_step is not None
-    if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
-        raise WorkloadError(
-            step_takes_whole_batches(workload.name, trial.batch_size, trial.micro_batch_size)
-        )
+    check_may_be_cut(workload, trial)
 
     def step(micro_batches: Sequence[Batch]) -> Tensor:
         batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
