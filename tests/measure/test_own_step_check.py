@@ -68,7 +68,7 @@ def with_a_scaler_from_outside(model: nn.Module, optimizer: Any, batch: Any) -> 
 
 
 def checked(workload: Workload) -> int:
-    return check_own_step(workload, "cpu", n_examples=8)
+    return check_own_step(workload, torch.device("cpu"), n_examples=8)
 
 
 def told(workload: Workload) -> str:
