@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import batchlab
 from batchlab.advice.advice import Option
+from batchlab.app.options import fitting_trials, that_run
 from batchlab.app.question import asked
-from batchlab.app.sizes_that_run import fitting_trials, that_run
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchSizeError
 from batchlab.records.estimate import Estimate, Reason

@@ -29,7 +29,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
-from batchlab.app.sweep import StoredSweep
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import (
     BatchSizeError,
     BudgetError,
@@ -38,6 +38,7 @@ from batchlab.errors import (
     WorkloadError,
 )
 from batchlab.plans.scaling import scaled
+from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
@@ -58,13 +59,11 @@ def lab(tmp_path: Path) -> Path:
 def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured alone they take a second a batch size; here they are made up."""
 
-    def timed(self: Any, trial: batchlab.Trial) -> Any:
+    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
         made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
-        timing = replace(made_up, micro_batch_size=trial.micro_batch_size)
-        self._store.put_timing(timing)
-        return (timing,)
+        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
 
-    monkeypatch.setattr(StoredSweep, "_timed", timed)
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)
 
 
 @pytest.fixture(autouse=True)
@@ -301,7 +300,7 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
     assert told.fractions[-1] == pytest.approx(1.0)
     timing = "timing each batch size alone"
     assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
-    assert told.phases == ["checking the workload", "training 4 trials"]
+    assert told.phases == ["checking the workload", timing, "training 4 trials"]
     # Trials train side by side, so any of them may end last.
     assert {text for text, _ in told.texts if text.endswith(": 100%")} == {
         f"batch size {batch_size}, learning rate 0.1, seed {seed}: 100%"
@@ -520,16 +519,14 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import Dataset
 import batchlab
-from batchlab.app.sweep import StoredSweep
+from batchlab.app.subjects import WorkloadSubject
+from batchlab.processes.children import Ended
 from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 
-def timed(self, trial):
-    timing = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-    self._store.put_timing(timing)
-    return (timing,)
-
-StoredSweep._timed = timed
+WorkloadSubject.timed = lambda self, trial, timeout_s: Ended(
+    value=made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+)
 x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
 
 def loss(model, batch):

@@ -13,8 +13,7 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.worth import worth_of
-from batchlab.app.options import options_of, reference_of
-from batchlab.app.sizes_that_run import refused, sizes_that_run, that_run
+from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
@@ -82,11 +81,7 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
-    """Store the answer of a study.
-
-    Raises:
-        StoreError: there is no such study.
-    """
+    """Store the answer of a study."""
     store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
 
 
@@ -276,11 +271,7 @@ class AdviceSession:
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _limit_by_a_first_look(self) -> None:
-        """Set the ceiling to the trainings asked for, where they were, as far as a look tells.
-
-        Raises:
-            BudgetError: most of so many trainings is gone, or kept for the report.
-        """
+        """Set the ceiling to the trainings asked for, where they were, as far as a look tells."""
         trainings = self._asked.trainings
         if trainings is None:
             return
@@ -340,11 +331,7 @@ class AdviceSession:
     # ---- before the advice
 
     def _refuse_an_impossible_target(self) -> None:
-        """A target that the untrained model meets tells nothing; one in percent is never met.
-
-        Raises:
-            UsageError: what the untrained model reaches.
-        """
+        """A target that the untrained model meets tells nothing; one in percent is never met."""
         target = self._target
         if target is None or self._why_not_comparable is not None:
             return

@@ -98,13 +98,7 @@ def _command(
     file: RunFile | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
-    """The training command of this call; None: it is about a workload.
-
-    Raises:
-        UsageError: options for a command without one, a command without a metric, or both a
-            workload and a command, or nothing that says which batch size an advice is measured
-            against.
-    """
+    """The training command of this call; None: it is about a workload."""
     known = {name: value for name, value in given.items() if value is not None}
     if arguments is None:
         if file is not None:

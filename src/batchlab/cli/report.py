@@ -73,11 +73,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page for as long as the study goes on.
-
-    Raises:
-        UsageError: something else than a page was asked for, or no page can be written there.
-    """
+    """Write the page for as long as the study goes on."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
