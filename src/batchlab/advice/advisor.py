@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
@@ -70,7 +70,13 @@ _FEW_BY_THE_CLOCK = 12.0
 _MOST_AT_ONCE = 2
 
 
-def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = None) -> Advice:
+def advise(
+    question: Question,
+    engine: Engine,
+    *,
+    watcher: RunWatcher | None = None,
+    whole: Callable[[], Question] | None = None,
+) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
     It is deterministic: the same answers and clock readings of the engine give the same asks and
@@ -80,22 +86,34 @@ def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = N
         question: what is asked.
         engine: who trains.
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
+        whole: gives the question with all its options, asked once the pilot has ended and nothing
+            runs; until then it has the reference's alone. None: it has them all.
 
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher).advice()
+    return _Advisor(question, engine, watcher, whole).advice()
 
 
 class _Advisor:
-    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher | None) -> None:
-        self._question = question
+    def __init__(
+        self,
+        question: Question,
+        engine: Engine,
+        watcher: RunWatcher | None,
+        whole: Callable[[], Question] | None,
+    ) -> None:
+        self._whole = whole
         self._run_log = RunLog(
             question=question, engine=engine, until=question.target, watcher=watcher
         )
         self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
         self._run_log.ruled_out = self._state.ruled_out
         self._origin = question.target_origin
+
+    @property
+    def _question(self) -> Question:
+        return self._run_log.question
 
     def advice(self) -> Advice:
         not_comparable = self._question.not_comparable
@@ -239,6 +257,9 @@ class _Advisor:
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
             records = self._until_its_end(rates[: run_log.engine.n_workers], limit)
+            if self._whole is not None:
+                run_log.question = question = self._whole()
+                self._whole = None
             own = own or records[0]
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))

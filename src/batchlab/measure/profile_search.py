@@ -57,6 +57,7 @@ class Search(ABC):
         may_accumulate: whether what does not fit whole may be cut into micro-batches.
         memory_limit_bytes: beyond it a batch size counts as out of memory; None: no limit.
         first: the one to begin with; None: the smallest.
+        known: points that were tried before.
         stopped: why not all batch sizes were tried; None: all were.
     """
 
@@ -67,6 +68,7 @@ class Search(ABC):
     may_accumulate: bool = True
     memory_limit_bytes: int | None = None
     first: int | None = None
+    known: tuple[ProfilePoint, ...] = ()
     stopped: Stopped | None = field(default=None, init=False)
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
     # The smallest that is known or predicted not to fit.
