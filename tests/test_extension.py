@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,6 @@ from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
-from tests.reference.visible_text import visible_texts
 
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
@@ -36,6 +36,36 @@ from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
+
+_UNSEEN = ("script", "style", "svg", "code")
+_READ_OUT = ("aria-label", "title", "alt")
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.unseen += tag in _UNSEEN
+        if not self.unseen:
+            self.texts += [value for name, value in attrs if name in _READ_OUT and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.unseen -= tag in _UNSEEN
+
+    def handle_data(self, data: str) -> None:
+        if not self.unseen and data.strip():
+            self.texts.append(data.strip())
+
+
+def visible_texts(page: str) -> list[str]:
+    """The texts of a page in their order; scripts, styles, drawings and code hold none."""
+    reader = _Reader()
+    reader.feed(page)
+    return reader.texts
+
 
 FOLDER = Path(__file__).parent / "extension"
 FIT_SCHEMA = Path(__file__).parents[1] / "docs" / "schema" / "fit.json"

@@ -20,7 +20,7 @@ from batchlab.runs.local import LocalProcesses
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.split import tensors_of
+from batchlab.workload.given_data import tensors_of
 
 N_TRAIN = 2000
 BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch

@@ -44,9 +44,9 @@ from batchlab.workload.definition import (
     check_may_be_cut,
     size_of,
 )
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
-from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)
 
@@ -470,7 +470,8 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate=self._command.can_accumulate,
+                may_accumulate={"micro_batch_size", "accumulation_steps"}
+                <= self._command.placeholders,
                 memory_limit_bytes=self.memory_limit_bytes,
                 first=trial.batch_size,
             )

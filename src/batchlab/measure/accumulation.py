@@ -21,7 +21,13 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
-from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
+from batchlab.training.batching import (
+    derived_seed,
+    examples_at,
+    n_examples,
+    on_device,
+    with_tensors,
+)
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -117,12 +123,12 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
     chosen = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
     seed_everything(derived_seed("accumulation fetch"))
     fetched = on_device(examples_at(workload, chosen[:_N_ACCUMULATED]), device)
-    batch = mapped(fetched, widened)
+    batch = with_tensors(fetched, widened)
     return _Few(
         workload=workload,
         n=n_examples(batch),
         # Each in memory of its own.
-        batch=lambda places: mapped(batch, lambda part: part[list(places)]),
+        batch=lambda places: with_tensors(batch, lambda part: part[list(places)]),
         model_of=model,
         is_still=lambda module: False,
     )
@@ -706,5 +712,5 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
         found.append(part.nan_to_num() if part.is_floating_point() else part)
         return part
 
-    mapped(batch, keep)
+    with_tensors(batch, keep)
     return iter(found)

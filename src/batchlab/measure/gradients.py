@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.random_state import untouched_randomness
-from batchlab.training.batching import mapped, n_examples
+from batchlab.training.batching import n_examples, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload
 
@@ -336,7 +336,7 @@ def _weights(workload: Workload, batch: Batch) -> list[float]:
 
 
 def _sliced(batch: Batch, start: int, stop: int) -> Batch:
-    return mapped(batch, lambda part: part[start:stop])
+    return with_tensors(batch, lambda part: part[start:stop])
 
 
 def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:

@@ -16,7 +16,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import resident_tensors
+from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
 
 # About a second a batch size, in blocks of steps; more where a single step takes long. The median
@@ -146,7 +146,8 @@ def _touch(workload: Workload) -> None:
     They belong to the peak of every batch size alike. Untouched, each would count only the examples
     that its own few steps happen to meet, and memory would seem to grow with what was timed.
     """
-    for part in resident_tensors(workload.train) or ():
+    columns = resident(workload.train)
+    for part in () if columns is None else columns.parts:
         if part.device.type == "cpu" and part.is_contiguous() and part.numel():
             part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
 

@@ -290,7 +290,7 @@ class CommandRun:
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.can_resume:
+        if self._cut is not None and not self._command.takes("resume_from"):
             return
         for reading in readings:
             self._look_at_time(training)
@@ -302,7 +302,7 @@ class CommandRun:
                     reason = Reason.as_written(str(error))
                     self._decided(Outcome(status=Status.ERROR, reason=reason))
                 break
-            if self._cut is not None and not self._command.can_resume:
+            if self._cut is not None and not self._command.takes("resume_from"):
                 break
         if readings:
             self._put()
@@ -424,7 +424,7 @@ class CommandEngine(StoredEngine):
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.can_resume,
+            resumes=self._command.takes("resume_from"),
             side_by_side=False,
             keeps_cadence=False,
             cools_down=False,
