@@ -75,7 +75,7 @@ def advise(
     engine: Engine,
     *,
     watcher: RunWatcher | None = None,
-    whole: Callable[[], Question] | None = None,
+    with_all_options: Callable[[], Question] | None = None,
 ) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
@@ -86,13 +86,14 @@ def advise(
         question: what is asked.
         engine: who trains.
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
-        whole: gives the question with all its options, asked once the pilot has ended and nothing
-            runs; until then it has the reference's alone. None: it has them all.
+        with_all_options: gives the question with all its options; asked after the first part of the
+            pilot, while nothing runs, for until then it has the reference's alone. None: it has
+            them all.
 
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher, whole).advice()
+    return _Advisor(question, engine, watcher, with_all_options).advice()
 
 
 class _Advisor:
@@ -101,9 +102,9 @@ class _Advisor:
         question: Question,
         engine: Engine,
         watcher: RunWatcher | None,
-        whole: Callable[[], Question] | None,
+        with_all_options: Callable[[], Question] | None,
     ) -> None:
-        self._whole = whole
+        self._with_all_options = with_all_options
         self._run_log = RunLog(
             question=question, engine=engine, until=question.target, watcher=watcher
         )
@@ -257,9 +258,6 @@ class _Advisor:
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
             records = self._until_its_end(rates[: run_log.engine.n_workers], limit)
-            if self._whole is not None:
-                run_log.question = question = self._whole()
-                self._whole = None
             own = own or records[0]
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))
@@ -320,6 +318,9 @@ class _Advisor:
             steps = min(steps, limit)
             is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
             records = self._pilots(runs, steps, whole=is_planned_end)
+            if self._with_all_options is not None:
+                self._run_log.question = self._with_all_options()
+                self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
             if steps >= looked_from and ends_early(question, records[0]):

@@ -13,9 +13,10 @@ from batchlab import errors
 from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.plans.scaling import scaled_learning_rate
 from batchlab.processes.children import Ended
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
@@ -215,8 +216,18 @@ class Subject(ABC):
         return self.question.memory_limit_bytes if self.question.profile is None else None
 
     @abstractmethod
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
-        """Step time and memory by batch size; it ends at the deadline with what it has."""
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
+        """Step time and memory by batch size; it ends at the deadline with what it has.
+
+        Of what is `known` from an earlier look nothing is tried anew, but it is timed again.
+        """
 
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:

@@ -25,6 +25,7 @@ from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
@@ -264,7 +265,14 @@ class WorkloadSubject(Subject):
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
         """Measured here, each batch size in a child of its own."""
         trial = replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
@@ -280,7 +288,8 @@ class WorkloadSubject(Subject):
             memory_limit_bytes=self.memory_limit_bytes,
             may_accumulate=self.may_accumulate,
             deadline_s=deadline_s,
-            listener=self.question.listener,
+            listener=listener,
+            known=known,
         )
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
@@ -450,7 +459,14 @@ class CommandSubject(Subject):
         """Its own too."""
         return self.candidates
 
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
         """Each run alone."""
         trial = self.reference
         with _folder() as folder:

@@ -74,6 +74,10 @@ class Search(ABC):
     # The smallest that is known or predicted not to fit.
     _too_large: int | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        """What is known is found."""
+        self._found |= {(p.batch_size, p.micro_batch_size): p for p in self.known}
+
     @property
     def points(self) -> tuple[ProfilePoint, ...]:
         """What was tried so far: by batch size, larger micro-batches first."""
@@ -226,6 +230,7 @@ class ProfileSearch(Search):
 
     def __post_init__(self) -> None:
         """The time begins."""
+        super().__post_init__()
         self._begun_with_s = self.left_s()
 
     def run(self, batch_sizes: Iterable[int]) -> None:

@@ -96,7 +96,8 @@ class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
 
     Attributes:
-        profile: the JSON of this machine's profile; in the first entry only.
+        profile: the JSON of this machine's profile, in the first entry; where that is of the
+            reference alone, in a later entry too, with all batch sizes.
         elsewhere: the JSON of the other machine's profile that the answer rests on, in the first
             entry only; None: it rests on `profile`.
         budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
@@ -149,9 +150,9 @@ class Journal:
         self._best = self._written[-1].best if self._written else None
 
     @property
-    def profile(self) -> str | None:
-        """The profile's JSON, None before there is one."""
-        return self._written[0].profile if self._written else None
+    def profiles(self) -> tuple[str, ...]:
+        """The JSON of the profiles so far: none, one, or that of the reference and the whole."""
+        return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
     def budget_s(self) -> float | None:
@@ -165,6 +166,10 @@ class Journal:
         self._write(
             JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
         )
+
+    def put_whole_profile(self, profile: str, *, spent_s: float) -> None:
+        """Store the profile of all batch sizes, after that of the reference."""
+        self._write(JournalEntry(profile=profile, spent_s=spent_s))
 
     # ---- what was
 
