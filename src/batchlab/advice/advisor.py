@@ -104,6 +104,7 @@ class _Advisor:
         watcher: RunWatcher | None,
         with_all_options: Callable[[], Question] | None,
     ) -> None:
+        self._question = question
         self._with_all_options = with_all_options
         self._run_log = RunLog(
             question=question, engine=engine, until=question.target, watcher=watcher
@@ -111,10 +112,6 @@ class _Advisor:
         self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
         self._run_log.ruled_out = self._state.ruled_out
         self._origin = question.target_origin
-
-    @property
-    def _question(self) -> Question:
-        return self._run_log.question
 
     def advice(self) -> Advice:
         not_comparable = self._question.not_comparable
@@ -133,7 +130,8 @@ class _Advisor:
         self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
         if reference.note is None:
-            stopped = self._set_target()
+            needs_target = self._question.target is None and self._question.objective != "quality"
+            stopped = self._pilot() if needs_target else None
             end = end_to_race_to(self._state, at_once=self._at_once)
             if stopped is None and end is not None:
                 return concluded_by_race(self._state, end)
@@ -181,12 +179,6 @@ class _Advisor:
 
     # ---- the target and the reference
 
-    def _set_target(self) -> Reason | None:
-        """Where none was given, a pilot sets it; what stopped it, or None."""
-        if self._question.objective == "quality" or self._question.target is not None:
-            return None
-        return self._pilot()
-
     def _tune_reference(self) -> Reason | None:
         """Tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
@@ -194,7 +186,8 @@ class _Advisor:
         if question.objective == "quality":
             limit = state.horizon_steps(size)
         else:
-            limit = self._share_steps(_SEARCH_SHARE)
+            search_s = _SEARCH_SHARE * question.budget_s * self._at_once
+            limit = self._run_log.affordable_steps(size, search_s)
         limit = min(limit, self._run_log.longest_steps(size))
         if state.end is not None:
             # A rate worth choosing meets the level before the reference's own training is over.
@@ -234,11 +227,6 @@ class _Advisor:
     @property
     def _at_once(self) -> int:
         return min(self._run_log.engine.n_workers, _MOST_AT_ONCE)
-
-    def _share_steps(self, share: float) -> int:
-        """Steps of the reference batch size that this share of the budget buys in one run."""
-        seconds = share * self._question.budget_s * self._at_once
-        return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
     def _pilot(self) -> Reason | None:
         """Train the reference to its end, or for its share of the budget, and set the target."""
@@ -319,7 +307,7 @@ class _Advisor:
             is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
             records = self._pilots(runs, steps, whole=is_planned_end)
             if self._with_all_options is not None:
-                self._run_log.question = self._with_all_options()
+                self._question = self._run_log.question = self._with_all_options()
                 self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
@@ -411,9 +399,6 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
     Neither a batch size that was ruled out leads, nor a rate at which a run failed or missed the
     target. Nothing is certain about it: with few seeds the best of many looks better than it is.
-
-    Args:
-        run_log: the runs so far.
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)
