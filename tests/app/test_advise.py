@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_timing
@@ -620,7 +621,8 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     """A profile of the same workload, measured elsewhere."""
     advise(lab)
     advisor.questions.clear()
-    here = profiled.pop()
+    here = profiled[-1]
+    profiled.clear()
     points = [
         replace(
             point,
@@ -678,7 +680,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
 @pytest.mark.slow
 def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
-        advise(lab, profile=replace(gpu, workload="other"))
+        advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
 
 
 @pytest.mark.slow

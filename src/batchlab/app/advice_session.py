@@ -18,7 +18,7 @@ from batchlab.app.profile import PROFILING
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint
-from batchlab.plans.scaling import SCALING_RULES, scaled
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
@@ -411,11 +411,12 @@ class AdviceSession:
             return Profile.from_json(journal.profiles[0])
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
-        if _begins_with_pilot(self._subject) and self._why_not_comparable is None:
+        own, wanted = self._trial.batch_size, self._wanted
+        if _begins_with_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             try:
                 made = self._subject.profile(
-                    (self._trial.batch_size,),
+                    (own,),
                     deadline_s=time.monotonic() + limit_s,
                     listener=Silent(),
                 )
@@ -427,10 +428,11 @@ class AdviceSession:
         return self._measured(watcher)
 
     def _is_of_the_reference_alone(self, made: Profile) -> bool:
-        """Whether the profile saw the reference run in one piece, and nothing else in question."""
+        """Whether by the profile the reference can be had as it is, and nothing else was tried."""
         own = self._trial.batch_size
-        seen = [(point.batch_size, point.micro_batch_size, point.ran) for point in made.points]
-        return seen == [(own, own, True)] and len(self._wanted) > 1
+        seen = [(point.batch_size, point.micro_batch_size) for point in made.points]
+        runs = any(o.runs for o in self._options(made) if o.batch_size == own)
+        return runs and seen == [(own, own)] and len(self._wanted) > 1
 
     @property
     def _wanted(self) -> tuple[int, ...]:
@@ -508,25 +510,16 @@ class AdviceSession:
     def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
-            (batch_size, tuple(self._multiples(batch_size, reference)))
+            (batch_size, tuple(self._multiples(batch_size / reference)))
             for batch_size in self._subject.candidates
         )
 
-    def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule, row in SCALING_RULES.items():
-            if row.move_adam is not None and self._summary.adam is None:
-                continue
-            try:
-                found = scaled(
-                    1.0,
-                    rule=rule,
-                    batch_size=batch_size,
-                    reference_batch_size=reference,
-                    adam=self._summary.adam,
-                )
-            except UsageError:
-                continue  # the rule itself refuses to go so far
-            yield rule, found.learning_rate
+    def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
+        """Of the rate by each rule that goes so far."""
+        adam = self._summary.adam
+        for name, rule in SCALING_RULES.items():
+            if rule.move_adam is None or (adam and rule.move_adam(adam, kappa)):
+                yield name, rule.rate_factor(kappa)
 
     # ---- after the advice
 
