@@ -1,4 +1,4 @@
-"""Options and values of the command line, the same everywhere they apply."""
+"""Options of the command line that several commands have, and what a value is read as."""
 
 from __future__ import annotations
 
@@ -167,10 +167,8 @@ def _built_in_or_file(
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
-workload_argument = click.argument(
-    "workload", default="mnist-mlp", shell_complete=_built_in_or_file
-)
-settings_option = click.option(
+workload = click.argument("workload", default="mnist-mlp", shell_complete=_built_in_or_file)
+settings = click.option(
     "--set",
     "settings",
     type=SETTING,
@@ -178,7 +176,7 @@ settings_option = click.option(
     callback=_each_once,
     help="Change a setting of the workload, such as width=64. Give it again for another setting.",
 )
-sampling_option = click.option(
+sampling = click.option(
     "--sampling",
     type=click.Choice(["reshuffle", "replacement"]),
     default="reshuffle",
@@ -186,43 +184,43 @@ sampling_option = click.option(
     help="reshuffle: each epoch takes every example once, in a new order. replacement: each step "
     "draws its examples at random.",
 )
-drop_last_option = click.option(
+drop_last = click.option(
     "--drop-last", is_flag=True, help="Leave out the last batch of each epoch if it is smaller."
 )
-memory_limit_option = click.option(
+memory_limit = click.option(
     "--memory-limit",
     "memory_limit_bytes",
     type=BYTES,
     help="The most memory that training may take. Default: all there is.",
 )
-device_option = click.option(
+device = click.option(
     "--device",
     default="cpu",
     show_default=True,
     help="Where to run: cpu, cuda, or cuda:1 for the second GPU.",
 )
-minute_option = click.option(
+minute = click.option(
     "--budget",
     type=BUDGET,
     default="60s",
     show_default=True,
     help="Stop after this much time at most.",
 )
-store_option = click.option(
+store = click.option(
     "--store",
     type=click.Path(path_type=Path),
     default="batchlab.db",
     show_default=True,
     help="The file that keeps all results.",
 )
-study_option = click.option(
+study = click.option(
     "--study",
     "study_id",
     help="Which study, by the start of its id. Default: the last.",
 )
-json_option = click.option(
+as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
-quiet_option = click.option(
+quiet = click.option(
     "--quiet", is_flag=True, help="Print only the result and errors: no progress, no warnings."
 )
