@@ -202,17 +202,14 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(engine: LocalProcesses) -> None:
-    trial = engine.trial(batch_size=40, learning_rate=0.05, seed=0)
-
-    assert trial.micro_batch_size == 20
-
-
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
+def test_a_trial_has_its_micro_batches_and_a_shape_over_the_same_epochs(
+    engine: LocalProcesses,
+) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
     assert [trial.horizon_steps for trial in trials] == [24, 12, 3]
+    assert [trial.micro_batch_size for trial in trials] == [5, 10, 20]
 
 
 def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
