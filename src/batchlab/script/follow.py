@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import wait
@@ -21,7 +22,6 @@ from batchlab.script.reading import Reading
 
 # `batchlab.log` writes to a file, at which is looked so often.
 _LOOK_EVERY_S = 0.05
-_LISTEN_S = 0.25
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -61,8 +61,7 @@ class FollowedTraining(Launched):
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
         self._readings: list[Reading] = []
-        self._is_over = self._has_log = False
-        self._is_read = True
+        self._is_read, self._has_log = True, False
         super().__init__(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
@@ -73,57 +72,42 @@ class FollowedTraining(Launched):
             grace_s=grace_s,
         )
 
-    def listen(self, timeout_s: float) -> tuple[list[Reading], CommandEnd | None]:
-        """What it told since the last look, and how it ended; None: it goes on."""
-        until_s = time.monotonic() + timeout_s
-        while True:
-            left_s = until_s - time.monotonic()
-            wait([self.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
-            ended = self.receive()
-            self._take_log()
-            if ended is not None and not self._is_over:
-                self._is_over = True
-                if self._is_read:
-                    self._readings += self._reader.finish() + self._log_reader.finish()
-            if self._readings or ended is not None or left_s <= 0:
-                told = sorted(self._readings, key=lambda reading: reading.at_s)
-                self._readings = []
-                return self._of_the_log(told), ended
-
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
         """Have `take` take in what it tells, and once that has enough ask for its end; that end."""
-        ended: CommandEnd | None = None
-        while ended is None:
-            readings, ended = self.listen(_LISTEN_S)
-            if take(readings) and ended is None:
+        while True:
+            ended = self.receive()
+            if self._is_read:
+                self._take_log()
+            if self._is_read and ended is not None:
+                self._readings += self._reader.finish() + self._log_reader.finish()
+                self.stop_reading()
+            told = sorted(self._readings, key=lambda reading: reading.at_s)
+            self._readings = []
+            # Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded.
+            logged = [reading for reading in told if reading.shape == LOG_SHAPE]
+            self._has_log = self._has_log or bool(logged)
+            is_enough = take(logged if self._has_log else told)
+            if ended is not None:
+                return ended
+            if is_enough:
                 self.end()
-        return ended
+            wait([self.connection], _LOOK_EVERY_S)
 
     def stop_reading(self) -> None:
         """Read no progress from here on; what it writes is kept as before."""
         self._is_read = False
-
-    def _of_the_log(self, told: list[Reading]) -> list[Reading]:
-        """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""
-        logged = [reading for reading in told if reading.shape == LOG_SHAPE]
-        self._has_log = self._has_log or bool(logged)
-        return logged if self._has_log else told
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
             self._readings += self._reader.feed(piece, at_s)
 
     def _take_log(self) -> None:
-        if not self._is_read:
-            return
-        try:
-            with self._log.open("rb") as file:
-                file.seek(self._n_read)
-                while piece := file.read(_READ_BYTES):
-                    self._n_read += len(piece)
-                    self._readings += self._log_reader.feed(piece, time.monotonic())
-        except OSError:
-            return  # the script has removed it; its output may tell as well
+        # The script may have removed it; its output may tell as well.
+        with suppress(OSError), self._log.open("rb") as file:
+            file.seek(self._n_read)
+            while piece := file.read(_READ_BYTES):
+                self._n_read += len(piece)
+                self._readings += self._log_reader.feed(piece, time.monotonic())
 
 
 def told_by_log(folder: Path) -> Iterator[list[Reading]]:
