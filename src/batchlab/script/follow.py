@@ -42,15 +42,11 @@ class FollowedTraining(Launched):
         grace_s: float = GRACE_S,
         goes_on: bool = False,
     ) -> None:
-        """Start it.
+        """Start it, with values of its placeholders but for `output_dir` and `config`.
 
-        Args:
-            command: what is trained.
-            values: of its placeholders, but for `output_dir` and `config`.
-            folder: its own, made if missing: its output, its progress, and {output_dir} in it.
-            marker: names it among all trainings: the study, a slash, the training.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-            goes_on: whether it is taken up where its last run ended; what that told is kept.
+        In its own folder, made if missing, are its output, its progress, and {output_dir}. The
+        marker, the study, a slash and the training, names it among all trainings. Where it
+        `goes_on` from where its last run ended, what that told is kept.
         """
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -147,17 +143,12 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepIntervals:
-    """Seconds a step, one value for each stretch of the training.
+    """Seconds a step, one value for each stretch of the training."""
 
-    Attributes:
-        warmup_step_s: of the first stretches, which do not count.
-        step_s: of the others, in the order they ran.
-        with_evaluations: whether these hold the script's evaluations too: it told of its steps
-            too seldom, or too fast, to keep them apart.
-    """
-
-    warmup_step_s: tuple[float, ...]
-    step_s: tuple[float, ...]
+    warmup_step_s: tuple[float, ...]  # of the first stretches, which do not count
+    step_s: tuple[float, ...]  # of the others, in the order they ran
+    # Whether these hold the script's evaluations too: it told of its steps too seldom, or too fast,
+    # to keep them apart.
     with_evaluations: bool
 
     @property
