@@ -214,3 +214,31 @@ def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
         end = begun.follow(lambda readings: False)
 
     assert end.last_lines == (" ".join({**WIDE, **own}.values()),)
+
+
+LOGS_AND_PRINTS = """
+import json, os, time
+print("step 1 val_loss 0.5", flush=True)
+with open(os.environ["BATCHLAB_LOG_PATH"], "a") as log:
+    told = {"at_s": time.monotonic(), "step": 1, "values": {"val_loss": 0.51}}
+    print(json.dumps({"batchlab_log": 1, **told}), file=log)
+time.sleep(0.2)
+print("step 2 val_loss 0.4", flush=True)
+"""
+
+
+def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
+    command = TrainingCommand(
+        arguments=(sys.executable, "-I", "-S", "-c", LOGS_AND_PRINTS, "{batch_size}"),
+        metric="val_loss",
+        folder=tmp_path,
+    )
+    told: list[str] = []
+
+    with FollowedTraining(
+        command, {"batch_size": 8}, folder=tmp_path, marker=f"logs-{uuid.uuid4().hex}/1"
+    ) as begun:
+        begun.follow(lambda readings: bool(told.extend(each.shape for each in readings)))
+
+    assert [shape for shape in told if shape != "batchlab"] in ([], ["words"])
+    assert told[-1] == "batchlab"
