@@ -202,7 +202,7 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_a_trial_has_its_micro_batches_and_a_shape_over_the_same_epochs(
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
     engine: LocalProcesses,
 ) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
