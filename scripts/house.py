@@ -24,7 +24,7 @@ CEILINGS = {
     "laws": 3_720,
     "measure": 5_330,
     "plans": 280,
-    "processes": 790,
+    "processes": 775,
     "records": 1_620,
     "report": 10_390,
     "runs": 1_930,
