@@ -293,7 +293,7 @@ class CommandCheck:
         if first.told.not_understood:
             told = ", ".join(first.told.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
-        self._tell(first.told.text().rstrip("."))
+        self._tell(first.told.text())
         return WorkloadSummary(
             workload_id=self._workload_id,
             name=command.name,
