@@ -32,10 +32,10 @@ from batchlab.workload.source import (
     edited_since_imported,
     files_below,
     files_of_modules,
-    forget_stale,
+    forget_imported,
     heard_opening,
     note,
-    note_run,
+    note_unnamed,
     source_of,
     told,
 )
@@ -181,7 +181,7 @@ def _loaded(
         named = {str(main.resolve()), *(file.path for file in imported.values())}
         read = files_below(main.parent, opened, named_in=f"{text} {settings}")
         beside = {place: path for place, path in read.items() if str(path.resolve()) not in named}
-        note_run(source, beside.values())
+        note_unnamed(beside.values())
     loaded_id, modules = workload_identity(workload, source=text, settings=settings, beside=beside)
     reached = files_of_modules(modules)
     for file in reached.values():
@@ -233,7 +233,7 @@ def _make_ready(file: Path) -> None:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_stale(source_of(path).imported)
+        forget_imported(source_of(path))
 
 
 def _in_file(file: Path, name: str) -> tuple[Made, Source]:

@@ -37,10 +37,8 @@ def check_whole(
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise WorkloadError(
-            f"{workload}: {setting}={value!r}; expected a whole number {allowed}, "
-            f"such as {setting}={low}"
-        )
+        expected = f"a whole number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
 
 def check_real(
@@ -55,20 +53,8 @@ def check_real(
     # NaN compares false with everything, so it fails here too.
     if not (is_number and low <= value < below):
         allowed = f"of at least {low}" + ("" if below == math.inf else f" and below {below}")
-        raise WorkloadError(
-            f"{workload}: {setting}={value!r}; expected a finite number {allowed}, "
-            f"such as {setting}={low}"
-        )
-
-
-def check_switch(value: bool, *, setting: str, workload: str) -> None:
-    """Refuse what is neither True nor False.
-
-    Raises:
-        WorkloadError: it is neither.
-    """
-    if not isinstance(value, bool):
-        raise WorkloadError(f"{workload}: {setting}={value!r}; expected true or false")
+        expected = f"a finite number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
 
 # Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
