@@ -24,7 +24,7 @@ from batchlab.records.study import RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.evaluator import WholeSetMetric, as_metric, evaluated_sum, is_over_all
+from batchlab.training.evaluator import tally_of
 from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
@@ -120,11 +120,7 @@ def sizes_in_evaluation(
         batch = on_device(around(workload, n), device)
         with evaluating(model):
             for name in names:
-                if is_over_all(workload, name):
-                    with torch.no_grad():
-                        WholeSetMetric(workload, name).add(model, batch)
-                else:
-                    evaluated_sum(as_metric(workload, name), model, batch)
+                tally_of(workload, name).add(model, batch)
 
     return rule_of(lambda n: _succeeds(evaluate, n), usual=workload.batch_size)
 

@@ -47,18 +47,18 @@ def is_over_all(workload: Workload, name: str) -> bool:
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
 
 
-class WholeSetMetric:
-    """Predictions and targets of one split, gathered batch by batch on the CPU, then judged."""
+class _WholeSet:
+    """A metric of predictions and targets of a whole split, gathered batch by batch on the CPU."""
 
     def __init__(self, workload: Workload, name: str) -> None:
         """Begin with nothing gathered; an object with a state is copied and emptied."""
         given = workload.metrics[name]
+        metric = given if isinstance(given, Metric) else Metric(over_all=given, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
-        self._predict = given.predict if isinstance(given, Metric) else None
-        self._with_gradients = isinstance(given, Metric) and given.enable_grad
-        self._judge: Any = given.over_all if isinstance(given, Metric) else given
+        self._predict, self._judge = metric.predict, metric.over_all
+        self._with_gradients = metric.enable_grad
         self._gathered: tuple[list[Any], list[Any]] = ([], [])
-        self._is_empty = True
+        self._n_batches = 0
         self._is_fed = is_stateful(self._judge)
         if self._is_fed:
             self._judge = copy.deepcopy(self._judge)
@@ -74,7 +74,7 @@ class WholeSetMetric:
             found = self._predicted(model, batch)
         # Of lists the tensors too: each would hold the graph of its whole batch.
         parts = tuple(with_tensors(part, lambda held: held.detach().cpu()) for part in found)
-        self._is_empty = False
+        self._n_batches += 1
         if self._is_fed:
             self._judge.update(*parts)
             return
@@ -88,15 +88,15 @@ class WholeSetMetric:
         Raises:
             WorkloadError: the function gave something else than one number.
         """
-        if self._is_empty:
-            return float("nan")
-        if self._is_fed:
-            result, said = self._judge.compute(), "compute()"
-        else:
-            result, said = self._judge(*map(_joined, self._gathered)), "`over_all`"
+        if not self._n_batches:
+            return math.nan
+        result = (
+            self._judge.compute() if self._is_fed else self._judge(*map(_joined, self._gathered))
+        )
         try:
             return float(result)
         except (TypeError, ValueError, RuntimeError):
+            said = "compute()" if self._is_fed else "`over_all`"
             shape = f" of shape {tuple(result.shape)}" if isinstance(result, Tensor) else ""
             raise WorkloadError(
                 f"{self._what}: {said} gave a {type(result).__name__}{shape}; expected one number"
@@ -309,13 +309,12 @@ class Evaluator:
             WorkloadError: a metric has written into the examples it was given.
         """
         asked = [split for split in splits if split in self._batches]
-        found = self._found(model, asked)
-        if found is None:
+        found, has_drawn = self._found(model, asked)
+        if has_drawn and not self._draws and len(self._workload.metric_names) > 1:
             # To look at the random streams at each pass takes a tenth of a small model's time, so
             # it is done once something has drawn. What was found so far may be of shared passes.
             self._draws = True
-            found = self._found(model, asked)
-        assert found is not None
+            found, _ = self._found(model, asked)
         return tuple(found)
 
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
@@ -340,26 +339,20 @@ class Evaluator:
         counted = np.array(found, dtype=bool)
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
-    def _found(self, model: nn.Module, splits: list[Split]) -> list[Score] | None:
-        """The scores; None: random numbers were drawn, and nobody looked in which pass."""
+    def _found(self, model: nn.Module, splits: list[Split]) -> tuple[list[Score], bool]:
+        """The scores, and whether random numbers were drawn."""
         found: list[Score] = []
-        with untouched_model(model), self._passes_shared(model) as another_asks:
+        has_drawn = False
+        shared: AbstractContextManager[Callable[[], object]] = nullcontext(lambda: None)
+        if len(self._workload.metric_names) > 1:
+            shared = forward_remembered(model, draws=self._draws)
+        with untouched_model(model), shared as another_asks:
             for split in splits:
                 seed_everything(derived_seed("evaluation"))
-                seeded = RandomState.now() if self._shares_blindly else None
+                seeded = RandomState.now()
                 found += self._scores_of(model, split, another_asks)
-                if seeded is not None and not seeded.is_now():
-                    return None
-        return found
-
-    @property
-    def _shares_blindly(self) -> bool:
-        return len(self._workload.metric_names) > 1 and not self._draws
-
-    def _passes_shared(self, model: nn.Module) -> AbstractContextManager[Callable[[], object]]:
-        if len(self._workload.metric_names) == 1:
-            return nullcontext(lambda: None)
-        return forward_remembered(model, draws=self._draws)
+                has_drawn |= not seeded.is_now()
+        return found, has_drawn
 
     def _scores_of(
         self, model: nn.Module, split: Split, another_asks: Callable[[], object]
@@ -408,10 +401,10 @@ class _Sums:
         return float(self._total) / self._count
 
 
-def tally_of(workload: Workload, name: str) -> _Sums | WholeSetMetric:
+def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
     """Metric `name` over what is added to it batch by batch; nothing has been yet."""
     if is_over_all(workload, name):
-        return WholeSetMetric(workload, name)
+        return _WholeSet(workload, name)
     return _Sums(as_metric(workload, name))
 
 
@@ -494,11 +487,6 @@ def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
     """The metric's sum over a batch, detached; without gradients unless it asks for them."""
     with torch.set_grad_enabled(metric.enable_grad):
         return torch.as_tensor(metric.sum(model, batch)).detach()
-
-
-def loss_without_gradients(workload: Workload) -> Callable[[nn.Module, Batch], Tensor]:
-    """The workload's loss as it is evaluated: without gradients, unless it fails without."""
-    return torch.no_grad()(_with_gradients_if_needed(workload.loss))
 
 
 def _with_gradients_if_needed(
