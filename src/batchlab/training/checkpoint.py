@@ -46,13 +46,13 @@ class Progress:
         resumed_from_steps: checkpoints from which it was taken up before.
     """
 
-    step: int
-    samples: int
-    train_s: float
-    eval_s: float
-    loss_sum: float
-    loss_examples: int
-    evaluations: tuple[Evaluation, ...]
+    step: int = 0
+    samples: int = 0
+    train_s: float = 0.0
+    eval_s: float = 0.0
+    loss_sum: float = 0.0
+    loss_examples: int = 0
+    evaluations: tuple[Evaluation, ...] = ()
     versions: tuple[tuple[str, str], ...]
     engine: str
     threads: int

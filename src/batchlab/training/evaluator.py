@@ -55,7 +55,8 @@ class _WholeSet:
         given = workload.metrics[name]
         metric = given if isinstance(given, Metric) else Metric(over_all=given, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
-        self._predict, self._judge = metric.predict, metric.over_all
+        self._predict = metric.predict
+        self._judge: Any = metric.over_all
         self._with_gradients = metric.enable_grad
         self._gathered: tuple[list[Any], list[Any]] = ([], [])
         self._n_batches = 0

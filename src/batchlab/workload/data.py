@@ -215,7 +215,8 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
     """
     if is_stream(data):
         reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
-        found, n = {}, max(chosen, default=-1) + 1
+        found: dict[int, Any] = {}
+        n = max(chosen, default=-1) + 1
         for start in range(0, n, _READ_AT_ONCE):
             read = reading.take(min(_READ_AT_ONCE, n - start))
             found |= {place: each for place, each in enumerate(read, start) if place in wanted}

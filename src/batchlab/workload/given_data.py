@@ -375,9 +375,9 @@ def _check_apart(workload: Workload) -> None:
 def _share_examples(one: Data, other: Data) -> bool:
     # Another collate makes no other examples.
     one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
-    views = _first_part(one), _first_part(other)
-    if views[0] is not None and views[1] is not None:
-        return _overlap_in_memory(*views)
+    first, others_first = _first_part(one), _first_part(other)
+    if first is not None and others_first is not None:
+        return _overlap_in_memory(first, others_first)
     if isinstance(one, ChosenPart) and isinstance(other, ChosenPart):
         return False  # of one split, made here
     if isinstance(one, Subset) and isinstance(other, Subset):

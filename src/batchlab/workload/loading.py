@@ -120,8 +120,9 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
         _make_ready(main)
     with heard_opening() as opened:
         made, source = _built_in(reference) if main is None else _in_file(main, name)
-        workload, used = made, {}
-        if not isinstance(made, Workload):
+        if isinstance(made, Workload):
+            workload, used = made, dict[str, Setting]()
+        else:
             workload, used = _called(made, reference, settings)
     rest = {name: value for name, value in settings.items() if name not in used}
     workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
