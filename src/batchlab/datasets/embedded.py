@@ -37,11 +37,7 @@ SHA256 = MappingProxyType(
 
 @contextmanager
 def embedded_file(name: str) -> Iterator[Path]:
-    """The path of an embedded file, on the disk for as long as the block lasts.
-
-    Raises:
-        DatasetError: the installation lacks the file.
-    """
+    """The path of an embedded file, on the disk for as long as the block lasts."""
     resource = resources.files("batchlab.datasets").joinpath("embedded", name)
     if not resource.is_file():
         raise DatasetError(

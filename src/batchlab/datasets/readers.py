@@ -54,11 +54,7 @@ def open_data_file(path: Path) -> Iterator[Stream]:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Refuse a file whose bytes, as they lie on the disk, have another SHA-256.
-
-    Raises:
-        DatasetError: the checksum differs, and the message shows both; or the file cannot be read.
-    """
+    """Refuse a file whose bytes, as they lie on the disk, have another SHA-256."""
     try:
         with path.open("rb") as raw:
             found = hashlib.file_digest(raw, "sha256").hexdigest()

@@ -66,11 +66,7 @@ class _WholeSet:
             self._judge.reset()
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        """Take in the predictions and targets of one batch.
-
-        Raises:
-            WorkloadError: there is no telling them from the batch, or they don't fit the others.
-        """
+        """Take in the predictions and targets of one batch."""
         with torch.set_grad_enabled(self._with_gradients):
             found = self._predicted(model, batch)
         # Of lists the tensors too: each would hold the graph of its whole batch.
@@ -84,11 +80,7 @@ class _WholeSet:
             held.append(part)
 
     def value(self) -> float:
-        """The metric of everything gathered; not a number where that is nothing.
-
-        Raises:
-            WorkloadError: the function gave something else than one number.
-        """
+        """The metric of everything gathered; not a number where that is nothing."""
         if not self._n_batches:
             return math.nan
         result = (
@@ -267,11 +259,7 @@ class Evaluator:
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
         sizes: RunnableSizes = ANY_SIZE,
     ) -> None:
-        """Choose the fixed subset of the training set that stands for it.
-
-        Raises:
-            WorkloadError: the validation set has not been split off the training set yet.
-        """
+        """Choose the fixed subset of the training set that stands for it."""
         self._workload = workload
         self._device = device
         self._draws = False  # whether an evaluation has drawn random numbers

@@ -265,11 +265,7 @@ class Reading:
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:
-        """The next `n` examples.
-
-        Raises:
-            WorkloadError: the stream ends before, or raises.
-        """
+        """The next `n` examples."""
         found = self._next(n)
         self._taken += len(found)
         if len(found) < n:
@@ -285,11 +281,7 @@ class Reading:
             n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
-        """Read what is left of the stated length, and see that there is no more.
-
-        Raises:
-            WorkloadError: there is.
-        """
+        """Read what is left of the stated length, and see that there is no more."""
         self.skip(self._n - self._taken)
         if self._next(1):
             raise WorkloadError(

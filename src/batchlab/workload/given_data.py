@@ -298,11 +298,7 @@ def _order_notes(workload: Workload) -> tuple[str, ...]:
 
 
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
-    """Refuse a way of sampling where the workload chooses for itself.
-
-    Raises:
-        UsageError: another one than the default.
-    """
+    """Refuse a way of sampling where the workload chooses for itself."""
     if sampling == "reshuffle" or not _order_notes(workload):
         return
     raise UsageError(
@@ -319,11 +315,7 @@ _SPLIT_SEED = 20_170_308
 
 
 def with_validation(workload: Workload) -> Workload:
-    """`workload` with `validation="split"` carried out: a tenth of `train`, drawn by a fixed seed.
-
-    Raises:
-        WorkloadError: two splits in the same memory, or data that no tenth can be split off.
-    """
+    """`workload` with `validation="split"` carried out: a fixed tenth of `train`."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload

@@ -168,11 +168,7 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Known by its data, and by its source, with what was opened; one that is live by what it does.
-
-    Raises:
-        EditedError: a live workload has code of a file that was edited since.
-    """
+    """Known by its data and its source, with what was opened; a live one by what it does."""
     settings = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
@@ -221,11 +217,7 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], Source]:
 
 
 def _make_ready(file: Path) -> None:
-    """See that the file is there, its neighbors can be imported, and none is an edited one's old.
-
-    Raises:
-        WorkloadError: there is no such file.
-    """
+    """See that the file is there, and have its neighbors imported as they are now."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -238,11 +230,7 @@ def _make_ready(file: Path) -> None:
 
 
 def _in_file(file: Path, name: str) -> tuple[Made, Source]:
-    """Run a file; what it holds under a name, and the source of that.
-
-    Raises:
-        WorkloadError: the file cannot be run, or holds no such workload.
-    """
+    """Run a file; what it holds under a name, and the source of that."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))

@@ -156,11 +156,7 @@ _N_VALIDATION = {"split": 10_000, "all": 0}
 def digits_workload(
     model: Callable[[], nn.Module], *, train: str, optimizer: NamedOptimizer, learning_rate: float
 ) -> Workload:
-    """A model for MNIST's digits; `train` is "split" (the last 10,000 validate) or "all".
-
-    Raises:
-        WorkloadError: another `train`.
-    """
+    """A model for MNIST's digits; `train` is "split" (the last 10,000 validate) or "all"."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
 

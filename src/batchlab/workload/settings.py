@@ -14,11 +14,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """What the choice called `value` stands for.
-
-    Raises:
-        WorkloadError: no choice has that name; the message lists them.
-    """
+    """What the choice called `value` stands for."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -29,11 +25,7 @@ def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload:
 def check_whole(
     value: int, *, setting: str, workload: str, low: int, high: int | None = None
 ) -> None:
-    """Refuse what is not a whole number from `low` to `high` (None: no upper end).
-
-    Raises:
-        WorkloadError: it is not; the message says what would be.
-    """
+    """Refuse what is not a whole number from `low` to `high` (None: no upper end)."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -44,11 +36,7 @@ def check_whole(
 def check_real(
     value: float, *, setting: str, workload: str, low: float, below: float = math.inf
 ) -> None:
-    """Refuse what is not a finite number x with low <= x < below.
-
-    Raises:
-        WorkloadError: it is not; the message says what would be.
-    """
+    """Refuse what is not a finite number x with low <= x < below."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false with everything, so it fails here too.
     if not (is_number and low <= value < below):
@@ -63,11 +51,7 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """`value` as a setting of the type of `default` (None: of any).
-
-    Raises:
-        UsageError: it is not of that type, or a number that is not finite or not exact.
-    """
+    """`value` as a setting of the type of `default` (None: of any)."""
     given: Any = value
     if hasattr(given, "item"):  # one of NumPy's numbers
         with contextlib.suppress(ValueError, RuntimeError):  # several numbers are none

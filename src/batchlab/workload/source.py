@@ -39,11 +39,7 @@ class SourceFile:
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
-        """The file as it is at this moment.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The file as it is at this moment."""
         digest = hashlib.sha256()
         add_region(digest, FileRegion.whole(path))
         return cls(path=str(path), sha256=digest.hexdigest())

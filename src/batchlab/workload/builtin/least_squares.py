@@ -33,9 +33,6 @@ def workload(
     The loss is half the mean squared residual. The training set's Hessian is diagonal with
     eigenvalues evenly spaced in the logarithm from 1 / condition_number to 1, so a constant
     rate below 2 is stable for full batches. The model starts at zero for every trial seed.
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
     """
     check_whole(dimension, setting="dimension", workload=_NAME, low=1)
     check_whole(n, setting="n", workload=_NAME, low=dimension)

@@ -29,11 +29,7 @@ def workload(
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
-    """A fully connected network tells handwritten digits apart (MNIST).
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
-    """
+    """A fully connected network tells handwritten digits apart (MNIST)."""
     check_whole(layers, setting="layers", workload=_NAME, low=1)
     check_whole(width, setting="width", workload=_NAME, low=1)
     chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)

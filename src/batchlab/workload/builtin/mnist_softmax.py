@@ -20,11 +20,7 @@ def workload(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> Workload:
-    """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights.
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
-    """
+    """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights."""
     chosen(input, INPUTS, setting="input", workload=_NAME)
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum, weight_decay=weight_decay)
     return digits_workload(
