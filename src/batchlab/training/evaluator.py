@@ -140,10 +140,6 @@ def _joined(parts: list[Any]) -> Any:
 _ROUNDING = 1e-3
 
 
-class NoShareError(Exception):
-    """A metric does not count examples: a part of a batch adds no whole number to it."""
-
-
 def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[bool]:
     """Which examples of a batch the metric counts.
 
@@ -152,10 +148,11 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
     taken from those of the whole batch.
 
     Raises:
-        NoShareError: it counts other than single examples, or looks at several together.
+        ValueError: it counts other than single examples, or looks at several together.
     """
     n = n_examples(batch)
     assert metric.count is not None
+    no_share = ValueError("a part of the batch adds no whole number of examples to the metric")
 
     def part_of(whole: Any, chosen: slice) -> Any:
         return with_tensors(
@@ -168,7 +165,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
         whole = round(value) if math.isfinite(value) else -1
         is_whole = abs(value - whole) <= _ROUNDING * of and 0 <= whole <= of
         if metric.count is None or metric.count(part) != of or not is_whole:
-            raise NoShareError
+            raise no_share
         return whole
 
     with _forward_in_parts(model, part_of) as look_at:
@@ -177,7 +174,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
             if counted in (0, stop - start):
                 return [counted > 0] * (stop - start)
             if not 0 < counted < stop - start:
-                raise NoShareError
+                raise no_share
             middle = (start + stop) // 2
             left = count_of(look_at(slice(start, middle)))
             return within(start, middle, left) + within(middle, stop, counted - left)
@@ -185,7 +182,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
         found = within(0, n, count_of(slice(0, n)))
     # Computed anew, in other company: else an example is judged by what lies beside it.
     if count_of(slice(0, n, 2)) != sum(found[::2]):
-        raise NoShareError
+        raise no_share
     return found
 
 
