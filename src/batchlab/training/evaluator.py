@@ -266,7 +266,7 @@ class Evaluator:
         if n_train > n_evaluated:
             chosen = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen = chosen.sort().values
-        self._batches: dict[Split, Iterable[Batch]] = {}
+        self._batches: dict[Split, Callable[[], Iterable[Batch]]] = {}
         batch_size = sizes.at_once(batch_size)
         for split in SPLITS:
             data = getattr(workload, split)
@@ -316,7 +316,7 @@ class Evaluator:
         try:
             with untouched_model(model):
                 seed_everything(derived_seed("evaluation"))
-                for kept in self._batches[split]:
+                for kept in self._batches[split]():
                     batch = on_device(kept, self._device)
                     found += counted_examples(asked, model, batch)
         except Exception:
@@ -344,7 +344,7 @@ class Evaluator:
         self, model: nn.Module, split: Split, another_asks: Callable[[], object]
     ) -> Iterator[Score]:
         tallies = {name: tally_of(self._workload, name) for name in self._workload.metric_names}
-        for kept in self._batches[split]:
+        for kept in self._batches[split]():
             batch = on_device(kept, self._device)
             versions = versions_of(batch)
             for tally in tallies.values():
@@ -396,33 +396,24 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 
 def _batches_of(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
-) -> Iterable[Batch]:
-    """The evaluation batches of a split, or of its chosen examples; tensors on the device."""
+) -> Callable[[], Iterable[Batch]]:
+    """What gives the evaluation batches of a split, or of its chosen examples."""
     given = getattr(workload, split)
     data, collate = opened(given, workload.collate)
     n = size_of(data) if chosen is None else len(chosen)
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
-        return _ReadAnew(partial(_streamed, data, collate, n, at_once, what))
+        return partial(_streamed, data, collate, n, at_once, what)
     columns = resident(data)
     if columns is None or (collate is not None and columns is data):
         indices = torch.arange(n) if chosen is None else chosen
-        return _ReadAnew(lambda: (fetched(data, part, collate) for part in indices.split(at_once)))
+        return lambda: (fetched(data, part, collate) for part in indices.split(at_once))
     parts = columns.parts
     if chosen is not None:
         parts = tuple(part.index_select(0, chosen.to(part.device)) for part in parts)
     batches = zip(*(part.to(device).split(at_once) for part in parts), strict=True)
-    return list(map(columns.filled, batches))
-
-
-class _ReadAnew:
-    """Batches that are read again each time."""
-
-    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
-        self._read = read
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._read()
+    kept = list(map(columns.filled, batches))  # on the device
+    return lambda: kept
 
 
 def _streamed(
