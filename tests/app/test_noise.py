@@ -16,7 +16,7 @@ from tests.reference.told import Told
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
+from batchlab.measure.gradient_noise import NoiseRequest, measure_noise_along
 from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -69,12 +69,6 @@ def trial_of(workload: Workload, **fields: Any) -> Trial:
 
 def small(n: int) -> Workload:
     return replace(small_workload(n=n), batch_size=min(n, 8))
-
-
-def test_steps_double_up_to_the_last() -> None:
-    assert geometric_steps(0) == (0,)
-    assert geometric_steps(10) == (0, 1, 2, 5, 10)
-    assert geometric_steps(1000) == (0, 3, 7, 15, 31, 62, 125, 250, 500, 1000)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -21,14 +21,13 @@ from batchlab.app.sweep import swept as swept_about
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
-from batchlab.records.run import RunEnd, RunLength
+from batchlab.records.run import RunEnd
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, Trial
 from batchlab.report.advice_text import advice_text
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.engine import is_answered
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -96,18 +95,7 @@ class GridSubject(Subject):
             )
         )
 
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        return is_answered(record, length, keeps_cadence=True)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> RecordedEngine:
+    def engine(self, store: Store, plan: RunPlan) -> RecordedEngine:
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 

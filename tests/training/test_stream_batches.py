@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.training.batching import check_streams, training_batches
 from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import live_workload
-from batchlab.workload.stream import check_sampling
 
 CPU = torch.device("cpu")
 N = 40

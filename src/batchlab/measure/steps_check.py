@@ -28,9 +28,8 @@ from batchlab.training.evaluator import WholeSetMetric, as_metric, evaluated_sum
 from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
-from batchlab.workload.data import chosen_part
+from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
-from batchlab.workload.stream import is_stream
 
 _SEED = 0
 # From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.

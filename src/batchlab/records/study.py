@@ -13,7 +13,6 @@ from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Target, TrialRecord
 
 Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +36,8 @@ class StepTiming:
     micro_batch_size: int
     device: str
     threads: Count
-    warmup_s: tuple[Seconds, ...]
-    block_s: Annotated[tuple[Seconds, ...], Meta(min_length=1)]
+    warmup_s: tuple[Annotated[float, Meta(gt=0)], ...]
+    block_s: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)]
     block_steps: Count
     peak_bytes: int | None
 
@@ -55,8 +54,7 @@ class StepTiming:
     @property
     def unsteadiness_fraction(self) -> float:
         """The blocks' interquartile range over their median: large on a busy machine."""
-        ordered = sorted(self.block_s)
-        quarter = len(ordered) // 4
+        ordered, quarter = sorted(self.block_s), len(self.block_s) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from batchlab.measure.noise import Noise
-from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
-from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded, row_column
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    Row,
+    estimate_row,
+    figure_of,
+    interval_row,
+    rounded,
+)
 from batchlab.report.noise import layers_table, noise_facts, noise_table, noise_title
 from batchlab.report.page import download, render_page
 from batchlab.report.palette import looks
-from batchlab.report.table import Column, table_of
 from batchlab.report.text import label_text
 from batchlab.words.catalogue import text
-
-if TYPE_CHECKING:
-    import altair as alt
 
 
 def noise_figures(noise: Noise) -> tuple[Figure, ...]:
@@ -26,16 +28,14 @@ def noise_figures(noise: Noise) -> tuple[Figure, ...]:
 
 def _along(noise: Noise) -> Figure:
     """The noise scale along a training, beside the batch size in use."""
-    own = looks([noise.workload.batch_size], n_train=noise.workload.n_train)
-    rows = tuple(_along_rows(noise, own[0].label))
-    quantity = "noise_scale"
-
-    def plot() -> alt.LayerChart:
-        x = along_axis("step", [{"step": point.step} for point in noise.along])
-        y = value_axis(quantity, rows)
-        chart = Plot({"panel": "along"}, quantity, own, x=x, y=y)
-        return chart.drawn(chart.levels(), chart.lines(), chart.bounds(), chart.points())
-
+    panel = Panel(
+        key="along",
+        title=label_text("noise_scale"),
+        quantity="noise_scale",
+        axis="step",
+        rows=tuple(_along_rows(noise)),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
+    )
     notes = [
         text(
             "The noise scale is the batch size at which half of a gradient's squared length is "
@@ -48,25 +48,20 @@ def _along(noise: Noise) -> Figure:
     ]
     if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
-    words = chart_text(label_text(quantity), "step", row_values(quantity, rows, by="step"))
-    panel = Panel(key="along", title=label_text(quantity), alternative=words, plot=plot)
-    return Figure(
-        key="a",
-        name="along",
-        title=text("The noise scale along a training"),
-        notes=tuple(notes),
+    return figure_of(
+        "a",
+        "along",
+        text("The noise scale along a training"),
+        [panel],
+        notes=notes,
         nothing=text("It could not be told at any point of the training."),
-        panels=(panel,) if len(rows) > 1 else (),
-        data="along",
-        rows=rows,
-        looks=own,
         table=noise_table(noise),
     )
 
 
-def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
+def _along_rows(noise: Noise) -> Iterator[Row]:
     for point in noise.along:
-        at: Row = {"panel": "along", "batch": label, "step": point.step}
+        at: Row = {"batch_size": noise.workload.batch_size, "step": point.step}
         scale = point.gradient_noise_scale
         if scale.estimate is not None:
             yield {**at, "kind": "point", **estimate_row(scale)}
@@ -74,88 +69,59 @@ def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
         elif scale.low is not None:
             yield {**at, "kind": "bound", "mean": rounded(scale.low)}
     words = text("batch size in use: {size}", size=noise.workload.batch_size)
-    yield {"panel": "along", "kind": "level", "mean": noise.workload.batch_size, "text": words}
+    yield {"kind": "level", "mean": noise.workload.batch_size, "text": words}
 
 
 def _variance(noise: Noise) -> Figure:
     """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
-    own = looks([noise.workload.batch_size], n_train=noise.workload.n_train)
-    rows = tuple(_variance_rows(noise, own[0].label))
-    line = [row for row in rows if row["kind"] == "line"]
-    quantity = "gradient_variance"
-
-    def plot() -> alt.LayerChart:
-        sizes = [noise.workload.batch_size, *(int(row["batch_size"] or 0) for row in line)]
-        x = size_axis(looks(sizes, n_train=noise.workload.n_train))
-        y = value_axis(quantity, rows)
-        chart = Plot({"panel": "variance"}, quantity, own, x=x, y=y)
-        return chart.drawn(chart.places(), chart.levels(), chart.lines())
-
+    rows = tuple(_variance_rows(noise))
+    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "band"]
     panel = Panel(
         key="variance",
         title=text(
             "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
         ),
-        alternative=text(
-            "Chart of {what} against {axis}: a line that falls by half with every doubling, faster "
-            "towards the whole training set. Beside it the squared length of the gradient itself.",
-            what=label_text(quantity),
-            axis=label_text("batch_size"),
-        ),
-        plot=plot,
-    )
-    notes = (
-        text(
-            "How far the gradient of a batch lies from that of the whole training set (mean "
-            "squared distance). It is the noise of one example over the batch size. A batch that "
-            "is a large part of the training set has less, and all of it has none (sampling "
-            "without replacement)."
-        ),
-        text(
-            "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
-            "cross near the noise scale, or before it where that is a large part of the training "
-            "set."
-        ),
-    )
-    return Figure(
-        key="b",
-        name="variance",
-        title=text("Twice the batch, half the noise"),
-        notes=notes if rows else (),
-        nothing=text("The noise of one example is not known."),
-        panels=(panel,) if rows else (),
-        data="variance",
+        quantity="gradient_variance",
         rows=rows,
-        looks=own,
-        table=table_of(
-            text("The variance of the gradient by batch size"),
-            line,
-            row_column("batch_size"),
-            Column(quantity, of=lambda row: row["mean"]),
+        looks=looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
+    )
+    return figure_of(
+        "b",
+        "variance",
+        text("Twice the batch, half the noise"),
+        [panel],
+        notes=(
+            text(
+                "How far the gradient of a batch lies from that of the whole training set (mean "
+                "squared distance). It is the noise of one example over the batch size. A batch "
+                "that is a large part of the training set has less, and all of it has none "
+                "(sampling without replacement)."
+            ),
+            text(
+                "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
+                "cross near the noise scale, or before it where that is a large part of the "
+                "training set."
+            ),
         ),
+        nothing=text("The noise of one example is not known."),
     )
 
 
-def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
+def _variance_rows(noise: Noise) -> Iterator[Row]:
     found = noise.along[-1].found
     trace, n_train = found.trace.estimate, noise.workload.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return
-    base: Row = {"panel": "variance", "batch": label}
     for power in range((n_train // 2).bit_length()):
         size = 2**power
         left = (n_train - size) / (n_train - 1)
-        yield {**base, "kind": "line", "batch_size": size, "mean": rounded(trace / size * left)}
+        row: Row = {"kind": "band", "batch_size": size, "series": "in theory"}
+        yield {**row, **interval_row(trace / size * left, None, None, 1)}
     if found.scale.estimate is not None and found.grad_sq.estimate is not None:
         words = text("squared length of the gradient itself")
-        yield {**base, "kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
-    yield {
-        **base,
-        "kind": "place",
-        "batch_size": noise.workload.batch_size,
-        "text": text("in use: {size}", size=noise.workload.batch_size),
-        "side": "left" if noise.workload.batch_size**2 < n_train else "right",
-    }
+        yield {"kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
+    words = text("in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
 
 
 def noise_page(noise: Noise, *, command: str) -> str:

@@ -19,7 +19,7 @@ from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
 from batchlab.report.advice_text import SCREEN_TOPICS, cost_text
 from batchlab.report.cells import chosen_cells, deciding_split
-from batchlab.report.figure import paper_spec, still_svg
+from batchlab.report.chart import paper_spec, still_svg
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.noise import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
@@ -38,7 +38,7 @@ def study_curves(study: Study) -> tuple[str, str] | None:
     figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            still = still_svg(paper_spec(figure, panel), figure.rows, prefix=study.study_id)
+            still = still_svg(paper_spec(panel), figure.rows, prefix=study.study_id)
             return still, panel.alternative
     return None
 

@@ -21,8 +21,8 @@ from batchlab.report.cells import (
     observations_table,
     trial_counts,
 )
+from batchlab.report.chart import write_figure_images
 from batchlab.report.effects import effect_sentences
-from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence

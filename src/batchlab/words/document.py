@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import astuple, is_dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -130,14 +130,11 @@ def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
-    return {
-        name: hints[name] if name in hints else _of_property(getattr(kind, name)) for name in names
-    }
-
-
-def _of_property(shown: Any) -> Any:
-    computes = shown.func if isinstance(shown, cached_property) else shown.fget
-    return get_type_hints(computes)["return"]
+    for name in names:
+        if name not in hints:  # a property, cached or not
+            shown = getattr(kind, name)
+            hints[name] = get_type_hints(getattr(shown, "func", None) or shown.fget)["return"]
+    return {name: hints[name] for name in names}
 
 
 def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:

@@ -365,7 +365,7 @@ def _faults(workload: Workload) -> Iterator[str]:
         if not is_possible(getattr(workload, name)):
             yield f"{name} is {getattr(workload, name)!r}; expected {expected}"
     for name, metric in workload.metrics.items():
-        if not (isinstance(metric, Metric) or callable(metric)):
+        if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
             yield f"metric {name!r} is {metric!r}; expected a function of the model and a batch"
         workload.better(name)
     if workload.target is not None:

@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
-from batchlab.workload.data import Collated, Columns, leaves
+from batchlab.workload.data import Collated, Columns, Reading, is_stream, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
 from batchlab.workload.file_region import FileRegion, add_region, file_region
 from batchlab.workload.source import (
@@ -39,7 +39,6 @@ from batchlab.workload.source import (
     source_of,
     told,
 )
-from batchlab.workload.stream import Reading, is_stream
 
 _SEED = 0
 # Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
@@ -118,6 +117,13 @@ def workload_identity(
     for place, path in beside.items():
         digest.update(f"\0file\0{place} {SourceFile.now(path).sha256}".encode())
     return digest.hexdigest()[:16], digest.modules
+
+
+def value_digest(value: Any) -> str:
+    """A SHA-256 of any value, by what it does and holds."""
+    digest = _Digest()
+    digest.add(value)
+    return digest.hexdigest()
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)

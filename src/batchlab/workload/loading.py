@@ -22,8 +22,8 @@ from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadErro
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.data import with_data_as_read
 from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
 from batchlab.workload.settings import as_type_of
 from batchlab.workload.source import (
@@ -39,8 +39,6 @@ from batchlab.workload.source import (
     source_of,
     told,
 )
-from batchlab.workload.split import with_validation
-from batchlab.workload.stream import order_notes
 
 Made = Workload | Callable[..., Workload]
 
@@ -203,7 +201,7 @@ def _loaded(
         folder=None if source is None else (main or Path(__file__)).parent,
         reference=reference,
         settings=settings,
-        notes=(*notes, *order_notes(workload)),
+        notes=notes,
         files=_by_path([*imported.values(), *code]),
     )
 
