@@ -79,7 +79,7 @@ def test_a_cell_averages_only_trials_that_ended_well():
 
     (cell,) = cells(study)
 
-    assert cell.final("validation", "accuracy").values == pytest.approx((0.1, 0.2))
+    assert cell.final("validation", "accuracy") == pytest.approx((0.1, 0.2))
     assert [record.trial.seed for record in cell.others] == [2]
 
 
@@ -124,18 +124,21 @@ def record(value: float, *, seed: int, epochs: int = 4, status: Status | None = 
     )
 
 
-def test_a_mean_curve_holds_one_value_per_seed_at_every_shared_place():
-    curve = mean_curve(cell_of(record(0.5, seed=0), record(0.7, seed=1)), "test", "accuracy", None)
+def test_a_mean_curve_holds_mean_and_range_of_the_seeds_at_every_shared_place():
+    timing = made_up_timing(64, step_s=0.002)
+    cell = cell_of(record(0.5, seed=0), record(0.7, seed=1))
 
-    assert [point.epoch for point in curve] == [0, 1, 2, 3, 4]
-    assert curve[-1].spread.mean == pytest.approx(0.6)
-    assert (curve[-1].spread.low, curve[-1].spread.high, curve[-1].spread.n) == (0.5, 0.7, 2)
+    curve = mean_curve(cell, "test", "accuracy", timing)
+
+    assert [place["epoch"] for place in curve] == [0, 1, 2, 3, 4]
+    assert [curve[-1][name] for name in ("mean", "low", "high", "n")] == [0.6, 0.5, 0.7, 2]
+    assert curve[-1]["equal_time_s"] == pytest.approx(curve[-1]["step"] * 0.002)
 
 
 def test_a_diverged_trial_is_no_part_of_a_mean_and_is_drawn_alone():
     cell = cell_of(record(0.5, seed=0), record(0.1, seed=1, status=Status.DIVERGED))
 
-    assert mean_curve(cell, "test", "accuracy", None)[-1].spread.values == (0.5,)
+    assert mean_curve(cell, "test", "accuracy", None)[-1]["mean"] == 0.5
     ((alone, _),) = lone_curves(cell, "test", "accuracy", None)
     assert alone.trial.seed == 1
 
@@ -145,25 +148,13 @@ def test_a_longer_seed_goes_on_alone_where_the_shared_part_ends():
 
     ((_, alone),) = lone_curves(cell, "test", "accuracy", None)
 
-    assert mean_curve(cell, "test", "accuracy", None)[-1].epoch == 4
-    assert [point.epoch for point in alone] == [4, 5, 6]
-
-
-def test_equal_time_is_steps_times_the_step_time_measured_alone():
-    timing = made_up_timing(64, step_s=0.002)
-
-    point = mean_curve(cell_of(record(0.5, seed=0)), "test", "accuracy", timing)[-1]
-
-    assert point.equal_time_s == pytest.approx(point.step * 0.002)
+    assert mean_curve(cell, "test", "accuracy", None)[-1]["epoch"] == 4
+    assert [place["epoch"] for place in alone] == [4, 5, 6]
 
 
 def test_thinning_keeps_the_first_and_the_last_point():
-    points = mean_curve(cell_of(record(0.5, seed=0, epochs=100)), "test", "accuracy", None)
-
-    few = thinned(points, 7)
-
-    assert len(few) == 7
-    assert (few[0], few[-1]) == (points[0], points[-1])
+    assert thinned(range(101), 6) == [0, 20, 40, 60, 80, 100]
+    assert thinned(range(101), 1) == range(100, 101)
 
 
 def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
@@ -174,11 +165,12 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
 
     curve = mean_curve(cell_of(run), "validation", "accuracy", None)
 
-    assert [point.step for point in curve][-1] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
-    for point, evaluation in zip(curve, run.evaluations, strict=True):
-        assert point.epoch == run.epoch_of(evaluation) == pytest.approx(evaluation.samples / 96)
+    assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
+    for place, evaluation in zip(curve, run.evaluations, strict=True):
+        assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
+        assert place["epoch"] == pytest.approx(evaluation.samples / 96)
     # By steps it would be anywhere else: the same steps are more and more of an epoch.
-    assert [point.epoch for point in curve] != [trial.plan.epoch_at(p.step) for p in curve]
+    assert curve[-1]["epoch"] != trial.plan.epoch_at(curve[-1]["step"])
     assert run.epochs == 3.0
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
 

@@ -162,11 +162,11 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
     words = objective_words(advice)
     panel = Panel(
-        key="a-objective",
-        title=words.figure,
-        quantity=words.quantity,
-        rows=tuple(_objective_rows(advice)),
-        looks=advice_looks(advice, study),
+        "a-objective",
+        words.figure,
+        words.quantity,
+        tuple(_objective_rows(advice)),
+        advice_looks(advice, study),
     )
     return figure_of(
         "a",
@@ -232,7 +232,7 @@ def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
     return text("{name}: {value}", name=name, value=cost.text(objective_words(advice).quantity))
 
 
-def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
@@ -249,11 +249,11 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
 def steps_figure(advice: Advice, study: Study) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
     panel = Panel(
-        key="b-steps",
-        title=label_text("steps_to_target"),
-        quantity="steps_to_target",
-        rows=tuple(_steps_rows(advice)) if advice.target is not None else (),
-        looks=advice_looks(advice, study),
+        "b-steps",
+        label_text("steps_to_target"),
+        "steps_to_target",
+        tuple(_steps_rows(advice)) if advice.target is not None else (),
+        advice_looks(advice, study),
     )
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
@@ -300,7 +300,7 @@ def _steps_of(runs: Iterable[RateTried]) -> list[RunFigure]:
     ]
 
 
-def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+def _steps_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     laws = advice.laws
     if laws is None or not laws.curve:
@@ -424,19 +424,15 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
         text("The learning rate of each batch size"),
         [
             Panel(
-                key="d-basin",
-                title=text("steps to target by learning rate"),
-                quantity="steps_to_target",
+                "d-basin",
+                text("steps to target by learning rate"),
+                "steps_to_target",
+                basin if any(row["kind"] == "run" for row in basin) else (),
+                looks,
                 axis="learning_rate",
-                rows=basin if any(row["kind"] == "run" for row in basin) else (),
-                looks=looks,
             ),
             Panel(
-                key="d-tuned",
-                title=text("tuned learning rate by batch size"),
-                quantity="learning_rate",
-                rows=tuned,
-                looks=looks,
+                "d-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned, looks
             ),
         ],
         notes=_rate_notes(advice, basin, tuned),

@@ -65,12 +65,12 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
     words, head = objective_words(advice), advice.head_to_head
     rows = tuple(_head_rows(advice))
     panel = Panel(
-        key="e-seeds",
-        title=text("{figure} on fresh seeds", figure=words.figure),
-        quantity=words.quantity,
+        "e-seeds",
+        text("{figure} on fresh seeds", figure=words.figure),
+        words.quantity,
+        rows,
+        advice_looks(advice, study),
         axis="configuration",
-        rows=rows,
-        looks=advice_looks(advice, study),
     )
     notes = list(kind_notes(advice, rows))
     if rows and head is not None:
@@ -144,12 +144,12 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
     own, own_size = (reference_text(advice, what) for what in ("configuration", "batch_size"))
     what = split_label("validation", metric)
     panel = Panel(
-        key="f-progress",
-        title=what,
-        quantity=metric,
+        "f-progress",
+        what,
+        metric,
+        tuple(_progress_rows(advice, study, metric)),
+        advice_looks(advice, study),
         axis="equal_time_s",
-        rows=tuple(_progress_rows(advice, study, metric)),
-        looks=advice_looks(advice, study),
         is_metric=True,
     )
     return figure_of(
@@ -242,12 +242,12 @@ def _ending_panels(advice: Advice, study: Study, endings: Endings) -> list[Panel
     rows = {title: tuple(_ending_rows(advice, each)) for title, (_, each) in shown.items()}
     return [
         Panel(
-            key=key,
-            title=text(title, metric=endings.metric),
-            quantity=endings.metric,
+            key,
+            text(title, metric=endings.metric),
+            endings.metric,
+            rows[title],
+            advice_looks(advice, study),
             axis="configuration",
-            rows=rows[title],
-            looks=advice_looks(advice, study),
             is_metric=True,
             # One scale for all: with and without a cool-down they are compared.
             frame=tuple(row for own in rows.values() for row in own),
@@ -319,11 +319,11 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
     if to_target and advice.target is not None:
         panels.append(
             Panel(
-                key="h-epochs",
-                title=text("epochs to {target}", target=target_text(advice.target)),
-                quantity="epochs_to_target",
-                rows=tuple(row for each in to_target for row in _target_rows(each)),
-                looks=looks,
+                "h-epochs",
+                text("epochs to {target}", target=target_text(advice.target)),
+                "epochs_to_target",
+                tuple(row for each in to_target for row in _target_rows(each)),
+                looks,
             )
         )
     elif effects.shows_plateaus:

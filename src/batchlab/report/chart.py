@@ -1,6 +1,6 @@
 """Chart: how a panel is drawn with Altair, as Vega-Lite for a page and as an image.
 
-Altair is imported when a chart is made: it costs a third of a second. The kinds of rows:
+This file is imported where a chart is made: Altair costs a third of a second. The kinds of rows:
 
     point, open, mean   an estimate, one read off a curve (hollow), the mean of what was observed
     run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
@@ -22,17 +22,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import altair as alt
+import vl_convert
 
 from batchlab.errors import BatchlabError
-from batchlab.report.figure import Figure, Panel, Row
+from batchlab.report.figure import Figure, Panel, Row, drawn_looks
 from batchlab.report.output_file import write_output_file
-from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
-
-if TYPE_CHECKING:
-    import altair as alt
 
 Spec = dict[str, Any]
 _ROWS = "rows"  # what a chart calls the rows of its figure
@@ -49,8 +48,6 @@ class NothingToDrawError(BatchlabError):
 
 def plot(panel: Panel) -> alt.LayerChart:
     """The chart of a panel, without its rows."""
-    import altair as alt
-
     marks = _Marks(panel)
     return alt.LayerChart(
         layer=[
@@ -68,8 +65,6 @@ class _Marks:
     """The layers of a panel, each of the rows of a kind; what lies behind comes first."""
 
     def __init__(self, panel: Panel) -> None:
-        import altair as alt
-
         self.panel = panel
         self.kinds = {row["kind"] for row in panel.rows}
         rows = alt.Chart(alt.NamedData(name=_ROWS))
@@ -103,8 +98,6 @@ class _Marks:
 
     def behind(self) -> Iterator[alt.Chart]:
         """What is marked across the chart, and what laws say."""
-        import altair as alt
-
         for _ in self._of("span"):
             rows = _of_kinds(self.across, "span")
             yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2="to_size")
@@ -132,7 +125,6 @@ class _Marks:
 
     def lines(self) -> Iterator[alt.Chart]:
         """Lines through what was seen, in ink by batch size, along training one a batch size."""
-        dash = self.of_series or self.dash
         for rows in self._of("mean"):
             line = rows.mark_line(color=_INK, opacity=0.45, strokeWidth=1.5)
             yield line if self.of_series is None else line.encode(strokeDash=self.of_series)
@@ -144,8 +136,6 @@ class _Marks:
             rows = rows.encode(color=self.color)
             area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
             yield area.encode(y="low:Q", y2="high:Q")
-            line = rows.mark_line(strokeWidth=2, clip=True)
-            yield line.encode(strokeDash=dash, detail="seed:N")
             marks = rows.transform_filter("datum.marked").mark_point(
                 filled=True, size=46, opacity=1
             )
@@ -155,9 +145,9 @@ class _Marks:
             line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
             yield line.encode(detail="run:N")
             yield _cross(rows.transform_filter("datum.marked"))
-        for rows in self._of("line"):
-            line = rows.encode(color=self.color).mark_line(strokeWidth=1.5, clip=True)
-            yield line.encode(strokeDash=self.dash)
+        for rows in self._of("curve", "line"):
+            line = rows.encode(color=self.color).mark_line(strokeWidth=2, clip=True)
+            yield line.encode(strokeDash=self.of_series or self.dash, detail="seed:N")
 
     def points(self) -> Iterator[alt.Chart]:
         """Single runs, and before them what stands for several."""
@@ -194,8 +184,6 @@ class _Marks:
 
     def _beside(self, rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
         """Words on the side of their place that has room; in the middle of it, but at the edges."""
-        import altair as alt
-
         side = "'left'"
         if self.panel.axis == "batch_size":
             sizes = [look.batch_size for look in drawn_looks(self.panel.looks, self.panel.rows)]
@@ -213,8 +201,6 @@ class _Marks:
 
     def lost(self) -> Iterator[alt.Chart]:
         """Runs without a value: crosses beside each other at the worse edge, with their words."""
-        import altair as alt
-
         is_top = not self.panel.is_metric
         for rows in self._of("lost"):
             rows = rows.transform_calculate(said=lost_tooltip()).transform_window(
@@ -234,8 +220,6 @@ class _Marks:
         The tooltip is one expression and no channel: of a channel, Vega-Lite reads words in the
         wrong place for the nearest point ("undefined").
         """
-        import altair as alt
-
         hover = alt.selection_point(
             name="hover", on="pointerover", clear="pointerout", nearest=True, empty=False
         )
@@ -260,20 +244,11 @@ def _cross(rows: alt.Chart) -> alt.Chart:
 
 
 def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
-    import altair as alt
-
     found: alt.Chart = rows.transform_filter(alt.FieldOneOfPredicate(field="kind", oneOf=kinds))
     return found
 
 
 # ---- axes
-
-
-def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
-    """The looks of the batch sizes that marks of `rows` have: an axis needs no room for others."""
-    across = ("span", "place", "band", "rule")
-    drawn = {row.get("batch_size") for row in rows if row["kind"] not in across}
-    return [look for look in looks if look.batch_size in drawn] or looks
 
 
 def _horizontal_axis(panel: Panel) -> alt.X:
@@ -290,8 +265,6 @@ def _horizontal_axis(panel: Panel) -> alt.X:
 
 def _size_axis(sizes: Sequence[int]) -> alt.X:
     """Batch sizes in powers of two."""
-    import altair as alt
-
     whole = sizes[-1] / sizes[0]
     room, apart = max(1.4, whole**0.07), max(1.3, whole ** (1 / 8))
     labels: list[int] = []
@@ -307,8 +280,6 @@ def _size_axis(sizes: Sequence[int]) -> alt.X:
 
 def _configuration_axis(rows: Iterable[Row]) -> alt.X:
     """A few configurations, from left to right; a bar breaks their lines."""
-    import altair as alt
-
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     return (
         alt.X("configuration:N")
@@ -319,8 +290,6 @@ def _configuration_axis(rows: Iterable[Row]) -> alt.X:
 
 def _rate_axis(places: Iterable[float]) -> alt.X:
     """A label at each of a few learning rates, else at round ones."""
-    import altair as alt
-
     run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
     scale = alt.Scale(type="log", nice=False, domain=[run[0] / 1.3, run[-1] * 1.3])
@@ -333,8 +302,6 @@ def _along_axis(view: str, places: Sequence[float]) -> alt.X:
     Epochs are linear, steps and time logarithmic, with equal ratios far from the initial weights
     where these are among the places.
     """
-    import altair as alt
-
     first, last = min(places), max(places)
     if view == "epoch":
         values = None
@@ -363,8 +330,6 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     hide its small values: a loss over its run. A linear axis has a share of itself free above, so
     that no mark lies on the frame.
     """
-    import altair as alt
-
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
@@ -415,8 +380,6 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> alt.Axis:
     """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
-    import altair as alt
-
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{after}'"
     axis = alt.Axis(
@@ -444,8 +407,6 @@ _PLAIN_LABEL = (
 
 def page_spec(panel: Panel) -> Spec:
     """The Vega-Lite specification of a panel without its data, for its place on a page."""
-    import altair as alt
-
     # A theme that the user switched on in a notebook is none of the report's business.
     with alt.theme.enable("none"):
         spec: Spec = plot(panel).to_dict(validate=False)  # the tests validate every plot
@@ -471,8 +432,6 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
     The prefix goes before the identifiers within, which are otherwise the same in every SVG and
     would meet each other on one page.
     """
-    import vl_convert
-
     whole = _still(spec) | {"datasets": {_ROWS: list(rows)}}
     drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
@@ -484,15 +443,11 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
 @functools.cache
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
-    import vl_convert
-
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
 
 
 def _version() -> str:
     """The Vega-Lite that Altair writes for, as "6.4"."""
-    import altair as alt
-
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
@@ -559,8 +514,6 @@ def write_figure_images(
 
 def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
     """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
-    import vl_convert
-
     panels = [paper_spec(panel) for panel in figure.panels]
     # Train, validation and test side by side; four panels are two metrics without validation.
     in_a_row = 2 if len(panels) == 4 else 3

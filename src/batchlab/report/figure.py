@@ -10,8 +10,9 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from batchlab.records.estimate import Estimate
@@ -32,7 +33,7 @@ _WHOLE = ("point", "open", "mean")
 _ASIDE = ("level", "place", "span", "rule")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One chart: a quantity against another.
 
@@ -40,9 +41,9 @@ class Panel:
         key: its identity on the page.
         title: a few words above it.
         quantity: what its vertical axis shows.
-        axis: what its horizontal axis shows.
         rows: what it draws.
         looks: how batch sizes are drawn.
+        axis: what its horizontal axis shows.
         is_metric: whether differences of its quantity count, and not ratios.
         frame: the rows that its axes have room for, where these are more than its own.
         where: the fields that tell its rows from others of its figure; none: its key does.
@@ -51,11 +52,12 @@ class Panel:
     key: str
     title: str
     quantity: str
+    rows: Sequence[Row]
+    looks: Sequence[Look]
+    _: KW_ONLY
     axis: str = "batch_size"
-    rows: tuple[Row, ...]
-    looks: tuple[Look, ...]
     is_metric: bool = False
-    frame: tuple[Row, ...] = ()
+    frame: Sequence[Row] = ()
     where: Mapping[str, str] | None = None
 
     @property
@@ -182,6 +184,13 @@ def figure_of(
 # ---- rows
 
 
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
+    """The looks of the batch sizes that marks of `rows` have: an axis needs no room for others."""
+    across = ("span", "place", "band", "rule")
+    drawn = {row.get("batch_size") for row in rows if row["kind"] not in across}
+    return [look for look in looks if look.batch_size in drawn] or looks
+
+
 def rounded(value: float) -> float:
     """Seven digits: finer than a screen, and a third of the bytes."""
     return float(f"{value:.7g}")
@@ -199,15 +208,15 @@ def estimate_row(estimate: Estimate) -> Row:
     return interval_row(estimate.estimate, estimate.low, estimate.high, estimate.n)
 
 
-def size_rows(named: Row, middle: float, values: Sequence[float]) -> Iterator[Row]:
-    """What was seen of a batch size: its middle with the range, and each of several observations.
+def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
+    """One number a seed, at least one: their mean, or `middle`, with their range."""
+    middle = fmean(values) if middle is None else middle
+    return interval_row(middle, min(values), max(values), len(values))
 
-    Args:
-        named: fields of every row, the batch size among them.
-        middle: what stands for all of the values.
-        values: at least one.
-    """
-    yield {**named, "kind": "mean", **interval_row(middle, min(values), max(values), len(values))}
+
+def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
+    """What was seen of a batch size, at least once: the same, and each of several observations."""
+    yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
             yield {**named, "kind": "run", "mean": rounded(value)}

@@ -29,12 +29,12 @@ def noise_figures(noise: Noise) -> tuple[Figure, ...]:
 def _along(noise: Noise) -> Figure:
     """The noise scale along a training, beside the batch size in use."""
     panel = Panel(
-        key="along",
-        title=label_text("noise_scale"),
-        quantity="noise_scale",
+        "along",
+        label_text("noise_scale"),
+        "noise_scale",
+        tuple(_along_rows(noise)),
+        looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         axis="step",
-        rows=tuple(_along_rows(noise)),
-        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
     )
     notes = [
         text(
@@ -77,13 +77,11 @@ def _variance(noise: Noise) -> Figure:
     rows = tuple(_variance_rows(noise))
     sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "band"]
     panel = Panel(
-        key="variance",
-        title=text(
-            "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
-        ),
-        quantity="gradient_variance",
-        rows=rows,
-        looks=looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
+        "variance",
+        text("variance of the gradient of a batch, at step {step}", step=noise.along[-1].step),
+        "gradient_variance",
+        rows,
+        looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
     )
     return figure_of(
         "b",

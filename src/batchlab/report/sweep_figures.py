@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
@@ -11,8 +12,6 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.cells import (
     Cell,
-    CurvePoint,
-    Spread,
     cells,
     chosen_cells,
     deciding_split,
@@ -40,9 +39,9 @@ from batchlab.report.figure import (
     Panel,
     Row,
     figure_of,
-    interval_row,
     panels_table,
     rounded,
+    seeds_row,
     size_rows,
     thinned,
 )
@@ -130,12 +129,12 @@ def _curve_panels(study: Study, rows: tuple[Row, ...], view: str) -> Iterator[Pa
             own = tuple(row for row in of_metric if row["split"] == split)
             if own:
                 yield Panel(
-                    key=f"{_VIEWS[view][0]}-{split}-{number}",
-                    title=split_label(split, metric),
-                    quantity=metric,
+                    f"{_VIEWS[view][0]}-{split}-{number}",
+                    split_label(split, metric),
+                    metric,
+                    own,
+                    figure_looks(study),
                     axis=view,
-                    rows=own,
-                    looks=figure_looks(study),
                     is_metric=True,
                     frame=of_metric,
                     where={"split": split, "metric": metric},
@@ -151,18 +150,16 @@ def _curve_rows(study: Study, chosen: tuple[Cell, ...]) -> Iterator[Row]:
     """The points of all lines, thinned so that they fit on a page."""
     lines = list(_lines(study, chosen))
     most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_ROWS // max(1, len(lines))))
-    for name, points, n_marks in lines:
-        shown = thinned(points, most)
-        marked = {point.step for point in thinned(shown[-n_marks:], MOST_MARKS)} if n_marks else {}
-        for point in shown:
-            row = {**name, **_point_row(point), "marked": point.step in marked}
-            yield row if point.step else row | {"kind": "start"}
+    for name, places, n_marks in lines:
+        shown = thinned(places, most)
+        marked = thinned(shown[-n_marks:], MOST_MARKS) if n_marks else ()
+        for place in shown:
+            row = {**name, **place, "marked": place in marked}
+            yield row if place["step"] else row | {"kind": "start"}
 
 
-def _lines(
-    study: Study, chosen: tuple[Cell, ...]
-) -> Iterator[tuple[Row, tuple[CurvePoint, ...], int]]:
-    """Name, points, and how many of the last points may carry a mark, of every line."""
+def _lines(study: Study, chosen: tuple[Cell, ...]) -> Iterator[tuple[Row, list[Row], int]]:
+    """Name, places, and how many of the last places may carry a mark, of every line."""
     for cell in chosen:
         timing = study.timing(cell.batch_size)
         for split in SPLITS:
@@ -171,21 +168,9 @@ def _lines(
                 mean = mean_curve(cell, split, metric, timing)
                 if mean:
                     yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
-                for record, points in lone_curves(cell, split, metric, timing):
+                for record, places in lone_curves(cell, split, metric, timing):
                     n_marks = 0 if record.ended_well else 1
-                    yield {**name, "kind": "lone", "run": trial_words(record)}, points, n_marks
-
-
-def _point_row(point: CurvePoint) -> Row:
-    time_s = point.equal_time_s
-    place: Row = {"epoch": rounded(point.epoch), "step": point.step}
-    if time_s is not None:
-        place["equal_time_s"] = rounded(time_s)
-    return place | _spread_row(point.spread)
-
-
-def _spread_row(spread: Spread) -> Row:
-    return interval_row(spread.mean, spread.low, spread.high, spread.n)
+                    yield {**name, "kind": "lone", "run": trial_words(record)}, places, n_marks
 
 
 def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[str]:
@@ -241,17 +226,15 @@ def gap_figure(study: Study) -> Figure:
         )
         rows: list[Row] = []
         for effect in found:
-            gap = final_gaps(effect.records, held_out, metric)
-            if gap is not None:
-                rows += effect_rows(effect, gap.values)
+            rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
         panels = [
             finals_panel(study, found, looks, key="d-final"),
             Panel(
-                key="d-gap",
-                title=text("generalization gap: {what}", what=what),
-                quantity="generalization_gap",
-                rows=(*rows, {"kind": "level", "mean": 0.0, "text": ""}),
-                looks=looks,
+                "d-gap",
+                text("generalization gap: {what}", what=what),
+                "generalization_gap",
+                (*rows, {"kind": "level", "mean": 0.0, "text": ""}),
+                looks,
                 is_metric=True,
             ),
         ]
@@ -294,15 +277,16 @@ def cost_figure(study: Study) -> Figure:
         for size in study.batch_sizes:
             found = measurement.of_batch_size(study, size)
             if found is not None:
-                rows += size_rows({"batch_size": size}, *found)
+                middle, values = found
+                rows += size_rows({"batch_size": size}, values, middle)
         name = measurement.quantity.name
         panels.append(
             Panel(
-                key=f"e-{name}",
-                title=text(measurement.quantity.label),
-                quantity=name,
-                rows=tuple(rows),
-                looks=figure_looks(study),
+                f"e-{name}",
+                text(measurement.quantity.label),
+                name,
+                tuple(rows),
+                figure_looks(study),
             )
         )
         notes += measurement.notes(study)
@@ -329,12 +313,12 @@ def rate_figure(study: Study) -> Figure:
             "--learning-rates."
         )
     panel = Panel(
-        key="f-rates",
-        title=text("final {what}", what=split_label(split, metric)),
-        quantity=metric,
+        "f-rates",
+        text("final {what}", what=split_label(split, metric)),
+        metric,
+        tuple(_rate_rows(study, split, metric)),
+        figure_looks(study),
         axis="learning_rate",
-        rows=tuple(_rate_rows(study, split, metric)),
-        looks=figure_looks(study),
         is_metric=True,
     )
     return figure_of(
@@ -360,9 +344,9 @@ def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
     for cell in cells(study):
         base: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
         final = cell.final(split, metric)
-        if final is not None:
+        if final:
             drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
-            yield {**base, **drawn, **_spread_row(final)}
+            yield {**base, **drawn, **seeds_row(final)}
         for record in cell.others:
             yield {**base, "kind": "lost", "run": trial_words(record)}
 
@@ -372,10 +356,10 @@ def rate_table(study: Study) -> Table:
     metric, split = study.workload.metrics[0].name, deciding_split(study)
     label, chosen = split_label(split, metric), chosen_cells(study)
 
-    def final(key: str, label: str, of: Callable[[Spread], Value]) -> Column:
+    def final(key: str, label: str, of: Callable[[Sequence[float]], Value]) -> Column:
         def value(cell: Cell) -> Value:
             found = cell.final(split, metric)
-            return None if found is None else of(found)
+            return of(found) if found else None
 
         return Column(key, metric, label, of=value)
 
@@ -390,9 +374,9 @@ def rate_table(study: Study) -> Table:
         cells(study),
         Column("batch_size"),
         Column("learning_rate"),
-        final(f"{split}_{metric}", text("mean {what}", what=label), lambda final: final.mean),
-        final("low", text("lowest"), lambda final: final.low),
-        final("high", text("highest"), lambda final: final.high),
+        final(f"{split}_{metric}", text("mean {what}", what=label), fmean),
+        final("low", text("lowest"), min),
+        final("high", text("highest"), max),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         Column("others", "status", text("not averaged"), of=others),
         Column("chosen", label=text("shown above"), of=is_chosen),
@@ -426,24 +410,24 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
     title = _BY_SIZE.get(measurement.figure or "")
     rows = _along_rows(chosen, name) if title is None else _by_size_rows(study, chosen, measurement)
     return Panel(
-        key=f"g-{name}",
-        title=text(title or "{what}", what=label_text(name)),
-        quantity=name,
+        f"g-{name}",
+        text(title or "{what}", what=label_text(name)),
+        name,
+        tuple(rows),
+        figure_looks(study),
         axis="step" if title is None else "batch_size",
-        rows=tuple(rows),
-        looks=figure_looks(study),
     )
 
 
 def _along_rows(chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
     """Along training; a logarithmic axis has no place for the initial weights."""
     for cell in chosen:
-        taken = tuple(point for point in measured_curve(cell, name) if point.step > 0)
+        taken = [place for place in measured_curve(cell, name) if place["step"]]
         shown = thinned(taken, MOST_MEASURED)
-        marked = {point.step for point in thinned(shown, MOST_MARKS)}
-        for point in shown:
+        marked = thinned(shown, MOST_MARKS)
+        for place in shown:
             line: Row = {"batch_size": cell.batch_size, "kind": "curve", "run": "mean"}
-            yield {**line, **_point_row(point), "marked": point.step in marked}
+            yield {**line, **place, "marked": place in marked}
 
 
 def _by_size_rows(
@@ -454,11 +438,11 @@ def _by_size_rows(
     values = {}
     for cell in chosen:
         seen = measured_once(cell, measurement.quantity.name, at_the_start=at_the_start)
-        if seen is None:
+        if not seen:
             continue
-        middle = values[cell.batch_size] = measurement.of_seeds(seen.values)
+        middle = values[cell.batch_size] = measurement.of_seeds(seen)
         if middle != 0:  # which has no place there
-            yield from size_rows({"batch_size": cell.batch_size}, middle, seen.values)
+            yield from size_rows({"batch_size": cell.batch_size}, seen, middle)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(values, study).items()):
             row: Row = {"kind": "rule", "series": "expected", "batch_size": size}
