@@ -25,7 +25,7 @@ from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
 from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
-from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
+from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
 from batchlab.report.fit import fit_text
 from batchlab.report.notebook import notebook_view
@@ -92,7 +92,7 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
-    rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
+    rate = 0.1 * scaling_rule("cube-root").rate_factor(64 / 8)
     study = sweep(
         "least-squares",
         batch_sizes=(8,),

@@ -37,7 +37,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.plans.scaling import scaled
+from batchlab.plans.scaling import scaling_rule
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
@@ -122,8 +122,9 @@ def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab
 
 
 def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
-    moved = scaled(0.1, rule="sde-adam", batch_size=80, reference_batch_size=20).adam
-    assert moved is not None
+    move_adam = scaling_rule("sde-adam").move_adam
+    moved = move_adam and move_adam(AdamSettings(), 80 / 20)
+    assert moved
     by_rule = run(
         lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"
     )

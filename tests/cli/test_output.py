@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
-from batchlab.processes import children as fork_server
+from batchlab.processes import server as fork_server
 from batchlab.report.text import text_width
 from batchlab.script.command import TrainingCommand
 

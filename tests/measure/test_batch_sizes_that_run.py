@@ -106,25 +106,25 @@ def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
         check_step(workload(loss=loss), CPU, ANY_SIZE)
 
 
-def test_a_step_that_changes_no_weight_is_told() -> None:
-    other = nn.Linear(4, 1)
-
-    (told,) = check_step(
-        workload(optimizer=lambda parameters, rate: torch.optim.SGD(other.parameters(), lr=rate)),
-        CPU,
-        ANY_SIZE,
-    ).warnings
-
-    assert "changed no weight of the model" in told
+def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(nn.Linear(4, 1).parameters(), lr=rate)
 
 
-def test_weights_that_are_not_finite_after_one_step_are_told() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return (model(batch[0]) * 0).sqrt().mean()
+def infinite(model: nn.Module, batch: Any) -> Tensor:
+    return (model(batch[0]) * 0).sqrt().mean()
 
-    (told,) = check_step(workload(loss=loss), CPU, ANY_SIZE).warnings
 
-    assert "left weights that are not finite" in told
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"optimizer": of_another_model}, "changed no weight of the model"),
+        ({"loss": infinite}, "left weights that are not finite"),
+    ],
+)
+def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> None:
+    (told,) = check_step(workload(**fields), CPU, ANY_SIZE).warnings
+
+    assert said in told
 
 
 def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from tests.reference.by_day import by_day
 from tests.reference.noise_scale import population
 from torch import Tensor, nn
 
@@ -19,7 +17,6 @@ from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import GradientNoise, preconditioner
 from batchlab.measure.gradients import batch_gradient
-from batchlab.training.batching import examples_at
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
 
@@ -39,32 +36,9 @@ def least_squares() -> tuple[Workload, nn.Module, float, float]:
     return workload, model, trace, grad_sq
 
 
-def softmax() -> tuple[Workload, nn.Module, float, float]:
-    """Softmax regression on digits, after a few steps, with the same two."""
-    workload = loaded_workload("mnist-softmax", {}).workload
-    workload = replace(workload, train=tuple(part[:20_000] for part in workload.train))
-    model = workload.model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for start in range(0, 640, 64):
-        optimizer.zero_grad()
-        workload.loss(model, examples_at(workload, torch.arange(start, start + 64))).backward()
-        optimizer.step()
-    x, y = workload.train
-    wrong = (model(x).softmax(dim=1) - F.one_hot(y, 10)).detach().double()
-    pixels = model[0](x).double()
-    mean, bias = wrong.T @ pixels / len(x), wrong.mean(dim=0)
-    grad_sq = float(mean.square().sum() + bias.square().sum())
-    size = pixels.square().sum(dim=1) + 1
-    trace = float((wrong.square().sum(dim=1) * size).mean()) - grad_sq
-    return workload, model, trace, grad_sq
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", by_day([least_squares, softmax], [least_squares]))
-def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
-    problem: Callable[[], tuple[Workload, nn.Module, float, float]],
-) -> None:
-    workload, model, trace, grad_sq = problem()
+def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form() -> None:
+    workload, model, trace, grad_sq = least_squares()
     noise = GradientNoise(workload, CPU)
 
     found = [noise_scale(noise.sample(model, seed=seed).sample) for seed in range(N_REPEATED)]
@@ -175,9 +149,8 @@ def test_all_examples_give_the_truth_itself_however_they_are_put_together(
     assert scale.low == pytest.approx(scale.high, rel=1e-7)  # the root of what rounding leaves
 
 
-@pytest.mark.slow
 def test_asked_to_end_it_ends_with_enough_blocks_for_an_interval() -> None:
-    workload, model, trace, grad_sq = softmax()
+    workload, model, trace, grad_sq = least_squares()
 
     point = GradientNoise(workload, CPU).sample(model, seed=0, enough=lambda: True)
 
@@ -259,19 +232,15 @@ def test_preconditioned_gradients_are_those_of_the_blocks_times_what_adam_multip
     assert point.rescaled.products[0][0] != point.sample.products[0][0]
 
 
-def test_fewer_than_three_examples_are_refused_in_a_line() -> None:
-    workload = replace(small(with_dropout), train=(torch.zeros(2, 4), torch.zeros(2, 1)))
-
-    with pytest.raises(WorkloadError, match=r"training set has 2 examples; .* at least 3"):
-        GradientNoise(workload, CPU)
-
-
-def test_a_gradient_that_is_not_finite_at_the_start_is_refused_in_a_line() -> None:
+def test_what_has_no_noise_is_refused_in_a_line() -> None:
     workload = small(with_dropout)
+    two = replace(workload, train=(torch.zeros(2, 4), torch.zeros(2, 1)))
     broken = replace(workload, loss=lambda model, batch: workload.loss(model, batch) / 0)
 
     with pytest.raises(WorkloadError, match=r"gradient of its loss on the first 16 .* not finite"):
         GradientNoise(broken, CPU).sample(with_dropout(), seed=0)
+    with pytest.raises(WorkloadError, match=r"training set has 2 examples; .* at least 3"):
+        GradientNoise(two, CPU)
 
 
 def test_the_parts_of_each_parameter_add_up_to_the_whole() -> None:

@@ -14,7 +14,7 @@ from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import Outcome, Rhythm, Task, train
+from batchlab.training.plain import Outcome, Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
@@ -43,7 +43,7 @@ class EngineRun:
 
 
 # Asked before every single step whether to stop.
-STEP_BY_STEP = Rhythm(most_steps=1)
+STEP_BY_STEP = 1
 
 
 class StopAfter:
@@ -67,7 +67,7 @@ def run_engine(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     device: str = "cpu",
-    rhythm: Rhythm | None = None,
+    rhythm: int = 256,
     measures: Collection[str] = (),
 ) -> EngineRun:
     """Run `trial` through the plain engine; from `checkpoint` where there is one."""
@@ -87,7 +87,7 @@ def run_engine(
         measures=measured_at_steps(measures),
         emit=emitted.extend,
         stop=StopAfter(stop_after),
-        rhythm=rhythm or Rhythm(),
+        most_steps=rhythm,
     )
     return EngineRun(
         outcome=outcome,

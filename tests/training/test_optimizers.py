@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.reference.engine_run import run_engine, taken
+from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import (
     small_mlp,
     small_trial,
@@ -24,6 +25,7 @@ from torch import nn
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
+from batchlab.records.trial import Trial
 from batchlab.training.checkpoint import has_averaged_weights, load_weights
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.optimizers import (
@@ -148,6 +150,10 @@ def test_settings_of_another_kind_are_none(betas: object) -> None:
     assert adam_settings(made) is None
 
 
+def scaled_by(rule: str) -> Trial:
+    return made_up_trial(batch_size=128, n_train=1000, scaling_rule=rule)
+
+
 def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     made = torch.optim.Adam(
         [
@@ -156,7 +162,7 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
         ]
     )
 
-    move_adam_settings(made, rule="sde-adam", batch_size=128, reference_batch_size=32)
+    move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
 
     first, second = made.param_groups
     assert first["betas"] == pytest.approx((0.6, 0.996))
@@ -170,7 +176,7 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
 def test_other_rules_leave_them_alone(rule: str) -> None:
     made = torch.optim.Adam([parameter()])
 
-    move_adam_settings(made, rule=rule, batch_size=128, reference_batch_size=32)
+    move_adam_settings(made, scaled_by(rule), reference_batch_size=32)
 
     assert adam_settings(made) == AdamSettings()
 
@@ -179,7 +185,7 @@ def test_a_group_without_them_is_refused() -> None:
     made = torch.optim.SGD([parameter()], lr=0.1)
 
     with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
-        move_adam_settings(made, rule="sde-adam", batch_size=128, reference_batch_size=32)
+        move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
 
 
 CPU = torch.device("cpu")

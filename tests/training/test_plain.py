@@ -47,8 +47,6 @@ EASY = Target(metric="loss", value=0.7, better="lower")
 
 # The engine then asks before every single step whether to stop.
 run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
-# And writes a checkpoint after each.
-KEPT_AT_EACH_STEP = replace(STEP_BY_STEP, checkpoint_every_s=0.0, checkpoint_fraction=1e9)
 
 
 def everything_trial(workload: Workload, **changes: Any) -> Trial:
@@ -197,11 +195,13 @@ class TestStopAndGoOn:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Killed at each checkpoint of a run that writes one whenever it may."""
+        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
+        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
         workload = everything_workload()
         trial = everything_trial(workload)
         length = RunLength(epochs=2)
         whole = run_engine(
-            workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=tmp_path / "whole"
+            workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=tmp_path / "whole"
         )
         n_written = 0
         for n_kill in range(1, 100):
@@ -209,14 +209,14 @@ class TestStopAndGoOn:
             with monkeypatch.context() as patch:
                 patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
                 try:
-                    run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path)
+                    run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path)
                 except KeyboardInterrupt:
                     n_written += 1
                 else:
                     break
 
             assert_same_end(
-                run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path),
+                run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path),
                 whole,
             )
         assert n_written >= 14

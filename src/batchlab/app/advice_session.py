@@ -19,7 +19,7 @@ from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.measure.profiling import PROFILING
-from batchlab.plans.scaling import SCALING_RULES, scaled
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
@@ -436,25 +436,16 @@ class AdviceSession:
     def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
-            (batch_size, tuple(self._multiples(batch_size, reference)))
+            (batch_size, tuple(self._multiples(batch_size / reference)))
             for batch_size in self._subject.candidates
         )
 
-    def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule, row in SCALING_RULES.items():
-            if row.move_adam is not None and self._summary.adam is None:
-                continue
-            try:
-                found = scaled(
-                    1.0,
-                    rule=rule,
-                    batch_size=batch_size,
-                    reference_batch_size=reference,
-                    adam=self._summary.adam,
-                )
-            except UsageError:
-                continue  # the rule itself refuses to go so far
-            yield rule, found.learning_rate
+    def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
+        """Of the rate by each rule that goes so far."""
+        adam = self._summary.adam
+        for name, rule in SCALING_RULES.items():
+            if rule.move_adam is None or (adam and rule.move_adam(adam, kappa)):
+                yield name, rule.rate_factor(kappa)
 
     # ---- after the advice
 

@@ -14,7 +14,7 @@ from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
@@ -227,12 +227,8 @@ class Subject(ABC):
             micro_batch_size=micro,
             sampling=asked.sampling,
             drop_last=self.drop_last,
-            learning_rate=scaled_learning_rate(
-                learning_rate,
-                rule=asked.scaling_rule,
-                batch_size=batch_size,
-                reference_batch_size=self.summary.batch_size,
-            ),
+            learning_rate=learning_rate
+            * scaling_rule(asked.scaling_rule).rate_factor(batch_size / self.summary.batch_size),
             scaling_rule=asked.scaling_rule,
             horizon_steps=None,
             device=asked.device.partition(":")[0],

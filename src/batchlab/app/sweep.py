@@ -14,7 +14,7 @@ from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
-from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
+from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
@@ -129,17 +129,11 @@ def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> No
         UsageError: naming what the rule needs, or how far it goes.
     """
     for trial in trials:
-        if not moves_adam(trial.scaling_rule):
-            continue
-        if summary.adam is None:
-            what = f"the optimizer of workload {summary.name!r}"
-            raise without_adam_settings(what, rule=trial.scaling_rule)
-        scaled(
-            1.0,
-            rule=trial.scaling_rule,
-            batch_size=trial.batch_size,
+        moved_adam(
+            summary.adam,
+            trial,
             reference_batch_size=summary.batch_size,
-            adam=summary.adam,
+            whose=f"the optimizer of workload {summary.name!r}",
         )
 
 

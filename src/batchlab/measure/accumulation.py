@@ -36,7 +36,7 @@ from batchlab.workload.source import told
 _N_ACCUMULATED = 6
 _N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model
 # How often those are halved: as they come, then at random, for classes that meet in no half.
-_HALVINGS, _HALVINGS_OF_RANDOM = 4, 2
+_HALVINGS, _CUTS_OF_RANDOM = 4, 2
 # How far the weights are moved, in standard deviations of each tensor (of 1 where it is all alike).
 _MOVED = 0.05
 # What two gradients may lie apart by rounding, in float64 and in a model's own precision.
@@ -58,17 +58,15 @@ _OTHER_WEIGHTS = ("unlike_weights", "wrong_weight", "weight_not_additive")
 Cut = Sequence[Sequence[int]]
 """The places of some examples, piece by piece."""
 
+_Coupling = tuple[str, str, float | None]
+"""A cause, its place, and how far the gradients lie apart; None: not compared."""
+
 
 # ---- what accumulation does to a gradient
 
 
 def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accumulation:
     """Compare the gradient of a batch with that of its pieces, and name what makes them differ.
-
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        device: the PyTorch device.
 
     Raises:
         WorkloadError: the model does not take its own examples; the message says why.
@@ -78,20 +76,17 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """The same in this process, whose random streams it uses."""
-    in_double = True
-    try:
-        few = _from_all_over(workload, device, in_double=True)
-        whole = few.whole()
-    except Exception:  # a model with a precision of its own inside takes no other
-        in_double = False
+    for in_double in (True, False):
         try:
-            few = _from_all_over(workload, device, in_double=False)
+            few = _from_all_over(workload, device, in_double=in_double)
             whole = few.whole()
+            break
         except Exception as error:
-            raise WorkloadError(
-                f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
-                f"raised {told(error)}"
-            ) from error
+            if not in_double:  # a model with a precision of its own inside takes no other
+                raise WorkloadError(
+                    f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
+                    f"raised {told(error)}"
+                ) from error
     if not bool(torch.isfinite(whole).all()):
         raise WorkloadError(
             f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
@@ -218,20 +213,12 @@ def _hooks(few: _Few) -> Iterator[Finding]:
 
 
 def _parts(few: _Few, *, draws: bool) -> Iterator[Finding]:
-    """Whether the loss is a mean over examples, each by its weight; on average where it draws."""
+    """Whether the loss is a mean over examples, each by its weight."""
     first = few.n - few.n // 3  # two pieces, the second about half as large as the first
-    ragged = [few.all[:first], few.all[first:]]
-    if draws:
-        if few.off_on_average(ragged) is not None:
-            yield _finding("differs_on_average", "`loss`", None)
-        return
-    whole = few.whole()
-    off = few.is_off(few.together(ragged), whole)
-    with suppress(Exception):  # the model takes no single example
-        apart = few.is_off(few.together([[place] for place in few.all]), whole)
-        off = apart if off is None else off
-    if off is not None:
-        yield _finding(*few.named(ragged, whole), off)
+    cuts: list[Cut] = [[few.all[:first], few.all[first:]], [[place] for place in few.all]]
+    found = _coupling(few, few.whole(), cuts[:1] if draws else cuts)
+    if found is not None:
+        yield _finding(*found)
 
 
 def _rounding(workload: Workload, device: torch.device) -> float:
@@ -246,18 +233,11 @@ def _rounding(workload: Workload, device: torch.device) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSeen:
-    """What the loss looks like on a few examples.
-
-    Attributes:
-        warnings: what is odd, in words.
-        couples: whether it is no mean over single examples, in eval mode.
-        couples_in_training: whether it is no mean in train mode only, by a layer that is not
-            BatchNorm.
-    """
+    """What the loss looks like on a few examples: what is odd, and whether it couples them."""
 
     warnings: tuple[str, ...] = ()
-    couples: bool = False
-    couples_in_training: bool = False
+    couples: bool = False  # in eval mode
+    couples_in_training: bool = False  # there alone, by a layer that is not BatchNorm
 
 
 def look_at_loss(
@@ -299,9 +279,9 @@ def look_at_loss(
         with asking(workload, "the gradient of `loss`"):
             whole = look.whole()
             look.grain = look.found_grain(whole)
-            found = _coupling(look, whole, sizes)
+            found = _coupled(look, whole, sizes)
             if found is not None:
-                return _what_is_found(look, *found)
+                return _what_is_found(look, *found[:2])
         if all(map(_is_of_torch, model.modules())):
             return LossSeen()
         # What torch's layers do in training is known: BatchNorm couples, dropout draws.
@@ -310,7 +290,7 @@ def look_at_loss(
         with suppress(WorkloadError), asking(workload, "`loss` in training"):
             trained = look.whole()
             is_other = look.is_off(trained, whole) is not None
-            couples = is_other and _coupling(look, trained, sizes) is not None
+            couples = is_other and _coupled(look, trained, sizes) is not None
             return LossSeen(couples_in_training=couples)
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
@@ -327,29 +307,13 @@ def _n_looked_at(n_train: int, sizes: RunnableSizes) -> int:
     return sizes.largest_up_to(min(_N_LOOKED_AT, n_train)) or min(sizes.least, n_train)
 
 
-def _coupling(look: _Few, whole: Tensor, sizes: RunnableSizes) -> tuple[str, str] | None:
-    """Why the loss is no mean over single examples, and where; None: it is one."""
+def _coupled(look: _Few, whole: Tensor, sizes: RunnableSizes) -> _Coupling | None:
+    """By halves of the examples; where none runs, by twice as many."""
     cuts = _halvings(look.n, sizes)
-    if look.off_by_draws() is not None:
-        if cuts and all(look.is_mean_of_the_same_draws(cut) for cut in cuts):
-            return None
-        causes = filter(None, map(look.off_on_average, cuts[:_HALVINGS_OF_RANDOM]))
-        cause = next(causes, None)
-        if cause is None:
-            return None
-        return ("sum" if look.is_sum() else cause), "`loss`"
-    for cut in cuts:
-        try:
-            found = look.together(cut)
-        except Exception:  # it needs what a part may not have, two classes
-            continue
-        if bool(torch.isfinite(found).all()) and look.is_off(found, whole) is not None:
-            return ("sum", "`loss`") if look.is_sum() else look.named(cut, whole)
-    if cuts or not sizes.holds(2 * look.n):
-        return None
-    if look.is_off(look.gradient(look.batch(look.all * 2)), whole) is None:
-        return None
-    return ("sum" if look.is_sum() else "coupled"), "`loss`"
+    if cuts or not sizes.holds(2 * look.n) or look.off_by_draws() is not None:
+        return _coupling(look, whole, cuts)
+    off = look.is_off(look.gradient(look.batch(look.all * 2)), whole)
+    return None if off is None else ("sum" if look.is_sum() else "coupled", "`loss`", off)
 
 
 def _halvings(n: int, sizes: RunnableSizes) -> list[Cut]:
@@ -398,6 +362,28 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
             f"workload {workload.name!r}: its loss does not depend on the model's parameters; "
             f"`loss` must return a tensor with a gradient (no .item(), no .detach())"
         )
+
+
+def _coupling(few: _Few, whole: Tensor, cuts: Sequence[Cut]) -> _Coupling | None:
+    """Why the loss is no mean over single examples; None: it is one."""
+    if few.off_by_draws() is not None:
+        if cuts and all(map(few.is_mean_of_the_same_draws, cuts)):
+            return None
+        causes = filter(None, map(few.off_on_average, cuts[:_CUTS_OF_RANDOM]))
+        cause = next(causes, None)
+        if cause is None:
+            return None
+        return "sum" if few.is_sum() else cause, "`loss`", None
+    for cut in cuts:
+        try:
+            found = few.together(cut)
+        except Exception:  # it needs what a part may not have, two classes
+            continue
+        off = few.is_off(found, whole) if bool(torch.isfinite(found).all()) else None
+        if off is not None:
+            cause, where = ("sum", "`loss`") if few.is_sum() else few.named(cut, whole)
+            return cause, where, off
+    return None
 
 
 # ---- a few examples

@@ -79,19 +79,8 @@ class GradientNoise:
         """Gradients of training examples at the model's weights, until they tell the noise scale.
 
         Examples are drawn without replacement, twice as many each time, until the noise scale's
-        95 % interval is narrow enough or all examples have been seen.
-
-        Args:
-            model: left as it is.
-            seed: of which examples come first, and of what the model draws.
-            optimizer: for what Adam multiplies gradients with.
-            precision: how far the interval may reach either way, a fraction of the noise scale.
-            per_layer: whether each trainable parameter is looked at alone too.
-            most_examples: it ends there with what has been seen; None: with all of them.
-            enough: asked after each block; True ends it with what has been seen.
-
-        Returns:
-            The point, with step 0.
+        95 % interval reaches no further than `precision` of it either way, all (or `most_examples`)
+        have been seen, or `enough` says so after a block. The point has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -401,22 +390,13 @@ _HALVINGS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseRequest:
-    """What to measure the noise of.
-
-    Attributes:
-        trial: the training.
-        steps: where to measure, ascending.
-        device: the PyTorch device.
-        point_s: seconds that one point may take, about.
-        memory_limit_bytes: what the process may ask for; None: what there is.
-        per_layer: whether each trainable parameter is looked at alone too.
-    """
+    """What to measure the noise of."""
 
     trial: Trial
-    steps: tuple[int, ...]
+    steps: tuple[int, ...]  # where to measure, ascending
     device: str
-    point_s: float
-    memory_limit_bytes: int | None
+    point_s: float  # what one point may take, about
+    memory_limit_bytes: int | None  # what the process may ask for; None: what there is
     per_layer: bool = False
 
 
@@ -427,15 +407,9 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
-    """Train in this process, and say a `NoisePoint` at each of the steps.
+    """Train in this process, and say a `NoisePoint` at each of the steps as it is measured.
 
-    Args:
-        line: the connection to the parent; every point is said as it is measured.
-        packed: the workload.
-        request: which training, and where to measure.
-
-    Returns:
-        Why the training could not go on to the last of the steps; None: it did.
+    Gives why the training could not go on to the last of them; None: it did.
     """
     device = torch.device(request.device)
     if request.memory_limit_bytes is not None:

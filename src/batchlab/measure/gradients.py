@@ -72,10 +72,6 @@ def widened(part: Tensor) -> Tensor:
 _Norm = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-class UnknownLayerError(Exception):
-    """A parameter is not one of a layer whose norms are known, or a layer ran more than once."""
-
-
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The mean gradient of a batch, shape (P,), and each example's squared norm, shape (n,).
 
@@ -83,7 +79,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     its own and along its first dimension; who calls it makes sure of that.
 
     Raises:
-        UnknownLayerError: this model has other layers.
+        ValueError: this model has other layers, or one that does not run once.
 
     Source: Goodfellow 2015, arXiv:1510.01799, for linear layers; Li et al. 2022, arXiv:2110.05679,
         section 4, for sequences.
@@ -91,7 +87,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     n = n_examples(batch)
     layers = [module for module in model.modules() if own_parameters(module)]
     if not all(map(is_known, layers)):
-        raise UnknownLayerError("a layer with parameters is of another kind")
+        raise ValueError("a layer with parameters is of another kind")
     seen = WatchedLayers(layers)
     try:
         gradient = batch_gradient(workload, model, batch)
@@ -101,7 +97,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     for layer in layers:
         value = seen.input_of(layer)
         if value is None or seen.lengths[layer] != [n] or len(value) != n:
-            raise UnknownLayerError("a layer did not run once, with its examples first")
+            raise ValueError("a layer did not run once, with its examples first")
         if layer in seen.backs:
             # The loss is the mean: what comes back holds the n-th part of each example's own.
             squares = squares + squared_norms(layer, value, seen.backs[layer] * n)

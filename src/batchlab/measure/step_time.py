@@ -69,9 +69,6 @@ def measure_step_time(
         wall_bytes: what the process may ask for above what it holds; None: what there is.
         threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
         clock: a monotonic clock, in seconds.
-
-    Returns:
-        The blocks' times, with warm-up blocks apart.
     """
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)

@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -69,34 +70,17 @@ class Line:
 class Child:
     """One running child process; `messages` come in by `receive`, its end by `Ended`."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        kernel_kills: Callable[[], int | None] = kills_for_memory,
-    ) -> None:
-        """Start `function(line, *arguments)` in a new process.
-
-        Args:
-            function: importable by name; its first argument is the `Line`.
-            arguments: what it is called with; pickled through a pipe.
-            kernel_kills: counts the processes that the kernel has killed for memory so far.
-        """
-        self._connection, theirs = context().Pipe()
-        self._kernel_kills = kernel_kills
-        self._kills_before = kernel_kills()
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start `function(line, *arguments)` in a new process; all is pickled through a pipe."""
+        self.connection: Connection  # ready when there is something to receive
+        self.connection, theirs = context().Pipe()
+        self._kills_before = kills_for_memory()
         # Not a daemon: those may have no children, and a DataLoader's workers are some.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
             self._process.start()
         theirs.close()
         self._ended: Ended | None = None
-
-    @property
-    def connection(self) -> Connection:
-        """What `multiprocessing.connection.wait` waits for."""
-        connection: Connection = self._connection
-        return connection
 
     @property
     def pid(self) -> int:
@@ -108,7 +92,7 @@ class Child:
         """The next message, or how the child ended. Blocks until there is one."""
         if self._ended is None:
             try:
-                kind, payload = self._connection.recv()
+                kind, payload = self.connection.recv()
             except (EOFError, OSError):
                 return self._died()
             if kind == "said":
@@ -116,15 +100,13 @@ class Child:
             # Kept at once: an interrupt of what follows must not lose how it ended.
             self._ended = payload
         self._process.join()
-        self._connection.close()
+        self.connection.close()
         return self._ended
 
     def ask_to_stop(self) -> None:
         """Ask the child to stop at its next convenience."""
-        try:
-            self._connection.send("stop")
-        except (BrokenPipeError, OSError):
-            pass  # it has just ended: `receive` tells how
+        with suppress(OSError):  # it has just ended: `receive` tells how
+            self.connection.send("stop")
 
     def kill(self) -> None:
         """End the child at once."""
@@ -139,9 +121,9 @@ class Child:
 
     def _died(self) -> Ended:
         self._process.join()
-        self._connection.close()
+        self.connection.close()
         code = self._process.exitcode
-        kills = self._kernel_kills()
+        kills = kills_for_memory()
         if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
             return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
         if code is not None and code < 0:
@@ -151,10 +133,7 @@ class Child:
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
-    """Call `function(line, *arguments)` in a child and wait for it, `timeout_s` at most.
-
-    Returns:
-        How it ended; after the time limit with status timeout.
+    """Call `function(line, *arguments)` in a child; how it ended, after the limit with timeout.
 
     Raises:
         EditedError: as `refuse_edited`.
@@ -203,15 +182,9 @@ def _failed(error: BaseException) -> Ended:
     text = "".join(traceback.format_exception(error))
     first_line = (str(error).strip().splitlines() or [""])[0]
     name = type(error).__name__
+    status, reason = Status.ERROR, Reason.of("user_error", error=name, text=first_line)
     if is_out_of_memory(error):
-        return Ended(
-            status=Status.OOM,
-            reason=Reason.of("memory_ran_out", error=first_line),
-            traceback=text,
-            error=name,
-        )
-    if isinstance(error, BatchlabError):
+        status, reason = Status.OOM, Reason.of("memory_ran_out", error=first_line)
+    elif isinstance(error, BatchlabError):
         reason = Reason.as_written(first_line)
-    else:
-        reason = Reason.of("user_error", error=name, text=first_line)
-    return Ended(status=Status.ERROR, reason=reason, traceback=text, error=name)
+    return Ended(status=status, reason=reason, traceback=text, error=name)

@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
-from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
 # A child then costs 40 ms, not 3 s. The first optimizer of a process imports torch._dynamo, which
@@ -28,32 +28,21 @@ _PRELOAD = [
 # process's start). By default it keeps more and more of what large tensors leave behind: half again
 # of what a full batch of MNIST needs. Given back at once, and taken in huge pages, a full batch
 # takes 40 % less memory and 15 % less time; tensors below 20 MB go the default way.
-_TUNABLES = ":".join(
-    (
-        "glibc.malloc.hugetlb=1",
-        "glibc.malloc.mmap_threshold=20000000",
-        "glibc.malloc.trim_threshold=33554432",
-    )
+_TUNABLES = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=20000000:"
+    "glibc.malloc.trim_threshold=33554432"
 )
 
 
 def start_early() -> None:
-    """Start the server now, so that it imports torch while this process does.
-
-    It is started with the first child otherwise. Where there is no fork server (outside Unix),
-    nothing happens.
-    """
-    if context().get_start_method() == "forkserver":
-        from multiprocessing import forkserver
-
-        with sheltered():
-            forkserver.ensure_running()
+    """Start the server now, not with the first child: it imports torch while this process does."""
+    context()
+    with sheltered():
+        forkserver.ensure_running()
 
 
-def context() -> ForkServerContext | SpawnContext:
-    """How children are started: forked from the server, or spawned where there is none."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+def context() -> ForkServerContext:
+    """How children are started: forked from the server."""
     forked = multiprocessing.get_context("forkserver")
     forked.set_forkserver_preload(_PRELOAD)
     return forked

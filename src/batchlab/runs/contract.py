@@ -36,20 +36,11 @@ class CostModel:
     whole: tuple[int, float] = (0, 0.0)
     starts: tuple[int, float] = (0, 0.0)
 
-    def expected_s(
-        self,
-        trial: Trial,
-        length: RunLength,
-        *,
-        step_s: float,
-    ) -> float:
+    def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Seconds that a run of so many new steps takes beside others.
 
-        Args:
-            trial: gives the batch size, and with it when there are evaluations.
-            length: its new steps, as of a run from the beginning, where evaluations are the
-                densest, and when it is evaluated; a target does not shorten it.
-            step_s: seconds per step, measured alone.
+        Its steps are those of a run from the beginning, where evaluations are the densest; a target
+        does not shorten it. A step takes `step_s` seconds alone.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -58,8 +49,9 @@ class CostModel:
         if length.all_splits != "each_epoch":
             n_ends = 1 if length.all_splits == "at_end" else 0
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
+        start_s = _mean(self.starts) if self.starts[0] else _FIRST_START_S
         return (
-            self._start_s
+            start_s
             + steps * step_s * self.slowness(trial.batch_size)
             + n_validation * _mean(self.validations)
             + n_whole * _mean(self.whole if self.whole[0] else self.validations)
@@ -80,20 +72,13 @@ class CostModel:
         )
         return trained_s / alone_s
 
-    @property
-    def _start_s(self) -> float:
-        return _mean(self.starts) if self.starts[0] else _FIRST_START_S
-
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
-        """The cost_model with one more run in it.
+        """With one more run in it, which began at a step and whose trial is as the record says.
 
-        Args:
-            record: the trial, as it was when the run had ended.
-            from_step: the step at which the run began.
-            wall_s: seconds of its process; None: not known, so nothing is learned of starts.
-            step_s: seconds per step of its batch size, measured alone, > 0.
+        `wall_s` is seconds of its process; None: not known, so nothing is learned of starts. A step
+        of its batch size takes `step_s` seconds alone.
         """
         seen = [e for e in record.evaluations if e.step <= from_step][-1:]
         seen += [e for e in record.evaluations if e.step > from_step]
@@ -220,19 +205,11 @@ class Engine(Protocol):
         ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """About how many seconds of the budget a run costs, with its evaluations.
-
-        Args:
-            batch_size: examples per step.
-            length: its new steps, and when it is evaluated; a target does not shorten it.
-        """
+        """About how many seconds of the budget so many new steps cost, with their evaluations."""
         ...
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """How many steps of a batch size take as long as an evaluation on validation data.
-
-        0.0: it takes no time, or is not known yet.
-        """
+        """How many steps take as long as an evaluation on validation data; 0.0: none or unknown."""
         ...
 
     def submit(self, request: RunRequest) -> None:

@@ -48,6 +48,7 @@ class StoredEngine:
     """
 
     name: str
+    n_seeds: int | None = None  # any number
 
     def __init__(
         self,
@@ -56,13 +57,7 @@ class StoredEngine:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`.
-
-        Args:
-            store: where all is written down; it knows the workload.
-            plan: what all runs share.
-            clock: a monotonic clock, in seconds.
-        """
+        """Answer from a store that knows the workload, with runs that share a plan."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
@@ -81,12 +76,7 @@ class StoredEngine:
     @property
     def n_workers(self) -> int:
         """How many runs it does at a time."""
-        raise NotImplementedError
-
-    @property
-    def n_seeds(self) -> int | None:
-        """Any number."""
-        return None
+        return 1
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         """Any rate."""
@@ -237,16 +227,10 @@ class StoredEngine:
     def _answer(self, request: RunRequest) -> TrialRecord:
         """The stored record with the status that it has for what was asked."""
         record = self._store.record(request.trial.trial_id)
-        if record is None or not (
-            record.status in _BAD_ENDS or self._is_answered(record, request.length)
-        ):
-            return self._out_of_time(record, request)
-        return as_asked(record, request.length)
-
-    def _out_of_time(self, record: TrialRecord | None, request: RunRequest) -> TrialRecord:
-        """What is known of a run for which no time was left."""
         if record is None:
             return request.never_begun(self.name)
+        if record.status in _BAD_ENDS or self._is_answered(record, request.length):
+            return as_asked(record, request.length)
         until = request.length.until
         return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=until)
 
@@ -322,8 +306,11 @@ class TimeLeft:
         self._first.setdefault(trial_id, fraction)
         self._fraction[trial_id] = fraction
         total = sum(self._expected_s.values()) or 1.0
-        done = sum(self._expected_s[name] * part for name, part in self._fraction.items())
-        since = done - sum(self._expected_s[name] * part for name, part in self._first.items())
+        done, before = (
+            sum(self._expected_s[name] * part for name, part in parts.items())
+            for parts in (self._fraction, self._first)
+        )
+        since = done - before
         elapsed_s = time.monotonic() - self._started_s
         left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
         return done / total, left_s
@@ -348,13 +335,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Whether a stored training is as long as asked, has met the target, or cannot be longer.
+    """Whether a stored training (None: none is) is as long as asked, or cannot be longer.
 
-    Args:
-        record: as it is stored; None: it is not.
-        length: how far is asked.
-        keeps_cadence: whether its engine evaluates when it is asked to, so that a run that was
-            not evaluated as asked may be done again.
+    Where its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated
+    as asked may be done again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -413,11 +397,8 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
     """
     if length.all_splits != "each_epoch" or not record.evaluations:
         return True
-    last_step = record.steps
-    asked = {
-        pause.step for pause in pauses(record.trial.plan, last_step=last_step) if pause.epoch_end
-    }
-    asked = {0, *asked} - {last_step}
+    marks = pauses(record.trial.plan, last_step=record.steps)
+    asked = {0, *(mark.step for mark in marks if mark.epoch_end)} - {record.steps}
     return all(each.has_all_splits for each in record.evaluations if each.step in asked)
 
 

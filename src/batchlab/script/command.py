@@ -370,9 +370,10 @@ class TrainingCommand:
         """
         known: dict[str, Value | None] = {**values, "output_dir": output_dir}
         if self.config is not None:
-            known["config"] = folder / self.config.name
+            written = folder / self.config.name
             text = ConfigTemplate(self.place / self.config).filled(known)
-            known["config"].write_text(text, encoding="utf-8")
+            written.write_text(text, encoding="utf-8")
+            known["config"] = written
         return filled_arguments(self.arguments, known)
 
     def takes(self, placeholder: str) -> bool:
