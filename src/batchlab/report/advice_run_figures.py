@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 
 from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.measure.profile import Profile
@@ -24,18 +23,20 @@ from batchlab.report.advice_figures import (
     steps_figure,
 )
 from batchlab.report.advice_words import objective_words, reference_text, target_text
-from batchlab.report.cells import held_out_split
+from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
 from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    estimate_row,
+    alone,
     figure_of,
-    interval_row,
+    interval_mark,
+    mark,
     rounded,
     thinned,
 )
+from batchlab.report.table import Value
 from batchlab.report.text import quantity_text, split_label, term_text, with_a_capital
 from batchlab.words.catalogue import number_text, text
 
@@ -54,10 +55,11 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
     )
 
 
-def _settings(name: str, found: Configuration | Ending) -> str:
+def _settings(name: str, found: Configuration | Ending) -> dict[str, Value]:
     """A configuration's name and settings on an axis; a bar breaks the line."""
     rate = quantity_text("learning_rate", found.learning_rate)
-    return f"{name}|{text('{size}, rate {rate}', size=found.batch_size, rate=rate)}"
+    told = text("{size}, rate {rate}", size=found.batch_size, rate=rate)
+    return {"batch_size": found.batch_size, "configuration": f"{name}|{told}"}
 
 
 def head_to_head_figure(advice: Advice, study: Study) -> Figure:
@@ -126,13 +128,12 @@ def _head_rows(advice: Advice) -> Iterator[Row]:
         if configuration is None or not figures or configuration in known:
             continue
         known.append(configuration)
-        base: Row = {"batch_size": configuration.batch_size}
-        base |= {"configuration": _settings(name, configuration)}
+        at = _settings(name, configuration)
         for seed, figure, bound in zip(head.seeds, figures, bounds, strict=True):
             if figure is not None:
-                yield {**base, "seed": seed, "kind": "run", "mean": rounded(words.shown(figure))}
+                yield mark("run", words.shown(figure), **at, seed=seed)
             elif configuration == advice.reference and bound is not None:
-                yield {**base, "seed": seed, "kind": "bound", "mean": rounded(bound)}
+                yield mark("bound", bound, **at, seed=seed)
 
 
 _PROGRESS_POINTS = 100  # of a line on the page
@@ -176,8 +177,7 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
 def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
     if advice.target is not None and advice.target.metric == metric:
         value = advice.target.value
-        words = text("target {value:.6g}", value=value)
-        yield {"kind": "level", "mean": value, "text": words}
+        yield mark("level", value, text=text("target {value:.6g}", value=value))
     seen = set()
     for name, found in (
         ("recommended", advice.recommendation),
@@ -194,9 +194,14 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
         for record in _records(study, found):
             points = [(e.step, v) for e, v in record.curve("validation", metric) if e.step > 0]
             for step, value in thinned(points, _PROGRESS_POINTS):
-                line: Row = {"batch_size": found.batch_size, "kind": "curve", "series": name}
-                place: Row = {"seed": record.trial.seed, "equal_time_s": rounded(step * step_s)}
-                yield {**line, **place, "mean": rounded(value)}
+                yield mark(
+                    "curve",
+                    value,
+                    batch_size=found.batch_size,
+                    series=name,
+                    seed=record.trial.seed,
+                    equal_time_s=rounded(step * step_s),
+                )
 
 
 def _records(study: Study, found: Configuration) -> list[TrialRecord]:
@@ -267,30 +272,29 @@ def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
 
 def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
     for name, ending in _compared(advice, endings):
-        base: Row = {"batch_size": ending.batch_size, "configuration": _settings(name, ending)}
+        at = _settings(name, ending)
         for seed, value in zip(endings.seeds, ending.values, strict=True):
             if value is not None:
-                yield {**base, "kind": "run", "seed": seed, "mean": rounded(value)}
+                yield mark("run", value, **at, seed=seed)
         if ending.found:
             part = text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
-            tested = [value for value in ending.test if value is not None]
-            yield {
-                **base,
-                "kind": "point",
-                **interval_row(ending.mean, None, None, len(ending.found)),
-                "epoch": ending.epochs,
-                "cool_down": part,
-                "lowest": min(ending.found),
-                "highest": max(ending.found),
-                "test": fmean(tested) if tested else None,
-            }
+            yield from interval_mark(
+                "point",
+                alone(ending.mean, len(ending.found)),
+                **at,
+                epoch=ending.epochs,
+                cool_down=part,
+                lowest=min(ending.found),
+                highest=max(ending.found),
+                test=mean_of([value for value in ending.test if value is not None]),
+            )
     decisive = advice.endings or endings
     higher = decisive.better == "higher"
     worst = decisive.compared_with.mean + (-decisive.margin if higher else decisive.margin)
     words = text("no worse than yours: the mean below this line")
     if higher:
         words = text("no worse than yours: the mean above this line")
-    yield {"kind": "level", "mean": rounded(worst), "text": words}
+    yield mark("level", worst, text=words)
 
 
 def _ending_notes(endings: Endings) -> Iterator[str]:
@@ -348,16 +352,13 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
 
 def _target_rows(each: EpochsToTarget) -> Iterator[Row]:
     rate = rounded(each.learning_rate)
-    base: Row = {"batch_size": each.batch_size, "learning_rate": rate}
+    at: dict[str, Value] = {"batch_size": each.batch_size, "learning_rate": rate}
     if each.enough is not None and each.estimate is not None:
-        row = {**base, **estimate_row(each.estimate)}
-        yield {**row, "kind": "band", "series": "measured"}
-        yield {**row, "kind": "point"}
+        yield from interval_mark("band", each.estimate, **at, series="measured")
+        yield from interval_mark("point", each.estimate, **at)
     if each.enough is None or each.is_estimated or len(each.met) > 1:
-        for epochs in each.met:
-            yield {**base, "kind": "run", "mean": rounded(epochs)}
-    for epochs in each.missed:
-        yield {**base, "kind": "bound", "mean": rounded(epochs)}
+        yield from (mark("run", epochs, **at) for epochs in each.met)
+    yield from (mark("bound", epochs, **at) for epochs in each.missed)
 
 
 def _target_notes(to_target: Sequence[EpochsToTarget]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from batchlab.report.cells import (
     held_out_split,
     plateaus_of,
 )
-from batchlab.report.figure import Panel, Row, rounded, size_rows
+from batchlab.report.figure import Panel, Row, mark, rounded, size_rows
 from batchlab.report.palette import Look
 from batchlab.report.text import (
     batch_sizes_text,
@@ -188,8 +188,7 @@ def plateau_panel(found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
     rows: list[Row] = []
     for effect in found:
         rows += effect_rows(effect, effect.plateau_epochs)
-        for epochs in effect.unfinished_epochs:
-            rows.append({**_named(effect), "kind": "bound", "mean": rounded(epochs)})
+        rows += [{**_named(effect), **mark("bound", each)} for each in effect.unfinished_epochs]
     return Panel("h-epochs", text("epochs until the plateau"), "epoch", tuple(rows), looks)
 
 

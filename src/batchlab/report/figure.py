@@ -196,22 +196,33 @@ def rounded(value: float) -> float:
     return float(f"{value:.7g}")
 
 
-def interval_row(value: float | None, low: float | None, high: float | None, n: int) -> Row:
-    """A known value with its interval as fields of a row; a missing bound is the value itself."""
-    assert value is not None, "what has no value has no place in a chart"
-    low, high = value if low is None else low, value if high is None else high
-    return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": n}
+def mark(kind: str, value: float, **fields: Value) -> Row:
+    """The row of one value."""
+    return {"kind": kind, **fields, "mean": rounded(value)}
 
 
-def estimate_row(estimate: Estimate) -> Row:
-    """The same of an estimate."""
-    return interval_row(estimate.estimate, estimate.low, estimate.high, estimate.n)
+def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
+    """The row of an estimate with its interval, a missing bound being the value itself."""
+    value = known.estimate
+    if value is not None:
+        low, high = (value if end is None else end for end in (known.low, known.high))
+        yield {
+            **mark(kind, value, **fields),
+            "low": rounded(low),
+            "high": rounded(high),
+            "n": known.n,
+        }
+
+
+def alone(value: float, n: int = 1) -> Estimate:
+    """A value that has no interval."""
+    return Estimate.of(value, interval=(None, None), n=n)
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
     """One number a seed, at least one: their mean, or `middle`, with their range."""
-    middle = fmean(values) if middle is None else middle
-    return interval_row(middle, min(values), max(values), len(values))
+    ends = {"low": rounded(min(values)), "high": rounded(max(values))}
+    return {"mean": rounded(fmean(values) if middle is None else middle), **ends, "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
@@ -219,7 +230,7 @@ def size_rows(named: Row, values: Sequence[float], middle: float | None = None) 
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
-            yield {**named, "kind": "run", "mean": rounded(value)}
+            yield {**named, **mark("run", value)}
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:

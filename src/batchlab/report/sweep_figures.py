@@ -39,8 +39,8 @@ from batchlab.report.figure import (
     Panel,
     Row,
     figure_of,
+    mark,
     panels_table,
-    rounded,
     seeds_row,
     size_rows,
     thinned,
@@ -445,8 +445,7 @@ def _by_size_rows(
             yield from size_rows({"batch_size": cell.batch_size}, seen, middle)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(values, study).items()):
-            row: Row = {"kind": "rule", "series": "expected", "batch_size": size}
-            yield {**row, "mean": rounded(value)}
+            yield mark("rule", value, series="expected", batch_size=size)
 
 
 def _noise_notes(
