@@ -35,7 +35,6 @@ from batchlab.report.figure import (
     Panel,
     Row,
     alone,
-    figure_of,
     interval_mark,
     mark,
 )
@@ -164,7 +163,7 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         tuple(_objective_rows(advice)),
         advice_looks(advice, study),
     )
-    return figure_of(
+    return Figure(
         "a",
         "objective",
         text("{figure} by batch size", figure=with_a_capital(words.figure)),
@@ -252,7 +251,7 @@ def steps_figure(advice: Advice, study: Study) -> Figure:
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
         nothing = text("There is no target: every batch size got the same fixed run.")
-    return figure_of(
+    return Figure(
         "b",
         "steps",
         text("Steps to target by batch size"),
@@ -313,7 +312,7 @@ def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Fig
     looks = advice_looks(advice, study)
     limit_bytes = None if profile is None else profile.memory_limit_bytes
     step_s, peak_bytes = _step_time_rows(advice), _memory_rows(advice, looks, limit_bytes)
-    return figure_of(
+    return Figure(
         "c",
         "machine",
         text("Time per step and memory by batch size"),
@@ -409,7 +408,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
     nothing = text("There is no target, so there are no steps to it.")
     if advice.target:
         nothing = text("No run at any learning rate reached the target.")
-    return figure_of(
+    return Figure(
         "d",
         "learning-rates",
         text("The learning rate of each batch size"),

@@ -12,7 +12,6 @@ from batchlab.report.advice_effects import (
     Effects,
     EpochsToTarget,
     effects_of,
-    effects_table,
 )
 from batchlab.report.advice_figures import (
     advice_looks,
@@ -30,7 +29,6 @@ from batchlab.report.figure import (
     Panel,
     Row,
     alone,
-    figure_of,
     interval_mark,
     mark,
     rounded,
@@ -90,7 +88,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
                 "changes, too."
             )
         )
-    return figure_of(
+    return Figure(
         "e",
         "head-to-head",
         text("Head to head on fresh seeds"),
@@ -153,7 +151,7 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
         axis="equal_time_s",
         is_metric=True,
     )
-    return figure_of(
+    return Figure(
         "f",
         "progress",
         text("{what} along training time", what=with_a_capital(what)),
@@ -225,7 +223,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
     panels, notes = [], []
     if endings is not None and endings.recommended.found:
         panels, notes = _ending_panels(advice, study, endings), list(_ending_notes(endings))
-    return figure_of(
+    return Figure(
         "g",
         "endings",
         text("Where whole trainings end"),
@@ -334,7 +332,7 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
         panels.append(plateau_panel(effects.flat, looks))
     panels.append(jumps_panel(study, effects.noisy if effects.shows_noise else (), looks))
     panels.append(finals_panel(study, ends, looks, key="h-gap"))
-    return figure_of(
+    return Figure(
         "h",
         "effects",
         text("What batch size does, each at its own learning rate"),
@@ -346,7 +344,6 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
             *_end_notes(study, effects),
         ),
         nothing=text("No two batch sizes were trained far enough to compare what they do."),
-        table=effects_table(study, effects),
     )
 
 

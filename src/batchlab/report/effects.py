@@ -174,7 +174,8 @@ def _last_half(study: Study, record: TrialRecord) -> list[float]:
 
 
 def _named(effect: Effect) -> Row:
-    return {"batch_size": effect.batch_size, "learning_rate": rounded(effect.learning_rate)}
+    rate, epochs = rounded(effect.learning_rate), effect.records[0].epochs
+    return {"batch_size": effect.batch_size, "learning_rate": rate, "epoch": epochs}
 
 
 def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -> Iterator[Row]:

@@ -123,62 +123,45 @@ class Panel:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One figure of a report.
+    """One figure of a report: the panels that have something to show, with their rows and numbers.
 
-    Attributes:
-        key: the letter that names it in text and in file names.
-        name: a word for it, on the switch of a page and in file names.
-        title: its heading.
-        notes: sentences under it: how to read it, what was left out.
-        nothing: what is said where it has no panel: why there is nothing to show.
-        panels: its charts.
-        data: name of the rows that its charts read; figures with one name have the same rows.
-        rows: those rows.
-        table: its numbers.
+    Figures that share their rows have one `data`, the name of their CSV file.
     """
 
-    key: str
-    name: str
-    title: str
-    notes: tuple[str, ...]
-    nothing: str
-    panels: tuple[Panel, ...]
-    data: str
-    rows: tuple[Row, ...]
-    table: Table
+    def __init__(
+        self,
+        key: str,
+        name: str,
+        title: str,
+        panels: Iterable[Panel],
+        *,
+        notes: Iterable[str],
+        nothing: str,
+        data: str = "",
+        rows: Sequence[Row] | None = None,
+        table: Table | None = None,
+    ) -> None:
+        """A figure.
 
-    @property
-    def absent(self) -> str | None:
-        """Why there is nothing to show, None where there is."""
-        return None if self.panels else self.nothing
-
-
-def figure_of(
-    key: str,
-    name: str,
-    title: str,
-    panels: Iterable[Panel],
-    *,
-    notes: Iterable[str],
-    nothing: str,
-    data: str | None = None,
-    table: Table | None = None,
-) -> Figure:
-    """The figure of the panels that have something to show, with their rows and numbers."""
-    drawn = tuple(panel for panel in panels if panel.has_marks)
-    return Figure(
-        key=key,
-        name=name,
-        title=title,
-        notes=tuple(notes),
-        nothing=nothing,
-        panels=drawn,
-        data=data or name,
-        rows=tuple({"panel": panel.key, **row} for panel in drawn for row in panel.rows),
-        table=table or panels_table(title, drawn),
-    )
+        Args:
+            key: the letter that names it in text and in file names.
+            name: a word for it, on the switch of a page and in file names.
+            title: its heading.
+            panels: its charts.
+            notes: sentences under it: how to read it, what was left out.
+            nothing: what is said where it has no panel: why there is nothing to show.
+            data: name of the rows that its charts read; empty: its own.
+            rows: those rows, where they are not its panels'.
+            table: its numbers, where they are not its panels'.
+        """
+        self.key, self.name, self.title, self.data = key, name, title, data or name
+        self.panels = tuple(panel for panel in panels if panel.has_marks)
+        self.notes = tuple(notes)
+        self.absent = None if self.panels else nothing
+        named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
+        self.rows = tuple(named if rows is None else rows)
+        self.table = table or panels_table(title, self.panels)
 
 
 # ---- rows

@@ -10,7 +10,6 @@ from batchlab.report.figure import (
     Panel,
     Row,
     alone,
-    figure_of,
     interval_mark,
     mark,
 )
@@ -49,7 +48,7 @@ def _along(noise: Noise) -> Figure:
     ]
     if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
-    return figure_of(
+    return Figure(
         "a",
         "along",
         text("The noise scale along a training"),
@@ -84,7 +83,7 @@ def _variance(noise: Noise) -> Figure:
         rows,
         looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
     )
-    return figure_of(
+    return Figure(
         "b",
         "variance",
         text("Twice the batch, half the noise"),

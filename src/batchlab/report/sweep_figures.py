@@ -38,7 +38,6 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    figure_of,
     mark,
     panels_table,
     seeds_row,
@@ -103,21 +102,18 @@ def curve_figures(study: Study) -> Iterator[Figure]:
             nothing = text(
                 "No step time was measured alone, so there is no common clock for the batch sizes."
             )
-        panels = tuple(_curve_panels(study, rows, view))
+        panels = list(_curve_panels(study, rows, view))
+        caption = text("Means over the seeds that ended well, by batch size and epoch")
         yield Figure(
-            key=key,
-            name=name,
-            title=text(title),
+            key,
+            name,
+            text(title),
+            panels,
             notes=(text(equal), *_curve_notes(study, chosen, view)),
             nothing=nothing,
-            panels=panels,
             data="curves",
             rows=rows,
-            table=panels_table(
-                text("Means over the seeds that ended well, by batch size and epoch"),
-                panels,
-                MOST_TABLE_PLACES,
-            ),
+            table=panels_table(caption, panels, MOST_TABLE_PLACES),
         )
 
 
@@ -173,16 +169,22 @@ def _lines(study: Study, chosen: tuple[Cell, ...]) -> Iterator[tuple[Row, list[R
                     yield {**name, "kind": "lone", "run": trial_words(record)}, places, n_marks
 
 
+def _chosen_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
+    """What the marks of each batch size stand for."""
+    n_seeds = max((len(cell.ended_well) for cell in chosen), default=0)
+    if n_seeds > 1:
+        yield text(
+            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
+            "to the highest, small circles are single seeds."
+        )
+    elif n_seeds:
+        yield text("One seed only: the spread between seeds is not known.")
+    yield from rate_notes(study, chosen)
+
+
 def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[str]:
     workload = study.workload
-    yield from rate_notes(study, chosen)
-    seeds = {len(cell.ended_well) for cell in chosen} - {0}
-    if seeds and max(seeds) > 1:
-        yield text(
-            "Lines are means over the seeds; bands reach from the lowest to the highest seed."
-        )
-    elif seeds:
-        yield text("One seed only: there is no band, and the spread between seeds is not known.")
+    yield from _chosen_notes(study, chosen)
     if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
     metric = workload.metrics[0].name
@@ -238,7 +240,7 @@ def gap_figure(study: Study) -> Figure:
                 is_metric=True,
             ),
         ]
-    return figure_of(
+    return Figure(
         "d",
         "gap",
         text("Generalization gap by batch size"),
@@ -259,11 +261,7 @@ def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -
         )
     if len({cell.batch_size for cell in chosen}) == 1:
         yield text("One batch size only: there is nothing to compare it with.")
-    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
-        yield text("Large marks are means, small circles single seeds, bars their range.")
-    else:
-        yield text("One seed only: the spread between seeds is not known.")
-    yield from rate_notes(study, chosen)
+    yield from _chosen_notes(study, chosen)
 
 
 def cost_figure(study: Study) -> Figure:
@@ -290,7 +288,7 @@ def cost_figure(study: Study) -> Figure:
             )
         )
         notes += measurement.notes(study)
-    return figure_of(
+    return Figure(
         "e",
         "cost",
         text("Time per step, throughput and memory by batch size"),
@@ -321,7 +319,7 @@ def rate_figure(study: Study) -> Figure:
         axis="learning_rate",
         is_metric=True,
     )
-    return figure_of(
+    return Figure(
         "f",
         "learning-rates",
         text("Metric against learning rate"),
@@ -395,7 +393,7 @@ def noise_figure(study: Study) -> Figure:
     rows.sort(key=lambda row: (not row.on_request, row.figure != "along_training"))
     panels = [_measured_panel(study, chosen, row) for row in rows]
     shown = [row for row, panel in zip(rows, panels, strict=True) if panel.has_marks]
-    return figure_of(
+    return Figure(
         "g",
         "noise",
         text("What the noise does"),
@@ -461,21 +459,14 @@ def _noise_notes(
             missing=", ".join(map(label_text, missing)),
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
-    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
-        yield text(
-            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
-            "to the highest, small circles are single seeds."
-        )
-    elif shown:
-        yield text("One seed only: the spread between seeds is not known.")
-    yield from rate_notes(study, chosen)
+    yield from _chosen_notes(study, chosen)
 
 
 def effects_figure(study: Study) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
     found, looks = effects(study), figure_looks(study)
     panels = (plateau_panel(found, looks), jumps_panel(study, found, looks))
-    return figure_of(
+    return Figure(
         "h",
         "effects",
         text("Epochs that are enough, and noise, by batch size"),
