@@ -24,7 +24,6 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import Study
 from batchlab.report.advice_bars import bars
 from batchlab.report.advice_run_figures import advice_figures, effects_figure
 from batchlab.report.advice_tables import side_by_side
@@ -205,27 +204,32 @@ def test_what_is_named_for_now_has_a_ring_too():
 
 def test_a_batch_size_that_was_not_trained_is_hollow():
     first, *others = ADVICE.candidates
-    advice = replace(ADVICE, candidates=(replace(first, learning_rate=None), *others))
+    found = figures(replace(ADVICE, candidates=(replace(first, learning_rate=None), *others)))
 
     for key in "ab":
-        figure = figures(advice)[key]
-        assert [row["batch_size"] for row in rows(figure, "open")] == [16]
-        assert 16 not in [row["batch_size"] for row in rows(figure, "point")]
-        assert any("Hollow" in note for note in figure.notes)
+        assert [row["batch_size"] for row in rows(found[key], "open")] == [16]
+        assert 16 not in [row["batch_size"] for row in rows(found[key], "point")]
+        assert any("Hollow" in note for note in found[key].notes)
 
 
-def test_the_critical_batch_size_is_marked_only_where_it_is_known():
-    assert rows(figures(ADVICE)["b"], "place")[0]["batch_size"] == 500
-    assert rows(figures(one_sided_advice())["b"], "place") == []
-    assert rows(figures(cannot_tell_advice())["b"], "place") == []
+@pytest.mark.parametrize(
+    ("advice", "places"), [(ADVICE, [500]), (one_sided_advice(), []), (cannot_tell_advice(), [])]
+)
+def test_the_critical_batch_size_is_marked_only_where_it_is_known(advice, places):
+    assert [row["batch_size"] for row in rows(figures(advice)["b"], "place")] == places
 
 
-def test_the_memory_limit_of_the_profile_is_a_line():
+def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
     figure = figures(ADVICE, LimitedProfile())["c"]
 
+    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
+    (place,) = rows(figure, "place", "c-step_s")
     (level,) = rows(figure, "level", "c-peak_bytes")
+    assert {row["series"] for row in law.values()} == {"law"}
+    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
+    assert len(law) > len(rows(figure, "point", "c-step_s"))
+    assert (place["batch_size"], place["text"]) == (1000, "knee")
     assert level["mean"] == 100_000_000
-    assert any("limit that was asked for is 100 MB" in note for note in figure.notes)
     assert rows(figures(ADVICE)["c"], "level") == []
 
 
@@ -275,43 +279,20 @@ def test_progress_draws_the_recommendation_beside_the_reference():
     assert rows(figure, "level")[0]["mean"] == 0.95
 
 
-def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
-    figure = figures(ADVICE)["c"]
+def test_whole_trainings_are_drawn_beside_the_line_that_counts_those_with_a_cool_down_apart():
+    figure, cooled = (figures(each)["g"] for each in (with_endings(ADVICE), cooled_advice()))
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
-    (place,) = rows(figure, "place", "c-step_s")
-    assert {row["series"] for row in law.values()} == {"law"}
-    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
-    assert len(law) > len(rows(figure, "point", "c-step_s"))
-    assert (place["batch_size"], place["text"]) == (1000, "knee")
-    assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
-
-
-def test_every_whole_training_is_drawn_beside_the_line_that_counts():
-    figure = figures(with_endings(made_up_advice()))["g"]
-
+    three = ["recommended", "tuned rate only", "yours as it is"]
     assert len(rows(figure, "run")) == 9
     assert [round(row["mean"], 4) for row in rows(figure, "point")] == [0.9784, 0.9772, 0.978]
-    (level,) = rows(figure, "level")
-    assert level["mean"] == pytest.approx(0.978 - 0.05 * (1 - 0.978))
-    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
-    assert named == ["recommended", "tuned rate only", "yours as it is"]
-
-
-def test_trainings_with_a_cool_down_are_drawn_beside_those_without_on_one_scale():
-    figure = figures(cooled_advice())["g"]
-
-    points = rows(figure, "point")
-    names = [(row["panel"], row["configuration"].split("|")[0]) for row in points]
-    three = ["recommended", "tuned rate only", "yours as it is"]
-    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
-    assert [panel.title for panel in figure.panels] == [
-        "validation accuracy at the end, with a cool-down",
-        "validation accuracy at the end, at a constant rate",
+    assert [level["mean"] for level in rows(figure, "level")] == [
+        pytest.approx(0.978 - 0.05 * (1 - 0.978))
     ]
-    first, second = (row["mean"] for row in rows(figure, "level"))
+    names = [(row["panel"], row["configuration"].split("|")[0]) for row in rows(cooled, "point")]
+    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
+    first, second = (row["mean"] for row in rows(cooled, "level"))
     assert first == second  # what decided is the same for both
-    assert any("falls linearly to zero over the last 20 %" in note for note in figure.notes)
+    assert len(cooled.table.rows) == 6
 
 
 def test_quality_is_drawn_as_the_metric_itself():
@@ -330,57 +311,39 @@ def test_quality_is_drawn_as_the_metric_itself():
 WHOLE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
 
-def effects(advice: Advice = WHOLE, study: Study | None = None) -> Figure:
-    return effects_figure(advice, study or advice_study(advice))
-
-
-def effect_rows(of: Figure, panel: str, **fields: object) -> list[Row]:
+def effect_rows(advice: Advice, panel: str, **fields: object) -> list[Row]:
     return [
         row
-        for row in of.rows
-        if row["panel"] == f"h-{panel}"
-        and all(row.get(name) == value for name, value in fields.items())
+        for row in effects_figure(advice, advice_study(advice)).rows
+        if row["panel"] == panel and all(row.get(name) == value for name, value in fields.items())
     ]
 
 
 def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> None:
-    (point,) = effect_rows(effects(), "epochs", batch_size=256, kind="point")
+    (point,) = effect_rows(WHOLE, "h-epochs", batch_size=256, kind="point")
     epochs = law(256) * 256 / N_TRAIN
 
-    assert point["mean"] == pytest.approx(epochs)
-    assert (point["low"], point["high"]) == (
-        pytest.approx(0.95 * epochs),
-        pytest.approx(1.05 * epochs),
-    )
-    assert len(effect_rows(effects(), "epochs", batch_size=256, kind="run")) == 3
+    found = [point["mean"], point["low"], point["high"]]
+    assert found == pytest.approx([epochs, 0.95 * epochs, 1.05 * epochs])
+    assert len(effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")) == 3
 
 
 def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
-    missed = RateTried(
-        batch_size=512,
-        learning_rate=0.1,
-        seed=0,
-        purpose="tune",
-        status="ok",
-        steps=80,
-        steps_to_target=None,
-    )
+    missed = replace(run(0.1, 0, 80, status="ok", met=False), batch_size=512)
     advice = replace(WHOLE, tried=(*WHOLE.tried, missed))
 
-    shown = effects(advice)
+    shown = effects_figure(advice, advice_study(advice))
 
-    (bound,) = effect_rows(shown, "epochs", batch_size=512)
+    (bound,) = effect_rows(advice, "h-epochs", batch_size=512)
     assert (bound["kind"], bound["mean"]) == ("bound", 80 * 512 / N_TRAIN)
     assert "512: more than 10" in shown.panels[0].alternative
     assert any(note.startswith("↑") for note in shown.notes)
 
 
-def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
-    shown = effects()
+@pytest.mark.parametrize("size", [64, 1024])
+def test_train_and_test_metric_stand_as_far_apart_as_the_gap(size: int) -> None:
+    train, test = effect_rows(WHOLE, "h-gap", batch_size=size, kind="mean")
 
-    for size in (64, 1024):
-        (train,) = effect_rows(shown, "gap", batch_size=size, series="train", kind="mean")
-        (test,) = effect_rows(shown, "gap", batch_size=size, series="test", kind="mean")
-        assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
-            made_up_gap(size), abs=1e-6
-        )
+    assert (train["series"], test["series"]) == ("train", "test")
+    gap = float(train["mean"] or 0) - float(test["mean"] or 0)
+    assert gap == pytest.approx(made_up_gap(size), abs=1e-6)
