@@ -218,34 +218,22 @@ def test_rich_draws_wide_into_a_pipe() -> None:
 PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE', 'COLUMNS')))"
 
 
-def printed(code: str, folder: Path) -> tuple[str, ...]:
-    """The last lines of a script of this code."""
+@pytest.mark.parametrize("own", [{}, {"TTY_COMPATIBLE": "0", "COLUMNS": "120"}])
+def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
+    own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in WIDE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
     command = TrainingCommand(
-        arguments=(sys.executable, "-I", "-S", "-c", code, "{batch_size}"),
+        arguments=(sys.executable, "-I", "-S", "-c", PRINTS, "{batch_size}"),
         metric="val_loss",
-        folder=folder,
+        folder=tmp_path,
     )
     marker = f"followed-{uuid.uuid4().hex}/1"
-    with FollowedTraining(command, {"batch_size": 8}, folder=folder / "1", marker=marker) as begun:
-        while True:
-            _, end = begun.listen(0.25)
-            if end is not None:
-                return end.last_lines
 
+    with FollowedTraining(command, {"batch_size": 8}, folder=tmp_path, marker=marker) as begun:
+        end = begun.follow(lambda readings: False)
 
-def test_a_training_is_asked_for_bars_as_on_a_wide_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("TTY_COMPATIBLE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-
-    assert printed(PRINTS, tmp_path) == ("1 300",)
-
-
-def test_what_the_user_has_set_reaches_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "0")
-    monkeypatch.setenv("COLUMNS", "120")
-
-    assert printed(PRINTS, tmp_path) == ("0 120",)
+    assert end.last_lines == (" ".join({**WIDE, **own}.values()),)

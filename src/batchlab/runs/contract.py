@@ -23,18 +23,14 @@ _FIRST_START_S = 0.3
 class CostModel:
     """How long training runs took, side by side, evaluations and starts apart from steps.
 
-    Attributes:
-        steps_s: by batch size, seconds of training, and seconds that its steps take alone.
-        validations: evaluations on validation data only: how many, and their seconds.
-        whole: evaluations on all data: how many, and their seconds.
-        starts: runs begun or taken up again: how many, and the seconds that they took beyond
-            training and evaluation.
+    Of evaluations and starts it knows how many there were, and their seconds in all.
     """
 
+    # By batch size, seconds of training, and seconds that its steps take alone.
     steps_s: tuple[tuple[int, float, float], ...] = ()
-    validations: tuple[int, float] = (0, 0.0)
-    whole: tuple[int, float] = (0, 0.0)
-    starts: tuple[int, float] = (0, 0.0)
+    validations: tuple[int, float] = (0, 0.0)  # on validation data only
+    whole: tuple[int, float] = (0, 0.0)  # on all data
+    starts: tuple[int, float] = (0, 0.0)  # beyond training and evaluation, when taken up again too
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Seconds that a run of so many new steps takes beside others.
@@ -120,20 +116,12 @@ def _mean(sums: tuple[int, float]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What an engine can do.
+    """What an engine can do."""
 
-    Attributes:
-        resumes: a trial asked for again with a longer run goes on from where it ended, so that
-            only what is new costs; else it begins again.
-        side_by_side: it does several runs at a time where the machine lets it.
-        keeps_cadence: runs are evaluated at the marks of `batchlab.plans.cadence`.
-        cools_down: the rate of a run may fall to zero over its last part.
-    """
-
-    resumes: bool
-    side_by_side: bool
-    keeps_cadence: bool
-    cools_down: bool
+    resumes: bool  # a longer run of a trial goes on from where it ended: only what is new costs
+    side_by_side: bool  # it does several runs at a time where the machine lets it
+    keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
+    cools_down: bool  # the rate of a run may fall to zero over its last part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,7 +38,7 @@ Span = tuple[int, int]
 class FirstLook:
     """What the beginning of a training showed."""
 
-    batch_size: int
+    trial: Trial
     told: ProgressPoints
     readings: tuple[Reading, ...]
     start_s: float | None  # from its start to its first progress; None: there was none
@@ -69,9 +69,9 @@ class FirstLook:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
             if reading.epoch and reading.step:
-                return _in_steps(reading.step / reading.epoch, self.batch_size)
+                return _in_steps(reading.step / reading.epoch, self.trial)
             if reading.epoch is None and reading.step and reading.epoch_length:
-                return _in_steps(reading.epoch_length, self.batch_size)
+                return _in_steps(reading.epoch_length, self.trial)
         return None
 
     @property
@@ -95,7 +95,7 @@ class FirstLook:
         if length == other_length:
             is_of_examples = self._counts_by_the_batch and other._counts_by_the_batch
             return (length, length) if is_of_examples else None
-        one, two = _in_steps(length, self.batch_size), _in_steps(other_length, other.batch_size)
+        one, two = _in_steps(length, self.trial), _in_steps(other_length, other.trial)
         fewest, most = max(one[0], two[0]), min(one[1], two[1])
         return (fewest, most) if fewest <= most else None
 
@@ -103,19 +103,21 @@ class FirstLook:
     def _counts_by_the_batch(self) -> bool:
         counted = {count for count, _ in self.within_epochs}
         # The last batch of an epoch may be smaller, and is printed at times.
-        return len(counted) > 1 and sum(bool(count % self.batch_size) for count in counted) <= 1
+        return (
+            len(counted) > 1 and sum(bool(count % self.trial.batch_size) for count in counted) <= 1
+        )
 
 
 def _trained(told: ProgressPoints) -> list[float | None]:
     return list({point.step: point.value for point in told.points if point.step > 0}.values())
 
 
-def _in_steps(steps: float, batch_size: int) -> Span:
+def _in_steps(steps: float, trial: Trial) -> Span:
     """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
-    whole = round(steps)
+    size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > _ROUNDING * steps:
-        return round(steps * batch_size), round(steps * batch_size)
-    return (whole - 1) * batch_size + 1, whole * batch_size
+        return round(steps * size), round(steps * size)
+    return (whole - 1) * size + 1, whole * size
 
 
 def first_look(
@@ -160,7 +162,7 @@ def first_look(
     ) as training:
         end = training.follow(take)
     return FirstLook(
-        batch_size=batch_size,
+        trial=trial,
         told=told,
         readings=tuple(seen),
         start_s=seen[0].at_s - began_s if seen else None,
@@ -482,7 +484,7 @@ class CommandCheck:
 
     def _examples_of_both(self, first: FirstLook, other: FirstLook, examples: Span) -> Span:
         """The fewest and the most by both batch sizes."""
-        own, size = first.batch_size, other.batch_size
+        own, size = first.trial.batch_size, other.trial.batch_size
         one, two = first.examples, other.examples
         if one is None or two is None or size == own:
             return examples
