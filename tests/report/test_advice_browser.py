@@ -87,7 +87,7 @@ def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
     browser.wait_for("Boolean(window.text)")
 
     advice = KINDS["recommend"]()
-    rows = objective_figure(advice, advice_study(advice)).rows
+    rows = objective_figure(advice).rows
 
     assert browser.ask("window.named") == "batchlab-objective.csv"
     saved = list(csv.DictReader(browser.ask("window.text").splitlines()))

@@ -25,6 +25,7 @@ from batchlab.advice.advice import Advice, RateTried
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_bars import bars
+from batchlab.report.advice_figures import advice_looks
 from batchlab.report.advice_run_figures import advice_figures, effects_figure
 from batchlab.report.advice_tables import side_by_side
 from batchlab.report.chart import plot
@@ -52,11 +53,13 @@ class LimitedProfile:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_words(kind):
-    for figure in figures(KINDS[kind]()).values():
+    advice = KINDS[kind]()
+    looks = advice_looks(advice, advice_study(advice))
+    for figure in figures(advice).values():
         for row in figure.rows:
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
         for panel in figure.panels:
-            assert plot(panel).to_dict(validate=True)["layer"]
+            assert plot(panel, looks).to_dict(validate=True)["layer"]
             assert any(character.isdigit() for character in panel.alternative)
 
 

@@ -10,11 +10,12 @@ import altair as alt
 import pytest
 import vl_convert
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_advice import KINDS
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import objective_figure
+from batchlab.report.cells import figure_looks
 from batchlab.report.chart import (
     NothingToDrawError,
     figure_image,
@@ -31,7 +32,6 @@ from batchlab.report.figure import (
     script_json,
     write_figure_rows,
 )
-from batchlab.report.palette import looks
 from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_page import write_images
@@ -43,6 +43,7 @@ STUDY = made_up_study(
     epochs=3,
     endings={(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 2)},
 )
+LOOKS = figure_looks(STUDY)
 FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 
 
@@ -50,7 +51,7 @@ FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 @pytest.mark.parametrize("key", FIGURE)
 def test_every_plot_is_valid_vega_lite(key):
     for panel in FIGURE[key].panels:
-        assert plot(panel).to_dict(validate=True)["layer"]
+        assert plot(panel, LOOKS).to_dict(validate=True)["layer"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_every_plot_is_valid_vega_lite(key):
     [("a", "epoch"), ("b", "step"), ("c", "equal_time_s"), ("d", "batch_size"), ("f", None)],
 )
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, axis):
-    spec = json.dumps(page_spec(FIGURE[key].panels[0]))
+    spec = json.dumps(page_spec(FIGURE[key].panels[0], LOOKS))
 
     scales = re.findall(r'"field": "%s", "scale": (\{.*?\})' % (axis or "learning_rate"), spec)
 
@@ -69,7 +70,7 @@ def test_horizontal_axes_are_logarithmic_but_for_epochs(key, axis):
 
 def test_a_still_image_is_the_same_every_time_with_identifiers_of_its_own():
     figure = FIGURE["a"]
-    spec = page_spec(figure.panels[0])
+    spec = page_spec(figure.panels[0], LOOKS)
 
     svg = still_svg(spec, figure.rows, prefix="a-1")
 
@@ -82,23 +83,23 @@ def test_a_still_image_is_the_same_every_time_with_identifiers_of_its_own():
 
 def test_a_theme_of_the_users_notebook_does_not_reach_the_report():
     panel = FIGURE["a"].panels[0]
-    expected = page_spec(panel)
+    expected = page_spec(panel, LOOKS)
 
     @alt.theme.register("black", enable=False)
     def black() -> alt.theme.ThemeConfig:
         return {"background": "black"}
 
     with alt.theme.enable("black"):
-        assert page_spec(panel) == expected
+        assert page_spec(panel, LOOKS) == expected
 
 
 def test_images_for_paper_have_plain_colours_and_a_legend():
-    svg = figure_image(FIGURE["d"], "svg").decode()
+    svg = figure_image(FIGURE["d"], LOOKS, "svg").decode()
 
     assert "var(--" not in svg
     assert "#D06000" in svg
     assert ">1024<" in svg
-    assert figure_image(FIGURE["d"], "png").startswith(b"\x89PNG")
+    assert figure_image(FIGURE["d"], LOOKS, "png").startswith(b"\x89PNG")
 
 
 def test_json_in_a_script_element_cannot_end_it():
@@ -152,7 +153,6 @@ PANEL = Panel(
         mark("bound", 9.0, batch_size=128, seed=2),
         mark("level", 5.0, text="limit"),
     ],
-    looks([64, 128], n_train=4096),
 )
 
 
@@ -170,7 +170,7 @@ def test_rows_are_told_in_words_and_in_a_table_once_each():
 
 def test_the_rows_of_a_figure_are_a_file_with_a_column_for_each_field_that_was_measured(tmp_path):
     advice = KINDS["ends_no_worse"]()
-    figure = objective_figure(advice, advice_study(advice))
+    figure = objective_figure(advice)
 
     (path,) = write_figure_rows([figure], tmp_path / "report.csv")
 

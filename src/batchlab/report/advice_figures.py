@@ -35,6 +35,7 @@ from batchlab.report.figure import (
     Panel,
     Row,
     alone,
+    drawn_sizes,
     interval_mark,
     mark,
 )
@@ -63,27 +64,22 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
     )
 
 
-def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
-    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
+def named_looks(
+    advice: Advice, looks: Iterable[Look], rows: Iterable[Row]
+) -> Iterator[tuple[Look, str]]:
+    """One look a part that rows draw, with its name and batch sizes: "usual: 16, 32, 128"."""
+    drawn = drawn_sizes(rows)
     names: dict[Part, str] = {
         "named": named_text(advice),
         "yours": reference_text(advice, "short"),
         "usual": text("usual"),
         "other": text("others"),
     }
-    together = {part: [look for look in looks if look.part == part] for part in names}
-    return [
-        (
-            found[0],
-            text(
-                "{part}: {sizes}",
-                part=names[part],
-                sizes=", ".join(look.label for look in found),
-            ),
-        )
-        for part, found in together.items()
-        if found
-    ]
+    for part, name in names.items():
+        found = [look for look in looks if look.part == part and look.batch_size in drawn]
+        if found:
+            sizes = ", ".join(look.label for look in found)
+            yield found[0], text("{part}: {sizes}", part=name, sizes=sizes)
 
 
 # ---- rows of batch sizes
@@ -153,7 +149,7 @@ def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
 # ---- the objective
 
 
-def objective_figure(advice: Advice, study: Study) -> Figure:
+def objective_figure(advice: Advice) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
     words = objective_words(advice)
     panel = Panel(
@@ -161,7 +157,6 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
         words.figure,
         words.quantity,
         tuple(_objective_rows(advice)),
-        advice_looks(advice, study),
     )
     return Figure(
         "a",
@@ -239,14 +234,13 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
 # ---- steps
 
 
-def steps_figure(advice: Advice, study: Study) -> Figure:
+def steps_figure(advice: Advice) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
     panel = Panel(
         "b-steps",
         label_text("steps_to_target"),
         "steps_to_target",
         tuple(_steps_rows(advice)) if advice.target is not None else (),
-        advice_looks(advice, study),
     )
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
@@ -307,18 +301,17 @@ def _steps_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
 # ---- the machine
 
 
-def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Figure:
+def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     """Time per step and peak memory by batch size, with the limit that the profile was given."""
-    looks = advice_looks(advice, study)
     limit_bytes = None if profile is None else profile.memory_limit_bytes
-    step_s, peak_bytes = _step_time_rows(advice), _memory_rows(advice, looks, limit_bytes)
+    step_s, peak_bytes = _step_time_rows(advice), _memory_rows(advice, limit_bytes)
     return Figure(
         "c",
         "machine",
         text("Time per step and memory by batch size"),
         [
-            Panel("c-step_s", label_text("step_s"), "step_s", list(step_s), looks),
-            Panel("c-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes), looks),
+            Panel("c-step_s", label_text("step_s"), "step_s", list(step_s)),
+            Panel("c-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
         ],
         notes=_machine_notes(advice, profile),
         nothing=text("No batch size ran, so neither time nor memory is known."),
@@ -345,7 +338,7 @@ def _step_time_rows(advice: Advice) -> Iterator[Row]:
         )
 
 
-def _memory_rows(advice: Advice, looks: tuple[Look, ...], limit_bytes: int | None) -> Iterator[Row]:
+def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
     laws = advice.laws
     known = [(c.batch_size, c.peak_bytes) for c in advice.candidates if c.peak_bytes is not None]
     for size, peak in known:
@@ -356,10 +349,9 @@ def _memory_rows(advice: Advice, looks: tuple[Look, ...], limit_bytes: int | Non
     fixed = None if laws is None else laws.fixed_bytes.estimate
     slope = None if laws is None else laws.bytes_per_example.estimate
     if known and fixed is not None and slope is not None:
-        for look in looks:
-            on_law = fixed + slope * look.batch_size
-            if on_law > 0:
-                yield mark("rule", on_law, series="law", batch_size=look.batch_size)
+        for size, _ in known:
+            if fixed + slope * size > 0:
+                yield mark("rule", fixed + slope * size, series="law", batch_size=size)
 
 
 def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
@@ -401,10 +393,9 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
 
 
-def learning_rates_figure(advice: Advice, study: Study) -> Figure:
+def learning_rates_figure(advice: Advice) -> Figure:
     """Steps to target by learning rate for every batch size; tuned rates beside the rules'."""
-    looks = advice_looks(advice, study)
-    basin, tuned = tuple(_basin_rows(advice, looks)), tuple(_tuned_rows(advice))
+    basin, tuned = tuple(_basin_rows(advice)), tuple(_tuned_rows(advice))
     nothing = text("There is no target, so there are no steps to it.")
     if advice.target:
         nothing = text("No run at any learning rate reached the target.")
@@ -418,12 +409,9 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
                 text("steps to target by learning rate"),
                 "steps_to_target",
                 basin if any(row["kind"] == "run" for row in basin) else (),
-                looks,
                 axis="learning_rate",
             ),
-            Panel(
-                "d-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned, looks
-            ),
+            Panel("d-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned),
         ],
         notes=_rate_notes(advice, basin, tuned),
         nothing=nothing,
@@ -431,7 +419,7 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
     )
 
 
-def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
+def _basin_rows(advice: Advice) -> Iterator[Row]:
     by_cell: dict[tuple[int, float], list[float]] = {}
     for tried in advice.tried:
         if tried.purpose == "cool_down":
@@ -453,9 +441,8 @@ def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
             is_chosen = own is not None and own.learning_rate == rate
             ends[size] = mark("line", middle, batch_size=size, learning_rate=rate)
             yield {**ends[size], "chosen": is_chosen}
-    labels = {look.batch_size: look.label for look in looks}
     for size, end in ends.items():  # colors tell parts: the batch size stands at its line's end
-        yield {**end, "kind": "words", "text": labels[size]}
+        yield {**end, "kind": "words", "text": str(size)}
 
 
 def _tuned_rows(advice: Advice) -> Iterator[Row]:

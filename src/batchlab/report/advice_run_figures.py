@@ -14,7 +14,6 @@ from batchlab.report.advice_effects import (
     effects_of,
 )
 from batchlab.report.advice_figures import (
-    advice_looks,
     kind_notes,
     learning_rates_figure,
     machine_figure,
@@ -42,13 +41,13 @@ from batchlab.words.catalogue import number_text, text
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
     """The figures of an advice, from the answer to what it rests on."""
     return (
-        objective_figure(advice, study),
-        steps_figure(advice, study),
-        machine_figure(advice, study, profile),
-        learning_rates_figure(advice, study),
-        head_to_head_figure(advice, study),
+        objective_figure(advice),
+        steps_figure(advice),
+        machine_figure(advice, profile),
+        learning_rates_figure(advice),
+        head_to_head_figure(advice),
         progress_figure(advice, study),
-        endings_figure(advice, study),
+        endings_figure(advice),
         effects_figure(advice, study),
     )
 
@@ -60,7 +59,7 @@ def _settings(name: str, found: Configuration | Ending) -> dict[str, Value]:
     return {"batch_size": found.batch_size, "configuration": f"{name}|{told}"}
 
 
-def head_to_head_figure(advice: Advice, study: Study) -> Figure:
+def head_to_head_figure(advice: Advice) -> Figure:
     """The verification: each configuration's figure on each fresh seed."""
     words, head = objective_words(advice), advice.head_to_head
     rows = tuple(_head_rows(advice))
@@ -69,7 +68,6 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         text("{figure} on fresh seeds", figure=words.figure),
         words.quantity,
         rows,
-        advice_looks(advice, study),
         axis="configuration",
     )
     notes = list(kind_notes(advice, rows))
@@ -147,7 +145,6 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
         what,
         metric,
         tuple(_progress_rows(advice, study, metric)),
-        advice_looks(advice, study),
         axis="equal_time_s",
         is_metric=True,
     )
@@ -214,7 +211,7 @@ def _records(study: Study, found: Configuration) -> list[TrialRecord]:
     return same[-4:]
 
 
-def endings_figure(advice: Advice, study: Study) -> Figure:
+def endings_figure(advice: Advice) -> Figure:
     """The end of every whole training that was compared."""
     endings = advice.endings
     nothing = text("What is recommended was not trained to the end on a fresh seed.")
@@ -222,7 +219,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
         nothing = text("The level was given, so no training was followed to its end.")
     panels, notes = [], []
     if endings is not None and endings.recommended.found:
-        panels, notes = _ending_panels(advice, study, endings), list(_ending_notes(endings))
+        panels, notes = _ending_panels(advice, endings), list(_ending_notes(endings))
     return Figure(
         "g",
         "endings",
@@ -233,7 +230,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
     )
 
 
-def _ending_panels(advice: Advice, study: Study, endings: Endings) -> list[Panel]:
+def _ending_panels(advice: Advice, endings: Endings) -> list[Panel]:
     """What decided first; then the same at a constant rate, where those had a cool-down."""
     constant = endings.at_constant_rate
     shown = {"validation {metric} at the end": ("g-ends", endings)}
@@ -249,7 +246,6 @@ def _ending_panels(advice: Advice, study: Study, endings: Endings) -> list[Panel
             text(title, metric=endings.metric),
             endings.metric,
             rows[title],
-            advice_looks(advice, study),
             axis="configuration",
             is_metric=True,
             # One scale for all: with and without a cool-down they are compared.
@@ -314,7 +310,7 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
 
 def effects_figure(advice: Advice, study: Study) -> Figure:
     """Epochs, noise and the train and held-out metric of whole trainings, by batch size."""
-    effects, looks = effects_of(advice, study), advice_looks(advice, study)
+    effects = effects_of(advice, study)
     to_target = effects.to_target if effects.shows_epochs else ()
     ends = effects.ends if effects.shows_gap else ()
     panels = []
@@ -325,13 +321,12 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
                 text("epochs to {target}", target=target_text(advice.target)),
                 "epochs_to_target",
                 tuple(row for each in to_target for row in _target_rows(each)),
-                looks,
             )
         )
     elif effects.shows_plateaus:
-        panels.append(plateau_panel(effects.flat, looks))
-    panels.append(jumps_panel(study, effects.noisy if effects.shows_noise else (), looks))
-    panels.append(finals_panel(study, ends, looks, key="h-gap"))
+        panels.append(plateau_panel(effects.flat))
+    panels.append(jumps_panel(study, effects.noisy if effects.shows_noise else ()))
+    panels.append(finals_panel(study, ends, key="h-gap"))
     return Figure(
         "h",
         "effects",

@@ -28,8 +28,9 @@ import altair as alt
 import vl_convert
 
 from batchlab.errors import BatchlabError
-from batchlab.report.figure import Figure, Panel, Row, drawn_looks
+from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import write_output_file
+from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
@@ -46,9 +47,9 @@ class NothingToDrawError(BatchlabError):
 # ---- marks
 
 
-def plot(panel: Panel) -> alt.LayerChart:
+def plot(panel: Panel, looks: Sequence[Look]) -> alt.LayerChart:
     """The chart of a panel, without its rows."""
-    marks = _Marks(panel)
+    marks = _Marks(panel, looks)
     return alt.LayerChart(
         layer=[
             *marks.behind(),
@@ -64,13 +65,13 @@ def plot(panel: Panel) -> alt.LayerChart:
 class _Marks:
     """The layers of a panel, each of the rows of a kind; what lies behind comes first."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
         self.kinds = {row["kind"] for row in panel.rows}
         rows = alt.Chart(alt.NamedData(name=_ROWS))
         for name, value in (panel.where or {"panel": panel.key}).items():
             rows = rows.transform_filter(alt.FieldEqualPredicate(field=name, equal=value))
-        labels = {look.batch_size: look.label for look in panel.looks}
+        labels = {look.batch_size: look.label for look in looks}
         rows = rows.transform_calculate(batch=f"({json.dumps(labels)})[datum.batch_size]")
         self.across = rows.encode(x=_horizontal_axis(panel))
         frame = panel.frame or panel.rows
@@ -78,10 +79,10 @@ class _Marks:
             y=value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         )
         names, title = list(labels.values()), label_text("batch_size")
-        colors = [f"var({look.css_name})" for look in panel.looks]
+        colors = [f"var({look.css_name})" for look in looks]
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-        dashes = [list(look.dash) or [1, 0] for look in panel.looks]
-        shapes = [look.shape for look in panel.looks]
+        dashes = [list(look.dash) or [1, 0] for look in looks]
+        shapes = [look.shape for look in looks]
         self.color = alt.Color("batch:N", title=title).scale(domain=names, range=colors)
         self.dash = alt.StrokeDash("batch:N", title=title).scale(domain=names, range=dashes)
         self.shape = alt.Shape("batch:N", title=title).scale(domain=names, range=shapes)
@@ -186,7 +187,7 @@ class _Marks:
         """Words on the side of their place that has room; in the middle of it, but at the edges."""
         side = "'left'"
         if self.panel.axis == "batch_size":
-            sizes = [look.batch_size for look in drawn_looks(self.panel.looks, self.panel.rows)]
+            sizes = drawn_sizes(self.panel.rows)
             middle = sizes[(len(sizes) - 1) // 2]
             side = f"datum.batch_size <= {middle} ? 'left' : 'right'"
             if away == 0:
@@ -254,7 +255,7 @@ def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
 def _horizontal_axis(panel: Panel) -> alt.X:
     """The axis of a panel, with labels that fit."""
     if panel.axis == "batch_size":
-        return _size_axis([look.batch_size for look in drawn_looks(panel.looks, panel.rows)])
+        return _size_axis(drawn_sizes(panel.rows))
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     places = [
@@ -405,22 +406,22 @@ _PLAIN_LABEL = (
 # ---- as Vega-Lite
 
 
-def page_spec(panel: Panel) -> Spec:
+def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The Vega-Lite specification of a panel without its data, for its place on a page."""
     # A theme that the user switched on in a notebook is none of the report's business.
     with alt.theme.enable("none"):
-        spec: Spec = plot(panel).to_dict(validate=False)  # the tests validate every plot
+        spec: Spec = plot(panel, looks).to_dict(validate=False)  # the tests validate every plot
     size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
     return spec | size | {"config": _CONFIG}
 
 
-def paper_spec(panel: Panel) -> Spec:
+def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The same with title, legend and plain colors, on white ground."""
-    spec = _still(page_spec(panel)) | {"title": panel.title, "width": 320, "height": 220}
+    spec = _still(page_spec(panel, looks)) | {"title": panel.title, "width": 320, "height": 220}
     del spec["autosize"]
     legend = spec["config"]["legend"] | {"disable": False}
     spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
-    colors = {look.css_name: look.light for look in panel.looks} | _ON_PAPER
+    colors = {look.css_name: look.light for look in looks} | _ON_PAPER
     plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
     drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
     return drawn
@@ -487,7 +488,10 @@ _CONFIG: Spec = {
 
 
 def write_figure_images(
-    figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
+    figures: Iterable[Figure],
+    looks: Sequence[Look],
+    path: Path,
+    image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
 
@@ -507,14 +511,16 @@ def write_figure_images(
     written = []
     for figure in drawn:
         file = path.with_name(f"{path.stem}-{figure.key}-{figure.name}.{image_format}")
-        write_output_file(file, figure_image(figure, image_format))
+        write_output_file(file, figure_image(figure, looks, image_format))
         written.append(file)
     return tuple(written)
 
 
-def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
+def figure_image(
+    figure: Figure, looks: Sequence[Look], image_format: Literal["svg", "png"]
+) -> bytes:
     """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
-    panels = [paper_spec(panel) for panel in figure.panels]
+    panels = [paper_spec(panel, looks) for panel in figure.panels]
     # Train, validation and test side by side; four panels are two metrics without validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]

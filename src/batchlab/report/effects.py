@@ -18,7 +18,6 @@ from batchlab.report.cells import (
     plateaus_of,
 )
 from batchlab.report.figure import Panel, Row, mark, rounded, size_rows
-from batchlab.report.palette import Look
 from batchlab.report.text import (
     batch_sizes_text,
     batch_text,
@@ -184,16 +183,16 @@ def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -
         yield from size_rows({**_named(effect), **fields}, values)
 
 
-def plateau_panel(found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+def plateau_panel(found: Iterable[Effect]) -> Panel:
     """The epochs to the plateau by batch size; more than they had of those that still improve."""
     rows: list[Row] = []
     for effect in found:
         rows += effect_rows(effect, effect.plateau_epochs)
         rows += [{**_named(effect), **mark("bound", each)} for each in effect.unfinished_epochs]
-    return Panel("h-epochs", text("epochs until the plateau"), "epoch", tuple(rows), looks)
+    return Panel("h-epochs", text("epochs until the plateau"), "epoch", tuple(rows))
 
 
-def jumps_panel(study: Study, found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+def jumps_panel(study: Study, found: Iterable[Effect]) -> Panel:
     """The noise of the metric by batch size."""
     what = split_label(deciding_split(study), study.workload.metrics[0].name)
     return Panel(
@@ -201,7 +200,6 @@ def jumps_panel(study: Study, found: Iterable[Effect], looks: tuple[Look, ...]) 
         text("jumps of {what} between evaluations", what=what),
         "metric_noise",
         tuple(row for effect in found for row in effect_rows(effect, effect.noises)),
-        looks,
         is_metric=True,
     )
 
@@ -223,9 +221,7 @@ def effect_notes(panels: Iterable[Panel]) -> Iterator[str]:
         )
 
 
-def finals_panel(
-    study: Study, found: Sequence[Effect], looks: tuple[Look, ...], *, key: str
-) -> Panel:
+def finals_panel(study: Study, found: Sequence[Effect], *, key: str) -> Panel:
     """The final train and held-out metric by batch size; of a script's study maybe one of them."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     rows: list[Row] = []
@@ -237,4 +233,4 @@ def finals_panel(
     title = text("final {metric}: train (solid line), {split} (dashed)", metric=label, split=other)
     if not any(row["series"] == "train" for row in rows):
         title = text("final {metric}: {split}", metric=label, split=other)
-    return Panel(key, title, metric, tuple(rows), looks, is_metric=True)
+    return Panel(key, title, metric, tuple(rows), is_metric=True)

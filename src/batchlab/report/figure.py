@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
-from batchlab.report.palette import Look
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import label_text, quantity_text, range_text, term_text
 from batchlab.words.catalogue import text
@@ -42,7 +41,6 @@ class Panel:
         title: a few words above it.
         quantity: what its vertical axis shows.
         rows: what it draws.
-        looks: how batch sizes are drawn.
         axis: what its horizontal axis shows.
         is_metric: whether differences of its quantity count, and not ratios.
         frame: the rows that its axes have room for, where these are more than its own.
@@ -53,7 +51,6 @@ class Panel:
     title: str
     quantity: str
     rows: Sequence[Row]
-    looks: Sequence[Look]
     _: KW_ONLY
     axis: str = "batch_size"
     is_metric: bool = False
@@ -167,11 +164,11 @@ class Figure:
 # ---- rows
 
 
-def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
-    """The looks of the batch sizes that marks of `rows` have: an axis needs no room for others."""
-    across = ("span", "place", "band", "rule")
-    drawn = {row.get("batch_size") for row in rows if row["kind"] not in across}
-    return [look for look in looks if look.batch_size in drawn] or looks
+def drawn_sizes(rows: Iterable[Row]) -> list[int]:
+    """The batch sizes that have marks, ascending: an axis needs no room for others."""
+    sizes = [(row["kind"], int(row["batch_size"] or 0)) for row in rows if "batch_size" in row]
+    marked = {size for kind, size in sizes if kind not in ("span", "place", "band", "rule")}
+    return sorted(marked or {size for _, size in sizes})
 
 
 def rounded(value: float) -> float:

@@ -33,7 +33,6 @@ def _along(noise: Noise) -> Figure:
         label_text("noise_scale"),
         "noise_scale",
         tuple(_along_rows(noise)),
-        looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         axis="step",
     )
     notes = [
@@ -75,13 +74,11 @@ def _along_rows(noise: Noise) -> Iterator[Row]:
 def _variance(noise: Noise) -> Figure:
     """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
     rows = tuple(_variance_rows(noise))
-    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "band"]
     panel = Panel(
         "variance",
         text("variance of the gradient of a batch, at step {step}", step=noise.along[-1].step),
         "gradient_variance",
         rows,
-        looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
     )
     return Figure(
         "b",

@@ -111,7 +111,7 @@ def render_page(
     from batchlab.report.chart import page_spec, script, still_svg
 
     panels = [(figure, panel) for figure in figures for panel in figure.panels]
-    specs = {panel.key: page_spec(panel) for _, panel in panels}
+    specs = {panel.key: page_spec(panel, looks) for _, panel in panels}
     # What the page's script draws: the rows once, a specification a panel.
     drawn = {
         "layout": LAYOUT,

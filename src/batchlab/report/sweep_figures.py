@@ -15,7 +15,6 @@ from batchlab.report.cells import (
     cells,
     chosen_cells,
     deciding_split,
-    figure_looks,
     final_gaps,
     held_out_split,
     lone_curves,
@@ -129,7 +128,6 @@ def _curve_panels(study: Study, rows: tuple[Row, ...], view: str) -> Iterator[Pa
                     split_label(split, metric),
                     metric,
                     own,
-                    figure_looks(study),
                     axis=view,
                     is_metric=True,
                     frame=of_metric,
@@ -216,7 +214,7 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[
 def gap_figure(study: Study) -> Figure:
     """The final train and held-out metric, and the gap between them, by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    found, looks = effects(study), figure_looks(study)
+    found = effects(study)
     panels = []
     nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
     if held_out is not None:
@@ -230,13 +228,12 @@ def gap_figure(study: Study) -> Figure:
         for effect in found:
             rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
         panels = [
-            finals_panel(study, found, looks, key="d-final"),
+            finals_panel(study, found, key="d-final"),
             Panel(
                 "d-gap",
                 text("generalization gap: {what}", what=what),
                 "generalization_gap",
                 (*rows, {"kind": "level", "mean": 0.0, "text": ""}),
-                looks,
                 is_metric=True,
             ),
         ]
@@ -284,7 +281,6 @@ def cost_figure(study: Study) -> Figure:
                 text(measurement.quantity.label),
                 name,
                 tuple(rows),
-                figure_looks(study),
             )
         )
         notes += measurement.notes(study)
@@ -315,7 +311,6 @@ def rate_figure(study: Study) -> Figure:
         text("final {what}", what=split_label(split, metric)),
         metric,
         tuple(_rate_rows(study, split, metric)),
-        figure_looks(study),
         axis="learning_rate",
         is_metric=True,
     )
@@ -412,7 +407,6 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
         text(title or "{what}", what=label_text(name)),
         name,
         tuple(rows),
-        figure_looks(study),
         axis="step" if title is None else "batch_size",
     )
 
@@ -464,8 +458,8 @@ def _noise_notes(
 
 def effects_figure(study: Study) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
-    found, looks = effects(study), figure_looks(study)
-    panels = (plateau_panel(found, looks), jumps_panel(study, found, looks))
+    found = effects(study)
+    panels = (plateau_panel(found), jumps_panel(study, found))
     return Figure(
         "h",
         "effects",

@@ -113,7 +113,7 @@ def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) 
     """Write one image a figure; see `write_figure_images`."""
     from batchlab.report.chart import write_figure_images
 
-    return write_figure_images(sweep_figures(study), path, image_format)
+    return write_figure_images(sweep_figures(study), figure_looks(study), path, image_format)
 
 
 # ---- a terminal
