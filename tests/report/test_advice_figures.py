@@ -279,6 +279,8 @@ def test_progress_draws_the_recommendation_beside_the_reference():
 
     series = {row["series"] for row in rows(figure, "curve")}
     assert series == {"recommended", "reference, tuned", "reference"}
+    lines = {(row["series"], row["seed"]) for row in rows(figure, "curve")}
+    assert len(figure.table.rows) == len(lines)
     assert rows(figure, "level")[0]["mean"] == 0.95
 
 

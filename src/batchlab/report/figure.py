@@ -228,6 +228,7 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
 # Where a mark stands, in the order of a table's columns, and how these are called.
 _PLACES: dict[str, str | None] = {
     "configuration": "configuration",
+    "line": "line",
     "batch_size": None,
     "learning_rate": None,
     "cool_down": "cool-down",
@@ -252,6 +253,8 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
     for panel in panels:
         for row in panel.told(n_places):
             place = {key: row.get(key) for key in _PLACES}
+            if row["kind"] == "curve" and "series" in row:
+                place["line"] = term_text(str(row["series"]))
             if "configuration" in row:
                 place["configuration"] = _in_one_line(row)
             cells = rows.setdefault(tuple(place.values()), dict(place))
