@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from json import dumps
 
 import pytest
 from tests.reference.by_day import by_day
@@ -59,7 +61,9 @@ def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_w
         for row in figure.rows:
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
         for panel in figure.panels:
-            assert plot(panel, looks).to_dict(validate=True)["layer"]
+            layers = plot(panel, looks).to_dict(validate=True)["layer"]
+            undrawn = {r["kind"] for r in panel.rows} - set(re.findall(r'"(\w+)"', dumps(layers)))
+            assert not undrawn - {"ring"}  # which has a layer for what is chosen too
             assert any(character.isdigit() for character in panel.alternative)
 
 

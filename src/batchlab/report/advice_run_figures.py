@@ -30,7 +30,6 @@ from batchlab.report.figure import (
     alone,
     interval_mark,
     mark,
-    rounded,
     thinned,
 )
 from batchlab.report.table import Value
@@ -195,7 +194,7 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
                     batch_size=found.batch_size,
                     series=name,
                     seed=record.trial.seed,
-                    equal_time_s=rounded(step * step_s),
+                    equal_time_s=step * step_s,
                 )
 
 
@@ -343,8 +342,10 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
 
 
 def _target_rows(each: EpochsToTarget) -> Iterator[Row]:
-    rate = rounded(each.learning_rate)
-    at: dict[str, Value] = {"batch_size": each.batch_size, "learning_rate": rate}
+    at: dict[str, Value] = {
+        "batch_size": each.batch_size,
+        "learning_rate": each.learning_rate,
+    }
     if each.enough is not None and each.estimate is not None:
         yield from interval_mark("band", each.estimate, **at, series="measured")
         yield from interval_mark("point", each.estimate, **at)

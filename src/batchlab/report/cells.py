@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Split, TrialRecord
-from batchlab.report.figure import Row, rounded, seeds_row
+from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import quantity_text, term_text
@@ -207,9 +207,9 @@ def _shared_places(
 
 
 def _place(cell: Cell, step: int, values: Sequence[float], timing: StepTiming | None) -> Row:
-    place: Row = {"epoch": rounded(cell.records[0].trial.plan.epoch_at(step)), "step": step}
+    place: Row = {"epoch": cell.records[0].trial.plan.epoch_at(step), "step": step}
     if timing is not None:  # steps times the step time measured alone
-        place["equal_time_s"] = rounded(step * timing.step_s)
+        place["equal_time_s"] = step * timing.step_s
     return place | seeds_row(values)
 
 

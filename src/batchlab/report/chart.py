@@ -97,6 +97,10 @@ class _Marks:
         if self.kinds & set(kinds):
             yield _of_kinds(self.placed, *kinds)
 
+    def _colored(self, *kinds: str) -> Iterator[alt.Chart]:
+        """The same in the color of each batch size."""
+        yield from (rows.encode(color=self.color) for rows in self._of(*kinds))
+
     def behind(self) -> Iterator[alt.Chart]:
         """What is marked across the chart, and what laws say."""
         for _ in self._of("span"):
@@ -133,42 +137,36 @@ class _Marks:
             for rows in self._of("run"):
                 line = rows.mark_line(color=_INK, opacity=0.35, strokeWidth=1)
                 yield line.encode(detail="seed:N")
-        for rows in self._of("curve"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("curve"):
             area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
             yield area.encode(y="low:Q", y2="high:Q")
             marks = rows.transform_filter("datum.marked").mark_point(
                 filled=True, size=46, opacity=1
             )
             yield marks.encode(shape=self.shape)
-        for rows in self._of("lone"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("lone"):
             line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
             yield line.encode(detail="run:N")
             yield _cross(rows.transform_filter("datum.marked"))
-        for rows in self._of("curve", "line"):
-            line = rows.encode(color=self.color).mark_line(strokeWidth=2, clip=True)
+        for rows in self._colored("curve", "line"):
+            line = rows.mark_line(strokeWidth=2, clip=True)
             yield line.encode(strokeDash=self.of_series or self.dash, detail="seed:N")
 
     def points(self) -> Iterator[alt.Chart]:
         """Single runs, and before them what stands for several."""
-        for rows in self._of("run"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("run"):
             yield rows.mark_point(size=26, opacity=0.8, strokeWidth=1.2)
-        for rows in self._of("bound"):
-            arrow = rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
-            yield arrow.encode(color=self.color)
-        for rows in self._of("point", "mean"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("bound"):
+            yield rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
+        for rows in self._colored("point", "mean"):
             yield rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
             yield rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape)
-        for rows in self._of("open"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("open"):
             bar = rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2])
             yield bar.encode(y="low:Q", y2="high:Q")
             yield rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape)
-        for rows in self._of("as_is"):
-            yield _cross(rows.encode(color=self.color))
+        for rows in self._colored("as_is"):
+            yield _cross(rows)
 
     def words(self) -> Iterator[alt.Chart]:
         """What an answer names in a ring, and words beside their marks."""
@@ -203,7 +201,7 @@ class _Marks:
     def lost(self) -> Iterator[alt.Chart]:
         """Runs without a value: crosses beside each other at the worse edge, with their words."""
         is_top = not self.panel.is_metric
-        for rows in self._of("lost"):
+        for rows in self._colored("lost"):
             rows = rows.transform_calculate(said=lost_tooltip()).transform_window(
                 place="row_number()", groupby=["learning_rate"]
             )
@@ -213,7 +211,7 @@ class _Marks:
                 dy=alt.expr(f"{12 if is_top else -14} * (datum.place - 1)"),
                 tooltip=alt.ExprRef(expr="datum.said"),
             )
-            yield cross.encode(y=alt.value(0 if is_top else "height"), color=self.color)
+            yield cross.encode(y=alt.value(0 if is_top else "height"))
 
     def probe(self) -> alt.Chart:
         """A halo on the point nearest to the pointer, with its numbers.

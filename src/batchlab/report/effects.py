@@ -17,7 +17,7 @@ from batchlab.report.cells import (
     held_out_split,
     plateaus_of,
 )
-from batchlab.report.figure import Panel, Row, mark, rounded, size_rows
+from batchlab.report.figure import Panel, Row, mark, size_rows
 from batchlab.report.text import (
     batch_sizes_text,
     batch_text,
@@ -173,8 +173,11 @@ def _last_half(study: Study, record: TrialRecord) -> list[float]:
 
 
 def _named(effect: Effect) -> Row:
-    rate, epochs = rounded(effect.learning_rate), effect.records[0].epochs
-    return {"batch_size": effect.batch_size, "learning_rate": rate, "epoch": epochs}
+    return {
+        "batch_size": effect.batch_size,
+        "learning_rate": effect.learning_rate,
+        "epoch": effect.records[0].epochs,
+    }
 
 
 def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -> Iterator[Row]:

@@ -157,7 +157,14 @@ class Figure:
         self.notes = tuple(notes)
         self.absent = None if self.panels else nothing
         named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
-        self.rows = tuple(named if rows is None else rows)
+        # Seven digits are finer than a screen, and a third of the bytes.
+        self.rows = tuple(
+            {
+                field: float(f"{value:.7g}") if isinstance(value, float) else value
+                for field, value in row.items()
+            }
+            for row in (named if rows is None else rows)
+        )
         self.table = table or panels_table(title, self.panels)
 
 
@@ -171,14 +178,9 @@ def drawn_sizes(rows: Iterable[Row]) -> list[int]:
     return sorted(marked or {size for _, size in sizes})
 
 
-def rounded(value: float) -> float:
-    """Seven digits: finer than a screen, and a third of the bytes."""
-    return float(f"{value:.7g}")
-
-
 def mark(kind: str, value: float, **fields: Value) -> Row:
     """The row of one value."""
-    return {"kind": kind, **fields, "mean": rounded(value)}
+    return {"kind": kind, **fields, "mean": value}
 
 
 def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
@@ -186,12 +188,7 @@ def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
     value = known.estimate
     if value is not None:
         low, high = (value if end is None else end for end in (known.low, known.high))
-        yield {
-            **mark(kind, value, **fields),
-            "low": rounded(low),
-            "high": rounded(high),
-            "n": known.n,
-        }
+        yield mark(kind, value, **fields) | {"low": low, "high": high, "n": known.n}
 
 
 def alone(value: float, n: int = 1) -> Estimate:
@@ -201,8 +198,8 @@ def alone(value: float, n: int = 1) -> Estimate:
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
     """One number a seed, at least one: their mean, or `middle`, with their range."""
-    ends = {"low": rounded(min(values)), "high": rounded(max(values))}
-    return {"mean": rounded(fmean(values) if middle is None else middle), **ends, "n": len(values)}
+    mean = fmean(values) if middle is None else middle
+    return {"mean": mean, "low": min(values), "high": max(values), "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
