@@ -74,7 +74,7 @@ class Panel:
         told: dict[str, list[str]] = {}
         for row in self.told(1):
             if row["kind"] != "rule":
-                told.setdefault(self._name(row), []).append(self._value_text(row))
+                told.setdefault(_name(row), []).append(self._value_text(row))
         return text(
             "Chart of {what} against {axis}. {values}.",
             what=self.title,
@@ -90,21 +90,17 @@ class Panel:
         chosen = [row for row in self.rows if row.get("chosen")]
         if chosen:
             return chosen
-        whole = {self._name(row) for row in self.rows if row["kind"] in _WHOLE}
+        whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
         lines: dict[tuple[str, Value | bool], list[Row]] = {}
         found = []
         for row in self.rows:
-            is_alone = row["kind"] == "run" and self._name(row) not in whole
+            is_alone = row["kind"] == "run" and _name(row) not in whole
             if row["kind"] == "curve":
-                lines.setdefault((self._name(row), row.get("seed")), []).append(row)
+                lines.setdefault((_name(row), row.get("seed")), []).append(row)
             elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
                 found.append(row)
         found += [row for line in lines.values() for row in thinned(line, n_places)]
         return found or [row for row in self.rows if row["kind"] == "band"]
-
-    def _name(self, row: Row) -> str:
-        name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
-        return f"{name} {term_text(str(row['series']))}" if len(self.series) > 1 else name
 
     def _value_text(self, row: Row) -> str:
         value = quantity_text(self.quantity, row["mean"])
@@ -282,6 +278,11 @@ def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
     for field, value in row.items():
         if field not in (*_DRAWN, *_PLACES, *LAYOUT):
             yield Column(field, label=label_text(field).replace("_", " ")), value
+
+
+def _name(row: Row) -> str:
+    name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
+    return f"{name} {term_text(str(row['series']))}" if "series" in row else name
 
 
 def _in_one_line(row: Row) -> str:
