@@ -109,25 +109,37 @@ def _why_no_head(advice: Advice) -> str:
     )
 
 
+def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
+    """What the verification compared, each training once."""
+    seen = set()
+    for name, found in (
+        ("recommended", advice.recommendation),
+        ("reference, tuned", advice.reference_tuned),
+        ("reference", advice.reference),
+    ):
+        key = found and (found.batch_size, found.learning_rate, found.cool_down)
+        if found is not None and key not in seen:
+            seen.add(key)
+            yield name, found
+
+
 def _head_rows(advice: Advice) -> Iterator[Row]:
     head, words = advice.head_to_head, objective_words(advice)
     if head is None or advice.recommendation is None:
         return
-    known: list[Configuration] = []
+    told = {
+        "recommended": (text("recommended"), head.recommended),
+        "reference, tuned": (text("tuned rate only"), head.reference_tuned),
+        "reference": (text("yours as it is"), head.reference),
+    }
     bounds = head.reference_bounds or (None,) * len(head.seeds)
-    for name, configuration, figures in (
-        (text("recommended"), advice.recommendation, head.recommended),
-        (text("tuned rate only"), advice.reference_tuned, head.reference_tuned),
-        (text("yours as it is"), advice.reference, head.reference),
-    ):
-        if configuration is None or not figures or configuration in known:
-            continue
-        known.append(configuration)
-        at = _settings(name, configuration)
-        for seed, figure, bound in zip(head.seeds, figures, bounds, strict=True):
+    for name, configuration in _configurations(advice):
+        label, figures = told[name]
+        at = _settings(label, configuration)
+        for seed, figure, bound in zip(head.seeds, figures or (), bounds, strict=False):
             if figure is not None:
                 yield mark("run", words.shown(figure), **at, seed=seed)
-            elif configuration == advice.reference and bound is not None:
+            elif name == "reference" and bound is not None:
                 yield mark("bound", bound, **at, seed=seed)
 
 
@@ -172,15 +184,7 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
     if advice.target is not None and advice.target.metric == metric:
         value = advice.target.value
         yield mark("level", value, text=text("target {value:.6g}", value=value))
-    seen = set()
-    for name, found in (
-        ("recommended", advice.recommendation),
-        ("reference, tuned", advice.reference_tuned),
-        ("reference", advice.reference),
-    ):
-        if found is None or (found.batch_size, found.learning_rate) in seen:
-            continue
-        seen.add((found.batch_size, found.learning_rate))
+    for name, found in _configurations(advice):
         candidate = advice.candidate(found.batch_size)
         step_s = None if candidate is None else candidate.step_s.estimate
         if step_s is None:

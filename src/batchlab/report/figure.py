@@ -34,28 +34,17 @@ _ASIDE = ("level", "place", "span", "rule")
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart: a quantity against another.
+    """One chart: a quantity against another."""
 
-    Attributes:
-        key: its identity on the page.
-        title: a few words above it.
-        quantity: what its vertical axis shows.
-        rows: what it draws.
-        axis: what its horizontal axis shows.
-        is_metric: whether differences of its quantity count, and not ratios.
-        frame: the rows that its axes have room for, where these are more than its own.
-        where: the fields that tell its rows from others of its figure; none: its key does.
-    """
-
-    key: str
-    title: str
-    quantity: str
-    rows: Sequence[Row]
+    key: str  # its identity on the page
+    title: str  # a few words above it
+    quantity: str  # of its vertical axis
+    rows: Sequence[Row]  # what it draws
     _: KW_ONLY
-    axis: str = "batch_size"
-    is_metric: bool = False
-    frame: Sequence[Row] = ()
-    where: Mapping[str, str] | None = None
+    axis: str = "batch_size"  # the quantity of its horizontal axis
+    is_metric: bool = False  # whether differences of its quantity count, and not ratios
+    frame: Sequence[Row] = ()  # what its axes have room for, where that is more than its own rows
+    where: Mapping[str, str] | None = None  # what tells its rows from others; None: its key
 
     @property
     def has_marks(self) -> bool:
@@ -124,30 +113,18 @@ class Figure:
 
     def __init__(
         self,
-        key: str,
-        name: str,
+        key: str,  # the letter that names it in text and in file names
+        name: str,  # a word for it, on the switch of a page and in file names
         title: str,
         panels: Iterable[Panel],
         *,
-        notes: Iterable[str],
-        nothing: str,
-        data: str = "",
-        rows: Sequence[Row] | None = None,
-        table: Table | None = None,
+        notes: Iterable[str],  # sentences under it: how to read it, what was left out
+        nothing: str,  # why there is nothing to show, where it has no panel
+        data: str = "",  # name of the rows that its charts read; empty: its own
+        rows: Sequence[Row] | None = None,  # those rows, where they are not its panels'
+        table: Table | None = None,  # its numbers, where they are not its panels'
     ) -> None:
-        """A figure.
-
-        Args:
-            key: the letter that names it in text and in file names.
-            name: a word for it, on the switch of a page and in file names.
-            title: its heading.
-            panels: its charts.
-            notes: sentences under it: how to read it, what was left out.
-            nothing: what is said where it has no panel: why there is nothing to show.
-            data: name of the rows that its charts read; empty: its own.
-            rows: those rows, where they are not its panels'.
-            table: its numbers, where they are not its panels'.
-        """
+        """A figure with these panels."""
         self.key, self.name, self.title, self.data = key, name, title, data or name
         self.panels = tuple(panel for panel in panels if panel.has_marks)
         self.notes = tuple(notes)
