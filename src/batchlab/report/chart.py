@@ -264,16 +264,11 @@ def _horizontal_axis(panel: Panel) -> alt.X:
 
 def _size_axis(sizes: Sequence[int]) -> alt.X:
     """Batch sizes in powers of two."""
-    whole = sizes[-1] / sizes[0]
-    room, apart = max(1.4, whole**0.07), max(1.3, whole ** (1 / 8))
-    labels: list[int] = []
-    for size in sizes:
-        if not labels or size / labels[-1] >= apart:
-            labels.append(size)
+    room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
     return (
         alt.X("batch_size:Q")
         .scale(type="log", base=2, domain=[sizes[0] / room, sizes[-1] * room], nice=False)
-        .axis(title=axis_text("batch_size"), values=labels, format="d", grid=False)
+        .axis(title=axis_text("batch_size"), values=list(sizes), format="d", grid=False)
     )
 
 
