@@ -20,7 +20,6 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 
@@ -29,9 +28,6 @@ from batchlab.words.reasons import reason_text
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
-
-PROFILING = "measuring each batch size"
-"""The stage in which the batch sizes are tried."""
 
 
 def measure_profile(
@@ -44,6 +40,7 @@ def measure_profile(
     may_accumulate: bool,
     deadline_s: float,
     listener: ProgressListener,
+    known: tuple[ProfilePoint, ...] = (),
 ) -> Profile:
     """Try the batch sizes, each in a child, alone on the machine.
 
@@ -56,6 +53,7 @@ def measure_profile(
         may_accumulate: whether a step may be cut into micro-batches.
         deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
         listener: hears of the progress.
+        known: points that an earlier look has seen; their sizes are only timed again.
 
     Returns:
         The profile; it has no points that ran where the time was too short for one.
@@ -94,6 +92,7 @@ def measure_profile(
         first=trial.batch_size,
         n_train=trial.n_train,
         ceiling_bytes=memory_limit_bytes or available_bytes(torch.device(device)),
+        known=known,
     )
     return profile_of(search, trial, batch_sizes, device=device)
 
@@ -115,7 +114,6 @@ def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, devi
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
     """
-    search.listener.phase(text(PROFILING))
     found = environment()  # before the search: afterwards there may be no time left for it
     search.run(batch_sizes)
     made = Profile(
