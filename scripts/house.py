@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 280,
     "processes": 775,
     "records": 1_620,
-    "report": 10_390,
+    "report": 10_110,
     "runs": 1_930,
     "script": 4_370,
     "store": 1_350,
