@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference.least_squares import optimum
 from torch import Tensor, nn
 
 from batchlab.errors import UsageError
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
-from batchlab.workload.builtin.least_squares import optimum
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
 

@@ -117,7 +117,7 @@ def sizes_in_evaluation(
 
     def evaluate(n: int) -> None:
         batch = on_device(around(workload, n), device)
-        with evaluating(model), torch.no_grad():
+        with evaluating(model):
             for name in workload.metric_names:
                 tally_of(workload, name).add(model, batch)
 
