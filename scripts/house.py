@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 280,
     "processes": 790,
     "records": 1_620,
-    "report": 10_110,
+    "report": 10_070,
     "runs": 1_960,
     "script": 4_450,
     "store": 1_350,
