@@ -44,19 +44,9 @@ def measure_profile(
 ) -> Profile:
     """Try the batch sizes, each in a child, alone on the machine.
 
-    Args:
-        packed: the workload.
-        trial: the subject's own; in a step of another size only its sizes are replaced.
-        batch_sizes: the sizes to try.
-        device: the PyTorch device.
-        memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
-        may_accumulate: whether a step may be cut into micro-batches.
-        deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
-        listener: hears of the progress.
-        known: points that an earlier look has seen; their sizes are only timed again.
-
-    Returns:
-        The profile; it has no points that ran where the time was too short for one.
+    Of `trial` only its sizes are replaced. A smaller device's memory may be given to judge by. At
+    the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing.
+    The sizes of `known`, points of an earlier look, are only timed again.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
