@@ -673,7 +673,7 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     assert found.profile == replace(gpu, memory_limit_bytes=10**9)
     assert isinstance(again, Advised)
     assert again == found
-    figure = machine_figure(again.advice, again.study, again.profile)
+    figure = machine_figure(again.advice, again.profile)
     assert "ran alone on a GPU" in figure.notes[0]
 
 

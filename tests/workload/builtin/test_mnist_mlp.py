@@ -112,27 +112,6 @@ def test_init_draws_the_first_weights_as_its_paper_says(
 
 
 @pytest.mark.parametrize(
-    ("settings", "kind", "expected"),
-    [
-        ({"optimizer": "adam", "momentum": 0.5}, torch.optim.Adam, {"betas": (0.5, 0.999)}),
-        ({"optimizer": "adamw", "weight_decay": 0.2}, torch.optim.AdamW, {"weight_decay": 0.2}),
-        ({"momentum": 0.0, "weight_decay": 0.1}, torch.optim.SGD, {"weight_decay": 0.1}),
-        ({"momentum": 0.5, "nesterov": True}, torch.optim.SGD, {"nesterov": True}),
-    ],
-)
-def test_the_optimizers_settings_reach_it(
-    settings: dict[str, Any], kind: type, expected: dict[str, Any]
-) -> None:
-    given = workload(**settings)
-
-    assert given.optimizer is not None
-    optimizer = given.optimizer(made(given).parameters(), 0.1)
-
-    assert type(optimizer) is kind
-    assert optimizer.defaults.items() >= expected.items()
-
-
-@pytest.mark.parametrize(
     ("setting", "choices"),
     [
         ("activation", "relu, tanh, gelu"),
