@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload import pieces
 from batchlab.workload.builtin.mnist_mlp import workload
 from batchlab.workload.definition import Workload
 from batchlab.workload.pieces import Pixels
@@ -19,7 +19,7 @@ from batchlab.workload.pieces import Pixels
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch, mnist: dict[int, Mnist]) -> None:
     """Read the database once for the file, not once for each setting."""
-    monkeypatch.setattr(mnist_mlp, "load_mnist", lambda *, n_validation: mnist[n_validation])
+    monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 
 @pytest.fixture(scope="module")

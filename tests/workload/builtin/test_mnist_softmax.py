@@ -11,14 +11,14 @@ from torch import nn
 
 from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.builtin import mnist_softmax
+from batchlab.workload import pieces
 from batchlab.workload.builtin.mnist_softmax import workload
 
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch, mnist: dict[int, Mnist]) -> None:
     """Read the database once for the file, not once for each setting."""
-    monkeypatch.setattr(mnist_softmax, "load_mnist", lambda *, n_validation: mnist[n_validation])
+    monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 
 @pytest.fixture(scope="module")
