@@ -18,7 +18,7 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
-    return of.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
+    return of.request((size, rate), seed, steps=steps)
 
 
 def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
@@ -71,9 +71,7 @@ def test_a_cool_down_over_another_length_is_not_paid_for_yet():
     recorder = run_log()
 
     def cooled(steps):
-        return recorder.request(
-            batch_size=64, learning_rate=0.04, seed=80, steps=steps, whole=True, cool_down=0.2
-        )
+        return recorder.request((64, 0.04), 80, steps=steps, whole=True, cool_down=0.2)
 
     recorder.run([cooled(1000)], "cool_down")
 
@@ -83,9 +81,7 @@ def test_a_cool_down_over_another_length_is_not_paid_for_yet():
 
 def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     recorder = run_log()
-    cooled = recorder.request(
-        batch_size=64, learning_rate=0.04, seed=80, steps=1000, whole=True, cool_down=0.2
-    )
+    cooled = recorder.request((64, 0.04), 80, steps=1000, whole=True, cool_down=0.2)
     recorder.run([cooled], "cool_down")
     recorder.run([request(recorder, seed=80)], "verify")
 

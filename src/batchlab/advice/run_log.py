@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from batchlab.advice.advice import Purpose, Question, RateTried, Step
+from batchlab.advice.advice import EndLevel, Purpose, Question, RateTried, Step
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
@@ -58,7 +58,7 @@ def why_asked(purpose: Purpose, step: Step | None) -> Reason:
 
 # Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
 _NEARLY_WHOLE = 0.95
-_MOST_STEPS = 10**9
+MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
@@ -112,7 +112,35 @@ def why_none_held(records: Iterable[TrialRecord]) -> Reason:
     return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedPlan:
+    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+
+    The best of many noisy runs looks better than it is, so no seed does two of these.
+    """
+
+    tune: tuple[int, ...]
+    value: tuple[int, ...]
+    verify: tuple[int, ...]
+
+    @classmethod
+    def of(cls, n_seeds: int | None) -> SeedPlan:
+        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
+        if n_seeds is None:
+            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
+        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
+        return cls(
+            tune=tuple(range(n_tune)),
+            value=tuple(range(n_tune, n_seeds - n_verify)),
+            verify=tuple(range(n_seeds - n_verify, n_seeds)),
+        )
+
+    def verifying_with_one(self) -> SeedPlan:
+        """The plan in which all but one of the seeds that verify value instead."""
+        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
+
+
+@dataclass(kw_only=True)
 class RunLog:
     """Asks the engine, keeps what came back, and knows what may still be spent."""
 
@@ -134,11 +162,17 @@ class RunLog:
     # Nothing is decided by them before they are asked for.
     needed_later: Callable[[], Iterable[RunRequest]] = tuple
     # Batch sizes that are no longer compared, with the reason.
-    ruled_out: Mapping[int, Reason] = field(default_factory=dict)
+    ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # looks on; nothing is decided by it
+    seeds: SeedPlan = field(init=False)
+    end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
+    whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
+
+    def __post_init__(self) -> None:
+        self.seeds = SeedPlan.of(self.engine.n_seeds)
 
     def note(self, did: Reason, why: Reason) -> None:
         """Write down what is done next, and why."""
@@ -152,10 +186,9 @@ class RunLog:
 
     def request(
         self,
-        *,
-        batch_size: int,
-        learning_rate: float,
+        cell: CellKey,
         seed: int,
+        *,
         steps: int,
         until: Target | None = None,
         whole: bool = False,
@@ -163,12 +196,13 @@ class RunLog:
         watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps, `until` the study's target unless another is given."""
+        batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
         if cool_down:
             trial = replace(trial, horizon_steps=steps, cool_down=cool_down)
         # An engine with certain rates has its own way to write one down.
-        self._keys[trial] = batch_size, learning_rate, seed
+        self._keys[trial] = *cell, seed
         return RunRequest(
             trial=trial,
             length=RunLength(
@@ -261,34 +295,11 @@ class RunLog:
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Steps of one pass over the training set."""
-        return self.plan(batch_size).steps_in(1)
-
-    def examples_per_step(self, batch_size: int) -> float:
-        """The mean over an epoch: its last batch may be smaller, or left out."""
-        steps = self.steps_per_epoch(batch_size)
-        return self.plan(batch_size).samples_at(steps) / steps
-
     def longest_steps(self, batch_size: int) -> int:
         """The steps of the longest run that the question allows."""
         if self.question.longest_epochs is None:
-            return _MOST_STEPS
+            return MOST_STEPS
         return max(1, self.plan(batch_size).steps_in(self.question.longest_epochs))
-
-    def affordable_steps(self, batch_size: int, seconds: float) -> int:
-        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
-        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
-        low, high = 1, 2
-        while high < _MOST_STEPS and self.run_s(batch_size, high) <= seconds:
-            low, high = high, 2 * high
-        while high - low > max(1, low // 100):
-            middle = (low + high) // 2
-            if self.run_s(batch_size, middle) <= seconds:
-                low = middle
-            else:
-                high = middle
-        return low
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
         """Run them and wait for the last.
@@ -366,7 +377,7 @@ class RunLog:
                 self.engine.submit(request)
                 n_free -= 1
 
-    def of_cell(self, cell: tuple[int, float], *purposes: Purpose) -> dict[int, TrialRecord]:
+    def of_cell(self, cell: CellKey, *purposes: Purpose) -> dict[int, TrialRecord]:
         """The records of a batch size and rate with one of the purposes, by seed."""
         return {
             key[2]: record
