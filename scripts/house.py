@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python and templates a room. Whoever makes a room smaller lowers its number; an issue has
 # to say that one may rise.
 CEILINGS = {
-    "advice": 6_250,
+    "advice": 6_180,
     "app": 3_710,
     "cli": 1_640,
     "datasets": 530,

@@ -38,7 +38,7 @@ from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_i
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
-from batchlab.advice.whole_trainings import has_fewer_left, needed_later, reserve, reserve_shortly
+from batchlab.advice.whole_trainings import has_fewer_left, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
@@ -110,7 +110,6 @@ class _Advisor:
         return answered(self._state, outcome, origin=self._origin)
 
     def _outcome(self) -> Conclusion:
-        self._state.needed_later = lambda: needed_later(self._state)
         note = self._state.reference.option.note
         if note is None:
             stopped = self._set_target()
@@ -261,7 +260,7 @@ class _Advisor:
         far seeds scatter.
         """
         question, state = self._question, self._state
-        # With these it can be reckoned, and a free core goes on with what is needed in any case.
+        # With these it can be reckoned what is left.
         state.until, state.end = level.target, level.end
         if level.end is None:
             return level

@@ -504,8 +504,6 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
     Where the pilot was cut far from the end, half of the rate that was soonest is named.
     """
     reference = state.reference_cell
-    # Of what the exact comparison needs later nothing is needed here.
-    state.needed_later = tuple
     why = Reason.of("single_runs")
     race = Race(state=state, end=end)
     for cell in race.run():

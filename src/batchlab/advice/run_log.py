@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
 from batchlab.records.trial import Target, Trial, TrialRecord
-from batchlab.runs.contract import Engine
+from batchlab.runs.contract import Engine, run_all
 
 
 class RunWatcher(Protocol):
@@ -158,9 +158,6 @@ class RunLog:
     # Steps to the target by batch size, at the rate found for it.
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0  # of the budget, for what comes last
-    # The runs that will be asked for in any case; a core that would be idle begins with them.
-    # Nothing is decided by them before they are asked for.
-    needed_later: Callable[[], Iterable[RunRequest]] = tuple
     # Batch sizes that are no longer compared, with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # looks on; nothing is decided by it
@@ -169,7 +166,6 @@ class RunLog:
     whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
-    _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
 
     def __post_init__(self) -> None:
         self.seeds = SeedPlan.of(self.engine.n_seeds)
@@ -268,15 +264,12 @@ class RunLog:
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Steps that are not in the records yet; none where the run has met its target.
-
-        Of a run under way it is not known how far it is: half of its steps, for want of better.
-        """
-        known = self._kept_in(request).get(self.key_of(request)) or self._ahead.get(request.trial)
+        """Steps that are not in the records yet; none where the run has met its target."""
+        known = self._kept_in(request).get(self.key_of(request))
         if known is not None and known.trial.horizon_steps != request.trial.horizon_steps:
             known = None  # a cool-down over another length is another training
         if known is None:
-            return request.last_step // (2 if request.trial in self._ahead else 1)
+            return request.last_step
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
         if crossing is not None and crossing.held:
@@ -309,7 +302,7 @@ class RunLog:
         The whole records, in the order of the requests.
         """
         self._tell(requests, purpose)
-        records = self._run_all(requests)
+        records = run_all(self.engine, requests)
         for request, record in zip(requests, records, strict=True):
             if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
@@ -341,41 +334,6 @@ class RunLog:
     def _kept_in(self, request: RunRequest) -> dict[Key, TrialRecord]:
         """A training with a cool-down is another than the one without."""
         return self.cooled if request.trial.cool_down else self.records
-
-    def _run_all(self, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-        """The records of all, in their order; meanwhile no core is idle that has work for sure."""
-        records: dict[RunRequest, TrialRecord] = {}
-        for request in requests:
-            # Begun ahead: it ends first, and is then followed as far as is asked now.
-            while request.trial in self._ahead and self._ahead[request.trial] is None:
-                self._take_next(records)
-            self.engine.submit(request)
-        n_asked = len(set(requests))
-        while len(records) < n_asked:
-            self._begin_ahead(self.engine.n_workers - (n_asked - len(records)))
-            self._take_next(records)
-        return [records[request] for request in requests]
-
-    def _take_next(self, records: dict[RunRequest, TrialRecord]) -> None:
-        end = self.engine.next_finished()
-        trial = end.request.trial
-        if trial in self._ahead and self._ahead[trial] is None:
-            self._ahead[trial] = end.record
-        else:
-            records[end.request] = end.record
-
-    def _begin_ahead(self, n_free: int) -> None:
-        """Give free cores the first of what is needed later, as far as the budget reaches."""
-        n_free -= sum(record is None for record in self._ahead.values())
-        if n_free <= 0 or not self.engine.capabilities.resumes:
-            return
-        for request in self.needed_later():
-            if n_free <= 0 or self.expected_s([request]) > self.left_s() + self.reserved_s:
-                return
-            if request.trial not in self._ahead and self.key_of(request) not in self.records:
-                self._ahead[request.trial] = None
-                self.engine.submit(request)
-                n_free -= 1
 
     def of_cell(self, cell: CellKey, *purposes: Purpose) -> dict[int, TrialRecord]:
         """The records of a batch size and rate with one of the purposes, by seed."""

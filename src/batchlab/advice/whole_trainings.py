@@ -7,9 +7,9 @@ seeds, beside the reference as it is and at its tuned rate. Else by runs to the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from batchlab.advice.run_log import CellKey, steps_to
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.records.run import RunRequest
 
@@ -136,34 +136,6 @@ def fastest_other(state: StudyState, but: Size | None = None) -> Size | None:
     """
     others = [size for size in state.that_met_the_target if size not in (state.reference, but)]
     return state.fastest(size for size in others if size.ruled_out is None)
-
-
-def needed_later(state: StudyState) -> Iterator[RunRequest]:
-    """Runs of the verification that are the same whatever is recommended.
-
-    They are begun while a core has nothing else to do, and read when all are verified.
-    """
-    seeds = state.seeds.verify[:N_SEEDS]
-    if state.best is None and state.end is None:
-        yield from _reference_while_tuned(state, seeds)
-        return
-    yield from requests_of(state, [state.reference_cell], seeds)
-    # A further seed may still move its rate.
-    if state.reference.cell is not None and state.reference.is_confirmed:
-        yield from requests_of(state, [state.reference.cell], seeds)
-
-
-def _reference_while_tuned(state: StudyState, seeds: Sequence[int]) -> Iterator[RunRequest]:
-    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
-    cell, target = state.reference_cell, state.until
-    if target is None:
-        return
-    for record in state.of_cell(cell, "pilot", "tune").values():
-        steps = steps_to(record, target)
-        if steps:
-            for seed in seeds:
-                yield state.request(cell, seed, steps=math.ceil(FOLLOW / 2 * steps))
-            return
 
 
 # ---- what is set aside for them
