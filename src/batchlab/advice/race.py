@@ -11,7 +11,7 @@ from batchlab.advice.endings import endings_of
 from batchlab.advice.level import end_so_far, last_values
 from batchlab.advice.run_log import CellKey, Lattice, Place, is_whole, steps_to
 from batchlab.advice.study_state import RateSearch, Size, StudyState
-from batchlab.advice.verification import Conclusion, Verification, nothing_verified, verify
+from batchlab.advice.verification import Conclusion, Verification, verify
 from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
@@ -554,7 +554,7 @@ def _followed(state: StudyState, cell: CellKey) -> Verification:
     cost = steps_to(state.records[*cell, seed], state.until)
     size.search = RateSearch(size=size, learning_rate=cell[1], learning_cost=cost)
     if state.end is None:
-        return nothing_verified(size)
+        return Verification(batch_size=size.batch_size)
     found = verify(state, size)
     if found.endings is not None:
         return found

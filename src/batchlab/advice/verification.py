@@ -90,20 +90,24 @@ def _times_slower(size: Size, log_costs: Sequence[float]) -> float | None:
 _CLEARLY = 1.0
 
 
+_NOT_KNOWN = Estimate.cannot_tell(Reason.of("nothing_left_for_fresh_seeds"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What fresh seeds said."""
+    """What fresh seeds said; nothing where the budget had nothing left for one."""
 
     batch_size: int  # of what was verified
-    head_to_head: HeadToHead | None  # the figures seed by seed; None: nothing could be run
+    head_to_head: HeadToHead | None = None  # the figures seed by seed; None: nothing could be run
     # The recommendation's mean log steps (quality: shortfall), where a run missed the target the
     # steps that it was followed for; None: unknown.
-    log_learning_cost: float | None
-    half_width: float | None  # of its 95 % interval, on the log scale; None: not known
-    n: int  # runs of the recommendation that have a figure
-    missed: int  # runs of the recommendation that missed the target or failed
-    gain: Estimate  # the reference's figure over the recommendation's
-    gain_from_batch_size: Estimate  # the same for the reference batch size at its tuned rate
+    log_learning_cost: float | None = None
+    half_width: float | None = None  # of its 95 % interval, on the log scale; None: not known
+    n: int = 0  # runs of the recommendation that have a figure
+    missed: int = 0  # runs of the recommendation that missed the target or failed
+    gain: Estimate = _NOT_KNOWN  # the reference's figure over the recommendation's
+    # The same for the reference batch size at its tuned rate.
+    gain_from_batch_size: Estimate = _NOT_KNOWN
     against: Reason | None = None  # what they say against the recommendation; None: nothing
     # The reference that was better on them; None: it is not about one.
     instead: CellKey | None = None
@@ -180,21 +184,6 @@ class Conclusion:
     def endings(self) -> Endings | None:
         """How whole trainings end; None: none were compared."""
         return None if self.verification is None else self.verification.endings
-
-
-def nothing_verified(size: Size) -> Verification:
-    """Where the budget had nothing left for a fresh seed."""
-    why = Reason.of("nothing_left_for_fresh_seeds")
-    return Verification(
-        batch_size=size.batch_size,
-        head_to_head=None,
-        log_learning_cost=None,
-        half_width=None,
-        n=0,
-        missed=0,
-        gain=Estimate.cannot_tell(why),
-        gain_from_batch_size=Estimate.cannot_tell(why),
-    )
 
 
 def read(
@@ -488,7 +477,7 @@ def verify(state: StudyState, size: Size, *, may_stop: bool = True) -> Verificat
         fitting = seeds_that_fit(state, cells, seeds, FOLLOW_SHORTLY)
         first = _run(state, cells, fitting, why=_WHY_FRESH, follow=FOLLOW_SHORTLY)
     if not first:
-        return nothing_verified(size)
+        return Verification(batch_size=size.batch_size)
     found = read(state, first, chosen, n_looks=n_looks)
     seems_worse = found.is_clearly_worse
     if seems_worse and len(first) < len(fitting):
