@@ -29,21 +29,17 @@ def rows_of(shown: Figure, kind: str) -> list[dict[str, Any]]:
     return [row for row in shown.rows if row["kind"] == kind]
 
 
-def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
+def test_the_noise_scale_stands_at_its_steps_beside_the_batch_size_in_use() -> None:
     noise = made_up_noise(made_up_point(0, 20.0), made_up_point(100, 200.0))
 
     points = rows_of(figure("a", noise), "point")
+    (level,) = rows_of(figure("a", noise), "level")
 
     assert [row["step"] for row in points] == [0, 100]
     for row, point in zip(points, noise.along, strict=True):
         assert row["mean"] == pytest.approx(point.gradient_noise_scale.estimate, rel=1e-6)
         assert row["low"] < row["mean"] < row["high"]
-
-
-def test_the_batch_size_in_use_is_a_line_across() -> None:
-    (level,) = rows_of(figure("a", made_up_noise()), "level")
-
-    assert (level["mean"], level["text"]) == (64, "batch size in use: 64")
+    assert level["mean"] == 64
 
 
 def test_where_only_a_bound_is_known_an_arrow_stands() -> None:

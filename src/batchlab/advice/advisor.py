@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
@@ -70,7 +70,13 @@ _FEW_BY_THE_CLOCK = 12.0
 _MOST_AT_ONCE = 2
 
 
-def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = None) -> Advice:
+def advise(
+    question: Question,
+    engine: Engine,
+    *,
+    watcher: RunWatcher | None = None,
+    with_all_options: Callable[[], Question] | None = None,
+) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
     It is deterministic: the same answers and clock readings of the engine give the same asks and
@@ -80,16 +86,26 @@ def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = N
         question: what is asked.
         engine: who trains.
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
+        with_all_options: gives the question with all its options; asked after the first part of the
+            pilot, while nothing runs, for until then it has the reference's alone. None: it has
+            them all.
 
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher).advice()
+    return _Advisor(question, engine, watcher, with_all_options).advice()
 
 
 class _Advisor:
-    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher | None) -> None:
+    def __init__(
+        self,
+        question: Question,
+        engine: Engine,
+        watcher: RunWatcher | None,
+        with_all_options: Callable[[], Question] | None,
+    ) -> None:
         self._question = question
+        self._with_all_options = with_all_options
         self._state = StudyState(
             question=question, engine=engine, until=question.target, watcher=watcher
         )
@@ -112,7 +128,8 @@ class _Advisor:
     def _outcome(self) -> Conclusion:
         note = self._state.reference.option.note
         if note is None:
-            stopped = self._set_target()
+            needs_target = self._question.target is None and self._question.objective != "quality"
+            stopped = self._pilot() if needs_target else None
             end = end_to_race_to(self._state, at_once=self._at_once)
             if stopped is None and end is not None:
                 return concluded_by_race(self._state, end)
@@ -158,12 +175,6 @@ class _Advisor:
         return Reason.of("none_met_on_fresh_seed")
 
     # ---- the target and the reference
-
-    def _set_target(self) -> Reason | None:
-        """Where none was given, a pilot sets it; what stopped it, or None."""
-        if self._question.objective == "quality" or self._question.target is not None:
-            return None
-        return self._pilot()
 
     def _tune_reference(self) -> Reason | None:
         """Tune the reference batch size; what stopped it, or None."""
@@ -289,6 +300,10 @@ class _Advisor:
             steps = min(steps, limit)
             is_planned_end = steps >= size.longest_steps
             records = self._pilots(runs, steps, whole=is_planned_end)
+            if self._with_all_options is not None:
+                self._question = self._with_all_options()
+                self._state.ask(self._question)
+                self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
             if steps >= looked_from and ends_early(question, records[0]):
@@ -378,9 +393,6 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
     Neither a batch size that was ruled out leads, nor a rate at which a run failed or missed the
     target. Nothing is certain about it: with few seeds the best of many looks better than it is.
-
-    Args:
-        run_log: the runs so far.
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.advice import Endings, Option
+from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.carried_over import CarriedOver, rate_trend
 from batchlab.advice.run_log import MOST_STEPS, CellKey, Lattice, RunLog, steps_to
 from batchlab.records.batch_plan import BatchPlan
@@ -478,8 +478,13 @@ class StudyState(RunLog):
     def __post_init__(self) -> None:
         """Nothing is known of any batch size yet."""
         super().__post_init__()
+        self.ask(self.question)
+
+    def ask(self, question: Question) -> None:
+        """Ask this from now on, of which nothing is known but what ran."""
+        self.question = question
         self.sizes = {
-            option.batch_size: Size(run_log=self, option=option) for option in self.question.options
+            option.batch_size: Size(run_log=self, option=option) for option in question.options
         }
 
     @property

@@ -82,12 +82,7 @@ def report(
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """A study of a store, with its answer where it has one.
-
-    Raises:
-        UsageError: no study has such an id, or more than one.
-        StoreError: there is no store, or it cannot be read.
-    """
+    """A study of a store, with its answer where it has one."""
     return _shown(store, study)[0]
 
 
@@ -104,12 +99,7 @@ def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """A study of an open store, with its answer where it has one that this version reads.
-
-    Raises:
-        UsageError: no study has such an id, or more than one.
-        StoreError: the store cannot be read.
-    """
+    """A study of an open store, with its answer where it has one that this version reads."""
     found = store.study(_study_id(store.studies(), study, store.path))
     advised = advice_of(store, found)
     if advised is not None:
@@ -122,11 +112,7 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
-    """Write the page of a study, at once or later.
-
-    Raises:
-        OutputFileError: the file cannot be written; an old one is left as it is.
-    """
+    """Write the page of a study, at once or later."""
     write_output_file(path, page_of(shown).encode())
 
 

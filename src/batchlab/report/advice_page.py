@@ -30,7 +30,6 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
-from batchlab.report.chart import drawn_looks, write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
@@ -116,9 +115,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         effects=said_of,
         untold=untold_sentences(effects, said_of, drawn),
         sweep=None if effects.shows_all else sweep_command(advice, study, effects),
-        legends={
-            figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
-        },
+        legends={figure.key: named_looks(advice, looks, figure.rows) for figure in figures},
         cost=cost_table(advice, study),
         cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
         tried=tried_table(advice),
@@ -159,7 +156,10 @@ def write_advice_images(
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure of the advice; see `write_figure_images`."""
-    return write_figure_images(advice_figures(advice, study, profile), path, image_format)
+    from batchlab.report.chart import write_figure_images
+
+    figures, looks = advice_figures(advice, study, profile), advice_looks(advice, study)
+    return write_figure_images(figures, looks, path, image_format)
 
 
 def write_advice_csv(

@@ -18,8 +18,7 @@ from batchlab.report.advice_bars import bars
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
 from batchlab.report.advice_text import SCREEN_TOPICS, cost_text
-from batchlab.report.cells import chosen_cells, deciding_split
-from batchlab.report.chart import paper_spec, still_svg
+from batchlab.report.cells import chosen_cells, deciding_split, figure_looks
 from batchlab.report.fit import across_text, group_facts, group_name, group_table, method_text
 from batchlab.report.noise import noise_facts, noise_table, noise_title
 from batchlab.report.page import rendered
@@ -35,10 +34,13 @@ from batchlab.words.catalogue import text
 
 def study_curves(study: Study) -> tuple[str, str] | None:
     """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
+    from batchlab.report.chart import paper_spec, still_svg
+
     figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            still = still_svg(paper_spec(panel), figure.rows, prefix=study.study_id)
+            spec = paper_spec(panel, figure_looks(study))
+            still = still_svg(spec, figure.rows, prefix=study.study_id)
             return still, panel.alternative
     return None
 

@@ -21,7 +21,6 @@ from batchlab.report.cells import (
     observations_table,
     trial_counts,
 )
-from batchlab.report.chart import write_figure_images
 from batchlab.report.effects import effect_sentences
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
@@ -112,7 +111,9 @@ def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
 
 def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
     """Write one image a figure; see `write_figure_images`."""
-    return write_figure_images(sweep_figures(study), path, image_format)
+    from batchlab.report.chart import write_figure_images
+
+    return write_figure_images(sweep_figures(study), figure_looks(study), path, image_format)
 
 
 # ---- a terminal
@@ -168,9 +169,9 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
     labels = {look.batch_size: look.label for look in figure_looks(study)}
     curves = {
         labels[cell.batch_size]: [
-            point.spread.mean
-            for point in mean_curve(cell, split, metric, None)
-            if point.step and point.epoch == int(point.epoch)
+            float(place["mean"] or 0.0)
+            for place in mean_curve(cell, split, metric, None)
+            if place["step"] and place["epoch"] == int(place["epoch"] or 0)
         ]
         for cell in chosen
     }
