@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python and templates a room. Whoever makes a room smaller lowers its number; an issue has
 # to say that one may rise.
 CEILINGS = {
-    "advice": 6_270,
+    "advice": 6_180,
     "app": 3_570,
     "cli": 1_540,
     "datasets": 510,
