@@ -48,7 +48,7 @@ def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path: Path) -> No
 def test_runs_begun_ahead_are_replayed_as_well(tmp_path: Path) -> None:
     def resuming() -> Toy:
         engine = toy()
-        engine.capabilities = SideBySideEngine.capabilities  # type: ignore[misc]
+        engine.capabilities = SideBySideEngine.capabilities
         return engine
 
     first, again = resuming(), resuming()
