@@ -27,8 +27,9 @@ from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
 from batchlab.records.study import Study
-from batchlab.report.fit import fit_text
+from batchlab.report.fit import fit_parts
 from batchlab.report.notebook import notebook_view
+from batchlab.report.parts import parts_text
 from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, text_report, write_csv
 from batchlab.report.sweep_tables import trials_table
@@ -107,7 +108,7 @@ def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
     found = fit(points)
-    in_a_terminal = " ".join(fit_text(found).split())
+    in_a_terminal = " ".join(parts_text(fit_parts(found)).split())
     in_a_notebook = " ".join(visible_texts(notebook_view(found)))
     document = found.to_dict()
 

@@ -15,7 +15,8 @@ from batchlab.errors import ProfileError
 from batchlab.laws.step_time import ProcessScatter
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.profile import profile_text
+from batchlab.report.parts import parts_text
+from batchlab.report.profile import profile_part
 
 STEADY = (1.0,) * 15
 
@@ -181,9 +182,9 @@ def test_a_profile_whose_processes_differ_says_so() -> None:
     alike = made_up_profile(*(twice(2**power, 0.01, 0.0101) for power in range(10)))
 
     assert "timed again in another process takes another time" in " ".join(
-        profile_text(apart).split()
+        parts_text([profile_part(apart)]).split()
     )
-    assert "another process" not in " ".join(profile_text(alike).split())
+    assert "another process" not in " ".join(parts_text([profile_part(alike)]).split())
 
 
 def test_both_timings_travel_with_the_profile() -> None:

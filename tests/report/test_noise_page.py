@@ -18,7 +18,7 @@ from tests.reference.made_up_noise import (
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.figure import Figure
-from batchlab.report.noise_page import noise_figures, noise_page
+from batchlab.report.noise import noise_figures, noise_page
 
 
 def figure(key: str, noise: Noise) -> Figure:

@@ -27,7 +27,6 @@ from batchlab.report.sweep_claims import conclusion, sentences
 from batchlab.report.sweep_evidence import (
     Evidence,
     Measured,
-    difference_text,
     equal_budget,
     paired,
     races,
@@ -48,10 +47,9 @@ FIRST, SECOND, THIRD = cells(made_up_study(batch_sizes=(64, 256, 1024)))
 
 
 def measured(*seeds, better="higher", tolerance=0.002):
-    by_batch_size = dict(zip((64, 256, 1024), seeds, strict=False))
-    values = [list(of_size.values()) for of_size in by_batch_size.values()]
+    values = [list(of_size.values()) for of_size in seeds]
     return Measured(
-        by_batch_size=by_batch_size,
+        by_batch_size=dict(zip((64, 256, 1024), values, strict=False)),
         pooled=PooledCells.of(values, metric="accuracy", n_examples=1000),
         better=better,
         tolerance=tolerance,
@@ -96,7 +94,7 @@ def test_a_size_is_told_without_its_sign():
 
     low, high = -found.difference.high, -found.difference.low
     assert 0.0150 < low < 0.0190 < high < 0.0230
-    assert difference_text("accuracy", found) == f"0.0190 (95 %: {low:.4f} to {high:.4f})"
+    assert found.size_text("accuracy") == f"0.0190 (95 %: {low:.4f} to {high:.4f})"
 
 
 def test_what_is_missing_is_known_where_there_is_no_interval():

@@ -44,8 +44,8 @@ from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Column, Table, table_of
-from batchlab.report.text import estimate_text, label_text, quantity_text, with_a_capital
-from batchlab.words.catalogue import text
+from batchlab.report.text import estimate_text, label_text, quantity_text
+from batchlab.words.catalogue import capitalized, text
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
     return Figure(
         key="a",
         name="objective",
-        title=text("{figure} by batch size", figure=with_a_capital(words.figure)),
+        title=text("{figure} by batch size", figure=capitalized(words.figure)),
         notes=tuple(_objective_notes(advice, rows)),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),
         panels=(panel,) if rows else (),

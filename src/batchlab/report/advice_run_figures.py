@@ -58,8 +58,8 @@ from batchlab.report.figure import (
 )
 from batchlab.report.palette import Look
 from batchlab.report.table import Column, Value, table_of
-from batchlab.report.text import quantity_text, split_label, term_text, with_a_capital
-from batchlab.words.catalogue import number_text, text
+from batchlab.report.text import quantity_text, split_label, term_text
+from batchlab.words.catalogue import capitalized, number_text, text
 
 if TYPE_CHECKING:
     import altair as alt
@@ -144,7 +144,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
         rows=rows,
         looks=looks,
         table=table_of(
-            with_a_capital(title),
+            capitalized(title),
             rows,
             _configuration_column(),
             row_column("seed", label=text("seed")),
@@ -249,7 +249,7 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
     return Figure(
         key="f",
         name="progress",
-        title=text("{what} along training time", what=with_a_capital(what)),
+        title=text("{what} along training time", what=capitalized(what)),
         notes=(
             text(
                 "One line a run. Solid: the recommendation. Dashed: {batch_size} at its tuned "

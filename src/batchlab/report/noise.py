@@ -1,15 +1,23 @@
-"""How noisy a gradient is along a training: tables, and text for a terminal."""
+"""How noisy a gradient is along a training: in words, as tables, and as a page of two figures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
+from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
+from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded, row_column
+from batchlab.report.page import download, render_page
+from batchlab.report.palette import looks
+from batchlab.report.parts import Part
 from batchlab.report.table import Column, Table, table_of
-from batchlab.report.text import interval_only_text, listed, wrapped_text
+from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
+
+if TYPE_CHECKING:
+    import altair as alt
 
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
 _HARDLY_NOISE = 0.1
@@ -24,38 +32,28 @@ _CLEAR = (
 _BOUND = "At step {step} the noise scale is above {low:critical_batch_size} examples."
 _UNKNOWN = "At step {step} the noise scale can't be told."
 _GROWTH = (
-    "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
-    "at step {last_step}: {change}."
-)
-_GROWTH_BEFORE = (
-    "Before that it goes from {first:critical_batch_size} at step {first_step} to "
+    "{it} goes from {first:critical_batch_size} at step {first_step} to "
     "{last:critical_batch_size} at step {last_step}: {change}."
 )
 
 
-def noise_text(noise: Noise) -> str:
-    """What the noise scale means for the batch size in use, then tables, for a terminal."""
-    tables = [noise_table(noise), *([layers_table(noise)] if noise.points[-1].layers else [])]
-    shown = "\n\n".join(table.to_text() for table in tables)
-    return f"{wrapped_text(noise_title(noise))}\n\n{listed(noise_facts(noise))}\n\n{shown}\n"
-
-
-def noise_headline(noise: Noise) -> str:
-    """What is read first: the noise scale at the last step."""
-    return f"{wrapped_text(next(noise_facts(noise)))}\n"
-
-
-def noise_title(noise: Noise) -> str:
-    """What was measured."""
-    return text(
+def noise_parts(noise: Noise) -> Iterator[Part]:
+    """What the noise scale means for the batch size in use, a row a step, a row a parameter."""
+    title = text(
         "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
         workload=noise.workload,
         size=noise.batch_size,
         rate=noise.learning_rate,
     )
+    yield Part(title=title, facts=tuple(_facts(noise)), table=_table(noise))
+    if noise.points[-1].layers:
+        yield Part(table=_layers_table(noise))
 
 
-def noise_table(noise: Noise) -> Table:
+# ---- tables
+
+
+def _table(noise: Noise) -> Table:
     """One row a point of the training."""
 
     def interval(point: NoisePoint) -> str:
@@ -75,7 +73,7 @@ def noise_table(noise: Noise) -> Table:
     ).without_empty_columns()
 
 
-def layers_table(noise: Noise) -> Table:
+def _layers_table(noise: Noise) -> Table:
     """One row a trainable parameter, at the last point."""
     last = noise.points[-1]
     return table_of(
@@ -88,23 +86,26 @@ def layers_table(noise: Noise) -> Table:
 
 def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
     """Of what every row has: the noise scale and what it is the ratio of."""
+
+    def scale(found: Sampled) -> float | None:
+        return found.gradient_noise_scale.estimate
+
     return (
-        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=_scale),
+        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=scale),
         Column("interval", label=text("95 %"), of=interval),
         Column("grad_sq", "ratio", "|G|²", of=lambda each: each.gradient_norm_squared.estimate),
         Column("trace", "ratio", "tr Σ", of=lambda each: each.noise_trace.estimate),
     )
 
 
-def _scale(found: Sampled) -> float | None:
-    return found.gradient_noise_scale.estimate
-
-
 def _interval(found: Sampled) -> str:
     return interval_only_text("critical_batch_size", found.gradient_noise_scale)
 
 
-def noise_facts(noise: Noise) -> Iterator[str]:
+# ---- words
+
+
+def _facts(noise: Noise) -> Iterator[str]:
     """What follows for the batch size in use, a sentence or two each."""
     last = noise.points[-1]
     yield _meaning(noise)
@@ -145,11 +146,172 @@ def _growth(noise: Noise) -> Iterator[str]:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    yield text(
-        _GROWTH if last_step == noise.points[-1].step else _GROWTH_BEFORE,
-        first=first,
-        first_step=first_step,
-        last=last,
-        last_step=last_step,
-        change=change,
+    it = text("It" if last_step == noise.points[-1].step else "Before that it")
+    steps = {"first_step": first_step, "last_step": last_step}
+    yield text(_GROWTH, it=it, first=first, last=last, change=change, **steps)
+
+
+# ---- figures
+
+
+def noise_figures(noise: Noise) -> tuple[Figure, ...]:
+    """The figures of a noise, in their order."""
+    return _along(noise), _variance(noise)
+
+
+def _along(noise: Noise) -> Figure:
+    """The noise scale along a training, beside the batch size in use."""
+    own = looks([noise.batch_size], n_train=noise.n_train)
+    rows = tuple(_along_rows(noise, own[0].label))
+    quantity = "noise_scale"
+
+    def plot() -> alt.LayerChart:
+        x = along_axis("step", [{"step": point.step} for point in noise.points])
+        y = value_axis(quantity, rows)
+        chart = Plot({"panel": "along"}, quantity, own, x=x, y=y)
+        return chart.drawn(chart.levels(), chart.lines(), chart.bounds(), chart.points())
+
+    notes = [
+        text(
+            "The noise scale is the batch size at which half of a gradient's squared length is "
+            "noise (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162). It usually grows "
+            "while the loss falls, because the gradient shrinks faster than its noise."
+        ),
+        text(
+            "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
+        ),
+    ]
+    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
+        notes.append(text("An arrow: only a lower bound is known."))
+    words = chart_text(label_text(quantity), "step", row_values(quantity, rows, by="step"))
+    panel = Panel(key="along", title=label_text(quantity), alternative=words, plot=plot)
+    return Figure(
+        key="a",
+        name="along",
+        title=text("The noise scale along a training"),
+        notes=tuple(notes),
+        nothing=text("It could not be told at any point of the training."),
+        panels=(panel,) if len(rows) > 1 else (),
+        data="along",
+        rows=rows,
+        looks=own,
+        table=_table(noise),
+    )
+
+
+def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
+    for point in noise.points:
+        at: Row = {"panel": "along", "batch": label, "step": point.step}
+        scale = point.gradient_noise_scale
+        if scale.estimate is not None:
+            yield {**at, "kind": "point", **estimate_row(scale)}
+            yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
+        elif scale.low is not None:
+            yield {**at, "kind": "bound", "mean": rounded(scale.low)}
+    words = text("batch size in use: {size}", size=noise.batch_size)
+    yield {"panel": "along", "kind": "level", "mean": noise.batch_size, "text": words}
+
+
+def _variance(noise: Noise) -> Figure:
+    """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
+    own = looks([noise.batch_size], n_train=noise.n_train)
+    rows = tuple(_variance_rows(noise, own[0].label))
+    line = [row for row in rows if row["kind"] == "line"]
+    quantity = "gradient_variance"
+
+    def plot() -> alt.LayerChart:
+        sizes = [noise.batch_size, *(int(row["batch_size"] or 0) for row in line)]
+        x = size_axis(looks(sizes, n_train=noise.n_train))
+        y = value_axis(quantity, rows)
+        chart = Plot({"panel": "variance"}, quantity, own, x=x, y=y)
+        return chart.drawn(chart.places(), chart.levels(), chart.lines())
+
+    panel = Panel(
+        key="variance",
+        title=text(
+            "variance of the gradient of a batch, at step {step}", step=noise.points[-1].step
+        ),
+        alternative=text(
+            "Chart of {what} against {axis}: a line that falls by half with every doubling, faster "
+            "towards the whole training set. Beside it the squared length of the gradient itself.",
+            what=label_text(quantity),
+            axis=label_text("batch_size"),
+        ),
+        plot=plot,
+    )
+    notes = (
+        text(
+            "How far the gradient of a batch lies from that of the whole training set (mean "
+            "squared distance). It is the noise of one example over the batch size. A batch that "
+            "is a large part of the training set has less, and all of it has none (sampling "
+            "without replacement)."
+        ),
+        text(
+            "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
+            "cross near the noise scale, or before it where that is a large part of the training "
+            "set."
+        ),
+    )
+    return Figure(
+        key="b",
+        name="variance",
+        title=text("Twice the batch, half the noise"),
+        notes=notes if rows else (),
+        nothing=text("The noise of one example is not known."),
+        panels=(panel,) if rows else (),
+        data="variance",
+        rows=rows,
+        looks=own,
+        table=table_of(
+            text("The variance of the gradient by batch size"),
+            line,
+            row_column("batch_size"),
+            Column(quantity, of=lambda row: row["mean"]),
+        ),
+    )
+
+
+def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
+    found = noise.points[-1].found
+    trace, n_train = found.trace.estimate, noise.n_train
+    if trace is None or trace <= 0 or n_train < 4:
+        return
+    base: Row = {"panel": "variance", "batch": label}
+    for power in range((n_train // 2).bit_length()):
+        size = 2**power
+        left = (n_train - size) / (n_train - 1)
+        yield {**base, "kind": "line", "batch_size": size, "mean": rounded(trace / size * left)}
+    if found.scale.estimate is not None and found.grad_sq.estimate is not None:
+        words = text("squared length of the gradient itself")
+        yield {**base, "kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
+    yield {
+        **base,
+        "kind": "place",
+        "batch_size": noise.batch_size,
+        "text": text("in use: {size}", size=noise.batch_size),
+        "side": "left" if noise.batch_size**2 < n_train else "right",
+    }
+
+
+# ---- the page
+
+
+def noise_page(noise: Noise, *, command: str) -> str:
+    """The page as text: what follows for the batch size in use first."""
+    part, *others = noise_parts(noise)
+    tables = [each.table for each in (part, *others) if each.table is not None]
+    rows = (text("one row a step"), text("one row a parameter"))
+    files = zip(("batchlab-noise.csv", "batchlab-layers.csv"), rows, tables, strict=False)
+    return render_page(
+        "noise.html.j2",
+        noise=noise,
+        command=command,
+        environment=list(noise.environment),
+        figures=(figures := noise_figures(noise)),
+        looks=looks([noise.batch_size], n_train=noise.n_train),
+        title=part.title,
+        facts=part.facts,
+        shown=figures,
+        layers=tables[1] if others else None,
+        downloads=[download(*file) for file in files],
     )

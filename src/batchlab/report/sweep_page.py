@@ -13,17 +13,18 @@ import msgspec
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
-    Cell,
     chosen_cells,
     figure_looks,
     held_out_split,
     mean_curve,
     observations_table,
+    thinned,
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
 from batchlab.report.figure import write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.parts import Part, parts_text
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
@@ -43,7 +44,6 @@ from batchlab.report.table import Table
 from batchlab.report.text import (
     Sentence,
     label_text,
-    listed,
     quantity_text,
     term_text,
     wrapped_text,
@@ -130,8 +130,7 @@ def text_report(study: Study) -> str:
     Returns:
         Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
-    parts = [part for part in _parts(study) if part]
-    return "\n\n".join(parts) + "\n"
+    return parts_text((Part(title=study.workload.name), *_parts(study)))
 
 
 def sweep_headline(study: Study) -> str:
@@ -140,28 +139,29 @@ def sweep_headline(study: Study) -> str:
     return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
-def _parts(study: Study) -> Iterator[str]:
-    found = conclusion(study)
-    yield f"{study.workload.name}\n{wrapped_text(found.headline)}"
-    yield wrapped_text(found.lead)
+def answer_part(study: Study) -> Part:
+    """Which batch size did best, and a row a batch size."""
+    found, summary = conclusion(study), summary_table(study, chosen_cells(study))
+    facts = (found.lead,) if found.lead else ()
+    return Part(title=found.headline, facts=facts, table=summary if study.records else None)
+
+
+def _parts(study: Study) -> Iterator[Part]:
+    yield answer_part(study)
     if not study.records:
         return
-    chosen = chosen_cells(study)
-    yield _captioned(summary_table(study, chosen))
-    yield _curves_text(study, chosen)
-    yield listed((*effect_sentences(study).values(), *map(str, sentences(study))))
-    yield listed(map(claim_text, claim_sentences(Evidence.of(study))))
+    seen = (*effect_sentences(study).values(), *map(str, sentences(study)))
+    yield Part(drawing=tuple(_curves(study)))
+    yield Part(facts=seen)
+    yield Part(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
-        yield _captioned(rate_table(study))
-    yield wrapped_text(trial_counts(study))
-    yield text("Command: {command}", command=study.command)
+        yield Part(table=rate_table(study))
+    command = text("Command: {command}", command=study.command)
+    yield Part(facts=(trial_counts(study),))
+    yield Part(drawing=(command,))
 
 
-def _captioned(table: Table) -> str:
-    return f"{wrapped_text(table.caption)}\n{table.to_text()}"
-
-
-def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
+def _curves(study: Study) -> Iterator[str]:
     """The held-out metric along the epochs, one line a batch size, all on one scale."""
     metric = study.workload.metrics[0].name
     split = held_out_split(study) or "train"
@@ -172,11 +172,11 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
             for point in mean_curve(cell, split, metric, None)
             if point.step and point.epoch == int(point.epoch)
         ]
-        for cell in chosen
+        for cell in chosen_cells(study)
     }
     values = [value for curve in curves.values() for value in curve]
     if not values:
-        return ""
+        return
     low, high = min(values), max(values)
     width = max(map(len, labels.values()))
     caption = text(
@@ -188,20 +188,19 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
         high=quantity_text(metric, high),
         high_bar=_BARS[-1],
     )
-    lines = [
-        f"{label:>{width}}  {_bars(curve, low, high)}  {quantity_text(metric, curve[-1])}"
-        for label, curve in curves.items()
-        if curve
-    ]
-    return "\n".join([wrapped_text(caption), *lines])
+    yield wrapped_text(caption)
+    for label, curve in curves.items():
+        if curve:
+            last = quantity_text(metric, curve[-1])
+            yield f"{label:>{width}}  {_bars(curve, low, high)}  {last}"
 
 
 def _bars(curve: Sequence[float], low: float, high: float) -> str:
-    last = len(curve) - 1
-    n = min(len(curve), _CURVE_CHARACTERS)
-    shown = [curve[round(i * last / max(1, n - 1))] for i in range(n)]
     room = high - low or 1.0
-    return "".join(_BARS[round((value - low) / room * (len(_BARS) - 1))] for value in shown)
+    return "".join(
+        _BARS[round((value - low) / room * (len(_BARS) - 1))]
+        for value in thinned(curve, _CURVE_CHARACTERS)
+    )
 
 
 # ---- a page

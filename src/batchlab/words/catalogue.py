@@ -76,9 +76,8 @@ def term_text(key: str) -> str:
 
 
 def capitalized(words: str) -> str:
-    """The words with their first letter in upper case."""
-    place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
-    return words[:place] + words[place : place + 1].upper() + words[place + 1 :]
+    """The words as a sentence or a heading begins."""
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 class _Writer(string.Formatter):
