@@ -35,7 +35,7 @@ def along() -> alt.LayerChart:
     noise = batchlab.noise("mnist-mlp", budget="2m")
     rows = [
         {"step": max(1, point.step), "low": scale.low, "high": scale.high, "scale": scale.estimate}
-        for point in noise.points
+        for point in noise.along
         for scale in (point.gradient_noise_scale,)
     ]  # fmt: skip
     base = alt.Chart(alt.Data(values=rows)).encode(
@@ -48,8 +48,8 @@ def along() -> alt.LayerChart:
     bars = base.mark_rule(color=_BLUE).encode(
         y=alt.Y("low:Q", scale=alt.Scale(type="log"), title="noise scale, examples"), y2="high:Q"
     )
-    own = [{"size": noise.batch_size, "said": f"batch size {noise.batch_size}",
-            "step": noise.points[-1].step}]  # fmt: skip
+    own = [{"size": noise.workload.batch_size, "said": f"batch size {noise.workload.batch_size}",
+            "step": noise.along[-1].step}]  # fmt: skip
     rule = alt.Chart(alt.Data(values=own)).mark_rule(color=_GREY, strokeDash=[4, 3])
     said = alt.Chart(alt.Data(values=own)).mark_text(align="right", dy=-7, color=_GREY)
     chart: alt.LayerChart = alt.layer(

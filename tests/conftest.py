@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,6 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # In the background (`nohup scripts/test &`) Ctrl-C is ignored, and what tests start would inherit
 # that: they could not be interrupted.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Run in the background, a process ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example that takes long says how busy the machine is.
@@ -51,6 +49,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("seconds a room")
         for room, seconds in spent_s.most_common():
             terminalreporter.line(f"{room:32} {len(tests[room]):5} tests {seconds:8.1f} s")
+
+
+@pytest.fixture(autouse=True)
+def imports_left_as_they_were() -> Iterator[None]:
+    """What a test imports from its own folder is gone after it."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if "pytest-of" in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
 @pytest.fixture

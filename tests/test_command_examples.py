@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.reference.example_commands import EXAMPLES, commands
+from tests.reference.example_commands import EXAMPLES, commands, understood
 
-from batchlab.cli import main as cli
 from batchlab.script.command import TrainingCommand
 
 COMMANDS = EXAMPLES / "commands"
@@ -31,7 +30,7 @@ def test_an_own_command_is_short_and_says_how_to_ask_about_it(name: str) -> None
     for words in found:  # that they are understood; the night runs them
         cut = words.index("--")
         assert words[cut + 1 : cut + 3] == ["python", f"examples/commands/{name}.py"]
-        given = cli.batchlab.commands[words[0]].make_context(words[0], words[1:cut]).params
+        given = understood(words)
         TrainingCommand(
             arguments=words[cut + 1 :],
             metric=given["metric"],

@@ -12,9 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
-from batchlab.cli import main as cli
 from batchlab.store.store import Store
 from batchlab.words.reasons import CAUSES
 from batchlab.workload.definition import Workload
@@ -49,9 +49,8 @@ def test_every_documented_command_is_understood(
     shown = list(documented_commands())
 
     assert {words[0] for words in shown} >= {"advise", "sweep", "profile", "noise", "check", "fit"}
-    for command, *arguments in shown:
-        own, _ = cli._apart([command, *arguments])
-        cli.batchlab.commands[command].make_context(command, own[1:])
+    for words in shown:
+        understood(words)
 
 
 def test_the_first_screen_of_the_readme_has_exactly_the_two_commands() -> None:

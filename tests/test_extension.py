@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
@@ -18,18 +19,17 @@ from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.sampled_output import readings_of
-from tests.reference.visible_text import visible_texts
 
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
 from batchlab.fitting.fit import fit
 from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
-from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaled_learning_rate
+from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
-from batchlab.report.fit import fit_parts
+from batchlab.report.fit import fit_sections
 from batchlab.report.notebook import notebook_view
-from batchlab.report.parts import parts_text
+from batchlab.report.sections import sections_text
 from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, text_report, write_csv
 from batchlab.report.sweep_tables import trials_table
@@ -37,6 +37,36 @@ from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
+
+_UNSEEN = ("script", "style", "svg", "code")
+_READ_OUT = ("aria-label", "title", "alt")
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.unseen += tag in _UNSEEN
+        if not self.unseen:
+            self.texts += [value for name, value in attrs if name in _READ_OUT and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.unseen -= tag in _UNSEEN
+
+    def handle_data(self, data: str) -> None:
+        if not self.unseen and data.strip():
+            self.texts.append(data.strip())
+
+
+def visible_texts(page: str) -> list[str]:
+    """The texts of a page in their order; scripts, styles, drawings and code hold none."""
+    reader = _Reader()
+    reader.feed(page)
+    return reader.texts
+
 
 FOLDER = Path(__file__).parent / "extension"
 FIT_SCHEMA = Path(__file__).parents[1] / "docs" / "schema" / "fit.json"
@@ -63,7 +93,7 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
-    rate = scaled_learning_rate(0.1, rule="cube-root", batch_size=64, reference_batch_size=8)
+    rate = 0.1 * scaling_rule("cube-root").rate_factor(64 / 8)
     study = sweep(
         "least-squares",
         batch_sizes=(8,),
@@ -108,7 +138,7 @@ def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
     found = fit(points)
-    in_a_terminal = " ".join(parts_text(fit_parts(found)).split())
+    in_a_terminal = " ".join(sections_text(fit_sections(found)).split())
     in_a_notebook = " ".join(visible_texts(notebook_view(found)))
     document = found.to_dict()
 

@@ -1,7 +1,7 @@
 """The table of wrong calls in Python: each is told in the one line that stands here.
 
-What is wrong in a workload itself is in tests/workload: test_ready_made, test_definition,
-test_numpy_data, test_split.
+What is wrong in a workload itself is in tests/workload: test_definition, test_array_data,
+test_split.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -34,13 +35,13 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.profiling import ProfileRequest
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.processes.children import Ended
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
-from batchlab.runs.contract import CostModel
+from batchlab.runs.contract import CostModel, RunPlan
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
@@ -53,17 +54,24 @@ BUDGET_S = 60.0
 
 
 def profile_of(
-    request: ProfileRequest, *, step_s: float = STEP_S, device_name: str = "here"
+    _packed: object,
+    trial: Trial,
+    batch_sizes: Sequence[int],
+    *,
+    memory_limit_bytes: int | None,
+    **_named: Any,
 ) -> Profile:
-    """As if every batch size had been measured: a step takes `step_s`, whatever its size."""
+    """As if every batch size had been measured: a step takes `STEP_S`, whatever its size."""
     return Profile(
-        workload_id=request.trial.workload_id,
-        workload=request.trial.workload,
-        n_train=request.trial.n_train,
-        reference_batch_size=request.trial.batch_size,
+        workload=ProfiledWorkload(
+            workload_id=trial.workload_id,
+            name=trial.workload,
+            n_train=trial.n_train,
+            batch_size=trial.batch_size,
+        ),
         device="cpu",
-        device_name=device_name,
-        memory_limit_bytes=request.memory_limit_bytes,
+        device_name="here",
+        memory_limit_bytes=memory_limit_bytes,
         environment=(("cores", "2"),),
         created_at="2026-01-01T00:00:00+00:00",
         points=tuple(
@@ -71,10 +79,10 @@ def profile_of(
                 batch_size=size,
                 micro_batch_size=size,
                 status=Status.OK,
-                timing=made_up_timing(size, step_s=step_s, workload_id=request.trial.workload_id),
+                timing=made_up_timing(size, step_s=STEP_S, workload_id=trial.workload_id),
                 peak_bytes=30_000_000 + 1000 * size,
             )
-            for size in sorted(request.batch_sizes)
+            for size in sorted(batch_sizes)
         ),
     )
 
@@ -95,30 +103,30 @@ def lab(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def profiled(monkeypatch: pytest.MonkeyPatch) -> list[ProfileRequest]:
-    """Nothing is measured; the requests are kept."""
-    requests: list[ProfileRequest] = []
+def profiled(monkeypatch: pytest.MonkeyPatch) -> list[Profile]:
+    """Nothing is measured; the profiles are kept."""
+    made_up: list[Profile] = []
 
-    def measured(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
-        requests.append(request)
-        return profile_of(request)
+    def measured(*asked: Any, **named: Any) -> Profile:
+        made_up.append(profile_of(*asked, **named))
+        return made_up[-1]
 
     def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
         # A first look is not as exact as the profile.
         step_s = 2 * STEP_S
-        made_up = made_up_timing(trial.batch_size, step_s=step_s, workload_id=trial.workload_id)
-        return Ended(value=made_up)
+        timing = made_up_timing(trial.batch_size, step_s=step_s, workload_id=trial.workload_id)
+        return Ended(value=timing)
 
     monkeypatch.setattr(workload_subject, "measure_profile", measured)
     monkeypatch.setattr(WorkloadSubject, "timed", timed)
-    return requests
+    return made_up
 
 
 @pytest.fixture
-def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[ProfileRequest]) -> AskingAdvisor:
+def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[Profile]) -> AskingAdvisor:
     asking = AskingAdvisor()
     monkeypatch.setattr(
-        advice_session, "_decided", lambda question, engine, watcher: asking(question, engine)
+        advice_session, "decide", lambda question, engine, watcher: asking(question, engine)
     )
     return asking
 
@@ -199,7 +207,7 @@ def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
 
 @pytest.mark.slow
 def test_a_finished_study_asked_again_answers_the_same_without_a_training(
-    lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[ProfileRequest]
+    lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[Profile]
 ) -> None:
     first = advise(lab)
     children.clear()
@@ -266,8 +274,8 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             clock.now_s += 0.5 * (record.steps - run.from_step)
             super()._end(run, outcome)
 
-    def made(*arguments: Any, started_s: float, **named: Any) -> LocalProcesses:
-        return OneAtATime(*arguments, started_s=0.0, clock=clock, **named)
+    def made(store: Store, packed: PackedWorkload, plan: RunPlan) -> LocalProcesses:
+        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=clock)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
@@ -279,7 +287,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     lab: Path,
     tmp_path: Path,
     advisor: AskingAdvisor,
-    profiled: list[ProfileRequest],
+    profiled: list[Profile],
     after: int,
 ) -> None:
     def interrupt(n: int) -> None:
@@ -305,7 +313,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
 
 @pytest.mark.slow
 def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
-    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
 ) -> None:
     before = advise_by_step_clock(lab)
     asked = list(advisor.asked)
@@ -335,7 +343,7 @@ def test_a_workload_without_validation_data_is_refused(lab: Path, advisor: Askin
 
 
 def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_measured(
-    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
 ) -> None:
     with pytest.raises(UsageError, match="met before the first step"):
         advise(lab, target=("loss", 100.0))
@@ -343,19 +351,9 @@ def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_m
     assert profiled == []
 
 
-def test_a_target_in_percent_of_an_accuracy_in_shares_is_refused_before_anything_is_measured(
-    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
-) -> None:
-    with pytest.raises(UsageError, match=r"did you mean 0\.98\?"):
-        advise(lab, workload=tiny(metrics={"accuracy": accuracy}), target=("accuracy", 98.0))
-
-    assert not lab.exists()
-    assert profiled == []
-
-
 @pytest.mark.slow
 def test_a_users_own_accuracy_is_taken_in_the_unit_that_it_has(
-    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
 ) -> None:
     def workload(whole: float) -> Workload:
         def right(model: nn.Module, batch: Labelled) -> Tensor:
@@ -430,7 +428,7 @@ def test_a_study_with_a_budget_in_trainings_goes_on_with_the_same_one(
 
 
 def test_trainings_too_short_for_a_profile_are_refused_before_it(
-    lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]
+    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
 ) -> None:
     with pytest.raises(
         BudgetError, match=r"1 trainings take 0\.1 s here.* give --trainings \d+ or"
@@ -470,8 +468,8 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
 def test_a_budget_that_ends_within_the_profile_is_told(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
-        whole = profile_of(request)
+    def cut_short(*asked: Any, **named: Any) -> Profile:
+        whole = profile_of(*asked, **named)
         return replace(whole, points=whole.points[:1], stopped="time")
 
     monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
@@ -484,8 +482,8 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(packed: Any, request: ProfileRequest, **named: Any) -> Profile:
-        whole = profile_of(request)
+    def cut_short(*asked: Any, **named: Any) -> Profile:
+        whole = profile_of(*asked, **named)
         return replace(whole, points=whole.points[:3], stopped="time")
 
     monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
@@ -522,7 +520,7 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     monkeypatch.setattr(
         workload_subject,
         "measure_profile",
-        lambda packed, request, **named: without(profile_of(request), reference),
+        lambda *asked, **named: without(profile_of(*asked, **named), reference),
     )
 
     advice = advise(lab, batch_sizes=(10, 80))
@@ -562,7 +560,7 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
 
 @pytest.mark.parametrize("objective", ["time", "samples", "quality"])
 def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
-    lab: Path, profiled: list[ProfileRequest], objective: str
+    lab: Path, profiled: list[Profile], objective: str
 ) -> None:
     workload, told = tiny(loss=contrastive, metrics={}), Told()
 
@@ -581,7 +579,8 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     assert "Give the workload a metric over a fixed set of examples" in why
     assert why in told.warnings
     assert (advice.n_trials, advice.provisional, advice.more_budget_s) == (0, None, None)
-    assert [request.batch_sizes for request in profiled] == [(20,)]  # the workload's own alone
+    (made,) = profiled
+    assert [point.batch_size for point in made.points] == [20]  # the workload's own alone
     notes = {each.batch_size: each.note for each in advice.candidates}
     assert notes[20] is None
     assert notes[10] == notes[50] == advice.missing
@@ -612,11 +611,21 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option_and_has_a_
 
 
 @pytest.fixture
-def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[ProfileRequest]) -> Profile:
+def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     """A profile of the same workload, measured elsewhere."""
     advise(lab)
     advisor.questions.clear()
-    return profile_of(profiled.pop(), step_s=STEP_S / 100, device_name="a GPU")
+    here = profiled.pop()
+    points = [
+        replace(
+            point,
+            timing=made_up_timing(
+                point.batch_size, step_s=STEP_S / 100, workload_id=here.workload.workload_id
+            ),
+        )
+        for point in here.points
+    ]
+    return replace(here, device_name="a GPU", points=tuple(points))
 
 
 @pytest.mark.slow
@@ -640,7 +649,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advice_session, "_decided", lambda *asked: made_up_advice())
+    monkeypatch.setattr(advice_session, "decide", lambda *asked, watcher: made_up_advice())
     question = asked(
         "advise",
         workload=tiny(),
@@ -679,7 +688,7 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
 
 @pytest.mark.slow
 def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
-    lab: Path, gpu: Profile, profiled: list[ProfileRequest]
+    lab: Path, gpu: Profile, profiled: list[Profile]
 ) -> None:
     for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
         with pytest.raises(WorkloadError, match="cannot be used on a GPU"):

@@ -40,11 +40,6 @@ def test_what_is_no_time_is_refused(given: Any) -> None:
         Budget(given)
 
 
-def test_a_time_that_is_no_budget_is_named() -> None:
-    with pytest.raises(UsageError, match="train time '60': expected a time above 0"):
-        seconds_of("60", what="train time")
-
-
 def test_without_a_ceiling_nothing_is_limited() -> None:
     budget = Budget(None)
 

@@ -125,7 +125,7 @@ def test_a_script_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_not_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BatchlabError, match="'no-such-program' can't be run: No such file"):
+    with pytest.raises(BatchlabError, match="the command no-such-program was not found"):
         init(["no-such-program"], folder=tmp_path)
 
     assert os.listdir(tmp_path) == []

@@ -16,8 +16,8 @@ from tests.reference.told import Told
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import NoiseDocument, NoisePoint
+from batchlab.measure.gradient_noise import NoiseRequest, measure_noise_along
+from batchlab.measure.noise import Noise, NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
@@ -71,12 +71,6 @@ def small(n: int) -> Workload:
     return replace(small_workload(n=n), batch_size=min(n, 8))
 
 
-def test_steps_double_up_to_the_last() -> None:
-    assert geometric_steps(0) == (0,)
-    assert geometric_steps(10) == (0, 1, 2, 5, 10)
-    assert geometric_steps(1000) == (0, 3, 7, 15, 31, 62, 125, 250, 500, 1000)
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_a_training_goes_on_as_if_nothing_had_been_measured(dropout: float) -> None:
     workload = small_workload(n=60, dropout=dropout)
@@ -125,8 +119,8 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
     made = noise(small(60), steps=0)
 
     assert random_streams() == before
-    assert [point.step for point in made.points] == [0]
-    assert made.gradient_noise_scale == noise_scale(made.points[0].sample).scale
+    assert [point.step for point in made.along] == [0]
+    assert made.gradient_noise_scale == noise_scale(made.along[0].sample).scale
     assert made.stopped is None
 
 
@@ -137,7 +131,7 @@ def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
     made = noise(f"{EXAMPLES}/pairs.py:workload", steps=17, listener=told)  # an epoch has 15
 
     assert made.stopped is None
-    assert made.points[-1].step == 17
+    assert made.along[-1].step == 17
     assert any("takes an even number of examples" in warning for warning in told.warnings)
 
 
@@ -154,4 +148,4 @@ def test_a_training_set_of_two_is_refused_in_a_line() -> None:
 
 
 def test_the_schema_is_that_of_the_document() -> None:
-    assert SCHEMA.read_text() == schema_text(NoiseDocument)
+    assert SCHEMA.read_text() == schema_text(Noise)

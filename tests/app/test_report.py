@@ -12,7 +12,6 @@ from tests.reference.stored_study import put_study
 from batchlab.app.report import ReportFormat, report
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
-from batchlab.version import __version__
 
 
 @pytest.fixture
@@ -94,20 +93,3 @@ def test_words_go_to_the_file_that_is_given(
 
     assert (made.text, made.files) == (None, (tmp_path / "words",))
     assert (tmp_path / "words").read_text() == shown
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("output_format", ["html", "text", "json", "csv"])
-def test_an_advice_that_does_not_read_is_told_with_the_command_that_asks_anew(
-    lab: Path, tmp_path: Path, output_format: ReportFormat
-) -> None:
-    with Store.existing(lab) as store:
-        study = store.study()
-        store.put_advice(study.study_id, "{}")
-
-    made = report(lab, output_format=output_format, path=tmp_path / "made")
-
-    assert made.warning == (
-        f"the advice of study {study.study_id} is in a form that batchlab {__version__} does not "
-        f"read, so its trials are shown; this asks anew from them: {study.command}"
-    )

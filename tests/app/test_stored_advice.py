@@ -26,10 +26,6 @@ def test_an_advice_is_kept_to_the_last_bit(store: Store, advice: Advice) -> None
     assert stored_advice(store, "study") == advice
 
 
-def test_a_study_without_an_answer_has_none(store: Store) -> None:
-    assert stored_advice(store, "study") is None
-
-
 @pytest.mark.parametrize("text", ['{"verdict": 3}', "[", '{"reason": {"code": "other_form"}}'])
 def test_an_answer_that_does_not_read_is_none_and_never_damage(store: Store, text: str) -> None:
     Journal(store, STUDY).begin(profile=made_up_profile().to_json(), budget_s=9.0, spent_s=1.0)

@@ -18,17 +18,16 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
-from batchlab.records.run import RunEnd, RunLength
+from batchlab.records.run import RunEnd
 from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, Trial
 from batchlab.report.advice_text import advice_text
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.engine import is_answered
 from batchlab.store.store import Store
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -66,10 +65,12 @@ class GridSubject(Subject):
 
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         return Profile(
-            workload_id=WORKLOAD_ID,
-            workload=self.summary.name,
-            n_train=self.summary.n_train,
-            reference_batch_size=self.summary.batch_size,
+            workload=ProfiledWorkload(
+                workload_id=WORKLOAD_ID,
+                name=self.summary.name,
+                n_train=self.summary.n_train,
+                batch_size=self.summary.batch_size,
+            ),
             device="cpu",
             device_name="elsewhere",
             memory_limit_bytes=None,
@@ -94,18 +95,7 @@ class GridSubject(Subject):
             )
         )
 
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        return is_answered(record, length, keeps_cadence=True)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> RecordedEngine:
+    def engine(self, store: Store, plan: RunPlan) -> RecordedEngine:
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 

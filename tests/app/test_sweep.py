@@ -37,7 +37,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.plans.scaling import scaled
+from batchlab.plans.scaling import scaling_rule
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
@@ -122,8 +122,9 @@ def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab
 
 
 def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
-    moved = scaled(0.1, rule="sde-adam", batch_size=80, reference_batch_size=20).adam
-    assert moved is not None
+    move_adam = scaling_rule("sde-adam").move_adam
+    moved = move_adam and move_adam(AdamSettings(), 80 / 20)
+    assert moved
     by_rule = run(
         lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"
     )
@@ -225,7 +226,6 @@ def steps_to_target(study: Study) -> int:
     return int(document["trials"][0]["steps_to_target"])
 
 
-@pytest.mark.usefixtures("step_times_at_once")
 @pytest.mark.parametrize("loss", ["checkpoint", "versions"])
 def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
     lab: Path, loss: str, monkeypatch: pytest.MonkeyPatch
@@ -257,7 +257,6 @@ class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("step_times_at_once")
 def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
     lab: Path, tmp_path: Path
 ) -> None:
@@ -354,31 +353,6 @@ def test_more_epochs_train_only_those_that_are_missing(lab: Path, tmp_path: Path
         shared = tuple(each.without_right for each in one.evaluations)
         assert more.evaluations[: len(one.evaluations)] == shared != one.evaluations
         assert curves(more) == curves(all_at_once)
-
-
-@pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_and_ends_in_the_same_numbers(
-    lab: Path, tmp_path: Path
-) -> None:
-    class Impatient(Told):
-        def progress(
-            self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-        ) -> None:
-            super().progress(done_fraction=done_fraction, left_s=left_s, text=text)
-            if done_fraction > 0.2 and not self.warnings:
-                self.warning("Ctrl-C")
-                raise KeyboardInterrupt
-
-    request: dict[str, Any] = {"batch_sizes": (1, 2), "epochs": 40}
-    with pytest.raises(KeyboardInterrupt):
-        run(lab, **request, listener=Impatient())
-    assert None in [status for _, status in trial_rows(lab)]
-
-    resumed = run(lab, **request)
-
-    whole = run(tmp_path / "whole.db", **request)
-    assert any(record.resumed_from_steps for record in resumed.records)
-    assert [curves(r) for r in resumed.records] == [curves(r) for r in whole.records]
 
 
 # Budgets
@@ -538,9 +512,6 @@ def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab: Path, children: 
     assert children == ["see_model"]
 
 
-# Stores
-
-
 # Real processes
 
 SCRIPT = """
@@ -685,7 +656,6 @@ def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
 # The caller
 
 
-@pytest.mark.usefixtures("step_times_at_once")
 def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
     lab: Path, tmp_path: Path
 ) -> None:

@@ -12,14 +12,36 @@ import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.whole_table import (
     ADVISE,
+    WholeAnswer,
     beside_habits,
     bin_of,
     interval_over_workloads,
     table,
 )
 from tests.reference.script import BENCHMARKS, script
-from tests.reference.whole_answer import ANSWER
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
+
+ANSWER = WholeAnswer(
+    workload="one",
+    profile="cpu",
+    draw=0,
+    who=ADVISE,
+    tuned_trainings=18.0,
+    whole_trainings=3.0,
+    batch_size=64,
+    learning_rate=0.1,
+    named_as="recommendation",
+    verdict="recommend",
+    origin="pilot",
+    regret=0.1,
+    of_reference=0.5,
+    shortfall=0.2,
+    shortfall_of_own=-0.4,
+    shortfall_error=0.3,
+    is_optimum=False,
+    spent=0.5,
+)
+
 
 RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
 

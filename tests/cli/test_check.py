@@ -32,21 +32,20 @@ def test_a_sound_workload_is_the_same_and_a_sum_is_not(do: Any, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_loss_that_fails_is_told_in_one_line(do: Any, tmp_path: Path) -> None:
-    write_user_file(tmp_path, fields="dict(loss=lambda model, batch: model(batch[1]))")
+@pytest.mark.parametrize(
+    ("fields", "budget", "told"),
+    [
+        ("dict(loss=lambda model, batch: model(batch[1]))", "60s", "its loss on 6 training exam"),
+        ("", "0.32s", "it ended before the gradients were compared; give a larger --budget"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_told_in_one_line(
+    fields: str, budget: str, told: str, do: Any, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path, fields=fields)
 
-    done = do("check", "mine.py:workload")
-
-    assert done.code == 1
-    assert "its loss on 6 training examples raised" in done.err
-    assert len(done.err.strip().splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_a_budget_that_ends_first_is_told_as_such(do: Any, tmp_path: Path) -> None:
-    write_user_file(tmp_path)
-
-    done = do("check", "mine.py:workload", "--budget", "0.32s")
+    done = do("check", "mine.py:workload", "--budget", budget)
 
     assert done.code == 1
-    assert "it ended before the gradients were compared; give a larger --budget" in done.err
+    (line,) = done.err.splitlines()
+    assert told in line

@@ -24,14 +24,3 @@ def test_it_says_what_it_found_and_what_to_add(
         "Name your metric, and which values of it are better.",
     ]
     assert do("init", "--", "./help").code == 2
-
-
-def test_a_command_that_cannot_be_run_is_one_line(
-    do: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    done = do("init", "--", "./no-such-script")
-
-    assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: './no-such-script' can't be run: No such file or directory")

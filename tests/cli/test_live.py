@@ -54,13 +54,6 @@ def test_a_live_page_is_a_page(do: Any, opened: list[str], more: tuple[str, str]
     assert (done.code, done.out) == (2, "")
 
 
-def test_an_id_that_no_study_has_is_refused(stored: Path, do: Any, opened: list[str]) -> None:
-    done = do("report", "--live", "--store", str(stored), "--study", "other")
-
-    assert done.code == 2
-    assert "no study whose id begins with 'other'" in done.err
-
-
 class TestInABrowser:
     pytestmark = NEEDS_BROWSER
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -175,16 +176,19 @@ def test_a_message_of_many_lines_is_cut_to_its_first(do: Any, monkeypatch: Any) 
     assert do("workloads").err == "error: what happened\n"
 
 
-def test_an_interrupt_says_how_to_go_on(do: Any, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("sweep 'my train.py:workload' --epochs 3", "interrupted; everything so far is stored."),
+        ("profile mine.py:workload", "interrupted."),  # measured in one go: nothing of it is kept
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(typed: str, told: str, do: Any, monkeypatch: Any) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.batchlab, "main", interrupt)
 
-    done = do("sweep", "my train.py:workload", "--epochs", "3")
+    done = do(*shlex.split(typed))
 
-    assert done.code == 130
-    assert done.err == (
-        "interrupted; everything so far is stored. To go on: "
-        "batchlab sweep 'my train.py:workload' --epochs 3\n"
-    )
+    assert (done.code, done.err) == (130, f"{told} To go on: batchlab {typed}\n")

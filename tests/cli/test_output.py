@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
-from batchlab.processes import children as fork_server
+from batchlab.processes import server as fork_server
 from batchlab.report.text import text_width
 from batchlab.script.command import TrainingCommand
 
@@ -24,36 +24,19 @@ def put_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return found
 
 
-def printed(n_lines: int, *, length: int = 1) -> None:
-    print_result(lambda: "\n".join(["x" * length] * n_lines) + "\n", headline=lambda: "Use 64.\n")
-
-
-def test_what_fits_the_screen_is_printed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = put_on_a_terminal(monkeypatch)
-
-    printed(9)
-
-    assert terminal.getvalue() == "x\n" * 9
-
-
-def test_the_headline_of_a_taller_text_is_its_last_line_too(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("n_lines", "length", "again"),
+    [(9, 1, ""), (10, 1, "\nUse 64.\n"), (5, 61, "\nUse 64.\n")],  # 61 take two rows of 60
+)
+def test_the_headline_of_a_text_taller_than_the_screen_is_its_last_line_too(
+    n_lines: int, length: int, again: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = put_on_a_terminal(monkeypatch)
+    text = ("x" * length + "\n") * n_lines
 
-    printed(10)
+    print_result(lambda: text, headline=lambda: "Use 64.\n")
 
-    assert terminal.getvalue() == "x\n" * 10 + "\nUse 64.\n"
-
-
-def test_a_line_wider_than_the_screen_takes_more_than_one_row(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    terminal = put_on_a_terminal(monkeypatch)
-
-    printed(5, length=61)
-
-    assert terminal.getvalue().endswith("\nUse 64.\n")
+    assert terminal.getvalue() == text + again
 
 
 def test_a_pipe_gets_the_text_alone_and_as_wide_as_usual(
@@ -61,7 +44,7 @@ def test_a_pipe_gets_the_text_alone_and_as_wide_as_usual(
 ) -> None:
     monkeypatch.setenv("LINES", "10")
 
-    printed(50)
+    print_result(lambda: "x\n" * 50, headline=lambda: "Use 64.\n")
     with as_wide_as_stdout():
         wide = text_width(88)
 

@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 from tests.reference.user_file import write_user_file
 
-from batchlab.cli import main as cli
 from batchlab.measure.profile import Profile
 
 PROFILE_SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "profile.json"
@@ -47,37 +46,3 @@ def test_a_profile_as_text_has_a_table_and_says_what_fits(do: Any, tmp_path: Pat
     assert done.code == 0
     assert "200 (full)" in done.out
     assert "All 200 training examples fit in one batch within 2.15 GB" in done.out
-
-
-def test_an_interrupted_profile_does_not_claim_to_be_stored(do: Any, monkeypatch: Any) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli.batchlab, "main", interrupt)
-
-    done = do("profile", "mine.py:workload")
-
-    assert done.code == 130
-    assert done.err == "interrupted. To go on: batchlab profile mine.py:workload\n"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ("--memory-limit 1MB", "memory limit 1 MB: workload 'mine' needs"),
-        ("--budget 0.1s", "give a larger --budget"),
-    ],
-)
-def test_a_profile_that_cannot_be_made_is_told_in_one_line(
-    options: str, told: str, do: Any, tmp_path: Path
-) -> None:
-    write_user_file(tmp_path)
-
-    done = do("profile", "mine.py:workload", *options.split())
-
-    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert done.code == 1
-    assert done.out == ""
-    assert len(lines) == 1
-    assert told in lines[0]

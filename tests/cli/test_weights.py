@@ -12,11 +12,14 @@ from batchlab.store.store import Store
 
 
 @pytest.mark.slow
-def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> None:
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(
+    do: Any, averaged: bool
+) -> None:
     advice = made_up_advice()
     with Store(Path("batchlab.db")) as store:
         for record in put_advised(store, advice).records:
-            put_checkpoint(store, record)
+            put_checkpoint(store, record, averaged=averaged)
     assert advice.recommendation is not None
 
     done = do("weights")
@@ -26,18 +29,7 @@ def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Any) -> 
         f"model.safetensors: batch size {advice.recommendation.batch_size}, learning rate "
     )
     assert "validation accuracy 0." in done.out
-    assert load_file("model.safetensors").keys() == {"weight", "bias"}
-
-
-@pytest.mark.slow
-def test_averaged_weights_are_given_in_place_of_the_raw_ones_and_said_to_be_so(do: Any) -> None:
-    with Store(Path("batchlab.db")) as store:
-        for record in put_advised(store, made_up_advice()).records:
-            put_checkpoint(store, record, averaged=True)
-
-    done = do("weights")
-
-    assert done.out.rstrip().endswith(", the averaged weights")
+    assert done.out.rstrip().endswith(", the averaged weights") == averaged
     weights = load_file("model.safetensors")
     assert weights.keys() == {"weight", "bias"}
     assert bool(weights["weight"].any())

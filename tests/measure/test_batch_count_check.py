@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 
-from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.errors import WorkloadError
 from batchlab.measure.check import check_batch_counts
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.workload.definition import Metric, Workload
@@ -113,8 +113,3 @@ def test_a_split_with_a_loader_of_its_own_is_looked_at() -> None:
 
     with pytest.raises(WorkloadError, match="2 and 3 examples of validation count as 8 and 13"):
         check_batch_counts(live_workload(given, {}).workload, ANY_SIZE)
-
-
-def test_a_batch_without_tensors_is_refused_as_it_was() -> None:
-    with pytest.raises(BatchSizeError, match="holds no tensor to count its examples by"):
-        check(lambda examples: "text")

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.steps_check import (
-    StepSeen,
     check_step,
     rule_of,
     sizes_in_evaluation,
@@ -29,19 +28,6 @@ def workload(model: Callable[[], nn.Module] = lambda: nn.Linear(4, 1), **fields:
 
     data: dict[str, Any] = {"train": (X, X.sum(1)), "validation": None, "loss": loss}
     return Workload(name="sized", model=model, **({"learning_rate": 0.01} | data | fields))
-
-
-class Grouped(nn.Module):
-    """Takes examples in groups only, as a model of pairs does."""
-
-    def __init__(self, group: int) -> None:
-        super().__init__()
-        self.group = group
-        self.linear = nn.Linear(4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        groups: Tensor = self.linear(x).view(-1, self.group, 1)
-        return groups.flatten(0, 1)
 
 
 # The rule
@@ -75,22 +61,7 @@ def test_a_few_tries_tell_the_rule(runs: Callable[[int], bool], rule: RunnableSi
     assert len(tried) <= 14
 
 
-def test_what_takes_any_number_is_tried_twice() -> None:
-    tried: list[int] = []
-
-    rule_of(lambda n: tried.append(n) is None, usual=64)
-
-    assert tried == [1, 3]
-
-
 # In training and in evaluations
-
-
-def test_a_model_of_pairs_takes_an_even_number() -> None:
-    of_pairs = workload(lambda: Grouped(2))
-
-    assert sizes_in_training(of_pairs, CPU) == RunnableSizes(least=2, multiple_of=2)
-    assert sizes_in_evaluation(of_pairs, Grouped(2), CPU) == sizes_in_training(of_pairs, CPU)
 
 
 def test_batch_norm_needs_two_in_training_and_one_in_an_evaluation() -> None:
@@ -121,30 +92,7 @@ def test_the_rule_of_a_metric_is_that_of_the_evaluation() -> None:
     assert sizes_in_evaluation(sized, nn.Linear(4, 1), CPU) == RunnableSizes(least=2, multiple_of=2)
 
 
-def test_memory_that_runs_out_is_no_rule() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        raise MemoryError
-
-    with pytest.raises(MemoryError):
-        sizes_in_training(workload(loss=loss), CPU)
-
-
 # A real step
-
-
-def test_a_sound_step_has_nothing_odd() -> None:
-    assert check_step(workload(), CPU, ANY_SIZE) == StepSeen(examples=8, warnings=())
-
-
-def test_a_step_that_fails_is_refused_with_its_place() -> None:
-    class Failing(torch.optim.SGD):
-        def step(self, closure: Any = None) -> None:
-            raise ValueError("no state")
-
-    failing = workload(optimizer=lambda parameters, rate: Failing(parameters, lr=rate))
-
-    with pytest.raises(WorkloadError, match=r"a training step .* raised ValueError: no state \("):
-        check_step(failing, CPU, ANY_SIZE)
 
 
 def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
@@ -158,25 +106,25 @@ def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
         check_step(workload(loss=loss), CPU, ANY_SIZE)
 
 
-def test_a_step_that_changes_no_weight_is_told() -> None:
-    other = nn.Linear(4, 1)
-
-    (told,) = check_step(
-        workload(optimizer=lambda parameters, rate: torch.optim.SGD(other.parameters(), lr=rate)),
-        CPU,
-        ANY_SIZE,
-    ).warnings
-
-    assert "changed no weight of the model" in told
+def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(nn.Linear(4, 1).parameters(), lr=rate)
 
 
-def test_weights_that_are_not_finite_after_one_step_are_told() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return (model(batch[0]) * 0).sqrt().mean()
+def infinite(model: nn.Module, batch: Any) -> Tensor:
+    return (model(batch[0]) * 0).sqrt().mean()
 
-    (told,) = check_step(workload(loss=loss), CPU, ANY_SIZE).warnings
 
-    assert "left weights that are not finite" in told
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"optimizer": of_another_model}, "changed no weight of the model"),
+        ({"loss": infinite}, "left weights that are not finite"),
+    ],
+)
+def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> None:
+    (told,) = check_step(workload(**fields), CPU, ANY_SIZE).warnings
+
+    assert said in told
 
 
 def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
@@ -209,37 +157,3 @@ def test_a_model_that_keeps_the_size_of_its_batches_cannot_take_a_smaller_last_o
     seen = check_step(workload(lambda: Stateful(4, 1), batch_size=16), CPU, ANY_SIZE)
 
     assert not seen.last_batch_runs  # of 40 examples it has 8
-
-
-class Queued(nn.Module):
-    """Keeps its last outputs in a queue, as MoCo does: a batch has to divide its length."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 1)
-        self.queue: Tensor
-        self.register_buffer("queue", torch.zeros(64, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.linear(x)
-        assert len(self.queue) % len(x) == 0, "the queue is no multiple of the batch"
-        self.queue = torch.cat([self.queue[len(x) :], found.detach()])
-        return found
-
-
-def test_what_follows_no_rule_is_checked_with_its_own_batch_size() -> None:
-    queued = workload(Queued, batch_size=32)
-
-    assert sizes_in_training(queued, CPU) == ANY_SIZE
-    assert check_step(queued, CPU, ANY_SIZE) == StepSeen(
-        examples=32, warnings=(), last_batch_runs=False
-    )
-
-
-def test_an_optimizer_that_asks_for_the_loss_again_takes_its_step() -> None:
-    def optimizer(parameters: Any, rate: float) -> torch.optim.Optimizer:
-        return torch.optim.LBFGS(parameters, lr=rate, max_iter=2)
-
-    assert check_step(workload(optimizer=optimizer), CPU, ANY_SIZE) == StepSeen(
-        examples=8, warnings=()
-    )

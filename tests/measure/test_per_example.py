@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from batchlab.measure.gradients import (
     Gradients,
-    UnknownLayerError,
     batch_gradient,
-    by_layers,
     one_by_one,
     per_example,
 )
@@ -276,16 +274,6 @@ def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:
 
     assert [module.training for module in model] == [True, False, True]
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_way_that_fails_leaves_no_hook_behind() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Bilinear(1, 1, 1))
-    workload = workload_of(lambda: model, squared)
-
-    with pytest.raises(UnknownLayerError):
-        by_layers(workload, model, regression(4))
-
-    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_in_half_precision_examples_have_gradients_of_their_own_all_the_same() -> None:

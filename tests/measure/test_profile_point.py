@@ -13,10 +13,13 @@ from batchlab.words.reasons import reason_text
 
 
 def test_the_step_time_is_the_median_over_the_blocks() -> None:
-    step = made_up_point(100, median_s=0.5).step_s
+    point = made_up_point(100, scatter=(1.0, 1.0, 1.0, 1.0, 9.0), median_s=0.5)
 
-    assert step.estimate == pytest.approx(0.5)
-    assert step.n == 8
+    assert point.step_s.estimate == pytest.approx(0.5)
+    assert point.step_s.n == 5
+    assert point.samples_per_s == pytest.approx(200)
+    alone = made_up_point(100, scatter=(1.0,)).step_s
+    assert (alone.low, alone.high, alone.n) == (None, None, 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 8, 12, 20])
@@ -31,13 +34,6 @@ def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> 
 
     # At least 95 %, less four standard errors of 1000 draws; order statistics give more.
     assert held / n_draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / n_draws)
-
-
-def test_one_block_has_no_interval() -> None:
-    step = made_up_point(64, scatter=(1.0,)).step_s
-
-    assert (step.low, step.high, step.n) == (None, None, 1)
-    assert step.estimate == pytest.approx(step_s(64))
 
 
 def test_the_interval_of_many_blocks_is_narrower_than_their_range() -> None:
@@ -57,10 +53,6 @@ def test_a_point_that_did_not_run_has_no_time_but_a_reason() -> None:
     assert "memory ran out" in reason_text(point.step_s.reason)
     assert point.samples_per_s is None
     assert not point.ran
-
-
-def test_throughput_is_examples_per_second() -> None:
-    assert made_up_point(64, median_s=0.5).samples_per_s == pytest.approx(128)
 
 
 @pytest.mark.parametrize(

@@ -73,17 +73,6 @@ def augmented_by_its_own_generator() -> Workload:
     return replace(small_workload(), augment=augment)
 
 
-def with_a_hidden_state() -> Workload:
-    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
-        hidden = torch.zeros(3) if model.kept is None else model.kept[0]
-        scores = model(batch[0]) + hidden
-        loss = update(optimizer, nn.functional.cross_entropy(scores, batch[1]))
-        model.kept = (scores.detach().mean(0), scores.detach().std(0))
-        return loss
-
-    return replace(small_workload(), model=Kept, step=step)
-
-
 def with_a_counter_on_the_model() -> Workload:
     def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
         loss = cross_entropy(model, batch)
@@ -95,30 +84,6 @@ def with_a_counter_on_the_model() -> Workload:
         return loss
 
     return replace(small_workload(), model=Kept, step=step)
-
-
-def with_a_trainers_method() -> Workload:
-    class Trainer:
-        average: float | None = None
-
-        def step(self, model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-            loss = cross_entropy(model, batch)
-            last = loss.item()
-            self.average = last if self.average is None else 0.9 * self.average + 0.1 * last
-            return update(optimizer, loss * last / self.average)
-
-    return replace(small_workload(), step=Trainer().step)
-
-
-def with_a_counter_of_a_closure() -> Workload:
-    n = 0
-
-    def step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-        nonlocal n
-        n += 1
-        return update(optimizer, cross_entropy(model, batch) / n**0.5)
-
-    return replace(small_workload(), step=step)
 
 
 def with_a_data_set_that_draws() -> Workload:
@@ -137,10 +102,7 @@ def with_a_data_set_that_draws() -> Workload:
 
 SECRETS: list[Callable[[], Workload]] = [
     augmented_by_its_own_generator,
-    with_a_hidden_state,
     with_a_counter_on_the_model,
-    with_a_trainers_method,
-    with_a_counter_of_a_closure,
     with_a_data_set_that_draws,
 ]
 

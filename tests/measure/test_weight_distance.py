@@ -47,18 +47,18 @@ def test_whole_numbers_in_a_state_dict_are_no_weights() -> None:
     assert "num_batches_tracked" not in dict(found.layers)
 
 
-def test_half_precision_is_widened_before_it_is_squared() -> None:
-    one = {"weight": torch.full((100,), 300.0, dtype=torch.float16)}
+@pytest.mark.parametrize(
+    ("one", "far"),
+    [
+        (torch.full((100,), 300.0, dtype=torch.float16), 3000.0),
+        (torch.tensor([3 + 4j]), 5.0),
+    ],
+    ids=["half precision is widened", "both parts of complex weights"],
+)
+def test_every_kind_of_number_counts(one: torch.Tensor, far: float) -> None:
+    found = batchlab.weight_distance({"w": one}, {"w": torch.zeros_like(one)})
 
-    found = batchlab.weight_distance(one, {"weight": torch.zeros(100, dtype=torch.float16)})
-
-    assert found.whole == pytest.approx(3000.0)
-
-
-def test_both_parts_of_complex_weights_count() -> None:
-    one, other = {"w": torch.zeros(1, dtype=torch.complex64)}, {"w": torch.tensor([3 + 4j])}
-
-    assert batchlab.weight_distance(one, other).whole == pytest.approx(5.0)
+    assert found.whole == pytest.approx(far)
 
 
 def test_weights_that_two_names_share_count_once() -> None:

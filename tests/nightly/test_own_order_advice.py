@@ -11,7 +11,7 @@ from tests.reference import mnist_script
 
 import batchlab
 from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.split import tensors_of
+from batchlab.workload.given_data import tensors_of
 
 N_TRAIN = 10_000
 LEARNING_RATE = 0.05

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.reference.made_up import made_up_trial
 
 from batchlab.errors import UsageError
-from batchlab.plans.scaling import SCALING_RULES, Scaled, scaled, scaled_learning_rate
+from batchlab.plans.scaling import SCALING_RULES, moved_adam, scaling_rule
 from batchlab.records.study import AdamSettings
 
 
@@ -23,23 +24,26 @@ from batchlab.records.study import AdamSettings
 def test_the_rate_follows_the_batch_size_by_its_rule(
     rule: str, batch_size: int, expected: float
 ) -> None:
-    found = scaled_learning_rate(0.1, rule=rule, batch_size=batch_size, reference_batch_size=256)
+    found = 0.1 * scaling_rule(rule).rate_factor(batch_size / 256)
 
     assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("rule", SCALING_RULES)
 def test_at_the_reference_batch_size_every_rule_leaves_the_rate_as_it_is(rule: str) -> None:
-    found = scaled_learning_rate(0.3, rule=rule, batch_size=48, reference_batch_size=48)
-
-    assert found == 0.3
+    assert 0.3 * scaling_rule(rule).rate_factor(48 / 48) == 0.3
 
 
 def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         UsageError, match="'quadratic': expected one of none, linear, sqrt, sde-adam"
     ):
-        scaled_learning_rate(0.1, rule="quadratic", batch_size=2, reference_batch_size=1)
+        scaling_rule("quadratic")
+
+
+def moved(adam: AdamSettings | None, *, rule: str = "sde-adam", size: int, reference: int):
+    trial = made_up_trial(batch_size=size, n_train=10_000, scaling_rule=rule)
+    return moved_adam(adam, trial, reference_batch_size=reference, whose="SGD")
 
 
 # Malladi et al. 2022: settings of a published run at 448 moved to 3200, and round numbers at 4.
@@ -48,29 +52,22 @@ def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
     [
         (
             (448, 3200),
-            (1e-4, AdamSettings(betas=(0.9, 0.96), eps=1e-8)),
-            (2.6726124e-4, (0.2857143, 0.7142857), 3.7416574e-9),
+            AdamSettings(betas=(0.9, 0.96), eps=1e-8),
+            (2.6726124, (0.2857143, 0.7142857), 3.7416574e-9),
         ),
-        ((32, 128), (1e-3, AdamSettings()), (2e-3, (0.6, 0.996), 5e-9)),
+        ((32, 128), AdamSettings(), (2.0, (0.6, 0.996), 5e-9)),
     ],
 )
 def test_sde_adam_moves_rate_betas_and_eps_together(
     sizes: tuple[int, int],
-    given: tuple[float, AdamSettings],
+    given: AdamSettings,
     expected: tuple[float, tuple[float, float], float],
 ) -> None:
-    found = scaled(
-        given[0],
-        rule="sde-adam",
-        batch_size=sizes[1],
-        reference_batch_size=sizes[0],
-        adam=given[1],
-    )
+    found = moved(given, size=sizes[1], reference=sizes[0])
 
-    assert found.adam is not None
-    assert found.learning_rate == pytest.approx(expected[0], rel=1e-7)
-    assert found.adam.betas == pytest.approx(expected[1], abs=1e-7)
-    assert found.adam.eps == pytest.approx(expected[2], rel=1e-7)
+    assert scaling_rule("sde-adam").rate_factor(sizes[1] / sizes[0]) == pytest.approx(expected[0])
+    assert found.betas == pytest.approx(expected[1], abs=1e-7)
+    assert found.eps == pytest.approx(expected[2], rel=1e-7)
 
 
 @pytest.mark.parametrize("batch_size", [640, 1024])
@@ -78,17 +75,13 @@ def test_sde_adam_is_refused_where_a_beta_would_not_stay_above_0(batch_size: int
     with pytest.raises(
         UsageError, match=r"beta 1 = 0.9 would become .* batch sizes up to 639, use"
     ):
-        scaled(1e-3, rule="sde-adam", batch_size=batch_size, reference_batch_size=64)
+        moved(AdamSettings(), size=batch_size, reference=64)
 
 
 def test_sde_adam_goes_up_to_the_batch_size_that_its_refusal_names() -> None:
-    found = scaled(1e-3, rule="sde-adam", batch_size=639, reference_batch_size=64)
-
-    assert found.adam is not None
-    assert 0 < found.adam.betas[0] < 0.01
+    assert 0 < moved(AdamSettings(), size=639, reference=64).betas[0] < 0.01
 
 
 def test_the_rules_of_sgd_leave_the_settings_alone() -> None:
-    found = scaled(0.1, rule="linear", batch_size=128, reference_batch_size=64, adam=AdamSettings())
-
-    assert found == Scaled(learning_rate=0.2, adam=None)
+    assert moved(AdamSettings(), rule="linear", size=128, reference=64) is None
+    assert moved(None, rule="linear", size=128, reference=64) is None

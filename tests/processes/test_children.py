@@ -72,10 +72,13 @@ def test_a_child_that_is_killed_is_killed_and_not_out_of_memory() -> None:
     assert "SIGKILL" in reason_text(result.reason)
 
 
-def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory() -> None:
+def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     counts = iter([4, 5])
+    monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
-    child = Child(child_functions.kill_itself, kernel_kills=lambda: next(counts))
+    child = Child(child_functions.kill_itself)
 
     assert child.wait().status is Status.OOM
 
@@ -107,6 +110,17 @@ def test_a_child_hears_that_it_should_stop() -> None:
 
     assert first == 0
     assert end.value == "stopped"
+
+
+def test_the_server_starts_before_torch_is_imported_here() -> None:
+    code = (
+        "import sys; from batchlab.processes.server import start_early; start_early(); "
+        "print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.slow

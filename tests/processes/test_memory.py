@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.reference import profiled_workloads
 
+from batchlab.processes import memory
 from batchlab.processes.children import run_in_child
 from batchlab.processes.memory import (
     PeakMemory,
@@ -37,14 +38,17 @@ def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
     assert 60 * MEGABYTE < after - before < 100 * MEGABYTE
 
 
-def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(tmp_path: Path) -> None:
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
     cpu = torch.device("cpu")
 
-    limit_memory(cpu, 1, root=tmp_path)  # this process: it would not survive it
+    limit_memory(cpu, 1)  # this process: it would not survive it
 
-    assert PeakMemory(cpu, root=tmp_path).bytes() is None
-    assert kills_for_memory(root=tmp_path) is None
-    assert available_bytes(cpu, root=tmp_path) is None
+    assert PeakMemory(cpu).bytes() is None
+    assert kills_for_memory() is None
+    assert available_bytes(cpu) is None
     assert torch.ones(MEGABYTE).sum() == MEGABYTE
 
 
@@ -87,21 +91,22 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
 
 
 def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "ROOT", tmp_path)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     cpu = torch.device("cpu")
 
-    of_machine = available_bytes(cpu, root=tmp_path)
+    of_machine = available_bytes(cpu)
     (group / "memory.max").write_text("2048000\n")
     (group / "memory.current").write_text("1000000\n")
     (group / "memory.stat").write_text("anon 1\ninactive_file 400000\n")
-    of_group = available_bytes(cpu, root=tmp_path)
+    of_group = available_bytes(cpu)
     (group / "memory.max").write_text("max\n")
-    without_limit = available_bytes(cpu, root=tmp_path)
+    without_limit = available_bytes(cpu)
 
     assert of_machine == without_limit == 4000 * 1024
     assert of_group == 2_048_000 - 1_000_000 + 400_000

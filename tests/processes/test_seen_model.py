@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,6 @@ from torch import nn
 
 from batchlab.processes.packed_workload import with_seen_model
 from batchlab.workload.loading import LoadedWorkload, live_workload
-
-
-@pytest.fixture(autouse=True)
-def imports_left_as_they_were() -> Iterator[None]:
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
 
 
 def seen(model: Callable[[], Any]) -> LoadedWorkload:

@@ -66,18 +66,11 @@ def command_engine(
     )
     plan = RunPlan(
         trial=trial,
-        micro_batch_sizes={},
         step_s={8: 1e-4, 16: 1e-4, 64: 1e-4},
         horizon_epochs=horizon_epochs,
         device="cpu",
-    )
-    started_s = time.monotonic() if clock is time.monotonic else 0.0
-    return CommandEngine(
-        store,
-        command,
-        plan,
-        listener or Told(),
-        started_s=started_s,
+        listener=listener or Told(),
+        started_s=time.monotonic() if clock is time.monotonic else 0.0,
         budget_s=budget_s,
-        clock=clock,
     )
+    return CommandEngine(store, command, plan, clock=clock)

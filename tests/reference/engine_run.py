@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Trial
-from batchlab.training.plain import Outcome, Rhythm, Task, train
+from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
 
@@ -40,7 +43,7 @@ class EngineRun:
 
 
 # Asked before every single step whether to stop.
-STEP_BY_STEP = Rhythm(most_steps=1)
+STEP_BY_STEP = 1
 
 
 class StopAfter:
@@ -64,7 +67,7 @@ def run_engine(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     device: str = "cpu",
-    rhythm: Rhythm | None = None,
+    rhythm: int = 256,
     measures: Collection[str] = (),
 ) -> EngineRun:
     """Run `trial` through the plain engine; from `checkpoint` where there is one."""
@@ -84,10 +87,60 @@ def run_engine(
         measures=measured_at_steps(measures),
         emit=emitted.extend,
         stop=StopAfter(stop_after),
-        rhythm=rhythm or Rhythm(),
+        most_steps=rhythm,
     )
     return EngineRun(
         outcome=outcome,
         evaluations=tuple(replace(each, train_s=0.0, eval_s=0.0) for each in emitted),
         tensors=load_file(checkpoint) if checkpoint is not None and checkpoint.exists() else {},
     )
+
+
+def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
+    """A stepper after `n_steps` steps, and their losses."""
+    stepper = Stepper(workload, trial, torch.device("cpu"))
+    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    return stepper, losses
+
+
+def peek(path: Path) -> Progress:
+    progress = peek_checkpoint(path)
+    assert progress is not None
+    return progress
+
+
+def assert_same_end(one: EngineRun, other: EngineRun) -> None:
+    """The same model, optimizer and random streams, bit for bit, and the same evaluations."""
+    assert one.outcome == other.outcome
+    assert one.tensors.keys() == other.tensors.keys()
+    assert one.tensors
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+    assert one.evaluations == other.evaluations
+
+
+def assert_a_stop_leaves_no_trace(
+    workload: Workload, trial: Trial, length: RunLength, folder: Path, *, stops: Iterable[int]
+) -> EngineRun:
+    """Stopped after each of these steps and taken up again, it ends as the run that is returned."""
+
+    def run(name: str, stop_after: int | None = None) -> EngineRun:
+        return run_engine(
+            workload,
+            trial,
+            length,
+            checkpoint=folder / name,
+            rhythm=STEP_BY_STEP,
+            stop_after=stop_after,
+        )
+
+    whole = run("whole")
+    for stop in stops:
+        name = f"stopped after {stop}"
+        first = run(name, stop)
+        progress = peek(folder / name)
+        assert first.outcome.status is None
+        assert (progress.step, progress.samples) == (stop, trial.plan.samples_at(stop))
+        assert_same_end(run(name), whole)
+        assert peek(folder / name).resumed_from_steps == (stop,)
+    return whole

@@ -120,12 +120,13 @@ def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
 
 
 def assert_killed_often_ends_the_same(
-    folder: Path, *, seed: int, epochs: int, kills: int, while_starting: int
+    folder: Path, undisturbed: Path, *, seed: int, epochs: int, kills: int, while_starting: int
 ) -> None:
     """Kill a sweep at random moments until it may end; its numbers are those of one undisturbed.
 
     Args:
-        folder: an empty one for the two stores.
+        folder: an empty one for its store.
+        undisturbed: the store of the other.
         seed: of the moments.
         epochs: so many that the sweep outlasts the kills.
         kills: how often it is killed.
@@ -133,8 +134,7 @@ def assert_killed_often_ends_the_same(
     """
     print(f"seed {seed}")
     rng = random.Random(seed)
-    undisturbed, disturbed = folder / "undisturbed.db", folder / "disturbed.db"
-    subprocess.run(sweep_command(undisturbed, epochs), check=True, capture_output=True)
+    disturbed = folder / "disturbed.db"
     starting = [True] * while_starting + [False] * (kills - while_starting)
     rng.shuffle(starting)
 

@@ -10,14 +10,12 @@ from batchlab.script.reading import Reading
 
 
 def readings_line_by_line(output: bytes) -> list[Reading]:
-    """The twin of `OutputReader` that knows of no needles, pieces or streams."""
+    """The twin of `OutputReader` that knows of no needles and pieces."""
     readers = [row() for row in FORMATS.values()]
     readings: list[Reading] = []
     for line in re.split(rb"[\r\n]", output):
         text = plain_text(line[: 64 * 1024])
         for reader in readers:
-            if reader.likely is not None and not reader.likely.search(text.lower()):
-                continue
             found = reader.read(text, 0.0)
             if found is not None:
                 readings += found

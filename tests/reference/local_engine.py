@@ -43,12 +43,11 @@ def engine_on(
             trial=small_trial(small_workload(n=40), batch_size=10),
             micro_batch_sizes={size: min(size, 20) for size in sizes},
             step_s=dict.fromkeys(sizes, STEP_S),
-            horizon_epochs=None,
             device="cpu",
+            listener=Told(),
+            started_s=0.0,
+            budget_s=budget_s,
         ),
-        Told(),
-        started_s=0.0,
-        budget_s=budget_s,
         clock=clock or Clock(),
     )
 

@@ -40,6 +40,7 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024, 4096)
 TARGET = Target(metric="accuracy", value=0.95, better="higher")
 UNTOLD = Estimate.cannot_tell(written("no run reached the target"))
 S_MIN, B_CRIT = 300.0, 500.0
+REFERENCE_FACTOR = 2.5  # the reference's steps as a multiple of those at its tuned rate
 
 
 def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
@@ -76,7 +77,6 @@ def made_up_advice(
     spread: float = 0.05,
     scatter: float = 0.03,
     reference: Configuration | None = None,
-    reference_factor: float = 2.5,
     reference_misses: bool = False,
     does_not_fit: Sequence[int] = (),
 ) -> Advice:
@@ -90,7 +90,6 @@ def made_up_advice(
         spread: half width of the intervals, a fraction.
         scatter: standard deviation of the log of a run's steps.
         reference: the workload's own configuration.
-        reference_factor: the reference's steps as a multiple of those at its tuned rate.
         reference_misses: whether the reference missed the target on every fresh seed.
         does_not_fit: batch sizes that run only in micro-batches of a quarter.
     """
@@ -116,7 +115,7 @@ def made_up_advice(
         best = flat[-1]
     recommendation = _configuration(best)
     tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
-    gain = reference_factor * figures[tuned.batch_size] / figures[best.batch_size]
+    gain = REFERENCE_FACTOR * figures[tuned.batch_size] / figures[best.batch_size]
     return Advice(
         verdict="indifferent" if alike else "recommend",
         reason=written(
@@ -153,12 +152,11 @@ def made_up_advice(
         laws=_laws(sizes, steps),
         tried=(
             *_tried(sizes, steps, scatter),
-            *_verified(recommendation, tuned, reference, steps, reference_factor, reference_misses),
+            *_verified(recommendation, tuned, reference, steps, reference_misses),
         ),
         head_to_head=_head_to_head(
             figures[best.batch_size],
             figures[tuned.batch_size],
-            factor=reference_factor,
             misses=reference_misses,
         ),
         other_targets=(
@@ -588,11 +586,10 @@ def _verified(
     tuned: Candidate,
     reference: Configuration,
     steps: Callable[[float], float],
-    factor: float,
     misses: bool,
 ) -> Iterator[RateTried]:
     """The runs of the head-to-head: three configurations on four fresh seeds."""
-    for found, times in ((best, 1.0), (_configuration(tuned), 1.0), (reference, factor)):
+    for found, times in ((best, 1.0), (_configuration(tuned), 1.0), (reference, REFERENCE_FACTOR)):
         missed = misses and found == reference
         taken = times * steps(found.batch_size)
         for seed in (100, 101, 102, 103):
@@ -607,12 +604,12 @@ def _verified(
             )
 
 
-def _head_to_head(best: float, tuned: float, *, factor: float, misses: bool) -> HeadToHead:
+def _head_to_head(best: float, tuned: float, *, misses: bool) -> HeadToHead:
     own = (0.97, 1.02, 1.0, 1.01)
     return HeadToHead(
         seeds=(100, 101, 102, 103),
         recommended=tuple(best * share for share in own),
-        reference=tuple(None if misses else factor * tuned * share for share in own),
+        reference=tuple(None if misses else REFERENCE_FACTOR * tuned * share for share in own),
         reference_tuned=tuple(tuned * share for share in reversed(own)),
         reference_bounds=tuple(2 * tuned for _ in own) if misses else (),
     )

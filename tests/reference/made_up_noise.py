@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchlab.measure.noise import Noise, NoisePoint
+from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.noise import GradientSample
 
@@ -45,15 +45,13 @@ def made_up_noise(
     """A noise scale that grows from 20 to 200, if no points are given."""
     chosen = points or (made_up_point(0, 20.0), made_up_point(100, 200.0))
     return Noise(
-        workload_id="w",
-        workload="made up",
-        n_train=N_TRAIN,
-        batch_size=64,
-        learning_rate=0.1,
+        workload=NoiseWorkload(
+            workload_id="w", name="made up", n_train=N_TRAIN, batch_size=64, learning_rate=0.1
+        ),
         device="cpu",
         environment=(("python", "3.11"),),
         created_at="2026-01-01T00:00:00+00:00",
-        points=chosen,
+        along=chosen,
         steps=steps or tuple(point.step for point in chosen),
         stopped=stopped,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status
@@ -69,10 +69,9 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
     """A profile of `points`; without any, of 1, 2, 4, ... 1024 and all 2000 examples."""
     sizes = (*(2**power for power in range(11)), 2000)
     return Profile(
-        workload_id="made-up",
-        workload="made up",
-        n_train=2000,
-        reference_batch_size=64,
+        workload=ProfiledWorkload(
+            workload_id="made-up", name="made up", n_train=2000, batch_size=64
+        ),
         device="cpu",
         device_name="a processor",
         memory_limit_bytes=memory_limit_bytes,

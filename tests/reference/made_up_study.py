@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.runs.replay import StudyName
+from batchlab.runs.replay import Journal, StudyName
 from batchlab.store.store import Store
 
 STUDY = StudyName(
@@ -38,11 +38,5 @@ def store_with_study(path: Path) -> Store:
     store = Store(path)
     store.put_workload(made_up_summary())
     if store.decisions(STUDY.study_id) is None:
-        store.put_study(
-            study_id=STUDY.study_id,
-            command=STUDY.command,
-            workload_id=STUDY.workload_id,
-            environment=STUDY.environment,
-            trial_ids=(),
-        )
+        Journal(store, STUDY).put_study(None)
     return store

@@ -1,26 +1,37 @@
-"""The loop of the textbook: DataLoader, zero_grad, forward, backward, step; nothing else.
+"""The loop of the textbook: DataLoader, zero_grad, forward, backward, step; what else is asked for.
 
 It is given the examples of every step as a list of indices, so that it owes its order to nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
+from batchlab.records.trial import Trial
+from batchlab.training.batching import epoch_order
 from batchlab.workload.definition import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model after the loop, and the loss of each step before its update."""
+    """A model after the loop, and the loss of each step before its update.
+
+    Attributes:
+        average: of the weights along the way, where one was kept.
+        rates: the learning rate of each step.
+    """
 
     model: nn.Module
     losses: list[float]
+    rates: list[float]
+    average: nn.Module | None
 
 
 def cut_into_steps(order: Sequence[int], batch_size: int, *, drop_last: bool) -> list[list[int]]:
@@ -33,10 +44,40 @@ def cut_into_steps(order: Sequence[int], batch_size: int, *, drop_last: bool) ->
     return steps
 
 
+def steps_of(trial: Trial, *, epochs: int) -> list[list[int]]:
+    """The examples of each step of a trial; a full batch takes them as they lie."""
+    steps = []
+    for epoch in range(epochs):
+        order = epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
+        if trial.batch_mode == "full" and trial.sampling == "reshuffle":
+            order = torch.arange(trial.n_train)
+        steps += cut_into_steps(order.tolist(), trial.batch_size, drop_last=trial.drop_last)
+    return steps
+
+
 def train_by_the_textbook(
-    workload: Workload, steps: list[list[int]], *, learning_rate: float, seed: int
+    workload: Workload,
+    steps: list[list[int]],
+    *,
+    learning_rate: float = 0.05,
+    seed: int = 0,
+    clip_norm: float | None = None,
+    decay: float | None = None,
+    scheduler: Callable[[Any], Any] | None = None,
+    is_scheduled: Callable[[int], bool] = lambda taken: True,
 ) -> Trained:
-    """Train a new model on the given examples of `workload.train`, one optimizer step a list."""
+    """Train a new model on the given examples of `workload.train`, one optimizer step a list.
+
+    Args:
+        workload: its data, model, loss and optimizer; nothing else of it.
+        steps: the examples of each.
+        learning_rate: what the optimizer is made with.
+        seed: of the initial weights.
+        clip_norm: to what the gradient is clipped.
+        decay: of the average, per step, beginning with the initial weights.
+        scheduler: makes one, which goes on after the steps that `is_scheduled` names.
+        is_scheduled: of the steps taken, counted from 1.
+    """
     loader = DataLoader(
         TensorDataset(*workload.train),
         batch_sampler=steps,
@@ -45,23 +86,40 @@ def train_by_the_textbook(
     torch.manual_seed(seed)
     model = workload.model()
     assert workload.optimizer is not None
-    optimizer = workload.optimizer(model.parameters(), learning_rate)
+    optimizer = workload.optimizer(list(model.parameters()), learning_rate)
+    schedule = None if scheduler is None else scheduler(optimizer)
+    average = None
+    if decay is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        average.update_parameters(model)  # the first time it copies: the initial weights
     model.train()
-    losses = []
-    for batch in loader:
+    losses, rates = [], []
+    for taken, batch in enumerate(loader, start=1):
 
         def closure(batch: list[Tensor] = batch) -> Tensor:
             optimizer.zero_grad()
             loss = workload.loss(model, batch)
             loss.backward()
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             return loss
 
+        rates.append(optimizer.param_groups[0]["lr"])
         if isinstance(optimizer, torch.optim.LBFGS):
             losses.append(optimizer.step(closure).item())
         else:
             losses.append(closure().item())
             optimizer.step()
-    return Trained(model=model, losses=losses)
+        if average is not None:
+            average.update_parameters(model)
+        if schedule is not None and is_scheduled(taken):
+            schedule.step()
+    return Trained(
+        model=model,
+        losses=losses,
+        rates=rates,
+        average=None if average is None else average.module,
+    )
 
 
 def weighted_gradient(
@@ -77,3 +135,9 @@ def weighted_gradient(
         for held, gradient in zip(total, gradients, strict=True):
             held += weight * gradient / sum(weights)
     return total
+
+
+def assert_same_weights(model: nn.Module, twin: nn.Module) -> None:
+    """Bit for bit."""
+    for part, other in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(part, other)

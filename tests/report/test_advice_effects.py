@@ -7,6 +7,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
+from tests.reference.example_commands import understood
 from tests.reference.made_up import made_up_curves, made_up_record, made_up_trial
 from tests.reference.made_up_advice import (
     KINDS,
@@ -24,7 +25,6 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.advice import Advice, RateTried
-from batchlab.cli.sweep import sweep
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
@@ -415,7 +415,7 @@ def test_a_sweep_takes_all_of_it():
     asked = "batchlab advise x --set a=1 --sampling replacement --drop-last --device cpu"
     words = shlex.split(command(asked=asked).command)
 
-    taken = sweep.make_context("sweep", words[2:]).params
+    taken = understood(words[1:])
 
     assert taken["workload"] == "x"
     assert taken["epochs"] == 12

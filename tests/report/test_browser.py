@@ -75,12 +75,13 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_report):
         panel = f"{key}-test-0"
         browser.live(panel)
         rows = browser.rows(panel, "rows")
-        for batch_size, label in ((64, "64"), (1024, "1024"), (4096, "4096 (full)")):
+        for batch_size in (64, 1024, 4096):
             line = [
                 row
                 for row in rows
-                if (row["batch"], row["split"], row["metric"]) == (label, "test", "accuracy")
-                and row["run"] == "mean"
+                if (row["batch_size"], row["split"], row["metric"])
+                == (batch_size, "test", "accuracy")
+                and row["kind"] == "curve"
             ]
             steps = 8 * -(-4096 // batch_size)
             expected = {
@@ -115,7 +116,9 @@ def test_the_pointer_over_a_point_shows_its_numbers(open_report):
     browser = open_report()
     browser.live("a-test-0")
 
-    shown = browser.pointed_at("a-test-0", lambda row: (row["batch"], row["epoch"]) == ("1024", 8))
+    shown = browser.pointed_at(
+        "a-test-0", lambda row: (row["batch_size"], row["epoch"]) == (1024, 8)
+    )
 
     assert shown["batch size"] == "1024"
     assert shown["epoch"] == "8"

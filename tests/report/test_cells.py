@@ -27,8 +27,8 @@ from batchlab.report.cells import (
     mean_curve,
     observations_table,
     rate_notes,
-    thinned,
 )
+from batchlab.report.figure import thinned
 
 
 def test_without_validation_rates_are_compared_on_train_data_and_never_on_test_data():
@@ -136,16 +136,17 @@ def test_a_diverged_trial_is_no_part_of_a_mean_and_is_drawn_alone():
     cell = cell_of(record(0.5, seed=0), record(0.1, seed=1, status=Status.DIVERGED))
 
     assert mean_curve(cell, "test", "accuracy", None)[-1].spread.values == (0.5,)
-    assert [curve.record.trial.seed for curve in lone_curves(cell, "test", "accuracy", None)] == [1]
+    ((alone, _),) = lone_curves(cell, "test", "accuracy", None)
+    assert alone.trial.seed == 1
 
 
 def test_a_longer_seed_goes_on_alone_where_the_shared_part_ends():
     cell = cell_of(record(0.5, seed=0), record(0.7, seed=1, epochs=6))
 
-    (alone,) = lone_curves(cell, "test", "accuracy", None)
+    ((_, alone),) = lone_curves(cell, "test", "accuracy", None)
 
     assert mean_curve(cell, "test", "accuracy", None)[-1].epoch == 4
-    assert [point.epoch for point in alone.points] == [4, 5, 6]
+    assert [point.epoch for point in alone] == [4, 5, 6]
 
 
 def test_equal_time_is_steps_times_the_step_time_measured_alone():

@@ -27,7 +27,7 @@ def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not()
     assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
     figure = effects_figure(STUDY)
     bounds = [row for row in figure.rows if row.get("kind") == "bound"]
-    assert [(row["batch"], row["mean"]) for row in bounds] == [("1024", 30.0), ("1024", 30.0)]
+    assert [(row["batch_size"], row["mean"]) for row in bounds] == [(1024, 30.0), (1024, 30.0)]
     assert any(note.startswith("↑") for note in figure.notes)
 
 

@@ -14,15 +14,15 @@ from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import objective_figure
-from batchlab.report.chart import LOG_METRIC, LOG_RATIO, value_axis
-from batchlab.report.figure import (
+from batchlab.report.chart import (
     NothingToDrawError,
     figure_image,
     page_spec,
-    rows_csv,
-    script_json,
+    plot,
     still_svg,
+    value_axis,
 )
+from batchlab.report.figure import rows_csv, script_json
 from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import cost_figure, sweep_figures
 from batchlab.report.sweep_page import write_images
@@ -41,7 +41,7 @@ FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 @pytest.mark.parametrize("key", FIGURE)
 def test_every_plot_is_valid_vega_lite(key):
     for panel in FIGURE[key].panels:
-        assert panel.plot().to_dict(validate=True)["layer"]
+        assert plot(panel).to_dict(validate=True)["layer"]
 
 
 @pytest.mark.parametrize(
@@ -113,23 +113,24 @@ def test_json_in_a_script_element_cannot_end_it():
     assert json.loads(text) == {"name": "</script><script>alert(1)</script>&<!--"}
 
 
-def axis(low: float, high: float, log_from: float) -> dict:
-    return value_axis("step_s", [{"mean": low}, {"mean": high}], log_from=log_from).to_dict()
+def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
+    rows = [{"kind": "point", "mean": value} for value in (low, high)]
+    return value_axis("step_s", rows, is_metric=is_metric).to_dict()
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "log_from", "scale"),
+    ("low", "high", "is_metric", "scale"),
     [
-        (1.0, 2.0, LOG_RATIO, "linear"),
-        (1.0, 3.0, LOG_RATIO, "log"),
-        (1.0, 3.0, LOG_METRIC, "linear"),
-        (1.0, 31.0, LOG_METRIC, "log"),
-        (0.0, 31.0, LOG_METRIC, "linear"),
-        (-1.0, 31.0, LOG_RATIO, "linear"),
+        (1.0, 2.0, False, "linear"),
+        (1.0, 3.0, False, "log"),
+        (1.0, 3.0, True, "linear"),
+        (1.0, 31.0, True, "log"),
+        (0.0, 31.0, True, "linear"),
+        (-1.0, 31.0, False, "linear"),
     ],
 )
-def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, log_from, scale):
-    found = axis(low, high, log_from)["scale"]
+def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metric, scale):
+    found = axis(low, high, is_metric=is_metric)["scale"]
 
     assert found["type"] == scale
     # No mark lies on the frame, but an axis that reaches to 0 ends there.
@@ -139,7 +140,7 @@ def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, log_from
 
 def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one():
     def labels(high: float) -> list[float]:
-        return axis(1.0, high, LOG_RATIO)["axis"]["values"]
+        return axis(1.0, high)["axis"]["values"]
 
     assert labels(5.0) == [1, 2, 3, 4]
     assert labels(20.0) == [1, 2, 5, 10, 20]

@@ -33,10 +33,10 @@ from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences
-from batchlab.report.fit import fit_parts
-from batchlab.report.noise import noise_parts
-from batchlab.report.parts import Part
-from batchlab.report.profile import profile_part
+from batchlab.report.fit import fit_sections
+from batchlab.report.noise import noise_sections
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import Section
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 
@@ -148,7 +148,7 @@ def _of_cases() -> Iterator[str]:
 # ---- what was measured
 
 
-def _of_part(part: Part) -> Iterator[str]:
+def _of_part(part: Section) -> Iterator[str]:
     yield from (part.title, *part.facts)
 
 
@@ -233,7 +233,7 @@ def _points() -> Iterator[dict[str, object]]:
 
 def _of_fit() -> Iterator[str]:
     found = fit(list(_points()), group_by=["parameters"], across="parameters")
-    for part in fit_parts(found):
+    for part in fit_sections(found):
         yield from (f"{part.title}: {fact}" if part.table else fact for fact in part.facts)
 
 
@@ -255,11 +255,11 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "effects of sweeps": _effects_of_sweeps,
     **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
     **{
-        f"profile: {name}": lambda make=make: _of_part(profile_part(make()))
+        f"profile: {name}": lambda make=make: _of_part(profile_section(make()))
         for name, make in PROFILES.items()
     },
     **{
-        f"noise: {name}": lambda make=make: _of_part(next(noise_parts(make())))
+        f"noise: {name}": lambda make=make: _of_part(next(noise_sections(make())))
         for name, make in NOISES.items()
     },
     **{f"check: {kind}": lambda kind=kind: _of_check(kind) for kind in FINDINGS},

@@ -7,8 +7,8 @@ from dataclasses import replace
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 
 from batchlab.measure.noise import LayerNoise
-from batchlab.report.noise import noise_parts
-from batchlab.report.parts import parts_text
+from batchlab.report.noise import noise_sections
+from batchlab.report.sections import sections_text
 
 
 def words(text: str) -> str:
@@ -20,7 +20,7 @@ def test_it_says_what_share_of_the_gradient_is_noise_in_the_batch_in_use() -> No
     scale = noise.gradient_noise_scale.estimate
     assert scale is not None
 
-    said = words(parts_text(noise_parts(noise)))
+    said = words(sections_text(noise_sections(noise)))
 
     share = scale / 64 / (1 + scale / 64)
     assert f"In a batch of 64, {100 * share:.0f} % of the gradient's squared length" in said
@@ -30,8 +30,8 @@ def test_it_says_what_share_of_the_gradient_is_noise_in_the_batch_in_use() -> No
 def test_the_table_has_a_row_a_point_and_adam_a_column_where_it_is_known() -> None:
     points = (made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True))
 
-    with_adam = parts_text(noise_parts(made_up_noise(*points))).splitlines()
-    without = parts_text(noise_parts(made_up_noise(points[0])))
+    with_adam = sections_text(noise_sections(made_up_noise(*points))).splitlines()
+    without = sections_text(noise_sections(made_up_noise(points[0])))
 
     assert any(line.split()[:2] == ["7", "0.0448"] for line in with_adam)
     assert any("for Adam" in line for line in with_adam)
@@ -42,8 +42,8 @@ def test_where_all_examples_were_seen_there_is_no_interval() -> None:
     point = made_up_point(0, 20.0)
     whole = replace(point, sample=replace(point.sample, n_train=1024))
 
-    assert "all examples" in parts_text(noise_parts(made_up_noise(whole)))
-    assert "all examples" not in parts_text(noise_parts(made_up_noise(point)))
+    assert "all examples" in sections_text(noise_sections(made_up_noise(whole)))
+    assert "all examples" not in sections_text(noise_sections(made_up_noise(point)))
 
 
 def test_each_parameter_has_a_row_where_it_was_asked_for() -> None:
@@ -52,7 +52,7 @@ def test_each_parameter_has_a_row_where_it_was_asked_for() -> None:
     layers = tuple(LayerNoise(name=name, sample=point.sample) for name in names)
     asked = replace(point, layers=layers)
 
-    lines = parts_text(noise_parts(made_up_noise(asked))).splitlines()
+    lines = sections_text(noise_sections(made_up_noise(asked))).splitlines()
 
     assert [line.split()[0] for line in lines[-3:]] == ["parameter", "0.weight", "0.bias"]
-    assert "0.weight" not in parts_text(noise_parts(made_up_noise(point)))
+    assert "0.weight" not in sections_text(noise_sections(made_up_noise(point)))

@@ -35,7 +35,7 @@ def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
     points = rows_of(figure("a", noise), "point")
 
     assert [row["step"] for row in points] == [0, 100]
-    for row, point in zip(points, noise.points, strict=True):
+    for row, point in zip(points, noise.along, strict=True):
         assert row["mean"] == pytest.approx(point.gradient_noise_scale.estimate, rel=1e-6)
         assert row["low"] < row["mean"] < row["high"]
 
@@ -60,7 +60,7 @@ def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
     trace = noise.noise_trace.estimate
     assert trace is not None
 
-    line = {row["batch_size"]: row["mean"] for row in rows_of(figure("b", noise), "line")}
+    line = {row["batch_size"]: row["mean"] for row in rows_of(figure("b", noise), "band")}
 
     assert min(line) == 1
     assert N_TRAIN / 4 < max(line) <= N_TRAIN / 2
@@ -79,7 +79,7 @@ def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(sc
     shown = figure("b", noise)
 
     (level,) = rows_of(shown, "level")
-    line = {row["batch_size"]: row["mean"] for row in rows_of(shown, "line")}
+    line = {row["batch_size"]: row["mean"] for row in rows_of(shown, "band")}
     noisier = [size for size, value in line.items() if value > level["mean"]]
     clearer = [size for size, value in line.items() if value < level["mean"]]
     # tr Sigma / B (N - B) / (N - 1) = |G|^2, solved for B.
@@ -90,7 +90,7 @@ def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(sc
 def test_a_gradient_lost_in_noise_has_a_line_and_no_level() -> None:
     shown = figure("b", made_up_noise(made_up_point(0, math.inf)))
 
-    assert rows_of(shown, "line")
+    assert rows_of(shown, "band")
     assert not rows_of(shown, "level")  # 0.0006, and as likely below 0
 
 

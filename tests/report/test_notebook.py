@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, made_up_advice
@@ -125,7 +126,9 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
         verdict="recommend",
     )
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
-    profile = replace(made_up_profile(broken, made_up_point(2)), workload=SCRIPT)
+    profile = made_up_profile(broken, made_up_point(2))
+    named = msgspec.structs.replace(profile.workload, name=SCRIPT)
+    profile = replace(profile, workload=named)
     made_up = made_up_study(batch_sizes=(64,))
     metric = replace(made_up.workload.metrics[0], name=SCRIPT)
     study = replace(made_up, workload=replace(made_up.workload, metrics=(metric,)))

@@ -18,14 +18,14 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.report.parts import parts_text
-from batchlab.report.profile import profile_part
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import sections_text
 from batchlab.workload.definition import Workload
 
 
 def words(profile: Profile) -> str:
     """The text on one line."""
-    return " ".join(parts_text([profile_part(profile)]).split())
+    return " ".join(sections_text([profile_section(profile)]).split())
 
 
 def limited() -> Profile:
@@ -42,7 +42,7 @@ def limited() -> Profile:
 
 
 def test_every_point_has_a_line_with_time_throughput_memory_and_threads() -> None:
-    lines = parts_text([profile_part(made_up_profile())]).splitlines()
+    lines = sections_text([profile_section(made_up_profile())]).splitlines()
 
     (line,) = [line for line in lines if line.startswith("64 ")]
     assert line.split() == ("64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split())
@@ -52,12 +52,12 @@ def test_the_memory_of_a_gpu_has_a_column_where_a_script_used_one() -> None:
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
     on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
 
-    lines = parts_text([profile_part(on_gpu)]).splitlines()
+    lines = sections_text([profile_section(on_gpu)]).splitlines()
 
     (line,) = [line for line in lines if line.startswith("64 ")]
     assert "56.4 MB 3 GB 1 ok" in " ".join(line.split())
-    assert "peak GPU memory" in parts_text([profile_part(on_gpu)])
-    assert "peak GPU memory" not in parts_text([profile_part(made)])
+    assert "peak GPU memory" in sections_text([profile_section(on_gpu)])
+    assert "peak GPU memory" not in sections_text([profile_section(made)])
 
 
 def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> None:
@@ -70,7 +70,7 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
 
 
 def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
-    text = parts_text([profile_part(limited())])
+    text = sections_text([profile_section(limited())])
 
     assert any(line.startswith("1 ") and line.endswith("error") for line in text.splitlines())
     assert "- Batch size 1: Expected more than 1 value per channel." in text

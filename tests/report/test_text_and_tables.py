@@ -19,10 +19,10 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_text import advice_headline, advice_text
-from batchlab.report.noise import noise_parts
+from batchlab.report.noise import noise_sections
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
-from batchlab.report.parts import parts_text
-from batchlab.report.profile import profile_part
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import sections_text
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, aligned_text
 from batchlab.report.text import (
@@ -231,8 +231,8 @@ def test_every_kind_of_advice_fits_every_terminal(kind: str, columns: int) -> No
 def test_the_laboratorys_texts_fit_every_terminal(columns: int) -> None:
     with on_a_terminal(columns):
         texts = (
-            parts_text([profile_part(made_up_profile())]),
-            parts_text(noise_parts(made_up_noise())),
+            sections_text([profile_section(made_up_profile())]),
+            sections_text(noise_sections(made_up_noise())),
             text_report(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))),
         )
 

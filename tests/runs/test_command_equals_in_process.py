@@ -20,7 +20,7 @@ from batchlab.runs.local import LocalProcesses
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.split import tensors_of
+from batchlab.workload.given_data import tensors_of
 
 N_TRAIN = 2000
 BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
@@ -45,10 +45,11 @@ Both = tuple[dict[int, TrialRecord], dict[int, TrialRecord]]
 def plan_of(trial: Trial) -> RunPlan:
     return RunPlan(
         trial=trial,
-        micro_batch_sizes={size: size for size in BATCH_SIZES},
         step_s=dict.fromkeys(BATCH_SIZES, 0.001),
-        horizon_epochs=None,
         device="cpu",
+        listener=Told(),
+        started_s=0.0,
+        budget_s=None,
     )
 
 
@@ -98,9 +99,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The records of the script and of the workload, by batch size."""
     with Store(tmp_path_factory.mktemp("both") / "lab.db") as store:
         plan = plan_of(made_trial(put_workload(store, "script")))
-        script = records_of(
-            CommandEngine(store, COMMAND, plan, Told(), started_s=0.0, budget_s=None)
-        )
+        script = records_of(CommandEngine(store, COMMAND, plan))
         built_in = mnist_mlp.workload()
         workload = replace(
             built_in,
@@ -115,9 +114,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
                 store,
                 PackedWorkload(workload),
                 plan_of(made_trial(put_workload(store, "in-process"))),
-                Told(),
-                started_s=0.0,
-                budget_s=None,
             )
         )
         yield script, in_process

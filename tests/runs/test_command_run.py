@@ -200,16 +200,9 @@ def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(
     def replaying(listener: Told) -> ReplayingEngine:
         command = saving_script(tmp_path, resumes=False)
         engine = command_engine(command, tmp_path, listener=listener)
-        store = engine._store
-        store.put_study(
-            study_id="study",
-            command=STUDY.command,
-            workload_id=STUDY.workload_id,
-            environment=(),
-            trial_ids=[],
-            target=None,
-        )
-        return ReplayingEngine(engine, Journal(store, STUDY))
+        journal = Journal(engine._store, STUDY)
+        journal.put_study(None)
+        return ReplayingEngine(engine, journal)
 
     first = replaying(Told())
     short = asked(first, 200)

@@ -7,7 +7,6 @@ import stat
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -30,51 +29,29 @@ def why(end: CommandEnd) -> str:
     return reason_text(end.reason)
 
 
-def test_an_engine_waits_for_two_commands_side_by_side_and_ends_the_one_that_cannot_win(
-    start: Callable,
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        # One stream, in the order in which it was written.
+        ("import os\nfor i in range(9): os.write(1 + i % 2, b'%d' % i)", "012345678"),
+        # A session and a group of its own, and nothing to read.
+        (
+            "import os; print(os.getsid(0) == os.getpgid(0) == os.getpid(), os.read(0, 1))",
+            "True b''\n",
+        ),
+        # Python ignores SIGPIPE, and what it starts would inherit that.
+        (("sh", "-c", "yes | head -n 1"), "y\n"),
+    ],
+)
+def test_a_command_runs_as_on_a_terminal_of_its_own(
+    command: str | tuple[str, ...], says: str, start: Callable
 ) -> None:
-    by_itself, on_request = start("print('done')"), start(SLEEPS)
-    running = {one.launched.connection: one.launched for one in (by_itself, on_request)}
-    ends: list[CommandEnd] = []
+    started = start(command)
 
-    while running:
-        for connection in wait(list(running)):
-            end = running[connection].receive()
-            if end is not None:
-                del running[connection]
-                ends.append(end)
-                on_request.launched.end()
+    end = ended(started)
 
-    assert [end.status for end in ends] == [Status.OK, Status.KILLED]
-    assert [end.was_asked for end in ends] == [False, True]
-    assert by_itself.text == "done\n"
-    assert ends[0].left_behind is None
-
-
-def test_stdout_and_stderr_come_in_one_stream_in_the_order_in_which_they_were_written(
-    start: Callable,
-) -> None:
-    started = start("import os\nfor i in range(9): os.write(1 + i % 2, b'%d' % i)")
-
-    assert ended(started).status == Status.OK
-    assert started.text == "012345678"
-
-
-def test_a_command_has_a_session_and_a_group_of_its_own_and_nothing_to_read(
-    start: Callable,
-) -> None:
-    started = start("import os; print(os.getsid(0) == os.getpgid(0) == os.getpid(), os.read(0, 1))")
-
-    assert ended(started).status == Status.OK
-    assert started.text == "True b''\n"
-
-
-def test_a_pipeline_of_a_shell_ends_as_on_a_terminal(start: Callable) -> None:
-    # Python ignores SIGPIPE, and what it starts would inherit that.
-    started = start(("sh", "-c", "yes | head -n 1"))
-
-    assert ended(started).status == Status.OK
-    assert started.text == "y\n"
+    assert (end.status, end.left_behind, end.was_asked) == (Status.OK, None, False)
+    assert started.text == says
 
 
 def test_a_command_that_is_told_to_end_may_say_a_last_word(start: Callable) -> None:
@@ -112,7 +89,7 @@ def test_kill_leaves_no_grace(start: Callable) -> None:
     started.receive_until("here")
 
     started.launched.end()
-    started.launched.kill()
+    started.launched.close()
 
     assert ended(started).signal == "SIGKILL"
 

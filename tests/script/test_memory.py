@@ -125,45 +125,38 @@ def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
 
     if not os.path.exists(process):
         pytest.skip("this kernel does not count")
-    watch._tree._cost.spent_s = 1000.0  # that it may spend something at first is left out
+    watch._find_cost.spent_s = 1000.0  # that it may spend something at first is left out
     before, began_s = cpu_s(), time.monotonic()
     time.sleep(1.0)
 
     assert (cpu_s() - before) / (time.monotonic() - began_s) < 4 * COST_FRACTION
 
 
-def test_the_peak_on_each_gpu_is_of_the_commands_own_processes() -> None:
-    nvml = FakeNvml(users=[{1: 2 * GB, 2: 3 * GB, 99: 40 * GB}, {99: GB}], used=[46 * GB, GB])
+@pytest.mark.parametrize(
+    ("looks", "peaks"),
+    [
+        # Of the command's own processes, 1 and 2.
+        (
+            [([{1: 2 * GB, 2: 3 * GB, 99: 40 * GB}, {99: GB}], [46, 1]), ([{1: GB}, {}], [46, 1])],
+            [5, 0],
+        ),
+        # Where NVML names none of ours, what was added counts.
+        ([([{}, {7: None}], [used, used - 9]) for used in (10, 14, 12)], [4, 4]),
+        # Others who come later do not count once ours are named.
+        ([([{1: GB}, {}], [1, 0]), ([{99: 60 * GB}, {}], [60, 0])], [1, 0]),
+    ],
+)
+def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[int]) -> None:
+    nvml = FakeNvml(users=[{}, {}], used=[0, 0])
     memory = GpuMemory(nvml)  # type: ignore[arg-type]
 
-    memory.look({1, 2})
-    nvml.users[0] = {1: GB}
-    memory.look({1, 2})
+    for users, used in looks:
+        nvml.users, nvml.used = users, [n * GB for n in used]
+        memory.look({1, 2})
 
-    assert memory.peaks == (("0: NVIDIA H100", 5 * GB),)
+    found = [(f"{index}: NVIDIA H100", n * GB) for index, n in enumerate(peaks) if n]
+    assert memory.peaks == tuple(found)
     assert not memory.is_full
-
-
-def test_where_nvml_names_no_process_of_ours_what_was_added_counts() -> None:
-    nvml = FakeNvml(users=[{}, {7: None}], used=[10 * GB, GB])
-    memory = GpuMemory(nvml)  # type: ignore[arg-type]
-
-    for used in (10, 14, 12):
-        nvml.used = [used * GB, (used - 9) * GB]
-        memory.look({1})
-
-    assert memory.peaks == (("0: NVIDIA H100", 4 * GB), ("1: NVIDIA H100", 4 * GB))
-
-
-def test_others_who_come_later_do_not_count_once_ours_are_named() -> None:
-    nvml = FakeNvml(users=[{1: GB}, {}], used=[GB, 0])
-    memory = GpuMemory(nvml)  # type: ignore[arg-type]
-    memory.look({1})
-
-    nvml.users, nvml.used = [{99: 60 * GB}, {}], [60 * GB, 0]
-    memory.look({1})
-
-    assert memory.peaks == (("0: NVIDIA H100", GB),)
 
 
 @pytest.mark.parametrize(("used", "is_full"), [(75 * GB, False), (77 * GB, True)])

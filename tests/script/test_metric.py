@@ -72,40 +72,46 @@ def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
     assert bar == MetricPoint(samples=56, step=2, value=None)
 
 
-def test_a_line_without_a_counter_belongs_to_the_last_one_of_its_own_shape() -> None:
-    found = points_of(
-        reading(step=5),
-        reading(shape="tqdm", step=900, at_s=1.0),
-        reading(val_loss=0.5, at_s=2.0),
-        reading(step=6, val_loss=0.25),
-    )
-
-    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
-
-
-def test_of_two_shapes_that_print_the_metric_the_first_is_followed() -> None:
-    found = points_of(
-        reading(step=5, val_loss=0.5),
-        reading(shape="tqdm", step=3, val_loss=0.4),
-        reading(step=6, val_loss=0.25),
-    )
-
-    assert found == [(160, 5, 0.5), (192, 6, 0.25)]
-
-
-def test_what_is_logged_goes_before_what_is_printed() -> None:
-    found = points_of(
-        reading(step=5, val_loss=0.51),
-        reading(shape="batchlab", step=4, val_loss=0.5),
-        reading(step=6, val_loss=0.26),
-        reading(shape="batchlab", step=6, val_loss=0.25),
-    )
-
-    assert found == [(128, 4, 0.5), (192, 6, 0.25)]
-
-
-def test_a_line_without_a_counter_takes_that_of_another_shape_if_its_own_has_none() -> None:
-    assert points_of(reading(shape="tqdm", step=9), reading(val_loss=0.5)) == [(288, 9, 0.5)]
+@pytest.mark.parametrize(
+    ("readings", "points"),
+    [
+        # A line without a counter belongs to the last one of its own shape, ...
+        (
+            [
+                reading(step=5),
+                reading(shape="tqdm", step=900, at_s=1.0),
+                reading(val_loss=0.5, at_s=2.0),
+                reading(step=6, val_loss=0.25),
+            ],
+            [(160, 5, 0.5), (192, 6, 0.25)],
+        ),
+        # ... and takes that of another shape if its own has none.
+        ([reading(shape="tqdm", step=9), reading(val_loss=0.5)], [(288, 9, 0.5)]),
+        # Of two shapes that print the metric the first is followed, ...
+        (
+            [
+                reading(step=5, val_loss=0.5),
+                reading(shape="tqdm", step=3, val_loss=0.4),
+                reading(step=6, val_loss=0.25),
+            ],
+            [(160, 5, 0.5), (192, 6, 0.25)],
+        ),
+        # ... but what is logged goes before what is printed.
+        (
+            [
+                reading(step=5, val_loss=0.51),
+                reading(shape="batchlab", step=4, val_loss=0.5),
+                reading(step=6, val_loss=0.26),
+                reading(shape="batchlab", step=6, val_loss=0.25),
+            ],
+            [(128, 4, 0.5), (192, 6, 0.25)],
+        ),
+    ],
+)
+def test_of_several_shapes_each_has_its_counter_and_one_is_followed(
+    readings: list[Reading], points: list[Any]
+) -> None:
+    assert points_of(*readings) == points
 
 
 def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:

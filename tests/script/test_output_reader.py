@@ -187,16 +187,6 @@ def test_a_line_has_the_time_of_its_last_byte() -> None:
     assert reader.finish()[0].at_s == 3.0
 
 
-def test_the_lines_of_two_streams_do_not_run_into_one_another() -> None:
-    reader = OutputReader()
-    reader.feed(b"step 1 lo", 0.0, stream="stdout")
-    reader.feed(b"warning: loss", 0.0, stream="stderr")
-
-    (found,) = reader.feed(b"ss 0.5\n", 0.0, stream="stdout")
-
-    assert (found.step, dict(found.values)) == (1, {"loss": 0.5})
-
-
 def test_colors_and_carriage_returns_are_no_part_of_a_line() -> None:
     (found,) = readings_of(b"\x1b[2K\x1b]0;title\x07\x1b[31mstep 1\x1b[0m loss \x1b[1m0.5\x1b[0m\r")
 

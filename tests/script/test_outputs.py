@@ -20,7 +20,7 @@ from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.output import EACH_END_BYTES, KeptOutput
-from batchlab.script.process import output_environment
+from batchlab.script.process import WIDE
 
 
 def kept(path: Path) -> bytes:
@@ -152,8 +152,7 @@ def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
     for _ in range(50):
         output.write(bytes(1_000_000))
 
-    held = len(output._end) + len(output._last)
-    assert held < 2.1 * EACH_END_BYTES + 1_000_000
+    assert len(output._end) < 2 * EACH_END_BYTES + 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -199,17 +198,10 @@ def test_a_full_disk_costs_the_file_and_not_the_training(
     ]
 
 
-def test_what_python_prints_comes_at_once_through_a_pipe() -> None:
-    code = "import time; print('step 1 loss 0.5'); time.sleep(60)"
+def test_what_python_prints_comes_at_once_through_a_pipe(start: Callable) -> None:
+    started = start((sys.executable, "-c", "import time; print('step 1'); time.sleep(60)"))
 
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=output_environment({})
-    ) as child:
-        assert child.stdout is not None
-        first = child.stdout.readline()
-        child.kill()
-
-    assert first == b"step 1 loss 0.5\n"
+    started.receive_until("step 1\n")
 
 
 def test_rich_draws_wide_into_a_pipe() -> None:
@@ -218,9 +210,7 @@ def test_rich_draws_wide_into_a_pipe() -> None:
         "print(console.is_terminal, console.width)"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=output_environment({})
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=WIDE)
 
     assert done.stdout == "True 300\n"
 
@@ -228,34 +218,22 @@ def test_rich_draws_wide_into_a_pipe() -> None:
 PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE', 'COLUMNS')))"
 
 
-def printed(code: str, folder: Path) -> tuple[str, ...]:
-    """The last lines of a script of this code."""
+@pytest.mark.parametrize("own", [{}, {"TTY_COMPATIBLE": "0", "COLUMNS": "120"}])
+def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
+    own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in WIDE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
     command = TrainingCommand(
-        arguments=(sys.executable, "-I", "-S", "-c", code, "{batch_size}"),
+        arguments=(sys.executable, "-I", "-S", "-c", PRINTS, "{batch_size}"),
         metric="val_loss",
-        folder=folder,
+        folder=tmp_path,
     )
     marker = f"followed-{uuid.uuid4().hex}/1"
-    with FollowedTraining(command, {"batch_size": 8}, folder=folder / "1", marker=marker) as begun:
-        while True:
-            _, end = begun.listen(0.25)
-            if end is not None:
-                return end.last_lines
 
+    with FollowedTraining(command, {"batch_size": 8}, folder=tmp_path, marker=marker) as begun:
+        end = begun.follow(lambda readings: False)
 
-def test_a_training_is_asked_for_bars_as_on_a_wide_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("TTY_COMPATIBLE", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-
-    assert printed(PRINTS, tmp_path) == ("1 300",)
-
-
-def test_what_the_user_has_set_reaches_the_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "0")
-    monkeypatch.setenv("COLUMNS", "120")
-
-    assert printed(PRINTS, tmp_path) == ("0 120",)
+    assert end.last_lines == (" ".join({**WIDE, **own}.values()),)

@@ -139,25 +139,23 @@ def own_mark() -> str:
     return marks("a/b")[OWNER]
 
 
-def test_what_a_dead_batchlab_left_is_ended(study: str, run: Callable) -> None:
-    left = run(owner=dead_owner())
-
-    assert end_leftovers(study) == 1
-    assert left.wait(10) == -15
-
-
-def test_what_ignores_sigterm_is_killed_after_the_grace(study: str, run: Callable) -> None:
-    left = run(owner=dead_owner(), code=IGNORES_SIGTERM + SLEEPS)
+@pytest.mark.parametrize(("code", "signal"), [("", 15), (IGNORES_SIGTERM, 9)])
+def test_what_a_dead_batchlab_left_is_ended_after_a_grace(
+    code: str, signal: int, study: str, run: Callable
+) -> None:
+    left = run(owner=dead_owner(), code=code + SLEEPS)
     began_s = time.monotonic()
 
-    end_leftovers(study, grace_s=0.2)
+    assert end_leftovers(study, grace_s=0.2) == 1
+    assert left.wait(10) == -signal
+    assert signal == 15 or time.monotonic() - began_s >= 0.2
 
-    assert time.monotonic() - began_s >= 0.2
-    assert left.wait(10) == -9
 
-
-def test_what_a_living_batchlab_trains_is_left_alone(study: str, run: Callable) -> None:
-    other = run(owner=own_mark())
+@pytest.mark.parametrize("owner", [own_mark(), "", "x:y", "12"])
+def test_what_a_living_batchlab_trains_or_has_no_clear_mark_is_left_alone(
+    owner: str, study: str, run: Callable
+) -> None:
+    other = run(owner=owner)
 
     assert end_leftovers(study) == 0
     assert other.poll() is None
@@ -171,14 +169,6 @@ def test_a_process_that_has_the_number_of_a_dead_batchlab_is_no_owner(
     run(owner=f"{pid}:{float(started_s) - 100:.2f}")
 
     assert end_leftovers(study) == 1
-
-
-@pytest.mark.parametrize("owner", ["", "x:y", "12"])
-def test_a_mark_that_is_not_understood_ends_nothing(owner: str, study: str, run: Callable) -> None:
-    process = run(owner=owner)
-
-    assert end_leftovers(study) == 0
-    assert process.poll() is None
 
 
 def test_a_study_is_not_another_one_whose_name_begins_alike(study: str, run: Callable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.reference.small_workloads import Everything, cross_entropy, points, small_mlp
+from tests.reference.engine_run import taken
+from tests.reference.small_workloads import (
+    Everything,
+    cross_entropy,
+    points,
+    small_mlp,
+    small_trial,
+    small_workload,
+)
 from torch import nn
 
 from batchlab.errors import StoreError, WorkloadError
@@ -178,6 +187,34 @@ class TestGoingOn:
         load_checkpoint(written, model=model, optimizer=optimizer)
 
         assert model.second.weight is model.first.weight
+
+    @pytest.mark.parametrize("ema", [None, 0.9])
+    def test_a_buffer_made_by_expand_is_taken_up_again(
+        self, ema: float | None, tmp_path: Path
+    ) -> None:
+        class Expanded(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = small_mlp()
+                self.register_buffer("scale", torch.full((1,), 2.0).expand(3))
+                self.again = nn.Module()
+                self.again.register_buffer("scale", self.scale)
+
+            def forward(self, x: torch.Tensor) -> Any:
+                return self.net(x) * self.scale
+
+        workload = replace(small_workload(), model=Expanded, ema=ema)
+        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
+        kept: Any = {
+            "model": stepper.model,
+            "optimizer": stepper.optimizer,
+            "beside": stepper.kept,
+        }
+
+        save_checkpoint(tmp_path / "c", progress=progress(), **kept)
+
+        assert load_checkpoint(tmp_path / "c", **kept) == progress()
+        assert stepper.model.again.scale is stepper.model.scale  # type: ignore[union-attr]
 
     def test_the_state_of_an_optimizer_keeps_its_types(self, tmp_path: Path) -> None:
         model, optimizer = made("remembering")

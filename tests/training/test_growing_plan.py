@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.reference.batch_plan import GrowingTrial, WalkedBatchPlan, growing
-from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
+from tests.reference.engine_run import assert_a_stop_leaves_no_trace, run_engine
 from tests.reference.small_workloads import (
     everything_workload,
     small_trial,
@@ -20,7 +20,6 @@ from batchlab.records.run import RunLength
 from batchlab.records.trial import Sampling, Status
 from batchlab.training import batching
 from batchlab.training.batching import epoch_order
-from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.workload.definition import Workload
 
 N = 44
@@ -60,16 +59,6 @@ def examples_of_steps(trial: GrowingTrial, *, epochs: int) -> list[list[int]]:
             order = list(range(N))
         steps.append(order[here.example_of_epoch : here.example_of_epoch + here.batch_size])
     return steps
-
-
-def assert_same_end(one: EngineRun, other: EngineRun) -> None:
-    """The same model, optimizer and random streams, bit for bit, and the same evaluations."""
-    assert one.outcome == other.outcome
-    assert one.tensors
-    assert one.tensors.keys() == other.tensors.keys()
-    for name, tensor in one.tensors.items():
-        assert torch.equal(tensor, other.tensors[name]), name
-    assert one.evaluations == other.evaluations
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -117,21 +106,9 @@ def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
         drop_last=drop_last,
         horizon_steps=24,
     )
-    length = RunLength(epochs=9)
-    whole = run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=tmp_path / "whole")
-    last_step = whole.evaluations[-1].step
 
-    for stop_after in range(last_step):
-        path = tmp_path / f"stopped at {stop_after}"
-        first = run_engine(
-            workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path, stop_after=stop_after
-        )
-        progress = peek_checkpoint(path)
-        assert first.outcome.status is None
-        assert progress is not None
-        assert (progress.step, progress.samples) == (stop_after, trial.plan.samples_at(stop_after))
+    whole = assert_a_stop_leaves_no_trace(
+        workload, trial, RunLength(epochs=9), tmp_path, stops=range(trial.plan.steps_in(9))
+    )
 
-        assert_same_end(
-            run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path), whole
-        )
-    assert last_step > 20
+    assert whole.evaluations[-1].step > 20

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
-from tests.reference.own_training import loop
+from tests.reference.engine_run import run_engine, taken
 from tests.reference.small_workloads import (
     accuracy,
     adam,
@@ -20,17 +17,19 @@ from tests.reference.small_workloads import (
     small_trial,
     small_workload,
 )
+from tests.reference.textbook_loop import (
+    assert_same_weights,
+    steps_of,
+    train_by_the_textbook,
+)
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Status, Trial
-from batchlab.training.batching import epoch_order
+from batchlab.records.trial import Status
 from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
@@ -42,37 +41,18 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-def steps_of(epochs: int, batch_size: int = 8) -> list[list[int]]:
-    found = []
-    for epoch in range(epochs):
-        order = epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
-        found += [order[at : at + batch_size] for at in range(0, 40, batch_size)]
-    return found
-
-
-def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
-    stepper = Stepper(workload, trial, CPU)
-    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
-    return stepper, losses
-
-
-def assert_bit_for_bit(model: nn.Module, twin: nn.Module) -> None:
-    for part, other in zip(model.parameters(), twin.parameters(), strict=True):
-        assert torch.equal(part, other)
-
-
 class TestClipping:
     @pytest.mark.parametrize("optimizer", [momentum_sgd, adam])
     def test_the_gradient_is_clipped_as_the_textbook_does(self, optimizer: Any) -> None:
         workload = replace(small_workload(optimizer=optimizer), clip_norm=0.3)
 
-        stepper, losses = taken(workload, small_trial(workload, batch_size=8), 10)
+        trial = small_trial(workload, batch_size=8)
 
-        twin = loop(
-            workload.train, steps_of(2), optimizer=optimizer, learning_rate=0.05, clip_norm=0.3
-        )
+        stepper, losses = taken(workload, trial, 10)
+
+        twin = train_by_the_textbook(workload, steps_of(trial, epochs=2), clip_norm=0.3)
         assert losses == twin.losses
-        assert_bit_for_bit(stepper.model, twin.model)
+        assert_same_weights(stepper.model, twin.model)
 
     def test_each_gradient_of_a_closure_is_clipped(self) -> None:
         norms: list[float] = []
@@ -98,13 +78,13 @@ class TestStep:
     def test_it_takes_the_textbooks_steps_bit_for_bit(self) -> None:
         workload = replace(small_workload(), step=clipping_step)
 
-        stepper, losses = taken(workload, small_trial(workload, batch_size=8), 10)
+        trial = small_trial(workload, batch_size=8)
 
-        twin = loop(
-            workload.train, steps_of(2), optimizer=momentum_sgd, learning_rate=0.05, clip_norm=0.3
-        )
+        stepper, losses = taken(workload, trial, 10)
+
+        twin = train_by_the_textbook(workload, steps_of(trial, epochs=2), clip_norm=0.3)
         assert losses == twin.losses
-        assert_bit_for_bit(stepper.model, twin.model)
+        assert_same_weights(stepper.model, twin.model)
 
     @pytest.mark.parametrize(
         ("returned", "told"),
@@ -147,7 +127,7 @@ class TestStep:
     def test_one_that_does_not_is_never_given_a_part_of_a_batch(self) -> None:
         workload = replace(small_workload(), step=clipping_step)
 
-        with pytest.raises(WorkloadError, match="takes whole batches; let it take a tuple"):
+        with pytest.raises(BatchSizeError, match="takes whole batches; let it take a tuple"):
             Stepper(workload, small_trial(workload, batch_size=8, micro_batch_size=4), CPU)
 
     def test_the_schedule_moves_the_rates_of_all_its_optimizers(self) -> None:
@@ -172,92 +152,6 @@ class TestStep:
         taken(workload, trial, 4)
 
         assert rates == [pytest.approx([0.1 * left, 0.3 * left]) for left in (1.0, 0.75, 0.5, 0.25)]
-
-
-class Carrying(nn.Module):
-    """A recurrent network that keeps its state, of the last batch's shape, in an empty buffer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.RNNCell(6, 4)
-        self.last = nn.Linear(4, 3)
-        self.state: Tensor | None
-        self.register_buffer("state", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        state = self.state if self.state is not None and len(self.state) == len(x) else None
-        after: Tensor = self.cell(x, state)
-        if self.training:
-            self.state = after.detach()
-        answer: Tensor = self.last(after)
-        return answer
-
-
-def truncated_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    optimizer.zero_grad()
-    loss = cross_entropy(model, batch)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
-def half_precision(parameters: Any, learning_rate: float) -> dict[str, Any]:
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
-    return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)}
-
-
-def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    sgd, scaler = optimizer["sgd"], optimizer["scaler"]
-    sgd.zero_grad()
-    loss = cross_entropy(model, batch)
-    scaler.scale(loss).backward()
-    scaler.step(sgd)
-    scaler.update()
-    return loss
-
-
-def gan() -> Workload:
-    found: Workload = runpy.run_path(str(EXAMPLES / "gan.py"))["workload"]()
-    x = found.train[0]
-    return replace(found, train=(x[:40],), validation=(x[40:60],), ema=0.9)
-
-
-def carrying() -> Workload:
-    return replace(small_workload(), model=Carrying, step=truncated_step)
-
-
-def scaled() -> Workload:
-    return replace(small_workload(), optimizer=half_precision, step=scaled_step)
-
-
-class TestTakenUpAgain:
-    @pytest.mark.parametrize("stop_after", [1, 3, 6])
-    @pytest.mark.parametrize("made", [gan, carrying, scaled])
-    def test_it_ends_bit_for_bit_the_same(
-        self, made: Callable[[], Workload], stop_after: int, tmp_path: Path
-    ) -> None:
-        workload = made()
-        trial, length = small_trial(workload, batch_size=8), RunLength(steps=9)
-
-        def run(name: str, stop_after: int | None = None) -> EngineRun:
-            return run_engine(
-                workload,
-                trial,
-                length,
-                checkpoint=tmp_path / name,
-                rhythm=STEP_BY_STEP,
-                stop_after=stop_after,
-            )
-
-        whole, cut = run("whole"), run("cut", stop_after)
-        again = run("cut")
-
-        assert cut.outcome.status is None
-        assert again.outcome == whole.outcome
-        assert again.tensors.keys() == whole.tensors.keys()
-        for name, tensor in again.tensors.items():
-            assert torch.equal(tensor, whole.tensors[name]), name
-        assert again.evaluations == whole.evaluations
 
 
 class TestWithoutALoss:

@@ -7,25 +7,30 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.reference.by_day import by_day
-from tests.reference.engine_run import STEP_BY_STEP, EngineRun, StopAfter, run_engine
+from tests.reference.engine_run import (
+    STEP_BY_STEP,
+    StopAfter,
+    assert_same_end,
+    peek,
+    run_engine,
+)
+from tests.reference.least_squares import expected_excess_loss
 from tests.reference.small_workloads import (
     accuracy,
-    cosine,
     cross_entropy,
     everything_workload,
     points,
     small_trial,
     small_workload,
 )
-from tests.reference.textbook_loop import cut_into_steps, train_by_the_textbook
+from tests.reference.textbook_loop import steps_of, train_by_the_textbook
 from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError
@@ -33,33 +38,20 @@ from batchlab.plans.cadence import pauses
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.training import checkpoint, plain
-from batchlab.training.batching import epoch_order
-from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task, train
 from batchlab.words.reasons import reason_text
+from batchlab.workload.builtin import least_squares
 from batchlab.workload.definition import Workload
 
 EASY = Target(metric="loss", value=0.7, better="lower")
 
 # The engine then asks before every single step whether to stop.
 run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
-# And writes a checkpoint after each.
-KEPT_AT_EACH_STEP = replace(STEP_BY_STEP, checkpoint_every_s=0.0, checkpoint_fraction=1e9)
 
 
 def everything_trial(workload: Workload, **changes: Any) -> Trial:
     given = {"batch_size": 6, "learning_rate": 0.02, "horizon_steps": 28, "seed": 4}
     return small_trial(workload, **{**given, **changes})
-
-
-def assert_same_end(one: EngineRun, other: EngineRun) -> None:
-    """The same model, optimizer and random streams, bit for bit, and the same evaluations."""
-    assert one.outcome == other.outcome
-    assert one.tensors.keys() == other.tensors.keys()
-    assert one.tensors
-    for name, tensor in one.tensors.items():
-        assert torch.equal(tensor, other.tensors[name]), name
-    assert one.evaluations == other.evaluations
 
 
 class TestTextbook:
@@ -73,22 +65,7 @@ class TestTextbook:
 
         run = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
 
-        orders = [
-            epoch_order(40, seed=2, epoch=epoch, sampling="reshuffle").tolist()
-            if batch_size < 40
-            else list(range(40))
-            for epoch in range(3)
-        ]
-        textbook = train_by_the_textbook(
-            workload,
-            [
-                step
-                for order in orders
-                for step in cut_into_steps(order, batch_size, drop_last=False)
-            ],
-            learning_rate=trial.learning_rate,
-            seed=2,
-        )
+        textbook = train_by_the_textbook(workload, steps_of(trial, epochs=3), seed=2)
         assert run.outcome.status is Status.OK
         for name, parameter in textbook.model.named_parameters():
             assert torch.equal(run.parameters()[name], parameter)
@@ -99,12 +76,9 @@ class TestTextbook:
 
         run = run_engine(workload, trial, RunLength(epochs=2))
 
-        order = [epoch_order(40, seed=0, epoch=e, sampling="reshuffle").tolist() for e in (0, 1)]
-        steps = [step for each in order for step in cut_into_steps(each, 16, drop_last=False)]
+        steps = steps_of(trial, epochs=2)
         for evaluation in run.evaluations:
-            textbook = train_by_the_textbook(
-                workload, steps[: evaluation.step], learning_rate=trial.learning_rate, seed=0
-            )
+            textbook = train_by_the_textbook(workload, steps[: evaluation.step])
             model = textbook.model.eval()
             assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
             with torch.no_grad():
@@ -122,11 +96,7 @@ class TestTextbook:
 
         run = run_engine(workload, trial, RunLength(epochs=4))
 
-        order = [
-            number
-            for epoch in range(4)
-            for number in epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
-        ]
+        order = list(chain.from_iterable(steps_of(trial, epochs=4)))
         torch.manual_seed(0)
         model = workload.model()
         x, labels = workload.train
@@ -205,28 +175,6 @@ class TestTextbook:
 class TestStopAndGoOn:
     """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("micro_batch_size", by_day([6, 4], [4]))
-    def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
-        self, micro_batch_size: int, tmp_path: Path
-    ) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload, micro_batch_size=micro_batch_size)
-        length = RunLength(epochs=4)
-        whole = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "whole")
-
-        for stop_after in range(28):
-            path = tmp_path / f"stopped at {stop_after}"
-            first = run_step_by_step(
-                workload, trial, length, checkpoint=path, stop_after=stop_after
-            )
-            assert first.outcome.status is None
-            assert peek(path).step == stop_after
-            second = run_step_by_step(workload, trial, length, checkpoint=path)
-
-            assert_same_end(second, whole)
-            assert peek(path).resumed_from_steps == (stop_after,)
-
     def test_with_an_interval_it_is_evaluated_less_and_trained_the_same(
         self, tmp_path: Path
     ) -> None:
@@ -247,11 +195,13 @@ class TestStopAndGoOn:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Killed at each checkpoint of a run that writes one whenever it may."""
+        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
+        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
         workload = everything_workload()
         trial = everything_trial(workload)
         length = RunLength(epochs=2)
         whole = run_engine(
-            workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=tmp_path / "whole"
+            workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=tmp_path / "whole"
         )
         n_written = 0
         for n_kill in range(1, 100):
@@ -259,14 +209,14 @@ class TestStopAndGoOn:
             with monkeypatch.context() as patch:
                 patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
                 try:
-                    run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path)
+                    run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path)
                 except KeyboardInterrupt:
                     n_written += 1
                 else:
                     break
 
             assert_same_end(
-                run_engine(workload, trial, length, rhythm=KEPT_AT_EACH_STEP, checkpoint=path),
+                run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path),
                 whole,
             )
         assert n_written >= 14
@@ -283,38 +233,6 @@ class KilledAfter:
         self._left -= 1
         if self._left == 0:
             raise KeyboardInterrupt
-
-
-def peek(path: Path) -> checkpoint.Progress:
-    progress = peek_checkpoint(path)
-    assert progress is not None
-    return progress
-
-
-class TestSchedule:
-    def test_the_shape_is_followed_exactly_across_a_stop(self, tmp_path: Path) -> None:
-        rates: list[float] = []
-
-        def watched(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-            optimizer = torch.optim.Adam(parameters, lr=rate)
-            optimizer.register_step_pre_hook(
-                lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
-            )
-            return optimizer
-
-        workload = replace(small_workload(optimizer=watched), schedule=cosine)
-        trial = small_trial(workload, batch_size=10, learning_rate=0.3, horizon_steps=12)
-
-        for stop_after in (5, 4, None):
-            run_step_by_step(
-                workload,
-                trial,
-                RunLength(epochs=3),
-                checkpoint=tmp_path / "c",
-                stop_after=stop_after,
-            )
-
-        assert rates == [0.3 * cosine(step / 12) for step in range(12)]
 
 
 class TestAugmentation:
@@ -496,3 +414,39 @@ class TestTask:
 
         with pytest.raises(TrialError, match="has 50 training examples, the trial says 40"):
             run_engine(small_workload(n=50), trial, RunLength(epochs=1))
+
+
+def only_trained(**settings: float) -> Workload:
+    """Least squares evaluated on its training set alone, whose optimum is the known one."""
+    workload = least_squares.workload(**settings)  # type: ignore[arg-type]
+    return replace(workload, validation=None, test=None)
+
+
+@pytest.mark.slow
+def test_after_a_few_steps_the_expected_loss_is_the_exact_one() -> None:
+    workload = only_trained(n=16, dimension=2, condition_number=2.0)
+    x, y = (part.numpy() for part in workload.train)
+    expected = [
+        expected_excess_loss(x, y, learning_rate=0.2, batch_size=8, steps=steps)
+        for steps in range(5)
+    ]
+    best = least_squares.optimum(*workload.train).loss
+    trial = small_trial(workload, batch_size=8, learning_rate=0.2, sampling="replacement")
+
+    curves = np.array(
+        [
+            [
+                evaluation.score("train", "loss")
+                for evaluation in run_engine(
+                    workload, replace(trial, seed=seed), RunLength(epochs=2)
+                ).evaluations
+                if evaluation.score("train", "loss") is not None
+            ]
+            for seed in range(150)
+        ]
+    )
+
+    standard_errors = curves.std(axis=0, ddof=1) / len(curves) ** 0.5
+    assert curves.shape[1] == 3  # the untrained model and two epoch ends
+    assert curves[0, 0] - best == pytest.approx(expected[0], rel=1e-12)
+    assert (abs(curves.mean(axis=0) - best - expected[::2]) <= 4 * standard_errors + 1e-12).all()

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import STEP_BY_STEP, EngineRun, run_engine
-from tests.reference.own_training import loop
-from tests.reference.small_workloads import adam, momentum_sgd, small_trial, small_workload
+from tests.reference.engine_run import run_engine
+from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.textbook_loop import (
+    assert_same_weights,
+    steps_of,
+    train_by_the_textbook,
+)
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.training.batching import epoch_order
+from batchlab.training.checkpoint import load_checkpoint
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
@@ -25,32 +30,36 @@ EPOCHS, STEPS_AN_EPOCH = 4, 5
 N_STEPS = EPOCHS * STEPS_AN_EPOCH
 
 
-def steps_of_all_epochs() -> list[list[int]]:
-    found = []
-    for epoch in range(EPOCHS):
-        order = epoch_order(40, seed=0, epoch=epoch, sampling="reshuffle").tolist()
-        found += [order[at : at + 8] for at in range(0, 40, 8)]
-    return found
-
-
-BY_EPOCH: dict[str, Callable[[Any], Any]] = {
-    "step": lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5),
-    "exponential": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.8),
-    "lambda": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch)),
-    "cosine": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS),
-    "warm-up": lambda optimizer: lr_scheduler.SequentialLR(
-        optimizer,
-        [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2), lr_scheduler.StepLR(optimizer, 1)],
-        milestones=[2],
+# What makes it, and how often it goes on.
+SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "step": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
+    "exponential": (lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.8), "epoch"),
+    "lambda": (lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (1 + k)), "epoch"),
+    "cosine": (lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS), "epoch"),
+    "warm-up": (
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
+                lr_scheduler.StepLR(optimizer, 1),
+            ],
+            milestones=[2],
+        ),
+        "epoch",
     ),
-}
-BY_STEP: dict[str, Callable[[Any, int], Any]] = {
-    "one cycle": lambda optimizer, n_steps: lr_scheduler.OneCycleLR(
-        optimizer, 0.1, total_steps=n_steps
+    "one cycle": (
+        lambda optimizer, n_steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
+        "step",
     ),
-    "cosine": lambda optimizer, n_steps: lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
-    "restarts": lambda optimizer, n_steps: lr_scheduler.CosineAnnealingWarmRestarts(
-        optimizer, n_steps // 2
+    "cosine by step": (
+        lambda optimizer, n_steps: lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
+        "step",
+    ),
+    "restarts": (
+        lambda optimizer, n_steps: lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, n_steps // 2
+        ),
+        "step",
     ),
 }
 
@@ -72,39 +81,23 @@ def watched(workload: Workload, n_steps: int = N_STEPS) -> tuple[Stepper, list[f
 
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", BY_EPOCH)
-def test_by_epoch_it_is_the_textbooks(name: str) -> None:
-    stepper, rates = watched(scheduled(BY_EPOCH[name]))
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_it_goes_on_where_the_textbook_has_it_go_on(name: str) -> None:
+    scheduler, every = SCHEDULERS[name]
 
-    twin = loop(
-        small_workload().train,
-        steps_of_all_epochs(),
-        optimizer=momentum_sgd,
-        learning_rate=0.05,
-        scheduler=BY_EPOCH[name],
-        is_scheduled=lambda taken: taken % STEPS_AN_EPOCH == 0,
+    stepper, rates = watched(scheduled(scheduler, scheduler_every=every))
+
+    twin = train_by_the_textbook(
+        small_workload(),
+        steps_of(small_trial(small_workload(), batch_size=8), epochs=EPOCHS),
+        scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
+        is_scheduled=lambda taken: (
+            taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
+        ),
     )
     assert rates == twin.rates
     assert len(set(rates)) > 1
-    for part, other in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
-        assert torch.equal(part, other)
-
-
-@pytest.mark.parametrize("name", BY_STEP)
-def test_by_step_it_is_the_textbooks(name: str) -> None:
-    stepper, rates = watched(scheduled(BY_STEP[name], scheduler_every="step"))
-
-    twin = loop(
-        small_workload().train,
-        steps_of_all_epochs()[:N_STEPS],
-        optimizer=momentum_sgd,
-        learning_rate=0.05,
-        scheduler=lambda optimizer: BY_STEP[name](optimizer, N_STEPS),
-        is_scheduled=lambda taken: taken < N_STEPS,
-    )
-    assert rates == twin.rates
-    for part, other in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
-        assert torch.equal(part, other)
+    assert_same_weights(stepper.model, twin.model)
 
 
 def test_several_schedulers_of_several_optimizers_all_go_on() -> None:
@@ -151,8 +144,6 @@ class TestPlateau:
             if evaluation.step and evaluation.step % STEPS_AN_EPOCH == 0:
                 twin.step(evaluation.score("validation", "accuracy"))
         stepper = Stepper(workload, trial, CPU)
-        from batchlab.training.checkpoint import load_checkpoint
-
         load_checkpoint(
             tmp_path / "kept",
             model=stepper.model,
@@ -177,41 +168,3 @@ class TestPlateau:
 def test_what_is_no_scheduler_is_refused() -> None:
     with pytest.raises(WorkloadError, match="`scheduler` returned a float; expected a scheduler"):
         watched(scheduled(lambda optimizer: 0.5), n_steps=1)
-
-
-EVERY_KIND: list[tuple[Any, str]] = [
-    (BY_EPOCH["step"], "epoch"),
-    (BY_EPOCH["warm-up"], "epoch"),
-    (plateau, "epoch"),
-    (BY_STEP["one cycle"], "step"),
-]
-
-
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("stop_after", [1, 5, 6, 11])
-@pytest.mark.parametrize(("scheduler", "every"), EVERY_KIND)
-def test_a_run_taken_up_again_ends_bit_for_bit_the_same(
-    scheduler: Any, every: str, stop_after: int, tmp_path: Path
-) -> None:
-    workload = scheduled(scheduler, scheduler_every=every, optimizer=adam)
-    trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
-
-    def run(name: str, stop_after: int | None = None) -> EngineRun:
-        return run_engine(
-            workload,
-            trial,
-            RunLength(steps=N_STEPS),
-            checkpoint=tmp_path / name,
-            rhythm=STEP_BY_STEP,
-            stop_after=stop_after,
-        )
-
-    whole = run("whole")
-    run("cut", stop_after)
-    again = run("cut")
-
-    assert again.outcome == whole.outcome
-    assert again.tensors.keys() == whole.tensors.keys()
-    for name, tensor in again.tensors.items():
-        assert torch.equal(tensor, whole.tensors[name]), name
-    assert again.evaluations == whole.evaluations

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from tests.reference.engine_run import taken
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
@@ -20,7 +18,8 @@ from tests.reference.small_workloads import (
     small_workload,
 )
 from tests.reference.textbook_loop import (
-    cut_into_steps,
+    assert_same_weights,
+    steps_of,
     train_by_the_textbook,
     weighted_gradient,
 )
@@ -28,9 +27,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
-from batchlab.records.trial import Trial
-from batchlab.training.batching import epoch_order
-from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.stepper import Stepper, step_function
 from batchlab.workload.definition import Workload
 
@@ -41,29 +37,6 @@ OPTIMIZERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-
-
-def taken(workload: Workload, trial: Trial, n_steps: int) -> tuple[Stepper, list[float]]:
-    """A stepper after `n_steps` steps, and their losses."""
-    stepper = Stepper(workload, trial, torch.device("cpu"))
-    losses, _ = stepper.steps(stepper.stream(0), n_steps, first_step=0)
-    return stepper, losses
-
-
-def order_of(trial: Trial, *, epochs: int) -> list[list[int]]:
-    """The examples of every step; a full batch takes them as they lie."""
-    steps = []
-    for epoch in range(epochs):
-        order = epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
-        if trial.batch_mode == "full" and trial.sampling == "reshuffle":
-            order = torch.arange(trial.n_train)
-        steps += cut_into_steps(order.tolist(), trial.batch_size, drop_last=trial.drop_last)
-    return steps
-
-
-def assert_bit_for_bit(model: nn.Module, other: nn.Module) -> None:
-    for parameter, twin in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(parameter, twin)
 
 
 class TestTextbook:
@@ -82,10 +55,10 @@ class TestTextbook:
         stepper, losses = taken(workload, trial, trial.plan.steps_in(3))
 
         textbook = train_by_the_textbook(
-            workload, order_of(trial, epochs=3), learning_rate=trial.learning_rate, seed=3
+            workload, steps_of(trial, epochs=3), learning_rate=trial.learning_rate, seed=3
         )
         assert losses == textbook.losses
-        assert_bit_for_bit(stepper.model, textbook.model)
+        assert_same_weights(stepper.model, textbook.model)
 
     def test_wide_layers_do_so_too(self) -> None:
         """Kernels of matrices are chosen by size, and can differ by where the batch lies."""
@@ -101,9 +74,9 @@ class TestTextbook:
         stepper, _ = taken(workload, trial, trial.plan.steps_in(2))
 
         textbook = train_by_the_textbook(
-            workload, order_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
+            workload, steps_of(trial, epochs=2), learning_rate=trial.learning_rate, seed=0
         )
-        assert_bit_for_bit(stepper.model, textbook.model)
+        assert_same_weights(stepper.model, textbook.model)
 
     def test_an_optimizer_that_asks_for_the_loss_again_gets_it(self) -> None:
         workload = small_workload(
@@ -114,11 +87,11 @@ class TestTextbook:
         stepper, losses = taken(workload, trial, 4)
 
         textbook = train_by_the_textbook(
-            workload, order_of(trial, epochs=4), learning_rate=0.5, seed=0
+            workload, steps_of(trial, epochs=4), learning_rate=0.5, seed=0
         )
         assert losses == textbook.losses
         assert losses[-1] < 0.5 * losses[0]
-        assert_bit_for_bit(stepper.model, textbook.model)
+        assert_same_weights(stepper.model, textbook.model)
 
     def test_the_same_seed_means_the_same_initial_weights_at_every_batch_size(self) -> None:
         workload = small_workload()
@@ -127,8 +100,8 @@ class TestTextbook:
             for size in (1, 8, 40)
         ]
 
-        assert_bit_for_bit(steppers[0].model, steppers[1].model)
-        assert_bit_for_bit(steppers[0].model, steppers[2].model)
+        assert_same_weights(steppers[0].model, steppers[1].model)
+        assert_same_weights(steppers[0].model, steppers[2].model)
 
 
 def padded_sequences(n: int) -> tuple[Tensor, Tensor]:
@@ -227,20 +200,11 @@ def assert_close_gradients(
 
 class TestSchedule:
     def test_every_step_is_taken_at_its_own_rate(self) -> None:
-        rates: list[tuple[float, float]] = []
+        rates: list[list[float]] = []
 
         def watched(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-            groups = [
-                {"params": parameters[:1], "lr": rate},
-                {"params": parameters[1:], "lr": 2 * rate},
-            ]
-            optimizer = torch.optim.SGD(groups, lr=rate)
-            optimizer.register_step_pre_hook(
-                lambda optimizer, args, kwargs: rates.append(
-                    (optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"])
-                )
-            )
-            return optimizer
+            groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 2 * rate}]
+            return watching(torch.optim.SGD(groups, lr=rate), rates)
 
         workload = replace(small_workload(optimizer=watched), schedule=cosine)
         trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=12)
@@ -253,87 +217,34 @@ class TestSchedule:
         assert all(type(first) is float for first, _ in rates)
 
     def test_a_cool_down_lets_the_rate_fall_linearly_to_zero_over_its_part_of_the_run(self) -> None:
-        rates: list[float] = []
-
-        def watched(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-            optimizer = torch.optim.SGD(parameters, lr=rate)
-            optimizer.register_step_pre_hook(
-                lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
-            )
-            return optimizer
-
-        workload = small_workload(optimizer=watched)
+        rates: list[list[float]] = []
+        workload = small_workload(
+            optimizer=lambda parameters, rate: watching(torch.optim.SGD(parameters, rate), rates)
+        )
         trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=10)
 
         taken(workload, replace(trial, cool_down=0.4), 10)
 
-        assert rates == pytest.approx([0.1] * 7 + [0.075, 0.05, 0.025])
+        assert [rate for (rate,) in rates] == pytest.approx([0.1] * 7 + [0.075, 0.05, 0.025])
 
 
-def one_parameter(make: Callable[..., torch.optim.Optimizer]) -> tuple[nn.Parameter, Any]:
+def watching(optimizer: torch.optim.Optimizer, rates: list[list[float]]) -> torch.optim.Optimizer:
+    """The optimizer, which tells the rates of its groups before every step."""
+    optimizer.register_step_pre_hook(
+        lambda optimizer, args, kwargs: rates.append([g["lr"] for g in optimizer.param_groups])
+    )
+    return optimizer
+
+
+@pytest.mark.parametrize("when", ["pre", "post"])
+def test_hooks_of_the_optimizer_are_kept(when: str) -> None:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
     parameter.grad = torch.tensor([0.3, 0.5])
-    return parameter, make([parameter], lr=0.1)
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    seen: list[str] = []
+    register = getattr(optimizer, f"register_step_{when}_hook")
+    register(lambda optimizer, args, kwargs: seen.append(when))
 
+    step_function(optimizer)()
 
-class TestStepFunction:
-    @pytest.mark.parametrize("fused", [False, True])
-    @pytest.mark.parametrize("name", OPTIMIZERS)
-    def test_it_does_what_step_does(self, name: str, fused: bool) -> None:
-        make = partial(OPTIMIZERS[name], fused=fused)
-        (bare, quick), (plain, optimizer) = one_parameter(make), one_parameter(make)
-
-        for _ in range(3):
-            step_function(quick)()
-            optimizer.step()
-
-        assert torch.equal(bare, plain)
-        assert not torch.equal(bare, torch.tensor([1.0, -2.0]))
-
-    @pytest.mark.parametrize("when", ["pre", "post"])
-    def test_hooks_of_the_optimizer_are_kept(self, when: str) -> None:
-        _, optimizer = one_parameter(torch.optim.SGD)
-        seen: list[str] = []
-        register = getattr(optimizer, f"register_step_{when}_hook")
-        register(lambda optimizer, args, kwargs: seen.append(when))
-
-        step_function(optimizer)()
-
-        assert seen == [when]
-
-
-@pytest.mark.parametrize("ema", [None, 0.9])
-def test_a_buffer_made_by_expand_is_taken_up_again(ema: float | None, tmp_path: Path) -> None:
-    class Expanded(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = small_mlp()
-            self.register_buffer("scale", torch.full((1,), 2.0).expand(CLASSES))
-            self.again = nn.Module()
-            self.again.register_buffer("scale", self.scale)
-
-        def forward(self, x: Tensor) -> Tensor:
-            found: Tensor = self.net(x) * self.scale
-            return found
-
-    workload = replace(small_workload(), model=Expanded, ema=ema)
-    stepper = Stepper(workload, small_trial(workload, batch_size=8), torch.device("cpu"))
-    stepper.step(next(stepper.stream(0)))
-    kept = {"model": stepper.model, "optimizer": stepper.optimizer, "beside": stepper.kept}
-    progress = Progress(
-        step=1,
-        samples=8,
-        train_s=0.0,
-        eval_s=0.0,
-        loss_sum=0.0,
-        loss_examples=0,
-        evaluations=(),
-        versions=(),
-        engine="plain",
-        threads=1,
-    )
-
-    save_checkpoint(tmp_path / "kept", progress=progress, **kept)  # type: ignore[arg-type]
-
-    assert load_checkpoint(tmp_path / "kept", **kept).step == 1  # type: ignore[arg-type]
-    assert stepper.model.again.scale is stepper.model.scale  # type: ignore[union-attr]
+    assert seen == [when]

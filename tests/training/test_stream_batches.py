@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 import torch
 from tests.reference.data_kinds import Streamed, workload_of
-from tests.reference.engine_run import STEP_BY_STEP, run_engine
 from tests.reference.small_workloads import points, small_trial
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.records.run import RunLength
 from batchlab.training.batching import check_streams, training_batches
 from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import live_workload
-from batchlab.workload.stream import check_sampling
 
 CPU = torch.device("cpu")
 N = 40
@@ -140,26 +138,6 @@ def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> Non
 
     assert "give it a set_epoch(epoch)" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def read(data: Any) -> Iterator[Any]:
-    data.set_epoch(0)
-    yield from data
-
-
-def test_a_run_that_is_interrupted_ends_as_one_that_was_not(tmp_path: Any) -> None:
-    workload = streamed()
-    trial = small_trial(workload, batch_size=12, micro_batch_size=5)
-
-    whole = run_engine(workload, trial, RunLength(epochs=2))
-    cut = run_engine(
-        workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c", stop_after=3,
-        rhythm=STEP_BY_STEP,
-    )  # fmt: skip
-    taken_up = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-
-    assert cut.outcome.status is None
-    assert taken_up.evaluations[-1] == whole.evaluations[-1]
 
 
 class Endless(IterableDataset[Any]):

@@ -1,12 +1,38 @@
-"""A workload refuses at once what could only fail later."""
+"""A workload refuses at once what could only fail later, and says what would be right."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.handed_over import refused, workload
+from tests.reference.handed_over import Net, loss, refused, workload
+from torch import nn
+
+from batchlab.errors import UsageError
+from batchlab.records.trial import Target
+from batchlab.workload.definition import check_has_loss
+
+
+class FocalLoss(nn.Module):
+    def forward(self, outputs: Any, labels: Any) -> Any:
+        return nn.functional.cross_entropy(outputs, labels)
+
+
+ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
+
+
+def step(model: Any, optimizer: Any, batch: Any) -> Any:
+    return None
+
+
+def accuracy(model: Any, batch: Any) -> Any:
+    return None
+
+
+def by_step(optimizer: Any) -> Any:
+    return None
 
 
 @pytest.mark.parametrize(
@@ -22,18 +48,45 @@ from tests.reference.handed_over import refused, workload
         ({"collate": 3}, "collate is 3"),
         ({"weight": 5}, "weight is 5"),
         ({"schedule": 0.5}, "schedule is 0.5"),
+        # Other ways to train, which go together or do not.
+        ({"step": 3}, "step is 3"),
+        ({"accumulates": True}, "accumulates=True without a `step`"),
+        ({"accumulates": 1, "step": step}, "accumulates is 1"),
+        ({"loss": None}, "it has no loss"),
+        ({"loss": None, "step": step}, "it has a `step` and neither a loss nor metrics"),
+        ({"step": step, "clip_norm": 1.0}, "clip_norm beside a `step`"),
+        ({"clip_norm": 0}, "clip_norm is 0"),
+        ({"clip_norm": float("nan")}, "clip_norm is nan"),
+        ({"clip_norm": "1"}, "clip_norm is '1'"),
+        ({"ema": 1.0}, "ema is 1.0"),
+        ({"ema": True}, "ema is True"),
+        ({"patience_epochs": 0}, "patience_epochs is 0"),
+        ({"patience_epochs": 2.0}, "patience_epochs is 2.0"),
+        ({"scheduler": 0.5}, "scheduler is a float"),
+        ({"scheduler_every": "batch"}, "scheduler_every is 'batch'"),
+        ({"scheduler_every": "step"}, "scheduler_every='step' without a scheduler"),
+        ({"scheduler": by_step, "schedule": abs}, "it has a schedule"),
+        (
+            {"scheduler": by_step, "scheduler_every": "step"},
+            "its scheduler goes on with every step and does not take the run's length",
+        ),
+        # What is made already.
+        ({"model": Net()}, "model is a Net that is made already"),
+        ({"model": "net"}, "model is 'net'"),
+        ({"loss": nn.CrossEntropyLoss()}, "loss is a CrossEntropyLoss"),
+        ({"loss": nn.CrossEntropyLoss}, "loss is the class CrossEntropyLoss"),
+        ({"loss": FocalLoss()}, "loss is a FocalLoss"),
+        ({"loss": nn.functional.cross_entropy}, "loss is cross_entropy"),
+        ({"optimizer": ADAM}, "optimizer is an Adam that is made already"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
-def test_a_field_that_is_not_possible_is_refused_with_what_is(
-    given: dict[str, Any], told: str
-) -> None:
+def test_what_cannot_be_is_refused_with_what_can(given: dict[str, Any], told: str) -> None:
     assert refused(**given).startswith(f"workload 'mine': {told}")
 
 
 def test_a_target_on_a_metric_that_there_is_not_is_refused() -> None:
-    from batchlab.records.trial import Target
-
     target = Target(metric="f1", value=0.9, better="higher")
 
     assert refused(target=target) == "workload 'mine' has no metric 'f1'; it has loss"
@@ -49,3 +102,59 @@ def test_the_default_rate_is_that_of_the_default_optimizer_only() -> None:
         "workload 'mine': it has an optimizer of its own and no learning rate; give the rate that "
         "you train with, such as learning_rate=1e-3, PyTorch's own for Adam"
     )
+
+
+def test_without_a_loss_the_metrics_are_all_there_is() -> None:
+    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+
+    assert made.metric_names == ("accuracy",)
+    assert not made.takes_micro_batches
+    assert refused(
+        loss=None,
+        step=step,
+        metrics={"accuracy": accuracy},
+        target=Target(metric="loss", value=1.0, better="lower"),
+    ).startswith("workload 'mine' has no metric 'loss'; it has accuracy")
+
+
+def test_what_needs_the_loss_says_so_in_one_line() -> None:
+    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+
+    with pytest.raises(UsageError) as caught:
+        check_has_loss(made, "the noise of the gradient")
+
+    assert str(caught.value) == (
+        "workload 'mine': the noise of the gradient needs its loss, and it has only a `step`; give "
+        "it `loss` too, a function of the model and a batch"
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"loss": nn.CrossEntropyLoss()},
+        {"loss": FocalLoss},
+        {"loss": nn.functional.cross_entropy},
+        {"optimizer": ADAM},
+    ],
+    ids=["loss", "class", "function", "optimizer"],
+)
+def test_the_line_that_is_shown_is_taken(given: dict[str, Any]) -> None:
+    (field,) = given
+    found = re.search(rf"{field}=(lambda .*)", refused(**given))
+    assert found is not None
+
+    written = eval(found[1], {"torch": torch, "FocalLoss": FocalLoss})  # as somebody would type it
+
+    made = workload(**{field: written})
+    optimizer = made.optimizer(Net().parameters(), 0.5) if made.optimizer else None
+    assert made.loss(Net(), made.train).ndim == 0
+    assert optimizer is None or optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_module_of_the_users_own_is_a_loss_if_it_takes_model_and_batch() -> None:
+    class Own(nn.Module):
+        def forward(self, model: nn.Module, batch: Any) -> Any:
+            return loss(model, batch)
+
+    assert workload(loss=Own()).loss(Net(), workload().train) > 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
+from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.worth import worth_of
@@ -18,7 +19,7 @@ from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.measure.profiling import PROFILING
-from batchlab.plans.scaling import SCALING_RULES, scaled
+from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
@@ -171,9 +172,9 @@ class AdviceSession:
             ),
             self._store.working_on(study_id),
         ):
-            if self._store.decisions(study_id) is None:
-                self._put_study()
             journal = Journal(self._store, self._study)
+            if self._store.decisions(study_id) is None:
+                journal.put_study(self._target)
             self._tell_of_budget(journal)
             if stored_advice(self._store, study_id) is None:
                 try:
@@ -183,16 +184,6 @@ class AdviceSession:
             advised = advice_of(self._store, self._store.study(study_id))
         assert advised is not None
         return advised
-
-    def _put_study(self) -> None:
-        self._store.put_study(
-            study_id=self._study.study_id,
-            command=self._study.command,
-            workload_id=self._study.workload_id,
-            environment=self._study.environment,
-            trial_ids=(),
-            target=self._target,
-        )
 
     def _tell_of_budget(self, journal: Journal) -> None:
         """Of a budget that is not known before a training is timed nothing is told yet."""
@@ -240,7 +231,8 @@ class AdviceSession:
             not_comparable=why_not,
         )
         try:
-            advice = _decided(question, engine, AdviceProgress(self._listener, journal))
+            watcher = AdviceProgress(self._listener, journal)
+            advice = decide(question, engine, watcher=watcher)
         finally:
             engine.cancel()
         advice = replace(
@@ -356,23 +348,17 @@ class AdviceSession:
         target = self._target
         if target is None or self._why_not_comparable is not None:
             return
-        engine = self._subject.engine(
-            self._store,
-            RunPlan(
-                trial=self._trial,
-                micro_batch_sizes={},
-                step_s={},
-                horizon_epochs=None,
-                device=self._asked.device,
-            ),
-            Silent(),
+        if not self._subject.keeps_cadence:
+            return  # it may never show the untrained model
+        plan = RunPlan(
+            trial=self._trial,
+            device=self._asked.device,
+            listener=Silent(),
             started_s=time.monotonic(),
             budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
         )
-        if not engine.capabilities.keeps_cadence:
-            return  # it may never show the untrained model
-        one_step = RunLength(steps=1, all_splits="never")
-        (record,) = run_all(engine, [RunRequest(trial=self._trial, length=one_step)])
+        one_step = RunRequest(trial=self._trial, length=RunLength(steps=1, all_splits="never"))
+        (record,) = run_all(self._subject.engine(self._store, plan), [one_step])
         if not record.evaluations:
             return  # it cannot be trained, which the profile will say with its reason
         first = record.evaluations[0].score("validation", target.metric)
@@ -432,46 +418,34 @@ class AdviceSession:
         return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
 
     def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
-        return self._subject.engine(
-            self._store,
-            RunPlan(
-                trial=self._trial,
-                micro_batch_sizes={
-                    option.batch_size: _micro_batch_size(option, here) for option in options
-                },
-                step_s={
-                    option.batch_size: here.about_step_s(option.batch_size) for option in options
-                },
-                horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
-                device=self._asked.device,
-            ),
-            self._listener,
+        sizes = [option.batch_size for option in options]
+        plan = RunPlan(
+            trial=self._trial,
+            device=self._asked.device,
+            listener=self._listener,
             started_s=self._budget.started_s,
             budget_s=budget_s,
+            micro_batch_sizes={
+                option.batch_size: _micro_batch_size(option, here) for option in options
+            },
+            step_s={size: here.about_step_s(size) for size in sizes},
+            horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
         )
+        return self._subject.engine(self._store, plan)
 
     def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
-            (batch_size, tuple(self._multiples(batch_size, reference)))
+            (batch_size, tuple(self._multiples(batch_size / reference)))
             for batch_size in self._subject.candidates
         )
 
-    def _multiples(self, batch_size: int, reference: int) -> Iterator[tuple[str, float]]:
-        for rule, row in SCALING_RULES.items():
-            if row.move_adam is not None and self._summary.adam is None:
-                continue
-            try:
-                found = scaled(
-                    1.0,
-                    rule=rule,
-                    batch_size=batch_size,
-                    reference_batch_size=reference,
-                    adam=self._summary.adam,
-                )
-            except UsageError:
-                continue  # the rule itself refuses to go so far
-            yield rule, found.learning_rate
+    def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
+        """Of the rate by each rule that goes so far."""
+        adam = self._summary.adam
+        for name, rule in SCALING_RULES.items():
+            if rule.move_adam is None or (adam and rule.move_adam(adam, kappa)):
+                yield name, rule.rate_factor(kappa)
 
     # ---- after the advice
 
@@ -487,7 +461,7 @@ class AdviceSession:
                     here=here.device_name,
                 )
             )
-            if elsewhere.workload_id != self._trial.workload_id:
+            if elsewhere.workload.workload_id != self._trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
         if self._trial.horizon_steps:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))
@@ -502,12 +476,6 @@ class AdviceSession:
         if self._summary.has_batch_norm:
             caveats.append(Reason.of("model_has_batch_norm"))
         return caveats
-
-
-def _decided(question: Question, engine: Engine, watcher: AdviceProgress) -> Advice:
-    from batchlab.advice.advisor import advise as decide
-
-    return decide(question, engine, watcher=watcher)
 
 
 def _micro_batch_size(option: Option, here: Profile) -> int:

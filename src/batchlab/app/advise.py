@@ -138,9 +138,10 @@ def _check(subject: Subject) -> None:
     elsewhere = question.profile
     if elsewhere is None:
         return
-    if (elsewhere.workload, elsewhere.n_train) != (summary.name, summary.n_train):
+    profiled = elsewhere.workload
+    if (profiled.name, profiled.n_train) != (summary.name, summary.n_train):
         raise ProfileError(
-            f"the profile is of workload {elsewhere.workload!r} with {elsewhere.n_train} training "
+            f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
     reference_of(

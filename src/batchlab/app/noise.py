@@ -12,7 +12,7 @@ from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
-from batchlab.measure.noise import Noise, NoisePoint
+from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
 from batchlab.processes.children import Child, Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -92,15 +92,17 @@ def noise(
     found = environment()
     points, stopped = _measured(subject, request)
     return Noise(
-        workload_id=subject.summary.workload_id,
-        workload=subject.name,
-        n_train=subject.summary.n_train,
-        batch_size=trial.batch_size,
-        learning_rate=trial.learning_rate,
+        workload=NoiseWorkload(
+            workload_id=subject.summary.workload_id,
+            name=subject.name,
+            n_train=subject.summary.n_train,
+            batch_size=trial.batch_size,
+            learning_rate=trial.learning_rate,
+        ),
         device=trial.device,
         environment=found,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        points=points,
+        along=points,
         steps=request.steps,
         stopped=stopped,
     )

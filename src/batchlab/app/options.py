@@ -10,7 +10,7 @@ from batchlab.advice.advice import Configuration, Option
 from batchlab.advice.decision import scaled
 from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile, Stopped
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.plans.scaling import scaling_rule
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, Trial
 from batchlab.words.reasons import reason_text
@@ -74,12 +74,8 @@ def reference_of(
     configuration = Configuration(
         batch_size=chosen.batch_size,
         micro_batch_size=chosen.micro_batch_size,
-        learning_rate=scaled_learning_rate(
-            trial.learning_rate,
-            rule=_STAND_IN_RULE,
-            batch_size=chosen.batch_size,
-            reference_batch_size=size,
-        ),
+        learning_rate=trial.learning_rate
+        * scaling_rule(_STAND_IN_RULE).rate_factor(chosen.batch_size / size),
     )
     if own.note is None:
         return configuration, None

@@ -14,13 +14,11 @@ from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile
-from batchlab.measure.profiling import ProfileRequest
-from batchlab.plans.scaling import scaled_learning_rate
+from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
-from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.records.trial import Target, Trial
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
@@ -48,6 +46,7 @@ class Subject(ABC):
         planned_target: what it usually is trained to; None: not said.
         drop_last: whether the smaller last batch of an epoch is left out.
         all_splits: when its training and test data are evaluated.
+        keeps_cadence: whether its runs are evaluated at the marks of `batchlab.plans.cadence`.
     """
 
     summary: WorkloadSummary
@@ -56,6 +55,7 @@ class Subject(ABC):
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None
     all_splits: AllSplits = "each_epoch"
+    keeps_cadence = True
 
     def __init__(self, question: Question) -> None:
         """Nothing is looked at yet."""
@@ -227,12 +227,8 @@ class Subject(ABC):
             micro_batch_size=micro,
             sampling=asked.sampling,
             drop_last=self.drop_last,
-            learning_rate=scaled_learning_rate(
-                learning_rate,
-                rule=asked.scaling_rule,
-                batch_size=batch_size,
-                reference_batch_size=self.summary.batch_size,
-            ),
+            learning_rate=learning_rate
+            * scaling_rule(asked.scaling_rule).rate_factor(batch_size / self.summary.batch_size),
             scaling_rule=asked.scaling_rule,
             horizon_steps=None,
             device=asked.device.partition(":")[0],
@@ -250,17 +246,10 @@ class Subject(ABC):
         """Whether a step may be cut into micro-batches."""
         return True
 
-    def profile_request(self, trial: Trial, batch_sizes: Sequence[int]) -> ProfileRequest:
-        """What a profile is asked, of steps as `trial` has them."""
-        asked = self.question
-        return ProfileRequest(
-            trial=trial,
-            batch_sizes=tuple(batch_sizes),
-            device=asked.device,
-            # The limit is of the device that a given profile was made on.
-            memory_limit_bytes=asked.memory_limit_bytes if asked.profile is None else None,
-            may_accumulate=self.may_accumulate,
-        )
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """What this device is judged by; with a profile of another, the limit is of that one."""
+        return self.question.memory_limit_bytes if self.question.profile is None else None
 
     @abstractmethod
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
@@ -269,10 +258,6 @@ class Subject(ABC):
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
-
-    @abstractmethod
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """Whether what is stored of a trial answers, so that nothing of it is to be trained."""
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a trial that could only be trained further by losing what is stored of it.
@@ -283,24 +268,8 @@ class Subject(ABC):
         return
 
     @abstractmethod
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> Engine:
-        """Who trains it.
-
-        Args:
-            store: where an engine that keeps records keeps them.
-            plan: what all its runs share.
-            listener: told how the runs get on.
-            started_s: the `time.monotonic()` from which the budget counts.
-            budget_s: seconds after which no run goes on; None: there is no end.
-        """
+    def engine(self, store: Store, plan: RunPlan) -> Engine:
+        """Who trains it; an engine that keeps records keeps them in the store."""
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:

@@ -25,13 +25,10 @@ from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
-from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.engine import is_answered
 from batchlab.runs.local import LocalProcesses, refuse_to_train_over
 from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
@@ -44,12 +41,12 @@ from batchlab.words.numbers import english_number
 from batchlab.workload.definition import (
     Workload,
     check_has_loss,
+    check_may_be_cut,
     size_of,
-    step_takes_whole_batches,
 )
+from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
-from batchlab.workload.stream import check_sampling
 
 _SWEPT = (64, 256, 1024)
 
@@ -198,9 +195,12 @@ class WorkloadSubject(Subject):
                 f"train time {asked.train_s:g} s: workload {workload.name!r} has a learning rate "
                 f"with a shape of its own, which spans epochs; give --epochs instead"
             )
-        limit = asked.memory_limit_bytes
-        is_judged = asked.name in ("advise", "profile") and asked.profile is None
-        if limit is not None and is_judged and not _reports_peaks(asked.device):
+        limit = self.memory_limit_bytes
+        if (
+            limit is not None
+            and asked.name in ("advise", "profile")
+            and not _reports_peaks(asked.device)
+        ):
             raise UsageError(
                 f"memory limit {english_number(limit, 'limit_bytes')}: this system does not tell "
                 f"the peak memory of a process, so nothing can be judged by it; leave "
@@ -279,9 +279,7 @@ class WorkloadSubject(Subject):
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """One training of it; its step may take whole batches only."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
-        micro = trial.micro_batch_size
-        if micro < batch_size and not self.workload.takes_micro_batches:
-            raise BatchSizeError(step_takes_whole_batches(self.name, batch_size, micro))
+        check_may_be_cut(self.workload, trial)
         return trial
 
     @property
@@ -298,9 +296,15 @@ class WorkloadSubject(Subject):
             drop_last=True,
             horizon_steps=_HORIZON_STEPS if self.has_shape else None,
         )
-        request = self.profile_request(trial, batch_sizes)
         return measure_profile(
-            self.packed, request, deadline_s=deadline_s, listener=self.question.listener
+            self.packed,
+            trial,
+            batch_sizes,
+            device=self.question.device,
+            memory_limit_bytes=self.memory_limit_bytes,
+            may_accumulate=self.may_accumulate,
+            deadline_s=deadline_s,
+            listener=self.question.listener,
         )
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
@@ -309,27 +313,13 @@ class WorkloadSubject(Subject):
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
 
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """Trained as far as asked, and evaluated as often."""
-        return is_answered(record, length, keeps_cadence=True)
-
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a finished trial whose checkpoint cannot be used."""
         refuse_to_train_over(store, trial)
 
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> LocalProcesses:
+    def engine(self, store: Store, plan: RunPlan) -> LocalProcesses:
         """Processes of this machine."""
-        return LocalProcesses(
-            store, self.packed, plan, listener, started_s=started_s, budget_s=budget_s
-        )
+        return LocalProcesses(store, self.packed, plan)
 
 
 # What the check of a command may take: this part of a budget, or so long where there is none.
@@ -355,6 +345,7 @@ class CommandSubject(Subject):
     """A training command: checked, timed and trained by running it."""
 
     all_splits = "never"
+    keeps_cadence = False
 
     def __init__(self, question: Question) -> None:
         """Nothing is run yet."""
@@ -494,7 +485,6 @@ class CommandSubject(Subject):
     def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
         """Each run alone."""
         trial = self.reference
-        request = self.profile_request(trial, batch_sizes)
         with _folder() as folder:
             end_leftovers(self._workload_id)
             numbers = count()
@@ -512,11 +502,12 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate=self._command.can_accumulate,
-                memory_limit_bytes=request.memory_limit_bytes,
+                may_accumulate={"micro_batch_size", "accumulation_steps"}
+                <= self._command.placeholders,
+                memory_limit_bytes=self.memory_limit_bytes,
                 first=trial.batch_size,
             )
-            return profile_of(request, search, listener=self.question.listener)
+            return profile_of(search, trial, batch_sizes, device=self.question.device)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """From a run of its own."""
@@ -532,23 +523,9 @@ class CommandSubject(Subject):
             return Ended(status=point.status, reason=point.reason)
         return Ended(value=point.timing)
 
-    def is_done(self, record: TrialRecord | None, length: RunLength) -> bool:
-        """As long as asked, at the target, or as long as the script goes."""
-        return is_answered(record, length, keeps_cadence=False)
-
-    def engine(
-        self,
-        store: Store,
-        plan: RunPlan,
-        listener: ProgressListener,
-        *,
-        started_s: float,
-        budget_s: float | None,
-    ) -> CommandEngine:
+    def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """The command, one training at a time."""
-        return CommandEngine(
-            store, self._command, plan, listener, started_s=started_s, budget_s=budget_s
-        )
+        return CommandEngine(store, self._command, plan)
 
 
 @contextmanager

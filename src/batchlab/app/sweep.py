@@ -14,12 +14,13 @@ from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
 from batchlab.machine import environment
-from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
+from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan
+from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
@@ -128,17 +129,11 @@ def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> No
         UsageError: naming what the rule needs, or how far it goes.
     """
     for trial in trials:
-        if not moves_adam(trial.scaling_rule):
-            continue
-        if summary.adam is None:
-            what = f"the optimizer of workload {summary.name!r}"
-            raise without_adam_settings(what, rule=trial.scaling_rule)
-        scaled(
-            1.0,
-            rule=trial.scaling_rule,
-            batch_size=trial.batch_size,
+        moved_adam(
+            summary.adam,
+            trial,
             reference_batch_size=summary.batch_size,
-            adam=summary.adam,
+            whose=f"the optimizer of workload {summary.name!r}",
         )
 
 
@@ -179,7 +174,7 @@ class StoredSweep:
             return self._store.study(study_id)
 
     def _carry_out(self, study_id: str) -> None:
-        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        left = self._unfinished()
         if left:
             for trial in left:
                 self._subject.check_can_train(self._store, trial)
@@ -202,7 +197,7 @@ class StoredSweep:
         self._say_what_is_left()
 
     def _say_what_is_left(self) -> None:
-        left = [trial for trial in self._trials if not self._is_done(self._record(trial))]
+        left = self._unfinished()
         if left:
             self._listener.warning(
                 f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
@@ -317,29 +312,30 @@ class StoredSweep:
 
     def _engine(self) -> Engine:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        return self._subject.engine(
-            self._store,
-            RunPlan(
-                trial=self._trials[0],
-                micro_batch_sizes={
-                    trial.batch_size: trial.micro_batch_size for trial in self._trials
-                },
-                step_s=self._step_s,
-                horizon_epochs=None,
-                device=self._question.device,
-                threads=self._threads,
-                measures=self._question.measure,
-            ),
-            self._listener,
+        plan = RunPlan(
+            trial=self._trials[0],
+            device=self._question.device,
+            listener=self._listener,
             started_s=started_s,
             budget_s=None if ends_s is None else ends_s - started_s,
+            micro_batch_sizes={trial.batch_size: trial.micro_batch_size for trial in self._trials},
+            step_s=self._step_s,
+            threads=self._threads,
+            measures=self._question.measure,
         )
+        return self._subject.engine(self._store, plan)
 
     def _record(self, trial: Trial) -> TrialRecord | None:
         return self._store.record(trial.trial_id)
 
-    def _is_done(self, record: TrialRecord | None) -> bool:
-        return self._subject.is_done(record, self._length)
+    def _unfinished(self) -> list[Trial]:
+        """The trials of which something is to be trained: what is stored does not answer."""
+        keeps = self._subject.keeps_cadence
+        return [
+            trial
+            for trial in self._trials
+            if not is_answered(self._record(trial), self._length, keeps_cadence=keeps)
+        ]
 
 
 def _has(record: TrialRecord | None, name: str) -> bool:

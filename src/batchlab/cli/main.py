@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import NoReturn
 
@@ -47,34 +47,24 @@ _WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 _IN_ONE_GO = ("profile", "noise", "check", "init")
 
 
-class CommandFiles(MutableMapping[str, click.Command]):
+class CommandFiles(Mapping[str, click.Command]):
     """The commands by name, each loaded from its file when it is first asked for.
 
     Those files import heavy modules (torch, plotting) inside their functions: `--help`, which asks
     for all of them, must be instant.
     """
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, click.Command] = {}
-
     def __getitem__(self, name: str) -> click.Command:
-        if name not in self._loaded:
-            if name not in COMMANDS:
-                raise KeyError(name)
-            self._loaded[name] = getattr(import_module(f"batchlab.cli.{name}"), name)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: click.Command) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
+        if name not in COMMANDS:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"batchlab.cli.{name}"), name)
+        return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter({*COMMANDS, *self._loaded})
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len({*COMMANDS, *self._loaded})
+        return len(COMMANDS)
 
 
 @click.group(

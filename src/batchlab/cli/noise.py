@@ -57,8 +57,8 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
-        from batchlab.report.noise import noise_page, noise_parts
-        from batchlab.report.parts import first_fact, parts_text
+        from batchlab.report.noise import noise_page, noise_sections
+        from batchlab.report.sections import first_fact, sections_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
@@ -70,5 +70,5 @@ def noise(
         print(made.to_json(report=report))
         return
     where = "" if report is None else f"\nThe report: {report}\n"
-    parts = list(noise_parts(made))
-    print_result(lambda: parts_text(parts) + where, headline=lambda: first_fact(parts[0]))
+    parts = list(noise_sections(made))
+    print_result(lambda: sections_text(parts) + where, headline=lambda: first_fact(parts[0]))

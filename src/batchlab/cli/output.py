@@ -23,7 +23,7 @@ def at_work(
 
     What the user's own code prints is no result, here or in a child: a script reads those.
     """
-    from batchlab.processes.children import start_early
+    from batchlab.processes.server import start_early
 
     with _stdout_to_stderr():
         if isinstance(workload, str):

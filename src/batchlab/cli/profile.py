@@ -59,8 +59,8 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     with at_work("profile", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
-        from batchlab.report.parts import first_fact, parts_text
-        from batchlab.report.profile import profile_part
+        from batchlab.report.profile import profile_section
+        from batchlab.report.sections import first_fact, sections_text
 
         made = run_profile(
             **given,
@@ -70,5 +70,5 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     if as_json:
         print(made.to_json())
         return
-    part = profile_part(made)
-    print_result(lambda: parts_text([part]), headline=lambda: first_fact(part))
+    part = profile_section(made)
+    print_result(lambda: sections_text([part]), headline=lambda: first_fact(part))

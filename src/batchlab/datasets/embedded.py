@@ -81,9 +81,6 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
     Args:
         n_validation: how many, from 0 (none: train on all 60,000) to 59,999.
 
-    Returns:
-        The splits.
-
     Raises:
         DatasetError: an impossible `n_validation`, or an embedded file that is not intact.
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
@@ -114,9 +111,6 @@ def _read(name: str, *, shape: tuple[int, ...]) -> NDArray[Any]:
         return read_idx(path, shape=shape, dtype=np.uint8, sha256=SHA256[name])
 
 
-_NAME = "moby_dick.txt.gz"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
     """A text as numbers.
@@ -131,18 +125,16 @@ class Text:
 
 
 def load_moby_dick() -> Text:
-    """Moby-Dick, 1,189,651 characters over a vocabulary of 81.
-
-    Returns:
-        The whole novel; the split is the workload's.
+    """The whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
 
     Raises:
         DatasetError: the embedded file is not intact.
     """
-    with embedded_file(_NAME) as path:
+    name = "moby_dick.txt.gz"
+    with embedded_file(name) as path:
         with open_data_file(path) as stream:
             content = stream.read()
-        check_sha256(path, SHA256[_NAME])
+        check_sha256(path, SHA256[name])
     return as_ids(content.decode("utf-8"))
 
 

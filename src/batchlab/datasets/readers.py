@@ -110,13 +110,11 @@ def read_npz(path: Path | str, *, features: str = "x", target: str = "y") -> Arr
             arrays = tuple(_npz_array(path, archive, name) for name in (features, target))
     except (ValueError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:
         raise DatasetError(
-            f"{path}: is no intact .npz ({_first_line(error)}); write it with "
-            f"numpy.savez(path, {features}=..., {target}=...)"
+            f"{path}: is no intact .npz ({(str(error) or repr(error)).splitlines()[0]}); write it "
+            f"with numpy.savez(path, {features}=..., {target}=...)"
         ) from error
     except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a readable file"
-        ) from error
+        raise _unreadable(path, error) from error
     _check_lengths(path, {features: len(arrays[0]), target: len(arrays[1])})
     return arrays[0], arrays[1]
 
@@ -226,14 +224,23 @@ def _csv_columns(
 def _csv_values(
     path: Path, lines: Any, *, header: list[str], columns: list[int], target: str
 ) -> Arrays:
-    """Features and target of all rows after the header."""
+    """Features and target of all rows after the header; a blank row is none."""
     features, targets, classes = array("f"), array("d"), array("q")
-    target_column = header.index(target)
-    for row in _csv_rows(path, lines, header):
-        features.extend(_finite(path, lines.line_num, row, header, columns))
-        targets.extend(_finite(path, lines.line_num, row, header, [target_column]))
-        if _is_whole(row[target_column]):
-            classes.append(int(row[target_column]))
+    place = header.index(target)
+    for row in filter(None, lines):
+        line = f"{path}, line {lines.line_num}"
+        if len(row) != len(header):
+            raise DatasetError(
+                f"{line}: has {len(row)} cells, expected {len(header)} as in the header; complete "
+                "the row or leave it out"
+            )
+        *inputs, answer = (
+            _finite(row[at], f"{line}, column {header[at]!r}") for at in (*columns, place)
+        )
+        features.extend(inputs)
+        targets.append(answer)
+        if _is_whole(row[place]):
+            classes.append(int(row[place]))
     _check_lengths(path, {target: len(targets)})
     x = np.frombuffer(features, dtype=np.float32).reshape(-1, len(columns))
     if len(classes) == len(targets):
@@ -241,33 +248,14 @@ def _csv_values(
     return x, np.frombuffer(targets, dtype=np.float64).astype(np.float32)
 
 
-def _csv_rows(path: Path, lines: Any, header: list[str]) -> Iterator[list[str]]:
-    """The rows that are not blank, each as long as the header."""
-    for row in lines:
-        if len(row) == len(header):
-            yield row
-        elif row:
-            raise DatasetError(
-                f"{path}, line {lines.line_num}: has {len(row)} cells, expected {len(header)} as "
-                "in the header; complete the row or leave it out"
-            )
-
-
-def _finite(
-    path: Path, line: int, row: list[str], header: list[str], columns: list[int]
-) -> list[float]:
-    """The row's numbers in `columns`."""
-    numbers = []
-    for column in columns:
-        number = _number(row[column])
-        if number is None or not abs(number) <= _FLOAT32_MAX:
-            raise DatasetError(
-                f"{path}, line {line}, column {header[column]!r}: holds {row[column]!r}, expected "
-                "a finite number (as float32); turn words into numbers, and fill or leave out "
-                "what is missing"
-            )
-        numbers.append(number)
-    return numbers
+def _finite(cell: str, where: str) -> float:
+    number = _number(cell)
+    if number is None or not abs(number) <= _FLOAT32_MAX:
+        raise DatasetError(
+            f"{where}: holds {cell!r}, expected a finite number (as float32); turn words into "
+            "numbers, and fill or leave out what is missing"
+        )
+    return number
 
 
 def _number(cell: str) -> float | None:
@@ -286,10 +274,6 @@ def _is_whole(cell: str) -> bool:
         return False
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 # The third byte of the magic number; values are big-endian.
 _DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -299,8 +283,6 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
-_CHUNK_BYTES = 2**20
-_GZIP_MAX_RATIO = 1032  # deflate packs at most this much; zlib's technical details
 
 
 def read_idx(
@@ -329,68 +311,48 @@ def read_idx(
     """
     path = Path(path)
     with open_data_file(path) as stream:
-        found_dtype, found_shape = _read_header(path, stream)
-        if dtype is not None and found_dtype.newbyteorder("=") != np.dtype(dtype):
-            raise DatasetError(
-                f"{path}: holds {found_dtype.name}, expected {np.dtype(dtype).name}; "
-                "check that this is the right file"
-            )
-        if shape is not None and found_shape != shape:
-            raise DatasetError(
-                f"{path}: has shape {found_shape}, expected {shape}; "
-                "check that this is the right file"
-            )
-        values = _read_values(path, stream, dtype=found_dtype, shape=found_shape)
+        content = bytearray(stream.read())
+    found_dtype, found_shape, start = _idx_header(path, content)
+    if dtype is not None and found_dtype.newbyteorder("=") != np.dtype(dtype):
+        raise DatasetError(
+            f"{path}: holds {found_dtype.name}, expected {np.dtype(dtype).name}; check that this "
+            "is the right file"
+        )
+    if shape is not None and found_shape != shape:
+        raise DatasetError(
+            f"{path}: has shape {found_shape}, expected {shape}; check that this is the right file"
+        )
     if sha256 is not None:
         check_sha256(path, sha256)
+    n_bytes, n_found = math.prod(found_shape) * found_dtype.itemsize, len(content) - start
+    promise = f"shape {found_shape} of {found_dtype.name}, {n_bytes} bytes"
+    if n_found < n_bytes:
+        raise DatasetError(
+            f"{path}: its header promises {promise}, but only {n_found} follow, so it is "
+            "truncated; copy or download it again"
+        )
+    if n_found > n_bytes:
+        raise DatasetError(
+            f"{path}: more bytes follow than the {promise} that its header promises; the file is "
+            "corrupt: copy or download it again"
+        )
+    values = np.frombuffer(content, dtype=found_dtype, offset=start).reshape(found_shape)
     return values.astype(found_dtype.newbyteorder("="), copy=False)
 
 
-def _read_header(path: Path, stream: Stream) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Type and shape as the header gives them."""
-    magic = stream.read(4)
+def _idx_header(path: Path, content: bytearray) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Type and shape, and where the values begin."""
+    magic = content[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
         raise DatasetError(
             f"{path}: starts with the bytes {magic.hex(' ') or '(none)'}, expected an IDX magic "
             "number: 00 00, a type (08, 09 or 0b to 0e) and the number of dimensions; "
             "check that this is an IDX file"
         )
-    n_dimensions = magic[3]
-    sizes = stream.read(4 * n_dimensions)
-    if len(sizes) < 4 * n_dimensions:
+    start = 4 + 4 * magic[3]
+    if len(content) < start:
         raise DatasetError(
-            f"{path}: ends inside its header of {n_dimensions} dimensions, so it is truncated; "
+            f"{path}: ends inside its header of {magic[3]} dimensions, so it is truncated; "
             "copy or download it again"
         )
-    return _DTYPES[magic[2]], struct.unpack(f">{n_dimensions}I", sizes)
-
-
-def _read_values(
-    path: Path, stream: Stream, *, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """The values after the header: as many as it promises, and nothing after them."""
-    n_bytes = math.prod(shape) * dtype.itemsize
-    promise = f"shape {shape} of {dtype.name}, {n_bytes} bytes"
-    if n_bytes > _GZIP_MAX_RATIO * path.stat().st_size:  # before memory is asked for
-        raise DatasetError(
-            f"{path}: its header promises {promise}, more than a file of "
-            f"{path.stat().st_size} bytes can hold, so it is truncated or corrupt; "
-            "copy or download it again"
-        )
-    # Read in pieces into the final memory: unpacked at once, the file would lie there twice.
-    raw = np.empty(n_bytes, dtype=np.uint8)
-    view, n_read = raw.data, 0
-    while n_read < n_bytes:
-        n_new = stream.readinto(view[n_read : n_read + _CHUNK_BYTES])
-        if n_new == 0:
-            raise DatasetError(
-                f"{path}: its header promises {promise}, but only {n_read} follow, so it is "
-                "truncated; copy or download it again"
-            )
-        n_read += n_new
-    if stream.read(1):  # at a gzip's end this also checks its CRC
-        raise DatasetError(
-            f"{path}: more bytes follow than the {promise} that its header promises; "
-            "the file is corrupt: copy or download it again"
-        )
-    return raw.view(dtype).reshape(shape)
+    return _DTYPES[magic[2]], struct.unpack(f">{magic[3]}I", content[4:start]), start

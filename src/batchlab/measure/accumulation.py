@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,13 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
-from batchlab.training.batching import derived_seed, examples_at, mapped, n_examples, on_device
+from batchlab.training.batching import (
+    derived_seed,
+    examples_at,
+    n_examples,
+    on_device,
+    with_tensors,
+)
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
@@ -30,7 +36,7 @@ from batchlab.workload.source import told
 _N_ACCUMULATED = 6
 _N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model
 # How often those are halved: as they come, then at random, for classes that meet in no half.
-_HALVINGS, _HALVINGS_OF_RANDOM = 4, 2
+_HALVINGS, _CUTS_OF_RANDOM = 4, 2
 # How far the weights are moved, in standard deviations of each tensor (of 1 where it is all alike).
 _MOVED = 0.05
 # What two gradients may lie apart by rounding, in float64 and in a model's own precision.
@@ -52,14 +58,15 @@ _OTHER_WEIGHTS = ("unlike_weights", "wrong_weight", "weight_not_additive")
 Cut = Sequence[Sequence[int]]
 """The places of some examples, piece by piece."""
 
+_Coupling = tuple[str, str, float | None]
+"""A cause, its place, and how far the gradients lie apart; None: not compared."""
+
+
+# ---- what accumulation does to a gradient
+
 
 def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accumulation:
     """Compare the gradient of a batch with that of its pieces, and name what makes them differ.
-
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        device: the PyTorch device.
 
     Raises:
         WorkloadError: the model does not take its own examples; the message says why.
@@ -69,40 +76,168 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """The same in this process, whose random streams it uses."""
-    check = _Accumulated(workload, device, in_double=True)
-    try:
-        whole = check.whole()
-    except Exception:  # a model with a precision of its own inside takes no other
-        check = _Accumulated(workload, device, in_double=False)
+    for in_double in (True, False):
         try:
-            whole = check.whole()
+            few = _from_all_over(workload, device, in_double=in_double)
+            whole = few.whole()
+            break
         except Exception as error:
-            raise WorkloadError(
-                f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
-                f"raised {told(error)}"
-            ) from error
+            if not in_double:  # a model with a precision of its own inside takes no other
+                raise WorkloadError(
+                    f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
+                    f"raised {told(error)}"
+                ) from error
     if not bool(torch.isfinite(whole).all()):
         raise WorkloadError(
             f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
             f"examples is not finite near the initial weights; look at the data and the loss"
         )
-    return check.run()
+    findings = _findings(few)
+    return Accumulation(
+        workload=workload.name,
+        n_examples=few.n,
+        in_double=in_double,
+        rounding=None if findings else _rounding(workload, device),
+        findings=findings,
+    )
+
+
+def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
+    """A few examples from all over the training set, and a fresh model for each gradient."""
+
+    def model() -> nn.Module:
+        seed_everything(derived_seed("accumulation model"))
+        made = workload.model()
+        _move(made)
+        made.to(device).train()
+        return made.double() if in_double else made
+
+    def widened(part: Tensor) -> Tensor:
+        return part.double() if in_double and part.is_floating_point() else part
+
+    chosen = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
+    seed_everything(derived_seed("accumulation fetch"))
+    fetched = on_device(examples_at(workload, chosen[:_N_ACCUMULATED]), device)
+    batch = with_tensors(fetched, widened)
+    return _Few(
+        workload=workload,
+        n=n_examples(batch),
+        # Each in memory of its own.
+        batch=lambda places: with_tensors(batch, lambda part: part[list(places)]),
+        model_of=model,
+        is_still=lambda module: False,
+    )
+
+
+def _findings(few: _Few) -> tuple[Finding, ...]:
+    """One cause after the other; each that is found and would hide others is switched off."""
+    found = [*_writing(few), *_batch_norm(few), *_draws(few)]
+    few.grain = few.found_grain(few.whole())
+    found += [*_state(few), *_hooks(few)]
+    causes = [finding.cause for finding in found]
+    # With a hook nothing that is added up could be compared.
+    if "gradient_hook" not in causes or "random_loss" in causes:
+        found += _parts(few, draws="random_loss" in causes)
+    return tuple(found)
+
+
+def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = False) -> Finding:
+    known = size if size is not None and math.isfinite(size) else None
+    return Finding(cause=cause, where=where, size=known, by_chance=by_chance)
+
+
+def _writing(few: _Few) -> Iterator[Finding]:
+    batch, before = few.batch(few.all), few.batch(few.all)
+    few.gradient(batch)
+    pairs = zip(_tensors(batch), _tensors(before), strict=True)
+    if not all(torch.equal(one, other) for one, other in pairs):
+        yield _finding("writes_into_batch", "`loss`, `model` or `augment`", None)
+
+
+def _batch_norm(few: _Few) -> Iterator[Finding]:
+    names = _named_layers(few.model(), lambda layer: _is_norm(layer) and layer.training)
+    if not names:
+        return
+    try:
+        size = few.is_off(few.together(_halves(few.all)), few.whole())
+    except Exception:  # fewer examples than it takes
+        size = math.inf
+    if size is not None:
+        few.is_still = _is_norm
+        yield _finding("batch_norm", names, size)
+
+
+def _draws(few: _Few) -> Iterator[Finding]:
+    """Random numbers: of layers, of `augment`, or of the loss, which cannot be switched off."""
+    size = few.off_by_draws()
+    if size is None:
+        return
+    layers, norms_alone = _named_layers(few.model(), _draws_in), few.is_still
+    few.is_still = lambda module: norms_alone(module) if _is_norm(module) else True
+    if few.off_by_draws() is None:
+        yield _finding("dropout", layers or "`model`", size, by_chance=True)
+        return
+    few.is_still = norms_alone
+    if few.workload.augment is not None:
+        few.augments = False
+        if few.off_by_draws() is None:
+            yield _finding("random_augment", "`augment`", size, by_chance=True)
+            return
+        few.augments = True
+    yield _finding("random_loss", "`loss`", size, by_chance=True)
+
+
+def _state(few: _Few) -> Iterator[Finding]:
+    model = few.model()
+    first = few.gradient(few.batch(few.all), model=model)
+    size = few.is_off(few.gradient(few.batch(few.all), model=model), first)
+    if size is not None:
+        fresh = dict(few.model().named_buffers())
+        changed = [
+            name
+            for name, value in model.named_buffers()
+            if name in fresh and not torch.equal(value, fresh[name])
+        ]
+        yield _finding("state", ", ".join(changed) or "`model` or `loss`", size)
+
+
+def _hooks(few: _Few) -> Iterator[Finding]:
+    size = few.is_off(2 * few.whole(factor=0.5), few.whole())
+    if size is not None:
+        hooked = [
+            name
+            for name, part in few.model().named_parameters()
+            if part._backward_hooks or getattr(part, "_post_accumulate_grad_hooks", None)
+        ]
+        yield _finding("gradient_hook", ", ".join(hooked) or "`loss` or `model`", size)
+
+
+def _parts(few: _Few, *, draws: bool) -> Iterator[Finding]:
+    """Whether the loss is a mean over examples, each by its weight."""
+    first = few.n - few.n // 3  # two pieces, the second about half as large as the first
+    cuts: list[Cut] = [[few.all[:first], few.all[first:]], [[place] for place in few.all]]
+    found = _coupling(few, few.whole(), cuts[:1] if draws else cuts)
+    if found is not None:
+        yield _finding(*found)
+
+
+def _rounding(workload: Workload, device: torch.device) -> float:
+    """How far it is off in the workload's own precision."""
+    few = _from_all_over(workload, device, in_double=False)
+    whole, pieces = few.whole(), few.together(_halves(few.all))
+    return _length(pieces - whole) / _length(whole)
+
+
+# ---- whether a loss is a mean over its examples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSeen:
-    """What the loss looks like on a few examples.
-
-    Attributes:
-        warnings: what is odd, in words.
-        couples: whether it is no mean over single examples, in eval mode.
-        couples_in_training: whether it is no mean in train mode only, by a layer that is not
-            BatchNorm.
-    """
+    """What the loss looks like on a few examples: what is odd, and whether it couples them."""
 
     warnings: tuple[str, ...] = ()
-    couples: bool = False
-    couples_in_training: bool = False
+    couples: bool = False  # in eval mode
+    couples_in_training: bool = False  # there alone, by a layer that is not BatchNorm
 
 
 def look_at_loss(
@@ -115,7 +250,21 @@ def look_at_loss(
     """
     if workload.loss is None:  # its own step has one, of whatever it likes
         return LossSeen()
-    look = _LookedAt(workload, device, False, model, sizes)
+    n = _n_looked_at(size_of(workload.train), sizes)
+    examples = FewExamples(workload, n)
+
+    def in_training() -> nn.Module:
+        model.train()
+        return model
+
+    look = _Few(
+        workload=workload,
+        n=n,
+        batch=lambda places: on_device(examples.batch(places), device),
+        model_of=in_training,
+        is_still=lambda module: True,
+        augments=False,
+    )
     with evaluating(model):
         seed_everything(0)
         batch = look.batch(look.all)
@@ -128,15 +277,21 @@ def look_at_loss(
     _move(model)
     try:
         with asking(workload, "the gradient of `loss`"):
-            found = look.finding()
+            whole = look.whole()
+            look.grain = look.found_grain(whole)
+            found = _coupled(look, whole, sizes)
             if found is not None:
-                return _what_is_found(look, *found)
-        if all(_is_of_torch(module) for module in model.modules()):
+                return _what_is_found(look, *found[:2])
+        if all(map(_is_of_torch, model.modules())):
             return LossSeen()
-        look.own_layers_train = True
+        # What torch's layers do in training is known: BatchNorm couples, dropout draws.
+        look.is_still = lambda module: _is_of_torch(module) or _is_norm(module)
         # In eval mode it is a mean, so that its weights are known: a mixture is none of units.
         with suppress(WorkloadError), asking(workload, "`loss` in training"):
-            return LossSeen(couples_in_training=look.finding() is not None)
+            trained = look.whole()
+            is_other = look.is_off(trained, whole) is not None
+            couples = is_other and _coupled(look, trained, sizes) is not None
+            return LossSeen(couples_in_training=couples)
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
             raise
@@ -145,22 +300,50 @@ def look_at_loss(
     return LossSeen()
 
 
-def _what_is_found(look: _LookedAt, cause: str, where: str) -> LossSeen:
-    name, n = look.workload.name, len(look.all)
+def _n_looked_at(n_train: int, sizes: RunnableSizes) -> int:
+    half = sizes.at_once(_N_LOOKED_AT // 2)
+    if sizes.holds(2 * half) and 2 * half <= n_train:
+        return 2 * half
+    return sizes.largest_up_to(min(_N_LOOKED_AT, n_train)) or min(sizes.least, n_train)
+
+
+def _coupled(look: _Few, whole: Tensor, sizes: RunnableSizes) -> _Coupling | None:
+    """By halves of the examples; where none runs, by twice as many."""
+    cuts = _halvings(look.n, sizes)
+    if cuts or not sizes.holds(2 * look.n) or look.off_by_draws() is not None:
+        return _coupling(look, whole, cuts)
+    off = look.is_off(look.gradient(look.batch(look.all * 2)), whole)
+    return None if off is None else ("sum" if look.is_sum() else "coupled", "`loss`", off)
+
+
+def _halvings(n: int, sizes: RunnableSizes) -> list[Cut]:
+    """The examples in two halves as they come, then in random ones.
+
+    Those that a model takes together (pairs) stay together.
+    """
+    half, group = n // 2, sizes.multiple_of
+    if not (half and sizes.holds(half) and sizes.holds(n - half)):
+        return []
+    draws, starts = random.Random(0), range(0, n, group)
+    orders = [starts, *(draws.sample(starts, len(starts)) for _ in range(_HALVINGS - 1))]
+    return [_halves([start + at for start in order for at in range(group)]) for order in orders]
+
+
+def _what_is_found(look: _Few, cause: str, where: str) -> LossSeen:
+    name = look.workload.name
     if cause == "sum":
         raise WorkloadError(
-            f"workload {name!r}: its loss is a sum over the batch ({look.loss():.4g} for {n} "
+            f"workload {name!r}: its loss is a sum over the batch ({look.loss():.4g} for {look.n} "
             f"examples, {look.loss(copies=2):.4g} for the same examples twice); expected the mean "
             f"(divide by the number of examples), else the learning rate means something else at "
             f"every batch size"
         )
-    couples = cause not in _OTHER_WEIGHTS
     warning = (
-        f"the loss couples examples: the gradient of {n} of them is not that of their halves put "
-        f"together ({where}); micro-batches then train on another loss than the whole batch (if "
-        f"it is a mean over tokens or weights, `weight` can say so)"
+        f"the loss couples examples: the gradient of {look.n} of them is not that of their halves "
+        f"put together ({where}); micro-batches then train on another loss than the whole batch "
+        f"(if it is a mean over tokens or weights, `weight` can say so)"
     )
-    return LossSeen(warnings=(warning,), couples=couples)
+    return LossSeen(warnings=(warning,), couples=cause not in _OTHER_WEIGHTS)
 
 
 def _check_loss(workload: Workload, loss: Tensor) -> None:
@@ -181,32 +364,53 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
         )
 
 
-def _is_of_torch(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
+def _coupling(few: _Few, whole: Tensor, cuts: Sequence[Cut]) -> _Coupling | None:
+    """Why the loss is no mean over single examples; None: it is one."""
+    if few.off_by_draws() is not None:
+        if cuts and all(map(few.is_mean_of_the_same_draws, cuts)):
+            return None
+        causes = filter(None, map(few.off_on_average, cuts[:_CUTS_OF_RANDOM]))
+        cause = next(causes, None)
+        if cause is None:
+            return None
+        return "sum" if few.is_sum() else cause, "`loss`", None
+    for cut in cuts:
+        try:
+            found = few.together(cut)
+        except Exception:  # it needs what a part may not have, two classes
+            continue
+        off = few.is_off(found, whole) if bool(torch.isfinite(found).all()) else None
+        if off is not None:
+            cause, where = ("sum", "`loss`") if few.is_sum() else few.named(cut, whole)
+            return cause, where, off
+    return None
 
 
-@dataclass(slots=True)
-class _Compared:
-    """Gradients of a few examples, whole and in pieces."""
+# ---- a few examples
+
+
+@dataclass(kw_only=True, slots=True)
+class _Few:
+    """Loss and gradient of a few examples, whole and in pieces."""
 
     workload: Workload
-    device: torch.device
-    in_double: bool
-    augments: bool = field(default=True, kw_only=True)
-    grain: float = field(default=0.0, kw_only=True)
-
-    def model(self) -> nn.Module:
-        """One with the same weights each time."""
-        raise NotImplementedError
-
-    def batch(self, places: Sequence[int]) -> Batch:
-        """The same examples each time."""
-        raise NotImplementedError
+    n: int
+    batch: Callable[[Sequence[int]], Batch]  # the same examples each time, by their places
+    model_of: Callable[[], nn.Module]  # in train mode, with the same weights each time
+    is_still: Callable[[nn.Module], bool]  # whether a layer is in evaluation all the same
+    augments: bool = True
+    grain: float = 0.0
 
     @property
     def all(self) -> list[int]:
-        """The places of all examples."""
-        raise NotImplementedError
+        return list(range(self.n))
+
+    def model(self) -> nn.Module:
+        model = self.model_of()
+        for module in model.modules():
+            if self.is_still(module):
+                module.training = False
+        return model
 
     def whole(self, *, seed: int = 0, factor: float = 1.0) -> Tensor:
         """The gradient of the whole batch."""
@@ -233,18 +437,27 @@ class _Compared:
         return flat_gradient([part.grad for part in parameters], parameters)
 
     def together(self, cut: Cut, *, seed: int | None = 0) -> Tensor:
-        """The gradient as micro-batches accumulate it, each by its weight.
-
-        With another seed than 0 each micro-batch draws its own random numbers.
-        """
+        """The gradient as micro-batches accumulate it, each by its weight."""
         parts = [self.batch(places) for places in cut]
         weights = [weight_of(self.workload, part) for part in parts]
         found = [
-            self.gradient(part, seed=seed and seed + index) * (weight / sum(weights))
-            for index, (part, weight) in enumerate(zip(parts, weights, strict=True))
+            self.gradient(part, seed=seed) * (weight / sum(weights))
+            for part, weight in zip(parts, weights, strict=True)
             if weight
         ]
         return torch.stack(found).sum(dim=0)
+
+    def is_mean_of_the_same_draws(self, cut: Cut) -> bool:
+        """Whether halves that draw one after the other give the whole batch's gradient: a proof.
+
+        Noise of one draw an example falls on the same examples then; other noise need not.
+        """
+        try:
+            whole = self.gradient(self.batch([place for part in cut for place in part]))
+            seed_everything(derived_seed("accumulation", 0))
+            return self.is_off(self.together(cut, seed=None), whole) is None
+        except Exception:  # it needs what a part may not have
+            return False
 
     def found_grain(self, whole: Tensor) -> float:
         """How far the gradient of three times the loss is from three times the gradient."""
@@ -255,16 +468,18 @@ class _Compared:
     def rounding(self) -> float:
         """What two gradients may lie apart, over one of them."""
         dtype = next(part.dtype for part in self.model().parameters())
-        own = _EXACT if self.in_double else _OWN.get(dtype, _EXACT)
-        return max(own, _GRAINS * self.grain)
+        return max(_OWN.get(dtype, _EXACT), _GRAINS * self.grain)
 
     def is_off(self, one: Tensor, other: Tensor) -> float | None:
         """How far the gradients lie apart, over the second; None: they are the same."""
-        far = float(torch.linalg.vector_norm((one - other).double()))
-        size = float(torch.linalg.vector_norm(other.double()))
+        far, size = _length(one - other), _length(other)
         if far <= self.rounding * size or far == 0:
             return None
         return far / size if size > 0 and math.isfinite(far) else math.inf
+
+    def off_by_draws(self) -> float | None:
+        """How far other random numbers change the gradient; None: not at all."""
+        return self.is_off(self.whole(seed=1), self.whole(seed=0))
 
     def off_on_average(self, cut: Cut) -> str | None:
         """Why the mean loss of many draws differs from that of halves; None: as chance would.
@@ -289,10 +504,8 @@ class _Compared:
         apart = mean_interval((parts @ weights / weights.sum() - whole).tolist())
         if apart.estimate is None or apart.low is None:
             return None
-        size = abs(apart.estimate)
-        if size <= max(
-            _SURE * (apart.estimate - apart.low), _LEAST_APART * float(whole.mean().abs())
-        ):
+        sure = _SURE * (apart.estimate - apart.low)
+        if abs(apart.estimate) <= max(sure, _LEAST_APART * float(whole.mean().abs())):
             return None
         lowest, highest = parts.mean(dim=0).aminmax()
         is_between = bool(lowest <= whole.mean()) and bool(whole.mean() <= highest)
@@ -309,14 +522,15 @@ class _Compared:
         layer = self._first_coupled_layer(cut)
         if layer is not None:
             return "coupled", layer
-        if self.workload.weight is not None and not self._weight_adds_up():
+        has_weight = self.workload.weight is not None
+        if has_weight and not self._weight_adds_up():
             return "weight_not_additive", "`weight`"
         parts = [self.batch(places) for places in cut]
         found = [self.gradient(part) for part in parts]
-        n = n_examples(self.batch(self.all))
         if self.is_off(torch.stack(found).sum(dim=0), whole) is None or self.is_sum():
             return "sum", "`loss`"
-        if self.workload.weight is not None:
+        n = n_examples(self.batch(self.all))
+        if has_weight:
             shares = torch.tensor([n_examples(part) / n for part in parts]).to(whole)
             if self.is_off((shares @ torch.stack(found)), whole) is None:
                 return "wrong_weight", "`weight`"
@@ -324,14 +538,12 @@ class _Compared:
         if n % 2 == 0 and _is_multiple(self.together(even), whole, self.rounding):
             return "scaled_by_batch_size", "`loss`"
         if _is_mixture(found, whole, self.rounding):
-            if self.workload.weight is None:
-                return "unlike_weights", "`loss`"
-            return "wrong_weight", "`weight`"
+            return ("wrong_weight", "`weight`") if has_weight else ("unlike_weights", "`loss`")
         return "coupled", "`loss`"
 
     def loss(self, *, copies: int = 1) -> float:
         """The mean loss of all examples, each so often, over as many draws as tell."""
-        batch = self.batch(list(self.all) * copies)
+        batch = self.batch(self.all * copies)
         losses = [self.loss_of(batch, seed=seed) for seed in range(2)]
         if losses[0] != losses[1]:
             losses += [self.loss_of(batch, seed=seed) for seed in range(2, _DRAWS)]
@@ -370,6 +582,7 @@ class _Compared:
         None: no layer does, or the layers cannot be compared.
         """
         places = [place for part in cut for place in part]
+        allowed = max(_LAYER_TOLERANCE, self.rounding)
         whole, *pieces = (self._outputs(part) for part in (places, *cut))
         for name, outputs in whole.items():
             parts = [found.get(name, []) for found in pieces]
@@ -378,11 +591,10 @@ class _Compared:
             for of_whole, *of_parts in zip(outputs, *parts, strict=True):
                 if [len(of_whole), *map(len, of_parts)] != [len(places), *map(len, cut)]:
                     continue  # its first dimension is not that of the examples
-                joined, allowed = torch.cat(of_parts), max(_LAYER_TOLERANCE, self.rounding)
+                joined = torch.cat(of_parts)
                 if joined.shape != of_whole.shape:
                     continue
-                far = torch.linalg.vector_norm((joined - of_whole).double())
-                if far > allowed * torch.linalg.vector_norm(of_whole.double()):
+                if _length(joined - of_whole) > allowed * _length(of_whole):
                     return name
         return None
 
@@ -399,9 +611,7 @@ class _Compared:
 
         model = self.model()
         hooks = [
-            module.register_forward_hook(
-                keep(f"{name} ({type(module).__name__})" if name else type(module).__name__)
-            )
+            module.register_forward_hook(keep(_layer_text(name, module)))
             for name, module in model.named_modules()
         ]
         seed_everything(0)
@@ -414,6 +624,10 @@ class _Compared:
         return found
 
 
+def _length(gradient: Tensor) -> float:
+    return float(torch.linalg.vector_norm(gradient.double()))
+
+
 def _halves(places: Sequence[int]) -> list[Sequence[int]]:
     half = len(places) // 2
     return [places[:half], places[half:]]
@@ -421,17 +635,16 @@ def _halves(places: Sequence[int]) -> list[Sequence[int]]:
 
 def _is_multiple(one: Tensor, other: Tensor, within: float) -> bool:
     """Whether the second is the first times a number."""
-    size = torch.linalg.vector_norm(one.double()) * torch.linalg.vector_norm(other.double())
-    near = (one.double() @ other.double()).abs() >= (1 - max(1e-9, within**2)) * size
-    return bool(near) and bool(size > 0)
+    size = _length(one) * _length(other)
+    along = abs(float(one.double() @ other.double()))
+    return size > 0 and along >= (1 - max(1e-9, within**2)) * size
 
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     """Whether the whole is a mixture of the parts, with weights above 0 that add up to 1."""
-    columns = torch.stack([part.double() for part in parts], dim=1).cpu()
-    solved = torch.linalg.lstsq(columns, whole.double().cpu().unsqueeze(1)).solution.squeeze(1)
-    far = torch.linalg.vector_norm(columns @ solved - whole.double().cpu())
-    fits = bool(far <= max(1e-6, within) * torch.linalg.vector_norm(whole.double()).cpu())
+    columns, target = torch.stack(list(parts), dim=1).double().cpu(), whole.double().cpu()
+    solved = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.squeeze(1)
+    fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # of the hardest example alone, the other part has none
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
@@ -446,257 +659,6 @@ def _move(model: nn.Module) -> None:
                 part.add_(_MOVED * scale * torch.randn(part.shape).to(part))
 
 
-@dataclass(slots=True)
-class _LookedAt(_Compared):
-    """A few examples and one model in evaluation, or with the layers of the user's own in training.
-
-    What torch's layers do in training is known: BatchNorm couples, dropout draws.
-    """
-
-    kept: nn.Module
-    sizes: RunnableSizes
-    n: int = field(init=False)
-    examples: FewExamples = field(init=False)
-    own_layers_train: bool = False
-    evaluated: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        self.augments = False
-        n_train, half = size_of(self.workload.train), self.sizes.at_once(_N_LOOKED_AT // 2)
-        whole = 2 * half if self.sizes.holds(2 * half) and 2 * half <= n_train else 0
-        largest = self.sizes.largest_up_to(min(_N_LOOKED_AT, n_train))
-        self.n = whole or largest or min(self.sizes.least, n_train)
-        self.examples = FewExamples(self.workload, self.n)
-
-    @property
-    def all(self) -> list[int]:
-        return list(range(self.n))
-
-    def batch(self, places: Sequence[int]) -> Batch:
-        return on_device(self.examples.batch(places), self.device)
-
-    def model(self) -> nn.Module:
-        for module in self.kept.modules():
-            is_own = not (_is_of_torch(module) or isinstance(module, _BatchNorm))
-            module.training = self.own_layers_train and is_own
-        return self.kept
-
-    def finding(self) -> tuple[str, str] | None:
-        """Why the loss is no mean over single examples, and where; None: it is one."""
-        whole = self.whole()
-        if self.evaluated is None:
-            self.evaluated = whole
-            self.grain = self.found_grain(whole)
-        elif self.is_off(whole, self.evaluated) is None:
-            return None  # in training they do what they do in evaluation
-        if self.is_off(self.whole(seed=1), whole) is not None:
-            cuts = self._halvings()
-            if cuts and all(self._is_mean_of_the_same_draws(cut) for cut in cuts):
-                return None
-            causes = filter(None, map(self.off_on_average, cuts[:_HALVINGS_OF_RANDOM]))
-            cause = next(causes, None)
-            if cause is None:
-                return None
-            return ("sum" if self.is_sum() else cause), "`loss`"
-        for cut in self._halvings():
-            try:
-                found = self.together(cut)
-            except Exception:  # it needs what a part may not have, two classes
-                continue
-            if bool(torch.isfinite(found).all()) and self.is_off(found, whole) is not None:
-                return ("sum", "`loss`") if self.is_sum() else self.named(cut, whole)
-        if self._halvings() or not self.sizes.holds(2 * self.n):
-            return None
-        if self.is_off(self.gradient(self.batch(self.all * 2)), whole) is None:
-            return None
-        return ("sum" if self.is_sum() else "coupled"), "`loss`"
-
-    def _halvings(self) -> list[Cut]:
-        """The examples in two halves as they come, then in random ones.
-
-        Those that a model takes together (pairs) stay together.
-        """
-        half, group = self.n // 2, self.sizes.multiple_of
-        if not (half and self.sizes.holds(half) and self.sizes.holds(self.n - half)):
-            return []
-        draws, starts = random.Random(0), range(0, self.n, group)
-        orders = [starts, *(draws.sample(starts, len(starts)) for _ in range(_HALVINGS - 1))]
-        return [_halves([start + at for start in order for at in range(group)]) for order in orders]
-
-    def _is_mean_of_the_same_draws(self, cut: Cut) -> bool:
-        """Whether halves that draw one after the other give the whole batch's gradient: a proof.
-
-        Noise of one draw an example falls on the same examples then; other noise need not.
-        """
-        try:
-            whole = self.gradient(self.batch([place for part in cut for place in part]))
-            seed_everything(derived_seed("accumulation", 0))
-            return self.is_off(self.together(cut, seed=None), whole) is None
-        except Exception:  # it needs what a part may not have
-            return False
-
-
-@dataclass(slots=True)
-class _Accumulated(_Compared):
-    """A few examples from all over the training set, and a fresh model for each gradient.
-
-    What is found and would hide the rest is switched off: random layers, batch normalization,
-    augmentation.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    still_layers: bool = False
-    still_norms: bool = False
-
-    def run(self) -> Accumulation:
-        """Look for one cause after the other; each that is found is switched off for the next."""
-        self._look_for_writing()
-        self._look_for_batch_norm()
-        draws = self._look_for_draws()
-        self.grain = self.found_grain(self.whole())
-        self._look_for_state()
-        self._look_for_hooks()
-        if draws:
-            if self.off_on_average(self._ragged()) is not None:
-                self._add("differs_on_average", "`loss`", None)
-        else:
-            self._look_for_parts()
-        return Accumulation(
-            workload=self.workload.name,
-            n_examples=len(self.all),
-            in_double=self.in_double,
-            rounding=None if self.findings else self._rounding(),
-            findings=tuple(self.findings),
-        )
-
-    @property
-    def all(self) -> list[int]:
-        return list(range(n_examples(self._fetched())))
-
-    def model(self) -> nn.Module:
-        seed_everything(derived_seed("accumulation model"))
-        model = self.workload.model()
-        _move(model)
-        model.to(self.device).train()
-        if self.in_double:
-            model.double()
-        for module in model.modules():
-            if self.still_norms if isinstance(module, _BatchNorm) else self.still_layers:
-                module.training = False
-        return model
-
-    def batch(self, places: Sequence[int]) -> Batch:
-        """In memory of their own."""
-        return mapped(self._fetched(), lambda part: part[list(places)])
-
-    def _fetched(self) -> Batch:
-        n = size_of(self.workload.train)
-        chosen = shuffled(n, seed=derived_seed("accumulation examples"))[:_N_ACCUMULATED]
-        seed_everything(derived_seed("accumulation fetch"))
-        batch = on_device(examples_at(self.workload, chosen), self.device)
-        if not self.in_double:
-            return batch
-        return mapped(batch, lambda part: part.double() if part.is_floating_point() else part)
-
-    def _ragged(self) -> Cut:
-        """Two pieces, the second about half as large as the first."""
-        places = self.all
-        first = len(places) - len(places) // 3
-        return [places[:first], places[first:]]
-
-    def _add(self, cause: str, where: str, size: float | None, *, by_chance: bool = False) -> None:
-        if size is not None and not math.isfinite(size):
-            size = None
-        self.findings.append(Finding(cause=cause, where=where, size=size, by_chance=by_chance))
-
-    def _look_for_writing(self) -> None:
-        batch, before = self.batch(self.all), self.batch(self.all)
-        self.gradient(batch)
-        pairs = zip(_tensors(batch), _tensors(before), strict=True)
-        if not all(torch.equal(one, other) for one, other in pairs):
-            self._add("writes_into_batch", "`loss`, `model` or `augment`", None)
-
-    def _look_for_batch_norm(self) -> None:
-        names = _named_layers(
-            self.model(), lambda layer: isinstance(layer, _BatchNorm) and layer.training
-        )
-        if not names:
-            return
-        try:
-            size = self.is_off(self.together(_halves(self.all)), self.whole())
-        except Exception:  # fewer examples than it takes
-            size = math.inf
-        if size is not None:
-            self._add("batch_norm", names, size)
-            self.still_norms = True
-
-    def _look_for_draws(self) -> bool:
-        """Whether random numbers are drawn that cannot be switched off."""
-        size = self._draws()
-        if size is None:
-            return False
-        layers = _named_layers(self.model(), _draws_in)
-        self.still_layers = True
-        if self._draws() is None:
-            self._add("dropout", layers or "`model`", size, by_chance=True)
-            return False
-        self.still_layers = False
-        if self.workload.augment is not None:
-            self.augments = False
-            if self._draws() is None:
-                self._add("random_augment", "`augment`", size, by_chance=True)
-                return False
-            self.augments = True
-        self._add("random_loss", "`loss`", size, by_chance=True)
-        return True
-
-    def _draws(self) -> float | None:
-        """How far other random numbers change the gradient; None: not at all."""
-        return self.is_off(self.whole(seed=1), self.whole(seed=0))
-
-    def _look_for_state(self) -> None:
-        model = self.model()
-        first = self.gradient(self.batch(self.all), model=model)
-        size = self.is_off(self.gradient(self.batch(self.all), model=model), first)
-        if size is not None:
-            fresh = dict(self.model().named_buffers())
-            changed = [
-                name
-                for name, value in model.named_buffers()
-                if name in fresh and not torch.equal(value, fresh[name])
-            ]
-            self._add("state", ", ".join(changed) or "`model` or `loss`", size)
-
-    def _look_for_hooks(self) -> None:
-        size = self.is_off(2 * self.whole(factor=0.5), self.whole())
-        if size is not None:
-            hooked = [
-                name
-                for name, part in self.model().named_parameters()
-                if part._backward_hooks or getattr(part, "_post_accumulate_grad_hooks", None)
-            ]
-            self._add("gradient_hook", ", ".join(hooked) or "`loss` or `model`", size)
-
-    def _look_for_parts(self) -> None:
-        """Whether the loss is a mean over examples, each by its weight."""
-        if any(finding.cause == "gradient_hook" for finding in self.findings):
-            return  # nothing that is added up could be compared
-        whole, ragged = self.whole(), self._ragged()
-        off = self.is_off(self.together(ragged), whole)
-        with suppress(Exception):  # the model takes no single example
-            apart = self.is_off(self.together([[place] for place in self.all]), whole)
-            off = apart if off is None else off
-        if off is not None:
-            self._add(*self.named(ragged, whole), off)
-
-    def _rounding(self) -> float:
-        """How far it is off in the workload's own precision."""
-        own = replace(self, in_double=False, grain=0.0)
-        whole, pieces = own.whole(), own.together(_halves(self.all))
-        far = torch.linalg.vector_norm((pieces - whole).double())
-        return float(far / torch.linalg.vector_norm(whole.double()))
-
-
 def _named_layers(model: nn.Module, is_meant: Callable[[nn.Module], bool]) -> str:
     """The names and kinds of a model's layers; empty where there is none."""
     return ", ".join(
@@ -704,6 +666,18 @@ def _named_layers(model: nn.Module, is_meant: Callable[[nn.Module], bool]) -> st
         for name, layer in model.named_modules()
         if is_meant(layer)
     )
+
+
+def _layer_text(name: str, layer: nn.Module) -> str:
+    return f"{name} ({type(layer).__name__})" if name else type(layer).__name__
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm)
 
 
 def _draws_in(module: nn.Module) -> bool:
@@ -724,5 +698,5 @@ def _tensors(batch: Batch) -> Iterator[Tensor]:
         found.append(part.nan_to_num() if part.is_floating_point() else part)
         return part
 
-    mapped(batch, keep)
+    with_tensors(batch, keep)
     return iter(found)

@@ -25,6 +25,7 @@ from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary
 from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
 from batchlab.training.evaluator import (
@@ -39,7 +40,7 @@ from batchlab.training.evaluator import (
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import Columns, fetched
 from batchlab.workload.definition import Batch, Metric, Workload, size_of
-from batchlab.workload.split import tensors_of
+from batchlab.workload.given_data import tensors_of
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
@@ -355,7 +356,8 @@ def _check_sampler(workload: Workload) -> None:
     if workload.make_sampler is not None:
         with asking(workload, "`make_sampler`"):
             size = min(workload.batch_size, size_of(workload.train))
-            sampled_order(workload, batch_size=size, seed=_SEED, drop_last=False)
+            plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
+            sampled_order(workload, plan, seed=_SEED)
 
 
 def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:

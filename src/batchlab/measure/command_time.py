@@ -34,17 +34,9 @@ _MOST_STEPS = 10**9
 def timed_command(
     command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
 ) -> ProfilePoint:
-    """Run a command until enough of its steps were seen, and end it.
+    """Run a command until enough of its steps were seen, and end it; after `limit_s` at the latest.
 
-    Args:
-        command: what is run, with nothing beside it.
-        trial: gives the batch size and how it is cut; nothing is stored under its name.
-        folder: of this run.
-        marker: names it among all trainings.
-        limit_s: seconds after which it is ended with what was seen.
-
-    Returns:
-        Its time and memory; or why there are none.
+    Gives its time and memory by the batch size of `trial`, or why there are none.
     """
     until_s = time.monotonic() + limit_s
     seen = _Seen(command, trial)

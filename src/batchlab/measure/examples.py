@@ -15,10 +15,17 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.training.batching import is_group
-from batchlab.workload.data import ChosenPart, Collate, Collated, Columns, examples_at, fetched
+from batchlab.workload.data import (
+    ChosenPart,
+    Collate,
+    Columns,
+    examples_at,
+    fetched,
+    is_stream,
+    opened,
+)
 from batchlab.workload.definition import Batch, Data, Workload, size_of
 from batchlab.workload.source import told
-from batchlab.workload.stream import is_stream
 
 
 @contextmanager
@@ -65,7 +72,7 @@ class FewExamples:
         """
         self._workload = workload
         chosen = places(workload, n)
-        self._data, self._collate = _opened(workload.train, workload.collate)
+        self._data, self._collate = opened(workload.train, workload.collate)
         self._chosen = chosen
         if _are_single(self._data, self._collate):
             with _fetching(workload, "train"):
@@ -117,10 +124,6 @@ def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: 
 
 def _fetching(workload: Workload, split: str) -> Any:
     return asking(workload, f"fetching and collating examples of {split}")
-
-
-def _opened(data: Data, collate: Collate | None) -> tuple[Data, Collate | None]:
-    return (data.dataset, data.collate) if isinstance(data, Collated) else (data, collate)
 
 
 def _are_single(data: Data, collate: Collate | None) -> bool:

@@ -79,19 +79,8 @@ class GradientNoise:
         """Gradients of training examples at the model's weights, until they tell the noise scale.
 
         Examples are drawn without replacement, twice as many each time, until the noise scale's
-        95 % interval is narrow enough or all examples have been seen.
-
-        Args:
-            model: left as it is.
-            seed: of which examples come first, and of what the model draws.
-            optimizer: for what Adam multiplies gradients with.
-            precision: how far the interval may reach either way, a fraction of the noise scale.
-            per_layer: whether each trainable parameter is looked at alone too.
-            most_examples: it ends there with what has been seen; None: with all of them.
-            enough: asked after each block; True ends it with what has been seen.
-
-        Returns:
-            The point, with step 0.
+        95 % interval reaches no further than `precision` of it either way, all (or `most_examples`)
+        have been seen, or `enough` says so after a block. The point has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -209,36 +198,22 @@ class GradientNoise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Manner:
-    """How gradients are taken of one model.
-
-    Attributes:
-        name: of the way.
-        of: of single examples; None: they have none of their own.
-        unit: examples whose gradient is taken as one.
-        draws: whether gradients depend on random numbers.
-    """
+    """How gradients are taken of one model."""
 
     name: str
-    of: Way | None
-    unit: int
-    draws: bool
+    of: Way | None  # None: single examples have none of their own
+    unit: int  # examples whose gradient is taken as one
+    draws: bool  # whether gradients depend on random numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Block:
-    """The gradients of some examples, each times its weight.
-
-    Attributes:
-        n_examples: how many.
-        weight: their weights' sum.
-        gradient: the mean over the examples, shape (P,).
-        unit_sq: the mean squared norm of the units.
-    """
+    """The gradients of some examples, each times its weight."""
 
     n_examples: int
-    weight: float
-    gradient: Tensor
-    unit_sq: float
+    weight: float  # their sum
+    gradient: Tensor  # the mean over the examples, shape (P,)
+    unit_sq: float  # the mean squared norm of the units
 
     @classmethod
     def of(cls, parts: list[_Block], *, n_examples: int) -> _Block:
@@ -259,17 +234,11 @@ class _Block:
 
 @dataclass(kw_only=True, slots=True)
 class _Blocks:
-    """Blocks of gradients, at most so many; `merge` makes one of two neighbors.
+    """Blocks of gradients, at most so many; `merge` makes one of two neighbors."""
 
-    Attributes:
-        most: a power of two.
-        unit: examples whose gradient is taken as one.
-        next_examples: of the block that comes next.
-    """
-
-    most: int
-    unit: int
-    next_examples: int
+    most: int  # a power of two
+    unit: int  # examples whose gradient is taken as one
+    next_examples: int  # of the block that comes next
     _blocks: list[_Block] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -421,22 +390,13 @@ _HALVINGS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseRequest:
-    """What to measure the noise of.
-
-    Attributes:
-        trial: the training.
-        steps: where to measure, ascending.
-        device: the PyTorch device.
-        point_s: seconds that one point may take, about.
-        memory_limit_bytes: what the process may ask for; None: what there is.
-        per_layer: whether each trainable parameter is looked at alone too.
-    """
+    """What to measure the noise of."""
 
     trial: Trial
-    steps: tuple[int, ...]
+    steps: tuple[int, ...]  # where to measure, ascending
     device: str
-    point_s: float
-    memory_limit_bytes: int | None
+    point_s: float  # what one point may take, about
+    memory_limit_bytes: int | None  # what the process may ask for; None: what there is
     per_layer: bool = False
 
 
@@ -447,15 +407,9 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
-    """Train in this process, and say a `NoisePoint` at each of the steps.
+    """Train in this process, and say a `NoisePoint` at each of the steps as it is measured.
 
-    Args:
-        line: the connection to the parent; every point is said as it is measured.
-        packed: the workload.
-        request: which training, and where to measure.
-
-    Returns:
-        Why the training could not go on to the last of the steps; None: it did.
+    Gives why the training could not go on to the last of them; None: it did.
     """
     device = torch.device(request.device)
     if request.memory_limit_bytes is not None:

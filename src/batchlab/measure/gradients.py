@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.random_state import untouched_randomness
-from batchlab.training.batching import mapped, n_examples
+from batchlab.training.batching import n_examples, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.definition import Batch, Workload
 
@@ -72,10 +72,6 @@ def widened(part: Tensor) -> Tensor:
 _Norm = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
-class UnknownLayerError(Exception):
-    """A parameter is not one of a layer whose norms are known, or a layer ran more than once."""
-
-
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """The mean gradient of a batch, shape (P,), and each example's squared norm, shape (n,).
 
@@ -83,28 +79,67 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     its own and along its first dimension; who calls it makes sure of that.
 
     Raises:
-        UnknownLayerError: this model has other layers.
+        ValueError: this model has other layers, or one that does not run once.
 
     Source: Goodfellow 2015, arXiv:1510.01799, for linear layers; Li et al. 2022, arXiv:2110.05679,
         section 4, for sequences.
     """
     n = n_examples(batch)
-    parameters = [part for part in model.parameters() if part.requires_grad]
-    with _watched(model) as seen:
-        loss = workload.loss(model, batch)
-        layers = {id(part) for layer, _, _ in seen for part in own_parameters(layer)}
-        if layers != {id(part) for part in parameters}:
-            raise UnknownLayerError("a trainable parameter belongs to no layer that ran")
-        outputs = [output for _, _, output in seen]
-        found = torch.autograd.grad(loss, [*parameters, *outputs], allow_unused=True)
-    squares = torch.zeros((), device=loss.device)
-    for (layer, value, output), back in zip(seen, found[len(parameters) :], strict=True):
-        if len(output) != n or len(value) != n:
-            raise UnknownLayerError("a layer's first dimension is not that of the examples")
-        if back is not None:
+    layers = [module for module in model.modules() if own_parameters(module)]
+    if not all(map(is_known, layers)):
+        raise ValueError("a layer with parameters is of another kind")
+    seen = WatchedLayers(layers)
+    try:
+        gradient = batch_gradient(workload, model, batch)
+    finally:
+        seen.remove()
+    squares = torch.zeros((), device=gradient.device)
+    for layer in layers:
+        value = seen.input_of(layer)
+        if value is None or seen.lengths[layer] != [n] or len(value) != n:
+            raise ValueError("a layer did not run once, with its examples first")
+        if layer in seen.backs:
             # The loss is the mean: what comes back holds the n-th part of each example's own.
-            squares = squares + squared_norms(layer, value.detach(), back * n)
-    return flat_gradient(found[: len(parameters)], parameters), squares
+            squares = squares + squared_norms(layer, value, seen.backs[layer] * n)
+    return gradient, squares
+
+
+class WatchedLayers:
+    """Hooks on layers: what goes into each at its first run, and what comes back to it there.
+
+    Attributes:
+        lengths: the first dimension of each layer's outputs, run by run.
+        backs: the gradient by what came out of that, as far as a backward pass has come.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        """Put the hooks on."""
+        self.lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
+        self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
+        self.backs: dict[nn.Module, Tensor] = {}
+        self.hooks = [layer.register_forward_hook(self._ran) for layer in layers]
+
+    def remove(self) -> None:
+        """Take off the hooks."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def input_of(self, layer: nn.Module) -> Tensor | None:
+        """What went into a layer's first run; None: it did not run, or that was written into."""
+        value, version = self._inputs.get(layer, (None, 0))
+        return value if value is not None and value._version == version else None
+
+    def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
+            return  # an evaluation, or nothing to train
+        self.lengths[layer].append(len(output))
+        if len(self.lengths[layer]) == 1:
+            self._inputs[layer] = inputs[0].detach(), inputs[0]._version
+            output.register_hook(lambda back: self.came_back(layer, back))
+
+    def came_back(self, layer: nn.Module, back: Tensor) -> None:
+        """When the gradient by a layer's output of its first run is there."""
+        self.backs[layer] = back.detach()
 
 
 def is_known(layer: nn.Module) -> bool:
@@ -124,33 +159,6 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     """The layer's trainable parameters without those of layers inside it."""
     return [part for part in layer.parameters(recurse=False) if part.requires_grad]
-
-
-@contextmanager
-def _watched(model: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor, Tensor]]]:
-    """Context: each layer with trainable parameters, with its input and output, as it runs."""
-    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
-    in_place = any(getattr(module, "inplace", False) for module in model.modules())
-
-    def keep(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if any(layer is other for other, _, _ in seen):
-            raise UnknownLayerError("a layer ran more than once")
-        seen.append((layer, inputs[0], output))
-        # What changes the output in place must not change the one that is watched.
-        return output.clone() if in_place else output
-
-    hooks = []
-    try:
-        for module in model.modules():
-            if not own_parameters(module):
-                continue
-            if not is_known(module):
-                raise UnknownLayerError(f"{type(module).__name__} is not known")
-            hooks.append(module.register_forward_hook(keep))
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _is_usual(layer: nn.Module) -> bool:
@@ -324,7 +332,7 @@ def _weights(workload: Workload, batch: Batch) -> list[float]:
 
 
 def _sliced(batch: Batch, start: int, stop: int) -> Batch:
-    return mapped(batch, lambda part: part[start:stop])
+    return with_tensors(batch, lambda part: part[start:stop])
 
 
 def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:

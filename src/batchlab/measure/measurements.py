@@ -159,7 +159,6 @@ MEASUREMENTS = (
         figure="cost",
         of_batch_size=_step_time,
         short="step",
-        range_headers=("fastest block", "slowest block"),
         notes=_step_time_notes,
     ),
     Measurement(

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
 from batchlab.measure.gradients import (
+    WatchedLayers,
     gradient_norm,
     gradient_values,
     is_known,
@@ -171,49 +171,27 @@ class Monitor:
         return sum(seen.values()) / max(1, sum(part.numel() for part in self._parameters))
 
 
-class _MeasuredStep:
+class _MeasuredStep(WatchedLayers):
     """The hooks of one measured step, and what they saw in its first backward pass."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
-        self._layers = layers
-        self._hooks: list[RemovableHandle] = []
-        # The examples of each run of a layer, in all passes of the step.
-        self._lengths: dict[int, list[int]] = {id(layer): [] for layer in layers}
-        self._inputs: dict[int, tuple[Tensor, int]] = {}
-        self._backs: dict[int, Tensor] = {}
+        super().__init__(layers)
         self._grad_sq: dict[int, Tensor] = {}
         # The layers that had run once when the first backward pass began.
         self._once: list[nn.Module] | None = None
         for layer in layers:
-            self._hooks.append(layer.register_forward_hook(self._ran))
             for part in own_parameters(layer):
-                self._hooks.append(part.register_post_accumulate_grad_hook(self._accumulated))
+                self.hooks.append(part.register_post_accumulate_grad_hook(self._accumulated))
 
     @property
     def n_examples(self) -> int:
         """Of all passes of the step; 0: none was seen."""
-        return sum(self._lengths[id(self._once[0])]) if self._once else 0
+        return sum(self.lengths[self._once[0]]) if self._once else 0
 
-    def remove(self) -> None:
-        """Take off the hooks."""
-        for hook in self._hooks:
-            hook.remove()
-
-    def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        """After a layer's forward pass."""
-        if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
-            return  # an evaluation, or nothing to train
-        self._lengths[id(layer)].append(len(output))
-        if len(self._lengths[id(layer)]) == 1:
-            value = inputs[0]
-            self._inputs[id(layer)] = (value.detach(), value._version)
-            output.register_hook(lambda back: self._came_back(layer, back))
-
-    def _came_back(self, layer: nn.Module, back: Tensor) -> None:
-        """When the gradient by a layer's output of the first pass is there."""
+    def came_back(self, layer: nn.Module, back: Tensor) -> None:
         if self._once is None:
-            self._once = [each for each in self._layers if len(self._lengths[id(each)]) == 1]
-        self._backs[id(layer)] = back.detach()
+            self._once = [each for each in self.lengths if len(self.lengths[each]) == 1]
+        super().came_back(layer, back)
 
     def _accumulated(self, parameter: Tensor) -> None:
         """After a backward pass has reached a parameter: the first one's gradient is there."""
@@ -224,7 +202,7 @@ class _MeasuredStep:
     def pair(self) -> tuple[float, float] | None:
         """(tr Sigma, |G|^2) of the first pass, each unbiased; None: nothing to go by."""
         seen = [(layer, *found) for layer in self._once or () if (found := self._seen(layer))]
-        n = self._lengths[id(seen[0][0])][0] if seen else 0
+        n = self.lengths[seen[0][0]][0] if seen else 0
         if n < 2:
             return None
         squares, of_mean = torch.zeros(()), torch.zeros(())
@@ -240,13 +218,12 @@ class _MeasuredStep:
         return pair if all(map(math.isfinite, pair)) else None
 
     def _seen(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
-        """What went into a layer and what came back; None: not both, or it was written into."""
-        back, found = self._backs.get(id(layer)), self._inputs.get(id(layer))
-        if back is None or found is None or found[0]._version != found[1]:
+        """What went into a layer and what came back; None: not both, or not all of its gradient."""
+        value, back = self.input_of(layer), self.backs.get(layer)
+        if value is None or back is None:
             return None
         if any(id(part) not in self._grad_sq for part in own_parameters(layer)):
             return None
-        value = found[0]
         return (value.float() if value.is_floating_point() else value), back.float()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -123,99 +123,6 @@ class NoisePoint(Sampled):
         return self.unit_examples == 1 and self.n_examples == self.sample.n_train
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise(ShownInNotebook):
-    """How noisy the gradient of a workload is along its own training.
-
-    Attributes:
-        workload_id: identity of the workload's source, settings and data.
-        workload: its name.
-        n_train: examples in its training set.
-        batch_size: what it was trained with on the way, its own.
-        learning_rate: the same.
-        device: "cpu" or "cuda".
-        environment: versions, processor, cores, system of the machine it was made on.
-        created_at: when, UTC, ISO 8601.
-        points: what was seen, by step; at least one.
-        steps: where it was to be measured.
-        stopped: why not all of them were; None: all were.
-    """
-
-    workload_id: str
-    workload: str
-    n_train: int
-    batch_size: int
-    learning_rate: float
-    device: str
-    environment: tuple[tuple[str, str], ...]
-    created_at: str
-    points: tuple[NoisePoint, ...]
-    steps: tuple[int, ...]
-    stopped: Reason | None = None
-
-    @property
-    def along(self) -> tuple[tuple[NoisePoint, NoiseScale], ...]:
-        """What each point says."""
-        return tuple((point, point.found) for point in self.points)
-
-    @property
-    def gradient_noise_scale(self) -> Estimate:
-        """B_simple = tr Sigma / |G|^2 at the last point, in examples."""
-        return self.points[-1].gradient_noise_scale
-
-    @property
-    def gradient_norm_squared(self) -> Estimate:
-        """|G|^2 at the last point."""
-        return self.points[-1].gradient_norm_squared
-
-    @property
-    def noise_trace(self) -> Estimate:
-        """Tr Sigma at the last point."""
-        return self.points[-1].noise_trace
-
-    def to_dict(self, *, report: Path | None = None) -> dict[str, Any]:
-        """What `--json` prints, described by docs/schema/noise.json, as plain dicts and lists.
-
-        Args:
-            report: the page that was written; None: none.
-        """
-        made: dict[str, Any] = plain(
-            NoiseDocument(
-                schema=SCHEMA,
-                command="noise",
-                batchlab=__version__,
-                workload=NoiseWorkload(
-                    workload_id=self.workload_id,
-                    name=self.workload,
-                    n_train=self.n_train,
-                    batch_size=self.batch_size,
-                    learning_rate=self.learning_rate,
-                ),
-                device=self.device,
-                environment=dict(self.environment),
-                created_at=self.created_at,
-                store=None,
-                report=None if report is None else str(report),
-                step=self.points[-1].step,
-                gradient_noise_scale=self.gradient_noise_scale,
-                gradient_norm_squared=self.gradient_norm_squared,
-                noise_trace=self.noise_trace,
-                along=self.points,
-                steps=self.steps,
-                stopped=self.stopped,
-            )
-        )
-        return made
-
-    def to_json(self, *, report: Path | None = None) -> str:
-        """The document that `batchlab noise --json` prints.
-
-        Args:
-            report: the page that was written; None: none.
-        """
-        return json_text(self.to_dict(report=report))
-
-
 class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured; it was trained with its own `batch_size` and `learning_rate`."""
 
@@ -226,26 +133,78 @@ class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float
 
 
-class NoiseDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The gradient noise scale along a training, in examples.
+@dataclass(frozen=True, kw_only=True)
+class Noise(ShownInNotebook):
+    """How noisy the gradient of a workload is along its own training.
 
-    The first three are of the last point of `along`, at `step`. The n of an estimate is the number
-    of blocks of examples. `stopped` says why not all of `steps` were measured.
+    It is the document that `batchlab noise --json` prints, in examples. `step` and the estimates
+    beside it are those of the last point of `along`. The n of an estimate is the number of blocks
+    of examples.
+
+    Attributes:
+        workload: what was measured.
+        device: "cpu" or "cuda".
+        environment: versions, processor, cores, system of the machine it was made on.
+        created_at: when, UTC, ISO 8601.
+        report: the page that was written; None: none.
+        along: what was seen, by step; at least one.
+        steps: where it was to be measured.
+        stopped: why not all of them were; None: all were.
     """
 
-    schema: int
-    command: str
-    batchlab: str
+    schema: int = SCHEMA
+    command: str = "noise"
+    batchlab: str = __version__
     workload: NoiseWorkload
     device: str
-    environment: dict[str, str]
+    environment: tuple[tuple[str, str], ...]
     created_at: str
-    store: str | None
-    report: str | None
-    step: int
-    gradient_noise_scale: Estimate
-    gradient_norm_squared: Estimate
-    noise_trace: Estimate
+    store: str | None = None
+    report: str | None = None
     along: tuple[NoisePoint, ...]
     steps: tuple[int, ...]
-    stopped: Reason | None
+    stopped: Reason | None = None
+
+    document = (
+        *("schema", "command", "batchlab", "workload", "device", "environment", "created_at"),
+        *("store", "report", "step", "gradient_noise_scale", "gradient_norm_squared"),
+        *("noise_trace", "along", "steps", "stopped"),
+    )
+    by_name = ("environment",)
+
+    @property
+    def step(self) -> int:
+        """The last one that was measured."""
+        return self.along[-1].step
+
+    @property
+    def gradient_noise_scale(self) -> Estimate:
+        """B_simple = tr Sigma / |G|^2 at the last point, in examples."""
+        return self.along[-1].gradient_noise_scale
+
+    @property
+    def gradient_norm_squared(self) -> Estimate:
+        """|G|^2 at the last point."""
+        return self.along[-1].gradient_norm_squared
+
+    @property
+    def noise_trace(self) -> Estimate:
+        """Tr Sigma at the last point."""
+        return self.along[-1].noise_trace
+
+    def to_dict(self, *, report: Path | None = None) -> dict[str, Any]:
+        """What `--json` prints, described by docs/schema/noise.json, as plain dicts and lists.
+
+        Args:
+            report: the page that was written; None: none.
+        """
+        made: dict[str, Any] = plain(replace(self, report=None if report is None else str(report)))
+        return made
+
+    def to_json(self, *, report: Path | None = None) -> str:
+        """The document that `batchlab noise --json` prints.
+
+        Args:
+            report: the page that was written; None: none.
+        """
+        return json_text(self.to_dict(report=report))

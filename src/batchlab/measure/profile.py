@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from scipy.special import bdtr
 
 from batchlab.errors import ProfileError
 from batchlab.laws.lines import MemoryFit, fit_memory
@@ -18,12 +19,13 @@ from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.shown import ShownInNotebook
-from batchlab.records.study import StepTiming
+from batchlab.records.study import Count, StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
 from batchlab.words.document import plain, reason_of
 
 Stopped = Literal["memory", "time", "errors"]
+Bytes = Annotated[int, msgspec.Meta(ge=0)]
 
 # The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
 # their distribution: from six blocks on that is at least 95 %.
@@ -51,14 +53,14 @@ class ProfilePoint:
             its progress.
     """
 
-    batch_size: int
-    micro_batch_size: int
+    batch_size: Count
+    micro_batch_size: Count
     status: Status
     reason: Reason | None = None
     timing: StepTiming | None = None
-    peak_bytes: int | None = None
+    peak_bytes: Bytes | None = None
     again: tuple[StepTiming, ...] = ()
-    gpu_peak_bytes: int | None = None
+    gpu_peak_bytes: Bytes | None = None
     with_evaluations: bool = False
 
     document = (
@@ -161,23 +163,14 @@ def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
 
 def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
     if len(blocks) >= _BLOCKS_FOR_ORDER:
-        rank = _rank(len(blocks))
+        # The largest k for which the k-th from both ends hold the median 95 times in 100.
+        rank = max(k for k in range(len(blocks)) if 2 * bdtr(k, len(blocks), 0.5) <= 0.05)
         ordered = sorted(blocks)
         return ordered[rank], ordered[-1 - rank]
     log_s = mean_interval([math.log(block) for block in blocks])
     if log_s.low is None or log_s.high is None:
         return None, None
     return math.exp(log_s.low), math.exp(log_s.high)
-
-
-def _rank(n: int) -> int:
-    """The largest k for which the k-th blocks from both ends hold the median 95 times in 100."""
-    outside, rank = 0.0, -1
-    while True:
-        outside += 2 * math.comb(n, rank + 1) / 2**n
-        if outside > 0.05:
-            return rank
-        rank += 1
 
 
 def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
@@ -202,15 +195,32 @@ def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple
 _PLATEAU_FRACTION = 0.10
 
 
+class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
+    """What was profiled; `batch_size` is its own reference."""
+
+    workload_id: str
+    name: str
+    n_train: Count
+    batch_size: Count
+
+
+class NotRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch size that has not run in one piece here, with what the memory law gives it."""
+
+    batch_size: int
+    predicted_bytes: Estimate
+
+
 @dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place
 class Profile(ShownInNotebook):
     """What each batch size costs on one device: step time and memory, as measured.
 
+    It is the document that `batchlab profile --json` prints. `process_log_sd` is how far the step
+    times of one batch size lie apart from process to process: the standard deviation of their
+    logarithm.
+
     Attributes:
-        workload_id: identity of the workload's source, settings and data.
-        workload: its name.
-        n_train: examples in its training set; no batch size is above it.
-        reference_batch_size: the batch size that the workload itself names.
+        workload: what was profiled.
         device: "cpu" or "cuda".
         device_name: the processor's or the GPU's model.
         memory_limit_bytes: the limit that was asked for, None: the device's own.
@@ -221,17 +231,25 @@ class Profile(ShownInNotebook):
             budget ended), "errors" (several in a row did not run); None: all were.
     """
 
-    workload_id: str
-    workload: str
-    n_train: int
-    reference_batch_size: int
+    schema: int = SCHEMA
+    command: str = "profile"
+    batchlab: str = __version__
+    workload: ProfiledWorkload
     device: str
     device_name: str
-    memory_limit_bytes: int | None
+    memory_limit_bytes: Count | None
     environment: tuple[tuple[str, str], ...]
     created_at: str
     points: tuple[ProfilePoint, ...]
     stopped: Stopped | None = None
+
+    document = (
+        *("schema", "command", "batchlab", "workload", "device", "device_name"),
+        *("memory_limit_bytes", "environment", "created_at", "points", "stopped"),
+        *("process_log_sd", "largest_batch_size", "plateau_batch_size", "memory", "not_run"),
+        "step_time",
+    )
+    by_name = ("environment",)
 
     @property
     def largest_batch_size(self) -> int | None:
@@ -245,7 +263,7 @@ class Profile(ShownInNotebook):
         The full batch is left out where there are enough others: its examples are used where they
         lie and not gathered, so it takes less than the law says.
         """
-        return fit_memory(peaks_for_law(self.points, n_train=self.n_train))
+        return fit_memory(peaks_for_law(self.points, n_train=self.workload.n_train))
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
@@ -263,7 +281,7 @@ class Profile(ShownInNotebook):
         that gathers nothing takes less.
         """
         times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
-        partial = [(size, time) for size, time in times if size < self.n_train]
+        partial = [(size, time) for size, time in times if size < self.workload.n_train]
         used = partial if len(partial) >= SIZES_FOR_LAW else times
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
@@ -289,7 +307,12 @@ class Profile(ShownInNotebook):
         return Reason.of("steps_with_evaluations", sizes=", ".join(map(str, sizes)))
 
     @property
-    def not_run_bytes(self) -> dict[int, Estimate]:
+    def process_log_sd(self) -> float | None:
+        """The spread of `process_scatter`; None: no batch size was timed in several processes."""
+        return None if self.process_scatter is None else self.process_scatter.log_sd
+
+    @property
+    def not_run(self) -> tuple[NotRun, ...]:
         """What the law of memory gives each batch size that has not run in one piece here.
 
         Sizes that ran have a measured peak, and are not in it.
@@ -298,7 +321,10 @@ class Profile(ShownInNotebook):
             p.batch_size for p in self.points if p.in_one_piece and p.peak_bytes is not None
         }
         sizes = sorted({point.batch_size for point in self.points} - measured)
-        return {size: self.memory.predicted_bytes(size) for size in sizes}
+        return tuple(
+            NotRun(batch_size=size, predicted_bytes=self.memory.predicted_bytes(size))
+            for size in sizes
+        )
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
         """The fastest way that `batch_size` ran, in one piece or accumulated; None: it did not."""
@@ -381,36 +407,7 @@ class Profile(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
-        scatter = self.process_scatter
-        made: dict[str, Any] = plain(
-            ProfileDocument(
-                schema=SCHEMA,
-                command="profile",
-                batchlab=__version__,
-                workload=ProfiledWorkload(
-                    workload_id=self.workload_id,
-                    name=self.workload,
-                    n_train=self.n_train,
-                    batch_size=self.reference_batch_size,
-                ),
-                device=self.device,
-                device_name=self.device_name,
-                memory_limit_bytes=self.memory_limit_bytes,
-                environment=dict(self.environment),
-                created_at=self.created_at,
-                points=self.points,
-                stopped=self.stopped,
-                process_log_sd=None if scatter is None else scatter.log_sd,
-                largest_batch_size=self.largest_batch_size,
-                plateau_batch_size=self.plateau_batch_size,
-                memory=self.memory,
-                not_run=tuple(
-                    NotRun(batch_size=size, predicted_bytes=predicted)
-                    for size, predicted in self.not_run_bytes.items()
-                ),
-                step_time=self.step_time,
-            )
-        )
+        made: dict[str, Any] = plain(self)
         for point, shown in zip(self.points, made["points"], strict=True):
             shown["step_s"] = plain(self.told_s(point))
         return made
@@ -440,22 +437,9 @@ class Profile(ShownInNotebook):
             ProfileError: it is no such document; the message names the field.
         """
         try:
-            document = _read(msgspec.json.decode(text))
+            made = _read(msgspec.json.decode(text))
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-        made = cls(
-            workload_id=document.workload.workload_id,
-            workload=document.workload.name,
-            n_train=document.workload.n_train,
-            reference_batch_size=document.workload.batch_size,
-            device=document.device,
-            device_name=document.device_name,
-            memory_limit_bytes=document.memory_limit_bytes,
-            environment=tuple(document.environment.items()),
-            created_at=document.created_at,
-            points=document.points,
-            stopped=document.stopped,
-        )
         for found in _impossible(made):
             raise ProfileError(f"this profile is damaged: {found}; {_WHAT_TO_DO}")
         return made
@@ -478,74 +462,24 @@ def _median_s(point: ProfilePoint) -> float:
 
 
 def _between(below: Estimate, above: Estimate, share: float) -> Estimate:
-    assert below.estimate is not None
-    assert above.estimate is not None
-    return Estimate.of(
-        _log_between(below.estimate, above.estimate, share),
-        interval=(
-            _bound_between(below.low, above.low, share),
-            _bound_between(below.high, above.high, share),
-        ),
-        n=min(below.n, above.n),
-    )
+    """On straight lines over logarithms: the value, and each bound that both have."""
 
+    def between(one: float | None, other: float | None) -> float | None:
+        if one is None or other is None:
+            return None
+        return math.exp((1 - share) * math.log(one) + share * math.log(other))
 
-def _bound_between(below: float | None, above: float | None, share: float) -> float | None:
-    return None if below is None or above is None else _log_between(below, above, share)
-
-
-def _log_between(below: float, above: float, share: float) -> float:
-    return math.exp((1 - share) * math.log(below) + share * math.log(above))
+    value = between(below.estimate, above.estimate)
+    assert value is not None
+    interval = between(below.low, above.low), between(below.high, above.high)
+    return Estimate.of(value, interval=interval, n=min(below.n, above.n))
 
 
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
-class ProfiledWorkload(msgspec.Struct, frozen=True, kw_only=True):
-    """What was profiled; `batch_size` is its own reference."""
-
-    workload_id: str
-    name: str
-    n_train: int
-    batch_size: int
-
-
-class NotRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch size that has not run in one piece here, with what the memory law gives it."""
-
-    batch_size: int
-    predicted_bytes: Estimate
-
-
-class ProfileDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A profile: step time and memory by batch size on one device.
-
-    What has a default is computed from the rest, and is not read back. `process_log_sd` is how far
-    the step times of one batch size lie apart from process to process: the standard deviation of
-    their logarithm.
-    """
-
-    schema: int
-    command: str
-    batchlab: str
-    workload: ProfiledWorkload
-    device: str
-    device_name: str
-    memory_limit_bytes: int | None
-    environment: dict[str, str]
-    created_at: str
-    points: tuple[ProfilePoint, ...]
-    stopped: Stopped | None
-    process_log_sd: float | None = None
-    largest_batch_size: int | None = None
-    plateau_batch_size: int | None = None
-    memory: MemoryFit | None = None
-    not_run: tuple[NotRun, ...] = ()
-    step_time: StepTimeFit | None = None
-
-
-def _read(document: Any) -> ProfileDocument:
-    """What a document holds that cannot be computed.
+def _read(document: Any) -> Profile:
+    """The profile of a document: what it holds that cannot be computed.
 
     Raises:
         ProfileError: it is of another command or schema.
@@ -563,71 +497,33 @@ def _read(document: Any) -> ProfileDocument:
                 f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: "
                 f"use the batchlab that made it, or {_WHAT_TO_DO}"
             )
-        fields = msgspec.structs.fields(ProfileDocument)
-        document = {
-            field.name: document[field.name]
-            for field in fields
-            if field.required and field.name in document
-        }
+        environment = document.get("environment")
+        if isinstance(environment, dict):
+            document["environment"] = list(environment.items())
         points = document.get("points")
         for point in points if isinstance(points, list) else ():
             if isinstance(point, dict) and "reason" in point:
                 coded = point.get("reason_code"), point.get("reason_values")
                 point["reason"] = reason_of(point["reason"], *coded)
-    return msgspec.convert(document, ProfileDocument)
+    return msgspec.convert(document, Profile)
 
 
 def _impossible(profile: Profile) -> Iterator[str]:
-    if profile.n_train < 1:
-        yield f"workload.n_train is {profile.n_train}, expected at least 1"
-    if profile.reference_batch_size < 1:
-        yield f"workload.batch_size is {profile.reference_batch_size}, expected at least 1"
-    if profile.memory_limit_bytes is not None and profile.memory_limit_bytes < 1:
-        yield f"memory_limit_bytes is {profile.memory_limit_bytes}, expected at least 1"
-    seen: set[tuple[int, int]] = set()
+    """What no field shows alone."""
+    n_train, seen = profile.workload.n_train, set[tuple[int, int]]()
     for index, point in enumerate(profile.points):
-        shape = (point.batch_size, point.micro_batch_size)
-        for found in _impossible_point(point, profile.n_train):
-            yield f"points[{index}].{found}"
+        where, shape = f"points[{index}]", (point.batch_size, point.micro_batch_size)
+        if point.batch_size > n_train:
+            yield f"{where}.batch_size is {point.batch_size}, expected 1 to {n_train}"
+        if point.micro_batch_size > point.batch_size:
+            yield f"{where}.micro_batch_size is {shape[1]}, expected 1 to {shape[0]}"
+        if point.timing is None and (point.status is Status.OK or point.again):
+            yield f"{where}.timing is missing"
+        if any((timing.batch_size, timing.micro_batch_size) != shape for timing in point.timings):
+            yield f"{where}.timing is of another batch size than its point"
         if shape in seen:
-            yield f"points[{index}] repeats batch size {shape[0]} in pieces of {shape[1]}"
+            yield f"{where} repeats batch size {shape[0]} in pieces of {shape[1]}"
         seen.add(shape)
-
-
-def _impossible_point(point: ProfilePoint, n_train: int) -> Iterator[str]:
-    if not 1 <= point.batch_size <= n_train:
-        yield f"batch_size is {point.batch_size}, expected 1 to {n_train}"
-    if not 1 <= point.micro_batch_size <= point.batch_size:
-        yield f"micro_batch_size is {point.micro_batch_size}, expected 1 to {point.batch_size}"
-    for name in ("peak_bytes", "gpu_peak_bytes"):
-        n_bytes = getattr(point, name)
-        if n_bytes is not None and n_bytes < 0:
-            yield f"{name} is {n_bytes}, expected at least 0"
-    if point.status is Status.OK and point.timing is None:
-        yield "timing is missing, though its status is ok"
-    if point.timing is None and point.again:
-        yield "again is there and timing is missing"
-    if point.timing is not None:
-        for found in _impossible_timing(point.timing, point):
-            yield f"timing.{found}"
-    for index, timing in enumerate(point.again):
-        for found in _impossible_timing(timing, point):
-            yield f"again[{index}].{found}"
-
-
-def _impossible_timing(timing: StepTiming, point: ProfilePoint) -> Iterator[str]:
-    for name in ("batch_size", "micro_batch_size"):
-        if getattr(timing, name) != getattr(point, name):
-            yield f"{name} is {getattr(timing, name)}, but its point's is {getattr(point, name)}"
-    for name in ("threads", "block_steps"):
-        if getattr(timing, name) < 1:
-            yield f"{name} is {getattr(timing, name)}, expected at least 1"
-    if not timing.block_s:
-        yield "block_s is empty, expected the seconds of at least one block"
-    for name in ("warmup_s", "block_s"):
-        for value_s in getattr(timing, name):
-            if not (math.isfinite(value_s) and value_s > 0):
-                yield f"{name} holds {value_s}, expected seconds above 0"
 
 
 FEWEST_PROCESSES: Final = 2

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from batchlab.laws.lines import MemoryFit, fit_memory
 from batchlab.measure.profile import (
     FEWEST_PROCESSES,
+    SIZES_FOR_LAW,
     ProfilePoint,
     Stopped,
     are_enough_processes,
@@ -35,12 +36,7 @@ Of a workload it is told `timed_s` too, about how long its steps are timed.
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them.
-
-    Args:
-        n_train: examples in the training set, N; it is among them, nothing above it is.
-        reference_batch_size: the workload's own; left out where it is above N.
-    """
+    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them."""
     doubled = [2**power for power in range(n_train.bit_length())]
     wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
@@ -48,29 +44,17 @@ def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int
 
 @dataclass(eq=False)
 class Search(ABC):
-    """Tries batch sizes, each once, and those that ran again in further processes.
-
-    Attributes:
-        probe: tries a batch size.
-        left_s: what is left of the time, in seconds.
-        listener: hears of each batch size, and of those that end badly.
-        may_accumulate: whether what does not fit whole may be cut into micro-batches.
-        memory_limit_bytes: beyond it a batch size counts as out of memory; None: no limit.
-        first: the one to begin with; None: the smallest.
-        stopped: why not all batch sizes were tried; None: all were.
-    """
+    """Tries batch sizes, each once, and those that ran again in further processes."""
 
     probe: Probe
     _: KW_ONLY
-    left_s: Callable[[], float]
+    left_s: Callable[[], float]  # of the time
     listener: ProgressListener
-    may_accumulate: bool = True
-    memory_limit_bytes: int | None = None
-    first: int | None = None
-    stopped: Stopped | None = field(default=None, init=False)
+    may_accumulate: bool = True  # whether what does not fit whole may be cut into micro-batches
+    memory_limit_bytes: int | None = None  # beyond it a batch size counts as out of memory
+    first: int | None = None  # the one to begin with; None: the smallest
+    stopped: Stopped | None = field(default=None, init=False)  # why not all were tried
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
-    # The smallest that is known or predicted not to fit.
-    _too_large: int | None = field(default=None, init=False)
 
     @property
     def points(self) -> tuple[ProfilePoint, ...]:
@@ -197,7 +181,6 @@ _RESOLUTION = 1.25
 _REFINEMENTS = 8
 # A prediction this far beyond the ceiling is believed without a probe.
 _CLEARLY_BEYOND = 1.2
-_PEAKS_FOR_LAW = 3
 # A prediction is tried a little below itself, so that it fits at the first try.
 _JUST_BELOW = 0.97
 # The micro-batches tried: the largest that fits, and so often half of it.
@@ -210,14 +193,10 @@ class ProfileSearch(Search):
     """Grows the batch size, finds where memory ends, and accumulates beyond it.
 
     `first` comes before larger and then smaller ones.
-
-    Attributes:
-        n_train: examples in the training set.
-        ceiling_bytes: the memory there is, asked for or the device's; None: not known.
     """
 
     n_train: int = field(kw_only=True)
-    ceiling_bytes: int | None = field(kw_only=True)
+    ceiling_bytes: int | None = field(kw_only=True)  # the memory there is; None: not known
     _limit_found: bool = field(default=False, init=False)
     _told_fraction: float = field(default=0.0, init=False)
     _begun_with_s: float = field(init=False)
@@ -243,13 +222,13 @@ class ProfileSearch(Search):
                 return
 
     def _find(self, sizes: Sequence[int], *, all_sizes: Sequence[int]) -> None:
-        self._grow(sizes)
-        if self._too_large is None:
+        too_large = self._grow(sizes)
+        if too_large is None:
             return
-        self._shrink(self._too_large)
+        self.stopped = "memory"
+        self._narrow(too_large)
         if self._largest is None:
             return
-        self._refine()
         self._limit_found = self.stopped == "memory"
         beyond = [size for size in all_sizes if size > self._largest]
         if self.may_accumulate:
@@ -277,26 +256,24 @@ class ProfileSearch(Search):
         # A probe that was cut off says nothing about the model.
         return None if point.status is Status.TIMEOUT and left_s < limit_s else point
 
-    def _grow(self, sizes: Sequence[int]) -> None:
+    def _grow(self, sizes: Sequence[int]) -> int | None:
+        """Try ever larger ones; gives the first that is known or predicted not to fit."""
         bad_in_a_row = 0
         for index, size in enumerate(sizes):
             if self._is_predicted_too_large(size):
-                self._too_large = size
-                self.stopped = "memory"
-                return
+                return size
             point = self._tried(size, size, sizes[index + 1 :])
             if point is None:
-                return
+                return None
             if point.status is Status.OOM:
-                self._too_large = size
-                self.stopped = "memory"
-                return
+                return size
             bad_in_a_row = 0 if point.ran else bad_in_a_row + 1
             hangs = point.status is Status.TIMEOUT
             if bad_in_a_row >= _BAD_IN_A_ROW and (hangs or self._largest is not None):
                 if index + 1 < len(sizes):
                     self.stopped = "errors"
-                return
+                return None
+        return None
 
     def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
@@ -343,7 +320,7 @@ class ProfileSearch(Search):
     def _law(self) -> MemoryFit | None:
         """The memory law so far; None: too few peaks for one."""
         peaks = peaks_for_law(self.points, n_train=self.n_train)
-        return fit_memory(peaks) if len(peaks) >= _PEAKS_FOR_LAW else None
+        return fit_memory(peaks) if len(peaks) >= SIZES_FOR_LAW else None
 
     def _is_predicted_too_large(self, batch_size: int) -> bool:
         """Only near the ceiling: far below it the law rests on peaks that barely differ."""
@@ -356,47 +333,32 @@ class ProfileSearch(Search):
         predicted = None if law is None else law.predicted_bytes(batch_size).estimate
         return predicted is not None and predicted > _CLEARLY_BEYOND * self.ceiling_bytes
 
-    def _shrink(self, too_large: int) -> None:
-        """Halve the smallest batch size asked for, which does not fit, until one does."""
-        size = too_large
-        while size > 1 and self._largest is None:
-            size //= 2
-            point = self._tried(size, size)
-            if point is None:
+    def _narrow(self, too_large: int) -> None:
+        """Halve what does not fit until something does, then find the largest that fits."""
+        n_refined = 0
+        while n_refined < _REFINEMENTS:
+            fits = self._largest
+            size = too_large // 2 if fits is None else self._between(fits, too_large)
+            point = self._tried(size, size) if size else None
+            if not size or point is None:
                 return
-            if point.status is Status.OOM:
-                self._too_large = size
-
-    def _refine(self) -> None:
-        for _ in range(_REFINEMENTS):
-            assert self._largest is not None
-            assert self._too_large is not None
-            size = self._next_refinement(self._largest, self._too_large)
-            if size is None:
-                return
-            point = self._tried(size, size)
-            if point is None:
-                return
+            n_refined += fits is not None
             if not point.ran:
-                self._too_large = size
+                too_large = size
 
-    def _next_refinement(self, fits: int, too_large: int) -> int | None:
+    def _between(self, fits: int, too_large: int) -> int | None:
         """The next size to try between these two; None: the limit is known well enough."""
         if too_large <= fits * _RESOLUTION or too_large - fits < 2:
             return None
-        predicted = self._predicted_largest()
+        law = self._law()
+        predicted = None
+        if law is not None and self.ceiling_bytes is not None:
+            predicted = law.largest_batch_size(self.ceiling_bytes)
         if predicted is not None and predicted < fits * _RESOLUTION:
             return None
         if predicted is None or predicted >= too_large:
             return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
         return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
-
-    def _predicted_largest(self) -> int | None:
-        """The largest that fits by the memory law; None: unknown."""
-        law = self._law()
-        if law is None or self.ceiling_bytes is None:
-            return None
-        return law.largest_batch_size(self.ceiling_bytes)
 
     def _accumulate(self, sizes: Sequence[int]) -> None:
         """Find the fastest micro-batch for the first of `sizes`, and use it for the rest."""
@@ -452,6 +414,7 @@ class CommandSearch(Search):
 
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
     _to_come: list[int] = field(default_factory=list, init=False)
+    _too_large: int | None = field(default=None, init=False)  # the smallest that does not fit
 
     def run(self, batch_sizes: Iterable[int]) -> None:
         """Time these batch sizes, then those that ran again."""

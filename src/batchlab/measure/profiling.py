@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import torch
 
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, Search
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import run_in_child
@@ -34,37 +34,26 @@ PROFILING = "measuring each batch size"
 """The stage in which the batch sizes are tried."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProfileRequest:
-    """A checked request for a profile.
+def measure_profile(
+    packed: PackedWorkload,
+    trial: Trial,
+    batch_sizes: Iterable[int],
+    *,
+    device: str,
+    memory_limit_bytes: int | None,
+    may_accumulate: bool,
+    deadline_s: float,
+    listener: ProgressListener,
+) -> Profile:
+    """Try the batch sizes, each in a child, alone on the machine.
 
-    Attributes:
+    Args:
+        packed: the workload.
         trial: the subject's own; in a step of another size only its sizes are replaced.
         batch_sizes: the sizes to try.
         device: the PyTorch device.
         memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
         may_accumulate: whether a step may be cut into micro-batches.
-    """
-
-    trial: Trial
-    batch_sizes: tuple[int, ...]
-    device: str
-    memory_limit_bytes: int | None
-    may_accumulate: bool
-
-
-def measure_profile(
-    packed: PackedWorkload,
-    request: ProfileRequest,
-    *,
-    deadline_s: float,
-    listener: ProgressListener,
-) -> Profile:
-    """Try the batch sizes of `request`, each in a child, alone on the machine.
-
-    Args:
-        packed: the workload.
-        request: what to try.
         deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
         listener: hears of the progress.
 
@@ -74,17 +63,15 @@ def measure_profile(
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
     """
-    device = torch.device(request.device)
 
     def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
-        trial = replace(request.trial, batch_size=size, micro_batch_size=micro)
         ended = run_in_child(
             measure_step_time,
             packed,
-            trial,
-            request.device,
+            replace(trial, batch_size=size, micro_batch_size=micro),
+            device,
             timed_s,
-            _wall_bytes(device, request.memory_limit_bytes),
+            _wall_bytes(torch.device(device), memory_limit_bytes),
             timeout_s=limit_s,
         )
         timing = ended.value
@@ -102,13 +89,13 @@ def measure_profile(
         probe,
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
-        may_accumulate=request.may_accumulate,
-        memory_limit_bytes=request.memory_limit_bytes,
-        first=request.trial.batch_size,
-        n_train=request.trial.n_train,
-        ceiling_bytes=request.memory_limit_bytes or available_bytes(device),
+        may_accumulate=may_accumulate,
+        memory_limit_bytes=memory_limit_bytes,
+        first=trial.batch_size,
+        n_train=trial.n_train,
+        ceiling_bytes=memory_limit_bytes or available_bytes(torch.device(device)),
     )
-    return profile_of(request, search, listener=listener)
+    return profile_of(search, trial, batch_sizes, device=device)
 
 
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
@@ -122,36 +109,32 @@ def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
     return allowed if available is None else min(allowed, available)
 
 
-def profile_of(request: ProfileRequest, search: Search, *, listener: ProgressListener) -> Profile:
-    """The profile that a search makes, whatever it tries.
-
-    Args:
-        request: what to try.
-        search: tries it.
-        listener: hears of the progress.
+def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, device: str) -> Profile:
+    """The profile that a search of the batch sizes makes, whatever a step of it is.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
     """
-    listener.phase(text(PROFILING))
-    device = torch.device(request.device)
+    search.listener.phase(text(PROFILING))
     found = environment()  # before the search: afterwards there may be no time left for it
-    search.run(request.batch_sizes)
+    search.run(batch_sizes)
     made = Profile(
-        workload_id=request.trial.workload_id,
-        workload=request.trial.workload,
-        n_train=request.trial.n_train,
-        reference_batch_size=request.trial.batch_size,
-        device=request.trial.device,
-        device_name=_device_name(device, dict(found)),
-        memory_limit_bytes=request.memory_limit_bytes,
+        workload=ProfiledWorkload(
+            workload_id=trial.workload_id,
+            name=trial.workload,
+            n_train=trial.n_train,
+            batch_size=trial.batch_size,
+        ),
+        device=trial.device,
+        device_name=_device_name(torch.device(device), dict(found)),
+        memory_limit_bytes=search.memory_limit_bytes,
         environment=found,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         points=search.points,
         stopped=search.stopped,
     )
     _refuse_if_nothing_runs(made)
-    _warn(made, listener)
+    _warn(made, search.listener)
     return made
 
 
@@ -169,7 +152,7 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     """
     if not made.points or any(point.ran for point in made.points):
         return
-    sizes = sorted({point.batch_size for point in made.points})
+    name, sizes = made.workload.name, sorted({point.batch_size for point in made.points})
     tried = (
         f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {sizes[0]} to {sizes[-1]}"
     )
@@ -179,14 +162,14 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     if first.status is Status.OOM and limit is not None:
         needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
         raise WorkloadError(
-            f"memory limit {_text(limit)}: workload {made.workload!r} needs {needs} at batch size "
+            f"memory limit {_text(limit)}: workload {name!r} needs {needs} at batch size "
             f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
             f"smaller model"
         )
     reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
     longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
     raise WorkloadError(
-        f"workload {made.workload!r} could be trained at no batch size ({tried}): {reason}{longer}"
+        f"workload {name!r} could be trained at no batch size ({tried}): {reason}{longer}"
     )
 
 

@@ -57,7 +57,8 @@ class LossSurface:
         self._model = copy.deepcopy(model)
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        self._passes = in_passes(chosen, pass_examples)
+        # Of nearly equal length: batch normalization takes none of one example.
+        self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
         self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
         self._parameters = [part for part in self._model.parameters() if part.requires_grad]
         flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
@@ -139,21 +140,19 @@ class LossSurface:
                 start += part.numel()
 
 
-def looked_at(workload: Workload) -> Tensor:
-    """2,000 training examples that stand for all, the same each time; all where there are fewer."""
-    return shuffled(size_of(workload.train), seed=derived_seed("loss surface"))[:_LOOKED_AT]
-
-
-def in_passes(chosen: Tensor, pass_examples: int) -> tuple[Tensor, ...]:
-    """Cut into passes of nearly equal length: batch normalization takes none of one example."""
-    return chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
-
-
 def surface_at(moment: Moment) -> LossSurface:
-    """The surface of `looked_at` training examples at a moment of a training."""
-    chosen = looked_at(moment.workload)
+    """The surface of 2,000 training examples that stand for all, at a moment of a training.
+
+    They are the same each time; all where there are fewer.
+    """
+    n_train, seed = size_of(moment.workload.train), derived_seed("loss surface")
     assert isinstance(moment.model, nn.Module)
-    return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
+    return LossSurface(
+        moment.workload,
+        moment.model,
+        shuffled(n_train, seed=seed)[:_LOOKED_AT],
+        device=moment.device,
+    )
 
 
 # As in the paper: the maximum is sought inexactly.

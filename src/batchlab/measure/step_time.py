@@ -16,7 +16,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import resident_tensors
+from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
 
 # About a second a batch size, in blocks of steps; more where a single step takes long. The median
@@ -69,9 +69,6 @@ def measure_step_time(
         wall_bytes: what the process may ask for above what it holds; None: what there is.
         threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
         clock: a monotonic clock, in seconds.
-
-    Returns:
-        The blocks' times, with warm-up blocks apart.
     """
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)
@@ -146,7 +143,8 @@ def _touch(workload: Workload) -> None:
     They belong to the peak of every batch size alike. Untouched, each would count only the examples
     that its own few steps happen to meet, and memory would seem to grow with what was timed.
     """
-    for part in resident_tensors(workload.train) or ():
+    columns = resident(workload.train)
+    for part in () if columns is None else columns.parts:
         if part.device.type == "cpu" and part.is_contiguous() and part.numel():
             part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
 

@@ -28,9 +28,8 @@ from batchlab.training.evaluator import WholeSetMetric, as_metric, evaluated_sum
 from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
-from batchlab.workload.data import chosen_part
+from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
-from batchlab.workload.stream import is_stream
 
 _SEED = 0
 # From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.
@@ -147,7 +146,7 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
     """
     steps = _Steps(workload, device)
     n_train = size_of(workload.train)
-    own = min(workload.batch_size, n_train)
+    own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
     few = sizes.largest_up_to(min(_A_FEW, n_train)) or sizes.least
     # What ran may follow no rule (a queue takes its divisors): its own size is the one to try then.
     few_run = steps.runs(few) or not steps.runs(own)
@@ -155,23 +154,20 @@ def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # one of its own is looked at more closely (`check_own_step`)
         warnings = steps.first(few if few_run else own)
-    rest = n_train % workload.batch_size
     if not few_run:  # nor can be told which last batches run
         return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
-    if workload.batch_size > n_train or rest == 0 or not sizes.holds(rest):
-        return StepSeen(examples=n, warnings=warnings)
-    try:
-        with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
-            steps.try_last(rest)
-    except WorkloadError as error:
-        told = (*warnings, _without_name(error))
-        return StepSeen(examples=n, warnings=told, last_batch_runs=False)
+    if workload.batch_size <= n_train and rest and sizes.holds(rest):
+        try:
+            with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
+                steps.take(rest)
+        except WorkloadError as error:
+            # Without `workload 'mine': `, which a warning begins with anyway.
+            warnings = (*warnings, str(error).partition(": ")[2])
+            return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
+        except Exception as error:
+            if not is_out_of_memory(error):  # what fits is for the profile to find
+                raise
     return StepSeen(examples=n, warnings=warnings)
-
-
-def _without_name(error: WorkloadError) -> str:
-    """The message behind `workload 'mine': `, which a warning begins with anyway."""
-    return str(error).partition(": ")[2]
 
 
 class _Steps:
@@ -184,9 +180,9 @@ class _Steps:
 
     def runs(self, n: int) -> bool:
         """Whether a step of so many runs, of a new model if one that has taken others fails."""
-        if self._stepper is not None and _succeeds(self._step, n):
+        if self._stepper is not None and _succeeds(self.take, n):
             return True
-        return _succeeds(self._step, n)
+        return _succeeds(self.take, n)
 
     def first(self, n: int) -> tuple[str, ...]:
         """What is odd about the first step of a new model.
@@ -194,35 +190,26 @@ class _Steps:
         Raises:
             WorkloadError: it fails.
         """
-        self._stepper = None
         with asking(self._workload, "a training step (forward, backward, optimizer)"):
             model = self._made().model
             before = [part.detach().clone() for part in model.parameters()]
-            loss = self._step(n)
-        pairs = list(zip(before, model.parameters(), strict=True))
-        if all(torch.equal(old, new) for old, new in pairs):
+            loss = self.take(n)
+        rate = f"learning rate {self._workload.learning_rate:g}"
+        if not _has_moved(model, before):
             return (
-                f"a training step of {n} examples at learning rate "
-                f"{self._workload.learning_rate:g} changed no weight of the model; is its "
+                f"a training step of {n} examples at {rate} changed no weight of the model; is its "
                 f"optimizer made from the parameters that it is given?",
             )
-        is_finite = all(bool(torch.isfinite(new).all()) for _, new in pairs)
+        is_finite = all(bool(torch.isfinite(part).all()) for part in model.parameters())
         if bool(torch.isfinite(loss)) and not is_finite:
             return (
-                f"one training step at learning rate {self._workload.learning_rate:g} left weights "
-                f"that are not finite; is the rate too high, or a gradient infinite?",
+                f"one training step at {rate} left weights that are not finite; is the rate too "
+                f"high, or a gradient infinite?",
             )
         return ()
 
-    def try_last(self, n: int) -> None:
-        """A step of so many examples; memory that runs out is for the profile to find."""
-        try:
-            self._step(n)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-
-    def _step(self, n: int) -> Tensor:
+    def take(self, n: int) -> Tensor:
+        """A step of so many examples; gives its loss."""
         try:
             stepper = self._stepper or self._made()
             return stepper.step((on_device(around(self._workload, n), self._device),))
@@ -248,6 +235,11 @@ def _succeeds(function: Callable[[int], object], n: int) -> bool:
             raise
         return False
     return True
+
+
+def _has_moved(model: nn.Module, before: _Weights) -> bool:
+    pairs = zip(before, model.parameters(), strict=True)
+    return any(not torch.equal(old, new) for old, new in pairs)
 
 
 # ---- a step of its own kind
@@ -281,7 +273,7 @@ def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
     if (
         not waits
         and workload.scheduler is not None
-        and _Watched(workload, device, n_examples).stepper.rates.follows_metric
+        and _watched(workload, device, n_examples)[0].rates.follows_metric
     ):
         waits = "its ReduceLROnPlateau"
     if waits and workload.validation is None:
@@ -291,32 +283,31 @@ def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
         )
 
 
-class _Watched:
-    """A stepper on a few examples, told of where it fails."""
+def _watched(
+    workload: Workload, device: str, n_examples: int
+) -> tuple[Stepper, Callable[[], float]]:
+    """A stepper on a few examples, and its next step: gives its loss, and says where it fails."""
+    with asking(workload, "making its optimizer or its scheduler"):
+        stepper = _stepper_of(workload, torch.device(device), n_examples)
+    stream = stepper.stream(0)
 
-    def __init__(self, workload: Workload, device: str, n_examples: int) -> None:
-        self._workload = workload
-        with asking(workload, "making its optimizer or its scheduler"):
-            self.stepper = _stepper_of(workload, torch.device(device), n_examples)
-        self._stream = self.stepper.stream(0)
+    def step() -> float:
+        with asking(workload, "`step`"):
+            return float(stepper.step(next(stream)))
 
-    def step(self) -> float:
-        """The loss of one step."""
-        with asking(self._workload, "`step`"):
-            return float(self.stepper.step(next(self._stream)))
+    return stepper, step
 
 
 def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
     """Refuse a step that trains nothing; gives how many it takes until a weight changes."""
-    watched = _Watched(_at_a_constant_rate(workload), device, n_examples)
-    model, called = watched.stepper.model, list[object]()
-    for each in watched.stepper.optimizers:
+    stepper, take_step = _watched(_at_a_constant_rate(workload), device, n_examples)
+    model, called = stepper.model, list[object]()
+    for each in stepper.optimizers:
         each.register_step_post_hook(lambda *_: called.append(1))
     before = [part.detach().clone() for part in model.parameters()]
     for step in range(1, _MOST_STEPS + 1):
-        watched.step()
-        pairs = zip(before, model.parameters(), strict=True)
-        if any(not torch.equal(old, new) for old, new in pairs):
+        take_step()
+        if _has_moved(model, before):
             return step
     if called:
         raise WorkloadError(
@@ -331,13 +322,13 @@ def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
 
 def _check_shows_nan(workload: Workload, device: str, n_examples: int) -> None:
     """A model that is no number any more has to show in what the step returns."""
-    watched = _Watched(workload, device, n_examples)
+    stepper, take_step = _watched(workload, device, n_examples)
     with torch.no_grad():
-        for part in watched.stepper.model.parameters():
+        for part in stepper.model.parameters():
             if part.is_floating_point():
                 part.fill_(math.nan)
     try:
-        loss = watched.step()
+        loss = take_step()
     except WorkloadError:  # it says so loudly itself
         return
     if math.isfinite(loss):
@@ -396,10 +387,8 @@ def resumption_warnings(
         return ()
     try:
         resumed = check.with_a_stop()
-    except _CannotBeKeptError:
-        raise
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or isinstance(error, WorkloadError):
             raise
         text = " ".join(str(error.__cause__ or error).split())
         return (reason_text(Reason.of("cannot_be_taken_up", error=text)),)
@@ -411,10 +400,6 @@ def resumption_warnings(
     if off_by_itself > _TOLERANCE:
         return (reason_text(Reason.of("not_repeatable", percent=_percent(off_by_itself))),)
     return (reason_text(Reason.of("taken_up_otherwise", percent=_percent(off))),)
-
-
-class _CannotBeKeptError(WorkloadError):
-    """Every trial would end with it at its first checkpoint."""
 
 
 class _Resumed:
@@ -478,7 +463,7 @@ class _Resumed:
                 beside=stepper.kept,
             )
         except WorkloadError as error:
-            raise _CannotBeKeptError(f"workload {self._name!r}: {error}") from error
+            raise WorkloadError(f"workload {self._name!r}: {error}") from error
 
     def _go_on(self, stepper: Stepper, step: int) -> None:
         stream = stepper.stream(step)

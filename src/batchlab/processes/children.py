@@ -2,97 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
-from types import ModuleType
 from typing import Any
 
 from batchlab.errors import BatchlabError, EditedError
 from batchlab.processes.memory import is_out_of_memory, kills_for_memory
+from batchlab.processes.server import context, sheltered
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
-
-# A child then costs 40 ms, not 3 s. The first optimizer of a process imports torch._dynamo, which
-# takes as long as torch itself. None of these may touch CUDA: forked children could not use it.
-_PRELOAD = [
-    "torch",
-    "torch._dynamo",
-    "cloudpickle",
-    "batchlab.training.plain",
-    "batchlab.processes.packed_workload",
-    "batchlab.processes.preloaded",
-]
-
-
-# How the server and its children get memory, where the C library is glibc (read once, at a
-# process's start). By default it keeps more and more of what large tensors leave behind: half again
-# of what a full batch of MNIST needs. Given back at once, and taken in huge pages, a full batch
-# takes 40 % less memory and 15 % less time; tensors below 20 MB go the default way.
-_TUNABLES = ":".join(
-    (
-        "glibc.malloc.hugetlb=1",
-        "glibc.malloc.mmap_threshold=20000000",
-        "glibc.malloc.trim_threshold=33554432",
-    )
-)
-
-
-def start_early() -> None:
-    """Start the server now, so that it imports torch while this process does.
-
-    It is started with the first child otherwise. Where there is no fork server (outside Unix),
-    nothing happens.
-    """
-    if context().get_start_method() == "forkserver":
-        from multiprocessing import forkserver
-
-        with sheltered():
-            forkserver.ensure_running()
-
-
-def context() -> ForkServerContext | SpawnContext:
-    """How children are started: forked from the server, or spawned where there is none."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    forked = multiprocessing.get_context("forkserver")
-    forked.set_forkserver_preload(_PRELOAD)
-    return forked
-
-
-@contextmanager
-def sheltered() -> Iterator[None]:
-    """Context to start processes in: they don't import the caller's script, nor hear Ctrl-C.
-
-    `multiprocessing` would run the script anew in every child, so that one that calls batchlab
-    outside an `if __name__ == "__main__"` block would start itself without end. What children need
-    from that module travels by value. Ctrl-C goes to every process of a terminal; the server would
-    answer it with a traceback while it still imports, so it starts with that signal blocked.
-    """
-    # Starting multiprocessing's own tracker, as the server does first, would unblock the signal.
-    resource_tracker.ensure_running()
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    tunables = os.environ.get("GLIBC_TUNABLES")
-    os.environ["GLIBC_TUNABLES"] = _TUNABLES if tunables is None else tunables
-    try:
-        yield
-    finally:
-        if tunables is None:
-            del os.environ["GLIBC_TUNABLES"]
-        sys.modules["__main__"] = main
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,34 +70,17 @@ class Line:
 class Child:
     """One running child process; `messages` come in by `receive`, its end by `Ended`."""
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        kernel_kills: Callable[[], int | None] = kills_for_memory,
-    ) -> None:
-        """Start `function(line, *arguments)` in a new process.
-
-        Args:
-            function: importable by name; its first argument is the `Line`.
-            arguments: what it is called with; pickled through a pipe.
-            kernel_kills: counts the processes that the kernel has killed for memory so far.
-        """
-        self._connection, theirs = context().Pipe()
-        self._kernel_kills = kernel_kills
-        self._kills_before = kernel_kills()
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Start `function(line, *arguments)` in a new process; all is pickled through a pipe."""
+        self.connection: Connection  # ready when there is something to receive
+        self.connection, theirs = context().Pipe()
+        self._kills_before = kills_for_memory()
         # Not a daemon: those may have no children, and a DataLoader's workers are some.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
             self._process.start()
         theirs.close()
         self._ended: Ended | None = None
-
-    @property
-    def connection(self) -> Connection:
-        """What `multiprocessing.connection.wait` waits for."""
-        connection: Connection = self._connection
-        return connection
 
     @property
     def pid(self) -> int:
@@ -183,7 +92,7 @@ class Child:
         """The next message, or how the child ended. Blocks until there is one."""
         if self._ended is None:
             try:
-                kind, payload = self._connection.recv()
+                kind, payload = self.connection.recv()
             except (EOFError, OSError):
                 return self._died()
             if kind == "said":
@@ -191,15 +100,13 @@ class Child:
             # Kept at once: an interrupt of what follows must not lose how it ended.
             self._ended = payload
         self._process.join()
-        self._connection.close()
+        self.connection.close()
         return self._ended
 
     def ask_to_stop(self) -> None:
         """Ask the child to stop at its next convenience."""
-        try:
-            self._connection.send("stop")
-        except (BrokenPipeError, OSError):
-            pass  # it has just ended: `receive` tells how
+        with suppress(OSError):  # it has just ended: `receive` tells how
+            self.connection.send("stop")
 
     def kill(self) -> None:
         """End the child at once."""
@@ -214,9 +121,9 @@ class Child:
 
     def _died(self) -> Ended:
         self._process.join()
-        self._connection.close()
+        self.connection.close()
         code = self._process.exitcode
-        kills = self._kernel_kills()
+        kills = kills_for_memory()
         if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
             return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
         if code is not None and code < 0:
@@ -226,10 +133,7 @@ class Child:
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
-    """Call `function(line, *arguments)` in a child and wait for it, `timeout_s` at most.
-
-    Returns:
-        How it ended; after the time limit with status timeout.
+    """Call `function(line, *arguments)` in a child; how it ended, after the limit with timeout.
 
     Raises:
         EditedError: as `refuse_edited`.
@@ -278,15 +182,9 @@ def _failed(error: BaseException) -> Ended:
     text = "".join(traceback.format_exception(error))
     first_line = (str(error).strip().splitlines() or [""])[0]
     name = type(error).__name__
+    status, reason = Status.ERROR, Reason.of("user_error", error=name, text=first_line)
     if is_out_of_memory(error):
-        return Ended(
-            status=Status.OOM,
-            reason=Reason.of("memory_ran_out", error=first_line),
-            traceback=text,
-            error=name,
-        )
-    if isinstance(error, BatchlabError):
+        status, reason = Status.OOM, Reason.of("memory_ran_out", error=first_line)
+    elif isinstance(error, BatchlabError):
         reason = Reason.as_written(first_line)
-    else:
-        reason = Reason.of("user_error", error=name, text=first_line)
-    return Ended(status=Status.ERROR, reason=reason, traceback=text, error=name)
+    return Ended(status=status, reason=reason, traceback=text, error=name)

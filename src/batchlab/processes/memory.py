@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +20,6 @@ _GROUPS = (
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 
-try:
-    import resource
-except ImportError:  # there is none outside Unix
-    resource = None  # type: ignore[assignment]
-
 
 class PeakMemory:
     """The high-water mark of this process's memory above what it held at construction.
@@ -34,11 +30,10 @@ class PeakMemory:
     process, and by whatever else runs there.
     """
 
-    def __init__(self, device: torch.device, *, root: Path = ROOT) -> None:
+    def __init__(self, device: torch.device) -> None:
         """Reset the marks."""
         self._device = device
-        self._root = root
-        self._baseline_bytes = _reset_high_water_mark(root)
+        self._baseline_bytes = _reset_high_water_mark()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -48,23 +43,23 @@ class PeakMemory:
             free, total = torch.cuda.mem_get_info(self._device)
             beside = total - free - torch.cuda.memory_reserved(self._device)
             return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
-        mark = _from_status("VmHWM", self._root)
+        mark = _from_status("VmHWM")
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
 
 
-def _reset_high_water_mark(root: Path) -> int | None:
+def _reset_high_water_mark() -> int | None:
     try:
         # Since Linux 4.0: VmHWM begins again at the present size.
-        (root / "proc/self/clear_refs").write_text("5")
+        (ROOT / "proc/self/clear_refs").write_text("5")
     except OSError:
         return None
-    return _from_status("VmRSS", root)
+    return _from_status("VmRSS")
 
 
-def _from_status(field: str, root: Path) -> int | None:
-    kibibytes = _found(root / _STATUS, rf"^{field}:\s+(\d+) kB")
+def _from_status(field: str) -> int | None:
+    kibibytes = _found(ROOT / _STATUS, rf"^{field}:\s+(\d+) kB")
     return None if kibibytes is None else kibibytes * 1024
 
 
@@ -77,7 +72,7 @@ def _found(file: Path, pattern: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def available_bytes(device: torch.device, *, root: Path = ROOT) -> int | None:
+def available_bytes(device: torch.device) -> int | None:
     """What memory a new process can get: free, or held by caches that give way; None: not known.
 
     On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
@@ -85,23 +80,17 @@ def available_bytes(device: torch.device, *, root: Path = ROOT) -> int | None:
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    known = [
-        value for value in (_machine_available(root), *_group_available(root)) if value is not None
-    ]
+    known = [value for value in (_machine_available(), *_group_available()) if value is not None]
     return min(known, default=None)
 
 
-def limit_memory(device: torch.device, limit_bytes: int, *, root: Path = ROOT) -> None:
+def limit_memory(device: torch.device, limit_bytes: int) -> None:
     """From now on this process gets no more than about `limit_bytes` above what it holds.
 
     A wall against running away, not a measure: on the CPU the kernel counts what is asked for,
     touched or not. Beyond it, asking for memory is an error of this process, where it would
-    otherwise make the kernel kill some process, perhaps another one.
-
-    Args:
-        device: whose memory.
-        limit_bytes: above what is held now.
-        root: where the system reports what is held; nothing is limited where it does not.
+    otherwise make the kernel kill some process, perhaps another one. Where the system does not
+    report what is held, nothing is limited.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -109,8 +98,8 @@ def limit_memory(device: torch.device, limit_bytes: int, *, root: Path = ROOT) -
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), index)
         return
-    held_bytes = _from_status("VmData", root)
-    if resource is None or held_bytes is None:
+    held_bytes = _from_status("VmData")
+    if held_bytes is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = held_bytes + limit_bytes
@@ -118,15 +107,15 @@ def limit_memory(device: torch.device, limit_bytes: int, *, root: Path = ROOT) -
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _machine_available(root: Path) -> int | None:
-    kibibytes = _found(root / "proc/meminfo", r"^MemAvailable:\s+(\d+) kB")
+def _machine_available() -> int | None:
+    kibibytes = _found(ROOT / "proc/meminfo", r"^MemAvailable:\s+(\d+) kB")
     return None if kibibytes is None else kibibytes * 1024
 
 
-def _group_available(root: Path) -> Iterator[int]:
+def _group_available() -> Iterator[int]:
     """What the control group of this process leaves, where it has one with a limit."""
     for folder, limit, used in _GROUPS:
-        group = root / folder
+        group = ROOT / folder
         try:
             text = (group / limit).read_text().strip()
             if text != "max":
@@ -137,13 +126,13 @@ def _group_available(root: Path) -> Iterator[int]:
             continue
 
 
-def kills_for_memory(*, root: Path = ROOT) -> int | None:
+def kills_for_memory() -> int | None:
     """How many processes this kernel has killed for memory since it started; None: not reported.
 
     A child that ended by signal 9 while this number rose was killed by the kernel for memory; one
     that did so while it stood still was killed by somebody.
     """
-    return _found(root / "proc/vmstat", r"^oom_kill (\d+)$")
+    return _found(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

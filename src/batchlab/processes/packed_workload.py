@@ -84,17 +84,11 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedAgain:
-    """How to load a workload once more, and who it must be.
+    """How to load a workload once more, and who it must be."""
 
-    Attributes:
-        reference: `file.py:name`, with the whole path.
-        settings: all settings and the values used.
-        loaded_id: what it must be known by.
-    """
-
-    reference: str
-    settings: tuple[tuple[str, Setting], ...]
-    loaded_id: str
+    reference: str  # `file.py:name`, with the whole path
+    settings: tuple[tuple[str, Setting], ...]  # all of them, with the values used
+    loaded_id: str  # what it must be known by
 
     @classmethod
     def of(cls, loaded: LoadedWorkload) -> LoadedAgain | None:
@@ -180,13 +174,10 @@ class PackedWorkload:
         again: LoadedAgain | None = None,
         files: tuple[SourceFile, ...] = (),
     ) -> None:
-        """Pack `workload`; its CPU tensors and arrays are copied into shared memory.
+        """Pack it; its CPU tensors and arrays are copied into shared memory.
 
-        Args:
-            workload: to hand over.
-            again: how a child loads it where more than 64 MiB would be pickled; None: it must
-                travel by value, however large.
-            files: of the user's, which a child imports or reads; they must stay as they are.
+        Where more than 64 MiB would be pickled, a child loads it `again`; None: it must travel by
+        value, however large. A child imports or reads `files`, which must stay as they are.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
@@ -372,4 +363,4 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
     """What the child does."""
-    return made_model(packed.unpack(), folder or Path.cwd())
+    return made_model(packed.unpack, folder or Path.cwd())

@@ -66,8 +66,6 @@ class Measurement:
             at a step.
         of_trial: what a trial's record says of it, a column of the table of trials; None: nothing.
         short: its header where room is scarce; None: the quantity's label.
-        range_headers: over the least and the greatest of what it was taken from, in the table
-            under its figure; None: the table has them not.
         expected: what theory makes of the values by batch size in a study, a dashed
             line beside them; None: no line.
         notes: what a reader must know of it, in sentences under its figure; where it is taken of
@@ -82,7 +80,6 @@ class Measurement:
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None
-    range_headers: tuple[str, str] | None = None
     expected: Expected | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
 

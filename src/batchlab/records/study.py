@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Target, TrialRecord
+
+Count = Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +35,10 @@ class StepTiming:
     batch_size: int
     micro_batch_size: int
     device: str
-    threads: int
-    warmup_s: tuple[float, ...]
-    block_s: tuple[float, ...]
-    block_steps: int
+    threads: Count
+    warmup_s: tuple[Annotated[float, Meta(gt=0)], ...]
+    block_s: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)]
+    block_steps: Count
     peak_bytes: int | None
 
     @property
@@ -50,8 +54,7 @@ class StepTiming:
     @property
     def unsteadiness_fraction(self) -> float:
         """The blocks' interquartile range over their median: large on a busy machine."""
-        ordered = sorted(self.block_s)
-        quarter = len(ordered) // 4
+        ordered, quarter = sorted(self.block_s), len(self.block_s) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.advice.advice import Advice, Candidate, RateTried
 from batchlab.measure.profile import Profile
@@ -28,28 +27,22 @@ from batchlab.report.advice_words import (
     is_same,
     named_text,
     objective_words,
-    ratio_text,
     reference_text,
     share_text,
 )
-from batchlab.report.chart import (
-    Plot,
-    chart_text,
-    drawn_looks,
-    rate_axis,
-    size_panel,
-    value_axis,
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    Row,
+    estimate_row,
+    figure_of,
+    interval_row,
+    rounded,
 )
-from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
-from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import capitalized, text
-from batchlab.words.reasons import reason_text
-
-if TYPE_CHECKING:
-    import altair as alt
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -93,57 +86,95 @@ def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]
     ]
 
 
-def size_fields(looks: Iterable[Look], batch_size: int, panel: str) -> Row:
-    """The fields of a row of a batch size."""
-    label = next(look.label for look in looks if look.batch_size == batch_size)
-    return {"panel": panel, "batch_size": batch_size, "batch": label}
+# ---- rows of batch sizes
 
 
-def _with_sides(rows: Sequence[Row], looks: Sequence[Look]) -> tuple[Row, ...]:
-    """The rows with words told on which side of their batch size these stay inside the chart."""
-    sizes = [look.batch_size for look in drawn_looks(looks, rows)]
-    edges: dict[object, str] = {sizes[0]: "left", sizes[-1]: "right"}
-
-    def side(row: Row) -> str | None:
-        if row["kind"] == "named":  # in the middle of its mark where it has room
-            return edges.get(row["batch_size"])
-        return "left" if row["batch_size"] in sizes[: (len(sizes) + 1) // 2] else "right"
-
-    return tuple({**row, "side": side(row)} if "text" in row else row for row in rows)
+def _estimate_rows(candidate: Candidate, estimate: Estimate) -> Iterator[Row]:
+    """The estimate of a batch size, hollow where it was not trained itself."""
+    if estimate.estimate is not None:
+        kind = "open" if candidate.learning_rate is None else "point"
+        yield {"batch_size": candidate.batch_size, "kind": kind, **estimate_row(estimate)}
 
 
-def _own_kind(candidate: Candidate) -> str:
-    """How a batch size's estimate is drawn: hollow where it was not trained itself."""
-    return "open" if candidate.learning_rate is None else "point"
+def _run_rows(batch_size: int, runs: Iterable[RunFigure], kind: str = "run") -> Iterator[Row]:
+    for run in runs:
+        drawn = "bound" if run.is_bound else kind
+        yield {"batch_size": batch_size, "kind": drawn, "mean": rounded(run.shown)}
+
+
+def _own_rows(advice: Advice, runs: Sequence[RunFigure], name: str) -> Iterator[Row]:
+    """The reference as it is, and its name above its runs."""
+    size = advice.reference.batch_size
+    yield from _run_rows(size, runs, "as_is")
+    if runs:
+        highest = rounded(max(run.shown for run in runs))
+        yield {"batch_size": size, "kind": "words", "mean": highest, "text": name}
+
+
+def _band_rows(curve: Iterable[tuple[int, Estimate]], series: str) -> Iterator[Row]:
+    """A line with its interval."""
+    for batch_size, value in curve:
+        if value.estimate is not None:
+            band: Row = {"batch_size": batch_size, "kind": "band", "series": series}
+            yield {**band, **estimate_row(value)}
+
+
+def _place_rows(found: Estimate, sizes: Sequence[int], words: str) -> Iterator[Row]:
+    """A batch size that a law tells, where it lies within the axis."""
+    size = found.estimate
+    if size is not None and sizes and sizes[0] <= size <= sizes[-1]:
+        yield {"kind": "place", "batch_size": size, "text": words}
+
+
+# How the rows of a kind are read.
+_READ = {
+    "point": (
+        "Large marks: the estimate of each batch size at its tuned rate, from seeds that did not "
+        "choose it, with its 95 % interval."
+    ),
+    "open": "Hollow: not trained itself, read off the fitted curve.",
+    "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
+    "ring": "A ring marks what is chosen, or best so far.",
+    "verified": (
+        "The ring with a bar is what was found on fresh seeds, after all choices were made, "
+        "with its 95 % interval. The point beside it is the estimate before."
+    ),
+    "bound": "↑: a run that had not reached the target by then; its figure is larger than this.",
+    "lost": "× at the top: a run that diverged or failed (at most six are drawn at one rate).",
+}
+
+
+def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
+    """How the rows of each kind are read."""
+    kinds = {"ring" if row.get("chosen") else row["kind"] for row in rows}
+    yours = reference_text(advice, "configuration")
+    yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
+    if "run" in kinds and is_raced(advice):
+        yield text("Small circles: single runs, at the rates that raced.")
+    elif "run" in kinds:
+        yield text("Small circles: single runs.")
+
+
+# ---- the objective
 
 
 def objective_figure(advice: Advice, study: Study) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
-    words, looks = objective_words(advice), advice_looks(advice, study)
-    rows = tuple(_objective_rows(advice, looks))
-    rows = _with_sides((*rows, *(_named_rows(advice, looks) if rows else ())), looks)
-    # Words at the top need room where the best lies there; what is named for now may lie anywhere.
-    is_for_now = advice.recommendation is None and advice.provisional is not None
-    inside = [str(c.batch_size) for c in advice.candidates if c.in_flat_set] or [text("none")]
-    panel = size_panel(
-        rows,
-        looks,
-        "a-objective",
-        words.quantity,
-        words.figure,
-        above=0.1 if words.better == "higher" or is_for_now else 0.05,
-        said=[text("In the flat set: {inside}", inside=", ".join(inside))],
+    words = objective_words(advice)
+    panel = Panel(
+        key="a-objective",
+        title=words.figure,
+        quantity=words.quantity,
+        rows=tuple(_objective_rows(advice)),
+        looks=advice_looks(advice, study),
     )
-    return Figure(
-        key="a",
-        name="objective",
-        title=text("{figure} by batch size", figure=capitalized(words.figure)),
-        notes=tuple(_objective_notes(advice, rows)),
+    return figure_of(
+        "a",
+        "objective",
+        text("{figure} by batch size", figure=capitalized(words.figure)),
+        [panel],
+        notes=_objective_notes(advice, panel.rows),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),
-        panels=(panel,) if rows else (),
-        data="objective",
-        rows=rows,
-        looks=looks,
         table=candidates_table(advice),
     )
 
@@ -151,46 +182,33 @@ def objective_figure(advice: Advice, study: Study) -> Figure:
 _EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside: an interval may hold one
 
 
-def _objective_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    words, panel = objective_words(advice), "a-objective"
+def _objective_rows(advice: Advice) -> Iterator[Row]:
+    words = objective_words(advice)
     # The flat set, each span without a batch size in between that is not in it.
     sizes = [candidate.batch_size for candidate in advice.candidates]
     for is_flat, found in itertools.groupby(sizes, advice.flat_set.__contains__):
         together = list(found)
         if is_flat:
-            span: Row = {"panel": panel, "kind": "span", "batch_size": together[0] / _EDGE}
-            yield {**span, "to_size": together[-1] * _EDGE}
-    known = [c for c in advice.candidates if c.cost.estimate is not None]
-    for candidate in known:
-        row = size_fields(looks, candidate.batch_size, panel)
-        row |= estimate_row(words.shown_estimate(candidate.cost))
-        yield {**row, "kind": "band", "series": "measured"}
-        yield {**row, "kind": _own_kind(candidate)}
-    for candidate in advice.candidates:
-        if candidate in known:
-            continue  # an estimate stands for its runs
-        for run in run_figures(advice, candidate, single_runs(advice, candidate)):
-            yield {**size_fields(looks, candidate.batch_size, panel), **_run_row(run, "run")}
-    own = reference_runs(advice)
-    base = size_fields(looks, advice.reference.batch_size, panel)
-    for run in own:
-        yield {**base, **_run_row(run, "as_is")}
-    if own:
-        yours = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
-        highest = max(run.shown for run in own)
-        yield {**base, "kind": "words", "mean": rounded(highest), "text": yours}
+            ends: Row = {"batch_size": together[0] / _EDGE, "to_size": together[-1] * _EDGE}
+            yield {"kind": "span", **ends}
+    known = [(c, words.shown_estimate(c.cost)) for c in advice.candidates]
+    yield from _band_rows(((c.batch_size, cost) for c, cost in known), "measured")
+    for candidate, cost in known:
+        yield from _estimate_rows(candidate, cost)
+        if cost.estimate is None:  # an estimate stands for its runs
+            runs = run_figures(advice, candidate, single_runs(advice, candidate))
+            yield from _run_rows(candidate.batch_size, runs)
+    name = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
+    yield from _own_rows(advice, reference_runs(advice), name)
+    yield from _named_rows(advice)
 
 
-def _run_row(run: RunFigure, kind: str) -> Row:
-    return {"kind": "bound" if run.is_bound else kind, "mean": rounded(run.shown)}
-
-
-def _named_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
+def _named_rows(advice: Advice) -> Iterator[Row]:
     """What the answer names: its figure in a ring, with its name and value."""
     found, cost = advice.named, named_cost(advice)
     if found is None:
         return
-    base = size_fields(looks, found.batch_size, "a-objective")
+    base: Row = {"batch_size": found.batch_size}
     if cost is not None and not cost.runs:
         kind = "verified" if cost.is_verified else "ring"
         yield {**base, "kind": kind, **estimate_row(cost.estimate)}
@@ -225,110 +243,61 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         )
 
 
-# How the rows of a kind are read.
-_READ = {
-    "point": (
-        "Large marks: the estimate of each batch size at its tuned rate, from seeds that did not "
-        "choose it, with its 95 % interval."
-    ),
-    "open": "Hollow: not trained itself, read off the fitted curve.",
-    "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
-    "ring": "A ring marks what is chosen, or best so far.",
-    "verified": (
-        "The ring with a bar is what was found on fresh seeds, after all choices were made, "
-        "with its 95 % interval. The point beside it is the estimate before."
-    ),
-    "bound": "↑: a run that had not reached the target by then; its figure is larger than this.",
-    "lost": "× at the top: a run that diverged or failed (at most six are drawn at one rate).",
-}
-
-
-def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
-    """How the rows of each kind are read."""
-    kinds = {row["kind"] for row in rows}
-    yours = reference_text(advice, "configuration")
-    yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
-    if "run" in kinds and is_raced(advice):
-        yield text("Small circles: single runs, at the rates that raced.")
-    elif "run" in kinds:
-        yield text("Small circles: single runs.")
+# ---- steps
 
 
 def steps_figure(advice: Advice, study: Study) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
-    looks = advice_looks(advice, study)
-    rows = tuple(_steps_rows(advice, looks)) if advice.target is not None else ()
-    rows = _with_sides(rows, looks) if is_raced(advice) else rows
+    panel = Panel(
+        key="b-steps",
+        title=label_text("steps_to_target"),
+        quantity="steps_to_target",
+        rows=tuple(_steps_rows(advice)) if advice.target is not None else (),
+        looks=advice_looks(advice, study),
+    )
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
         nothing = text("There is no target: every batch size got the same fixed run.")
-    title = label_text("steps_to_target")
-    panel = size_panel(rows, looks, "b-steps", "steps_to_target", title)
-    return Figure(
-        key="b",
-        name="steps",
-        title=text("Steps to target by batch size"),
-        notes=tuple(_steps_notes(advice, rows)),
+    return figure_of(
+        "b",
+        "steps",
+        text("Steps to target by batch size"),
+        [panel],
+        notes=_steps_notes(advice, panel.rows),
         nothing=nothing,
-        panels=(panel,) if rows else (),
-        data="steps",
-        rows=rows,
-        looks=looks,
-        table=_steps_table(advice),
     )
 
 
-def _steps_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    laws, panel = advice.laws, "b-steps"
+def _steps_rows(advice: Advice) -> Iterator[Row]:
+    laws = advice.laws
     if laws is not None:
         sizes = [size for size, _ in laws.curve]
+        place = list(_place_rows(laws.b_crit, sizes, label_text("critical_batch_size")))
+        yield from _band_rows(laws.curve, "law")
         low, high = laws.b_crit.low, laws.b_crit.high
-        places = _place_rows(laws.b_crit, sizes, panel, label_text("critical_batch_size"))
-        yield from _band_rows(laws.curve, panel)
-        if places and low is not None and high is not None:
-            span: Row = {"panel": panel, "kind": "span", "batch_size": max(low, sizes[0] / 1.4)}
-            yield {**span, "to_size": min(high, sizes[-1] * 1.4)}
-        yield from places
+        if place and low is not None and high is not None:
+            ends: Row = {
+                "batch_size": max(low, sizes[0] / 1.4),
+                "to_size": min(high, sizes[-1] * 1.4),
+            }
+            yield {"kind": "span", **ends}
+        yield from place
     for candidate in advice.candidates:
-        if candidate.steps_to_target.estimate is not None:
-            base = size_fields(looks, candidate.batch_size, panel)
-            kind = _own_kind(candidate)
-            yield {**base, "kind": kind, **estimate_row(candidate.steps_to_target)}
-        for tried in single_runs(advice, candidate):
-            if tried.steps_to_target is not None or tried.steps:
-                yield {**size_fields(looks, tried.batch_size, panel), **_steps_row(tried, "run")}
+        yield from _estimate_rows(candidate, candidate.steps_to_target)
+        yield from _run_rows(candidate.batch_size, _steps_of(single_runs(advice, candidate)))
     if is_raced(advice):  # then the reference as it is, beside which the others ran
-        reference = advice.reference
-        base = size_fields(looks, reference.batch_size, panel)
-        runs = list(runs_of(advice, reference.batch_size, reference.learning_rate))
-        yield from ({**base, **_steps_row(tried, "as_is")} for tried in runs)
-        if runs:
-            highest = max(rounded(tried.steps_to_target or tried.steps) for tried in runs)
-            own = reference_text(advice, "configuration")
-            yield {**base, "kind": "words", "mean": highest, "text": own}
+        own = advice.reference
+        runs = _steps_of(runs_of(advice, own.batch_size, own.learning_rate))
+        yield from _own_rows(advice, runs, reference_text(advice, "configuration"))
 
 
-def _steps_row(tried: RateTried, kind: str) -> Row:
-    if tried.steps_to_target is None:
-        return {"kind": "bound", "mean": tried.steps}
-    return {"kind": kind, "mean": rounded(tried.steps_to_target)}
-
-
-def _band_rows(curve: Iterable[tuple[int, Estimate]], panel: str) -> Iterator[Row]:
-    """The line and the band of a law."""
-    for batch_size, value in curve:
-        if value.estimate is not None:
-            law: Row = {"panel": panel, "kind": "band", "series": "law", "batch_size": batch_size}
-            yield {**law, **estimate_row(value)}
-
-
-def _place_rows(found: Estimate, sizes: Sequence[int], panel: str, words: str) -> list[Row]:
-    """A batch size that a law tells, where it lies within the axis."""
-    size = found.estimate
-    if size is None or not sizes or not sizes[0] <= size <= sizes[-1]:
-        return []
-    side = "left" if size**2 < sizes[0] * sizes[-1] else "right"
-    return [{"panel": panel, "kind": "place", "batch_size": size, "text": words, "side": side}]
+def _steps_of(runs: Iterable[RateTried]) -> list[RunFigure]:
+    """The steps of each run to the target, or those that it had without reaching it."""
+    return [
+        RunFigure(shown=run.steps_to_target or run.steps, is_bound=run.steps_to_target is None)
+        for run in runs
+        if run.steps_to_target is not None or run.steps
+    ]
 
 
 def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
@@ -345,85 +314,62 @@ def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
         )
 
 
-def _steps_table(advice: Advice) -> Table:
-    caption, laws = text("Steps to target at the tuned rate, with 95 % intervals"), advice.laws
-    if laws is not None:
-        size = estimate_text("critical_batch_size", laws.b_crit)
-        caption += text("; critical batch size {size}", size=size)
-    quantity = "steps_to_target"
-    return table_of(
-        caption,
-        advice.candidates,
-        Column("batch_size"),
-        Column("learning_rate"),
-        Column("n_runs", "n", text("runs")),
-        Column(quantity, of=lambda c: c.steps_to_target.estimate),
-        Column("low", quantity, text("from"), of=lambda c: c.steps_to_target.low),
-        Column("high", quantity, text("to"), of=lambda c: c.steps_to_target.high),
-        Column("samples_to_target", of=lambda c: c.samples_to_target.estimate),
-        Column("note", "", text("note"), of=lambda c: reason_text(c.note)),
-    ).without_empty_columns()
+# ---- the machine
 
 
 def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Figure:
     """Time per step and peak memory by batch size, with the limit that the profile was given."""
     looks = advice_looks(advice, study)
     limit_bytes = None if profile is None else profile.memory_limit_bytes
-    by_panel = {
-        "step_s": tuple(_step_time_rows(advice, looks)),
+    by_quantity = {
+        "step_s": tuple(_step_time_rows(advice)),
         "peak_bytes": tuple(_memory_rows(advice, looks, limit_bytes)),
     }
-    return Figure(
-        key="c",
-        name="machine",
-        title=text("Time per step and memory by batch size"),
-        notes=tuple(_machine_notes(advice, profile)),
+    return figure_of(
+        "c",
+        "machine",
+        text("Time per step and memory by batch size"),
+        [
+            Panel(key=f"c-{name}", title=label_text(name), quantity=name, rows=rows, looks=looks)
+            for name, rows in by_quantity.items()
+        ],
+        notes=_machine_notes(advice, profile),
         nothing=text("No batch size ran, so neither time nor memory is known."),
-        panels=tuple(
-            size_panel(rows, looks, f"c-{name}", name, label_text(name))
-            for name, rows in by_panel.items()
-            if rows
-        ),
-        data="machine",
-        rows=tuple(row for rows in by_panel.values() for row in rows),
-        looks=looks,
-        table=_machine_table(advice),
     )
 
 
-def _step_time_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    laws, panel = advice.laws, "c-step_s"
-    curve = () if laws is None else laws.step_curve
-    yield from _band_rows(curve, panel)
-    if laws is not None:
-        sizes = [size for size, _ in curve]
-        yield from _place_rows(laws.knee_batch_size, sizes, panel, text("knee"))
+def _step_time_rows(advice: Advice) -> Iterator[Row]:
+    laws = advice.laws
+    if laws is not None and laws.step_curve:
+        sizes = [size for size, _ in laws.step_curve]
+        yield from _band_rows(laws.step_curve, "law")
+        yield from _place_rows(laws.knee_batch_size, sizes, text("knee"))
+    else:
+        yield from _band_rows(((c.batch_size, c.step_s) for c in advice.candidates), "measured")
     for candidate in advice.candidates:
-        if candidate.step_s.estimate is not None:
-            row = size_fields(looks, candidate.batch_size, panel) | estimate_row(candidate.step_s)
-            if not curve:
-                yield {**row, "kind": "band", "series": "measured"}
-            yield {**row, "kind": "point"}
+        size, step_s = candidate.batch_size, candidate.step_s.estimate
+        if step_s is not None:
+            row: Row = {"batch_size": size, "kind": "point", **estimate_row(candidate.step_s)}
+            row |= {"micro_batch_size": candidate.micro_batch_size, "samples_per_s": size / step_s}
+            yield {**row, "fits": text("yes") if candidate.fits else text("no")}
 
 
 def _memory_rows(advice: Advice, looks: tuple[Look, ...], limit_bytes: int | None) -> Iterator[Row]:
-    laws, panel = advice.laws, "c-peak_bytes"
-    known = [c for c in advice.candidates if c.peak_bytes is not None]
-    for candidate in known:
-        peak = candidate.peak_bytes
-        row: Row = {"kind": "point", "mean": peak, "low": peak, "high": peak, "n": 1}
-        yield {**size_fields(looks, candidate.batch_size, panel), **row}
+    laws = advice.laws
+    known = [(c.batch_size, c.peak_bytes) for c in advice.candidates if c.peak_bytes is not None]
+    for size, peak in known:
+        yield {"batch_size": size, "kind": "point", **interval_row(peak, None, None, 1)}
     if known and limit_bytes is not None:
         words = text("limit {limit}", limit=quantity_text("peak_bytes", limit_bytes))
-        yield {"panel": panel, "kind": "level", "mean": limit_bytes, "text": words}
+        yield {"kind": "level", "mean": limit_bytes, "text": words}
     fixed = None if laws is None else laws.fixed_bytes.estimate
     slope = None if laws is None else laws.bytes_per_example.estimate
     if known and fixed is not None and slope is not None:
         for look in looks:
             on_law = fixed + slope * look.batch_size
             if on_law > 0:
-                law: Row = {"panel": panel, "kind": "rule", "series": "law"}
-                yield {**law, "batch_size": look.batch_size, "mean": rounded(on_law)}
+                law: Row = {"kind": "rule", "series": "law", "batch_size": look.batch_size}
+                yield {**law, "mean": rounded(on_law)}
 
 
 def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
@@ -460,156 +406,86 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
         yield text("Measured in micro-batches, so below the law: {sizes}.", sizes=", ".join(split))
 
 
-def _machine_table(advice: Advice) -> Table:
-    def per_s(candidate: Candidate) -> float | None:
-        step_s = candidate.step_s.estimate
-        return candidate.batch_size / step_s if step_s else None
-
-    return table_of(
-        text("Time per step with its 95 % interval, throughput and peak memory"),
-        advice.candidates,
-        Column("batch_size"),
-        Column("micro_batch_size", "batch_size", text("micro-batch size")),
-        Column("step_s", of=lambda c: c.step_s.estimate),
-        Column("step_s_low", "step_s", text("from"), of=lambda c: c.step_s.low),
-        Column("step_s_high", "step_s", text("to"), of=lambda c: c.step_s.high),
-        Column("samples_per_s", of=per_s),
-        Column("peak_bytes"),
-        Column("fits", "", text("fits"), of=lambda c: text("yes") if c.fits else text("no")),
-    ).without_empty_columns()
-
+# ---- learning rates
 
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
-_MOST_CROSSES = 6  # at one rate: more of them above each other would hide the basins
 
 
 def learning_rates_figure(advice: Advice, study: Study) -> Figure:
     """Steps to target by learning rate for every batch size; tuned rates beside the rules'."""
     looks = advice_looks(advice, study)
-    basin, tuned = list(_basin_rows(advice, looks)), list(_tuned_rows(advice, looks))
-    panels = []
-    if any(row["kind"] == "run" for row in basin):
-        chosen = [
-            f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}"
-            for c in advice.candidates
-            if c.learning_rate is not None
-        ]
-        title = text("steps to target by learning rate")
-        panels.append(
-            Panel(
-                key="d-basin",
-                title=title,
-                alternative=chart_text(
-                    label_text("steps_to_target"),
-                    "learning_rate",
-                    [text("Chosen: {chosen}", chosen=", ".join(chosen))],
-                ),
-                plot=lambda: _basin_chart(basin, looks),
-            )
-        )
-    if tuned:
-        rules = [
-            f"{row['series']} {row['batch_size']}: {quantity_text('learning_rate', row['mean'])}"
-            for row in tuned
-            if row["kind"] == "rule"
-        ]
-        panels.append(
-            size_panel(
-                tuned,
-                looks,
-                "d-tuned",
-                "learning_rate",
-                text("tuned learning rate by batch size"),
-                what=text("tuned learning rate"),
-                said=rules,
-            )
-        )
+    basin, tuned = tuple(_basin_rows(advice, looks)), tuple(_tuned_rows(advice))
     nothing = text("There is no target, so there are no steps to it.")
     if advice.target:
         nothing = text("No run at any learning rate reached the target.")
-    return Figure(
-        key="d",
-        name="learning-rates",
-        title=text("The learning rate of each batch size"),
-        notes=tuple(_rate_notes(advice, basin, tuned)),
+    return figure_of(
+        "d",
+        "learning-rates",
+        text("The learning rate of each batch size"),
+        [
+            Panel(
+                key="d-basin",
+                title=text("steps to target by learning rate"),
+                quantity="steps_to_target",
+                axis="learning_rate",
+                rows=basin if any(row["kind"] == "run" for row in basin) else (),
+                looks=looks,
+            ),
+            Panel(
+                key="d-tuned",
+                title=text("tuned learning rate by batch size"),
+                quantity="learning_rate",
+                rows=tuned,
+                looks=looks,
+            ),
+        ],
+        notes=_rate_notes(advice, basin, tuned),
         nothing=nothing,
-        panels=tuple(panels),
         data="rates",
-        rows=(*basin, *tuned),
-        looks=looks,
-        table=_rates_table(advice),
-    )
-
-
-def _basin_chart(rows: list[Row], looks: tuple[Look, ...]) -> alt.LayerChart:
-    quantity = "steps_to_target"
-    x = rate_axis(float(row["learning_rate"] or 0.0) for row in rows)
-    y = value_axis(quantity, rows)
-    plot = Plot({"panel": "d-basin"}, quantity, looks, x=x, y=y)
-    return plot.drawn(
-        plot.lines(),
-        plot.runs(),
-        plot.bounds(),
-        plot.rings(kind="ring"),
-        plot.words(),
-        at_the_edge=plot.lost("top"),
     )
 
 
 def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    lost: dict[float, int] = {}
     by_cell: dict[tuple[int, float], list[float]] = {}
-    labels = {look.batch_size: look.label for look in looks}
     for tried in advice.tried:
         if tried.purpose == "cool_down":
             continue
-        batch_size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
-        base: Row = {"panel": "d-basin", "batch": labels[batch_size], "learning_rate": rate}
+        size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
+        base: Row = {"batch_size": size, "learning_rate": rate}
         # A run that missed counts as a long one, or its rate would look better than it is.
-        by_cell.setdefault((batch_size, rate), []).append(math.inf if steps is None else steps)
+        by_cell.setdefault((size, rate), []).append(math.inf if steps is None else steps)
         if steps is not None:
             yield {**base, "kind": "run", "mean": rounded(steps)}
         elif tried.status in _WENT_WRONG:
-            place = lost.get(rate, 0)
-            lost[rate] = place + 1
-            if place < _MOST_CROSSES:
-                yield {**base, "kind": "lost", "place": place}
+            yield {**base, "kind": "lost"}
         elif tried.steps and advice.target is not None:
             yield {**base, "kind": "bound", "mean": tried.steps}
     ends: dict[int, Row] = {}
-    for (batch_size, rate), found in sorted(by_cell.items()):
+    for (size, rate), found in sorted(by_cell.items()):
         middle = statistics.median(found)
-        if not math.isfinite(middle):
-            continue
-        at: Row = {"panel": "d-basin", "learning_rate": rate, "mean": rounded(middle)}
-        ends[batch_size] = {**at, "batch": labels[batch_size]}
-        yield {**ends[batch_size], "kind": "line"}
-        own = advice.candidate(batch_size)
-        if own is not None and own.learning_rate == rate:
-            yield {**at, "kind": "ring"}
-    for at in ends.values():  # colors tell parts: the batch size stands at the end of its line
-        yield {**at, "kind": "words", "text": at["batch"], "side": "left"}
+        if math.isfinite(middle):
+            at: Row = {"batch_size": size, "learning_rate": rate, "mean": rounded(middle)}
+            ends[size] = at
+            own = advice.candidate(size)
+            is_chosen = own is not None and own.learning_rate == rate
+            yield {**at, "kind": "line", "chosen": is_chosen}
+    labels = {look.batch_size: look.label for look in looks}
+    for size, at in ends.items():  # colors tell parts: the batch size stands at the end of its line
+        yield {**at, "kind": "words", "text": labels[size]}
 
 
-def _tuned_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
-    tuned = [c for c in advice.candidates if c.learning_rate is not None]
-    for candidate in tuned:
-        rate = candidate.learning_rate
-        row: Row = {"mean": rate, "low": rate, "high": rate, "n": candidate.n_runs}
-        yield {**size_fields(looks, candidate.batch_size, "d-tuned"), "kind": "point", **row}
+def _tuned_rows(advice: Advice) -> Iterator[Row]:
+    tuned = [(c, c.learning_rate) for c in advice.candidates if c.learning_rate is not None]
+    for candidate, rate in tuned:
+        base: Row = {"batch_size": candidate.batch_size, "learning_rate": rate}
+        yield {**base, "kind": "point", **interval_row(rate, None, None, candidate.n_runs)}
         # Of one batch size alone every rule says the same: their names lie on top of each other.
         for rule, rule_rate in candidate.rule_learning_rates if len(tuned) > 1 else ():
-            yield {
-                "panel": "d-tuned",
-                "kind": "rule",
-                "series": rule,
-                "batch_size": candidate.batch_size,
-                "mean": rounded(rule_rate),
-                "text": rule if candidate is tuned[-1] else None,
-            }
+            row: Row = {**base, "kind": "rule", "series": rule, "mean": rounded(rule_rate)}
+            yield {**row, "text": rule if candidate is tuned[-1][0] else None}
 
 
-def _rate_notes(advice: Advice, basin: list[Row], tuned: list[Row]) -> Iterator[str]:
+def _rate_notes(advice: Advice, basin: Sequence[Row], tuned: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, basin)
     if any(row["kind"] == "line" for row in basin):
         yield text("Lines join the medians; a run that missed the target counts as a long one.")
@@ -619,38 +495,3 @@ def _rate_notes(advice: Advice, basin: list[Row], tuned: list[Row]) -> Iterator[
             "tuned to about a factor of two, so points near a line agree with it.",
             batch_size=reference_text(advice, "batch_size"),
         )
-
-
-def _rates_table(advice: Advice) -> Table:
-    """The tuned rate of each batch size beside what each rule sets."""
-    rules = dict.fromkeys(rule for c in advice.candidates for rule, _ in c.rule_learning_rates)
-    tried = {
-        c.batch_size: [t for t in advice.tried if t.batch_size == c.batch_size]
-        for c in advice.candidates
-    }
-
-    def column(rule: str) -> Column:
-        def value(candidate: Candidate) -> str:
-            rate, tuned = dict(candidate.rule_learning_rates).get(rule), candidate.learning_rate
-            told = "" if rate is None else quantity_text("learning_rate", rate)
-            return f"{told} (× {ratio_text(rate / tuned)})" if rate and tuned else told
-
-        return Column(rule, "", text("rule {name}", name=rule), of=value)
-
-    def n(key: str, label: str, count: Callable[[list[RateTried]], int]) -> Column:
-        return Column(key, "n", label, of=lambda c: count(tried[c.batch_size]))
-
-    return table_of(
-        text("The tuned learning rate, and what scaling rules set (as multiples of it)"),
-        advice.candidates,
-        Column("batch_size"),
-        Column("learning_rate", label=text("tuned rate")),
-        *map(column, rules),
-        n("n_rates", text("rates tried"), lambda runs: len({t.learning_rate for t in runs})),
-        n("n_runs", text("runs"), len),
-        n(
-            "n_missed",
-            text("missed or failed"),
-            lambda runs: sum(t.steps_to_target is None for t in runs),
-        ),
-    ).without_empty_columns()

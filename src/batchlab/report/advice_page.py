@@ -30,8 +30,7 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
-from batchlab.report.chart import drawn_looks
-from batchlab.report.figure import write_figure_images
+from batchlab.report.chart import drawn_looks, write_figure_images
 from batchlab.report.page import download, render_page, study_environment, write_tables
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text

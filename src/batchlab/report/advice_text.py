@@ -12,7 +12,7 @@ from batchlab.report.advice_bars import WIDTH, bars
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
-from batchlab.report.parts import Part
+from batchlab.report.sections import Section
 from batchlab.report.text import Sentence, quantity_text, text_width, whole_sentence, wrapped_lines
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
@@ -36,20 +36,20 @@ _TOPICS = {
 }
 
 
-def advice_parts(advice: Advice) -> Iterator[Part]:
+def advice_sections(advice: Advice) -> Iterator[Section]:
     """An advice for a notebook's cell: the answer first."""
     said = _said(advice, None)
     words = {topic: f"{each} {each.command}".rstrip() for topic, each in said.items()}
     why = (words["why"],) if "why" in words else ()
-    yield Part(title=words["answer"], facts=why, table=side_by_side(advice))
-    yield Part(drawing=tuple(bars(advice)))
+    yield Section(title=words["answer"], facts=why, table=side_by_side(advice))
+    yield Section(drawing=tuple(bars(advice)))
     findings = [words[topic] for topic in _TOPICS if topic in words]
-    yield Part(facts=(*findings, f"{cost_text(advice)}."))
+    yield Section(facts=(*findings, f"{cost_text(advice)}."))
     if advice.expected is not None:
-        yield Part(table=expected_table(advice.expected))
-    yield Part(table=candidates_table(advice))
+        yield Section(table=expected_table(advice.expected))
+    yield Section(table=candidates_table(advice))
     if advice.caveats:
-        yield Part(title=text("Caveats"), facts=tuple(map(whole_sentence, advice.caveats)))
+        yield Section(title=text("Caveats"), facts=tuple(map(whole_sentence, advice.caveats)))
 
 
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:

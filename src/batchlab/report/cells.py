@@ -7,18 +7,14 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from batchlab.laws.plateau import Plateau, plateau_of
-from batchlab.records.measurement import Measurement
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import quantity_text, range_text, term_text
+from batchlab.report.text import quantity_text, term_text
 from batchlab.words.catalogue import plural, text
-
-T = TypeVar("T")
 
 # ---- which data decide
 
@@ -63,20 +59,6 @@ class Spread:
     def n(self) -> int:
         """How many seeds there are."""
         return len(self.values)
-
-
-def spread_text(name: str, spread: Spread) -> str:
-    """The mean of a quantity with its range over seeds and their count."""
-    mean = quantity_text(name, spread.mean)
-    if spread.n == 1:
-        return text("{mean} (one seed)", mean=mean)
-    return plural(
-        "{mean} ({range}, {n} seed)",
-        "{mean} ({range}, {n} seeds)",
-        spread.n,
-        mean=mean,
-        range=range_text(name, spread.low, spread.high),
-    )
 
 
 def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
@@ -195,14 +177,6 @@ class CurvePoint:
     spread: Spread
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoneCurve:
-    """The curve of one trial that cannot be averaged, or its part beyond the shared one."""
-
-    record: TrialRecord
-    points: tuple[CurvePoint, ...]
-
-
 def mean_curve(
     cell: Cell, split: Split, metric: str, timing: StepTiming | None
 ) -> tuple[CurvePoint, ...]:
@@ -219,15 +193,14 @@ def mean_curve(
 
 def lone_curves(
     cell: Cell, split: Split, metric: str, timing: StepTiming | None
-) -> tuple[LoneCurve, ...]:
-    """The curves that are drawn one by one.
+) -> Iterator[tuple[TrialRecord, tuple[CurvePoint, ...]]]:
+    """The trials that are drawn one by one, and which part of their curve.
 
     These are the trials that ended badly or have not ended, and what a trial that ended well has
     beyond the last place that all its seeds reached.
     """
     shared = mean_curve(cell, split, metric, timing)
     last_shared = shared[-1].step if shared else -1
-    found = []
     for record in cell.records:
         averaged_to = last_shared if record.ended_well else -1
         points = tuple(
@@ -236,60 +209,35 @@ def lone_curves(
             if evaluation.step >= averaged_to
         )
         if points and points[-1].step > averaged_to:
-            found.append(LoneCurve(record=record, points=points))
-    return tuple(found)
+            yield record, points
 
 
-def measured_in_seeds(cell: Cell, measurement: Measurement) -> tuple[CurvePoint, ...]:
+def measured_curve(cell: Cell, quantity: str) -> tuple[CurvePoint, ...]:
     """What was measured of the models at each step that every trial that ended well has reached.
 
     A step where a seed has no number is left out, as in `mean_curve`.
     """
-    known = [_measured(record, measurement) for record in cell.ended_well]
+    known = [_measured(record, quantity) for record in cell.ended_well]
     return _shared_points(cell, known, None)
 
 
-def measured_along(cell: Cell, measurement: Measurement) -> dict[int, float]:
-    """`measured_in_seeds`, one value a step."""
-    points = measured_in_seeds(cell, measurement)
-    return {point.step: measurement.of_seeds(point.spread.values) for point in points}
+def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> Spread | None:
+    """What was measured of each trial's initial weights, or last; None: nothing of any."""
+    found = (_measured(record, quantity) for record in cell.ended_well)
+    if at_the_start:
+        return _spread(values.get(0) for values in found)
+    return _spread(
+        next((values[step] for step in reversed(values) if step), None) for values in found
+    )
 
 
-def measured_last(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured last after a step of each trial that ended well; None: nothing of any."""
-    return _one_a_trial(cell, measurement, lambda step: step > 0)
-
-
-def measured_first(cell: Cell, measurement: Measurement) -> Spread | None:
-    """What was measured of the initial weights of each trial that ended well; None: of none."""
-    return _one_a_trial(cell, measurement, lambda step: step == 0)
-
-
-def thinned(points: Sequence[T], most: int) -> Sequence[T]:
-    """At most `most` of the points, evenly spaced in number, first and last among them."""
-    if len(points) <= most:
-        return points
-    last = len(points) - 1
-    return [points[round(i * last / (most - 1))] for i in range(most)]
-
-
-def _measured(record: TrialRecord, measurement: Measurement) -> dict[int, float]:
+def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
     """What was measured of one trial's model, by step."""
     return {
         evaluation.step: value
         for evaluation in record.evaluations
-        if (value := evaluation.measurement(measurement.quantity.name)) is not None
+        if (value := evaluation.measurement(quantity)) is not None
     }
-
-
-def _one_a_trial(
-    cell: Cell, measurement: Measurement, is_meant: Callable[[int], bool]
-) -> Spread | None:
-    """The last value of each trial at a step that is meant."""
-    return _spread(
-        next((value for step, value in reversed(found.items()) if is_meant(step)), None)
-        for found in (_measured(record, measurement) for record in cell.ended_well)
-    )
 
 
 def _shared_points(

@@ -1,231 +1,234 @@
-"""Chart: what the charts of all figures are made of: axes, marks of rows, what the pointer reads.
+"""Chart: how a panel is drawn with Altair, as Vega-Lite for a page and as an image.
 
-Altair is imported when a chart is made: it costs a third of a second.
+Altair is imported when a chart is made: it costs a third of a second. The kinds of rows:
+
+    point, open, mean   an estimate, one read off a curve (hollow), the mean of what was observed
+    run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
+    lost                a run without a value, at the top
+    curve, lone, line   along training the mean over seeds, one trial alone; a line without points
+    band, rule          a law with its interval; what theory or a rule of thumb says, dashed
+    level, place, span  a value, a batch size, a range of batch sizes marked across the chart
+    ring, verified      a ring around what an answer names, the second with an interval
+    words, named        words beside a mark; those of what an answer names
+
+Rows of other kinds are in the data only.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from batchlab.report.figure import INK, PROBE, ROWS, Panel, Row
+from batchlab.errors import BatchlabError
+from batchlab.report.figure import Figure, Panel, Row
+from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
-from batchlab.report.text import (
-    axis_text,
-    label_text,
-    quantity_text,
-    range_text,
-    shown_quantity,
-    term_text,
-)
-from batchlab.words.catalogue import text
+from batchlab.report.text import axis_text, label_text, shown_quantity
 
 if TYPE_CHECKING:
     import altair as alt
 
-    Layers = list[alt.Chart]
+Spec = dict[str, Any]
+_ROWS = "rows"  # what a chart calls the rows of its figure
+_PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
+_MOST_CROSSES = 6  # at one place: more of them above each other would hide what is drawn
 
-View = Literal["epoch", "step", "equal_time_s"]
+
+class NothingToDrawError(BatchlabError):
+    """A report without anything that a figure could show."""
 
 
-class Plot:
-    """The chart of a quantity, and the marks of the rows that lie in it.
+# ---- marks
 
-    A mark is a list of layers of the rows of one kind; what lies behind comes first.
-    """
 
-    def __init__(
-        self,
-        where: dict[str, str],
-        quantity: str,
-        looks: Sequence[Look],
-        *,
-        x: alt.X,
-        y: alt.Y,
-        series: Sequence[str] = (),
-        after_zero: View | None = None,
-    ) -> None:
-        """The rows of a figure with the fields of `where`, on two axes.
+def plot(panel: Panel) -> alt.LayerChart:
+    """The chart of a panel, without its rows."""
+    import altair as alt
 
-        The values of the field `series` are told apart, by dashes or in words. Along training only
-        rows beyond 0 may be drawn: `after_zero` names the place.
-        """
+    marks = _Marks(panel)
+    return alt.LayerChart(
+        layer=[
+            *marks.behind(),
+            *marks.lines(),
+            *marks.points(),
+            *marks.words(),
+            marks.probe(),
+            *marks.lost(),  # they answer the pointer themselves
+        ]
+    )
+
+
+class _Marks:
+    """The layers of a panel, each of the rows of a kind; what lies behind comes first."""
+
+    def __init__(self, panel: Panel) -> None:
         import altair as alt
 
-        self.quantity, self.series = quantity, series
-        rows = _with(alt.Chart(alt.NamedData(name=ROWS)), **where)
-        if after_zero is not None:
-            rows = rows.transform_filter(alt.FieldGTPredicate(field=after_zero, gt=0))
-        self.across = rows.encode(x=x)
-        self.placed = self.across.encode(y=y)
-        names, title = [look.label for look in looks], label_text("batch_size")
-        colors = [f"var({look.css_name})" for look in looks]
+        self.panel = panel
+        self.kinds = {row["kind"] for row in panel.rows}
+        rows = alt.Chart(alt.NamedData(name=_ROWS))
+        for name, value in (panel.where or {"panel": panel.key}).items():
+            rows = rows.transform_filter(alt.FieldEqualPredicate(field=name, equal=value))
+        labels = {look.batch_size: look.label for look in panel.looks}
+        rows = rows.transform_calculate(batch=f"({json.dumps(labels)})[datum.batch_size]")
+        self.across = rows.encode(x=_horizontal_axis(panel))
+        frame = panel.frame or panel.rows
+        self.placed = self.across.encode(
+            y=value_axis(panel.quantity, frame, is_metric=panel.is_metric)
+        )
+        names, title = list(labels.values()), label_text("batch_size")
+        colors = [f"var({look.css_name})" for look in panel.looks]
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-        dashes = [list(look.dash) or [1, 0] for look in looks]
-        shapes = [look.shape for look in looks]
+        dashes = [list(look.dash) or [1, 0] for look in panel.looks]
+        shapes = [look.shape for look in panel.looks]
         self.color = alt.Color("batch:N", title=title).scale(domain=names, range=colors)
         self.dash = alt.StrokeDash("batch:N", title=title).scale(domain=names, range=dashes)
         self.shape = alt.Shape("batch:N", title=title).scale(domain=names, range=shapes)
+        # One series has no dashes: the panels of an image share theirs, and the first sets them.
+        self.of_series = None
+        if len(panel.series) > 1:
+            dash = alt.StrokeDash("series:N").legend(None)
+            self.of_series = dash.scale(domain=panel.series, range=[[1, 0], [6, 3], [1, 3]])
 
-    def of(self, **fields: str | bool) -> alt.Chart:
-        """The chart of the rows with these fields."""
-        return _with(self.placed, **fields)
+    def _of(self, *kinds: str) -> Iterator[alt.Chart]:
+        """The chart of the rows of these kinds, where there are any."""
+        if self.kinds & set(kinds):
+            yield _of_kinds(self.placed, *kinds)
 
-    def colored(self, **fields: str | bool) -> alt.Chart:
-        """The same in the color of each batch size."""
-        return self.of(**fields).encode(color=self.color)
-
-    def drawn(self, *marks: Layers, at_the_edge: Layers | None = None) -> alt.LayerChart:
-        """The chart of its marks; the nearest point answers the pointer."""
+    def behind(self) -> Iterator[alt.Chart]:
+        """What is marked across the chart, and what laws say."""
         import altair as alt
 
-        layers = [layer for mark in marks for layer in mark]
-        # What has no value stands at the edge, and answers the pointer itself.
-        return alt.LayerChart(layer=[*layers, self._probe(), *(at_the_edge or ())])
+        for _ in self._of("span"):
+            rows = _of_kinds(self.across, "span")
+            yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2="to_size")
+        for _ in self._of("place"):
+            rows = _of_kinds(self.across, "place")
+            yield rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[2, 3], clip=True)
+            words = self._beside(rows, away=4, fontSize=11, baseline="top")
+            yield words.encode(y=alt.value(2))
+        for rows in self._of("band"):
+            rows = rows.encode(detail="series:N")
+            area = rows.mark_area(color=_INK, opacity=0.13, clip=True)
+            yield area.encode(y="low:Q", y2="high:Q")
+            yield rows.mark_line(color=_INK, opacity=0.5, strokeWidth=1.5, clip=True)
+        for rows in self._of("level"):
+            rule = rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[5, 3])
+            yield rule.encode(x=alt.value(0), x2=alt.value("width"))
+            words = rows.mark_text(color=_INK, fontSize=11, align="left", baseline="bottom", dy=-2)
+            yield words.encode(text="text:N", x=alt.value(3))
+        for rows in self._of("rule"):
+            line = rows.mark_line(color=_INK, opacity=0.6, strokeDash=[4, 3], clip=True)
+            yield line.encode(detail="series:N")
+            named = rows.transform_filter("isValid(datum.text)")
+            words = named.mark_text(color=_INK, fontSize=11, align="right", dy=-9)
+            yield words.encode(text="text:N")
 
-    def points(self, kind: str = "point") -> Layers:
-        """An estimate or a mean with its interval or range."""
-        rows = self.colored(kind=kind)
-        return [
-            rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q"),
-            rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape),
-        ]
+    def lines(self) -> Iterator[alt.Chart]:
+        """Lines through what was seen, in ink by batch size, along training one a batch size."""
+        dash = self.of_series or self.dash
+        for rows in self._of("mean"):
+            line = rows.mark_line(color=_INK, opacity=0.45, strokeWidth=1.5)
+            yield line if self.of_series is None else line.encode(strokeDash=self.of_series)
+        if self.panel.axis == "configuration" and "point" not in self.kinds:
+            for rows in self._of("run"):
+                line = rows.mark_line(color=_INK, opacity=0.35, strokeWidth=1)
+                yield line.encode(detail="seed:N")
+        for rows in self._of("curve"):
+            rows = rows.encode(color=self.color)
+            area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
+            yield area.encode(y="low:Q", y2="high:Q")
+            line = rows.mark_line(strokeWidth=2, clip=True)
+            yield line.encode(strokeDash=dash, detail="seed:N")
+            marks = rows.transform_filter("datum.marked").mark_point(
+                filled=True, size=46, opacity=1
+            )
+            yield marks.encode(shape=self.shape)
+        for rows in self._of("lone"):
+            rows = rows.encode(color=self.color)
+            line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
+            yield line.encode(detail="run:N")
+            yield _cross(rows.transform_filter("datum.marked"))
+        for rows in self._of("line"):
+            line = rows.encode(color=self.color).mark_line(strokeWidth=1.5, clip=True)
+            yield line.encode(strokeDash=self.dash)
 
-    def hollow(self) -> Layers:
-        """An estimate that no run of its own stands for."""
-        rows = self.colored(kind="open")
-        return [
-            rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2]).encode(y="low:Q", y2="high:Q"),
-            rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape),
-        ]
+    def points(self) -> Iterator[alt.Chart]:
+        """Single runs, and before them what stands for several."""
+        for rows in self._of("run"):
+            rows = rows.encode(color=self.color)
+            yield rows.mark_point(size=26, opacity=0.8, strokeWidth=1.2)
+        for rows in self._of("bound"):
+            arrow = rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
+            yield arrow.encode(color=self.color)
+        for rows in self._of("point", "mean"):
+            rows = rows.encode(color=self.color)
+            yield rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
+            yield rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape)
+        for rows in self._of("open"):
+            rows = rows.encode(color=self.color)
+            bar = rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2])
+            yield bar.encode(y="low:Q", y2="high:Q")
+            yield rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape)
+        for rows in self._of("as_is"):
+            yield _cross(rows.encode(color=self.color))
 
-    def joined(self) -> Layers:
-        """A line through the means, by `series`: solid of the first, then dashed."""
+    def words(self) -> Iterator[alt.Chart]:
+        """What an answer names in a ring, and words beside their marks."""
+        for rows in self._of("verified"):
+            bar = rows.mark_rule(strokeWidth=2, color=_INK)
+            yield bar.encode(y="low:Q", y2="high:Q")
+        for rows in self._of("words"):
+            yield self._beside(rows, away=11)
+        for rows in self._of("named"):
+            yield self._beside(rows, away=0, fontSize=13, fontWeight="bold", dy=-20)
+        is_chosen = "datum.chosen || datum.kind == 'ring' || datum.kind == 'verified'"
+        ringed = self.placed.transform_filter(is_chosen)
+        yield ringed.mark_point(size=260, strokeWidth=1.6, shape="circle", color=_INK)
+
+    def _beside(self, rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
+        """Words on the side of their place that has room; in the middle of it, but at the edges."""
         import altair as alt
 
-        line = self.of(kind="mean").mark_line(color=INK, opacity=0.45, strokeWidth=1.5)
-        # One series has no dashes: the panels of an image share theirs, and the first would set
-        # them.
-        if len(self.series) < 2:
-            return [line]
-        dash = alt.StrokeDash("series:N").legend(None)
-        dash = dash.scale(domain=list(self.series), range=[[1, 0], [4, 3]])
-        return [line.encode(strokeDash=dash)]
-
-    def runs(self) -> Layers:
-        """Single runs, small circles."""
-        return [self.colored(kind="run").mark_point(size=26, opacity=0.8, strokeWidth=1.2)]
-
-    def bounds(self) -> Layers:
-        """Arrows upwards: the figure is larger than this."""
-        rows = self.colored(kind="bound")
-        return [rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)]
-
-    def crosses(self, **fields: str | bool) -> Layers:
-        """Crosses at their values."""
-        rows = self.colored(**fields)
-        return [rows.mark_text(text="×", fontSize=16, fontWeight="bold", clip=True)]
-
-    def lost(self, edge: Literal["top", "foot"]) -> Layers:
-        """Trials without a value, crosses beside each other at an edge, with their own words."""
-        import altair as alt
-
-        is_top = edge == "top"
-        rows = self.colored(kind="lost").transform_calculate(said=lost_tooltip())
-        cross = rows.mark_text(
-            text="×",
-            fontSize=16,
-            fontWeight="bold",
-            baseline="top" if is_top else "bottom",
-            dy=alt.expr(f"{12 if is_top else -14} * datum.place"),
-            tooltip=alt.ExprRef(expr="datum.said"),
+        side = "'left'"
+        if self.panel.axis == "batch_size":
+            sizes = [look.batch_size for look in drawn_looks(self.panel.looks, self.panel.rows)]
+            middle = sizes[(len(sizes) - 1) // 2]
+            side = f"datum.batch_size <= {middle} ? 'left' : 'right'"
+            if away == 0:
+                inside = f"datum.batch_size > {sizes[0]} && datum.batch_size < {sizes[-1]}"
+                side = f"{inside} ? 'center' : {side}"
+        drawn: dict[str, Any] = {"color": _INK, "fontSize": 12, "baseline": "middle"} | style
+        words = rows.mark_text(
+            **drawn, align=alt.expr(side), dx=alt.expr(f"({side}) == 'left' ? {away} : -{away}")
         )
-        return [cross.encode(y=alt.value(0 if is_top else "height"))]
+        told: alt.Chart = words.encode(text="text:N")
+        return told
 
-    def lines(self) -> Layers:
-        """A thin line a batch size."""
-        line = self.colored(kind="line").mark_line(strokeWidth=1.5, clip=True)
-        return [line.encode(strokeDash=self.dash)]
-
-    def means(self) -> Layers:
-        """The mean over the seeds along training, with its range and a few marks."""
-        rows = self.colored(run="mean")
-        marks = self.colored(run="mean", marked=True).mark_point(filled=True, size=46, opacity=1)
-        return [
-            rows.mark_area(opacity=0.18, clip=True).encode(y="low:Q", y2="high:Q"),
-            rows.mark_line(strokeWidth=2, clip=True).encode(strokeDash=self.dash),
-            marks.encode(shape=self.shape),
-        ]
-
-    def bands(self) -> Layers:
-        """A line with its interval, each a series."""
-        rows = self.of(kind="band").encode(detail="series:N")
-        area = rows.mark_area(color=INK, opacity=0.13, clip=True)
-        return [
-            area.encode(y="low:Q", y2="high:Q"),
-            rows.mark_line(color=INK, opacity=0.5, strokeWidth=1.5, clip=True),
-        ]
-
-    def rules(self) -> Layers:
-        """A dashed line a series, with its name where a row has one: what a law or a rule says."""
-        rows = self.of(kind="rule").encode(detail="series:N")
-        line = rows.mark_line(color=INK, opacity=0.6, strokeWidth=1.3, strokeDash=[4, 3], clip=True)
-        words = rows.transform_filter("isValid(datum.text)").mark_text(
-            color=INK, fontSize=11, align="right", dy=-9
-        )
-        return [line, words.encode(text="text:N")]
-
-    def levels(self) -> Layers:
-        """A value marked across the chart, with its words at the left."""
+    def lost(self) -> Iterator[alt.Chart]:
+        """Runs without a value: crosses beside each other at the worse edge, with their words."""
         import altair as alt
 
-        rows = self.of(kind="level")
-        words = rows.mark_text(color=INK, fontSize=11, align="left", baseline="bottom", dx=3, dy=-2)
-        return [
-            rows.mark_rule(color=INK, opacity=0.6, strokeDash=[5, 3]).encode(
-                x=alt.value(0), x2=alt.value("width")
-            ),
-            words.encode(text="text:N", x=alt.value(0)),
-        ]
+        is_top = not self.panel.is_metric
+        for rows in self._of("lost"):
+            rows = rows.transform_calculate(said=lost_tooltip()).transform_window(
+                place="row_number()", groupby=["learning_rate"]
+            )
+            cross = rows.transform_filter(f"datum.place <= {_MOST_CROSSES}").mark_text(
+                **_CROSS,
+                baseline="top" if is_top else "bottom",
+                dy=alt.expr(f"{12 if is_top else -14} * (datum.place - 1)"),
+                tooltip=alt.ExprRef(expr="datum.said"),
+            )
+            yield cross.encode(y=alt.value(0 if is_top else "height"), color=self.color)
 
-    def places(self) -> Layers:
-        """A batch size marked from top to foot, with its words at the top."""
-        import altair as alt
-
-        rows = _with(self.across, kind="place")
-        words = _words(rows, away=4, fontSize=11, baseline="top")
-        return [
-            rows.mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3], clip=True),
-            words.encode(y=alt.value(2)),
-        ]
-
-    def spans(self) -> Layers:
-        """A shaded range of batch sizes."""
-        rows = _with(self.across, kind="span")
-        return [rows.mark_rect(color=INK, opacity=0.09, clip=True).encode(x2="to_size")]
-
-    def rings(self, **fields: str | bool) -> Layers:
-        """A ring around what is chosen or named."""
-        rows = self.of(**fields)
-        return [rows.mark_point(size=260, strokeWidth=1.6, shape="circle", color=INK)]
-
-    def named(self) -> Layers:
-        """What an answer names, in a ring, with its interval and with its words above it."""
-        bar = self.of(kind="verified").mark_rule(strokeWidth=2, color=INK)
-        return [
-            *self.rings(kind="ring"),
-            bar.encode(y="low:Q", y2="high:Q"),
-            *self.rings(kind="verified"),
-            *self.words("named", away=0, fontSize=13, fontWeight="bold", dy=-20),
-        ]
-
-    def words(self, kind: str = "words", *, away: int = 11, **style: Any) -> Layers:
-        """Words beside their place, on the side that has room."""
-        return [_words(self.of(kind=kind), away=away, **style)]
-
-    def _probe(self) -> alt.Chart:
+    def probe(self) -> alt.Chart:
         """A halo on the point nearest to the pointer, with its numbers.
 
         The tooltip is one expression and no channel: of a channel, Vega-Lite reads words in the
@@ -237,50 +240,58 @@ class Plot:
             name="hover", on="pointerover", clear="pointerout", nearest=True, empty=False
         )
         rows = self.placed.transform_filter(IS_POINT).transform_calculate(
-            said=point_tooltip(self.quantity, self.series)
+            said=point_tooltip(self.panel.quantity, self.panel.series)
         )
         # Around each point the chart has a cell, whose datum holds the point.
         said = alt.ExprRef(expr="(datum.datum || datum).said")
         halo = rows.mark_point(filled=True, size=250, clip=True, tooltip=said)
         opacity = alt.condition(hover, alt.value(0.4), alt.value(0))
-        halo = halo.encode(color=self.color, opacity=opacity).properties(name=PROBE)
+        halo = halo.encode(color=self.color, opacity=opacity).properties(name=_PROBE)
         answering: alt.Chart = halo.add_params(hover)
         return answering
 
 
-def _with(chart: alt.Chart, **fields: str | bool) -> alt.Chart:
+_CROSS: dict[str, Any] = {"text": "×", "fontSize": 16, "fontWeight": "bold"}
+
+
+def _cross(rows: alt.Chart) -> alt.Chart:
+    cross: alt.Chart = rows.mark_text(**_CROSS, clip=True)
+    return cross
+
+
+def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
     import altair as alt
 
-    for name, value in fields.items():
-        chart = chart.transform_filter(alt.FieldEqualPredicate(field=name, equal=value))
-    return chart
+    found: alt.Chart = rows.transform_filter(alt.FieldOneOfPredicate(field="kind", oneOf=kinds))
+    return found
 
 
-def _words(rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
-    """Words with `datum.side` at their place, or in the middle of it."""
-    import altair as alt
-
-    drawn: dict[str, Any] = {"color": INK, "fontSize": 12, "baseline": "middle"} | style
-    words = rows.mark_text(
-        **drawn,
-        align=alt.expr("datum.side || 'center'"),
-        dx=alt.expr(f"datum.side == 'left' ? {away} : datum.side == 'right' ? -{away} : 0"),
-    )
-    told: alt.Chart = words.encode(text="text:N")
-    return told
+# ---- axes
 
 
 def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
-    """The looks of the batch sizes that `rows` draw: an axis needs no room for others."""
-    drawn = {row["batch"] for row in rows if "batch" in row}
-    return [look for look in looks if look.label in drawn] or looks
+    """The looks of the batch sizes that marks of `rows` have: an axis needs no room for others."""
+    across = ("span", "place", "band", "rule")
+    drawn = {row.get("batch_size") for row in rows if row["kind"] not in across}
+    return [look for look in looks if look.batch_size in drawn] or looks
 
 
-def size_axis(looks: Sequence[Look]) -> alt.X:
-    """The horizontal axis of batch sizes, in powers of two, with labels that fit."""
+def _horizontal_axis(panel: Panel) -> alt.X:
+    """The axis of a panel, with labels that fit."""
+    if panel.axis == "batch_size":
+        return _size_axis([look.batch_size for look in drawn_looks(panel.looks, panel.rows)])
+    if panel.axis == "configuration":
+        return _configuration_axis(panel.rows)
+    places = [
+        float(row[panel.axis] or 0.0) for row in panel.frame or panel.rows if panel.axis in row
+    ]
+    return _rate_axis(places) if panel.axis == "learning_rate" else _along_axis(panel.axis, places)
+
+
+def _size_axis(sizes: Sequence[int]) -> alt.X:
+    """Batch sizes in powers of two."""
     import altair as alt
 
-    sizes = [look.batch_size for look in looks]
     whole = sizes[-1] / sizes[0]
     room, apart = max(1.4, whole**0.07), max(1.3, whole ** (1 / 8))
     labels: list[int] = []
@@ -294,25 +305,36 @@ def size_axis(looks: Sequence[Look]) -> alt.X:
     )
 
 
-def rate_axis(rates: Iterable[float]) -> alt.X:
-    """The horizontal axis of learning rates: a label at each of a few, else at round ones."""
+def _configuration_axis(rows: Iterable[Row]) -> alt.X:
+    """A few configurations, from left to right; a bar breaks their lines."""
     import altair as alt
 
-    run = sorted(set(rates))
+    names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
+    return (
+        alt.X("configuration:N")
+        .scale(domain=names, type="point", padding=0.5)
+        .axis(title=None, labelAngle=0, labelExpr="split(datum.label, '|')", labelOverlap=False)
+    )
+
+
+def _rate_axis(places: Iterable[float]) -> alt.X:
+    """A label at each of a few learning rates, else at round ones."""
+    import altair as alt
+
+    run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
     scale = alt.Scale(type="log", nice=False, domain=[run[0] / 1.3, run[-1] * 1.3])
     return alt.X("learning_rate:Q").scale(scale).axis(_axis("learning_rate", values, grid=False))
 
 
-def along_axis(view: View, rows: Iterable[Row]) -> alt.X:
-    """The horizontal axis along training, with a little room for what ends at the right.
+def _along_axis(view: str, places: Sequence[float]) -> alt.X:
+    """Along training, with a little room for what ends at the right.
 
     Epochs are linear, steps and time logarithmic, with equal ratios far from the initial weights
-    where these are among the rows.
+    where these are among the places.
     """
     import altair as alt
 
-    places = [float(row[view] or 0.0) for row in rows]
     first, last = min(places), max(places)
     if view == "epoch":
         values = None
@@ -327,30 +349,15 @@ def along_axis(view: View, rows: Iterable[Row]) -> alt.X:
     return alt.X(f"{view}:Q").scale(scale).axis(_axis(view, values, grid=False))
 
 
-def configuration_axis(configurations: Sequence[str]) -> alt.X:
-    """The axis of a few configurations, from left to right; a bar breaks their lines."""
-    import altair as alt
-
-    return (
-        alt.X("configuration:N")
-        .scale(domain=list(configurations), type="point", padding=0.5)
-        .axis(title=None, labelAngle=0, labelExpr="split(datum.label, '|')", labelOverlap=False)
-    )
+# A vertical axis is logarithmic where its values span such a factor: of a quantity, of a metric.
+_LOG_RATIO, _LOG_METRIC = 2.5, 30.0
+# Shares of an axis that are free at both ends, and above what needs more room than a circle.
+_LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
+_ROOM_ABOVE = {"bound": 0.12, "named": 0.1}
 
 
-# The factors of `value_axis`: of quantities whose ratios count, and of a metric.
-LOG_RATIO, LOG_METRIC = 2.5, 30.0
-_LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08  # shares of an axis that are free at both ends
-
-
-def value_axis(
-    quantity: str,
-    rows: Iterable[Row],
-    *,
-    log_from: float = LOG_RATIO,
-    above: float = _LINEAR_ROOM,
-) -> alt.Y:
-    """The vertical axis of the rows; logarithmic where they span a factor of `log_from`.
+def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> alt.Y:
+    """The vertical axis of the rows; a trial alone that diverged does not flatten the rest.
 
     Ratios count for most quantities. Of a metric differences do, but where a linear axis would
     hide its small values: a loss over its run. A linear axis has a share of itself free above, so
@@ -358,13 +365,14 @@ def value_axis(
     """
     import altair as alt
 
-    low, high = _domain(rows)
-    if low > 0 and high / low > log_from:
+    low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
+    if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
         scale = alt.Scale(domain=[low / room, high * room], type="log", nice=False)
         return alt.Y("mean:Q").scale(scale).axis(_axis(quantity, values))
     span = high - low
+    above = max(_ROOM_ABOVE.get(str(row["kind"]), _LINEAR_ROOM) for row in rows)
     # An axis that reaches to 0 ends there.
     ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
     scale = alt.Scale(domain=ends, type="linear", nice=True, zero=False)
@@ -431,88 +439,140 @@ _PLAIN_LABEL = (
 )
 
 
-def chart_text(what: str, axis: str, values: Iterable[str]) -> str:
-    """What a chart shows against a quantity, and its numbers, for those who do not see it."""
-    return text(
-        "Chart of {what} against {axis}. {values}.",
-        what=what,
-        axis=label_text(axis),
-        values="; ".join(values),
-    )
+# ---- as Vega-Lite
 
 
-_WHOLE = ("point", "open", "mean")  # the kinds of rows that stand for several runs
+def page_spec(panel: Panel) -> Spec:
+    """The Vega-Lite specification of a panel without its data, for its place on a page."""
+    import altair as alt
+
+    # A theme that the user switched on in a notebook is none of the report's business.
+    with alt.theme.enable("none"):
+        spec: Spec = plot(panel).to_dict(validate=False)  # the tests validate every plot
+    size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
+    return spec | size | {"config": _CONFIG}
 
 
-def row_values(quantity: str, rows: Iterable[Row], *, by: str = "batch") -> Iterator[str]:
-    """The values of rows in words: "64: 4.1 s (95 %: 3.9 s to 4.3 s)", "128: more than 9 s".
+def paper_spec(panel: Panel) -> Spec:
+    """The same with title, legend and plain colors, on white ground."""
+    spec = _still(page_spec(panel)) | {"title": panel.title, "width": 320, "height": 220}
+    del spec["autosize"]
+    legend = spec["config"]["legend"] | {"disable": False}
+    spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
+    colors = {look.css_name: look.light for look in panel.looks} | _ON_PAPER
+    plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
+    drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
+    return drawn
 
-    Single runs are told where nothing stands for them.
+
+def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
+    """The specification of a panel with its rows as SVG text.
+
+    The prefix goes before the identifiers within, which are otherwise the same in every SVG and
+    would meet each other on one page.
     """
-    drawn = [row for row in rows if row["kind"] in (*_WHOLE, "bound", "run")]
-    has_series = len({row.get("series") for row in drawn}) > 1
-    whole = {(row[by], row.get("series")) for row in drawn if row["kind"] in _WHOLE}
-    told: dict[str, list[str]] = {}
-    for row in drawn:
-        name, value = str(row[by]).replace("|", ", "), quantity_text(quantity, row["mean"])
-        if row["kind"] == "run" and (row[by], row.get("series")) in whole:
-            continue
-        if has_series:
-            name = f"{name} {term_text(str(row['series']))}"
-        if row["kind"] == "bound":
-            value = text("more than {bound}", bound=value)
-        elif row.get("low") != row.get("high"):
-            between = range_text(quantity, float(row["low"] or 0.0), float(row["high"] or 0.0))
-            if row["kind"] != "mean":
-                between = text("95 %: {interval}", interval=between)
-            value = f"{value} ({between})"
-        told.setdefault(name, []).append(value)
-    for name, values in told.items():
-        yield f"{name}: {', '.join(values)}"
+    import vl_convert
+
+    whole = _still(spec) | {"datasets": {_ROWS: list(rows)}}
+    drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
+    # The renderer counts on from image to image: numbered anew, a page is the same every time.
+    place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
+    found = list(dict.fromkeys(re.findall(place, drawn)))
+    return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
 
 
-def size_panel(
-    rows: Iterable[Row],
-    looks: Sequence[Look],
-    key: str,
-    quantity: str,
-    title: str,
-    *,
-    what: str | None = None,
-    series: Sequence[str] = (),
-    log_from: float = LOG_RATIO,
-    above: float = _LINEAR_ROOM,
-    said: Sequence[str] = (),
-) -> Panel:
-    """A quantity against the batch size: its points, single runs and bounds, and what is told.
+@functools.cache
+def script() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
+    import vl_convert
 
-    Those of the rows that lie in the panel are drawn, on an axis of their batch sizes. For those
-    who do not see it the title is told, or `what`, and what is `said` beside the values.
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
+
+
+def _version() -> str:
+    """The Vega-Lite that Altair writes for, as "6.4"."""
+    import altair as alt
+
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def _still(spec: Spec) -> Spec:
+    """The same specification without what answers the pointer."""
+    layers = [layer for layer in spec["layer"] if layer.get("name") != _PROBE]
+    return {key: value for key, value in spec.items() if key != "params"} | {"layer": layers}
+
+
+# Colors are CSS variables, which follow the reader's color scheme.
+_INK, _FAINT, _FONT = "var(--text)", "var(--grid)", "system-ui, sans-serif"
+_ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
+_WORDS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
+_CONFIG: Spec = {
+    # The panel's own description speaks; a label for each of a thousand marks would not help.
+    "aria": False,
+    "background": None,
+    "font": _FONT,
+    "axis": {
+        **_WORDS,
+        "domainColor": _INK,
+        "tickColor": _INK,
+        "gridColor": _FAINT,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelOverlap": "greedy",
+    },
+    # The page has one legend for all its charts.
+    "legend": {**_WORDS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
+    "title": {"color": _INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
+    "view": {"stroke": None},
+}
+
+
+# ---- as files
+
+
+def write_figure_images(
+    figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
+) -> tuple[Path, ...]:
+    """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
+
+    Figures that have nothing to show are left out.
+
+    Raises:
+        NothingToDrawError: no figure has anything to show; the message says why for each.
+        OutputFileError: a file cannot be written.
     """
-    own = [row for row in rows if row["panel"] == key]
-    if any(row["kind"] == "bound" for row in own):
-        above = max(above, 0.12)  # an arrow needs more room than a circle
-
-    def plot() -> alt.LayerChart:
-        x = size_axis(drawn_looks(looks, own))
-        y = value_axis(quantity, own, log_from=log_from, above=above)
-        chart = Plot({"panel": key}, quantity, looks, x=x, y=y, series=series)
-        return chart.drawn(
-            chart.spans(),
-            chart.places(),
-            chart.joined(),
-            chart.bands(),
-            chart.levels(),
-            chart.rules(),
-            chart.runs(),
-            chart.bounds(),
-            chart.points(),
-            chart.points("mean"),
-            chart.hollow(),
-            chart.crosses(kind="as_is"),
-            chart.words(),
-            chart.named(),
+    figures = tuple(figures)
+    drawn = [figure for figure in figures if figure.panels]
+    if not drawn:
+        raise NothingToDrawError(
+            "no figure has anything to show: "
+            + " ".join(f"({figure.key}) {figure.absent}" for figure in figures)
         )
+    written = []
+    for figure in drawn:
+        file = path.with_name(f"{path.stem}-{figure.key}-{figure.name}.{image_format}")
+        write_output_file(file, figure_image(figure, image_format))
+        written.append(file)
+    return tuple(written)
 
-    words = chart_text(what or title, "batch_size", [*row_values(quantity, own), *said])
-    return Panel(key=key, title=title, alternative=words, plot=plot)
+
+def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
+    """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
+    import vl_convert
+
+    panels = [paper_spec(panel) for panel in figure.panels]
+    # Train, validation and test side by side; four panels are two metrics without validation.
+    in_a_row = 2 if len(panels) == 4 else 3
+    rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
+    spec = {
+        "vconcat": rows,
+        "title": f"({figure.key}) {figure.title}",
+        "config": panels[0]["config"],
+        "datasets": {_ROWS: list(figure.rows)},
+    }
+    for panel in panels:
+        del panel["config"]
+    if image_format == "svg":
+        return str(vl_convert.vegalite_to_svg(spec, vl_version=_version())).encode()
+    return bytes(vl_convert.vegalite_to_png(spec, vl_version=_version(), scale=2))

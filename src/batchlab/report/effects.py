@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,9 +13,12 @@ from batchlab.report.cells import (
     chosen_cells,
     deciding_split,
     final_gaps,
+    finals,
     held_out_split,
     plateaus_of,
 )
+from batchlab.report.figure import Panel, Row, rounded, size_rows
+from batchlab.report.palette import Look
 from batchlab.report.text import (
     batch_sizes_text,
     batch_text,
@@ -25,17 +28,6 @@ from batchlab.report.text import (
     term_text,
 )
 from batchlab.words.catalogue import listing, number_text, plural, text
-
-# What stands beside the figures of these effects.
-PLATEAU_NOTE = (
-    "A training is at its plateau where more epochs are not expected to make it better by an "
-    "amount that matters."
-)
-UNFINISHED_NOTE = "↑: it still improved at its last epoch, so it needs more epochs than this."
-NOISE_NOTE = (
-    "The jumps are the standard deviation of the metric around its trend, over the last half of "
-    "the epochs, of trainings that reached their plateau."
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,3 +172,82 @@ def _last_half(study: Study, record: TrialRecord) -> list[float]:
     values = record.at_epoch_ends(deciding_split(study), study.workload.metrics[0].name)
     last = max(values, default=0)
     return [value for epoch, value in sorted(values.items()) if epoch > last / 2]
+
+
+# ---- in charts, which a sweep and an advice draw alike
+
+
+def _named(effect: Effect) -> Row:
+    return {"batch_size": effect.batch_size, "learning_rate": rounded(effect.learning_rate)}
+
+
+def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -> Iterator[Row]:
+    """What the seeds of an effect have."""
+    if values:
+        yield from size_rows({**_named(effect), **fields}, fmean(values), values)
+
+
+def plateau_panel(found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+    """The epochs to the plateau by batch size; more than they had of those that still improve."""
+    rows: list[Row] = []
+    for effect in found:
+        rows += effect_rows(effect, effect.plateau_epochs)
+        for epochs in effect.unfinished_epochs:
+            rows.append({**_named(effect), "kind": "bound", "mean": rounded(epochs)})
+    return Panel(
+        key="h-epochs",
+        title=text("epochs until the plateau"),
+        quantity="epoch",
+        rows=tuple(rows),
+        looks=looks,
+    )
+
+
+def jumps_panel(study: Study, found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+    """The noise of the metric by batch size."""
+    what = split_label(deciding_split(study), study.workload.metrics[0].name)
+    return Panel(
+        key="h-noise",
+        title=text("jumps of {what} between evaluations", what=what),
+        quantity="metric_noise",
+        rows=tuple(row for effect in found for row in effect_rows(effect, effect.noises)),
+        looks=looks,
+        is_metric=True,
+    )
+
+
+def effect_notes(panels: Iterable[Panel]) -> Iterator[str]:
+    """How the plateau and the jumps are read, where they are drawn."""
+    drawn = {panel.quantity: panel for panel in panels if panel.has_marks}
+    if "epoch" in drawn:
+        yield text(
+            "A training is at its plateau where more epochs are not expected to make it better by "
+            "an amount that matters."
+        )
+        if any(row["kind"] == "bound" for row in drawn["epoch"].rows):
+            yield text("↑: it still improved at its last epoch, so it needs more epochs than this.")
+    if "metric_noise" in drawn:
+        yield text(
+            "The jumps are the standard deviation of the metric around its trend, over the last "
+            "half of the epochs, of trainings that reached their plateau."
+        )
+
+
+def finals_panel(
+    study: Study, found: Sequence[Effect], looks: tuple[Look, ...], *, key: str
+) -> Panel:
+    """The final train and held-out metric by batch size; of a script's study maybe one of them."""
+    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
+    rows: list[Row] = []
+    for effect in found:
+        for split in ("train", held_out):
+            known = None if split is None else finals(effect.records, split, metric)
+            if known is not None:
+                rows += effect_rows(effect, known.values, series=split)
+    label, other = label_text(metric), term_text(held_out or "test")
+    title = text("final {metric}: train (solid line), {split} (dashed)", metric=label, split=other)
+    if not any(row["series"] == "train" for row in rows):
+        title = text("final {metric}: {split}", metric=label, split=other)
+    return Panel(
+        key=key, title=title, quantity=metric, rows=tuple(rows), looks=looks, is_metric=True
+    )

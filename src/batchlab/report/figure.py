@@ -1,59 +1,124 @@
-"""Figure: one question of a report, answered by charts, sentences, rows and a table.
+"""Figure: one question of a report, answered by rows, charts that draw them, and sentences.
 
-A page draws its charts live, and has each as a still image until then; a figure is an image file
-and a CSV file too.
+A row is what one mark of a chart stands for, and a line of the figure's CSV file; its `kind` says
+how it is drawn (see `chart`).
 """
 
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, TypeVar
 
-from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.table import Column, Table, Value
+from batchlab.report.text import label_text, quantity_text, range_text, term_text
+from batchlab.words.catalogue import text
 
-if TYPE_CHECKING:
-    import altair as alt
-
+T = TypeVar("T")
 Row = dict[str, Value | bool]
-Spec = dict[str, Any]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing of what was measured.
-LAYOUT = ("text", "side", "place", "marked", "chosen", "alone", "to_size")
-ROWS = "rows"  # what a chart calls the rows of its figure
-PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
-
-
-class NothingToDrawError(BatchlabError):
-    """A report without anything that a figure could show."""
+LAYOUT = ("text", "marked", "chosen", "to_size")
+# Rows that stand for several runs, and those that a chart has room for beside what it shows.
+_WHOLE = ("point", "open", "mean")
+_ASIDE = ("level", "place", "span", "rule")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Panel:
-    """One chart.
+    """One chart: a quantity against another.
 
     Attributes:
         key: its identity on the page.
         title: a few words above it.
-        alternative: what it shows, in words, for those who do not see it.
-        plot: makes the chart, without its rows.
+        quantity: what its vertical axis shows.
+        axis: what its horizontal axis shows.
+        rows: what it draws.
+        looks: how batch sizes are drawn.
+        is_metric: whether differences of its quantity count, and not ratios.
+        frame: the rows that its axes have room for, where these are more than its own.
+        where: the fields that tell its rows from others of its figure; none: its key does.
     """
 
     key: str
     title: str
-    alternative: str
-    plot: Callable[[], alt.LayerChart]
+    quantity: str
+    axis: str = "batch_size"
+    rows: tuple[Row, ...]
+    looks: tuple[Look, ...]
+    is_metric: bool = False
+    frame: tuple[Row, ...] = ()
+    where: Mapping[str, str] | None = None
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether there is anything to show."""
+        return any(row["kind"] not in _ASIDE for row in self.rows)
+
+    @property
+    def series(self) -> list[str]:
+        """What its marks are told apart by, beside the batch size."""
+        marks = (row for row in self.rows if row["kind"] not in ("band", "rule"))
+        return list(dict.fromkeys(str(row["series"]) for row in marks if "series" in row))
+
+    @property
+    def alternative(self) -> str:
+        """What it shows, in words, for those who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
+        told: dict[str, list[str]] = {}
+        for row in self.told(1):
+            if row["kind"] != "rule":
+                told.setdefault(self._name(row), []).append(self._value_text(row))
+        return text(
+            "Chart of {what} against {axis}. {values}.",
+            what=self.title,
+            axis=label_text(self.axis),
+            values="; ".join(f"{name}: {', '.join(values)}" for name, values in told.items()),
+        )
+
+    def told(self, n_places: int) -> list[Row]:
+        """The rows that words and tables have: those chosen, else marks, of a line so many places.
+
+        Single runs are told where nothing stands for them, and a law where nothing was seen.
+        """
+        chosen = [row for row in self.rows if row.get("chosen")]
+        if chosen:
+            return chosen
+        whole = {self._name(row) for row in self.rows if row["kind"] in _WHOLE}
+        lines: dict[tuple[str, Value | bool], list[Row]] = {}
+        found = []
+        for row in self.rows:
+            is_alone = row["kind"] == "run" and self._name(row) not in whole
+            if row["kind"] == "curve":
+                lines.setdefault((self._name(row), row.get("seed")), []).append(row)
+            elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
+                found.append(row)
+        found += [row for line in lines.values() for row in thinned(line, n_places)]
+        return found or [row for row in self.rows if row["kind"] == "band"]
+
+    def _name(self, row: Row) -> str:
+        name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
+        return f"{name} {term_text(str(row['series']))}" if len(self.series) > 1 else name
+
+    def _value_text(self, row: Row) -> str:
+        value = quantity_text(self.quantity, row["mean"])
+        if row["kind"] == "bound":
+            value = text("more than {bound}", bound=value)
+        elif row.get("low") != row.get("high"):
+            between = range_text(self.quantity, float(row["low"] or 0.0), float(row["high"] or 0.0))
+            value = text("{value} ({interval})", value=value, interval=between)
+        if self.axis in ("batch_size", "configuration"):
+            return value
+        return text(
+            "{value} at {place}", value=value, place=quantity_text(self.axis, row[self.axis])
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +134,6 @@ class Figure:
         panels: its charts.
         data: name of the rows that its charts read; figures with one name have the same rows.
         rows: those rows.
-        looks: how the batch sizes in it are drawn.
         table: its numbers.
     """
 
@@ -81,13 +145,41 @@ class Figure:
     panels: tuple[Panel, ...]
     data: str
     rows: tuple[Row, ...]
-    looks: tuple[Look, ...]
     table: Table
 
     @property
     def absent(self) -> str | None:
         """Why there is nothing to show, None where there is."""
         return None if self.panels else self.nothing
+
+
+def figure_of(
+    key: str,
+    name: str,
+    title: str,
+    panels: Iterable[Panel],
+    *,
+    notes: Iterable[str],
+    nothing: str,
+    data: str | None = None,
+    table: Table | None = None,
+) -> Figure:
+    """The figure of the panels that have something to show, with their rows and numbers."""
+    drawn = tuple(panel for panel in panels if panel.has_marks)
+    return Figure(
+        key=key,
+        name=name,
+        title=title,
+        notes=tuple(notes),
+        nothing=nothing,
+        panels=drawn,
+        data=data or name,
+        rows=tuple({"panel": panel.key, **row} for panel in drawn for row in panel.rows),
+        table=table or panels_table(title, drawn),
+    )
+
+
+# ---- rows
 
 
 def rounded(value: float) -> float:
@@ -107,69 +199,97 @@ def estimate_row(estimate: Estimate) -> Row:
     return interval_row(estimate.estimate, estimate.low, estimate.high, estimate.n)
 
 
-def size_rows(named: Row, batch_size: int, middle: float, values: Sequence[float]) -> Iterator[Row]:
+def size_rows(named: Row, middle: float, values: Sequence[float]) -> Iterator[Row]:
     """What was seen of a batch size: its middle with the range, and each of several observations.
 
     Args:
-        named: fields of every row.
-        batch_size: examples per step.
+        named: fields of every row, the batch size among them.
         middle: what stands for all of the values.
         values: at least one.
     """
-    base: Row = {**named, "batch_size": batch_size}
-    yield {**base, "kind": "mean", **interval_row(middle, min(values), max(values), len(values))}
+    yield {**named, "kind": "mean", **interval_row(middle, min(values), max(values), len(values))}
     if len(values) > 1:
         for value in values:
-            yield {**base, "kind": "run", "mean": rounded(value)}
+            yield {**named, "kind": "run", "mean": rounded(value)}
 
 
-def drawn_panels(panels: Iterable[Panel], rows: Iterable[Row]) -> tuple[Panel, ...]:
-    """The panels that a row lies in."""
-    keys = {row["panel"] for row in rows}
-    return tuple(panel for panel in panels if panel.key in keys)
+def thinned(points: Sequence[T], most: int) -> Sequence[T]:
+    """At most `most` of the points, evenly spaced in number, the last and, of two, the first."""
+    if len(points) <= most:
+        return points
+    if most == 1:
+        return points[-1:]
+    last = len(points) - 1
+    return [points[round(i * last / (most - 1))] for i in range(most)]
 
 
-def row_column(field: str, quantity: str | None = None, label: str | None = None) -> Column:
-    """A column of a table whose items are rows."""
-    return Column(field, quantity, label, of=lambda row: row.get(field))
+# ---- their numbers
+
+# Where a mark stands, in the order of a table's columns, and how these are called.
+_PLACES: dict[str, str | None] = {
+    "configuration": "configuration",
+    "batch_size": None,
+    "learning_rate": None,
+    "cool_down": "cool-down",
+    "seed": "seed",
+    "epoch": None,
+    "step": None,
+    "equal_time_s": None,
+}
+_DRAWN = {"panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"}
 
 
-def value_of(
-    rows: Iterable[Row], panel: str, field: str = "mean", series: str | None = None
-) -> Callable[[int], Value]:
-    """What stands for each batch size in a panel, for a column of a table."""
-    found = {
-        row["batch_size"]: row[field]
-        for row in rows
-        if (row["panel"], row["kind"], row.get("series")) == (panel, "mean", series)
-    }
-    return found.get
+def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Table:
+    """What the marks of charts stand for: a row a place, of a line so many, and a column a chart.
 
-
-def write_figure_images(
-    figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
-) -> tuple[Path, ...]:
-    """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
-
-    Figures that have nothing to show are left out.
-
-    Raises:
-        NothingToDrawError: no figure has anything to show; the message says why for each.
-        OutputFileError: a file cannot be written.
+    What else their rows know has columns too.
     """
-    figures = tuple(figures)
-    drawn = [figure for figure in figures if figure.panels]
-    if not drawn:
-        raise NothingToDrawError(
-            "no figure has anything to show: "
-            + " ".join(f"({figure.key}) {figure.absent}" for figure in figures)
-        )
-    written = []
-    for figure in drawn:
-        file = path.with_name(f"{path.stem}-{figure.key}-{figure.name}.{image_format}")
-        write_output_file(file, figure_image(figure, image_format))
-        written.append(file)
-    return tuple(written)
+    columns = {
+        key: Column(key, label=None if label is None else text(label))
+        for key, label in _PLACES.items()
+    }
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for panel in panels:
+        for row in panel.told(n_places):
+            place = {key: row.get(key) for key in _PLACES}
+            if "configuration" in row:
+                place["configuration"] = _in_one_line(row)
+            cells = rows.setdefault(tuple(place.values()), dict(place))
+            for column, value in _numbers(panel, row):
+                columns.setdefault(column.key, column)
+                cells[column.key] = value
+    return Table(
+        caption=caption,
+        columns=tuple(columns.values()),
+        rows=tuple(tuple(cells.get(key) for key in columns) for cells in rows.values()),
+    ).without_empty_columns()
+
+
+def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
+    key, label, is_line = panel.key, panel.title, row["kind"] == "curve"
+    if "series" in row and not is_line:
+        key = f"{key}-{row['series']}"
+        label = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
+    if row["kind"] == "bound":
+        yield Column(f"{key}-bound", panel.quantity, text("not reached by")), row["mean"]
+        return
+    yield Column(key, panel.quantity, label), row["mean"]
+    if row.get("low") != row.get("high") and not is_line:
+        yield Column(f"{key}-low", panel.quantity, text("from")), row["low"]
+        yield Column(f"{key}-high", panel.quantity, text("to")), row["high"]
+    if "n" in row:
+        yield Column("n", label=text("observations")), row["n"]
+    for field, value in row.items():
+        if field not in (*_DRAWN, *_PLACES, *LAYOUT):
+            yield Column(field, label=label_text(field).replace("_", " ")), value
+
+
+def _in_one_line(row: Row) -> str:
+    """A configuration, whose lines on an axis are broken by a bar."""
+    return str(row["configuration"]).replace("|", ", ")
+
+
+# ---- as files, and for the script of a page
 
 
 def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
@@ -204,120 +324,13 @@ def row_fields(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(field for row in rows for field in row))
 
 
-def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
-    """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
-    import vl_convert
-
-    panels = [paper_spec(figure, panel) for panel in figure.panels]
-    # Train, validation and test side by side; four panels are two metrics without validation.
-    in_a_row = 2 if len(panels) == 4 else 3
-    rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
-    spec = {
-        "vconcat": rows,
-        "title": f"({figure.key}) {figure.title}",
-        "config": panels[0]["config"],
-        "datasets": {ROWS: list(figure.rows)},
-    }
-    for panel in panels:
-        del panel["config"]
-    if image_format == "svg":
-        return str(vl_convert.vegalite_to_svg(spec, vl_version=_version())).encode()
-    return bytes(vl_convert.vegalite_to_png(spec, vl_version=_version(), scale=2))
-
-
-def page_spec(panel: Panel) -> Spec:
-    """The Vega-Lite specification of a panel without its data, for its place on a page."""
-    import altair as alt
-
-    # A theme that the user switched on in a notebook is none of the report's business.
-    with alt.theme.enable("none"):
-        spec: Spec = panel.plot().to_dict(validate=False)  # the tests validate every plot
-    size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
-    return spec | size | {"config": _CONFIG}
-
-
-def paper_spec(figure: Figure, panel: Panel) -> Spec:
-    """The same with title, legend and plain colors, on white ground."""
-    spec = _still(page_spec(panel)) | {"title": panel.title, "width": 320, "height": 220}
-    del spec["autosize"]
-    legend = spec["config"]["legend"] | {"disable": False}
-    spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
-    colors = {look.css_name: look.light for look in figure.looks} | _ON_PAPER
-    plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
-    drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
-    return drawn
-
-
-def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
-    """The specification of a panel with its rows as SVG text.
-
-    The prefix goes before the identifiers within, which are otherwise the same in every SVG and
-    would meet each other on one page.
-    """
-    import vl_convert
-
-    whole = _still(spec) | {"datasets": {ROWS: list(rows)}}
-    drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
-    # The renderer counts on from image to image: numbered anew, a page is the same every time.
-    place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
-    found = list(dict.fromkeys(re.findall(place, drawn)))
-    return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
-
-
-@functools.cache
-def script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
-    import vl_convert
-
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
-
-
-def script_json(value: object) -> str:
-    """JSON that may stand inside a script element whatever a user's text holds."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Rows with the names of their fields told once; None where a row has no such field."""
     fields = row_fields(rows)
     return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
 
 
-def _version() -> str:
-    """The Vega-Lite that Altair writes for, as "6.4"."""
-    import altair as alt
-
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-
-
-def _still(spec: Spec) -> Spec:
-    """The same specification without what answers the pointer."""
-    layers = [layer for layer in spec["layer"] if layer.get("name") != PROBE]
-    return {key: value for key, value in spec.items() if key != "params"} | {"layer": layers}
-
-
-# Colors are CSS variables, which follow the reader's color scheme.
-INK, _FAINT, _FONT = "var(--text)", "var(--grid)", "system-ui, sans-serif"
-_ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
-_WORDS = {"labelColor": INK, "titleColor": INK, "labelFont": _FONT, "titleFont": _FONT}
-_CONFIG: Spec = {
-    # The panel's own description speaks; a label for each of a thousand marks would not help.
-    "aria": False,
-    "background": None,
-    "font": _FONT,
-    "axis": {
-        **_WORDS,
-        "domainColor": INK,
-        "tickColor": INK,
-        "gridColor": _FAINT,
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "labelOverlap": "greedy",
-    },
-    # The page has one legend for all its charts.
-    "legend": {**_WORDS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
-    "title": {"color": INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
-    "view": {"stroke": None},
-}
+def script_json(value: object) -> str:
+    """JSON that may stand inside a script element whatever a user's text holds."""
+    said = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
 from batchlab.laws.registry import FittedLaw
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.parts import Part
+from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import estimate_text
 from batchlab.words.catalogue import plural, text
@@ -21,15 +21,15 @@ _NOT_REJECTED = (
 )
 
 
-def fit_parts(found: PointsFit) -> Iterator[Part]:
+def fit_sections(found: PointsFit) -> Iterator[Section]:
     """For each group the law in numbers, its caveats and its batch sizes; then all of them."""
     all_points = text("Steps to target of {source}", source=found.source)
     for group in found.groups:
         facts = tuple(_facts(group, found.overhead_fraction))
-        yield Part(title=_name(group.group) or all_points, facts=facts, table=_table(group))
+        yield Section(title=_name(group.group) or all_points, facts=facts, table=_table(group))
     if found.across:
-        yield Part(title=text("Across the groups"), facts=tuple(map(_across_text, found.across)))
-    yield Part(facts=(text("Fitted by {method}.", method=text(METHOD)),))
+        yield Section(title=text("Across the groups"), facts=tuple(map(_across_text, found.across)))
+    yield Section(facts=(text("Fitted by {method}.", method=text(METHOD)),))
 
 
 def _table(group: GroupFit) -> Table:

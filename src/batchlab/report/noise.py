@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.report.chart import Plot, along_axis, chart_text, row_values, size_axis, value_axis
-from batchlab.report.figure import Figure, Panel, Row, estimate_row, rounded, row_column
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    Row,
+    estimate_row,
+    figure_of,
+    interval_row,
+    rounded,
+)
 from batchlab.report.page import download, render_page
 from batchlab.report.palette import looks
-from batchlab.report.parts import Part
+from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
-
-if TYPE_CHECKING:
-    import altair as alt
 
 # A batch so many times as large as the noise scale has hardly any noise left: a tenth.
 _HARDLY_NOISE = 0.1
@@ -37,17 +41,17 @@ _GROWTH = (
 )
 
 
-def noise_parts(noise: Noise) -> Iterator[Part]:
+def noise_sections(noise: Noise) -> Iterator[Section]:
     """What the noise scale means for the batch size in use, a row a step, a row a parameter."""
     title = text(
         "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
-        workload=noise.workload,
-        size=noise.batch_size,
-        rate=noise.learning_rate,
+        workload=noise.workload.name,
+        size=noise.workload.batch_size,
+        rate=noise.workload.learning_rate,
     )
-    yield Part(title=title, facts=tuple(_facts(noise)), table=_table(noise))
-    if noise.points[-1].layers:
-        yield Part(table=_layers_table(noise))
+    yield Section(title=title, facts=tuple(_facts(noise)), table=_table(noise))
+    if noise.along[-1].layers:
+        yield Section(table=_layers_table(noise))
 
 
 # ---- tables
@@ -55,6 +59,7 @@ def noise_parts(noise: Noise) -> Iterator[Part]:
 
 def _table(noise: Noise) -> Table:
     """One row a point of the training."""
+    n_train = noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
         return text("all examples") if point.is_whole else _interval(point)
@@ -64,9 +69,9 @@ def _table(noise: Noise) -> Table:
 
     return table_of(
         text("Gradient noise of {workload} by step", workload=noise.workload),
-        noise.points,
+        noise.along,
         Column("step"),
-        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / noise.n_train),
+        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
         Column("n_examples", "step", text("examples")),
@@ -75,7 +80,7 @@ def _table(noise: Noise) -> Table:
 
 def _layers_table(noise: Noise) -> Table:
     """One row a trainable parameter, at the last point."""
-    last = noise.points[-1]
+    last = noise.along[-1]
     return table_of(
         text("Gradient noise of each parameter at step {step}", step=last.step),
         last.layers,
@@ -107,7 +112,7 @@ def _interval(found: Sampled) -> str:
 
 def _facts(noise: Noise) -> Iterator[str]:
     """What follows for the batch size in use, a sentence or two each."""
-    last = noise.points[-1]
+    last = noise.along[-1]
     yield _meaning(noise)
     yield from _growth(noise)
     yield text(
@@ -120,7 +125,7 @@ def _facts(noise: Noise) -> Iterator[str]:
             "that couples them). So the noise is that of micro-batches of {n}.",
             n=last.unit_examples,
         )
-    lost = next((why for point in noise.points if (why := point.gradient_noise_scale.reason)), None)
+    lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
         yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if noise.stopped is not None:
@@ -128,7 +133,7 @@ def _facts(noise: Noise) -> Iterator[str]:
 
 
 def _meaning(noise: Noise) -> str:
-    scale, step, size = noise.gradient_noise_scale, noise.points[-1].step, noise.batch_size
+    scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
     if scale.estimate is None:
         return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
     ratio = scale.estimate / size
@@ -137,7 +142,7 @@ def _meaning(noise: Noise) -> str:
 
 
 def _growth(noise: Noise) -> Iterator[str]:
-    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.points]
+    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
     told = [(step, scale) for step, scale in known if scale is not None]
     if len(told) < 2:
         return
@@ -146,7 +151,7 @@ def _growth(noise: Noise) -> Iterator[str]:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    it = text("It" if last_step == noise.points[-1].step else "Before that it")
+    it = text("It" if last_step == noise.along[-1].step else "Before that it")
     steps = {"first_step": first_step, "last_step": last_step}
     yield text(_GROWTH, it=it, first=first, last=last, change=change, **steps)
 
@@ -161,16 +166,14 @@ def noise_figures(noise: Noise) -> tuple[Figure, ...]:
 
 def _along(noise: Noise) -> Figure:
     """The noise scale along a training, beside the batch size in use."""
-    own = looks([noise.batch_size], n_train=noise.n_train)
-    rows = tuple(_along_rows(noise, own[0].label))
-    quantity = "noise_scale"
-
-    def plot() -> alt.LayerChart:
-        x = along_axis("step", [{"step": point.step} for point in noise.points])
-        y = value_axis(quantity, rows)
-        chart = Plot({"panel": "along"}, quantity, own, x=x, y=y)
-        return chart.drawn(chart.levels(), chart.lines(), chart.bounds(), chart.points())
-
+    panel = Panel(
+        key="along",
+        title=label_text("noise_scale"),
+        quantity="noise_scale",
+        axis="step",
+        rows=tuple(_along_rows(noise)),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
+    )
     notes = [
         text(
             "The noise scale is the batch size at which half of a gradient's squared length is "
@@ -181,116 +184,82 @@ def _along(noise: Noise) -> Figure:
             "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
         ),
     ]
-    if any(point.gradient_noise_scale.estimate is None for point in noise.points):
+    if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
-    words = chart_text(label_text(quantity), "step", row_values(quantity, rows, by="step"))
-    panel = Panel(key="along", title=label_text(quantity), alternative=words, plot=plot)
-    return Figure(
-        key="a",
-        name="along",
-        title=text("The noise scale along a training"),
-        notes=tuple(notes),
+    return figure_of(
+        "a",
+        "along",
+        text("The noise scale along a training"),
+        [panel],
+        notes=notes,
         nothing=text("It could not be told at any point of the training."),
-        panels=(panel,) if len(rows) > 1 else (),
-        data="along",
-        rows=rows,
-        looks=own,
         table=_table(noise),
     )
 
 
-def _along_rows(noise: Noise, label: str) -> Iterator[Row]:
-    for point in noise.points:
-        at: Row = {"panel": "along", "batch": label, "step": point.step}
+def _along_rows(noise: Noise) -> Iterator[Row]:
+    for point in noise.along:
+        at: Row = {"batch_size": noise.workload.batch_size, "step": point.step}
         scale = point.gradient_noise_scale
         if scale.estimate is not None:
             yield {**at, "kind": "point", **estimate_row(scale)}
             yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
         elif scale.low is not None:
             yield {**at, "kind": "bound", "mean": rounded(scale.low)}
-    words = text("batch size in use: {size}", size=noise.batch_size)
-    yield {"panel": "along", "kind": "level", "mean": noise.batch_size, "text": words}
+    words = text("batch size in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "level", "mean": noise.workload.batch_size, "text": words}
 
 
 def _variance(noise: Noise) -> Figure:
     """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
-    own = looks([noise.batch_size], n_train=noise.n_train)
-    rows = tuple(_variance_rows(noise, own[0].label))
-    line = [row for row in rows if row["kind"] == "line"]
-    quantity = "gradient_variance"
-
-    def plot() -> alt.LayerChart:
-        sizes = [noise.batch_size, *(int(row["batch_size"] or 0) for row in line)]
-        x = size_axis(looks(sizes, n_train=noise.n_train))
-        y = value_axis(quantity, rows)
-        chart = Plot({"panel": "variance"}, quantity, own, x=x, y=y)
-        return chart.drawn(chart.places(), chart.levels(), chart.lines())
-
+    rows = tuple(_variance_rows(noise))
+    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "band"]
     panel = Panel(
         key="variance",
         title=text(
-            "variance of the gradient of a batch, at step {step}", step=noise.points[-1].step
+            "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
         ),
-        alternative=text(
-            "Chart of {what} against {axis}: a line that falls by half with every doubling, faster "
-            "towards the whole training set. Beside it the squared length of the gradient itself.",
-            what=label_text(quantity),
-            axis=label_text("batch_size"),
-        ),
-        plot=plot,
-    )
-    notes = (
-        text(
-            "How far the gradient of a batch lies from that of the whole training set (mean "
-            "squared distance). It is the noise of one example over the batch size. A batch that "
-            "is a large part of the training set has less, and all of it has none (sampling "
-            "without replacement)."
-        ),
-        text(
-            "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
-            "cross near the noise scale, or before it where that is a large part of the training "
-            "set."
-        ),
-    )
-    return Figure(
-        key="b",
-        name="variance",
-        title=text("Twice the batch, half the noise"),
-        notes=notes if rows else (),
-        nothing=text("The noise of one example is not known."),
-        panels=(panel,) if rows else (),
-        data="variance",
+        quantity="gradient_variance",
         rows=rows,
-        looks=own,
-        table=table_of(
-            text("The variance of the gradient by batch size"),
-            line,
-            row_column("batch_size"),
-            Column(quantity, of=lambda row: row["mean"]),
+        looks=looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
+    )
+    return figure_of(
+        "b",
+        "variance",
+        text("Twice the batch, half the noise"),
+        [panel],
+        notes=(
+            text(
+                "How far the gradient of a batch lies from that of the whole training set (mean "
+                "squared distance). It is the noise of one example over the batch size. A batch "
+                "that is a large part of the training set has less, and all of it has none "
+                "(sampling without replacement)."
+            ),
+            text(
+                "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
+                "cross near the noise scale, or before it where that is a large part of the "
+                "training set."
+            ),
         ),
+        nothing=text("The noise of one example is not known."),
     )
 
 
-def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
-    found = noise.points[-1].found
-    trace, n_train = found.trace.estimate, noise.n_train
+def _variance_rows(noise: Noise) -> Iterator[Row]:
+    found = noise.along[-1].found
+    trace, n_train = found.trace.estimate, noise.workload.n_train
     if trace is None or trace <= 0 or n_train < 4:
         return
-    base: Row = {"panel": "variance", "batch": label}
     for power in range((n_train // 2).bit_length()):
         size = 2**power
         left = (n_train - size) / (n_train - 1)
-        yield {**base, "kind": "line", "batch_size": size, "mean": rounded(trace / size * left)}
+        row: Row = {"kind": "band", "batch_size": size, "series": "in theory"}
+        yield {**row, **interval_row(trace / size * left, None, None, 1)}
     if found.scale.estimate is not None and found.grad_sq.estimate is not None:
         words = text("squared length of the gradient itself")
-        yield {**base, "kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
-    yield {
-        **base,
-        "kind": "place",
-        "batch_size": noise.batch_size,
-        "text": text("in use: {size}", size=noise.batch_size),
-        "side": "left" if noise.batch_size**2 < n_train else "right",
-    }
+        yield {"kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
+    words = text("in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
 
 
 # ---- the page
@@ -298,7 +267,7 @@ def _variance_rows(noise: Noise, label: str) -> Iterator[Row]:
 
 def noise_page(noise: Noise, *, command: str) -> str:
     """The page as text: what follows for the batch size in use first."""
-    part, *others = noise_parts(noise)
+    part, *others = noise_sections(noise)
     tables = [each.table for each in (part, *others) if each.table is not None]
     rows = (text("one row a step"), text("one row a parameter"))
     files = zip(("batchlab-noise.csv", "batchlab-layers.csv"), rows, tables, strict=False)
@@ -308,7 +277,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         command=command,
         environment=list(noise.environment),
         figures=(figures := noise_figures(noise)),
-        looks=looks([noise.batch_size], n_train=noise.n_train),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         title=part.title,
         facts=part.facts,
         shown=figures,

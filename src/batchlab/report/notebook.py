@@ -14,16 +14,16 @@ from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice_tables import candidates_table
-from batchlab.report.advice_text import advice_parts
+from batchlab.report.advice_text import advice_sections
 from batchlab.report.cells import deciding_split
-from batchlab.report.figure import paper_spec, still_svg
-from batchlab.report.fit import fit_parts
-from batchlab.report.noise import noise_parts
+from batchlab.report.chart import paper_spec, still_svg
+from batchlab.report.fit import fit_sections
+from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
-from batchlab.report.parts import Part
-from batchlab.report.profile import profile_part
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import Section
 from batchlab.report.sweep_figures import curve_figures
-from batchlab.report.sweep_page import answer_part, sweep_document
+from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
 
 
@@ -32,7 +32,7 @@ def study_curves(study: Study) -> tuple[str, str] | None:
     figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            still = still_svg(paper_spec(figure, panel), figure.rows, prefix=study.study_id)
+            still = still_svg(paper_spec(panel), figure.rows, prefix=study.study_id)
             return still, panel.alternative
     return None
 
@@ -65,27 +65,27 @@ def notebook_view(shown: object) -> str:
     Raises:
         TypeError: it is no record that has a view.
     """
-    return rendered("notebook.html.j2", parts=list(_parts(shown)))
+    return rendered("notebook.html.j2", sections=list(_sections(shown)))
 
 
 @singledispatch
-def _parts(shown: object) -> Iterator[Part]:
+def _sections(shown: object) -> Iterator[Section]:
     raise TypeError(
         f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise or PointsFit has"
     )
 
 
-_parts.register(Advice, advice_parts)
-_parts.register(Noise, noise_parts)
-_parts.register(PointsFit, fit_parts)
+_sections.register(Advice, advice_sections)
+_sections.register(Noise, noise_sections)
+_sections.register(PointsFit, fit_sections)
 
 
-@_parts.register
-def _(shown: Study) -> Iterator[Part]:
-    yield answer_part(shown)
-    yield Part(picture=study_curves(shown))
+@_sections.register
+def _(shown: Study) -> Iterator[Section]:
+    yield answer_section(shown)
+    yield Section(picture=study_curves(shown))
 
 
-@_parts.register
-def _(shown: Profile) -> Iterator[Part]:
-    yield profile_part(shown)
+@_sections.register
+def _(shown: Profile) -> Iterator[Section]:
+    yield profile_section(shown)

@@ -10,16 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import (
-    LAYOUT,
-    Figure,
-    columns,
-    page_spec,
-    script,
-    script_json,
-    still_svg,
-    write_figure_rows,
-)
+from batchlab.report.chart import page_spec, script, still_svg
+from batchlab.report.figure import LAYOUT, Figure, columns, script_json, write_figure_rows
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.table import Table

@@ -14,7 +14,7 @@ from batchlab.words.catalogue import text
 from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
 
 # Rows with a value but these, which place a line, a shade or words.
-_NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words", "named"]
+_NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words", "named", "start"]
 IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
 
 

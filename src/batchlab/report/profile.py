@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.parts import Part
+from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import (
     TOO_UNSTEADY,
@@ -24,15 +24,15 @@ _FAR_OFF_FRACTION = 0.2
 _SCATTERED = 0.04
 
 
-def profile_part(profile: Profile) -> Part:
+def profile_section(profile: Profile) -> Section:
     """What was profiled and on which machine, what follows from it, and its table."""
     title = text(
         "{workload} on {device_name} ({device})",
-        workload=profile.workload,
+        workload=profile.workload.name,
         device_name=profile.device_name,
         device=profile.device,
     )
-    return Part(title=title, facts=tuple(_facts(profile)), table=_table(profile))
+    return Section(title=title, facts=tuple(_facts(profile)), table=_table(profile))
 
 
 def _table(profile: Profile) -> Table:
@@ -47,7 +47,7 @@ def _table(profile: Profile) -> Table:
     used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
     on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))
     return table_of(
-        text("{workload} by batch size", workload=profile.workload),
+        text("{workload} by batch size", workload=profile.workload.name),
         profile.points,
         Column("batch", label=text("batch size"), of=lambda point: _size_text(profile, point)),
         Column("step_s", label=text("step"), of=lambda point: profile.told_s(point).estimate),
@@ -62,7 +62,7 @@ def _table(profile: Profile) -> Table:
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
     name = number_text(point.batch_size, "")
-    if point.batch_size == profile.n_train:
+    if point.batch_size == profile.workload.n_train:
         name = text("{n} (full)", n=point.batch_size)
     if point.accumulation_steps == 1:
         return name
@@ -100,7 +100,7 @@ def _largest_text(profile: Profile) -> str:
     largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
     if largest is None:
         message = "No batch size ran in one piece{within}."
-    elif largest == profile.n_train:
+    elif largest == profile.workload.n_train:
         message = "All {largest} training examples fit in one batch{within}."
     elif profile.stopped == "memory":
         message = "The largest batch size that fits in one piece{within}: {largest}."
@@ -125,7 +125,7 @@ def _memory_text(profile: Profile) -> Iterator[str]:
         )
     told = [
         text("{predicted} at {size}", predicted=estimate_text("peak_bytes", known), size=size)
-        for size, known in profile.not_run_bytes.items()
+        for size, known in ((each.batch_size, each.predicted_bytes) for each in profile.not_run)
         if known.estimate is not None
     ]
     if told:

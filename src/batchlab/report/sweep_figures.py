@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
 from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
@@ -19,54 +17,38 @@ from batchlab.report.cells import (
     chosen_cells,
     deciding_split,
     figure_looks,
+    final_gaps,
     held_out_split,
     lone_curves,
     mean_curve,
-    measured_along,
-    measured_first,
-    measured_in_seeds,
-    measured_last,
+    measured_curve,
+    measured_once,
     rate_notes,
-    spread_text,
-    thinned,
     trial_words,
 )
-from batchlab.report.chart import (
-    LOG_METRIC,
-    Plot,
-    View,
-    along_axis,
-    chart_text,
-    rate_axis,
-    size_panel,
-    value_axis,
-)
-from batchlab.report.effect_panels import (
+from batchlab.report.effects import (
+    effect_notes,
+    effect_rows,
+    effects,
     finals_panel,
     jumps_panel,
-    jumps_rows,
     plateau_panel,
-    plateau_rows,
 )
-from batchlab.report.effects import NOISE_NOTE, PLATEAU_NOTE, UNFINISHED_NOTE, effects
 from batchlab.report.figure import (
     SPLITS,
     Figure,
     Panel,
     Row,
-    drawn_panels,
+    figure_of,
     interval_row,
+    panels_table,
     rounded,
     size_rows,
-    value_of,
+    thinned,
 )
-from batchlab.report.palette import Look
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import label_text, split_label, term_text
 from batchlab.words.catalogue import text
-
-if TYPE_CHECKING:
-    import altair as alt
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
 MOST_ROWS = 9_000  # of all lines together: the page stays below 5 MB with any number of them
@@ -89,7 +71,7 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
 
 
 # What a view calls its figure: key, name, title, and what is equal in it.
-_VIEWS: dict[View, tuple[str, str, str, str]] = {
+_VIEWS = {
     "epoch": (
         "a",
         "epochs",
@@ -116,60 +98,48 @@ def curve_figures(study: Study) -> Iterator[Figure]:
     """The metrics of every split along training, at the chosen rate of each batch size."""
     chosen = chosen_cells(study)
     rows = tuple(_curve_rows(study, chosen))
-    table = _curve_table(study, chosen)
     for view, (key, name, title, equal) in _VIEWS.items():
         nothing = text("No trial has been evaluated after its first step yet.")
         if rows and view == "equal_time_s":
             nothing = text(
                 "No step time was measured alone, so there is no common clock for the batch sizes."
             )
+        panels = tuple(_curve_panels(study, rows, view))
         yield Figure(
             key=key,
             name=name,
             title=text(title),
             notes=(text(equal), *_curve_notes(study, chosen, view)),
             nothing=nothing,
-            panels=tuple(_curve_panels(study, chosen, rows, view)),
+            panels=panels,
             data="curves",
             rows=rows,
-            looks=figure_looks(study),
-            table=table,
+            table=panels_table(
+                text("Means over the seeds that ended well, by batch size and epoch"),
+                panels,
+                MOST_TABLE_PLACES,
+            ),
         )
 
 
-def _curve_panels(
-    study: Study, chosen: tuple[Cell, ...], rows: tuple[Row, ...], view: View
-) -> Iterator[Panel]:
-    placed = [row for row in rows if row["step"] and row[view] is not None]
+def _curve_panels(study: Study, rows: tuple[Row, ...], view: str) -> Iterator[Panel]:
+    placed = [row for row in rows if row["kind"] != "start" and view in row]
     for number, metric in enumerate(_curve_metrics(study)):
-        of_metric = [row for row in placed if row["metric"] == metric]
+        of_metric = tuple(row for row in placed if row["metric"] == metric)
         for split in SPLITS:
-            if any(row["split"] == split for row in of_metric):
-                ends = _ends(metric, ((cell, cell.final(split, metric)) for cell in chosen))
+            own = tuple(row for row in of_metric if row["split"] == split)
+            if own:
                 yield Panel(
                     key=f"{_VIEWS[view][0]}-{split}-{number}",
                     title=split_label(split, metric),
-                    alternative=chart_text(split_label(split, metric), view, ends),
-                    plot=partial(_curve_chart, study, split, metric, view, of_metric, placed),
+                    quantity=metric,
+                    axis=view,
+                    rows=own,
+                    looks=figure_looks(study),
+                    is_metric=True,
+                    frame=of_metric,
+                    where={"split": split, "metric": metric},
                 )
-
-
-def _curve_chart(
-    study: Study, split: Split, metric: str, view: View, of_metric: list[Row], placed: list[Row]
-) -> alt.LayerChart:
-    # Of the means where there are any: a diverged trial would flatten the rest.
-    means = [row for row in of_metric if row["run"] == "mean"]
-    chart = Plot(
-        {"split": split, "metric": metric},
-        metric,
-        figure_looks(study),
-        x=along_axis(view, placed),
-        y=value_axis(metric, means or of_metric, log_from=LOG_METRIC),
-        after_zero=view,
-    )
-    alone = chart.colored(alone=True).encode(detail="run:N")
-    dotted = alone.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
-    return chart.drawn(chart.means(), [dotted], chart.crosses(alone=True, marked=True))
 
 
 def _curve_metrics(study: Study) -> list[str]:
@@ -185,56 +155,40 @@ def _curve_rows(study: Study, chosen: tuple[Cell, ...]) -> Iterator[Row]:
         shown = thinned(points, most)
         marked = {point.step for point in thinned(shown[-n_marks:], MOST_MARKS)} if n_marks else {}
         for point in shown:
-            yield {**name, **_point_row(point), "marked": point.step in marked}
+            row = {**name, **_point_row(point), "marked": point.step in marked}
+            yield row if point.step else row | {"kind": "start"}
 
 
 def _lines(
     study: Study, chosen: tuple[Cell, ...]
 ) -> Iterator[tuple[Row, tuple[CurvePoint, ...], int]]:
     """Name, points, and how many of the last points may carry a mark, of every line."""
-    labels = _labels(study)
     for cell in chosen:
         timing = study.timing(cell.batch_size)
         for split in SPLITS:
             for metric in _curve_metrics(study):
-                name: Row = {"batch": labels[cell.batch_size], "split": split, "metric": metric}
+                name: Row = {"batch_size": cell.batch_size, "split": split, "metric": metric}
                 mean = mean_curve(cell, split, metric, timing)
                 if mean:
-                    yield {**name, "run": "mean"}, mean, len(mean) - 1
-                for curve in lone_curves(cell, split, metric, timing):
-                    n_marks = 1 if curve.record in cell.others else 0
-                    run = trial_words(curve.record)
-                    yield {**name, "run": run, "alone": True}, curve.points, n_marks
+                    yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
+                for record, points in lone_curves(cell, split, metric, timing):
+                    n_marks = 0 if record.ended_well else 1
+                    yield {**name, "kind": "lone", "run": trial_words(record)}, points, n_marks
 
 
 def _point_row(point: CurvePoint) -> Row:
-    time_s, spread = point.equal_time_s, point.spread
-    return {
-        "epoch": rounded(point.epoch),
-        "step": point.step,
-        "equal_time_s": None if time_s is None else rounded(time_s),
-        **interval_row(spread.mean, spread.low, spread.high, spread.n),
-    }
+    time_s = point.equal_time_s
+    place: Row = {"epoch": rounded(point.epoch), "step": point.step}
+    if time_s is not None:
+        place["equal_time_s"] = rounded(time_s)
+    return place | _spread_row(point.spread)
 
 
-def _labels(study: Study) -> dict[int, str]:
-    return {look.batch_size: look.label for look in figure_looks(study)}
+def _spread_row(spread: Spread) -> Row:
+    return interval_row(spread.mean, spread.low, spread.high, spread.n)
 
 
-def _ends(quantity: str, finals: Iterable[tuple[Cell, Spread | None]]) -> list[str]:
-    """Where the line of each batch size ends, in words."""
-    return [
-        text(
-            "batch size {batch_size}: {value}",
-            batch_size=cell.batch_size,
-            value=spread_text(quantity, final),
-        )
-        for cell, final in finals
-        if final is not None
-    ] or [text("No trial has ended well")]
-
-
-def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator[str]:
+def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[str]:
     workload = study.workload
     yield from rate_notes(study, chosen)
     seeds = {len(cell.ended_well) for cell in chosen} - {0}
@@ -272,110 +226,43 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: View) -> Iterator
         )
 
 
-def _curve_table(study: Study, chosen: tuple[Cell, ...]) -> Table:
-    series = [(split, metric) for metric in _curve_metrics(study) for split in SPLITS]
-    along = _measured_of_models()
-    rows: list[tuple[Value, ...]] = []
-    for cell in chosen:
-        timing = study.timing(cell.batch_size)
-        curves = {key: mean_curve(cell, *key, timing) for key in series}
-        known = [
-            *({point.step: point.spread.mean for point in curves[key]} for key in series),
-            *(measured_along(cell, measurement) for measurement in along),
-        ]
-        # Where train data were scored all splits were: these are the epoch ends.
-        for place in thinned(curves[series[0]] or curves[series[1]], MOST_TABLE_PLACES):
-            epoch, values = float(f"{place.epoch:.4g}"), (each.get(place.step) for each in known)
-            at = cell.batch_size, epoch, place.step, place.equal_time_s
-            rows.append((*at, *values, place.spread.n))
-    return Table(
-        caption=text("Means over the seeds that ended well, by batch size and epoch"),
-        columns=(
-            *map(Column, ("batch_size", *_VIEWS)),
-            *(Column(f"{s}_{metric}", metric, split_label(s, metric)) for s, metric in series),
-            *(Column(row.quantity.name) for row in along),
-            Column("n", label=text("seeds")),
-        ),
-        rows=tuple(rows),
-    ).without_empty_columns()
-
-
 def gap_figure(study: Study) -> Figure:
     """The final train and held-out metric, and the gap between them, by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    chosen, looks = chosen_cells(study), figure_looks(study)
-    rows: tuple[Row, ...] = ()
+    found, looks = effects(study), figure_looks(study)
     panels = []
     nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
     if held_out is not None:
-        rows = tuple(_gap_rows(study, chosen, held_out, metric))
         nothing = text("No trial that ended well knows both its train and its held-out metric.")
         what = text(
             "{train} − {held_out}",
             train=split_label("train", metric),
             held_out=split_label(held_out, metric),
         )
+        rows: list[Row] = []
+        for effect in found:
+            gap = final_gaps(effect.records, held_out, metric)
+            if gap is not None:
+                rows += effect_rows(effect, gap.values)
         panels = [
-            finals_panel(rows, looks, "d-final", metric, held_out),
-            size_panel(
-                rows,
-                looks,
-                "d-gap",
-                "generalization_gap",
-                text("generalization gap: {what}", what=what),
-                what=text("generalization gap, {what},", what=what),
-                log_from=LOG_METRIC,
+            finals_panel(study, found, looks, key="d-final"),
+            Panel(
+                key="d-gap",
+                title=text("generalization gap: {what}", what=what),
+                quantity="generalization_gap",
+                rows=(*rows, {"kind": "level", "mean": 0.0, "text": ""}),
+                looks=looks,
+                is_metric=True,
             ),
         ]
-
-    def column(key: str, label: str, *of: str) -> Column:
-        quantity = metric if of[0] == "d-final" else "generalization_gap"
-        return Column(key, quantity, label, of=value_of(rows, *of))
-
-    finals = [
-        column(f"{split}_{metric}", split_label(split, metric), "d-final", "mean", split)
-        for split in ("train", held_out)
-        if split is not None
-    ]
-    return Figure(
-        key="d",
-        name="gap",
-        title=text("Generalization gap by batch size"),
-        notes=tuple(_gap_notes(study, chosen, held_out)),
+    return figure_of(
+        "d",
+        "gap",
+        text("Generalization gap by batch size"),
+        panels,
+        notes=_gap_notes(study, chosen_cells(study), held_out),
         nothing=nothing,
-        # A script may tell its validation metric alone.
-        panels=drawn_panels(panels, rows),
-        data="gap",
-        rows=rows,
-        looks=looks,
-        table=table_of(
-            text("Final metrics and gap: means over the seeds that ended well"),
-            [cell.batch_size for cell in chosen],
-            Column("batch_size", of=int),
-            *finals,
-            column("generalization_gap", text("gap"), "d-gap", "mean", "gap"),
-            column("gap_low", text("lowest gap"), "d-gap", "low", "gap"),
-            column("gap_high", text("highest gap"), "d-gap", "high", "gap"),
-            Column("n", label=text("seeds"), of=value_of(rows, "d-gap", "n", "gap")),
-        ).without_empty_columns(),
     )
-
-
-def _gap_rows(
-    study: Study, chosen: tuple[Cell, ...], held_out: Split, metric: str
-) -> Iterator[Row]:
-    labels = _labels(study)
-    for cell in chosen:
-        for panel, series, spread in (
-            ("d-final", "train", cell.final("train", metric)),
-            ("d-final", held_out, cell.final(held_out, metric)),
-            ("d-gap", "gap", cell.final_gap(held_out, metric)),
-        ):
-            if spread is not None:
-                named: Row = {"panel": panel, "series": series, "batch": labels[cell.batch_size]}
-                yield from size_rows(named, cell.batch_size, spread.mean, spread.values)
-    if any(cell.final_gap(held_out, metric) for cell in chosen):
-        yield {"panel": "d-gap", "kind": "level", "mean": 0.0, "text": ""}
 
 
 def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -> Iterator[str]:
@@ -398,58 +285,40 @@ def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -
 
 def cost_figure(study: Study) -> Figure:
     """Time per step, throughput and peak memory by batch size."""
-    looks, shown = figure_looks(study), _of_batch_sizes()
-    rows = tuple(_cost_rows(study))
-    panels, columns = [], []
-    for measurement in shown:
-        name = measurement.quantity.name
-        key, title = f"e-{name}", text(measurement.quantity.label)
-        panels.append(size_panel(rows, looks, key, name, title))
-        columns.append(Column(name, of=value_of(rows, key)))
-        for end, header in zip(("low", "high"), measurement.range_headers or (), strict=False):
-            columns.append(Column(f"{name}_{end}", name, text(header), of=value_of(rows, key, end)))
-    threads = {timing.batch_size: timing.threads for timing in study.timings}
-    return Figure(
-        key="e",
-        name="cost",
-        title=text("Time per step, throughput and memory by batch size"),
-        notes=tuple(note for row in shown for note in row.notes(study)) if rows else (),
-        nothing=text("Neither step times nor memory were measured in this study."),
-        panels=drawn_panels(panels, rows),
-        data="cost",
-        rows=rows,
-        looks=looks,
-        table=table_of(
-            text("Time per step (median of blocks), throughput and peak memory"),
-            study.batch_sizes,
-            Column("batch_size", of=int),
-            *columns,
-            Column("threads", label=text("threads"), of=threads.get),
-        ).without_empty_columns(),
-    )
-
-
-def _of_batch_sizes() -> list[Measurement]:
-    """The measurements that say that the figure of the cost shows them."""
-    return [row for row in measurement_rows().values() if row.figure == "cost"]
-
-
-def _cost_rows(study: Study) -> Iterator[Row]:
-    for look in figure_looks(study):
-        for measurement in _of_batch_sizes():
-            assert measurement.of_batch_size is not None
-            found = measurement.of_batch_size(study, look.batch_size)
+    panels: list[Panel] = []
+    notes: list[str] = []
+    for measurement in measurement_rows().values():
+        if measurement.figure != "cost" or measurement.of_batch_size is None:
+            continue
+        rows: list[Row] = []
+        for size in study.batch_sizes:
+            found = measurement.of_batch_size(study, size)
             if found is not None:
-                named: Row = {"panel": f"e-{measurement.quantity.name}", "batch": look.label}
-                yield from size_rows(named, look.batch_size, *found)
+                rows += size_rows({"batch_size": size}, *found)
+        name = measurement.quantity.name
+        panels.append(
+            Panel(
+                key=f"e-{name}",
+                title=text(measurement.quantity.label),
+                quantity=name,
+                rows=tuple(rows),
+                looks=figure_looks(study),
+            )
+        )
+        notes += measurement.notes(study)
+    return figure_of(
+        "e",
+        "cost",
+        text("Time per step, throughput and memory by batch size"),
+        panels,
+        notes=notes,
+        nothing=text("Neither step times nor memory were measured in this study."),
+    )
 
 
 def rate_figure(study: Study) -> Figure:
     """The final metric against the learning rate, for every batch size."""
     metric, split = study.workload.metrics[0].name, deciding_split(study)
-    what, looks = split_label(split, metric), figure_looks(study)
-    rows = tuple(_rate_rows(study, split, metric))
-    means = [row for row in rows if row["run"] == "mean"]
     rates = {record.trial.learning_rate for record in study.records}
     nothing = text("No trial at any learning rate ended well.")
     if not rates:
@@ -459,33 +328,20 @@ def rate_figure(study: Study) -> Figure:
             "One learning rate was run, so nothing can be said about others; add some with "
             "--learning-rates."
         )
-
-    def plot() -> alt.LayerChart:
-        x, y = rate_axis(rates), value_axis(metric, means, log_from=LOG_METRIC)
-        chart = Plot({}, metric, looks, x=x, y=y)
-        return chart.drawn(chart.means(), chart.rings(chosen=True), at_the_edge=chart.lost("foot"))
-
-    best = [
-        text(
-            "batch size {batch_size}: best at {rate:learning_rate} with {value}",
-            batch_size=cell.batch_size,
-            rate=cell.learning_rate,
-            value=spread_text(metric, final),
-        )
-        for cell in chosen_cells(study)
-        if (final := cell.final(split, metric))
-    ]
-    title = text("final {what}", what=what)
     panel = Panel(
         key="f-rates",
-        title=title,
-        alternative=chart_text(title, "learning_rate", best),
-        plot=plot,
+        title=text("final {what}", what=split_label(split, metric)),
+        quantity=metric,
+        axis="learning_rate",
+        rows=tuple(_rate_rows(study, split, metric)),
+        looks=figure_looks(study),
+        is_metric=True,
     )
-    return Figure(
-        key="f",
-        name="learning-rates",
-        title=text("Metric against learning rate"),
+    return figure_of(
+        "f",
+        "learning-rates",
+        text("Metric against learning rate"),
+        (panel,) if len(rates) > 1 else (),
         notes=(
             text(
                 "A ring marks the rate whose curves are shown above: the best on {split} data.",
@@ -494,31 +350,21 @@ def rate_figure(study: Study) -> Figure:
             text("A × on the axis is a trial that ended badly or has not ended at that rate."),
         ),
         nothing=nothing,
-        panels=(panel,) if means and len(rates) > 1 else (),
         data="rates",
-        rows=rows,
-        looks=looks,
         table=rate_table(study),
     )
 
 
 def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
-    labels, chosen = _labels(study), chosen_cells(study)
-    n_crosses: dict[float, int] = {}
+    chosen = chosen_cells(study)
     for cell in cells(study):
-        base: Row = {
-            "batch": labels[cell.batch_size],
-            "batch_size": cell.batch_size,
-            "learning_rate": cell.learning_rate,
-        }
+        base: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
         final = cell.final(split, metric)
         if final is not None:
-            drawn: Row = {"run": "mean", "chosen": cell in chosen, "marked": True}
-            yield {**base, **drawn, **interval_row(final.mean, final.low, final.high, final.n)}
+            drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
+            yield {**base, **drawn, **_spread_row(final)}
         for record in cell.others:
-            place = n_crosses.get(cell.learning_rate, 0)
-            n_crosses[cell.learning_rate] = place + 1
-            yield {**base, "run": trial_words(record), "kind": "lost", "place": place}
+            yield {**base, "kind": "lost", "run": trial_words(record)}
 
 
 def rate_table(study: Study) -> Table:
@@ -553,102 +399,69 @@ def rate_table(study: Study) -> Table:
     ).without_empty_columns()
 
 
-# What is shown by batch size, which of a trial's values, and how a panel is called.
-_BY_SIZE = {
-    "at_the_start": (measured_first, "{what}, at the start"),
-    "at_the_end": (measured_last, "{what}, at the end"),
-}
+# How a panel by batch size is called; what else was measured of models is shown along training.
+_BY_SIZE = {"at_the_start": "{what}, at the start", "at_the_end": "{what}, at the end"}
 
 
 def noise_figure(study: Study) -> Figure:
     """What was measured of the models at their steps, along training and at its end."""
-    chosen, looks = chosen_cells(study), figure_looks(study)
-    rows: list[Row] = []
-    panels, shown = [], []
-    for measurement in _measured_of_models():
-        key, name = f"g-{measurement.quantity.name}", measurement.quantity.name
-        by_size = measurement.figure in _BY_SIZE
-        own = list((_measured_by_size if by_size else _measured_rows)(study, chosen, measurement))
-        if not own:
-            continue
-        rows += own
-        shown.append(measurement)
-        if by_size:
-            title = text(_BY_SIZE[measurement.figure or ""][1], what=label_text(name))
-            panels.append(size_panel(own, looks, key, name, title, what=label_text(name)))
-        else:
-            ends = _ends(name, ((cell, measured_last(cell, measurement)) for cell in chosen))
-            panels.append(
-                Panel(
-                    key=key,
-                    title=label_text(name),
-                    alternative=chart_text(label_text(name), "step", ends),
-                    plot=partial(_measured_chart, key, name, own, looks),
-                )
-            )
-    return Figure(
-        key="g",
-        name="noise",
-        title=text("What the noise does"),
-        notes=tuple(_noise_notes(study, chosen, shown)),
+    chosen = chosen_cells(study)
+    rows = [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
+    # Those that were asked for first.
+    rows.sort(key=lambda row: (not row.on_request, row.figure != "along_training"))
+    panels = [_measured_panel(study, chosen, row) for row in rows]
+    shown = [row for row, panel in zip(rows, panels, strict=True) if panel.has_marks]
+    return figure_of(
+        "g",
+        "noise",
+        text("What the noise does"),
+        panels,
+        notes=_noise_notes(study, chosen, shown),
         nothing=text("No model was measured on its way."),
-        panels=tuple(panels),
-        data="noise",
-        rows=tuple(rows),
-        looks=looks,
-        table=_noise_table(chosen),
     )
 
 
-def _measured_chart(
-    key: str, quantity: str, rows: list[Row], looks: Sequence[Look]
-) -> alt.LayerChart:
-    x, y = along_axis("step", rows), value_axis(quantity, rows)
-    chart = Plot({"panel": key}, quantity, looks, x=x, y=y)
-    return chart.drawn(chart.means())
+def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measurement) -> Panel:
+    name = measurement.quantity.name
+    title = _BY_SIZE.get(measurement.figure or "")
+    rows = _along_rows(chosen, name) if title is None else _by_size_rows(study, chosen, measurement)
+    return Panel(
+        key=f"g-{name}",
+        title=text(title or "{what}", what=label_text(name)),
+        quantity=name,
+        axis="step" if title is None else "batch_size",
+        rows=tuple(rows),
+        looks=figure_looks(study),
+    )
 
 
-def _measured_of_models() -> list[Measurement]:
-    """The measurements of a model at a step, those that were asked for first."""
-    rows = [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
-    return sorted(rows, key=lambda row: (not row.on_request, row.figure != "along_training"))
-
-
-def _measured_rows(
-    study: Study, chosen: tuple[Cell, ...], measurement: Measurement
-) -> Iterator[Row]:
+def _along_rows(chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
     """Along training; a logarithmic axis has no place for the initial weights."""
-    labels = _labels(study)
     for cell in chosen:
-        taken = tuple(point for point in measured_in_seeds(cell, measurement) if point.step > 0)
+        taken = tuple(point for point in measured_curve(cell, name) if point.step > 0)
         shown = thinned(taken, MOST_MEASURED)
         marked = {point.step for point in thinned(shown, MOST_MARKS)}
         for point in shown:
-            row = _point_row(point)
-            del row["equal_time_s"]
-            name: Row = {"panel": f"g-{measurement.quantity.name}", "run": "mean"}
-            name["batch"] = labels[cell.batch_size]
-            yield {**name, **row, "marked": point.step in marked}
+            line: Row = {"batch_size": cell.batch_size, "kind": "curve", "run": "mean"}
+            yield {**line, **_point_row(point), "marked": point.step in marked}
 
 
-def _measured_by_size(
+def _by_size_rows(
     study: Study, chosen: tuple[Cell, ...], measurement: Measurement
 ) -> Iterator[Row]:
     """By batch size, with the dashed line of theory through it."""
-    labels, panel = _labels(study), f"g-{measurement.quantity.name}"
-    taken, _ = _BY_SIZE[measurement.figure or ""]
+    at_the_start = measurement.figure == "at_the_start"
     values = {}
     for cell in chosen:
-        seen = taken(cell, measurement)
+        seen = measured_once(cell, measurement.quantity.name, at_the_start=at_the_start)
         if seen is None:
             continue
         middle = values[cell.batch_size] = measurement.of_seeds(seen.values)
         if middle != 0:  # which has no place there
-            named: Row = {"panel": panel, "batch": labels[cell.batch_size]}
-            yield from size_rows(named, cell.batch_size, middle, seen.values)
+            yield from size_rows({"batch_size": cell.batch_size}, middle, seen.values)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(values, study).items()):
-            row: Row = {"panel": panel, "kind": "rule", "series": "expected", "batch_size": size}
+            row: Row = {"kind": "rule", "series": "expected", "batch_size": size}
             yield {**row, "mean": rounded(value)}
 
 
@@ -675,67 +488,15 @@ def _noise_notes(
     yield from rate_notes(study, chosen)
 
 
-def _noise_table(chosen: tuple[Cell, ...]) -> Table:
-    def column(measurement: Measurement) -> Column:
-        name = measurement.quantity.name
-        taken, title = _BY_SIZE.get(measurement.figure or "", (measured_last, "{what}"))
-        is_start = measurement.figure == "at_the_start"
-
-        def value(cell: Cell) -> Value:
-            found = taken(cell, measurement)
-            return None if found is None else measurement.of_seeds(found.values)
-
-        label = text(title, what=label_text(name)) if is_start else None
-        return Column(name, label=label, of=value)
-
-    return table_of(
-        text("Measured last, or at the start: means over the seeds that ended well"),
-        chosen,
-        Column("batch_size"),
-        Column("learning_rate"),
-        *map(column, _measured_of_models()),
-        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
-    ).without_empty_columns()
-
-
 def effects_figure(study: Study) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
     found, looks = effects(study), figure_looks(study)
-    labels = _labels(study)
-    rows = tuple(
-        row
-        for effect in found
-        for of in (plateau_rows, jumps_rows)
-        for row in of(effect, labels[effect.batch_size])
-    )
-    drawn = {row["panel"] for row in rows}
-    notes = []
-    if "h-epochs" in drawn:
-        notes.append(text(PLATEAU_NOTE))
-    if any(row["kind"] == "bound" for row in rows):
-        notes.append(text(UNFINISHED_NOTE))
-    if "h-noise" in drawn:
-        notes.append(text(NOISE_NOTE))
-    panels = (plateau_panel(rows, looks), jumps_panel(study, rows, looks))
-    n_seeds = {effect.batch_size: len(effect.records) for effect in found}
-    n_unfinished = {effect.batch_size: len(effect.unfinished_epochs) for effect in found}
-    return Figure(
-        key="h",
-        name="effects",
-        title=text("Epochs that are enough, and noise, by batch size"),
-        notes=tuple(notes),
+    panels = (plateau_panel(found, looks), jumps_panel(study, found, looks))
+    return figure_of(
+        "h",
+        "effects",
+        text("Epochs that are enough, and noise, by batch size"),
+        panels,
+        notes=effect_notes(panels),
         nothing=text("No trial was evaluated often enough to see its plateau or its noise."),
-        panels=drawn_panels(panels, rows),
-        data="effects",
-        rows=rows,
-        looks=looks,
-        table=table_of(
-            text("Plateau and noise: means over the seeds that reached their plateau"),
-            [effect.batch_size for effect in found],
-            Column("batch_size", of=int),
-            Column("n", label=text("seeds"), of=n_seeds.get),
-            Column("plateau_epoch", "epoch", panels[0].title, of=value_of(rows, "h-epochs")),
-            Column("n_unfinished", "n", text("still improving"), of=n_unfinished.get),
-            Column("noise", "metric_noise", text("jumps"), of=value_of(rows, "h-noise")),
-        ).without_empty_columns(),
     )

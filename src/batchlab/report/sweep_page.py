@@ -18,13 +18,13 @@ from batchlab.report.cells import (
     held_out_split,
     mean_curve,
     observations_table,
-    thinned,
     trial_counts,
 )
+from batchlab.report.chart import write_figure_images
 from batchlab.report.effects import effect_sentences
-from batchlab.report.figure import write_figure_images
+from batchlab.report.figure import thinned
 from batchlab.report.page import download, render_page, study_environment, write_tables
-from batchlab.report.parts import Part, parts_text
+from batchlab.report.sections import Section, sections_text
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
@@ -130,7 +130,7 @@ def text_report(study: Study) -> str:
     Returns:
         Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
-    return parts_text((Part(title=study.workload.name), *_parts(study)))
+    return sections_text((Section(title=study.workload.name), *_parts(study)))
 
 
 def sweep_headline(study: Study) -> str:
@@ -139,26 +139,26 @@ def sweep_headline(study: Study) -> str:
     return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
-def answer_part(study: Study) -> Part:
+def answer_section(study: Study) -> Section:
     """Which batch size did best, and a row a batch size."""
     found, summary = conclusion(study), summary_table(study, chosen_cells(study))
     facts = (found.lead,) if found.lead else ()
-    return Part(title=found.headline, facts=facts, table=summary if study.records else None)
+    return Section(title=found.headline, facts=facts, table=summary if study.records else None)
 
 
-def _parts(study: Study) -> Iterator[Part]:
-    yield answer_part(study)
+def _parts(study: Study) -> Iterator[Section]:
+    yield answer_section(study)
     if not study.records:
         return
     seen = (*effect_sentences(study).values(), *map(str, sentences(study)))
-    yield Part(drawing=tuple(_curves(study)))
-    yield Part(facts=seen)
-    yield Part(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
+    yield Section(drawing=tuple(_curves(study)))
+    yield Section(facts=seen)
+    yield Section(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
-        yield Part(table=rate_table(study))
+        yield Section(table=rate_table(study))
     command = text("Command: {command}", command=study.command)
-    yield Part(facts=(trial_counts(study),))
-    yield Part(drawing=(command,))
+    yield Section(facts=(trial_counts(study),))
+    yield Section(drawing=(command,))
 
 
 def _curves(study: Study) -> Iterator[str]:

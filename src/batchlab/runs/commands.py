@@ -7,14 +7,13 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
@@ -40,20 +39,15 @@ class KeptTraining:
     """
 
     def __init__(
-        self,
-        store: Store,
-        request: RunRequest,
-        known: TrialRecord | None,
-        *,
-        folder: Path,
-        engine: str,
+        self, store: Store, request: RunRequest, known: TrialRecord | None, *, engine: str
     ) -> None:
         """Store that it begins, or goes on from what is `known`; its folder need not be there."""
         self._store = store
         self._trial_id = request.trial.trial_id
         self._before = () if known is None else known.evaluations
         self._resumed = () if known is None else known.resumed_from_steps
-        self._later = folder / "later.json"
+        self.folder = store.trial_folder(self._trial_id)
+        self._later = self.folder / "later.json"
         self._is_ahead = not self._before
         store.begin_trial(
             TrialRecord(
@@ -83,54 +77,42 @@ class KeptTraining:
         more = {each.step: each for each in (*later, *told) if each.step > last}
         return (*self._before, *(more[step] for step in sorted(more)))
 
-    def put(
-        self,
-        course: ScriptCourse,
-        new: Sequence[Evaluation],
-        counted: Callable[[], tuple[Evaluation, ...]],
-    ) -> None:
-        """Store what is new; until it is as far as the run before, that one stays.
-
-        `new` were added or replaced since the last call; `counted` gives all that count of the run.
-        """
-        if not new:
-            return
-        if self._is_ahead:  # all in one: a fast script tells a hundred a second
+    def put(self, course: ScriptCourse) -> None:
+        """Store what is new; until it is as far as the run before, that one stays."""
+        new = tuple(course.unstored.values())
+        course.unstored.clear()
+        if new and self._is_ahead:  # all in one: a fast script tells a hundred a second
             self._store.put_evaluations(self._trial_id, new)
-        elif max(each.step for each in new) >= self._before[-1].step:
-            self._replace(course, counted())
+        elif new and max(each.step for each in new) >= self._before[-1].step:
+            self._replace(course)
 
-    def end(self, course: ScriptCourse, counted: tuple[Evaluation, ...], verdict: Outcome) -> None:
-        """Store what is left after the last `put`, before its status is stored.
+    def end(self, course: ScriptCourse, status: Status | None) -> None:
+        """Store what is left of it, before its status is stored.
 
         A run that was cut short before it was as far as the one before leaves that one's curve.
         """
-        status = verdict.status
+        self.put(course)
         assert status is not None
         if not self._is_ahead and not (status.may_go_on or status is Status.OOM):
-            self._replace(course, counted)
-        last = counted[-1].step if counted else -1
-        self._keep_later(tuple(each for each in course.evaluations if each.step > last))
-
-    def _replace(self, course: ScriptCourse, evaluations: tuple[Evaluation, ...]) -> None:
-        from_step, resumed = course.taken_up_at, self._resumed
-        if from_step is None:
-            resumed = ()
-        elif not evaluations or from_step < evaluations[-1].step:  # else it ended before that
-            resumed = (*resumed, from_step)
-        self._store.replace_evaluations(self._trial_id, evaluations, resumed_from_steps=resumed)
-        self._is_ahead = True
-
-    def _keep_later(self, later: tuple[Evaluation, ...]) -> None:
-        """Beside the store: a record ends where it was asked to, and a longer one needs these."""
-        try:
+            self._replace(course)
+        last = course.counted[-1].step if course.counted else -1
+        later = tuple(each for each in course.evaluations if each.step > last)
+        # Beside the store: a record ends where it was asked to, and a longer one needs these.
+        with suppress(OSError):  # a wider gap in the curve of a longer run is all that it costs
             if later:
                 text = _LATER.encoded(later, str(self._later))
                 self._later.write_text(text, encoding="utf-8")
             else:
                 self._later.unlink(missing_ok=True)
-        except OSError:
-            return  # a wider gap in the curve of a longer run is all that it costs
+
+    def _replace(self, course: ScriptCourse) -> None:
+        from_step, resumed = course.taken_up_at, self._resumed
+        if from_step is None:
+            resumed = ()
+        elif not course.counted or from_step < course.counted[-1].step:  # else it ended before
+            resumed = (*resumed, from_step)
+        self._store.replace_evaluations(self._trial_id, course.counted, resumed_from_steps=resumed)
+        self._is_ahead = True
 
 
 # A script that was told its length and has come so far has trained to its end.
@@ -148,7 +130,6 @@ class CommandRun:
         request: RunRequest,
         kept: KeptTraining,
         *,
-        folder: Path,
         marker: str,
         grace_s: float,
         left_s: Callable[[], float],
@@ -162,17 +143,14 @@ class CommandRun:
         self._command = command
         self._request = request
         self._kept = kept
-        self._folder = folder
         self._marker = marker
         self._grace_s = grace_s
         self._left_s = left_s
         self._tell = tell
         self._resumes = resumes
-        earlier = kept.earlier(_of_log(command, request, folder)) if resumes else ()
+        earlier = kept.earlier(_of_log(command, request, kept.folder)) if resumes else ()
         self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
         self._verdict: Outcome | None = None
-        self._cut: tuple[Evaluation, ...] | None = None
-        self._new: dict[int, Evaluation] = {}
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
         """Run it to its end, or until it is to end; all that counts of it is stored.
@@ -181,14 +159,27 @@ class CommandRun:
             StoreError: the store or the folder cannot be written.
             KeyboardInterrupt: after the script has ended and what it told is stored.
         """
+
+        def take(readings: Sequence[Reading]) -> bool:
+            self._take(readings, training)
+            self._look_at_time(training)
+            return self._verdict is not None
+
+        def take_last(readings: Sequence[Reading]) -> bool:
+            self._take(readings, training)
+            return True
+
         with self._started() as training:
             try:
-                end = self._followed(training)
+                end = training.follow(take)
             except KeyboardInterrupt:
-                self._ended_early(training)
+                # As at the end of a budget: a script that saves where it is can do so.
+                training.end()
+                training.follow(take_last)
+                self._kept.put(self.course)
                 raise
-        if not end.was_asked:
-            _refuse_full_disk(self._folder)
+        if not end.was_asked and shutil.disk_usage(self._kept.folder).free < _LITTLE_SPACE_BYTES:
+            raise _disk_is_full(self._kept.folder)  # a script's words may not have found room
         return self._verdict or self._verdict_of_end(end), end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
@@ -197,69 +188,57 @@ class CommandRun:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
-    def keep(self, verdict: Outcome) -> None:
-        """Store what is left of it; its status comes after that."""
-        self._put()
-        self._kept.end(self.course, self._counted(), verdict)
-
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
         """What a reader of its record must know beside its batches."""
-        return (*self._notes_of_length(verdict), *self._notes_of_trouble(end))
-
-    def _notes_of_trouble(self, end: CommandEnd) -> Iterator[Reason]:
+        found = [note for note in (self._note_of_length(verdict),) if note is not None]
         if end.left_behind is not None and not end.was_asked:
-            yield end.left_behind
+            found.append(end.left_behind)
         if not_understood := self.course.points.not_understood:
-            yield Reason.of("log_not_understood", told=", ".join(not_understood))
+            found.append(Reason.of("log_not_understood", told=", ".join(not_understood)))
+        return tuple(found)
 
-    def _notes_of_length(self, verdict: Outcome) -> tuple[Reason, ...]:
-        counted = self._counted()
+    def _note_of_length(self, verdict: Outcome) -> Reason | None:
+        counted = self.course.counted
         last = counted[-1].step if counted else 0
         asked = self._request.last_step
         if verdict.status is not Status.OK or last >= asked:
-            return ()
+            return None
         # By all that it told: its metric may come more seldom than its steps.
         step = self.course.step
         is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
-        note = Reason.of("script_ended_itself", step=step, asked=asked)
         if self._command.spans_a_length:
-            note = Reason.of("script_stopped_early", step=last, asked=asked)
-            if is_whole:
-                note = Reason.of("metric_told_before_end", step=last, asked=asked)
-        elif is_whole or self._request.length.to_own_end:
-            note = Reason.of("script_trained_to_its_end", step=step)
-        return (note,)
-
-    # ---- one start
+            code = "metric_told_before_end" if is_whole else "script_stopped_early"
+            return Reason.of(code, step=last, asked=asked)
+        if is_whole or self._request.length.to_own_end:
+            return Reason.of("script_trained_to_its_end", step=step)
+        return Reason.of("script_ended_itself", step=step, asked=asked)
 
     @contextmanager
     def _started(self) -> Iterator[FollowedTraining]:
-        request = self._request
+        request, folder = self._request, self._kept.folder
         values = trial_values(request.trial, last_step=request.last_step)
-        output_dir = self._folder / OUTPUT_NAME
         if self._resumes:
-            values["resume_from"] = output_dir
+            values["resume_from"] = folder / OUTPUT_NAME
         else:
-            shutil.rmtree(output_dir, ignore_errors=True)
-        with _explained(self._folder):
+            shutil.rmtree(folder / OUTPUT_NAME, ignore_errors=True)
+        try:
             training = FollowedTraining(
                 self._command,
                 values,
-                folder=self._folder,
+                folder=folder,
                 marker=self._marker,
                 grace_s=self._grace_s,
                 goes_on=self._resumes,
             )
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _disk_is_full(folder) from error
+            raise StoreError(
+                f"{folder} cannot be written ({error.strerror}); give another --store, in a folder "
+                f"that you may write to"
+            ) from error
         with training:
             yield training
-
-    def _followed(self, training: FollowedTraining) -> CommandEnd:
-        def take(readings: Sequence[Reading]) -> bool:
-            self._take(readings, training)
-            self._look_at_time(training)
-            return self._verdict is not None
-
-        return training.follow(take)
 
     def _look_at_time(self, training: FollowedTraining) -> None:
         """End it as the budget ends; what it says after that is not even read."""
@@ -270,61 +249,22 @@ class CommandRun:
         if left_s <= 0:
             training.stop_reading()
 
-    def _ended_early(self, training: FollowedTraining) -> None:
-        """Have it end as at the end of a budget: a script that saves where it is can do so."""
-
-        def take(readings: Sequence[Reading]) -> bool:
-            self._take(readings, training)
-            return True
-
-        training.end()
-        training.follow(take)
-        self._put()
-
-    def _counted(self) -> tuple[Evaluation, ...]:
-        """The evaluations up to the verdict."""
-        return self.course.evaluations if self._cut is None else self._cut
-
-    def _put(self) -> None:
-        self._kept.put(self.course, tuple(self._new.values()), self._counted)
-        self._new.clear()
-
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
         """Take in what the script has told; after a verdict only what a longer run needs."""
-        if self._cut is not None and not self._command.can_resume:
-            return
+        goes_further = self._command.takes("resume_from")
         for reading in readings:
+            if self.course.ended is not None and not goes_further:
+                break
             self._look_at_time(training)
             try:
-                for made in self.course.take(reading):
-                    self._judge(made)
-            except ProgressError as error:
-                if self._cut is None:
-                    reason = Reason.as_written(str(error))
-                    self._decided(Outcome(status=Status.ERROR, reason=reason))
+                self.course.take(reading)
+            except ProgressError:
                 break
-            if self._cut is not None and not self._command.can_resume:
-                break
+            finally:
+                self._verdict = self._verdict or self.course.ended
         if readings:
-            self._put()
+            self._kept.put(self.course)
             self._tell(min(1.0, self.course.step / self._request.last_step))
-
-    def _judge(self, made: Evaluation | None) -> None:
-        """Whether the training is to end by what was just added; what comes later does not count.
-
-        None was made where only steps were told, or a loss.
-        """
-        if self._cut is not None:
-            return
-        if made is not None:
-            self._new[made.step] = made
-        verdict = self.course.verdict()
-        if verdict is not None:
-            self._decided(verdict)
-
-    def _decided(self, verdict: Outcome) -> None:
-        self._verdict = self._verdict or verdict
-        self._cut = self.course.evaluations
 
     def _verdict_of_end(self, end: CommandEnd) -> Outcome:
         """What it means that the script ended by itself."""
@@ -348,34 +288,11 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
         course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
-        try:
+        with suppress(ProgressError):  # its run has ended with that reason
             for reading in readings:
-                for _ in course.take(reading):
-                    pass
-        except ProgressError:
-            continue  # its run has ended with that reason
-        evaluations = course.evaluations or evaluations
+                course.take(reading)
+            evaluations = course.evaluations or evaluations
     return evaluations
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Raise what the system says about a folder as a `StoreError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_is_full(folder) from error
-        raise StoreError(
-            f"{folder} cannot be written ({error.strerror}); give another --store, in a folder "
-            f"that you may write to"
-        ) from error
-
-
-def _refuse_full_disk(folder: Path) -> None:
-    """Refuse to judge a script whose words may not have found room."""
-    if shutil.disk_usage(folder).free < _LITTLE_SPACE_BYTES:
-        raise _disk_is_full(folder)
 
 
 def _disk_is_full(folder: Path) -> StoreError:
@@ -411,14 +328,11 @@ class CommandEngine(StoredEngine):
         store: Store,
         command: TrainingCommand,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
-        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        super().__init__(store, plan, clock=clock)
         self._command = command
         self._failures = FailureCount()
         self._told: set[str] = set()
@@ -428,7 +342,7 @@ class CommandEngine(StoredEngine):
     def capabilities(self) -> Capabilities:
         """What its placeholders let a command do."""
         return Capabilities(
-            resumes=self._command.can_resume,
+            resumes=self._command.takes("resume_from"),
             side_by_side=False,
             keeps_cadence=False,
             cools_down=False,
@@ -443,11 +357,6 @@ class CommandEngine(StoredEngine):
     def evaluation_steps(self, batch_size: int) -> float:
         """Not known: a script tells its steps and its evaluations together."""
         return 0.0
-
-    @property
-    def n_workers(self) -> int:
-        """One."""
-        return 1
 
     # ---- one training
 
@@ -466,8 +375,7 @@ class CommandEngine(StoredEngine):
 
     def _train(self, request: RunRequest, known: TrialRecord | None) -> Ran:
         trial = request.trial
-        folder = self._store.trial_folder(trial.trial_id)
-        kept = KeptTraining(self._store, request, known, folder=folder, engine=self.name)
+        kept = KeptTraining(self._store, request, known, engine=self.name)
         began_s = self._clock()
         run = self._run(request, kept, resumes=self._can_be_taken_up(known))
         verdict, end = run.until_done()
@@ -479,7 +387,7 @@ class CommandEngine(StoredEngine):
             )
             run = self._run(request, kept, resumes=False)
             verdict, end = run.until_done()
-        run.keep(verdict)
+        kept.end(run.course, verdict.status)
         outcome = replace(
             verdict,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
@@ -492,36 +400,40 @@ class CommandEngine(StoredEngine):
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:
             self._warn_of_bad_end(trial, outcome)
-        self._tell_contradictions(trial, run)
+        for text in run.course.points.contradictions:
+            # Each kind once: all its trainings contradict themselves alike.
+            self._warn_once(trial, text, kind=_NUMBERS.sub("#", text))
         if outcome.status is Status.ERROR:
             self._stop_if_hopeless(end, outcome.reason)
         return ran
 
-    def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
-        """Say what its user has to do about; what all trainings have in common is said once."""
-        codes = {note.code for note in notes}
-        for note in notes:
-            text = reason_text(note)
-            # A script that leaves its training behind has no length to be told.
-            is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
-            if note.code in _WARNED and not is_explained and text not in self._told:
-                self._listener.warning(f"{named(trial)}: {text}")
-                if note.code != "script_ended_itself":
-                    self._told.add(text)
-
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
-        trial_id = request.trial.trial_id
         return CommandRun(
             self._command,
             request,
             kept,
-            folder=self._store.trial_folder(trial_id),
-            marker=f"{self.marker}/{trial_id}",
+            marker=f"{self.marker}/{request.trial.trial_id}",
             grace_s=self._grace_s,
             left_s=self._left_s,
             tell=lambda fraction: self._tell(request, fraction),
             resumes=resumes,
         )
+
+    def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
+        """Say what its user has to do about; what all trainings have in common is said once."""
+        codes = {note.code for note in notes}
+        for note in notes:
+            # A script that leaves its training behind has no length to be told.
+            is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
+            if note.code in _WARNED and not is_explained:
+                text = reason_text(note)
+                is_own = note.code == "script_ended_itself"
+                self._warn_once(trial, text, kind=f"{trial.trial_id} {text}" if is_own else text)
+
+    def _warn_once(self, trial: Trial, text: str, *, kind: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            self._listener.warning(f"{named(trial)}: {text}")
 
     def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
         """Whether the command goes on from what its last run left, and that left something."""
@@ -529,14 +441,6 @@ class CommandEngine(StoredEngine):
             return False
         output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
         return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
-
-    def _tell_contradictions(self, trial: Trial, run: CommandRun) -> None:
-        """Tell what in its progress contradicts itself, each kind once: all its trainings do."""
-        for text in run.course.points.contradictions:
-            kind = _NUMBERS.sub("#", text)
-            if kind not in self._told:
-                self._told.add(kind)
-                self._listener.warning(f"{named(trial)}: {text}")
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
         """End the study where the same failure came again and again."""
@@ -554,6 +458,6 @@ class CommandEngine(StoredEngine):
 
     @property
     def _grace_s(self) -> float:
-        if self._budget_s is None:
+        if self._plan.budget_s is None:
             return _GRACE_S
-        return min(_GRACE_S, _GRACE_FRACTION * self._budget_s)
+        return min(_GRACE_S, _GRACE_FRACTION * self._plan.budget_s)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
 from batchlab.plans.cadence import n_pauses
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Trial, TrialRecord
 
@@ -22,33 +23,20 @@ _FIRST_START_S = 0.3
 class CostModel:
     """How long training runs took, side by side, evaluations and starts apart from steps.
 
-    Attributes:
-        steps_s: by batch size, seconds of training, and seconds that its steps take alone.
-        validations: evaluations on validation data only: how many, and their seconds.
-        whole: evaluations on all data: how many, and their seconds.
-        starts: runs begun or taken up again: how many, and the seconds that they took beyond
-            training and evaluation.
+    Of evaluations and starts it knows how many there were, and their seconds in all.
     """
 
+    # By batch size, seconds of training, and seconds that its steps take alone.
     steps_s: tuple[tuple[int, float, float], ...] = ()
-    validations: tuple[int, float] = (0, 0.0)
-    whole: tuple[int, float] = (0, 0.0)
-    starts: tuple[int, float] = (0, 0.0)
+    validations: tuple[int, float] = (0, 0.0)  # on validation data only
+    whole: tuple[int, float] = (0, 0.0)  # on all data
+    starts: tuple[int, float] = (0, 0.0)  # beyond training and evaluation, when taken up again too
 
-    def expected_s(
-        self,
-        trial: Trial,
-        length: RunLength,
-        *,
-        step_s: float,
-    ) -> float:
+    def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Seconds that a run of so many new steps takes beside others.
 
-        Args:
-            trial: gives the batch size, and with it when there are evaluations.
-            length: its new steps, as of a run from the beginning, where evaluations are the
-                densest, and when it is evaluated; a target does not shorten it.
-            step_s: seconds per step, measured alone.
+        Its steps are those of a run from the beginning, where evaluations are the densest; a target
+        does not shorten it. A step takes `step_s` seconds alone.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -57,8 +45,9 @@ class CostModel:
         if length.all_splits != "each_epoch":
             n_ends = 1 if length.all_splits == "at_end" else 0
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
+        start_s = _mean(self.starts) if self.starts[0] else _FIRST_START_S
         return (
-            self._start_s
+            start_s
             + steps * step_s * self.slowness(trial.batch_size)
             + n_validation * _mean(self.validations)
             + n_whole * _mean(self.whole if self.whole[0] else self.validations)
@@ -79,20 +68,13 @@ class CostModel:
         )
         return trained_s / alone_s
 
-    @property
-    def _start_s(self) -> float:
-        return _mean(self.starts) if self.starts[0] else _FIRST_START_S
-
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
-        """The cost_model with one more run in it.
+        """With one more run in it, which began at a step and whose trial is as the record says.
 
-        Args:
-            record: the trial, as it was when the run had ended.
-            from_step: the step at which the run began.
-            wall_s: seconds of its process; None: not known, so nothing is learned of starts.
-            step_s: seconds per step of its batch size, measured alone, > 0.
+        `wall_s` is seconds of its process; None: not known, so nothing is learned of starts. A step
+        of its batch size takes `step_s` seconds alone.
         """
         seen = [e for e in record.evaluations if e.step <= from_step][-1:]
         seen += [e for e in record.evaluations if e.step > from_step]
@@ -134,20 +116,12 @@ def _mean(sums: tuple[int, float]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What an engine can do.
+    """What an engine can do."""
 
-    Attributes:
-        resumes: a trial asked for again with a longer run goes on from where it ended, so that
-            only what is new costs; else it begins again.
-        side_by_side: it does several runs at a time where the machine lets it.
-        keeps_cadence: runs are evaluated at the marks of `batchlab.plans.cadence`.
-        cools_down: the rate of a run may fall to zero over its last part.
-    """
-
-    resumes: bool
-    side_by_side: bool
-    keeps_cadence: bool
-    cools_down: bool
+    resumes: bool  # a longer run of a trial goes on from where it ended: only what is new costs
+    side_by_side: bool  # it does several runs at a time where the machine lets it
+    keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
+    cools_down: bool  # the rate of a run may fall to zero over its last part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,20 +130,26 @@ class RunPlan:
 
     Attributes:
         trial: what all trials share; its batch size, rate and seed are replaced.
-        micro_batch_sizes: how each batch size in question fits into memory.
+        device: the PyTorch device, such as "cpu" or "cuda:1".
+        listener: told how the runs get on.
+        started_s: the reading of the engine's clock from which the budget counts.
+        budget_s: seconds after which no run goes on; None: there is no end.
+        micro_batch_sizes: how each batch size in question fits into memory, if not whole.
         step_s: seconds per step of each batch size in question, measured alone.
         horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
             is constant.
-        device: the PyTorch device, such as "cpu" or "cuda:1".
         threads: for each run; more than one where a run has the machine to itself.
         measures: what to measure of each run beside what is always measured, by name.
     """
 
     trial: Trial
-    micro_batch_sizes: Mapping[int, int]
-    step_s: Mapping[int, float]
-    horizon_epochs: int | None
     device: str
+    listener: ProgressListener
+    started_s: float
+    budget_s: float | None
+    micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
+    step_s: Mapping[int, float] = field(default_factory=dict)
+    horizon_epochs: int | None = None
     threads: int = 1
     measures: tuple[str, ...] = ()
 
@@ -213,19 +193,11 @@ class Engine(Protocol):
         ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """About how many seconds of the budget a run costs, with its evaluations.
-
-        Args:
-            batch_size: examples per step.
-            length: its new steps, and when it is evaluated; a target does not shorten it.
-        """
+        """About how many seconds of the budget so many new steps cost, with their evaluations."""
         ...
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """How many steps of a batch size take as long as an evaluation on validation data.
-
-        0.0: it takes no time, or is not known yet.
-        """
+        """How many steps take as long as an evaluation on validation data; 0.0: none or unknown."""
         ...
 
     def submit(self, request: RunRequest) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, CostModel, RunPlan
@@ -49,33 +48,20 @@ class StoredEngine:
     """
 
     name: str
+    n_seeds: int | None = None  # any number
 
     def __init__(
         self,
         store: Store,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`.
-
-        Args:
-            store: where all is written down; it knows the workload.
-            plan: what all runs share.
-            listener: told how it gets on.
-            started_s: the reading of `clock` from which the budget counts.
-            budget_s: seconds after which no run goes on; None: there is no end.
-            clock: a monotonic clock, in seconds.
-        """
+        """Answer from a store that knows the workload, with runs that share a plan."""
         self.cost_model = CostModel()
         self._store = store
         self._plan = plan
-        self._listener = listener
-        self._started_s = started_s
-        self._budget_s = budget_s
+        self._listener = plan.listener
         self._clock = clock
         self._time_left = TimeLeft()
         self._known: deque[RunRequest] = deque()
@@ -90,12 +76,7 @@ class StoredEngine:
     @property
     def n_workers(self) -> int:
         """How many runs it does at a time."""
-        raise NotImplementedError
-
-    @property
-    def n_seeds(self) -> int | None:
-        """Any number."""
-        return None
+        return 1
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         """Any rate."""
@@ -171,10 +152,11 @@ class StoredEngine:
 
     def spent_s(self) -> float:
         """Seconds of the budget spent by the clock: those since `started_s`."""
-        return self._clock() - self._started_s
+        return self._clock() - self._plan.started_s
 
     def _left_s(self) -> float:
-        return math.inf if self._budget_s is None else self._budget_s - self.spent_s()
+        budget_s = self._plan.budget_s
+        return math.inf if budget_s is None else budget_s - self.spent_s()
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
@@ -245,16 +227,10 @@ class StoredEngine:
     def _answer(self, request: RunRequest) -> TrialRecord:
         """The stored record with the status that it has for what was asked."""
         record = self._store.record(request.trial.trial_id)
-        if record is None or not (
-            record.status in _BAD_ENDS or self._is_answered(record, request.length)
-        ):
-            return self._out_of_time(record, request)
-        return as_asked(record, request.length)
-
-    def _out_of_time(self, record: TrialRecord | None, request: RunRequest) -> TrialRecord:
-        """What is known of a run for which no time was left."""
         if record is None:
             return request.never_begun(self.name)
+        if record.status in _BAD_ENDS or self._is_answered(record, request.length):
+            return as_asked(record, request.length)
         until = request.length.until
         return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=until)
 
@@ -330,8 +306,11 @@ class TimeLeft:
         self._first.setdefault(trial_id, fraction)
         self._fraction[trial_id] = fraction
         total = sum(self._expected_s.values()) or 1.0
-        done = sum(self._expected_s[name] * part for name, part in self._fraction.items())
-        since = done - sum(self._expected_s[name] * part for name, part in self._first.items())
+        done, before = (
+            sum(self._expected_s[name] * part for name, part in parts.items())
+            for parts in (self._fraction, self._first)
+        )
+        since = done - before
         elapsed_s = time.monotonic() - self._started_s
         left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
         return done / total, left_s
@@ -356,13 +335,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Whether a stored training is as long as asked, has met the target, or cannot be longer.
+    """Whether a stored training (None: none is) is as long as asked, or cannot be longer.
 
-    Args:
-        record: as it is stored; None: it is not.
-        length: how far is asked.
-        keeps_cadence: whether its engine evaluates when it is asked to, so that a run that was
-            not evaluated as asked may be done again.
+    Where its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated
+    as asked may be done again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -421,11 +397,8 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
     """
     if length.all_splits != "each_epoch" or not record.evaluations:
         return True
-    last_step = record.steps
-    asked = {
-        pause.step for pause in pauses(record.trial.plan, last_step=last_step) if pause.epoch_end
-    }
-    asked = {0, *asked} - {last_step}
+    marks = pauses(record.trial.plan, last_step=record.steps)
+    asked = {0, *(mark.step for mark in marks if mark.epoch_end)} - {record.steps}
     return all(each.has_all_splits for each in record.evaluations if each.step in asked)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +20,6 @@ from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtSteps
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
@@ -36,7 +36,7 @@ _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(slots=True)
 class _Run:
     """A run under way: its process, the claim on its trial, where and when it began."""
 
@@ -61,14 +61,11 @@ class LocalProcesses(StoredEngine):
         store: Store,
         packed: PackedWorkload,
         plan: RunPlan,
-        listener: ProgressListener,
         *,
-        started_s: float,
-        budget_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with runs of `packed`; the rest as of a `StoredEngine`."""
-        super().__init__(store, plan, listener, started_s=started_s, budget_s=budget_s, clock=clock)
+        super().__init__(store, plan, clock=clock)
         self._packed = packed
         self._measures = measured_at_steps(plan.measures)
         summary = store.workload(plan.trial.workload_id)
@@ -81,12 +78,7 @@ class LocalProcesses(StoredEngine):
     @property
     def capabilities(self) -> Capabilities:
         """All that a training loop of one's own can do."""
-        return Capabilities(
-            resumes=True,
-            side_by_side=True,
-            keeps_cadence=True,
-            cools_down=True,
-        )
+        return Capabilities(resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True)
 
     @property
     def n_workers(self) -> int:
@@ -119,7 +111,7 @@ class LocalProcesses(StoredEngine):
         if not self._is_idle:
             return
         self._stop_at_s = None
-        if self._budget_s is not None:
+        if self._plan.budget_s is not None:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
             self._stop_at_s = time.monotonic() + left_s - self._grace_s
@@ -138,13 +130,8 @@ class LocalProcesses(StoredEngine):
             return
         began_s = self._clock()
         child = Child(_train_in_child, self._packed, self._measures, task)
-        self._running[child.connection] = _Run(
-            request=request,
-            child=child,
-            claim=claim.pop_all(),
-            from_step=from_step,
-            began_s=began_s,
-        )
+        run = _Run(request, child, claim.pop_all(), from_step, began_s)
+        self._running[child.connection] = run
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
@@ -321,8 +308,7 @@ class RepeatedErrors:
     """The errors that trials ended with, by batch size."""
 
     def __init__(self) -> None:
-        """None was seen yet."""
-        self._seen: dict[tuple[int, int, Reason, int], set[str]] = {}
+        self._seen: dict[object, set[str]] = defaultdict(set)
         self._known: dict[tuple[int, int], Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
@@ -331,18 +317,15 @@ class RepeatedErrors:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
             return False
-        trials = self._seen.setdefault((*_size(trial), reason, step), set())
-        trials.add(trial.trial_id)
-        is_new = len(trials) >= _ENOUGH and _size(trial) not in self._known
+        size = (trial.batch_size, trial.micro_batch_size)
+        alike = self._seen[size, reason, step]
+        alike.add(trial.trial_id)
+        is_new = len(alike) >= _ENOUGH and size not in self._known
         if is_new:
-            self._known[_size(trial)] = reason
+            self._known[size] = reason
         return is_new
 
     def why_not(self, trial: Trial) -> Reason | None:
         """Why the trial would fail as others of its batch size did; None: it may not."""
-        why = self._known.get(_size(trial))
+        why = self._known.get((trial.batch_size, trial.micro_batch_size))
         return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)
-
-
-def _size(trial: Trial) -> tuple[int, int]:
-    return trial.batch_size, trial.micro_batch_size

@@ -5,53 +5,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import Capabilities, CostModel, Engine
+from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
-from batchlab.store.schema import JsonColumn, UnreadableColumn, kept_reason, reason_kept
-
-if TYPE_CHECKING:
-    from batchlab.store.store import Store
+from batchlab.store.schema import JsonColumn, kept_reason, reason_kept
+from batchlab.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyName:
-    """Under what the store keeps a study.
-
-    Attributes:
-        study_id: its identity.
-        command: the command that asked for it.
-        workload_id: of what is trained.
-        environment: names and values of the place.
-    """
+    """Under what the store keeps a study."""
 
     study_id: str
-    command: str
+    command: str  # that asked for it
     workload_id: str
-    environment: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]  # names and values of the place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """How far a training run had come when it was answered, and how it had ended.
-
-    Attributes:
-        trial_id: which trial.
-        length: how far it was asked to go.
-        steps: optimizer steps at its last evaluation then; None: it had not begun.
-        status: its status then.
-        reason: why it ended badly, as a store keeps it; None where it ended well.
-    """
+    """How far a training run had come when it was answered, and how it had ended."""
 
     trial_id: str
-    length: RunLength
-    steps: int | None
+    length: RunLength  # how far it was asked to go
+    steps: int | None  # at its last evaluation then; None: it had not begun
     status: Status
-    reason: str | None
+    reason: str | None  # why it ended badly, as a store keeps it
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
@@ -66,25 +49,17 @@ class StoredEnd:
             reason=None if record.reason is None else kept_reason(record.reason),
         )
 
-    def answers(self, request: RunRequest) -> bool:
-        """Whether it is the end of this request."""
-        return (self.trial_id, self.length) == (request.trial.trial_id, request.length)
-
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
         """The stored record, cut to what it had when it was answered."""
-        seen = tuple(
-            evaluation
-            for evaluation in record.evaluations
-            if self.steps is not None and evaluation.step <= self.steps
-        )
-        reason = None if self.reason is None else reason_kept(self.reason)
+        last = -1 if self.steps is None else self.steps
+        seen = tuple(each for each in record.evaluations if each.step <= last)
         notes = record.notes
         if len(seen) < len(record.evaluations):  # the end that this one tells of came later
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
             status=self.status,
-            reason=reason,
+            reason=None if self.reason is None else reason_kept(self.reason),
             target=target,
             evaluations=seen,
             notes=notes,
@@ -95,38 +70,24 @@ class StoredEnd:
 class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
 
-    Attributes:
-        profile: the JSON of this machine's profile; in the first entry only.
-        elsewhere: the JSON of the other machine's profile that the answer rests on, in the first
-            entry only; None: it rests on `profile`.
-        budget_s: seconds that the runs may take by the engine's clock; in the first entry only.
-        readings_s: what the clock said, in the order asked.
-        runs: how the next training runs ended, in the order in which they did.
-        cost_model: what the engine had learned by then of how long runs take.
-        spent_s: seconds of the budget that were spent when this was written.
-        best: what led then, for who looks on: nothing is decided by it; None: nothing did.
+    Profiles, as JSON, and the budget are in the first entry only.
     """
 
-    profile: str | None = None
-    elsewhere: str | None = None
-    budget_s: float | None = None
-    readings_s: tuple[float, ...] = ()
-    runs: tuple[StoredEnd, ...] = ()
-    cost_model: CostModel = field(default_factory=CostModel)
-    spent_s: float = 0.0
-    best: BestSoFar | None = None
+    profile: str | None = None  # of this machine
+    elsewhere: str | None = None  # of the other machine that the answer rests on, if it does
+    budget_s: float | None = None  # what the runs may take by the engine's clock
+    readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
+    runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
+    cost_model: CostModel = field(default_factory=CostModel)  # by then
+    spent_s: float = 0.0  # of the budget by then
+    best: BestSoFar | None = None  # what led then, for who looks on: nothing is decided by it
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
 
 
 class Journal:
-    """The journal of one study: first it replays what is stored, then it writes on.
-
-    Attributes:
-        spent_before_s: seconds of the budget that earlier sessions spent, as far as it was
-            written down.
-    """
+    """The journal of one study: first it replays what is stored, then it writes on."""
 
     def __init__(self, store: Store, study: StudyName) -> None:
         """Read what the study was told so far.
@@ -137,6 +98,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
+        # By earlier sessions, as far as it was written down.
         self.spent_before_s = max((entry.spent_s for entry in self._written), default=0.0)
         self._readings: list[float] = []
         self._readings_to_come = deque(
@@ -184,7 +146,7 @@ class Journal:
             return None
         entry, stored = self._ends_to_come.popleft()
         for request in under_way:
-            if stored.answers(request):
+            if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
                 record = self._store.record(stored.trial_id) or request.never_begun(engine)
                 as_it_was = stored.as_it_was(record, request.length.until)
                 return RunEnd(request=request, record=as_it_was), entry.cost_model
@@ -255,11 +217,7 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
     if text is None:
         return ()
     with explained(store.path):
-        what = f"what study {study_id} decided"
-        try:
-            return _DECISIONS.decoded(text, what)
-        except UnreadableColumn:
-            return _DECISIONS.decoded(text, what)
+        return _DECISIONS.decoded(text, f"what study {study_id} decided")
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
@@ -286,30 +244,15 @@ class ReplayingEngine:
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Answer from `journal`, then from `inner`."""
+        self.name, self.capabilities = inner.name, inner.capabilities
+        self.n_workers, self.n_seeds = inner.n_workers, inner.n_seeds
+        self.trial, self.learning_rates = inner.trial, inner.learning_rates
+        # By what the inner engine had learned at this place.
+        self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
         self._under_way: list[RunRequest] = []
         self._n_handed_over = 0
-
-    @property
-    def name(self) -> str:
-        """The inner engine's."""
-        return self._inner.name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The inner engine's."""
-        return self._inner.capabilities
-
-    @property
-    def n_workers(self) -> int:
-        """The inner engine's."""
-        return self._inner.n_workers
-
-    @property
-    def n_seeds(self) -> int | None:
-        """The inner engine's."""
-        return self._inner.n_seeds
 
     @property
     def cost_model(self) -> CostModel:
@@ -319,22 +262,6 @@ class ReplayingEngine:
     @cost_model.setter
     def cost_model(self, value: CostModel) -> None:
         self._inner.cost_model = value
-
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """The inner engine's."""
-        return self._inner.learning_rates(batch_size)
-
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """The inner engine's."""
-        return self._inner.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-
-    def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """The inner engine's, by what it had learned at this place."""
-        return self._inner.expected_s(batch_size, length)
-
-    def evaluation_steps(self, batch_size: int) -> float:
-        """The inner engine's, by what it had learned at this place."""
-        return self._inner.evaluation_steps(batch_size)
 
     def spent_s(self) -> float:
         """Seconds of the budget spent so far, over all sessions of the study."""

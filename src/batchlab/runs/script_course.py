@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from batchlab.errors import ProgressError
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunRequest
@@ -17,13 +18,7 @@ from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 
 
 class ScriptCourse:
-    """One training under way: what it was evaluated to so far, and whether it is to end.
-
-    Attributes:
-        points: where its readings were, and what is odd about them.
-        metric: the validation metric that counts.
-        step: updates done, as far as it was told.
-    """
+    """One training under way: what it was evaluated to so far, and whether it is to end."""
 
     def __init__(
         self,
@@ -38,17 +33,19 @@ class ScriptCourse:
         Of what was evaluated `earlier` that counts which lies before this run's first step.
         """
         self._request = request
-        self._plan = request.trial.plan
-        self.points = ProgressPoints(metric, request.trial)
-        self.metric = metric
+        self._metric = metric  # the validation metric that counts
         self._better = better
+        self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # by step
         self._n_missed = 0  # evaluations that are not looked at again for the target
         self._began_s: float | None = None
         self._losses: list[float] = []
         self._lost_at: int | None = None
-        self._earlier = tuple(earlier)
-        self.step = 0
+        self._counted: tuple[Evaluation, ...] | None = None
+        self.points = ProgressPoints(metric, request.trial)
+        self.unstored: dict[int, Evaluation] = {}  # those that count; who stores them clears it
+        self.ended: Outcome | None = None  # how it is to end by what it told
+        self.step = 0  # updates done, as far as it was told
         self.n_made = 0
         self.taken_up_at: int | None = None
 
@@ -57,39 +54,42 @@ class ScriptCourse:
         """All so far, by step."""
         return tuple(self._evaluations)
 
-    def take(self, reading: Reading) -> Iterator[Evaluation | None]:
-        """Take in a reading: each evaluation that comes of it, and None for one without.
+    @property
+    def counted(self) -> tuple[Evaluation, ...]:
+        """Those up to where it is to end; what comes later is for a longer run."""
+        return self.evaluations if self._counted is None else self._counted
 
-        Raises:
-            ProgressError: it contradicts what was told before.
-        """
-        point = self.points.add(reading)
+    def take(self, reading: Reading) -> None:
+        """Take in a reading; one that contradicts what was told before ends the training."""
+        try:
+            point = self.points.add(reading)
+        except ProgressError as error:
+            self._decide(Outcome(status=Status.ERROR, reason=Reason.as_written(str(error))))
+            raise
         if point is None:
             return
         values = dict(reading.values)
-        values.pop(self.metric, None)  # it may be left out, or another shape's
+        values.pop(self._metric, None)  # it may be left out, or another shape's
         if point.value is not None:
-            values[self.metric] = point.value
-        yield from self.begun(point.step, reading.at_s)
-        samples = self._plan.samples_at(point.step)
-        yield self.add(values, step=point.step, samples=samples, at_s=reading.at_s)
+            values[self._metric] = point.value
+        for each in self._begun(point.step, reading.at_s):
+            self._judge(each)
+        samples = self._request.trial.plan.samples_at(point.step)
+        self._judge(self.add(values, step=point.step, samples=samples, at_s=reading.at_s))
 
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
-        """One piece of progress.
-
-        The same step told again replaces what it was evaluated to before.
-        """
-        for _ in self.begun(step, at_s):
+        """One piece of progress; told again, a step replaces what it was evaluated to before."""
+        for _ in self._begun(step, at_s):
             pass
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
-        if self.metric not in values:
+        if self._metric not in values:
             return None
-        value = values[self.metric]
-        known = math.isfinite(value)
+        value = values[self._metric]
+        known = value if math.isfinite(value) else None
         losses = [loss for loss in self._losses if math.isfinite(loss)]
         made = Evaluation(
             step=step,
@@ -97,7 +97,7 @@ class ScriptCourse:
             train_s=at_s - self._began_s,
             eval_s=0.0,  # a script does not tell it apart
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
-            scores=(Score(split="validation", metric=self.metric, value=value if known else None),),
+            scores=(Score(split="validation", metric=self._metric, value=known),),
         )
         self._losses.clear()
         self._put(made)
@@ -112,8 +112,8 @@ class ScriptCourse:
         if not self._evaluations:
             return None
         last = self._evaluations[-1]
-        if last.step > 0 and last.is_not_finite("validation", self.metric):
-            reason = Reason.of("metric_not_finite", metric=self.metric, step=last.step)
+        if last.step > 0 and last.is_not_finite("validation", self._metric):
+            reason = Reason.of("metric_not_finite", metric=self._metric, step=last.step)
             return Outcome(status=Status.NAN, reason=reason)
         if self._better == "lower":
             diverged = divergence(tuple(map(_as_loss, self._first_and_last)))
@@ -125,7 +125,18 @@ class ScriptCourse:
             return Outcome(status=Status.OK)
         return None
 
-    def begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
+    def _judge(self, made: Evaluation | None) -> None:
+        """Whether it is to end by what was just added; None: only steps were told, or a loss."""
+        if self.ended is None:
+            if made is not None:
+                self.unstored[made.step] = made
+            self._decide(self.verdict())
+
+    def _decide(self, verdict: Outcome | None) -> None:
+        if self.ended is None and verdict is not None:
+            self.ended, self._counted = verdict, self.evaluations
+
+    def _begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
         """Take in what the run before was evaluated to; its clock goes on from there.
 
         One by one, for any of them may end the training: that run may have gone on beyond what is
@@ -169,7 +180,7 @@ class ScriptCourse:
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
-        metric = plain_name(self.metric)
+        metric = plain_name(self._metric)
         plain = {plain_name(name): value for name, value in values.items()}
         name = next((each for each in BATCH_LOSSES if each in plain and each != metric), None)
         if name is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from batchlab.script.reading import NUMBER, LineReader, Reading, number_of, sure_number_of
 
@@ -25,16 +26,8 @@ _ELSEWHERE = re.compile(
 _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProgressBar:
-    """What a bar of tqdm shows.
-
-    Attributes:
-        words: before it, without their colon; empty: none.
-        n: how much is done.
-        total: of how much, at least 1.
-        values: the numbers behind the rate, by name.
-    """
+class ProgressBar(NamedTuple):
+    """What a bar of tqdm shows: the words before it, how much is done of how much, its numbers."""
 
     words: str
     n: int
@@ -44,7 +37,7 @@ class ProgressBar:
 
 def bar_of(line: str) -> ProgressBar | None:
     """The bar in a line; None: there is none, or one of bytes or without an end."""
-    match = _BAR.match(line[:_LONGEST_BAR])
+    match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
     values = tuple(
@@ -53,7 +46,11 @@ def bar_of(line: str) -> ProgressBar | None:
         if (number := sure_number_of(found["value"])) is not None
     )
     words = (match["description"] or "").strip(" :")
-    return ProgressBar(words=words, n=int(match["n"]), total=int(match["total"]), values=values)
+    return ProgressBar(words, int(match["n"]), int(match["total"]), values)
+
+
+def _new(values: Values, known: Values) -> Values:
+    return tuple(pair for pair in values if pair not in known)
 
 
 class EpochBars(LineReader):
@@ -67,7 +64,6 @@ class EpochBars(LineReader):
     counts_updates = False
 
     def __init__(self) -> None:
-        """Nothing was shown yet."""
         self._shown: Reading | None = None  # with all values that the bar shows
         self._state = (0, 0, 1)  # the epoch counted from 0, steps done in it and steps that it has
 
@@ -78,11 +74,10 @@ class EpochBars(LineReader):
             return []  # cleared for the next epoch, whose number it does not have yet
         # At the start of an epoch the bar shows what the one before ended with, or, of the first,
         # what a trial run of the validation gave.
-        carried = values if n == 0 and epoch > 0 else ()
+        known = dict(() if before is None else before.values)
+        known |= values if n == 0 and epoch > 0 else ()
         values = values if n > 0 else ()
-        known = _merged(() if before is None else before.values, carried)
-        new = tuple(pair for pair in values if pair not in known)
-        ended = [] if before is None or before_epoch == epoch else self._ended(known)
+        ended = [] if before is None or before_epoch == epoch else self._ended(tuple(known.items()))
         here = Reading(
             at_s=at_s,
             shape=self.shape,
@@ -90,7 +85,9 @@ class EpochBars(LineReader):
             epoch=epoch + n / total,
             epoch_length=total,
         )
-        self._shown, self._state = replace(here, values=_merged(known, values)), (epoch, n, total)
+        new = _new(values, tuple(known.items()))
+        shown = tuple({**known, **dict(values)}.items())
+        self._shown, self._state = replace(here, values=shown), (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
         # It may be drawn again, with the values of a validation: they wait, the place does not.
@@ -109,10 +106,6 @@ class EpochBars(LineReader):
         return [] if shown is None or n < total else [replace(shown, values=values)]
 
 
-def _merged(before: Values, after: Values) -> Values:
-    return tuple({**dict(before), **dict(after)}.items())
-
-
 class Keras(EpochBars):
     """`Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
 
@@ -127,10 +120,9 @@ class Keras(EpochBars):
     _VALUE = re.compile(rf" - (?P<name>[^:]{{1,200}}?): (?P<value>{NUMBER})(?= |$)")
 
     def __init__(self) -> None:
-        """No epoch has begun yet."""
         super().__init__()
         self._epoch: int | None = None
-        self._total: int | None = None
+        self._total: int | None = None  # 0: a bar of something else was seen after the training's
         self._last = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -171,7 +163,6 @@ class Lightning(EpochBars):
     _MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
 
     def __init__(self) -> None:
-        """Which number the first epoch has is not known yet."""
         super().__init__()
         self._first_epoch: int | None = None
         self._rich: tuple[int, int, int] | None = None
@@ -187,19 +178,14 @@ class Lightning(EpochBars):
             return self.show(*self._rich, at_s, _numbers(self._NAMED, match["rest"]))
         # A bar of rich that is wider than the screen puts its values on the lines below.
         if self._rich is not None and self._MORE.match(line):
-            return self._numbered(*self._rich, at_s, _numbers(self._NAMED, line))
+            return self.show(*self._rich, at_s, _numbers(self._NAMED, line))
         bar = bar_of(line)
         epoch = None if bar is None else self._EPOCH.match(bar.words)
         if bar is None or epoch is None:
             return None
-        return self._numbered(int(epoch[1]), bar.n, bar.total, at_s, bar.values)
-
-    def _numbered(
-        self, epoch: int, n: int, total: int, at_s: float, values: Values
-    ) -> list[Reading]:
         if self._first_epoch is None:
-            self._first_epoch = min(epoch, 1)
-        return self.show(epoch - self._first_epoch, n, total, at_s, values)
+            self._first_epoch = min(int(epoch[1]), 1)
+        return self.show(int(epoch[1]) - self._first_epoch, bar.n, bar.total, at_s, bar.values)
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> Values:
@@ -216,7 +202,6 @@ class PassesBar:
     """
 
     def __init__(self) -> None:
-        """Nothing was shown yet."""
         self._began: int | None = None
         self._moves_first: bool | None = None
         self._n = 0
@@ -233,23 +218,21 @@ class PassesBar:
             self._moves_first = is_first or n != self._began
         has_moved = n != self._n
         ended = self.finish() if has_moved else []
-        if has_moved:
-            self._told = ()
         told = values if has_moved else ()
         if self._moves_first:
             # It still shows the values of the pass before, until it is drawn with new ones.
-            told = tuple(pair for pair in values if pair not in self._values)
+            told = _new(values, self._values)
+        self._told = told if has_moved else (*self._told, *told)
         self._n, self._at_s, self._values = n, at_s, values
-        self._told += told
         return [*ended, self._reading(told)]
 
     def finish(self) -> list[Reading]:
         """What did not change in the last pass, and so counts for it too."""
-        same = tuple(pair for pair in self._values if pair not in self._told)
+        same = _new(self._values, self._told)
         return [self._reading(same)] if self._moves_first and same else []
 
     def _reading(self, values: Values) -> Reading:
-        return Reading(at_s=self._at_s, shape="tqdm", epoch=float(self._n), values=values)
+        return Reading(at_s=self._at_s, shape=Tqdm.shape, epoch=float(self._n), values=values)
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
@@ -286,7 +269,6 @@ class Tqdm(EpochBars):
     needles = (b"%|",)
 
     def __init__(self) -> None:
-        """No bar was seen yet."""
         super().__init__()
         self._passes = PassesBar()
         self._training: Key | None = None
@@ -307,21 +289,20 @@ class Tqdm(EpochBars):
         key = (re.sub(r"\d+", "#", bar.words), bar.total)
         before = self._n.get(key)
         self._n[key] = bar.n
-        if key == self._outer:
-            return self._around(bar, at_s)
-        if bar.words.lower() in _EPOCHS:
+        if bar.words.lower() in _EPOCHS and key != self._outer:
             if self._training is None:
                 return self._passes.show(bar.n, at_s, bar.values)
             self._outer = key
+        if key == self._outer:
             return self._around(bar, at_s)
         begins = before is None or bar.n < before
         if begins and self._is_around(key):
             self._outer, self._training, self._epochs = self._training, None, 0
         if self._training is None:
             self._training = key
-        if key != self._training:
-            return self._other(key, at_s) if begins else []
-        return self._train(bar, before, at_s)
+        if key == self._training:
+            return self._train(bar, before, at_s)
+        return self._other(key, at_s) if begins else []
 
     def finish(self) -> list[Reading]:
         """What the bars showed last."""
@@ -339,7 +320,7 @@ class Tqdm(EpochBars):
         is_done = bar.n == bar.total
         if bar.n > self._epochs or (is_done and self._epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
-        new = tuple(pair for pair in bar.values if pair not in self._outer_values)
+        new = _new(bar.values, self._outer_values)
         self._outer_values = bar.values
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 

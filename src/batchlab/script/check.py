@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value
 from batchlab.script.flags import plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints, silence_text
+from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.words.reasons import reason_text
@@ -31,24 +30,18 @@ _NO_RATE = 1.0
 # Epochs are printed with a few digits.
 _ROUNDING = 1e-3
 
+Span = tuple[int, int]
+"""The fewest and the most training examples that there can be."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstLook:
-    """What the beginning of a training showed.
+    """What the beginning of a training showed."""
 
-    Attributes:
-        batch_size: with which it was run.
-        told: where it was, and its metric.
-        readings: all of its progress.
-        start_s: seconds from its start to its first progress; None: there was none.
-        took_s: seconds of the whole look.
-        end: how it ended.
-    """
-
-    batch_size: int
+    trial: Trial
     told: ProgressPoints
     readings: tuple[Reading, ...]
-    start_s: float | None
+    start_s: float | None  # from its start to its first progress; None: there was none
     took_s: float
     end: CommandEnd
 
@@ -63,12 +56,10 @@ class FirstLook:
         return self.end.was_asked and len(self.trained) < _VALUES
 
     @property
-    def examples(self) -> tuple[int, int] | None:
-        """The fewest and the most training examples that its progress allows.
+    def examples(self) -> Span | None:
+        """By its progress; None: it does not count both epochs and steps or examples.
 
         Where steps are counted and not examples, the last batch of an epoch may be any size.
-
-        None: it does not count both epochs and steps or examples.
         """
         # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
         first = self.told.first
@@ -78,62 +69,55 @@ class FirstLook:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
             if reading.epoch and reading.step:
-                return _in_steps(reading.step / reading.epoch, self.batch_size)
+                return _in_steps(reading.step / reading.epoch, self.trial)
             if reading.epoch is None and reading.step and reading.epoch_length:
-                return _in_steps(reading.epoch_length, self.batch_size)
+                return _in_steps(reading.epoch_length, self.trial)
         return None
 
-    def examples_beside(self, other: FirstLook) -> tuple[int, int] | None:
-        """The same from a counter within the epoch, such as [640/60000], of two batch sizes.
-
-        Nothing says what such a counter counts. Examples are as many for both batch sizes and come
-        by the batch; of batches there are fewer where the batch is larger.
-
-        None: there is no such counter, or it is neither of the two.
-        """
-        if not (self.counts_within_epochs and other.counts_within_epochs):
-            return None
-        length, other_length = self._within_epochs[-1][1], other._within_epochs[-1][1]
-        if length == other_length:
-            come_by_the_batch = self._counts_by_the_batch and other._counts_by_the_batch
-            return (length, length) if come_by_the_batch else None
-        fewest, most = _in_steps(length, self.batch_size)
-        other_fewest, other_most = _in_steps(other_length, other.batch_size)
-        fewest, most = max(fewest, other_fewest), min(most, other_most)
-        return (fewest, most) if fewest <= most else None
-
     @property
-    def counts_within_epochs(self) -> bool:
-        """Whether there is a counter within the epoch of which nothing says what it counts."""
-        return bool(self._within_epochs)
-
-    @property
-    def _within_epochs(self) -> list[tuple[int, int]]:
-        """Such a counter, and what it runs to."""
+    def within_epochs(self) -> list[tuple[int, int]]:
+        """A counter such as [640/60000] and what it runs to, where nothing says what it counts."""
         return [
             (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
             for each in self.readings
             if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
+    def examples_beside(self, other: FirstLook) -> Span | None:
+        """By the counters within the epoch of two batch sizes; None: they tell of neither.
+
+        Examples are as many for both batch sizes and come by the batch; of batches there are fewer
+        where the batch is larger.
+        """
+        if not (self.within_epochs and other.within_epochs):
+            return None
+        length, other_length = self.within_epochs[-1][1], other.within_epochs[-1][1]
+        if length == other_length:
+            is_of_examples = self._counts_by_the_batch and other._counts_by_the_batch
+            return (length, length) if is_of_examples else None
+        one, two = _in_steps(length, self.trial), _in_steps(other_length, other.trial)
+        fewest, most = max(one[0], two[0]), min(one[1], two[1])
+        return (fewest, most) if fewest <= most else None
+
     @property
     def _counts_by_the_batch(self) -> bool:
-        """Whether the counter within the epoch rises by whole batches of examples."""
-        counted = {count for count, _ in self._within_epochs}
+        counted = {count for count, _ in self.within_epochs}
         # The last batch of an epoch may be smaller, and is printed at times.
-        return len(counted) > 1 and sum(bool(count % self.batch_size) for count in counted) <= 1
+        return (
+            len(counted) > 1 and sum(bool(count % self.trial.batch_size) for count in counted) <= 1
+        )
 
 
 def _trained(told: ProgressPoints) -> list[float | None]:
     return list({point.step: point.value for point in told.points if point.step > 0}.values())
 
 
-def _in_steps(steps: float, batch_size: int) -> tuple[int, int]:
+def _in_steps(steps: float, trial: Trial) -> Span:
     """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
-    whole = round(steps)
+    size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > _ROUNDING * steps:
-        return round(steps * batch_size), round(steps * batch_size)
-    return (whole - 1) * batch_size + 1, whole * batch_size
+        return round(steps * size), round(steps * size)
+    return (whole - 1) * size + 1, whole * size
 
 
 def first_look(
@@ -150,7 +134,16 @@ def first_look(
         ProgressError: its progress contradicts itself.
     """
     began_s = time.monotonic()
-    trial = _trial_of(command, values)
+    batch_size = values["batch_size"]
+    assert isinstance(batch_size, int)
+    trial = Trial(
+        workload_id=command.name,
+        workload=command.name,
+        n_train=command.examples or batch_size,  # perhaps it is not known yet
+        batch_size=batch_size,
+        learning_rate=command.learning_rate or _NO_RATE,
+        seed=0,
+    )
     told = ProgressPoints(command.metric, trial)
     seen: list[Reading] = []
     is_asked = False
@@ -169,26 +162,12 @@ def first_look(
     ) as training:
         end = training.follow(take)
     return FirstLook(
-        batch_size=trial.batch_size,
+        trial=trial,
         told=told,
         readings=tuple(seen),
         start_s=seen[0].at_s - began_s if seen else None,
         took_s=time.monotonic() - began_s,
         end=end,
-    )
-
-
-def _trial_of(command: TrainingCommand, values: Mapping[str, Value | None]) -> Trial:
-    """What a look trains; the number of its examples may not be known yet."""
-    batch_size = values["batch_size"]
-    assert isinstance(batch_size, int)
-    return Trial(
-        workload_id=command.name,
-        workload=command.name,
-        n_train=command.examples or batch_size,
-        batch_size=batch_size,
-        learning_rate=command.learning_rate or _NO_RATE,
-        seed=0,
     )
 
 
@@ -205,8 +184,7 @@ _GIVEN = {
     "accumulation_steps",
 }
 _METRIC = "the metric"
-_Place = tuple[str, object]
-_Numbers = dict[str, dict[_Place, float]]
+_Numbers = dict[str, dict[object, float]]
 
 
 class LookComparison:
@@ -221,22 +199,19 @@ class LookComparison:
     """
 
     def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
-        """Compare the two.
-
-        Without the other, nothing is taken to differ by itself.
-        """
+        """Compare the two; without the other, nothing is taken to differ by itself."""
         known = _numbers(first)
         twin = known if again is None else _numbers(again)
-        self._steady = {
-            name: told for name, told in known.items() if not _differ(name, known, twin)
-        }
+        self._steady = {name: told for name, told in known.items() if not _differ(name, told, twin)}
         self.is_repeatable = len(self._steady) == len(known)
-        self.is_telling = any(_changes(told.values()) for told in self._steady.values())
+        self.is_telling = any(
+            len({*map(repr, told.values())}) > 1 for told in self._steady.values()
+        )
 
     def acts(self, look: FirstLook) -> bool | None:
         """Whether another beginning differs because of its arguments; None: it can't be told."""
         told = _numbers(look)
-        if any(_differ(name, self._steady, told) for name in self._steady):
+        if any(_differ(name, steady, told) for name, steady in self._steady.items()):
             return True
         return False if self.is_repeatable and self.is_telling else None
 
@@ -246,29 +221,26 @@ def _numbers(look: FirstLook) -> _Numbers:
     found: _Numbers = defaultdict(dict)
     for index, value in enumerate(look.trained):
         assert value is not None
-        found[_METRIC]["value", index] = value  # steps of other batch sizes are other places
+        found[_METRIC][index] = value  # steps of other batch sizes are other places
     for reading in look.readings:
         place = (reading.step, reading.samples, reading.epoch, reading.epoch_step)
         for name, value in reading.values:
             if _OF_MACHINE.search(name) is None and plain_flag(name) not in _GIVEN:
-                found[f"{reading.shape} {name}"].setdefault((name, place), value)
+                found[f"{reading.shape} {name}"].setdefault(place, value)
     return found
 
 
-def _differ(name: str, ones: _Numbers, others: _Numbers) -> bool:
+def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
     """Whether a number was told twice for one place, and not the same."""
-    one, other = ones[name], others.get(name, {})
-    return any(not _is_same(one[place], other[place]) for place in one.keys() & other.keys())
+    other = others.get(name, {})
+    return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
 
 
-def _is_same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-def _changes(values: Iterable[float]) -> bool:
-    return len({repr(value) for value in values}) > 1
-
-
+_SILENCE = (
+    "The script runs, and has printed nothing for {seconds:.0f} s. It may keep its output in a "
+    "buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try python -u, "
+    "print(..., flush=True), or stdbuf -oL before the command."
+)
 # A rate so many times smaller shows in any curve that a rate shapes.
 _RATE_FACTOR = 8.0
 # The first look waits longest: for the slowest start, when nothing is in any cache.
@@ -276,6 +248,8 @@ _FIRST_SHARE = 0.5
 # What a script is told to take that is ended after a look.
 _EPOCHS = 1000
 _STEPS = 10**6
+_ANOTHER_SIZE = "with another batch size"
+_NO_EXAMPLES = "how many training examples there are is not known"
 
 
 class CommandCheck:
@@ -303,7 +277,7 @@ class CommandCheck:
         self._tell = tell
         self._spent_s = 0.0
         self._warnings: list[str] = []
-        self._at_sizes: dict[int, FirstLook | None] = {}
+        self._looks: dict[object, FirstLook | None] = {}  # by what was changed
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
         """Run the beginnings; what was found, with what is odd or could not be told as warnings.
@@ -313,26 +287,18 @@ class CommandCheck:
             UsageError: a flag does not act, or the number of examples is not known.
             ProgressError: its progress contradicts itself.
         """
+        command = self._command
         share = _FIRST_SHARE if proves else 1.0
         first = self._looked(self._now_text(), {}, share * self._limit_s)
-        self._refuse_failure(first)
-        self._refuse_silence(first)
-        given = self._command.examples
-        found = first.examples if given is None else (given, given)
-        found = found or self._examples_within_epochs(first)
-        if found is None:
-            raise UsageError(
-                "how many training examples there are is not known: its progress does not count "
-                "both epochs and steps; give --examples, such as --examples 50000"
-            )
-        fewest, most = found
-        if self._command.batch_size > most:
+        self._refuse_what_cannot_be_followed(first)
+        fewest, most = span = self._examples(first)
+        if command.batch_size > most:
             raise BatchSizeError(
-                f"batch size {self._command.batch_size} of this command: expected 1 to {most}, the "
+                f"batch size {command.batch_size} of this command: expected 1 to {most}, the "
                 f"size of its training set; give --batch-size, the one you train with now"
             )
         if proves:
-            fewest, most = self._proven(first, found)
+            fewest, most = self._proven(first, span)
         if fewest < most:
             self._warnings.append(
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
@@ -342,7 +308,6 @@ class CommandCheck:
             told = ", ".join(first.told.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
         self._tell(first.told.text().rstrip("."))
-        command = self._command
         return WorkloadSummary(
             workload_id=self._workload_id,
             name=command.name,
@@ -365,24 +330,13 @@ class CommandCheck:
         rate = self._command.learning_rate
         return now if rate is None else f"{now} and learning rate {rate:g}"
 
-    # ---- one beginning
+    # ---- beginnings
 
     def _looked(self, what: str, changed: dict[str, Value], limit_s: float) -> FirstLook:
         self._tell(f"checking the command: {what}")
         number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
-        found = first_look(
-            self._command,
-            {**self._own_values(), **changed},
-            folder=self._folder / str(number),
-            marker=f"{self._workload_id}/check",
-            limit_s=max(1.0, min(limit_s, self._left_s())),
-        )
-        self._spent_s += found.took_s
-        return found
-
-    def _own_values(self) -> dict[str, Value | None]:
         command = self._command
-        return {
+        own: dict[str, Value | None] = {
             "batch_size": command.batch_size,
             "micro_batch_size": command.batch_size,
             "accumulation_steps": 1,
@@ -392,19 +346,50 @@ class CommandCheck:
             "steps": _STEPS,
             "resume_from": None,
         }
-
-    def _refuse_failure(self, look: FirstLook) -> None:
-        """Refuse a command that cannot be run at all."""
-        if look.end.was_asked or look.end.status is Status.OK:
-            return
-        said = " | ".join(look.end.last_lines[-4:-1])
-        before = f" (before it: {said})" if said else ""
-        raise WorkloadError(
-            f"the command failed: {reason_text(look.end.reason).rstrip('.')}{before}"
+        found = first_look(
+            command,
+            {**own, **changed},
+            folder=self._folder / str(number),
+            marker=f"{self._workload_id}/check",
+            limit_s=max(1.0, min(limit_s, self._left_s())),
         )
+        self._spent_s += found.took_s
+        return found
 
-    def _refuse_silence(self, look: FirstLook) -> None:
-        """Refuse a command whose metric was never seen after a step."""
+    def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
+        """Another beginning as long as the first, run once; None: no time for it, or it failed."""
+        key = tuple(changed.items())
+        if key not in self._looks:
+            self._looks[key] = None
+            left_s = self._limit_s - self._spent_s
+            if left_s < first.took_s:
+                self._warnings.append(
+                    f"there was no time to check the command {what}; a larger --budget has it "
+                    f"checked"
+                )
+                return None
+            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
+            if look.trained:
+                self._looks[key] = look
+            else:
+                why = "its metric was not seen in time"
+                if not look.end.was_asked and look.end.reason is not None:
+                    why = reason_text(look.end.reason).rstrip(".")
+                self._warnings.append(f"the command could not be checked {what}: {why}")
+        return self._looks[key]
+
+    def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
+        return self._compared(_ANOTHER_SIZE, {"batch_size": size, "micro_batch_size": size}, first)
+
+    def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
+        """Refuse a command that cannot be run, or whose metric was never seen after a step."""
+        end = look.end
+        if not end.was_asked and end.status is not Status.OK:
+            said = " | ".join(end.last_lines[-4:-1])
+            before = f" (before it: {said})" if said else ""
+            raise WorkloadError(
+                f"the command failed: {reason_text(end.reason).rstrip('.')}{before}"
+            )
         if look.trained:
             return
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
@@ -412,16 +397,16 @@ class CommandCheck:
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
         if not look.readings and look.is_cut:
-            complaint = silence_text(look.took_s)
-        if look.end.left_behind is not None:
-            complaint = reason_text(look.end.left_behind)
+            complaint = _SILENCE.format(seconds=look.took_s)
+        if end.left_behind is not None:
+            complaint = reason_text(end.left_behind)
         if look.is_cut:
             complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
     # ---- proof
 
-    def _proven(self, first: FirstLook, examples: tuple[int, int]) -> tuple[int, int]:
+    def _proven(self, first: FirstLook, examples: Span) -> Span:
         """The fewest and the most examples, when all flags act."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
         again = self._compared("the same again", {}, first)
@@ -439,132 +424,102 @@ class CommandCheck:
             )
         other_size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
         unproven = []
-        for flag, look, text in self._changed(first, other_size):
+        for flag, what, changed, text in self._questions(other_size):
+            look = self._compared(what, changed, first)
             acts = True if look is None else compared.acts(look)
             if acts is False:
-                raise UsageError(f"{flag} does not act: {text}")
+                raise UsageError(f"{{{flag}}} does not act: {text}")
             if acts is None:
-                unproven.append(flag)
+                unproven.append(f"{{{flag}}}")
         if unproven:
             self._warnings.append(_unproven_text(unproven, compared))
-        other = self._at(other_size, first)
+        other = self._at_another_size(other_size, first)
         return examples if other is None else self._examples_of_both(first, other, examples)
 
-    def _changed(
-        self, first: FirstLook, other_size: int
-    ) -> Iterator[tuple[str, FirstLook | None, str]]:
-        """For each flag a beginning with another value, and what to say if that is the same."""
+    def _questions(self, other_size: int) -> list[tuple[str, str, dict[str, Value], str]]:
+        """By flag: how a beginning is called, what it changes, what to say if that is the same."""
         own, rate = self._command.batch_size, self._command.learning_rate
+        asked: list[tuple[str, str, dict[str, Value], str]] = []
         if self._command.takes("seed"):
-            yield (
-                "{seed}",
-                self._compared("with another seed", {"seed": 1}, first),
+            text = (
                 "two seeds gave the same numbers. Have the script seed its weights and the order "
-                "of its examples with it, or leave {seed} out",
+                "of its examples with it, or leave {seed} out"
             )
+            asked.append(("seed", "with another seed", {"seed": 1}, text))
         if rate is not None:
             other = rate / _RATE_FACTOR
-            yield (
-                "{learning_rate}",
-                self._compared("with another learning rate", {"learning_rate": other}, first),
+            text = (
                 f"{rate:g} and {other:g} gave the same numbers. Have the script use the rate that "
-                f"it is given",
+                f"it is given"
             )
-        yield (
-            "{batch_size}",
-            self._at(other_size, first),
+            changed: dict[str, Value] = {"learning_rate": other}
+            asked.append(("learning_rate", "with another learning rate", changed, text))
+        text = (
             f"{own} and {other_size} gave the same numbers. Have the script use the batch size "
-            f"that it is given",
+            f"that it is given"
         )
-
-    def _at(self, size: int, first: FirstLook) -> FirstLook | None:
-        """A beginning with another batch size: one for all that is asked of it."""
-        if size not in self._at_sizes:
-            changed: dict[str, Value] = {"batch_size": size, "micro_batch_size": size}
-            self._at_sizes[size] = self._compared("with another batch size", changed, first)
-        return self._at_sizes[size]
+        changed = {"batch_size": other_size, "micro_batch_size": other_size}
+        return [*asked, ("batch_size", _ANOTHER_SIZE, changed, text)]
 
     # ---- examples
 
-    def _examples_within_epochs(self, first: FirstLook) -> tuple[int, int] | None:
-        """By a counter within the epoch whose unit shows beside another batch size."""
-        if not first.counts_within_epochs:
-            return None
-        own = self._command.batch_size
-        look = self._at(2 * own, first)
-        if look is None:
+    def _examples(self, first: FirstLook) -> Span:
+        """As they are given, or by the progress; a second batch size is run where that helps."""
+        given = self._command.examples
+        found = first.examples if given is None else (given, given)
+        if found is None and first.within_epochs:
+            look = self._at_another_size(2 * self._command.batch_size, first)
+            if look is None:
+                raise UsageError(
+                    f"{_NO_EXAMPLES}: {self._warnings[-1]}. Or give --examples, such as --examples "
+                    f"50000"
+                )
+            found = first.examples_beside(look)
+        if found is None:
             raise UsageError(
-                f"how many training examples there are is not known: {self._warnings[-1]}. Or give "
+                f"{_NO_EXAMPLES}: its progress does not count both epochs and steps; give "
                 f"--examples, such as --examples 50000"
             )
-        return first.examples_beside(look)
+        return found
 
-    def _examples_of_both(
-        self, first: FirstLook, other: FirstLook, examples: tuple[int, int]
-    ) -> tuple[int, int]:
+    def _examples_of_both(self, first: FirstLook, other: FirstLook, examples: Span) -> Span:
         """The fewest and the most by both batch sizes."""
-        given, size = self._command.examples, other.batch_size
+        own, size = first.trial.batch_size, other.trial.batch_size
         one, two = first.examples, other.examples
-        if one is None or two is None or size == self._command.batch_size:
+        if one is None or two is None or size == own:
             return examples
-        if given is None:
-            return self._agreed(one, two, size)
-        contradiction = self._contradiction(given, one, two, size)
-        if contradiction is not None:
-            self._warnings.append(contradiction)
-        return examples
+        if self._command.examples is not None:
+            self._warn_of_contradiction(self._command.examples, (one, own), (two, size))
+            return examples
+        fewest, most = max(one[0], two[0]), min(one[1], two[1])
+        if fewest <= most:
+            return fewest, most
+        if fewest - most <= max(size, own):  # odd remainders that are left out tell a batch less
+            return one
+        # A script that prints every 50 steps may seem to have epochs of 50 steps.
+        raise UsageError(
+            f"{_NO_EXAMPLES}: its progress tells {one[1]} with batch size {own}, and {two[1]} with "
+            f"{size}; give --examples, such as --examples 50000"
+        )
 
-    def _contradiction(
-        self, given: int, one: tuple[int, int], two: tuple[int, int], size: int
-    ) -> str | None:
-        """What is odd about the examples of an epoch at two batch sizes; None: nothing."""
-        own = self._command.batch_size
+    def _warn_of_contradiction(
+        self, given: int, first: tuple[Span, int], other: tuple[Span, int]
+    ) -> None:
+        """Say what is odd about the examples of an epoch at two batch sizes."""
+        (one, own), (two, size) = first, other
         if one[1] / own == two[1] / size:
-            return (
+            self._warnings.append(
                 f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} alike: "
                 f"{{batch_size}} does not shape its epochs, or its progress comes before their ends"
             )
         # A script may leave out the smaller last batch of an epoch.
-        if one[0] <= given < one[1] + own or two[0] <= given < two[1] + size:
-            return None
-        return (
-            f"--examples {given}: by its progress an epoch has {_span_text(one)} examples with "
-            f"batch size {own}, and {_span_text(two)} with {size}; check the number, and whether a "
-            f"step is one batch of {{batch_size}}"
-        )
-
-    def _agreed(
-        self, one: tuple[int, int], other: tuple[int, int], batch_size: int
-    ) -> tuple[int, int]:
-        """What two batch sizes allow; one that leaves out odd remainders may tell a batch less."""
-        fewest, most = max(one[0], other[0]), min(one[1], other[1])
-        if fewest <= most:
-            return fewest, most
-        if fewest - most <= max(batch_size, self._command.batch_size):
-            return one
-        # A script that prints every 50 steps may seem to have epochs of 50 steps.
-        raise UsageError(
-            f"how many training examples there are is not known: its progress tells {one[1]} with "
-            f"batch size {self._command.batch_size}, and {other[1]} with {batch_size}; give "
-            f"--examples, such as --examples 50000"
-        )
-
-    def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
-        """Another beginning as long as the first; None: there is no time for one, or it failed."""
-        left_s = self._limit_s - self._spent_s
-        if left_s < first.took_s:
+        elif not (one[0] <= given < one[1] + own or two[0] <= given < two[1] + size):
+            told, also = (str(b) if a == b else f"{a} to {b}" for a, b in (one, two))
             self._warnings.append(
-                f"there was no time to check the command {what}; a larger --budget has it checked"
+                f"--examples {given}: by its progress an epoch has {told} examples with batch size "
+                f"{own}, and {also} with {size}; check the number, and whether a step is one batch "
+                f"of {{batch_size}}"
             )
-            return None
-        look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
-        if not look.trained:
-            why = "its metric was not seen in time"
-            if not look.end.was_asked and look.end.reason is not None:
-                why = reason_text(look.end.reason).rstrip(".")
-            self._warnings.append(f"the command could not be checked {what}: {why}")
-            return None
-        return look
 
 
 def _unproven_text(flags: list[str], compared: LookComparison) -> str:
@@ -576,8 +531,3 @@ def _unproven_text(flags: list[str], compared: LookComparison) -> str:
     named = " and ".join(filter(None, [", ".join(flags[:-1]), flags[-1]]))
     act = "acts" if len(flags) == 1 else "act"
     return f"it could not be proven that {named} {act}: {why}"
-
-
-def _span_text(examples: tuple[int, int]) -> str:
-    fewest, most = examples
-    return str(most) if fewest == most else f"{fewest} to {most}"

@@ -65,18 +65,17 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     """
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
     for name in names:
-        if name not in PLACEHOLDERS:
-            raise UsageError(f"unknown placeholder {{{name}}} in {where}: {_meant(name)}")
+        if name in PLACEHOLDERS:
+            continue
+        near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
+        meant = _MEANT.get(name, next(iter(near), None))
+        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+        hint = f"there are {known}; for" if meant is None else f"did you mean {{{meant}}}? For"
+        raise UsageError(
+            f"unknown placeholder {{{name}}} in {where}: {hint} the text itself write "
+            f"{{{{{name}}}}}"
+        )
     return names
-
-
-def _meant(name: str) -> str:
-    near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
-    meant = _MEANT.get(name, next(iter(near), None))
-    if meant is not None:
-        return f"did you mean {{{meant}}}? For the text itself write {{{{{name}}}}}"
-    known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-    return f"there are {known}; for the text itself write {{{{{name}}}}}"
 
 
 def _with_values(text: str, written: Callable[[str, int, int], str]) -> str:
@@ -183,12 +182,11 @@ _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 _WHOLE_BEFORE, _WHOLE_AFTER = re.compile(r"(?:[:,\[-]\s+|^\s*|\[)$"), re.compile(r"\s*(?:$|[,\]#])")
 
 
-class ConfigTemplate:
-    """The text of a YAML, JSON or TOML file with placeholders where its values belong.
+_QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
 
-    Attributes:
-        placeholders: the names in it.
-    """
+
+class ConfigTemplate:
+    """The text of a YAML, JSON or TOML file with placeholders where its values belong."""
 
     def __init__(self, path: Path) -> None:
         """Read a template, and see that it is valid once its placeholders are filled.
@@ -240,12 +238,6 @@ class ConfigTemplate:
             ) from None
         return filled
 
-    def write(self, values: Mapping[str, Value | None], folder: Path) -> Path:
-        """Write the filled file into a folder, under the template's name."""
-        written = folder / self._path.name
-        written.write_text(self.filled(values), encoding="utf-8")
-        return written
-
     def _written(self, name: str, value: Value | None, start: int, end: int) -> str:
         if name == "resume_from" and value is None:
             return "" if self._quote_around(start) else "null"
@@ -264,23 +256,9 @@ class ConfigTemplate:
 
     def _quote_around(self, start: int) -> str | None:
         """The quotation mark that is open at this place of its line; None: none is."""
-        line_start = self._text.rfind("\n", 0, start) + 1
-        quote: str | None = None
-        escaped = False
-        for character in self._text[line_start:start]:
-            if quote == '"' and character == "\\" and not escaped:
-                escaped = True
-                continue
-            if character == quote and not escaped:
-                quote = None
-            elif (
-                quote is None
-                and character in "\"'"
-                and not (character == "'" and self._syntax == "json")
-            ):
-                quote = character
-            escaped = False
-        return quote
+        line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
+        opened = re.search("[\"']", _QUOTED.sub("", line))
+        return opened and opened[0]
 
     def _is_whole(self, start: int, end: int) -> bool:
         line_start = self._text.rfind("\n", 0, start) + 1
@@ -345,10 +323,7 @@ class TrainingCommand:
             given = getattr(self, name)
             if given is not None and not (isinstance(given, int) and given >= 1):
                 raise UsageError(f"{name}={given!r}: expected a whole number of at least 1")
-        self._check_rate(self.takes("learning_rate"))
-
-    def _check_rate(self, is_taken: bool) -> None:
-        rate = self.learning_rate
+        rate, is_taken = self.learning_rate, self.takes("learning_rate")
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"learning rate {rate!r}: expected a number above 0, such as 0.01")
         if is_taken and rate is None:
@@ -375,16 +350,6 @@ class TrainingCommand:
         return self.takes("epochs") or self.takes("steps")
 
     @property
-    def can_resume(self) -> bool:
-        """Whether it can be told to go on from a checkpoint."""
-        return self.takes("resume_from")
-
-    @property
-    def can_accumulate(self) -> bool:
-        """Whether it takes micro-batches and how many of them make a batch."""
-        return self.takes("micro_batch_size") and self.takes("accumulation_steps")
-
-    @property
     def place(self) -> Path:
         """The folder that it runs in, absolute."""
         return (self.folder or Path()).absolute()
@@ -405,7 +370,10 @@ class TrainingCommand:
         """
         known: dict[str, Value | None] = {**values, "output_dir": output_dir}
         if self.config is not None:
-            known["config"] = ConfigTemplate(self.place / self.config).write(known, folder)
+            written = folder / self.config.name
+            text = ConfigTemplate(self.place / self.config).filled(known)
+            written.write_text(text, encoding="utf-8")
+            known["config"] = written
         return filled_arguments(self.arguments, known)
 
     def takes(self, placeholder: str) -> bool:

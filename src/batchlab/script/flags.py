@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
 
 from batchlab.errors import BatchlabError
 from batchlab.script.command import NAMES, placeholders_in
-from batchlab.script.output import plain_text
+from batchlab.script.process import Launched
 from batchlab.script.reading import number_of
+from batchlab.words.reasons import reason_text
 
 _LONGEST_HELP = 200_000
+# Wide and plain: no line of the help is broken, none has colors.
+_PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
@@ -28,7 +29,30 @@ def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
     Raises:
         BatchlabError: the command can't be run.
     """
-    return _run([*_without_placeholders(command), "--help"], limit_s)
+    said = bytearray()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Launched(
+            [*_without_placeholders(command), "--help"],
+            cwd=Path.cwd(),
+            environment={**os.environ, **_PLAIN},
+            folder=Path(folder),
+            marker=f"help-{os.getpid()}/0",
+            on_output=lambda piece, at_s: said.extend(piece[: _LONGEST_HELP - len(said)]),
+        ) as launched,
+    ):
+        end = launched.wait(limit_s)
+    text = said.decode("utf-8", "replace")
+    if end is None:
+        return text, (
+            f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
+            f"not know --help"
+        )
+    if end.exit_code is None and end.signal is None:
+        raise BatchlabError(reason_text(end.reason))
+    how = end.signal or f"exit code {end.exit_code}"
+    last = "".join(f": {line[:200]}" for line in end.last_lines[-1:])
+    return text, None if end.exit_code == 0 else f"--help ended with {how}{last}"
 
 
 def _without_placeholders(command: Sequence[str]) -> list[str]:
@@ -40,55 +64,6 @@ def _without_placeholders(command: Sequence[str]) -> list[str]:
         elif argument.startswith("{") and kept and kept[-1].startswith("-"):
             kept.pop()
     return kept
-
-
-def _run(command: list[str], limit_s: float) -> tuple[str, str | None]:
-    # Wide and plain: no line of the help is broken, none has colors.
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    with tempfile.TemporaryFile() as output:
-        try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise BatchlabError(
-                f"{command[0]!r} can't be run: {error.strerror}; give the command as you type it, "
-                f"as in -- python train.py"
-            ) from None
-        try:
-            code = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return _read(output), (
-                f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
-                f"not know --help"
-            )
-        finally:
-            _end_group(child)
-        text = _read(output)
-    return text, None if code == 0 else f"--help ended with exit code {code}{_last_line(text)}"
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    child.wait()
-
-
-def _read(output: BinaryIO) -> str:
-    output.seek(0)
-    return output.read(_LONGEST_HELP).decode("utf-8", "replace")
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f": {plain_text(lines[-1].encode())[:200]}" if lines else ""
 
 
 _BOXES = re.compile(r"[│┃|╭╮╰╯─━]")
@@ -132,23 +107,19 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 
     It may be printed by argparse, click, absl, Fire, Hydra or the like.
     """
-    hydra = _HYDRA.search(help_text)
-    found = _overrides(help_text[hydra.end() :]) if hydra else _declared(help_text)
-    known: dict[str, Flag] = {}
-    for placeholder, names in NAMES.items():
-        flag = next((found[name] for name in names if name in found), None)
-        if flag is not None:
-            known[placeholder] = flag
-    return known
+    found: dict[str, Flag] = {}
+    for names, flag in _shown(help_text):
+        for name in names:
+            found.setdefault(plain_flag(name), flag)
+    known = {
+        name: [found[each] for each in names if each in found] for name, names in NAMES.items()
+    }
+    return {placeholder: flags[0] for placeholder, flags in known.items() if flags}
 
 
 def flag_named(help_text: str, typed: str) -> Flag | None:
     """The flag that is typed like this, under any of its names; None: the help does not show it."""
-    if typed.startswith("-"):
-        return next((flag for names, flag in _declarations(help_text) if typed in names), None)
-    hydra = _HYDRA.search(help_text)
-    found = _overrides(help_text[hydra.end() :]).values() if hydra else ()
-    return next((flag for flag in found if flag.name == typed), None)
+    return next((flag for names, flag in _shown(help_text) if typed in names), None)
 
 
 def plain_flag(name: str) -> str:
@@ -156,16 +127,12 @@ def plain_flag(name: str) -> str:
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
-def _declared(text: str) -> dict[str, Flag]:
-    found: dict[str, Flag] = {}
-    for names, flag in _declarations(text):
-        for name in names:
-            found.setdefault(plain_flag(name), flag)
-    return found
-
-
-def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
+def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
     """All the names of each flag, and the flag."""
+    hydra = _HYDRA.search(text)
+    if hydra:
+        yield from _overrides(text[hydra.end() :])
+        return
     lines = [_BOXES.sub(" ", line) for line in text.splitlines()]
     for number, line in enumerate(lines):
         match = _DECLARED.match(line)
@@ -173,7 +140,12 @@ def _declarations(text: str) -> Iterator[tuple[list[str], Flag]]:
             continue
         names = re.findall(rf"(?<![\w\-]){_FLAG}", match["flags"])
         longest = max(names, key=lambda name: (name.startswith("--"), len(name)))
-        default = _DEFAULT.search(" ".join([match["rest"], *_more(lines[number + 1 :])]))
+        help_lines = [match["rest"]]
+        for more in lines[number + 1 : number + 5]:  # until the next flag
+            if not more.strip() or more.lstrip().startswith("-"):
+                break
+            help_lines.append(more)
+        default = _DEFAULT.search(" ".join(help_lines))
         yield names, Flag(name=longest, default=default["value"] if default else None)
 
 
@@ -183,34 +155,17 @@ def _takes_value(flags: str, rest: str) -> bool:
     return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
 
 
-def _more(lines: list[str]) -> list[str]:
-    """The lines of help that follow a flag, until the next one."""
-    more: list[str] = []
-    for line in lines[:4]:
-        if not line.strip() or line.lstrip().startswith("-"):
-            break
-        more.append(line)
-    return more
-
-
-def _overrides(text: str) -> dict[str, Flag]:
-    """The settings of a configuration that is shown as YAML, by their last name."""
-    found: dict[str, Flag] = {}
+def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
+    """The settings of a configuration that is shown as YAML, each by its whole name."""
     above: list[tuple[int, str]] = []
-    for line in text.splitlines():
-        match = _YAML_KEY.match(line)
-        if match is None:
-            continue
-        indent = len(match["indent"])
+    for match in filter(None, map(_YAML_KEY.match, text.splitlines())):
+        indent, value = len(match["indent"]), match["value"]
         above = [(depth, key) for depth, key in above if depth < indent]
-        value = match["value"]
-        name = ".".join([*(key for _, key in above), match["key"]])
         if value is None:
             above.append((indent, match["key"]))
         else:
-            flag = Flag(name=name, default=value.strip("'\""), is_override=True)
-            found.setdefault(plain_flag(name), flag)
-    return found
+            name = ".".join([*(key for _, key in above), match["key"]])
+            yield [name], Flag(name=name, default=value.strip("'\""), is_override=True)
 
 
 _WHY = {
@@ -248,24 +203,36 @@ def of_one_length(flags: dict[str, Flag]) -> dict[str, Flag]:
     return {name: flag for name, flag in flags.items() if not (is_either and name == "steps")}
 
 
-def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
-    """The text of a draft for a command as it is typed now, with `flags_in` its help."""
-    arguments, given = _without(command, flags)
-    used = of_one_length(flags)
-    lines = [*_lines_of(arguments), *_lines_with_values(used), *_lines_to_add(used)]
-    now = {
-        name: given.get(name, flag.default)
-        for name, flag in used.items()
-        if name in ("batch_size", "learning_rate", "epochs")
-    }
-    return "\n".join([_HEAD, *lines]) + "\n" + _METRIC + _now_text(now) + _TAIL
-
-
 def missing_of(used: dict[str, Flag]) -> tuple[str, ...]:
     """The placeholders that no flag was found for, of those that a study needs."""
     lengths = {"epochs", "steps"}
     has = used.keys() | (lengths if lengths & used.keys() else set())
     return tuple(name for name in NAMES if name not in has)
+
+
+def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
+    """The text of a draft for a command as it is typed now, with `flags_in` its help."""
+    arguments, given = _without(command, flags)
+    used = of_one_length(flags)
+    rows = [arguments] if arguments else []
+    rows += [[*flag.arguments(name)] for name, flag in used.items()]
+    lines = [f"    {', '.join(map(_quoted, row))}," for row in rows]
+    if missing := missing_of(used):
+        lines.append(
+            "    # No flag was found for these. Where your script has one, add it as above:"
+        )
+        lines += [f'    # "--...={{{name}}}",  # {_WHY[name]}' for name in missing]
+    text = "\n".join([_HEAD, *lines]) + "\n" + _METRIC
+    text += "\n# What you train with now; the answer is compared with it.\n"
+    for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
+        told = given.get(name, used[name].default if name in used else None)
+        value = number_of(told or "")
+        is_count = name != "learning_rate"
+        if value is None or not value > 0 or (is_count and value != int(value)):
+            text += f"# {name} = {example}\n"
+        else:
+            text += f"{name} = {int(value) if is_count else repr(value)}\n"
+    return text + _TAIL
 
 
 def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
@@ -286,38 +253,6 @@ def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str],
         elif rest:
             given[placeholder] = rest.pop(0)
     return kept, given
-
-
-def _lines_of(arguments: list[str]) -> list[str]:
-    return [f"    {', '.join(_quoted(argument) for argument in arguments)},"] if arguments else []
-
-
-def _lines_with_values(used: dict[str, Flag]) -> list[str]:
-    return [
-        f"    {', '.join(_quoted(argument) for argument in flag.arguments(name))},"
-        for name, flag in used.items()
-    ]
-
-
-def _lines_to_add(used: dict[str, Flag]) -> list[str]:
-    missing = missing_of(used)
-    if not missing:
-        return []
-    head = "    # No flag was found for these. Where your script has one, add it as above:"
-    return [head, *(f'    # "--...={{{name}}}",  # {_WHY[name]}' for name in missing)]
-
-
-def _now_text(now: dict[str, str | None]) -> str:
-    """What the script is trained with now, as far as the command or the help say it."""
-    lines = ["", "# What you train with now; the answer is compared with it."]
-    for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
-        value = number_of(now.get(name) or "")
-        is_count = name != "learning_rate"
-        if value is None or not value > 0 or (is_count and value != int(value)):
-            lines.append(f"# {name} = {example}")
-        else:
-            lines.append(f"{name} = {int(value) if is_count else repr(value)}")
-    return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NamedTuple
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import TrainingCommand, Value
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.output import OutputReader
-from batchlab.script.process import GRACE_S, CommandEnd, Launched, output_environment
+from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
 # `batchlab.log` writes to a file, at which is looked so often.
@@ -58,13 +59,14 @@ class FollowedTraining(Launched):
             log.write(_RUN_BEGINS)
             self._n_read = log.tell()
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
+        self._log_reader = OutputReader()
         self._readings: list[Reading] = []
         self._is_over = self._has_log = False
         self._is_read = True
         super().__init__(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
-            environment={**output_environment(os.environ), LOG_PATH_VARIABLE: str(self._log)},
+            environment={**WIDE, **os.environ, LOG_PATH_VARIABLE: str(self._log)},
             folder=folder,
             marker=marker,
             on_output=self._take_output,
@@ -81,7 +83,8 @@ class FollowedTraining(Launched):
             self._take_log()
             if ended is not None and not self._is_over:
                 self._is_over = True
-                self._readings += self._reader.finish() if self._is_read else []
+                if self._is_read:
+                    self._readings += self._reader.finish() + self._log_reader.finish()
             if self._readings or ended is not None or left_s <= 0:
                 told = sorted(self._readings, key=lambda reading: reading.at_s)
                 self._readings = []
@@ -102,10 +105,9 @@ class FollowedTraining(Launched):
 
     def _of_the_log(self, told: list[Reading]) -> list[Reading]:
         """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""
-        self._has_log = self._has_log or any(reading.shape == LOG_SHAPE for reading in told)
-        if not self._has_log:
-            return told
-        return [reading for reading in told if reading.shape == LOG_SHAPE]
+        logged = [reading for reading in told if reading.shape == LOG_SHAPE]
+        self._has_log = self._has_log or bool(logged)
+        return logged if self._has_log else told
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
@@ -119,7 +121,7 @@ class FollowedTraining(Launched):
                 file.seek(self._n_read)
                 while piece := file.read(_READ_BYTES):
                     self._n_read += len(piece)
-                    self._readings += self._reader.feed(piece, time.monotonic(), stream="log")
+                    self._readings += self._log_reader.feed(piece, time.monotonic())
         except OSError:
             return  # the script has removed it; its output may tell as well
 
@@ -135,7 +137,7 @@ def told_by_log(folder: Path) -> Iterator[list[Reading]]:
         return
     for run in content.split(_RUN_BEGINS):
         reader = OutputReader()
-        yield [*reader.feed(run, 0.0, stream="log"), *reader.finish()]
+        yield [*reader.feed(run, 0.0), *reader.finish()]
 
 
 # Kernels are picked, caches filled and workers started in the first steps: of the stretches so many
@@ -150,21 +152,13 @@ _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
-    """A moment at which a script told how far it is.
+class Moment(NamedTuple):
+    """A moment at which a script told how far it is."""
 
-    Attributes:
-        at_s: by a monotonic clock, in seconds.
-        step: optimizer updates done.
-        has_metric: whether the metric came with it, so that an evaluation lies before it.
-        resolution_s: how late `at_s` may be; 0.0 where the script itself read the clock.
-    """
-
-    at_s: float
-    step: int
-    has_metric: bool
-    resolution_s: float = 0.0
+    at_s: float  # by a monotonic clock
+    step: int  # optimizer updates done
+    has_metric: bool  # so that an evaluation lies before it
+    resolution_s: float = 0.0  # how late `at_s` may be; 0.0: the script itself read the clock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,17 +188,16 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     What lies before a moment with the metric holds the evaluation that gave it, and is left out
     where enough else is there and the clock is fine enough to tell the two apart.
     """
-    pieces = list(_pieces(moments))
+    pieces = list(pairwise(_risen(moments)))
     resolution_s = max((moment.resolution_s for moment in moments), default=0.0)
-    whole_s = sum(piece.seconds for piece in pieces)
+    whole_s = sum(_seconds(piece) for piece in pieces)
     if whole_s <= _TIMES_RESOLUTION * resolution_s:
         pieces = []  # it came all at once, out of a buffer: these are no times of steps
     shortest_s = min(max(_SHORTEST_S, _TIMES_RESOLUTION * resolution_s), whole_s / _PARTS)
-    bare = [piece for piece in pieces if not piece.has_metric]
+    bare = [piece for piece in pieces if not piece[1].has_metric]
     stretches = _stretches(bare, shortest_s)
     is_apart = resolution_s == 0.0 or (
-        bool(bare)
-        and statistics.median(p.seconds for p in bare) >= _TIMES_RESOLUTION * resolution_s
+        bool(bare) and statistics.median(map(_seconds, bare)) >= _TIMES_RESOLUTION * resolution_s
     )
     with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
     if with_evaluations:
@@ -217,39 +210,28 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Piece:
-    """What lies between two moments."""
-
-    seconds: float
-    steps: int
-    has_metric: bool
-
-
-def _pieces(moments: Sequence[Moment]) -> Iterator[_Piece]:
-    """Between moments at which the step had grown; an evaluation told at the same step ends one."""
+def _risen(moments: Sequence[Moment]) -> list[Moment]:
+    """Those at which the step had grown; an evaluation told at the same step comes after it."""
     kept: list[Moment] = []
     for moment in moments:
-        if kept and moment.step <= kept[-1].step:
-            if moment.has_metric and moment.at_s > kept[-1].at_s:
-                kept[-1] = moment  # the next piece begins after the evaluation
-            continue
-        kept.append(moment)
-    for before, after in pairwise(kept):
-        yield _Piece(
-            seconds=after.at_s - before.at_s,
-            steps=after.step - before.step,
-            has_metric=after.has_metric,
-        )
+        if not kept or moment.step > kept[-1].step:
+            kept.append(moment)
+        elif moment.has_metric and moment.at_s > kept[-1].at_s:
+            kept[-1] = moment  # the next piece begins after the evaluation
+    return kept
 
 
-def _stretches(pieces: Sequence[_Piece], shortest_s: float) -> list[float]:
+def _seconds(piece: tuple[Moment, Moment]) -> float:
+    return piece[1].at_s - piece[0].at_s
+
+
+def _stretches(pieces: Sequence[tuple[Moment, Moment]], shortest_s: float) -> list[float]:
     """Seconds a step of stretches of at least so many seconds; what is left over is left out."""
     found = []
     seconds, steps = 0.0, 0
-    for piece in pieces:
-        seconds += piece.seconds
-        steps += piece.steps
+    for before, after in pieces:
+        seconds += after.at_s - before.at_s
+        steps += after.step - before.step
         if seconds >= shortest_s:
             found.append(seconds / steps)
             seconds, steps = 0.0, 0

@@ -20,11 +20,11 @@ from batchlab.script.reading import (
     STEPS,
     Counters,
     LineReader,
+    Measured,
     NumberStyle,
     Reading,
     count_of,
     epoch_of,
-    number_of,
     spoken_kind,
     sure_number_of,
 )
@@ -41,7 +41,6 @@ class Logged(LineReader):
     needles = (b'{"batchlab_log"',)
 
     def __init__(self) -> None:
-        """Nothing was logged yet."""
         self._counted_an_epoch: float | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -132,7 +131,6 @@ class Trainer(LineReader):
     _RATES = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
 
     def __init__(self) -> None:
-        """No bar and no dict was seen yet."""
         self._total: int | None = None
         self._waiting: list[Reading] = []
         self._has_dicts = False
@@ -195,7 +193,6 @@ class JsonLines(LineReader):
     _DEEPEST = 4
 
     def __init__(self) -> None:
-        """Nothing was counted yet."""
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -238,6 +235,9 @@ def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
 
 
 _LONGEST_LINE = 2000
+# Words and numbers of progress stand at the beginning of a line, and what searches for them is
+# slower than what searches for the metric's name.
+_LONGEST_SEARCHED = 500
 _WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
 # "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
 _PAIR = re.compile(
@@ -297,89 +297,72 @@ class PlainLines(LineReader):
     shape = "words"
     label = "names and numbers in plain lines"
     needles = tuple(word.encode() for word in (*_COUNTERS, *_METRICS))
-    likely = _LIKELY
 
     def __init__(self) -> None:
-        """Nothing was counted yet."""
         self._counters = Counters()
         self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The numbers of a line by the names before them."""
         line = line[:_LONGEST_LINE]
+        if not self._is_likely(line.lower()):
+            return None
         if evaluation := _EVALUATION.match(line):
             if int(evaluation[1]) < int(evaluation[2]):
                 return []
             line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
-        found = _Found(line, self._style)
-        if not found.values and found.step is None:
-            if found.epoch is None:
+        for held, pattern, form in _FORMS:
+            if held in line:
+                line = pattern.sub(form, line)
+        pairs = list(_PAIR.finditer(line))
+        for pair in pairs:
+            self._style.see(pair["number"])
+        counted: dict[str, Any] = {}  # the first number of each kind
+        measured: list[tuple[str, str, str | None]] = []
+        for pair in pairs:
+            name = _name(pair["name"], pair["sign"])
+            kind = spoken_kind(name)
+            if kind is None:
+                measured.append((name, pair["number"], pair["total"]))
+            elif counted.get(kind) is None:
+                counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
+                counted[f"{kind} total"] = count_of(pair["total"] or "")
+        return self._placed(line, pairs, counted, self._style.values_of(measured), at_s)
+
+    def _placed(
+        self,
+        line: str,
+        pairs: list[re.Match[str]],
+        counted: dict[str, Any],
+        measured: Measured,
+        at_s: float,
+    ) -> list[Reading] | None:
+        values, unsure = measured
+        step, epoch = counted.get("step"), counted.get("epoch")
+        if not values and step is None:
+            if epoch is None:
                 return None
-            if isinstance(found.epoch, int):  # alone it says, for all that is known, that it begins
-                self._counters.begin_epoch(found.epoch)
+            if isinstance(epoch, int):  # alone it says, for all that is known, that it begins
+                self._counters.begin_epoch(epoch)
             return []
         told = Reading(
             at_s=at_s,
             shape=self.shape,
-            step=found.step,
-            epoch=found.epoch,
-            samples=found.samples if found.values else None,  # alone it is the size of a data set
-            values=tuple(found.values.items()),
-            unsure=tuple(found.unsure),
+            step=step,
+            epoch=epoch,
+            samples=counted.get("samples") if values else None,  # alone: the size of a data set
+            values=values,
+            unsure=unsure,
         )
-        return [self._counters.placed(told, n_steps=found.n_steps, part=found.part)]
+        parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
+        within = [(int(n), int(whole)) for n, whole in parts if whole and int(whole)]
+        n_steps = counted.get("step total")
+        return [self._counters.placed(told, n_steps=n_steps, part=next(iter(within), None))]
 
-
-class _Found:
-    """The counters of one line and its other numbers by their names."""
-
-    def __init__(self, line: str, style: NumberStyle) -> None:
-        self.step: int | None = None
-        self.n_steps: int | None = None
-        self.epoch: float | None = None
-        self.samples: int | None = None
-        self.part: tuple[int, int] | None = None
-        self.values: dict[str, float] = {}
-        self.unsure: list[str] = []
-        self._style = style
-        for held, pattern, form in _FORMS:
-            if held in line:
-                line = pattern.sub(form, line)
-        if batches := _OF_BATCHES.search(line):
-            self._take_part(int(batches[1]), int(batches[2]))
-        pairs = list(_PAIR.finditer(line))
-        for match in pairs:
-            style.see(match["number"])
-        for match in pairs:
-            name, sign, number, total, part, whole = match.groups()
-            if whole is not None:
-                self._take_part(int(part), int(whole))
-            self._take(_name(name, sign), number, total)
-
-    def _take(self, name: str, number: str, total: str | None) -> None:
-        kind = spoken_kind(name)
-        if kind is None:
-            self._take_value(name, number, total)
-        elif kind == "epoch" and self.epoch is None:
-            self.epoch = epoch_of(number)
-        elif kind == "step" and self.step is None:
-            self.step = count_of(number)
-            self.n_steps = None if total is None else count_of(total)
-        elif kind == "samples" and self.samples is None:
-            self.samples = count_of(number)
-
-    def _take_part(self, n: int, whole: int) -> None:
-        if self.part is None and whole > 0:
-            self.part = (n, whole)
-
-    def _take_value(self, name: str, number: str, total: str | None) -> None:
-        """A value; `9000/10000` is 0.9."""
-        value, is_sure = self._style.number_of(number)
-        whole = 1.0 if total is None else number_of(total)
-        if value is not None and whole:
-            self.values[name] = value / whole
-            if not is_sure and total is None:
-                self.unsure.append(name)
+    def _is_likely(self, lower: str) -> bool:
+        if self.metric and self.metric in lower:
+            return True
+        return _LIKELY.search(lower, 0, _LONGEST_SEARCHED) is not None
 
 
 @lru_cache(maxsize=1000)
@@ -400,7 +383,7 @@ class LinePattern(LineReader):
 
     shape = "pattern"
     label = "the pattern"
-    needles = ()  # any line may match
+    needles = (b"",)
 
     _LONGEST = 4000
 
@@ -432,22 +415,18 @@ class LinePattern(LineReader):
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        told = {name: text for name, text in groups.items() if name in self._names}
-        for text in told.values():
-            self._style.see(text)
-        numbers = {name: self._style.number_of(text) for name, text in told.items()}
-        raw = Reading(
+        measured = [(name, groups[name], None) for name in groups if name in self._names]
+        values, unsure = self._style.values_of(measured)
+        told = Reading(
             at_s=at_s,
             shape=self.shape,
             step=count_of(groups.get("step", "")),
             epoch=epoch_of(groups.get("epoch", "")),
             samples=count_of(groups.get("samples", "")),
-            values=tuple(
-                (name, value) for name, (value, _) in numbers.items() if value is not None
-            ),
-            unsure=tuple(name for name, (_, is_sure) in numbers.items() if not is_sure),
+            values=values,
+            unsure=unsure,
         )
-        reading = self._counters.placed(raw)
+        reading = self._counters.placed(told)
         return [reading] if reading.values or reading.has_position else None
 
 

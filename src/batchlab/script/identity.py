@@ -54,44 +54,36 @@ def command_identity(command: TrainingCommand) -> str:
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
     """The files, each perhaps more than once, those first that are named."""
+    place = command.place
     if command.config is not None:
-        yield command.place / command.config
-    named = list(_named(command))
+        yield place / command.config
+    named = list(_named(command.arguments, place))
     yield from named
     folders = [path.parent for path in named if path.suffix in _CODE]
     # What a module or a script imports is found in its folder, and in the one that it runs in.
-    for folder in dict.fromkeys([*folders, command.place, command.place / "src"]):
+    for folder in dict.fromkeys([*folders, place, place / "src"]):
         yield from _code_in(folder)
 
 
-def _named(command: TrainingCommand) -> Iterator[Path]:
+def _named(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     """What the arguments name, and what the shell scripts among that name."""
-    place = command.place
-    program = place / command.arguments[0]
-    if os.sep in command.arguments[0] and _is_own_script(program, place):
+    program = place / arguments[0]
+    if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
-    for found in (*command.arguments, *_words(command.arguments)):
+    for found in (*arguments, *_WORD.findall(" ".join(arguments))):
         path = place / found
         if _counts(path, _NAMED):
             yield path
             if path.suffix in _SHELL:
                 yield from _named_in_shell(path, place)
-    yield from _modules(" ".join(command.arguments), place)
+    yield from _modules(" ".join(arguments), place)
 
 
 def _named_in_shell(script: Path, place: Path) -> Iterator[Path]:
     text = _content(script).decode(errors="replace")
-    for word in _words([text]):
-        for folder in (place, script.parent):
-            if _counts(folder / word, _NAMED):
-                yield folder / word
+    words = (folder / word for word in _WORD.findall(text) for folder in (place, script.parent))
+    yield from (path for path in words if _counts(path, _NAMED))
     yield from _modules(text, place)
-
-
-def _words(texts: Sequence[str]) -> Iterator[str]:
-    """What may be the name of a file: the right side of --x=file, a word of `bash -c`."""
-    for text in texts:
-        yield from dict.fromkeys(_WORD.findall(text))
 
 
 def _modules(text: str, place: Path) -> Iterator[Path]:
@@ -107,22 +99,21 @@ def _modules(text: str, place: Path) -> Iterator[Path]:
 def _code_in(folder: Path) -> Iterator[Path]:
     """The Python and shell files of a folder and of the packages in it, in one order always."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(map(Path, os.scandir(folder)))
     except OSError:
         return
-    yield from (path for each in entries if _counts(path := Path(each), _CODE))
-    for entry in entries:
-        if entry.is_dir() and _is_searched(Path(entry)) and Path(entry, "__init__.py").exists():
-            yield from _code_below(Path(entry))
+    yield from (path for path in entries if _counts(path, _CODE))
+    for path in entries:
+        if _is_searched(path) and (path / "__init__.py").exists():
+            yield from _code_below(path)
 
 
 def _code_below(package: Path) -> Iterator[Path]:
     n_seen = 0
     for parent, folders, names in os.walk(package):
         folders[:] = sorted(name for name in folders if _is_searched(Path(parent, name)))
-        for name in sorted(names):
-            if _counts(Path(parent, name), _CODE):
-                yield Path(parent, name)
+        inside = (Path(parent, name) for name in sorted(names))
+        yield from (path for path in inside if _counts(path, _CODE))
         n_seen += len(names) + len(folders)
         if n_seen > _MOST_SEEN:
             return
@@ -137,21 +128,16 @@ def _is_searched(folder: Path) -> bool:
 
 def _is_own_script(path: Path, place: Path) -> bool:
     """Whether a program without an ending is a script of this folder, and no environment's."""
-    if path.suffix or not path.is_relative_to(place) or not _has_size(path):
+    if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
-    parents = path.relative_to(place).parents
-    return _content(path).startswith(b"#!") and all(
-        _is_searched(place / parent) for parent in list(parents)[:-1]
-    )
+    above = list(path.relative_to(place).parents)[:-1]
+    return _content(path).startswith(b"#!") and all(_is_searched(place / each) for each in above)
 
 
 def _counts(path: Path, suffixes: set[str]) -> bool:
-    return path.suffix.lower() in suffixes and _has_size(path)
-
-
-def _has_size(path: Path) -> bool:
     try:
-        return path.is_file() and path.stat().st_size <= _MOST_BYTES
+        is_meant = path.suffix.lower() in suffixes and path.is_file()
+        return is_meant and path.stat().st_size <= _MOST_BYTES
     except (OSError, ValueError):
         return False
 

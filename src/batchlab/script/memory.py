@@ -8,8 +8,9 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from types import ModuleType
 
 import psutil
@@ -32,7 +33,13 @@ class GpuMemory:
     def __init__(self, nvml: ModuleType | None = None) -> None:
         """Get ready; without a library, `pynvml` is taken if it finds a driver."""
         self._nvml = _library() if nvml is None else nvml
-        self._gpus = [] if self._nvml is None else _gpus(self._nvml)
+        self._gpus: list[tuple[str, object]] = []
+        if self._nvml is not None:
+            for index in range(self._nvml.nvmlDeviceGetCount()):
+                gpu = self._nvml.nvmlDeviceGetHandleByIndex(index)
+                name = self._nvml.nvmlDeviceGetName(gpu)
+                text = name.decode() if isinstance(name, bytes) else name
+                self._gpus.append((f"{index}: {text}", gpu))
         self._first: dict[str, int] = {}
         self._most: dict[str, int] = {}
         self._is_named = False
@@ -40,7 +47,7 @@ class GpuMemory:
 
     @property
     def peaks(self) -> tuple[tuple[str, int], ...]:
-        """The most on each GPU that was used at all, in bytes, by its name."""
+        """The most on each GPU that was used at all, in bytes, by its name: "0: NVIDIA H100"."""
         return tuple(sorted((name, n_bytes) for name, n_bytes in self._most.items() if n_bytes))
 
     def look(self, pids: AbstractSet[int]) -> None:
@@ -76,16 +83,6 @@ def _library() -> ModuleType | None:
     return pynvml  # type: ignore[no-any-return]
 
 
-def _gpus(nvml: ModuleType) -> list[tuple[str, object]]:
-    """Each GPU with its name, as in "cuda:0 NVIDIA H100"."""
-    gpus = []
-    for index in range(nvml.nvmlDeviceGetCount()):
-        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
-        name = nvml.nvmlDeviceGetName(gpu)
-        gpus.append((f"{index}: {name.decode() if isinstance(name, bytes) else name}", gpu))
-    return gpus
-
-
 INTERVAL_S = 0.2
 COST_FRACTION = 0.0005
 """Of one core, for each of four things: looking, finding processes, asking GPUs, and counting
@@ -104,9 +101,10 @@ class MemoryWatch:
 
     def __init__(self, supervisor: int, *, gpus: GpuMemory | None = None) -> None:
         """Begin to look at the processes below the supervisor, and at GPUs if NVML is there."""
-        self._tree = _Tree(supervisor)
+        self._supervisor = supervisor
+        self._pids: tuple[int, ...] = ()
         self._gpus = gpus
-        self._pss_cost, self._gpu_cost = _Cost(), _Cost()
+        self._find_cost, self._pss_cost, self._gpu_cost = _Cost(), _Cost(), _Cost()
         self._alone_bytes = self._rss_bytes = self._pss_bytes = 0
         self._rss_at_pss = self._last_rss = 0
         self._pss_s = time.monotonic()
@@ -143,28 +141,29 @@ class MemoryWatch:
         gpus = self._gpus = self._gpus or GpuMemory()  # here: a driver takes its time to start
         rest_s = 0.0
         while not self._stop.wait(rest_s):
-            pids = self._tree.pids()
+            if self._find_cost.is_below(_FIRST_FINDS_S):
+                with self._find_cost:
+                    self._pids = _below(self._supervisor)
             cost = _Cost()
             with cost:
-                held_bytes = self._look(pids)
-            self._count_shared_once(pids, held_bytes)
+                held_bytes = self._look()
+            self._count_shared_once(held_bytes)
             if self._gpu_cost.is_below(_FIRST_FINDS_S):
                 with self._gpu_cost:
-                    gpus.look(set(pids))
+                    gpus.look(set(self._pids))
             rest_s = max(INTERVAL_S, cost.spent_s / COST_FRACTION)
 
-    def _look(self, pids: Sequence[int]) -> int:
+    def _look(self) -> int:
         """What they hold in all, in bytes; 0 if it is one process, which shares with nobody."""
         self._n_looks += 1
-        held = [_held(pid, _rss_of) for pid in pids]
-        n_bytes = sum(filter(None, held))
-        if sum(map(bool, held)) < 2:
-            self._alone_bytes = max(self._alone_bytes, n_bytes)
+        held = [n_bytes for pid in self._pids if (n_bytes := _held(pid, _rss_of))]
+        if len(held) < 2:
+            self._alone_bytes = max([self._alone_bytes, *held])
             return 0
-        self._rss_bytes = max(self._rss_bytes, n_bytes)
-        return n_bytes
+        self._rss_bytes = max(self._rss_bytes, sum(held))
+        return sum(held)
 
-    def _count_shared_once(self, pids: Sequence[int], n_bytes: int) -> None:
+    def _count_shared_once(self, n_bytes: int) -> None:
         """Once what they hold comes to rest at a new height, then more and more rarely.
 
         Again without a new height, because what was shared at first may be written to later.
@@ -179,7 +178,7 @@ class MemoryWatch:
         if (is_higher or is_old) and self._pss_cost.is_below(_FIRST_PSS_S):
             self._pss_s = now_s
             with self._pss_cost:
-                shares = [_held(pid, _pss_of) for pid in pids]
+                shares = [_held(pid, _pss_of) for pid in self._pids]
             if None not in shares:
                 self._rss_at_pss = max(self._rss_at_pss, n_bytes)
                 self._pss_bytes = max(self._pss_bytes, sum(filter(None, shares)))
@@ -203,24 +202,12 @@ class _Cost:
         self.spent_s += time.thread_time() - self._before_s
 
 
-class _Tree:
-    """The processes below one, looked for anew as often as that is cheap."""
-
-    def __init__(self, root: int) -> None:
-        self._root, self._cost = root, _Cost()
-        self._known: tuple[int, ...] = ()
-
-    def pids(self) -> tuple[int, ...]:
-        if self._cost.is_below(_FIRST_FINDS_S):
-            with self._cost:
-                self._known = tuple(descendants(self._root) if _LINUX else self._children())
-        return self._known
-
-    def _children(self) -> list[int]:
-        try:
-            return [child.pid for child in psutil.Process(self._root).children(recursive=True)]
-        except psutil.Error:
-            return []
+def _below(root: int) -> tuple[int, ...]:
+    if _LINUX:
+        return tuple(descendants(root))
+    with suppress(psutil.Error):
+        return tuple(child.pid for child in psutil.Process(root).children(recursive=True))
+    return ()
 
 
 def _held(pid: int, ask: Callable[[int], int]) -> int | None:

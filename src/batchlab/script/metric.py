@@ -14,17 +14,14 @@ from batchlab.records.trial import Trial
 from batchlab.script.formats import FORMATS, LOG_SHAPE
 from batchlab.script.reading import Reading
 
-_SPLITS = {
-    "eval": "val",
-    "evaluation": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
+_WORDS = {
+    **dict.fromkeys(("eval", "evaluation", "valid", "validation", "dev"), "val"),
     "training": "train",
+    "acc": "accuracy",
+    "err": "error",
 }
 BATCH_LOSSES = ("train_loss", "loss")
 """What scripts call the loss of their training batches, as `plain_name` spells it."""
-_SHORT = {"acc": "accuracy", "err": "error"}
 
 
 def _is_near(asked: str, name: str) -> bool:
@@ -38,31 +35,28 @@ def plain_name(name: str) -> str:
     """A name in the spelling in which names are compared: `Eval/Acc` is `val_accuracy`."""
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
-    return "_".join(_SHORT.get(_SPLITS.get(word, word), _SPLITS.get(word, word)) for word in words)
+    return "_".join(_WORDS.get(word, word) for word in words)
 
 
 # The names that everybody uses. What is not among them is asked for, never guessed.
-_LOWER = frozenset(
-    "loss error err perplexity ppl mae mse rmse nll wer cer fid bpc bpb elbo_loss".split()
-)
-_HIGHER = frozenset(
-    "accuracy acc top1 top5 f1 auc auroc ap map precision recall bleu rouge r2 iou miou dice "
-    "spearman pearson mrr ndcg em exact_match".split()
-)
+_DIRECTIONS: dict[str, Better] = {
+    **dict.fromkeys(
+        "loss error err perplexity ppl mae mse rmse nll wer cer fid bpc bpb elbo_loss".split(),
+        "lower",
+    ),
+    **dict.fromkeys(
+        "accuracy acc top1 top5 f1 auc auroc ap map precision recall bleu rouge r2 iou miou dice "
+        "spearman pearson mrr ndcg em exact_match".split(),
+        "higher",
+    ),
+}
 _SPLIT = re.compile(r"^(eval|val|valid|validation|dev|test)[_/. -]+")
 
 
 def direction_of(metric: str) -> Better | None:
-    """The direction of a metric by its name: `val_loss` goes down, `eval_accuracy` up.
-
-    None: the name does not tell.
-    """
+    """The direction of a metric by its name, `val_loss` down, `eval_accuracy` up; None: neither."""
     name = _SPLIT.sub("", metric.lower().strip())
-    last = re.split(r"[_/. -]", name)[-1]
-    for known, better in ((_LOWER, "lower"), (_HIGHER, "higher")):
-        if name in known or last in known:
-            return better  # type: ignore[return-value]
-    return None
+    return _DIRECTIONS.get(name) or _DIRECTIONS.get(re.split(r"[_/. -]", name)[-1])
 
 
 def counts_updates(shape: str) -> bool:
@@ -103,26 +97,17 @@ class ProgressPoints:
     left out as long as no other comes after it, and a value without a counter never takes the
     place of one with a counter.
 
-    Attributes:
-        metric: the name that the user gave.
-        printed: the name that is read; None: it was not seen yet.
-        names: of everything that was measured, in the order in which it came.
-        points: those with a value that counts, by rising samples.
-        first: the first reading with the metric; None: there was none yet.
-        contradictions: the first ten texts about values that differ from others told for the same
-            step, or that were left out.
-        not_understood: the first of what was given to `batchlab.log` and is no number.
     """
 
     def __init__(self, metric: str, trial: Trial) -> None:
         """No points yet; a step is a batch or a micro-batch of the trial's size."""
         self.metric = metric
-        self.printed: str | None = None
-        self.names: dict[str, None] = {}
-        self.points: list[MetricPoint] = []
-        self.first: Reading | None = None
-        self.contradictions: list[str] = []
-        self.not_understood: dict[str, None] = {}
+        self.printed: str | None = None  # the name that is read; None: it was not seen yet
+        self.names: dict[str, None] = {}  # of everything that was measured, as it came
+        self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
+        self.first: Reading | None = None  # the first with the metric
+        self.contradictions: list[str] = []  # of values told for one step, or left out; ten at most
+        self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, and no number
         self._trial = trial
         self._shape: str | None = None  # the first that was recognized
         self._followed: str | None = None
@@ -151,12 +136,10 @@ class ProgressPoints:
         place = self._place_of(reading)
         if value is None or not self._follows(reading.shape):
             return self._point(reading)
-        if place is None:
-            raise ProgressError(
-                f"metric {self.printed!r} was printed before any step, epoch or count of "
-                f"samples; print one of these beside it"
-            )
-        self._refuse_unsure_place(reading, place)
+        refusal = self._unsure_place(reading, place)
+        if refusal is not None:
+            raise ProgressError(refusal)
+        assert place is not None
         if self._is_left_out(reading, place, value):
             return self._point(reading)
         if self.printed in reading.unsure:
@@ -232,25 +215,31 @@ class ProgressPoints:
         step = place.step if is_updates and place.step is not None else trial.plan.step_at(samples)
         return MetricPoint(samples=samples, step=step, value=value)
 
-    def _refuse_unsure_place(self, reading: Reading, place: Reading) -> None:
-        """Refuse a place of which nobody knows what it counts."""
+    def _unsure_place(self, reading: Reading, place: Reading | None) -> str | None:
+        """Why nobody knows where a value belongs; None: it is known."""
+        if place is None:
+            return (
+                f"metric {self.printed!r} was printed before any step, epoch or count of "
+                f"samples; print one of these beside it"
+            )
         complaint = self._complaints.get(place.shape)
         if complaint is not None:
-            raise ProgressError(f"metric {self.printed!r} has no sure place: {complaint}")
+            return f"metric {self.printed!r} has no sure place: {complaint}"
         if place.shape != _BARS:
-            return
+            return None
         if place.step is None and not reading.has_position and reading.shape != _BARS:
-            raise ProgressError(
+            return (
                 f"metric {self.printed!r} was printed without a counter below a bar over "
                 f"epochs; print its epoch beside it, or log it with batchlab.log"
             )
         steps = self._trial.n_train // self._trial.micro_batch_size
         if place.epoch_length is not None and place.epoch_length < steps:
-            raise ProgressError(
+            return (
                 f"a bar of tqdm counts to {place.epoch_length}, less than the {steps} steps of an "
                 f'epoch; tell what it counts, as in tqdm(..., desc="epochs") or desc="steps", or '
                 f"use batchlab.log"
             )
+        return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
         """Whether its counter went back, or it comes after one that did and has none.
@@ -296,10 +285,8 @@ class ProgressPoints:
             f"{self.printed} was printed twice at {where}, as {before:g} and {told}"
         )
 
-    # ---- what was recognized, for people
-
     def text(self) -> str:
-        """What was recognized, in one line."""
+        """What was recognized, in one line for people."""
         if self._shape is None:
             return "No progress was recognized in the output yet."
         shape = self._shape if self.first is None else self.first.shape
@@ -307,7 +294,12 @@ class ProgressPoints:
         if self.first is None:
             return f"Progress was recognized ({label}), without {self.metric}."
         value = dict(self.first.values)[str(self.printed)]
-        return f"Recognized: {label}; {self.printed} = {value:g}{_place_text(self.first)}."
+        where = "" if self.first.epoch is None else f" at epoch {self.first.epoch:g}"
+        if self.first.samples is not None:
+            where = f" at sample {self.first.samples}"
+        if self.first.step is not None:
+            where = f" at step {self.first.step}"
+        return f"Recognized: {label}; {self.printed} = {value:g}{where}."
 
     def complaint(self) -> str | None:
         """Why the metric can't be followed, in one line; None: it can."""
@@ -319,7 +311,11 @@ class ProgressPoints:
         if self.first is not None:
             return None
         if not self.names:
-            return f"no metric {self.metric!r} was printed, and no other either; {_HOW_TO}"
+            return (
+                f"no metric {self.metric!r} was printed, and no other either; print it with "
+                f"batchlab.log(step=..., val_loss=...), or name its place in the lines with "
+                f"--pattern"
+            )
         names = ", ".join(islice(self.names, _MOST_NAMES))
         return (
             f"no metric {self.metric!r} was printed; printed were {names}: "
@@ -339,26 +335,3 @@ def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | Non
             counter = "sample" if name == "samples" else name
             return (counter, now, then) if now < then else None
     return None
-
-
-_HOW_TO = (
-    "print it with batchlab.log(step=..., val_loss=...), or name its place in the lines with "
-    "--pattern"
-)
-
-
-def silence_text(quiet_s: float) -> str:
-    """What to do about a script that runs and prints nothing, in one paragraph."""
-    return (
-        f"The script runs, and has printed nothing for {quiet_s:.0f} s. It may keep its output in "
-        f"a buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try "
-        f"python -u, print(..., flush=True), or stdbuf -oL before the command."
-    )
-
-
-def _place_text(reading: Reading) -> str:
-    if reading.step is not None:
-        return f" at step {reading.step}"
-    if reading.samples is not None:
-        return f" at sample {reading.samples}"
-    return "" if reading.epoch is None else f" at epoch {reading.epoch:g}"

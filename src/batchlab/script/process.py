@@ -12,10 +12,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -63,32 +64,22 @@ def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
     while found := list(_found(is_meant)):
         is_late = time.monotonic() >= kill_s
         for process in found:
-            if is_late or process.pid not in seen:
-                _send(process.kill if is_late else process.terminate)
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if is_late:
+                    process.kill()
+                elif process.pid not in seen:
+                    process.terminate()
         seen.update(process.pid for process in found)
         time.sleep(_LOOK_AGAIN_S)
     return len(seen)
 
 
-def _send(send: Callable[[], None]) -> None:
-    try:
-        send()
-    except psutil.Error:
-        pass  # it has ended meanwhile
-
-
 def _found(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Process]:
-    own = os.getpid()
     for process in psutil.process_iter():
-        try:
-            if (
-                process.pid != own
-                and is_meant(process.environ())
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
+        with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
+            is_other = process.pid != os.getpid() and is_meant(process.environ())
+            if is_other and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
-        except (psutil.Error, OSError):
-            continue  # it has just ended, or is somebody else's
 
 
 def _is_of(environment: Mapping[str, str], study: str) -> bool:
@@ -98,18 +89,15 @@ def _is_of(environment: Mapping[str, str], study: str) -> bool:
 
 def _is_orphan(environment: Mapping[str, str]) -> bool:
     number, _, start = environment.get(OWNER, "").partition(":")
-    try:
+    with suppress(ValueError, psutil.AccessDenied):
         pid, started_s = int(number), float(start)
-    except ValueError:
-        return False
-    try:
-        owner = psutil.Process(pid)
-        is_there = owner.status() != psutil.STATUS_ZOMBIE
-        return not is_there or abs(owner.create_time() - started_s) > _SAME_START_S
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
+        try:
+            owner = psutil.Process(pid)
+            is_there = owner.status() != psutil.STATUS_ZOMBIE
+            return not is_there or abs(owner.create_time() - started_s) > _SAME_START_S
+        except psutil.NoSuchProcess:
+            return True
+    return False
 
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -336,19 +324,18 @@ class Launched:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
+        self.pid: int | None = None  # the command's process, once it has been heard of
         self._argv, self._cwd, self._on_output = tuple(argv), cwd, on_output
         self._kept = KeptOutput(folder / "output.gz")
         self._said = bytearray()
         self._not_started: Reason | None = None
-        self._pid: int | None = None
         self._started_s = time.monotonic()
-        self._was_asked = False
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
         report, reporting = os.pipe()
         # Connections rather than numbers: dropped, they close, and the supervisor sees that.
         self._control = Connection(words, readable=False)
-        self._connection = Connection(report, writable=False)
+        self.connection = Connection(report, writable=False)  # ready when there is something
         try:
             self._supervisor = subprocess.Popen(
                 [
@@ -368,38 +355,30 @@ class Launched:
         os.set_blocking(report, False)
         self._memory = MemoryWatch(self._supervisor.pid)
 
-    @property
-    def connection(self) -> Connection:
-        """What `multiprocessing.connection.wait` waits for, until it has ended."""
-        return self._connection
-
-    @property
-    def pid(self) -> int | None:
-        """The command's process, once it has been heard of."""
-        return self._pid
-
     def receive(self) -> CommandEnd | None:
         """Take in what there is; how the command ended, or None while it goes on."""
         if self._ended is not None:
             return self._ended
         try:
-            piece = os.read(self._connection.fileno(), _READ_BYTES)
+            piece = os.read(self.connection.fileno(), _READ_BYTES)
         except BlockingIOError:
             return None
         if not piece:
-            return self._finish(self._lost())
+            return self._lost()
         self._said += piece
-        while self._ended is None and (frame := self._next_frame()):
-            self._take(*frame)
+        head = supervisor.FRAME.size
+        while self._ended is None and len(self._said) >= head:
+            kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._said)
+            if len(self._said) < head + n_bytes:
+                break
+            payload = bytes(self._said[head : head + n_bytes])
+            del self._said[: head + n_bytes]
+            self._take(kind, at_s, payload)
         return self._ended
 
     def end(self) -> None:
         """Ask for its end: SIGTERM to all its processes, after the grace SIGKILL."""
         self._tell(supervisor.END)
-
-    def kill(self) -> None:
-        """Ask for its end at once, by SIGKILL."""
-        self._tell(supervisor.KILL)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
         """Receive until the end, or for so many seconds; None: it still goes on."""
@@ -408,12 +387,12 @@ class Launched:
             left_s = None if until_s is None else until_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 return None
-            wait([self._connection], left_s)
+            wait([self.connection], left_s)
         return ended
 
     def close(self) -> None:
         """Kill it if it still runs, and wait until nothing of it is left."""
-        self.kill()
+        self._tell(supervisor.KILL)
         self.wait()
 
     def __enter__(self) -> Self:
@@ -423,23 +402,9 @@ class Launched:
         self.close()
 
     def _tell(self, word: bytes) -> None:
-        if self._ended is not None:
-            return
-        try:
-            os.write(self._control.fileno(), word)
-        except BrokenPipeError:
-            pass  # it has just ended: `receive` tells how
-
-    def _next_frame(self) -> tuple[bytes, float, bytes] | None:
-        head = supervisor.FRAME.size
-        if len(self._said) < head:
-            return None
-        kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._said)
-        if len(self._said) < head + n_bytes:
-            return None
-        payload = bytes(self._said[head : head + n_bytes])
-        del self._said[: head + n_bytes]
-        return kind, at_s, payload
+        if self._ended is None:
+            with suppress(BrokenPipeError):  # it has just ended: `receive` tells how
+                os.write(self._control.fileno(), word)
 
     def _take(self, kind: bytes, at_s: float, payload: bytes) -> None:
         match kind:
@@ -447,16 +412,16 @@ class Launched:
                 self._kept.write(payload)
                 self._on_output(payload, at_s)
             case b"s":
-                self._pid, self._started_s = int(payload), at_s
+                self.pid, self._started_s = int(payload), at_s
             case b"f":
                 error, where = supervisor.NOT_STARTED.unpack(payload)
                 self._not_started = _why_not_started(
                     self._argv, self._cwd, error=error, in_folder=where == b"d"
                 )
             case b"e":
-                self._finish(self._as_reported(*supervisor.ENDED.unpack(payload)))
+                self._take_end(*supervisor.ENDED.unpack(payload))
 
-    def _as_reported(
+    def _take_end(
         self,
         wait_status: int,
         n_left_behind: int,
@@ -464,72 +429,73 @@ class Launched:
         n_kills: int,
         ended_s: float,
         largest_bytes: int,
-    ) -> CommandEnd:
-        own, launchers = without_launcher_words(self._kept.last_lines(_N_READ_LINES))
-        last_lines = own[-_N_LAST_LINES:]
-        peak_bytes = self._memory.stop(0 if self._not_started else largest_bytes)
-        ended = CommandEnd(
-            status=Status.ERROR,
-            reason=self._not_started,
-            last_lines=last_lines,
-            started_s=self._started_s,
-            ended_s=ended_s,
-            peak_bytes=peak_bytes,
-            gpu_peak_bytes=self._memory.gpu_peak_bytes,
-            was_asked=bool(was_asked),
-            n_left_behind=n_left_behind,
-        )
+    ) -> None:
+        lines = self._kept.last_lines(_N_READ_LINES)
         if self._not_started is not None:
-            return ended
+            self._finish(Status.ERROR, self._not_started, lines, ended_s=ended_s)
+            return
+        own, launchers = without_launcher_words(lines)
+        self._memory.stop()
         status, reason = status_and_reason(
             self._argv,
             wait_status=wait_status,
-            was_asked=ended.was_asked,
+            was_asked=bool(was_asked),
             kernel_killed=n_kills > 0,
             is_device_full=self._memory.is_gpu_full,
-            last_lines=last_lines,
+            last_lines=own[-_N_LAST_LINES:],
             launcher_lines=launchers,
         )
-        if os.WIFSIGNALED(wait_status):
-            name = _signal_name(os.WTERMSIG(wait_status))
-            return replace(ended, status=status, reason=reason, signal=name)
         code = os.waitstatus_to_exitcode(wait_status)
-        return replace(ended, status=status, reason=reason, exit_code=code)
+        self._finish(
+            status,
+            reason,
+            own,
+            ended_s=ended_s,
+            largest_bytes=largest_bytes,
+            was_asked=bool(was_asked),
+            n_left_behind=n_left_behind,
+            exit_code=code if code >= 0 else None,
+            signal=_signal_name(-code) if code < 0 else None,
+        )
 
     def _lost(self) -> CommandEnd:
         """The supervisor was killed; the kernel takes the command with it, this the rest."""
         self._supervisor.kill()
-        self._supervisor.wait()
         end_marked(self.marker)
-        return CommandEnd(
-            status=Status.KILLED,
-            reason=Reason.of("supervisor_killed"),
-            last_lines=self._kept.last_lines(_N_LAST_LINES),
-            started_s=self._started_s,
-            ended_s=time.monotonic(),
-            peak_bytes=self._memory.stop(),
-            gpu_peak_bytes=self._memory.gpu_peak_bytes,
-        )
+        lines = self._kept.last_lines(_N_LAST_LINES)
+        why = Reason.of("supervisor_killed")
+        return self._finish(Status.KILLED, why, lines, ended_s=time.monotonic())
 
-    def _finish(self, ended: CommandEnd) -> CommandEnd:
-        self._ended = ended
+    def _finish(
+        self,
+        status: Status,
+        reason: Reason | None,
+        lines: Sequence[str],
+        *,
+        largest_bytes: int = 0,
+        **known: Any,
+    ) -> CommandEnd:
+        self._ended = CommandEnd(
+            status=status,
+            reason=reason,
+            last_lines=tuple(lines[-_N_LAST_LINES:]),
+            started_s=self._started_s,
+            peak_bytes=self._memory.stop(largest_bytes),
+            gpu_peak_bytes=self._memory.gpu_peak_bytes,
+            **known,
+        )
         self._kept.close()
         self._control.close()
-        self._connection.close()
+        self.connection.close()
         self._supervisor.wait()
-        return ended
+        return self._ended
 
 
-# Python writes into a pipe at once; rich draws its bars there too, and breaks no line of them.
-_SETTINGS = {"PYTHONUNBUFFERED": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "300"}
+# rich draws its bars into a pipe too, and breaks no line of them.
+WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
+"""Of the environment of a training whose output is read, where the user has not set it."""
 
-
-def output_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a training whose output is read; what the user has set stays."""
-    return {**_SETTINGS, **given}
-
-
-ENOUGH = 3
+_ENOUGH = 3
 # What differs between two runs of one failure: paths, addresses, numbers.
 _VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
 
@@ -541,23 +507,18 @@ class FailureCount:
         self._seen: Counter[object] = Counter()
 
     def add(self, end: CommandEnd, told: Reason | None = None) -> Reason | None:
-        """Count one end, by what was wrong with what it `told` where that is why it failed.
+        """Count an end, by what was wrong with what it `told` where that is why it failed.
 
-        Returns:
-            Why the study should stop; None: it may go on. Memory that ran out never stops a study:
-            a smaller batch size may fit. An end that batchlab asked for is no failure.
+        Returns why the study should stop; None: it may go on. Memory that ran out never stops a
+        study: a smaller batch size may fit. An end that batchlab asked for is no failure.
         """
-        if told is not None:
-            kind: tuple[object, ...] = (told.code, _VARIES.sub("#", repr(told.values)))
-            return self._counted(kind, told)
-        if end.was_asked or end.reason is None or end.status == Status.OOM:
+        why = told or end.reason
+        if why is None or (told is None and (end.was_asked or end.status is Status.OOM)):
             return None
-        last = end.last_lines[-1] if end.last_lines else ""
-        kind = (end.exit_code, end.signal, end.reason.code, _VARIES.sub("#", last))
-        return self._counted(kind, end.reason)
-
-    def _counted(self, kind: tuple[object, ...], why: Reason) -> Reason | None:
+        said = repr(told.values) if told is not None else "".join(end.last_lines[-1:])
+        how = None if told is not None else (end.exit_code, end.signal)
+        kind = (how, why.code, _VARIES.sub("#", said))
         self._seen[kind] += 1
-        if self._seen[kind] < ENOUGH:
+        if self._seen[kind] < _ENOUGH:
             return None
         return Reason.of("same_failure_again", n=self._seen[kind], why=why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
@@ -54,17 +55,17 @@ class LineReader:
     Attributes:
         shape: its name in the readings.
         label: what people are told it is.
-        needles: a line without any of these, in lower case, is never given to it.
-        likely: what else a line has to hold, in lower case; None: the needle is enough.
+        needles: of its lines each holds one of these, in lower case; an empty one is in any line.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches where gradients are accumulated.
+        metric: the one asked for, in lower case; empty: none is.
     """
 
     shape: ClassVar[str]
     label: ClassVar[str]
     needles: ClassVar[tuple[bytes, ...]]
-    likely: ClassVar[re.Pattern[str] | None] = None
     counts_updates: ClassVar[bool] = True
+    metric: str = ""
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The readings that this line completes; None: the line is of no such format."""
@@ -75,7 +76,6 @@ class LineReader:
         return []
 
 
-@dataclass(kw_only=True, slots=True)
 class Counters:
     """What one run has counted so far.
 
@@ -86,15 +86,13 @@ class Counters:
     the lines stand at the ends of epochs.
     """
 
-    _first_epoch: int | None = None
-    _epoch: int | None = None
-    _has_fractions: bool = False
-    _last_step: int | None = None
-    _last_step_epoch: int | None = None
-    _starts_again: bool = False
-    _inside_epoch: bool = False
-    _steps_an_epoch: float | None = None
-    _at_ends: bool = True
+    def __init__(self) -> None:
+        self._first_epoch: int | None = None
+        self._epoch: int | None = None  # its number, counted from 0
+        self._has_fractions = self._starts_again = self._inside_epoch = False
+        self._last: tuple[int, int] | None = None  # the last step and its epoch
+        self._steps_an_epoch: float | None = None
+        self._at_ends = True
 
     def begin_epoch(self, number: int) -> None:
         """A line that only says which epoch begins."""
@@ -106,40 +104,38 @@ class Counters:
     ) -> Reading:
         """A line whose counters are as printed, with those that say how far the training is.
 
-        An epoch that is an int is its number, a float the passes done. A line without any counter
-        is the end of the epoch, where the lines before were inside one.
-
-        Args:
-            told: the line; its step, epoch and samples as printed.
-            n_steps: what the step runs to, as printed.
-            part: a counter within the epoch and what it runs to, in any unit.
+        An epoch that is an int is its number, a float the passes done. `n_steps` is what the step
+        runs to, `part` a counter within the epoch and what that runs to, in any unit. A line
+        without any counter is the end of the epoch, where the lines before were inside one.
         """
         step, epoch, samples = told.step, told.epoch, told.samples
-        number = self._number(epoch)
+        self._number(epoch)
+        number = self._epoch
         bare = replace(told, step=None, epoch=None, samples=None)
         if samples is not None:
             return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
         if part is not None and number is not None:
             self._inside_epoch = True
             return replace(bare, epoch=number + part[0] / part[1], epoch_length=part[1])
+        if step is not None and (number is None or isinstance(epoch, float)):
+            return replace(bare, step=step, epoch=epoch)
         if step is not None:
-            return self._stepped(bare, step, n_steps, epoch)
+            assert number is not None
+            return self._stepped(bare, step, n_steps, number)
         if epoch is not None:
             self._inside_epoch = False
             return replace(bare, epoch=self._passes(epoch))
-        if self._inside_epoch and self._epoch is not None:
-            return replace(bare, epoch=self._epoch + 1)
-        return bare
+        return (
+            replace(bare, epoch=number + 1) if self._inside_epoch and number is not None else bare
+        )
 
-    def _number(self, epoch: float | None) -> int | None:
-        """The epoch's number counted from 0; without one that of the last line."""
+    def _number(self, epoch: float | None) -> None:
         if isinstance(epoch, float):
             self._has_fractions = self._has_fractions or not epoch.is_integer()
         elif epoch is not None:
             if self._first_epoch is None:
                 self._first_epoch = min(epoch, 1)
             self._epoch = epoch - self._first_epoch
-        return self._epoch
 
     def _passes(self, epoch: float | None) -> float | None:
         if epoch is None or isinstance(epoch, float) or self._has_fractions:
@@ -147,14 +143,10 @@ class Counters:
         assert self._epoch is not None
         return self._epoch + 1
 
-    def _stepped(
-        self, bare: Reading, step: int, n_steps: int | None, epoch: float | None
-    ) -> Reading:
-        number = self._epoch
-        if number is None or isinstance(epoch, float):
-            return replace(bare, step=step, epoch=epoch)
-        self._starts_again = self._starts_again or self._falls(step, number)
-        self._last_step, self._last_step_epoch = step, number
+    def _stepped(self, bare: Reading, step: int, n_steps: int | None, number: int) -> Reading:
+        if self._last is not None and number > self._last[1] and step <= self._last[0]:
+            self._starts_again = True
+        self._last = (step, number)
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
             return replace(bare, step=step, epoch=self._passes_at_end(step, number))
@@ -169,12 +161,6 @@ class Counters:
         self._at_ends = self._at_ends and (is_first or each == self._steps_an_epoch) and each >= 1
         self._steps_an_epoch = each
         return number + 1 if self._at_ends and not is_first and number > 0 else None
-
-    def _falls(self, step: int, number: int) -> bool:
-        """Whether the step does not rise while the epoch goes on; printed once, it is the same."""
-        if self._last_step is None or self._last_step_epoch is None:
-            return False
-        return number > self._last_step_epoch and step <= self._last_step
 
 
 # Singular alone: "steps: 1000" is how many there will be, not how many were done.
@@ -245,6 +231,10 @@ def epoch_of(text: str) -> float | None:
     return count_of(text) if text.isdigit() else number_of(text)
 
 
+Measured = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
+"""Values by their names, and the names of those that are not sure."""
+
+
 class NumberStyle:
     """How the numbers of one run are written, by what was seen: with a point or a decimal comma.
 
@@ -265,13 +255,26 @@ class NumberStyle:
             self._has_points = self._has_points or is_thousands
             self._has_commas = self._has_commas or not is_thousands
 
-    def number_of(self, text: str) -> tuple[float | None, bool]:
-        """The number that a text is, as `number_of`, and whether that is sure."""
-        if not _EITHER.fullmatch(text):
-            return number_of(text), True
+    def values_of(self, printed: Sequence[tuple[str, str, str | None]]) -> Measured:
+        """The numbers of one line, each with its name and the whole that it is a part of.
+
+        `9000/10000` is 0.9; without a whole it counts as it is.
+        """
+        for _, text, _ in printed:
+            self.see(text)
+        values: dict[str, float] = {}
+        unsure = []
+        for name, text, total in printed:
+            number, whole = self._number_of(text), 1.0 if total is None else number_of(total)
+            if number is not None and whole:
+                values[name] = number / whole
+                is_either = total is None and _EITHER.fullmatch(text) is not None
+                unsure += [name] if is_either and self._has_commas == self._has_points else []
+        return tuple(values.items()), tuple(unsure)
+
+    def _number_of(self, text: str) -> float | None:
         is_comma = self._has_commas and not self._has_points
-        number = float(_pointed(text)) if is_comma else number_of(text)
-        return number, self._has_commas != self._has_points
+        return number_of(_pointed(text) if is_comma and _EITHER.fullmatch(text) else text)
 
 
 def _pointed(text: str) -> str:

@@ -26,25 +26,9 @@ Size = Count | Literal["full"]
 class RunFile:
     """What a file says; its keys are the options of the command line, with _ or - in them.
 
-    Attributes:
-        command: the program and its arguments, with placeholders; None: not given.
-        metric: what is followed, as the script prints it.
-        better: which values of the metric are better.
-        examples: training examples in an epoch.
-        batch_size: the one that the script is trained with now.
-        learning_rate: the same.
-        batch_sizes: those to try.
-        learning_rates: those to try.
-        seeds: trainings of each combination.
-        epochs: passes of a whole training.
-        steps: updates of a whole training.
-        target: a metric and its value, as `accuracy=0.97`.
-        budget: a time such as `30m`, or seconds.
-        pattern: a regular expression for lines of progress.
-        config: the configuration template, an absolute path.
-        cwd: where the command runs, an absolute path; None: where batchlab was called.
-
-    Everything is None where the file does not say it.
+    `config` and `cwd` are absolute, seen from where the file lies; `batch_size` and `learning_rate`
+    are those that the script is trained with now. Everything is None where the file does not say
+    it.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None

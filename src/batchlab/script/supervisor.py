@@ -32,8 +32,8 @@ FRAME = struct.Struct("<cdI")
 """Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
 ENDED = struct.Struct("<iiiidq")
 """The end: wait status of the command (-1: it never ran), processes left behind, whether it was
-ended on request, kills for memory meanwhile (-1: not counted), seconds on the monotonic clock,
-bytes of its largest process."""
+ended on request, kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest
+process."""
 NOT_STARTED = struct.Struct("<ic")
 """Why it never ran: the system's error number, `d` for the working directory or `c` for itself."""
 
@@ -51,6 +51,7 @@ PIPE_BYTES = 1 << 20
 # A process that the command left behind may end by itself, as Python's resource tracker does.
 LINGER_S = 1.0
 SCAN_S = 0.05
+OWNER_S = 0.5  # a batchlab that is killed closes its end; should another hold it, this is the look
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _F_SETPIPE_SZ = 1031
@@ -78,7 +79,6 @@ class Supervisor:
         self._read_s, self._rest_s = 0.0, REST_S  # not before this time; how long it rested
         self._output, self._output_of_command = _large_pipe()
         self._woken = _wakeup_pipe(self._on_signal)
-        self._pidfd = _pidfd(owner)
         for end in (control, report, self._output):
             os.set_blocking(end, False)
 
@@ -91,12 +91,11 @@ class Supervisor:
             self._signal_what_is_due()
         self._take_output(everything=True)
         self._output = -1  # should somebody still hold it, the end is the last word
-        kills = kills_for_memory()
         ended = ENDED.pack(
             self._wait_status,
             self._n_left_behind,
             self._is_asked,
-            -1 if kills is None or kills_before is None else kills - kills_before,
+            kills_for_memory() - kills_before,
             time.monotonic() if self._command_ended_s is None else self._command_ended_s,
             self._largest_bytes,
         )
@@ -139,10 +138,7 @@ class Supervisor:
             poll.register(self._report, select.POLLOUT)
         if not self._is_owner_gone:
             poll.register(self._control, select.POLLIN)
-            if self._pidfd is not None:
-                poll.register(self._pidfd, select.POLLIN)
-            else:
-                due_s.append(now_s + 0.5)
+            due_s.append(now_s + OWNER_S)
         poll.register(self._woken, select.POLLIN)
         timeout_ms = max(0.0, min(due_s) - now_s) * 1e3 if due_s else None
         ready = {end for end, _ in poll.poll(timeout_ms)}
@@ -151,7 +147,7 @@ class Supervisor:
             os.read(self._woken, 4096)
         if self._control in ready:
             self._listen()
-        if self._pidfd in ready or (self._pidfd is None and os.getppid() != self._owner):
+        if not self._is_owner_gone and os.getppid() != self._owner:
             self._lose_owner()
         if self._output in ready:
             self._take_output()
@@ -304,16 +300,14 @@ def descendants(ancestor: int) -> dict[int, int]:
     return found
 
 
-def kills_for_memory() -> int | None:
-    """How many processes the kernel has killed for memory so far; None: not reported."""
+def kills_for_memory() -> int:
+    """How many processes the kernel has killed for memory so far; 0 where it does not tell."""
     try:
         with open("/proc/vmstat", "rb") as counts:
-            for line in counts:
-                if line.startswith(b"oom_kill "):
-                    return int(line.split()[1])
+            found = [line for line in counts if line.startswith(b"oom_kill ")]
     except OSError:
-        pass
-    return None
+        found = []
+    return int(found[0].split()[1]) if found else 0
 
 
 def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
@@ -382,14 +376,6 @@ def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
         signal.signal(number, on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return woken
-
-
-def _pidfd(process: int) -> int | None:
-    """Something that becomes ready when a process has ended; None: to be looked at by hand."""
-    try:
-        return os.pidfd_open(process)
-    except (AttributeError, OSError):
-        return None
 
 
 def main(arguments: list[str]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
@@ -21,7 +20,7 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import RandomState, seed_everything
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
-from batchlab.training.batching import derived_seed, mapped, n_examples, on_device
+from batchlab.training.batching import derived_seed, n_examples, on_device, with_tensors
 from batchlab.training.untouched import (
     Forward,
     forward_remembered,
@@ -29,9 +28,17 @@ from batchlab.training.untouched import (
     untouched_model,
     versions_of,
 )
-from batchlab.workload.data import Collate, Collated, Columns, fetched, resident_tensors, shuffled
+from batchlab.workload.data import (
+    Collate,
+    Reading,
+    collated,
+    fetched,
+    is_stream,
+    opened,
+    resident,
+    shuffled,
+)
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, is_stateful, size_of
-from batchlab.workload.stream import Reading, is_stream
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
@@ -66,7 +73,7 @@ class WholeSetMetric:
         with torch.set_grad_enabled(self._with_gradients):
             found = self._predicted(model, batch)
         # Of lists the tensors too: each would hold the graph of its whole batch.
-        parts = tuple(mapped(part, lambda held: held.detach().cpu()) for part in found)
+        parts = tuple(with_tensors(part, lambda held: held.detach().cpu()) for part in found)
         self._is_empty = False
         if self._is_fed:
             self._judge.update(*parts)
@@ -158,7 +165,9 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
     assert metric.count is not None
 
     def part_of(whole: Any, chosen: slice) -> Any:
-        return mapped(whole, lambda data: data[chosen] if data.ndim and len(data) == n else data)
+        return with_tensors(
+            whole, lambda data: data[chosen] if data.ndim and len(data) == n else data
+        )
 
     def count_of(chosen: slice) -> int:
         part, of = part_of(batch, chosen), len(range(n)[chosen])
@@ -407,26 +416,24 @@ def tally_of(workload: Workload, name: str) -> _Sums | WholeSetMetric:
 
 
 def _batches_of(
-    workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, batch_size: int
+    workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
 ) -> Iterable[Batch]:
     """The evaluation batches of a split, or of its chosen examples; tensors on the device."""
-    data, collate = getattr(workload, split), workload.collate
-    if isinstance(data, Collated):
-        data, collate = data.dataset, data.collate
+    given = getattr(workload, split)
+    data, collate = opened(given, workload.collate)
+    n = size_of(data) if chosen is None else len(chosen)
     if is_stream(data):
-        n = size_of(data) if chosen is None else len(chosen)
         what = f"workload {workload.name!r}: {split}"
-        return _ReadAnew(partial(_streamed, data, collate, n, batch_size, what))
-    tensors = resident_tensors(data)
-    if tensors is None or (isinstance(data, Columns) and collate is not None):
-        indices = torch.arange(len(data)) if chosen is None else chosen
-        return _ReadAnew(
-            lambda: (fetched(data, part, collate) for part in indices.split(batch_size))
-        )
+        return _ReadAnew(partial(_streamed, data, collate, n, at_once, what))
+    columns = resident(data)
+    if columns is None or (collate is not None and columns is data):
+        indices = torch.arange(n) if chosen is None else chosen
+        return _ReadAnew(lambda: (fetched(data, part, collate) for part in indices.split(at_once)))
+    parts = columns.parts
     if chosen is not None:
-        tensors = tuple(part.index_select(0, chosen.to(part.device)) for part in tensors)
-    batches = zip(*(part.to(device).split(batch_size) for part in tensors), strict=True)
-    return [data.filled(parts) if isinstance(data, Columns) else parts for parts in batches]
+        parts = tuple(part.index_select(0, chosen.to(part.device)) for part in parts)
+    batches = zip(*(part.to(device).split(at_once) for part in parts), strict=True)
+    return list(map(columns.filled, batches))
 
 
 class _ReadAnew:
@@ -440,12 +447,12 @@ class _ReadAnew:
 
 
 def _streamed(
-    data: Data, collate: Collate | None, n: int, batch_size: int, what: str
+    data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
     """The first examples of a stream, the same each time."""
     reading = Reading(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
-    for at in range(0, n, batch_size):
-        yield (collate or default_collate)(reading.take(min(batch_size, n - at)))
+    for at in range(0, n, at_once):
+        yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
     if n == len(data):
         reading.check_end()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
-from batchlab.plans.scaling import moves_adam, scaled, without_adam_settings
+from batchlab.plans.scaling import moved_adam
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
@@ -109,9 +109,9 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
 
 
 def move_adam_settings(
-    optimizer: torch.optim.Optimizer, *, rule: str, batch_size: int, reference_batch_size: int
+    optimizer: torch.optim.Optimizer, trial: Trial, *, reference_batch_size: int
 ) -> None:
-    """Give every parameter group the betas and eps that `rule` has for `batch_size`.
+    """Give every parameter group the betas and eps that the trial's rule has for its batch size.
 
     The rate is not touched: a trial has it after scaling. Rules that leave betas and eps alone
     change nothing.
@@ -119,21 +119,15 @@ def move_adam_settings(
     Raises:
         UsageError: the rule moves what a group does not have, or further than it can go.
     """
-    if not moves_adam(rule):
-        return
     for group in optimizer.param_groups:
-        adam = _settings_of(group)
-        if adam is None:
-            raise without_adam_settings(type(optimizer).__name__, rule=rule)
-        moved = scaled(
-            1.0,
-            rule=rule,
-            batch_size=batch_size,
+        moved = moved_adam(
+            _settings_of(group),
+            trial,
             reference_batch_size=reference_batch_size,
-            adam=adam,
-        ).adam
-        assert moved is not None
-        group["betas"], group["eps"] = moved.betas, moved.eps
+            whose=type(optimizer).__name__,
+        )
+        if moved is not None:
+            group["betas"], group["eps"] = moved.betas, moved.eps
 
 
 def _settings_of(group: dict[str, Any]) -> AdamSettings | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
@@ -161,60 +161,15 @@ def not_finite(value: float, step: int) -> Outcome:
     return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
 
 
-class WatchedModel:
-    """Keeps the weights that measurements compare with, and takes the measurements."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        measures: Mapping[str, AtStep],
-        workload: Workload,
-        trial: Trial,
-        device: torch.device,
-    ) -> None:
-        """Keep the initial weights; a checkpoint has not taken their place yet."""
-        self._model = model
-        self._measures = measures
-        self._workload = workload
-        self._trial = trial
-        self._device = device
-        self._initial = self._weights()
-        self._before: list[Tensor] = []
-
-    def keep_weights(self) -> None:
-        """Keep the weights as they are before the step to an evaluation."""
-        self._before = self._weights()
-
-    def measured(self, step: int, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
-        """What is measured after `step` steps, by name; None: no finite number."""
-        moment = Moment(
-            model=self._model,
-            initial=self._initial,
-            before=self._before,
-            workload=self._workload,
-            device=self._device,
-            trial=self._trial,
-            step=step,
-            has_all_splits=has_all_splits,
-        )
-        found = {name: _finite(measure(moment)) for name, measure in self._measures.items()}
-        self._before = []
-        # Most are not taken of the initial weights.
-        return tuple((name, value) for name, value in found.items() if step or value is not None)
-
-    def _weights(self) -> list[Tensor]:
-        return [part.detach().clone() for part in self._model.parameters()]
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 ENGINE = "plain"
 
-# Between two looks at the clock, the losses and the wish to stop: at most so many seconds.
+# Between two looks at the clock, the losses and the wish to stop: at most so many seconds, and
+# so many steps.
 _BLOCK_S = 0.05
+_BLOCK_STEPS = 256
+# Seconds between two checkpoints, at least, and the share of the run's time that they may take.
+_CHECKPOINT_EVERY_S = 0.25
+_CHECKPOINT_FRACTION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,23 +202,6 @@ class Task:
         return self.length.last_step(self.trial)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rhythm:
-    """How often a run looks up from its steps.
-
-    Attributes:
-        most_steps: steps between two looks at the losses and the wish to stop, at most.
-        checkpoint_every_s: seconds between two checkpoints, at least.
-        checkpoint_fraction: of the run's time, that writing them may take.
-    """
-
-    most_steps: int = 256
-    checkpoint_every_s: float = 0.25
-    checkpoint_fraction: float = 0.02
-
-
-_USUAL = Rhythm()
-
 _VALIDATION: tuple[Split, ...] = ("validation",)
 
 
@@ -274,7 +212,7 @@ def train(
     measures: Mapping[str, AtStep],
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
-    rhythm: Rhythm = _USUAL,
+    most_steps: int = _BLOCK_STEPS,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -285,7 +223,7 @@ def train(
         emit: takes every evaluation as it happens; those of a checkpoint first.
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
-        rhythm: how often it is asked, and checkpoints are written.
+        most_steps: that are taken between two times it is asked.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -299,7 +237,7 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, measures, emit, rhythm).until_done(stop)
+    return _Run(workload, task, measures, emit).until_done(stop, most_steps)
 
 
 class _Run:
@@ -311,26 +249,20 @@ class _Run:
         task: Task,
         measures: Mapping[str, AtStep],
         emit: Callable[[Sequence[Evaluation]], None],
-        rhythm: Rhythm,
     ) -> None:
-        self._rhythm = rhythm
         self._workload = workload
         self._task = task
         self._trial = task.trial
+        self._measures = measures
         self._emit = emit
-        device = torch.device(task.device)
+        self._device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         sizes = task.evaluated_sizes
-        self._evaluator = Evaluator(workload, device, batch_size=at_once, sizes=sizes)
-        self._stepper = Stepper(workload, task.trial, device)
-        self._watched = WatchedModel(
-            self._stepper.model,
-            measures=measures,
-            workload=workload,
-            trial=task.trial,
-            device=device,
-        )
-        self._checkpoint_due_s = rhythm.checkpoint_every_s
+        self._evaluator = Evaluator(workload, self._device, batch_size=at_once, sizes=sizes)
+        self._stepper = Stepper(workload, task.trial, self._device)
+        self._initial = self._weights()  # a checkpoint has not taken their place yet
+        self._before: list[Tensor] = []  # the weights before the step to an evaluation
+        self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
         self._progress = self._begin()
 
@@ -366,7 +298,7 @@ class _Run:
         )
         return self._evaluated(progress, Pause(step=0, epoch_end=True))
 
-    def until_done(self, stop: Callable[[], bool]) -> Outcome:
+    def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
         outcome = self._verdict(self._progress)
         is_at_end = outcome is None and self._progress.step >= self._task.last_step
@@ -381,12 +313,12 @@ class _Run:
                     break
                 left = pause.step - self._progress.step
                 if left == 1:
-                    self._watched.keep_weights()
+                    self._before = self._weights()
                 wanted = min(block_steps, max(1, left - 1))
                 started_s = time.perf_counter()
                 self._progress, outcome = self._trained(self._progress, stream, wanted)
                 if time.perf_counter() - started_s < _BLOCK_S:
-                    block_steps = min(self._rhythm.most_steps, 2 * block_steps)
+                    block_steps = min(most_steps, 2 * block_steps)
                 elif block_steps > 1:
                     block_steps //= 2
                 # Not at the pause itself, where a run taken up again would miss its evaluation, and
@@ -466,7 +398,7 @@ class _Run:
             eval_s=eval_s,
             batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
             scores=scores,
-            measured=self._watched.measured(progress.step, has_all_splits=len(splits) > 1),
+            measured=self._measured(progress.step, has_all_splits=len(splits) > 1),
         )
         self._emit((evaluation,))
         return replace(
@@ -476,6 +408,30 @@ class _Run:
             loss_examples=0,
             evaluations=(*progress.evaluations, evaluation),
         )
+
+    def _weights(self) -> list[Tensor]:
+        return [part.detach().clone() for part in self._stepper.model.parameters()]
+
+    def _measured(self, step: int, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
+        """What is measured of the model, by name; None: no finite number."""
+        moment = Moment(
+            model=self._stepper.model,
+            initial=self._initial,
+            before=self._before,
+            workload=self._workload,
+            device=self._device,
+            trial=self._trial,
+            step=step,
+            has_all_splits=has_all_splits,
+        )
+        found = {name: measure(moment) for name, measure in self._measures.items()}
+        self._before = []
+        finite = {
+            name: value if value is not None and math.isfinite(value) else None
+            for name, value in found.items()
+        }
+        # Most are not taken of the initial weights.
+        return tuple((name, value) for name, value in finite.items() if step or value is not None)
 
     def _on_all_splits(self, progress: Progress, pause: Pause) -> bool:
         when = self._task.length.all_splits
@@ -563,9 +519,7 @@ class _Run:
         )
         self._checkpoint_at_s = time.perf_counter()
         cost_s = self._checkpoint_at_s - started_s
-        self._checkpoint_due_s = max(
-            self._rhythm.checkpoint_every_s, cost_s / self._rhythm.checkpoint_fraction
-        )
+        self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
 
 
 def _has_ended_well(outcome: Outcome | None) -> bool:

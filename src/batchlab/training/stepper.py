@@ -24,44 +24,7 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
-from batchlab.workload.definition import Batch, Workload, step_takes_whole_batches
-
-
-def own_step(
-    workload: Workload, trial: Trial, model: nn.Module, optimizer: Any
-) -> Callable[[Sequence[Batch]], Tensor]:
-    """The workload's `step`, for the micro-batches of a step; gives the loss that it told.
-
-    Raises:
-        WorkloadError: the trial cuts its batches, and the step does not take micro-batches.
-    """
-    take_step = workload.step
-    assert take_step is not None
-    if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
-        raise WorkloadError(
-            step_takes_whole_batches(workload.name, trial.batch_size, trial.micro_batch_size)
-        )
-
-    def step(micro_batches: Sequence[Batch]) -> Tensor:
-        batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
-        return _loss_in(take_step(model, optimizer, batch), workload.name)
-
-    return step
-
-
-def _loss_in(returned: Any, name: str) -> Tensor:
-    """The loss that a step of the user's own returned, without its graph."""
-    loss = returned
-    if isinstance(returned, Mapping) and returned:
-        loss = returned["loss"] if "loss" in returned else next(iter(returned.values()))
-    if isinstance(loss, Tensor) and loss.numel() == 1:
-        return loss.detach().reshape(())
-    if isinstance(loss, int | float):
-        return torch.tensor(float(loss))
-    raise WorkloadError(
-        f"workload {name!r}: `step` returned {_told(returned)}; expected the batch's loss, a "
-        f"tensor with one number, or a dict of such with the loss first"
-    )
+from batchlab.workload.definition import Batch, Workload, check_may_be_cut
 
 
 def _told(returned: Any) -> str:
@@ -103,16 +66,16 @@ class Stepper:
         self.optimizers = self._made.optimizers
         self.optimizer = self.optimizers[0]
         for optimizer in self.optimizers:
-            move_adam_settings(
-                optimizer,
-                rule=trial.scaling_rule,
-                batch_size=trial.batch_size,
-                reference_batch_size=workload.batch_size,
-            )
+            move_adam_settings(optimizer, trial, reference_batch_size=workload.batch_size)
         self.rates = RateSchedule(workload, trial, self._made)
-        self.averaged = _averaged(workload, trial, self.model)
-        self._optimizer_step = self._whole_step(step_function(self.optimizer))
-        self._otherwise = self._step_otherwise()
+        self.averaged = None
+        if workload.ema is not None:
+            decay = workload.ema ** (trial.batch_size / workload.batch_size)
+            self.averaged = AveragedWeights(self.model, decay=decay)
+        self._optimizer_step = step_function(self.optimizer)
+        self._asks_for_closure = asks_for_closure(self.optimizer)
+        if workload.step is not None:
+            check_may_be_cut(workload, trial)
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
@@ -144,63 +107,45 @@ class Stepper:
         """One optimizer step on the mean loss over all micro-batches; returns that loss."""
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
-        if self._otherwise is not None:
-            return self._otherwise(micro_batches)
-        loss = self._backward(micro_batches)
-        self._optimizer_step()
-        return loss
-
-    def _whole_step(self, step: Callable[[], object]) -> Callable[[], object]:
-        """The optimizer's step with clipping before it and the average after it, as asked for."""
-        if self._workload.clip_norm is None and self.averaged is None:
-            return step
-
-        def whole_step() -> None:
-            self._clip()
-            step()
-            self._average()
-
-        return whole_step
-
-    def _step_otherwise(self) -> Callable[[Sequence[Batch]], Tensor] | None:
-        """A step of the user's own, or one with a closure; None: one backward pass, one update."""
         if self._workload.step is not None:
-            own = own_step(self._workload, self._trial, self.model, self._made.given)
-            return self._averaged_after(own)
-        if asks_for_closure(self.optimizer):
-            return self._averaged_after(self._step_with_closure)
-        return None
-
-    def _averaged_after(
-        self, step: Callable[[Sequence[Batch]], Tensor]
-    ) -> Callable[[Sequence[Batch]], Tensor]:
-        def stepped(micro_batches: Sequence[Batch]) -> Tensor:
-            loss = step(micro_batches)
-            self._average()
-            return loss
-
-        return step if self.averaged is None else stepped
-
-    def _step_with_closure(self, micro_batches: Sequence[Batch]) -> Tensor:
-        def closure() -> Tensor:
-            loss = self._backward(micro_batches)
-            self._clip()
-            return loss
-
-        # It returns what the closure gave at its first call, before any update.
-        step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
-        return step(closure)
-
-    def _clip(self) -> None:
-        if self._workload.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)
-
-    def _average(self) -> None:
+            loss = self._own_step(micro_batches)
+        elif self._asks_for_closure:
+            # It returns what the closure gave at its first call, before any update.
+            step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
+            loss = step(lambda: self._gradient(micro_batches))
+        else:
+            loss = self._gradient(micro_batches)
+            self._optimizer_step()
         if self.averaged is not None:
             self.averaged.update()
+        return loss
+
+    def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
+        """The workload's `step`; gives the loss that it told, without its graph."""
+        workload = self._workload
+        assert workload.step is not None
+        batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
+        returned = workload.step(self.model, self._made.given, batch)
+        loss = returned
+        if isinstance(returned, Mapping) and returned:
+            loss = returned["loss"] if "loss" in returned else next(iter(returned.values()))
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            return loss.detach().reshape(())
+        if isinstance(loss, int | float):
+            return torch.tensor(float(loss))
+        raise WorkloadError(
+            f"workload {workload.name!r}: `step` returned {_told(returned)}; expected the batch's "
+            f"loss, a tensor with one number, or a dict of such with the loss first"
+        )
+
+    def _gradient(self, micro_batches: Sequence[Batch]) -> Tensor:
+        """Leave the gradient of the mean loss over all micro-batches, clipped; returns the loss."""
+        loss = self._backward(micro_batches)
+        if self._workload.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)
+        return loss
 
     def _backward(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """Leave the gradient of the mean loss over all micro-batches; returns that loss."""
         for parameter in self._parameters:
             parameter.grad = None
         if len(micro_batches) == 1:
@@ -245,12 +190,6 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
     return is_strided and any(
         stride == 0 and n > 1 for n, stride in zip(tensor.shape, tensor.stride(), strict=True)
     )
-
-
-def _averaged(workload: Workload, trial: Trial, model: nn.Module) -> AveragedWeights | None:
-    if workload.ema is None:
-        return None
-    return AveragedWeights(model, decay=workload.ema ** (trial.batch_size / workload.batch_size))
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:

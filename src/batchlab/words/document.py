@@ -130,10 +130,11 @@ def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
-    return {
-        name: hints[name] if name in hints else get_type_hints(getattr(kind, name).fget)["return"]
-        for name in names
-    }
+    for name in names:
+        if name not in hints:  # a property, cached or not
+            shown = getattr(kind, name)
+            hints[name] = get_type_hints(getattr(shown, "func", None) or shown.fget)["return"]
+    return {name: hints[name] for name in names}
 
 
 def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
-from batchlab.errors import UsageError, WorkloadError
+from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.records.quantities import Better, quantity
-from batchlab.records.trial import Split, Target
+from batchlab.records.trial import Split, Target, Trial
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-NAMED_PARAMETERS = "named_parameters"
-"""What the first parameter of `optimizer` is called where it asks for names too."""
-HORIZONS = ("n_steps", "n_epochs")
-"""What a scheduler may ask for beside the optimizer: how long the run is."""
-_HOW_OFTEN = ("epoch", "step")
-
-
-def check_own_training(workload: Workload) -> None:
-    """Refuse fields that are impossible, and those that do not go together.
-
-    Raises:
-        WorkloadError: naming the field, what it may be and what to do.
-    """
-    for told in _refusals(workload):
-        raise WorkloadError(f"workload {workload.name!r}: {told}")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
+Data = Any  # what `Workload.train` says, or what loading has made of it
+VALIDATION_EVERY = 10
+"""One training example in so many is for validation where that is to be split off."""
+_BATCH_SIZE = 64
+_LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
     """Whether the optimizer function wants (name, parameter) pairs, as its first parameter says."""
-    return next(iter(_parameter_names(optimizer)), None) == NAMED_PARAMETERS
+    return next(iter(_parameter_names(optimizer)), None) == "named_parameters"
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
     """Which of `n_steps` and `n_epochs` the scheduler function asks for."""
-    return tuple(name for name in HORIZONS if name in _parameter_names(scheduler))
+    return tuple(name for name in ("n_steps", "n_epochs") if name in _parameter_names(scheduler))
+
+
+def _parameter_names(function: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # written in C, without a signature
+        return []
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:
@@ -56,125 +56,23 @@ def check_has_loss(workload: Workload, asked: str) -> None:
         )
 
 
-def step_takes_whole_batches(name: str, batch_size: int, micro_batch_size: int) -> str:
-    """What is said of micro-batches for a `step` that does not take them."""
-    return (
-        f"batch size {batch_size} in micro-batches of {micro_batch_size}: the `step` of workload "
-        f"{name!r} takes whole batches; let it take a tuple of micro-batches and say "
-        f"accumulates=True, or leave micro-batches out"
-    )
-
-
-def _refusals(workload: Workload) -> Iterator[str]:
-    yield from _of_step(workload)
-    yield from _of_numbers(workload)
-    yield from _of_scheduler(workload)
-
-
-def _of_step(workload: Workload) -> Iterator[str]:
-    if workload.step is not None and not callable(workload.step):
-        yield (
-            f"step is {workload.step!r}; expected a function of the model, the optimizer and a "
-            f"batch that takes one optimizer step and returns its loss"
-        )
-    if not isinstance(workload.accumulates, bool):
-        yield f"accumulates is {workload.accumulates!r}; expected True or False"
-    if workload.accumulates and workload.step is None:
-        yield (
-            "accumulates=True without a `step`: it says that `step` takes a tuple of "
-            "micro-batches; leave it out, for batchlab cuts the batches of a plain `loss` itself"
-        )
-    if workload.loss is None and workload.step is None:
-        yield (
-            "it has no loss; give it loss=lambda model, batch: ..., the mean over the batch, or a "
-            "`step` of its own"
-        )
-    if workload.loss is None and not workload.metrics:
-        yield (
-            "it has a `step` and neither a loss nor metrics, so nothing could be evaluated; give "
-            "it `loss`, or `metrics`"
-        )
-    if workload.step is not None and workload.clip_norm is not None:
-        yield (
-            "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
-            "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
-        )
-
-
-def _of_numbers(workload: Workload) -> Iterator[str]:
-    clip, ema, patience = workload.clip_norm, workload.ema, workload.patience_epochs
-    if clip is not None and not (_is_number(clip) and 0 < clip < float("inf")):
-        yield f"clip_norm is {clip!r}; expected a number above 0, such as clip_norm=1.0"
-    if ema is not None and not (_is_number(ema) and 0 < ema < 1):
-        yield (
-            f"ema is {ema!r}; expected the decay per step at the reference batch size, between 0 "
-            f"and 1, such as ema=0.999"
-        )
-    is_whole = isinstance(patience, int) and not isinstance(patience, bool)
-    if patience is not None and not (is_whole and patience >= 1):
-        yield (
-            f"patience_epochs is {patience!r}; expected a whole number of epochs of at least 1, "
-            f"or None"
-        )
-
-
-def _of_scheduler(workload: Workload) -> Iterator[str]:
-    scheduler = workload.scheduler
-    if workload.scheduler_every not in _HOW_OFTEN:
-        yield f"scheduler_every is {workload.scheduler_every!r}; expected 'epoch' or 'step'"
-    if scheduler is None:
-        if workload.scheduler_every == "step":
-            yield "scheduler_every='step' without a scheduler; give it one, or leave it out"
-        return
-    if not callable(scheduler):
-        yield (
-            f"scheduler is a {type(scheduler).__name__}; expected a function that makes a new one: "
-            f"scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
-        )
-        return
-    if workload.schedule is not None:
-        yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
-    if workload.scheduler_every == "step" and "n_steps" not in _parameter_names(scheduler):
-        yield (
-            "its scheduler goes on with every step and does not take the run's length: a fixed "
-            "number of steps is another part of the training at each batch size; write "
-            "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'"
-        )
-
-
-def _parameter_names(function: Callable[..., Any]) -> list[str]:
-    try:
-        return list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # written in C, without a signature
-        return []
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-# What the first argument of a loss is called that takes outputs and not the model.
-_OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
-            "predictions", "x", "y_hat", "y_pred")  # fmt: skip
-
-
-def check_model(name: str, model: Any) -> None:
-    """Refuse a model that is made already, and what cannot be called.
+def check_may_be_cut(workload: Workload, trial: Trial) -> None:
+    """Refuse micro-batches for a `step` that takes whole batches.
 
     Raises:
-        WorkloadError: naming the workload, with the line to write.
+        BatchSizeError: the trial cuts them; the message says what to give.
     """
-    made = type(model).__name__
-    if _is_a(type(model), "torch.nn.modules.module", "Module"):
-        raise WorkloadError(
-            f"workload {name!r}: model is {_article(made)} that is made already; every training "
-            f"begins with a new one: model=lambda: {made}(...)"
+    if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
+        raise BatchSizeError(
+            f"batch size {trial.batch_size} in micro-batches of {trial.micro_batch_size}: the "
+            f"`step` of workload {workload.name!r} takes whole batches; let it take a tuple of "
+            f"micro-batches and say accumulates=True, or leave micro-batches out"
         )
-    if not callable(model):
-        raise WorkloadError(
-            f"workload {name!r}: model is {_short(model)}; expected a function that makes a new "
-            f"one: model=lambda: Net()"
-        )
+
+
+def is_stateful(metric: object) -> bool:
+    """Whether a metric is fed by `update`, asked by `compute` and emptied by `reset`."""
+    return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
 
 
 def loader_batch_size(data: Any) -> int | None:
@@ -185,117 +83,6 @@ def loader_batch_size(data: Any) -> int | None:
     if size is None:  # it has a batch sampler, or a data set that makes batches itself
         size = getattr(data.batch_sampler, "batch_size", None)
     return size if isinstance(size, int) else None
-
-
-def check_loss(name: str, loss: Any) -> None:
-    """Refuse a loss of PyTorch itself, which takes outputs and labels, and what is no function.
-
-    Raises:
-        WorkloadError: naming the workload, with the line to write.
-    """
-    kind = loss if isinstance(loss, type) else type(loss)
-    given = called = ""
-    if _takes_outputs(kind):
-        given = f"the class {kind.__name__}" if loss is kind else _article(kind.__name__)
-        called = f"{_prefix(kind)}{kind.__name__}()"
-    elif getattr(loss, "__module__", None) == "torch.nn.functional":
-        given = loss.__name__
-        called = f"torch.nn.functional.{loss.__name__}"
-    if called:
-        raise WorkloadError(
-            f"workload {name!r}: loss is {given}, which takes outputs and labels; "
-            f"expected a function of the model and a batch: "
-            f"loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
-        )
-    if not callable(loss):
-        raise WorkloadError(
-            f"workload {name!r}: loss is {_short(loss)}; expected a function of the model and a "
-            f"batch: loss=lambda model, batch: cross_entropy(model(batch[0]), batch[1])"
-        )
-
-
-def _takes_outputs(kind: type) -> bool:
-    """Whether a module computes a loss of outputs; one of the user's own may take the model."""
-    if not _is_a(kind, "torch.nn.modules.module", "Module"):
-        return False
-    forward: Any = getattr(kind, "forward", None)
-    names = list(inspect.signature(forward).parameters)[1:] if callable(forward) else []
-    return kind.__module__.startswith("torch.nn.") or bool(names and names[0] in _OUTPUTS)
-
-
-def check_optimizer(name: str, optimizer: Any) -> None:
-    """Refuse an optimizer that is made already, its name, and what cannot be called.
-
-    Raises:
-        WorkloadError: naming the workload, with the line to write.
-    """
-    if optimizer is None or callable(optimizer):
-        return
-    kind, given = "Adam", _short(optimizer)
-    if _is_a(type(optimizer), "torch.optim.optimizer", "Optimizer"):
-        kind = type(optimizer).__name__
-        given = f"{_article(kind)} that is made already"
-    raise WorkloadError(
-        f"workload {name!r}: optimizer is {given}; expected a function that makes a new one: "
-        f"optimizer=lambda parameters, learning_rate: "
-        f"torch.optim.{kind}(parameters, lr=learning_rate)"
-    )
-
-
-def _is_a(kind: type, module: str, name: str) -> bool:
-    return any((base.__module__, base.__name__) == (module, name) for base in kind.__mro__)
-
-
-def _prefix(kind: type) -> str:
-    return "torch.nn." if kind.__module__.startswith("torch.nn.") else ""
-
-
-def _article(name: str) -> str:
-    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
-
-
-def _short(given: Any) -> str:
-    told = repr(given)
-    return told if len(told) <= 40 else f"a {type(given).__name__}"
-
-
-def is_stateful(metric: object) -> bool:
-    """Whether a metric is fed by `update`, asked by `compute` and emptied by `reset`."""
-    return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
-
-
-def direction_of(metric: Any, *, metric_name: str, workload: str) -> Better:
-    """What the object itself says of its direction.
-
-    Raises:
-        WorkloadError: it does not say.
-    """
-    higher = getattr(metric, "higher_is_better", None)
-    if higher is None:
-        kind = type(metric).__name__
-        raise WorkloadError(
-            f"workload {workload!r}: metric {metric_name!r} ({kind}) does not say whether higher "
-            f'is better; wrap it: batchlab.Metric(over_all={kind}(...), better="higher" or "lower")'
-        )
-    return "higher" if higher else "lower"
-
-
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
-Data = Any  # what `Workload.train` says, or what loading has made of it
-
-# The functions that a workload may leave out, and what each is called with.
-_OPTIONAL_FUNCTIONS = {
-    "schedule": "fraction",
-    "weight": "batch",
-    "collate": "examples",
-    "augment": "batch",
-    "make_sampler": "batch_size, seed",
-}
-VALIDATION_EVERY = 10
-"""One training example in so many is for validation where that is to be split off."""
-_BATCH_SIZE = 64
-_LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -446,59 +233,14 @@ class Workload:
         """Refuse what could only fail later, and later less clearly."""
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
-        check_model(self.name, self.model)
-        if self.loss is not None:
-            check_loss(self.name, self.loss)
-        check_optimizer(self.name, self.optimizer)
-        for name, arguments in _OPTIONAL_FUNCTIONS.items():
-            if not (getattr(self, name) is None or callable(getattr(self, name))):
-                self._refuse(name, f"a function: {name}=lambda {arguments}: ...")
-        self._check_metrics()
-        check_own_training(self)
-        self._check_numbers()
+        for fault in _faults(self):
+            raise WorkloadError(f"workload {self.name!r}: {fault}")
         if self.batch_size is None:
             stated = loader_batch_size(self.train)
             object.__setattr__(self, "batch_size", _BATCH_SIZE if stated is None else stated)
         if self.learning_rate is None:
-            self._check_has_default_rate()
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
-
-    def _check_metrics(self) -> None:
-        if not isinstance(self.metrics, Mapping):
-            self._refuse("metrics", 'names with their functions: metrics={"accuracy": accuracy}')
-        for name, metric in self.metrics.items():
-            if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
-                self._refuse(f"metric {name!r}", "a function of the model and a batch", metric)
-            self.better(name)
-        if self.target is not None and not isinstance(self.target, Target):
-            self._refuse(
-                "target",
-                'a batchlab.Target(metric="accuracy", value=0.97, better="higher")',
-            )
-        if self.target is not None:
-            self.better(self.target.metric)
-
-    def _check_numbers(self) -> None:
-        if self.epochs is not None and not _is_whole(self.epochs, least=1):
-            self._refuse(
-                "epochs",
-                "a whole number of at least 1, or None where a training goes on to its plateau",
-            )
-        if not _is_whole(self.workers, least=0):
-            self._refuse("workers", "a whole number of at least 0")
-
-    def _check_has_default_rate(self) -> None:
-        if self.optimizer is not None:
-            raise WorkloadError(
-                f"workload {self.name!r}: it has an optimizer of its own and no learning rate; "
-                f"give the rate that you train with, such as learning_rate=1e-3, PyTorch's own "
-                f"for Adam"
-            )
-
-    def _refuse(self, field: str, expected: str, *given: object) -> NoReturn:
-        found = given[0] if given else getattr(self, field)
-        raise WorkloadError(f"workload {self.name!r}: {field} is {found!r}; expected {expected}")
 
     def better(self, metric: str) -> Better:
         """The direction of `metric`.
@@ -509,17 +251,27 @@ class Workload:
         given = self.metrics.get(metric)
         if isinstance(given, Metric):
             return given.better
+        if given is None and (metric != "loss" or self.loss is None):
+            raise WorkloadError(
+                f"workload {self.name!r} has no metric {metric!r}; it has "
+                f"{', '.join(self.metric_names)}"
+            )
         if is_stateful(given):
-            return direction_of(given, metric_name=metric, workload=self.name)
+            higher = getattr(given, "higher_is_better", None)
+            if higher is None:
+                kind = type(given).__name__
+                raise WorkloadError(
+                    f"workload {self.name!r}: metric {metric!r} ({kind}) does not say whether "
+                    f"higher is better; wrap it: batchlab.Metric(over_all={kind}(...), "
+                    f'better="higher" or "lower")'
+                )
+            return "higher" if higher else "lower"
         known = quantity(metric).better
-        if known is None or (given is None and (metric != "loss" or self.loss is None)):
+        if known is None:
             raise WorkloadError(
                 f"workload {self.name!r}: metric {metric!r} has no known direction; accuracy goes "
                 f"up, loss and error go down; for another name give "
                 f'batchlab.Metric(sum=..., better="higher" or "lower")'
-                if given is not None
-                else f"workload {self.name!r} has no metric {metric!r}; it has "
-                f"{', '.join(self.metric_names)}"
             )
         return known
 
@@ -540,12 +292,207 @@ class Workload:
         return self.schedule is not None or self.scheduler is not None
 
 
-def _is_whole(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def size_of(data: Data) -> int:
     """The number of examples of a split; None counts as 0."""
     if data is None:
         return 0
     return len(data[0]) if isinstance(data, tuple) else len(data)
+
+
+def _is_function(value: object) -> bool:
+    return value is None or callable(value)
+
+
+def _is_whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_count(value: object) -> bool:
+    return value is None or _is_whole(value, least=1)
+
+
+def _is_between(value: object, low: float, high: float) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value is None or (is_number and low < value < high)  # type: ignore[operator]
+
+
+# What a field may be, in code and in words.
+_POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "schedule": (_is_function, "a function: schedule=lambda fraction: ..."),
+    "weight": (_is_function, "a function: weight=lambda batch: ..."),
+    "collate": (_is_function, "a function: collate=lambda examples: ..."),
+    "augment": (_is_function, "a function: augment=lambda batch: ..."),
+    "make_sampler": (_is_function, "a function: make_sampler=lambda batch_size, seed: ..."),
+    "step": (
+        _is_function,
+        "a function of the model, the optimizer and a batch that takes one optimizer step and "
+        "returns its loss",
+    ),
+    "accumulates": (lambda value: isinstance(value, bool), "True or False"),
+    "clip_norm": (
+        lambda value: _is_between(value, 0, math.inf),
+        "a number above 0, such as clip_norm=1.0",
+    ),
+    "ema": (
+        lambda value: _is_between(value, 0, 1),
+        "the decay per step at the reference batch size, between 0 and 1, such as ema=0.999",
+    ),
+    "patience_epochs": (_is_count, "a whole number of epochs of at least 1, or None"),
+    "scheduler_every": (lambda value: value in ("epoch", "step"), "'epoch' or 'step'"),
+    "epochs": (
+        _is_count,
+        "a whole number of at least 1, or None where a training goes on to its plateau",
+    ),
+    "workers": (lambda value: _is_whole(value, least=0), "a whole number of at least 0"),
+    "metrics": (
+        lambda value: isinstance(value, Mapping),
+        'names with their functions: metrics={"accuracy": accuracy}',
+    ),
+    "target": (
+        lambda value: value is None or isinstance(value, Target),
+        'a batchlab.Target(metric="accuracy", value=0.97, better="higher")',
+    ),
+}
+
+
+def _faults(workload: Workload) -> Iterator[str]:
+    """What of its fields cannot be, or does not go together, each with what to write instead."""
+    yield from _faults_of_model(workload.model)
+    if workload.loss is not None:
+        yield from _faults_of_loss(workload.loss)
+    yield from _faults_of_optimizer(workload)
+    for name, (is_possible, expected) in _POSSIBLE.items():
+        if not is_possible(getattr(workload, name)):
+            yield f"{name} is {getattr(workload, name)!r}; expected {expected}"
+    for name, metric in workload.metrics.items():
+        if not (isinstance(metric, Metric) or is_stateful(metric) or callable(metric)):
+            yield f"metric {name!r} is {metric!r}; expected a function of the model and a batch"
+        workload.better(name)
+    if workload.target is not None:
+        workload.better(workload.target.metric)
+    yield from _faults_of_step(workload)
+    yield from _faults_of_scheduler(workload)
+
+
+def _faults_of_model(model: Any) -> Iterator[str]:
+    if _is_a(type(model), "torch.nn.modules.module", "Module"):
+        made = type(model).__name__
+        yield (
+            f"model is {_article(made)} that is made already; every training begins with a new "
+            f"one: model=lambda: {made}(...)"
+        )
+    if not callable(model):
+        yield (
+            f"model is {_short(model)}; expected a function that makes a new one: "
+            f"model=lambda: Net()"
+        )
+
+
+def _faults_of_loss(loss: Any) -> Iterator[str]:
+    """One of PyTorch itself takes outputs and labels, and so does one like it."""
+    kind = loss if isinstance(loss, type) else type(loss)
+    given = called = ""
+    if _takes_outputs(kind):
+        given = f"the class {kind.__name__}" if loss is kind else _article(kind.__name__)
+        prefix = "torch.nn." if kind.__module__.startswith("torch.nn.") else ""
+        called = f"{prefix}{kind.__name__}()"
+    elif getattr(loss, "__module__", None) == "torch.nn.functional":
+        given = loss.__name__
+        called = f"torch.nn.functional.{given}"
+    if called:
+        yield (
+            f"loss is {given}, which takes outputs and labels; expected a function of the model "
+            f"and a batch: loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
+        )
+    if not callable(loss):
+        yield (
+            f"loss is {_short(loss)}; expected a function of the model and a batch: "
+            f"loss=lambda model, batch: cross_entropy(model(batch[0]), batch[1])"
+        )
+
+
+# What the first argument of a loss is called that takes outputs and not the model.
+_OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
+            "predictions", "x", "y_hat", "y_pred")  # fmt: skip
+
+
+def _takes_outputs(kind: type) -> bool:
+    """Whether a module computes a loss of outputs; one of the user's own may take the model."""
+    if not _is_a(kind, "torch.nn.modules.module", "Module"):
+        return False
+    forward: Any = getattr(kind, "forward", None)
+    names = list(inspect.signature(forward).parameters)[1:] if callable(forward) else []
+    return kind.__module__.startswith("torch.nn.") or bool(names and names[0] in _OUTPUTS)
+
+
+def _faults_of_optimizer(workload: Workload) -> Iterator[str]:
+    optimizer = workload.optimizer
+    if not _is_function(optimizer):
+        kind, given = "Adam", _short(optimizer)
+        if _is_a(type(optimizer), "torch.optim.optimizer", "Optimizer"):
+            kind = type(optimizer).__name__
+            given = f"{_article(kind)} that is made already"
+        yield (
+            f"optimizer is {given}; expected a function that makes a new one: optimizer=lambda "
+            f"parameters, learning_rate: torch.optim.{kind}(parameters, lr=learning_rate)"
+        )
+    if optimizer is not None and workload.learning_rate is None:
+        yield (
+            "it has an optimizer of its own and no learning rate; give the rate that you train "
+            "with, such as learning_rate=1e-3, PyTorch's own for Adam"
+        )
+
+
+def _faults_of_step(workload: Workload) -> Iterator[str]:
+    if workload.accumulates and workload.step is None:
+        yield (
+            "accumulates=True without a `step`: it says that `step` takes a tuple of "
+            "micro-batches; leave it out, for batchlab cuts the batches of a plain `loss` itself"
+        )
+    if workload.loss is None and workload.step is None:
+        yield (
+            "it has no loss; give it loss=lambda model, batch: ..., the mean over the batch, or a "
+            "`step` of its own"
+        )
+    if workload.loss is None and not workload.metrics:
+        yield (
+            "it has a `step` and neither a loss nor metrics, so nothing could be evaluated; give "
+            "it `loss`, or `metrics`"
+        )
+    if workload.step is not None and workload.clip_norm is not None:
+        yield (
+            "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
+            "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
+        )
+
+
+def _faults_of_scheduler(workload: Workload) -> Iterator[str]:
+    scheduler, by_step = workload.scheduler, workload.scheduler_every == "step"
+    if scheduler is None and by_step:
+        yield "scheduler_every='step' without a scheduler; give it one, or leave it out"
+    if not _is_function(scheduler):
+        yield (
+            f"scheduler is a {type(scheduler).__name__}; expected a function that makes a new one: "
+            f"scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
+        )
+    if scheduler is not None and workload.schedule is not None:
+        yield "it has a schedule and a scheduler, and both set the learning rate; give one of them"
+    if scheduler is not None and by_step and "n_steps" not in horizons_of(scheduler):
+        yield (
+            "its scheduler goes on with every step and does not take the run's length: a fixed "
+            "number of steps is another part of the training at each batch size; write "
+            "scheduler=lambda optimizer, n_steps: ..., or scheduler_every='epoch'"
+        )
+
+
+def _is_a(kind: type, module: str, name: str) -> bool:
+    return any((base.__module__, base.__name__) == (module, name) for base in kind.__mro__)
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
+
+
+def _short(given: Any) -> str:
+    told = repr(given)
+    return told if len(told) <= 40 else f"a {type(given).__name__}"

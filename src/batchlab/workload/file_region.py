@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 _MAPS = Path("/proc/self/maps")
 # Looking a tensor up among the maps of this process takes a millisecond.
@@ -32,6 +31,15 @@ class FileRegion:
     path: str
     offset: int
     n_bytes: int
+
+    @classmethod
+    def whole(cls, path: Path | str) -> FileRegion:
+        """All of a file.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return cls(path=str(path), offset=0, n_bytes=Path(path).stat().st_size)
 
 
 def file_region(value: object) -> FileRegion | None:
@@ -102,9 +110,6 @@ def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
 _WHOLE_BYTES = 64 * 1024**2
 _BLOCK_BYTES = 64 * 1024
 _BLOCKS = 512
-# Of a Dataset that keeps the names of many files, its examples tell enough.
-_MOST_FILES = 32
-_LONGEST_NAME = 1024
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
@@ -123,44 +128,3 @@ def add_region(digest: Any, region: FileRegion) -> None:
         for start in starts:
             n = min(_BLOCK_BYTES, region.n_bytes - start)
             digest.update(os.pread(file.fileno(), n, region.offset + start))
-
-
-def files_of(dataset: object) -> tuple[FileRegion, ...]:
-    """The maps and the names of files that a Dataset keeps, also in Datasets inside it."""
-    found: list[FileRegion] = []
-    for value in _kept(dataset, depth=0):
-        region = _named_file(value) if isinstance(value, (str, Path)) else file_region(value)
-        if region is not None and region not in found:
-            found.append(region)
-        if len(found) == _MOST_FILES:
-            break
-    return tuple(found)
-
-
-def _kept(value: object, depth: int) -> Iterator[Any]:
-    """Maps and texts among what a Dataset keeps, in containers that are short."""
-    if isinstance(value, (str, Path, np.ndarray, Tensor)):
-        yield value
-        return
-    parts: Iterable[object] = ()
-    if depth == 0 or isinstance(value, Dataset):
-        parts = getattr(value, "__dict__", {}).values()
-    elif isinstance(value, Mapping):
-        parts = value.values()
-    elif isinstance(value, (tuple, list)):
-        parts = value
-    if depth < 4 and (depth == 0 or isinstance(value, Dataset) or len(parts) <= _MOST_FILES):  # type: ignore[arg-type]
-        for part in parts:
-            yield from _kept(part, depth + 1)
-
-
-def _named_file(name: str | Path) -> FileRegion | None:
-    if isinstance(name, str) and (len(name) > _LONGEST_NAME or "\0" in name or not name):
-        return None
-    try:
-        path = Path(name)
-        if not path.is_file():
-            return None
-        return FileRegion(path=str(path), offset=0, n_bytes=path.stat().st_size)
-    except OSError:
-        return None

@@ -1,4 +1,4 @@
-"""WorkloadIdentity: a hash that changes when a workload's source, settings, data or model do."""
+"""What a workload is known by: a hash of its source, settings, data, live values and model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import marshal
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -27,47 +28,52 @@ from torch.utils.data import Dataset
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
-from batchlab.workload.data import Collated, Columns, leaves
+from batchlab.workload.data import Collated, Columns, Reading, is_stream, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
-from batchlab.workload.file_region import WORTH_LOOKING_UP_BYTES, add_region, file_region, files_of
+from batchlab.workload.file_region import FileRegion, add_region, file_region
 from batchlab.workload.source import (
-    OpenedFile,
-    OpenedFiles,
     SourceFile,
+    files_below,
+    heard_opening,
     is_library,
     source_of,
     told,
 )
-from batchlab.workload.stream import Reading, is_stream
 
 _SEED = 0
+# Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
+# spaced, and the first so many of a stream.
+_EXAMPLES_OF_A_DATASET = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeModel:
-    """What was seen of a model.
+    """What a child process sees of a model.
 
     Attributes:
-        parts: names, shapes and types of its parameters and buffers. Their values are no part of
-            it: the same seed draws others on another machine.
-        opened: the files that were read while it was made.
+        text: names, shapes and types of its parameters and buffers, and what the files held that
+            were read while it was made. Values are no part of it: the same seed draws others on
+            another machine.
+        files: all that were read there.
     """
 
-    parts: str
-    opened: tuple[OpenedFile, ...]
+    text: str
+    files: tuple[SourceFile, ...]
 
 
-def made_model(workload: Workload, folder: Path) -> MadeModel:
-    """Call `workload.model` once; one that cannot be made has no parts, which the check tells."""
-    heard = OpenedFiles()
-    parts = ""
-    with untouched_randomness(), heard.listening(in_children=True):
+def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
+    """Call `workload().model` once; one that cannot be made has no parts, which the check tells."""
+    with heard_opening() as on_the_way:
+        made = workload()
+    text = ""
+    with untouched_randomness(), heard_opening() as opened:
         seed_everything(_SEED)
-        try:
-            parts = _parts(workload.model())
-        except Exception:
-            parts = ""
-    return MadeModel(parts=parts, opened=heard.below(folder))
+        with suppress(Exception):
+            text = _parts(made.model())
+    for place, path in files_below(folder, opened).items():
+        text += f"\0file\0{place} {SourceFile.now(path).sha256}"
+    read = files_below(folder, opened | on_the_way).values()
+    return MadeModel(text=text, files=tuple(map(SourceFile.now, read)))
 
 
 def _parts(model: object) -> str:
@@ -80,266 +86,44 @@ def _parts(model: object) -> str:
     )
 
 
-# What is shorter is an option rather than data; 64 examples that are read show it anyway.
-_LONG = 33
-_DEEPEST = 4
-_AT_ONCE = 65_536  # bounds the memory that a hash takes
-_PLAIN: set[type] = {int, float, complex, bool, str, bytes}
-# Without references between equal objects, which are another thing in another process.
-_MARSHAL_VERSION = 2
-
-
-def add_tensor(digest: _Digest, tensor: Tensor) -> None:
-    """Update a hash with type, shape and all numbers of a tensor."""
-    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    if flat.numel():
-        digest.update(flat.view(torch.uint8).numpy().data)
-
-
-def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Update a hash with type, shape and all numbers of an array; of a map, with its file's part.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    digest.update(f"{array.dtype} {array.shape}".encode())
-    region = file_region(array)
-    if region is not None:
-        add_region(digest, region)
-    elif array.size:
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-def add_held(digest: _Digest, dataset: object, seen: dict[int, Any]) -> None:
-    """Update a hash with what a Dataset holds, and Datasets inside it."""
-    for value in _held(dataset, depth=0):
-        if id(value) in seen:
-            digest.update(b"again")
-            continue
-        seen[id(value)] = value  # kept, so that its id is not given to another
-        _add(digest, value, depth=0)
-
-
-def _held(value: object, depth: int) -> Iterator[Any]:
-    """The tensors, arrays, frames and long lists among what a Dataset keeps."""
-    if _is_numbers(value) or _is_frame(value) or (_is_list(value) and len(value) >= _LONG):  # type: ignore[arg-type]
-        yield value
-        return
-    parts: Sequence[object] = ()
-    if depth == 0 or isinstance(value, Dataset):
-        parts = list(getattr(value, "__dict__", {}).values())
-    elif isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        parts = list(value.values())  # under numbers lies what was read so far: a cache
-    elif _is_list(value):
-        parts = value  # type: ignore[assignment]
-    if depth < _DEEPEST:
-        for part in parts:
-            yield from _held(part, depth + 1)
-
-
-def _add(digest: _Digest, value: Any, depth: int) -> None:
-    try:
-        if isinstance(value, Tensor):
-            if file_region(value) is None:
-                add_tensor(digest, value)
-        elif isinstance(value, np.ndarray):
-            if value.dtype.hasobject:
-                _add_list(digest, value.ravel().tolist(), depth)
-            elif file_region(value) is None:
-                add_array(digest, value)
-        elif _is_list(value):
-            _add_list(digest, value, depth)
-        elif _is_frame(value):
-            _add_frame(digest, value)
-    except (TypeError, ValueError, RuntimeError):  # a kind of tensor without numbers to read
-        digest.update(type(value).__qualname__.encode())
-
-
-def _add_list(digest: _Digest, values: Sequence[Any], depth: int) -> None:
-    """All values, by C's loops where they are plain: ten million numbers take half a second."""
-    for start in range(0, len(values), _AT_ONCE):
-        part = values[start : start + _AT_ONCE]
-        kinds = set(map(type, part))
-        if type(None) in kinds:
-            continue  # places to be filled as examples are read: a cache
-        if all(map(_is_plain, kinds)):
-            plain = list(map(_named, part)) if str in kinds else list(part)
-            digest.update(marshal.dumps(plain, _MARSHAL_VERSION))
-        elif kinds <= {list, tuple} and depth < _DEEPEST:
-            digest.update(marshal.dumps(list(map(len, part)), _MARSHAL_VERSION))
-            _add_list(digest, list(chain.from_iterable(part)), depth + 1)
-        elif kinds <= {dict} and depth < _DEEPEST:
-            digest.update(marshal.dumps(list(map(len, part)), _MARSHAL_VERSION))
-            _add_list(digest, list(chain.from_iterable(part)), depth + 1)
-            _add_list(digest, list(chain.from_iterable(map(dict.values, part))), depth + 1)
-        elif kinds == {Tensor} and _are_small(part):
-            digest.update(marshal.dumps([tuple(each.shape) for each in part], _MARSHAL_VERSION))
-            add_tensor(digest, torch.cat([each.detach().reshape(-1) for each in part]))
-        elif depth < _DEEPEST:
-            for value in part:
-                single = [value] if _is_plain(type(value)) else value
-                _add(digest, single, depth + 1)
-
-
-def _are_small(tensors: Sequence[Tensor]) -> bool:
-    """Whether none of them is worth looking up among the files, and one type holds them all."""
-    kinds = {(each.dtype, each.layout, each.device.type) for each in tensors}
-    is_strided = len(kinds) == 1 and kinds.pop()[1:] == (torch.strided, "cpu")
-    return is_strided and all(
-        not each.is_nested and each.nbytes < WORTH_LOOKING_UP_BYTES for each in tensors
-    )
-
-
-def _is_plain(kind: type) -> bool:
-    return kind in _PLAIN or issubclass(kind, np.generic)
-
-
-def _named(value: Any) -> Any:
-    """A text as it is; where it is a whole path, the file's name: data may lie elsewhere."""
-    if isinstance(value, str) and value.startswith(os.sep):
-        return value.rpartition(os.sep)[2]
-    return value
-
-
-def _add_frame(digest: _Digest, frame: Any) -> None:
-    """A frame, series or index of pandas."""
-    from pandas.util import hash_pandas_object  # whoever has one has imported it
-
-    digest.update(" ".join(map(str, getattr(frame, "columns", ()))).encode())
-    digest.update(hash_pandas_object(frame).to_numpy().data)
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, (Tensor, np.ndarray))
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, (list, tuple))
-
-
-def _is_frame(value: object) -> bool:
-    is_pandas = type(value).__module__.partition(".")[0] == "pandas"
-    return is_pandas and type(value).__name__ in ("DataFrame", "Series", "Index")
-
-
-# Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
-# spaced, and the first so many of a stream.
-_EXAMPLES_OF_A_DATASET = 64
-_DATA_SEED = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
-    """What a workload is known by.
-
-    Attributes:
-        digest: the first 16 hexadecimal digits of a SHA-256 over source, settings and data.
-        modules: the user's own modules whose functions and classes it has, by name.
-    """
-
-    digest: str
-    modules: frozenset[str]
-
-
 def workload_identity(
     workload: Workload,
     *,
     source: str | None,
     settings: tuple[tuple[str, Setting], ...],
-    opened: Iterable[OpenedFile] = (),
-) -> Identity:
-    """What a workload is known by.
+    beside: Mapping[str, Path],
+) -> tuple[str, set[str]]:
+    """The first 16 hexadecimal digits of a SHA-256, and what is met of the user's own modules.
+
+    Args:
+        workload: with its data as they were given.
+        source: the text of its file and of what that imports; None: it is known by what its
+            functions do.
+        settings: all of them with the values used.
+        beside: other files that it read, by their place in its folder.
 
     Raises:
         WorkloadError: an example of a Dataset cannot be read.
     """
     digest = _Digest()
     if source is None:
-        _ValueHash(digest).add(workload)
+        digest.add(workload)
     else:
         digest.update(source.encode())
     digest.update(b"\0settings\0" + repr(settings).encode())
     for split in SPLITS:
         digest.update(f"\0{split}\0".encode())
-        _add_data(digest, getattr(workload, split), f"workload {workload.name!r}: {split}")
-    for file in opened:
-        if str(file.path) not in digest.data_files:
-            held = SourceFile.now(str(file.path))
-            digest.update(f"\0file\0{file.name} {held.sha256}".encode())
-    return Identity(digest=digest.hexdigest()[:16], modules=frozenset(digest.modules))
+        digest.add_data(getattr(workload, split), f"workload {workload.name!r}: {split}")
+    for place, path in beside.items():
+        digest.update(f"\0file\0{place} {SourceFile.now(path).sha256}".encode())
+    return digest.hexdigest()[:16], digest.modules
 
 
-class _Digest:
-    """A SHA-256, and what was met on the way to it.
-
-    Attributes:
-        modules: the user's own modules, by name.
-        held: what Datasets hold in memory, by its id.
-        data_files: paths of files that hold data.
-    """
-
-    def __init__(self, met: _Digest | None = None) -> None:
-        """Begin; `met` is another one that shares what is met."""
-        self._hash = hashlib.sha256()
-        self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
-        self.modules: set[str] = set() if met is None else met.modules
-        self.held: dict[int, Any] = {}
-        self.data_files: set[str] = set()
-
-
-def _add_data(digest: _Digest, data: Data | None, what: str) -> None:
-    if data is None or isinstance(data, str):
-        digest.update(repr(data).encode())
-    elif isinstance(data, tuple):
-        for tensor in data:
-            add_tensor(digest, tensor)
-    elif isinstance(data, Columns):
-        for place, part in leaves(data.filled(data.parts)):
-            digest.update(f"{place} ".encode())
-            _add_part(digest, part)
-    elif isinstance(data, Collated):
-        _ValueHash(digest).add(data.collate)
-        _add_data(digest, data.dataset, what)
-    else:
-        for region in files_of(data):
-            add_region(digest, region)
-            digest.data_files.add(os.path.abspath(region.path))
-        add_held(digest, data, digest.held)
-        n = len(data)
-        digest.update(f"{type(data).__qualname__} {n}".encode())
-        if is_stream(data):
-            reading = Reading(data, epoch=0, seed=_DATA_SEED, what=what)
-            _ValueHash(digest).add(reading.take(min(n, _EXAMPLES_OF_A_DATASET)))
-            return
-        for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
-            _ValueHash(digest).add(_example(data, position, what))
-
-
-def _example(data: Data, position: int, what: str) -> Any:
-    # A Dataset that draws random crops must show the same ones each time.
-    with untouched_randomness():
-        seed_everything(_DATA_SEED)
-        try:
-            return data[position]
-        except Exception as error:
-            raise WorkloadError(
-                f"{what}: reading example {position} raised {told(error)}"
-            ) from error
-
-
-def _add_part(digest: _Digest, part: Any) -> None:
-    if isinstance(part, Tensor):
-        add_tensor(digest, part)
-    elif part.dtype == object:
-        _ValueHash(digest).add(part.tolist())
-    else:
-        region = file_region(part)
-        if region is not None:
-            digest.data_files.add(os.path.abspath(region.path))
-        add_array(digest, part)
+def value_digest(value: Any) -> str:
+    """A SHA-256 of any value, by what it does and holds."""
+    digest = _Digest()
+    digest.add(value)
+    return digest.hexdigest()
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
@@ -354,24 +138,54 @@ _C_FUNCTIONS = (
 )
 
 
-class _ValueHash:
-    """Hashes values by what they do and hold, never by where they are.
+class _Digest:
+    """A SHA-256 of values by what they do and hold, never by where they are.
 
     A function counts by its code, constants, defaults, what it encloses and the globals it names;
     a class by its bases and attributes; another object by what pickling would keep of it. What
     belongs to a library counts by its name.
+
+    Attributes:
+        modules: the user's own modules whose functions and classes were met, by name.
     """
 
-    def __init__(self, digest: _Digest) -> None:
-        self._digest = digest
+    def __init__(self, within: _Digest | None = None) -> None:
+        """Begin; `within` has met what counts as seen here."""
+        self._hash = hashlib.sha256()
+        self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
+        self.modules: set[str] = set() if within is None else within.modules
         # Each value seen, with its number; it is held, so that its id is not given to another.
-        self._seen: dict[int, tuple[int, Any]] = {}
+        self._seen: dict[int, tuple[int, Any]] = {} if within is None else dict(within._seen)
+        self._held: dict[object, Any] = {}  # files by their region, values by their id
+
+    def add_data(self, data: Data | None, what: str) -> None:
+        """One split, as loading left it."""
+        if data is None or isinstance(data, str):
+            self.update(repr(data).encode())
+        elif isinstance(data, tuple):
+            for tensor in data:
+                add_tensor(self, tensor)
+        elif isinstance(data, Columns):
+            for place, part in leaves(data.filled(data.parts)):
+                self.update(f"{place} ".encode())
+                self.add(part.tolist() if part.dtype == object else part)
+        elif isinstance(data, Collated):
+            self.add(data.collate)
+            self.add_data(data.dataset, what)
+        else:
+            self._add_held(data)
+            n = len(data)
+            self.update(f"{type(data).__qualname__} {n}".encode())
+            for example in _some_examples(data, n, what):
+                self._seen.clear()  # examples are made anew, at the places of others perhaps
+                self.add(example)
 
     def add(self, value: Any) -> None:
+        """Any value."""
         if isinstance(value, _ATOMS):
             self._word(f"{type(value).__name__} {value!r}")
         elif isinstance(value, Tensor):
-            add_tensor(self._digest, value)
+            add_tensor(self, value)
         elif isinstance(value, (tuple, CodeType)):
             # Which equal constants are one object is the compiler's affair: never "seen before".
             self._add_new(value)
@@ -393,7 +207,9 @@ class _ValueHash:
             case FunctionType():
                 self._add_function(value)
             case CodeType():
-                self._add_code(value)
+                self.update(value.co_code)
+                self._word(" ".join((*value.co_names, *value.co_varnames, *value.co_freevars)))
+                self._add_all(value.co_consts)
             case type():
                 self._add_class(value)
             case ModuleType():
@@ -415,12 +231,12 @@ class _ValueHash:
             case set() | frozenset():
                 self._add_unordered(value)
             case np.ndarray() if value.dtype != object:
-                add_array(self._digest, value)
+                add_array(self, value)
             case _ if isinstance(value, _C_FUNCTIONS):
                 self._word(value.__qualname__)
                 self.add(getattr(value, "__self__", None))
             case _ if hasattr(value, "__array_interface__"):  # an image, for one
-                add_array(self._digest, np.asarray(value))
+                add_array(self, np.asarray(value))
             case _:
                 self._add_object(value)
 
@@ -429,9 +245,7 @@ class _ValueHash:
             self._word(f"{function.__module__}.{function.__qualname__}")
             return
         self._meet(function.__module__)
-        self._add_code(function.__code__)
-        self.add(function.__defaults__)
-        self.add(function.__kwdefaults__)
+        self._add_all((function.__code__, function.__defaults__, function.__kwdefaults__))
         for cell in function.__closure__ or ():
             try:
                 self.add(cell.cell_contents)
@@ -441,11 +255,6 @@ class _ValueHash:
             if name in function.__globals__:
                 self._word(name)
                 self.add(function.__globals__[name])
-
-    def _add_code(self, code: CodeType) -> None:
-        self._digest.update(code.co_code)
-        self._word(" ".join((*code.co_names, *code.co_varnames, *code.co_freevars)))
-        self._add_all(code.co_consts)
 
     def _add_class(self, cls: type) -> None:
         self._word(f"{cls.__module__}.{cls.__qualname__}")
@@ -477,25 +286,22 @@ class _ValueHash:
 
     def _add_object(self, value: Any) -> None:
         self.add(type(value))
+        registered = copyreg.dispatch_table.get(type(value))
         try:
-            reduced = _reduced(value)
+            reduced = registered(value) if registered is not None else value.__reduce_ex__(4)
         except Exception:  # a lock, an open file: what cannot be pickled has nothing to tell
             return
         if isinstance(reduced, str):
             self._word(reduced)
-            return
-        made_by, arguments, *held = reduced
-        self._add_all((made_by, arguments))
-        for part in held:
-            self.add(list(part) if isinstance(part, Iterator) else part)
+        else:  # what makes it, with which arguments, and what is set afterwards
+            self._add_all(list(part) if isinstance(part, Iterator) else part for part in reduced)
 
     def _add_unordered(self, values: Iterable[Any]) -> None:
         digests = []
         for value in values:
-            inner = _ValueHash(_Digest(self._digest))
-            inner._seen = dict(self._seen)
+            inner = _Digest(within=self)
             inner.add(value)
-            digests.append(inner._digest.hexdigest())
+            digests.append(inner.hexdigest())
         self._word(" ".join(sorted(digests)))
 
     def _add_all(self, values: Iterable[Any]) -> None:
@@ -506,16 +312,46 @@ class _ValueHash:
         # Those that travel by value are not imported by child processes.
         by_value = cloudpickle.list_registry_pickle_by_value()
         if module is not None and module != "__main__" and module not in by_value:
-            self._digest.modules.add(module)
+            self.modules.add(module)
 
     def _word(self, text: str) -> None:
-        self._digest.update(text.encode(errors="surrogatepass") + b"\0")
+        self.update(text.encode(errors="surrogatepass") + b"\0")
+
+    def _add_held(self, dataset: object) -> None:
+        """What a Dataset holds, and Datasets inside it; what two splits share counts once."""
+        n_files = 0
+        for value in _held(dataset, depth=0):
+            region = _named_file(value) if isinstance(value, (str, Path)) else file_region(value)
+            if isinstance(value, (str, Path)) and (region is None or n_files == _MOST_FILES):
+                continue
+            n_files += region is not None
+            key = id(value) if region is None else region
+            if key in self._held:
+                self.update(b"again")
+                continue
+            self._held[key] = value  # kept, so that its id is not given to another
+            if region is None:
+                _add_numbers(self, value, depth=0)
+            else:
+                add_region(self, region)
 
 
-def _reduced(value: object) -> Any:
-    """What pickling would keep: a name, or the maker, its arguments and what is set afterwards."""
-    registered = copyreg.dispatch_table.get(type(value))
-    return registered(value) if registered is not None else value.__reduce_ex__(4)
+def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
+    if is_stream(data):
+        reading = Reading(data, epoch=0, seed=_SEED, what=what)
+        yield from reading.take(min(n, _EXAMPLES_OF_A_DATASET))
+        return
+    for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
+        # A Dataset that draws random crops must show the same ones each time.
+        with untouched_randomness():
+            seed_everything(_SEED)
+            try:
+                example = data[position]
+            except Exception as error:
+                raise WorkloadError(
+                    f"{what}: reading example {position} raised {told(error)}"
+                ) from error
+        yield example
 
 
 def _global_names(code: CodeType) -> Iterator[str]:
@@ -530,12 +366,132 @@ def _global_names(code: CodeType) -> Iterator[str]:
 
 def _is_of_library(module: str | None) -> bool:
     """Whether a module is not the user's own: batchlab's, an installed or a built-in one's."""
-    if module is None or module == "__main__":
-        return False
-    found = sys.modules.get(module)
+    found = None if module == "__main__" else sys.modules.get(module or "")
     if found is None:
         return False
     file = getattr(found, "__file__", None)
     if file is None:
         return getattr(found.__spec__, "origin", None) in ("built-in", "frozen")
     return is_library(Path(file))
+
+
+def add_tensor(digest: _Digest, tensor: Tensor) -> None:
+    """Update a hash with type, shape and all numbers of a tensor."""
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if flat.numel():
+        digest.update(flat.view(torch.uint8).numpy().data)
+
+
+def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
+    """Update a hash with type, shape and all numbers of an array; of a map, with its file's part.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest.update(f"{array.dtype} {array.shape}".encode())
+    region = file_region(array)
+    if region is not None:
+        add_region(digest, region)
+    elif array.size:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+# What is shorter is an option rather than data; 64 examples that are read show it anyway.
+_LONG = 33
+# Of a Dataset that keeps the names of many files, its examples tell enough.
+_MOST_FILES = 32
+_LONGEST_NAME = 1024
+_DEEPEST = 4
+_AT_ONCE = 65_536  # bounds the memory that a hash takes
+_PLAIN: set[type] = {int, float, complex, bool, str, bytes}
+# Without references between equal objects, which are another thing in another process.
+_MARSHAL_VERSION = 2
+
+
+def _held(value: object, depth: int) -> Iterator[Any]:
+    """What may be data among what a Dataset keeps: numbers, frames, long lists, names of files."""
+    if isinstance(value, (Tensor, np.ndarray, str, Path)) or _is_frame(value):
+        yield value
+        return
+    parts: Iterable[object] = ()
+    if depth == 0 or isinstance(value, Dataset):
+        parts = getattr(value, "__dict__", {}).values()
+    elif isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        # Under numbers lies what was read so far: a cache.
+        many = len(value) >= _LONG
+        parts = [part for part in value.values() if not (many and isinstance(part, (str, Path)))]
+    elif isinstance(value, (list, tuple)):
+        if len(value) >= _LONG:
+            yield value
+            return
+        parts = value
+    if depth < _DEEPEST:
+        for part in parts:
+            yield from _held(part, depth + 1)
+
+
+def _named_file(name: str | Path) -> FileRegion | None:
+    if isinstance(name, str) and (len(name) > _LONGEST_NAME or "\0" in name or not name):
+        return None
+    try:
+        return FileRegion.whole(name) if Path(name).is_file() else None
+    except OSError:
+        return None
+
+
+def _add_numbers(digest: _Digest, value: Any, depth: int) -> None:
+    try:
+        if isinstance(value, Tensor):
+            add_tensor(digest, value)
+        elif isinstance(value, np.ndarray) and value.dtype.hasobject:
+            _add_list(digest, value.ravel().tolist(), depth)
+        elif isinstance(value, np.ndarray):
+            add_array(digest, value)
+        elif isinstance(value, (list, tuple)):
+            _add_list(digest, value, depth)
+        elif _is_frame(value):
+            from pandas.util import hash_pandas_object  # whoever has one has imported it
+
+            digest.update(" ".join(map(str, getattr(value, "columns", ()))).encode())
+            digest.update(hash_pandas_object(value).to_numpy().data)
+    except (TypeError, ValueError, RuntimeError):  # a kind of tensor without numbers to read
+        digest.update(type(value).__qualname__.encode())
+
+
+def _add_list(digest: _Digest, values: Sequence[Any], depth: int) -> None:
+    """All values, by C's loops where they are plain: ten million numbers take half a second."""
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
+        kinds = set(map(type, part))
+        if type(None) in kinds:
+            continue  # places to be filled as examples are read: a cache
+        if all(map(_is_plain, kinds)):
+            plain = list(map(_named, part)) if str in kinds else list(part)
+            digest.update(marshal.dumps(plain, _MARSHAL_VERSION))
+        elif kinds <= {list, tuple, dict} and depth < _DEEPEST:
+            digest.update(marshal.dumps(list(map(len, part)), _MARSHAL_VERSION))
+            _add_list(digest, list(chain.from_iterable(part)), depth + 1)
+            records = [each.values() for each in part if isinstance(each, dict)]
+            _add_list(digest, list(chain.from_iterable(records)), depth + 1)
+        elif depth < _DEEPEST:
+            for value in part:
+                _add_numbers(digest, [value] if _is_plain(type(value)) else value, depth + 1)
+
+
+def _is_plain(kind: type) -> bool:
+    return kind in _PLAIN or issubclass(kind, np.generic)
+
+
+def _named(value: Any) -> Any:
+    """A text as it is; where it is a whole path, the file's name: data may lie elsewhere."""
+    if isinstance(value, str) and value.startswith(os.sep):
+        return value.rpartition(os.sep)[2]
+    return value
+
+
+def _is_frame(value: object) -> bool:
+    is_pandas = type(value).__module__.partition(".")[0] == "pandas"
+    return is_pandas and type(value).__name__ in ("DataFrame", "Series", "Index")

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from batchlab.workload.file_region import FileRegion, add_region
@@ -38,15 +38,15 @@ class SourceFile:
     sha256: str
 
     @classmethod
-    def now(cls, path: str) -> SourceFile:
+    def now(cls, path: Path | str) -> SourceFile:
         """The file as it is at this moment.
 
         Raises:
             OSError: it cannot be read.
         """
         digest = hashlib.sha256()
-        add_region(digest, FileRegion(path=path, offset=0, n_bytes=Path(path).stat().st_size))
-        return cls(path=path, sha256=digest.hexdigest())
+        add_region(digest, FileRegion.whole(path))
+        return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
         """Whether the file holds the same still."""
@@ -83,13 +83,13 @@ def source_of(file: Path) -> Source:
     found = {main.name: main}
     waiting = [main]
     while waiting:
-        module = waiting.pop()
-        for imported in _imported_by(module, folder=main.file.parent):
-            if imported.name not in found and imported.file != main.file:
-                found[imported.name] = imported
-                waiting.append(imported)
-    files = {name: SourceFile.now(str(module.file)) for name, module in found.items() if name}
-    text = "\n".join(f"# {name}\n{found[name].text}" for name in sorted(found))
+        for name in sorted(_imported_names(waiting.pop())):
+            for imported in _users_modules(name, main.file.parent):
+                if imported.name not in found and imported.file != main.file:
+                    found[imported.name] = imported
+                    waiting.append(imported)
+    files = {name: SourceFile.now(module.file) for name, module in found.items() if name}
+    text = "\n".join(f"# {name}\n{_text(found[name].file)}" for name in sorted(found))
     return Source(text=text, imported=files)
 
 
@@ -112,16 +112,11 @@ class _Module:
     file: Path
     package: str
 
-    @property
-    def text(self) -> str:
-        if self.file.suffix == ".py":
-            return self.file.read_text(encoding="utf-8", errors="replace")
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()  # an extension module
 
-
-def _imported_by(module: _Module, *, folder: Path) -> Iterator[_Module]:
-    for name in sorted(_imported_names(module)):
-        yield from _users_modules(name, folder)
+def _text(file: Path) -> str:
+    if file.suffix == ".py":
+        return file.read_text(encoding="utf-8", errors="replace")
+    return hashlib.sha256(file.read_bytes()).hexdigest()  # an extension module
 
 
 def _imported_names(module: _Module) -> set[str]:
@@ -150,7 +145,10 @@ def _users_modules(name: str, folder: Path) -> Iterator[_Module]:
     reached = ""
     for part in name.split("."):
         reached = f"{reached}.{part}" if reached else part
-        spec = _found(reached, path)
+        # Some editable installs have a finder of their own, which importing has asked already.
+        spec = PathFinder.find_spec(reached, path) or getattr(
+            sys.modules.get(reached), "__spec__", None
+        )
         if spec is None:
             return
         if spec.origin is not None and spec.has_location:
@@ -165,127 +163,29 @@ def _users_modules(name: str, folder: Path) -> Iterator[_Module]:
             return
 
 
-def _found(name: str, path: Sequence[str]) -> ModuleSpec | None:
-    spec = PathFinder.find_spec(name, path)
-    if spec is not None:
-        return spec
-    # Some editable installs are found by a finder of their own, which importing has asked already.
-    return getattr(sys.modules.get(name), "__spec__", None)
-
-
-_CODE = {".py", ".pyc"}
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
 _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
-_COUNTED = _CODE | _CONFIGURATION | _WEIGHTS
-
-# What calls the user's code while this listens.
-_RUNNER = "batchlab.workload.loading"
-
+_COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# Whoever listens at the moment. Python's hook stays once it is there, so it is one for all.
-_listening: list[OpenedFiles] = []
+# What Python's hook tells at the moment. It stays once it is there, so it is one for all.
+_listening: list[set[str]] = []
 _is_heard = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OpenedFile:
-    """A file that was read.
-
-    Attributes:
-        name: its place in the folder, with slashes.
-        path: the whole path.
-        is_read_again: whether child processes read it too.
-    """
-
-    name: str
-    path: Path
-    is_read_again: bool
-
-    @property
-    def is_code(self) -> bool:
-        """Whether it is a Python file."""
-        return self.path.suffix == ".py"
-
-
-class OpenedFiles:
-    """Files of some kinds that are opened for reading while this listens."""
-
-    def __init__(self, main: Path | None = None) -> None:
-        """Nothing was opened yet; `main` is the file that is run, if one is."""
-        self._main = None if main is None else str(main.resolve())
-        self._is_read_again: dict[str, bool] = {}
-        self._in_children = False
-
-    @contextmanager
-    def listening(self, *, in_children: bool = False) -> Iterator[None]:
-        """Context: what is opened inside counts."""
-        _hear_from_now_on()
-        self._in_children = in_children
-        _listening.append(self)
-        try:
-            yield
-        finally:
-            _listening.remove(self)
-
-    def below(self, folder: Path) -> tuple[OpenedFile, ...]:
-        """Those under a folder that are the user's own, by name; hidden folders are caches."""
-        folder = folder.resolve()
-        found: dict[str, OpenedFile] = {}
-        for text, is_read_again in self._is_read_again.items():
-            path = _text_of_code(Path(text))
-            name = _place_in(folder, path)
-            if name is None or not path.is_file() or is_library(path):
-                continue
-            again = is_read_again or (name in found and found[name].is_read_again)
-            found[name] = OpenedFile(name=name, path=path, is_read_again=again)
-        for file in list(found.values()):
-            found |= _weights_beside(file, folder)
-        return tuple(found[name] for name in sorted(found))
-
-    def _opened(self, path: str) -> None:
-        again = self._in_children or self._is_importing()
-        self._is_read_again[path] = self._is_read_again.get(path, False) or again
-
-    def _is_importing(self) -> bool:
-        """Whether a module of another file is being run, which child processes import as well."""
-        frame: FrameType | None = sys._getframe(3)  # that which opens
-        while frame is not None and frame.f_globals.get("__name__") != _RUNNER:
-            if frame.f_code.co_name == "<module>" and frame.f_code.co_filename != self._main:
-                return True
-            frame = frame.f_back
-        return False
-
-
-def named_weights(folder: Path, text: str) -> tuple[OpenedFile, ...]:
-    """The `.safetensors` under a folder that a text names: their library opens them unheard."""
-    folder = folder.resolve()
-    found = []
-    for named in sorted(set(_SAFETENSORS.findall(text))):
-        path = folder / named
-        name = _place_in(folder, path)
-        if name is not None and path.is_file():
-            found.append(OpenedFile(name=name, path=path, is_read_again=True))
-    return tuple(found)
-
-
-def _weights_beside(file: OpenedFile, folder: Path) -> dict[str, OpenedFile]:
-    """Those in the folder of a saved model, whose configuration was read."""
-    if file.path.suffix not in _CONFIGURATION or file.path.resolve().parent == folder:
-        return {}
-    beside = {}
-    for path in file.path.parent.glob("*.safetensors"):
-        name = _place_in(folder, path)
-        if name is not None:
-            beside[name] = OpenedFile(name=name, path=path, is_read_again=file.is_read_again)
-    return beside
-
-
-def _hear_from_now_on() -> None:
+@contextmanager
+def heard_opening() -> Iterator[set[str]]:
+    """Context: the paths of code, configurations and weights that are opened for reading inside."""
     global _is_heard
     if not _is_heard:
         _is_heard = True
         sys.addaudithook(_hear)
+    opened: set[str] = set()
+    _listening.append(opened)
+    try:
+        yield opened
+    finally:
+        _listening[:] = [other for other in _listening if other is not opened]
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
@@ -296,8 +196,28 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     text = os.fsdecode(path)
     if os.path.splitext(text)[1].lower() in _COUNTED:
-        for each in _listening:
-            each._opened(os.path.abspath(text))
+        for opened in _listening:
+            opened.add(os.path.abspath(text))
+
+
+def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> dict[str, Path]:
+    """Those under a folder that are the user's own, by their place in it; hidden ones are caches.
+
+    The library of `.safetensors` opens them unheard: those count that a text names, or that lie in
+    the folder of a saved model, whose configuration was read.
+    """
+    folder = folder.resolve()
+    paths = [_text_of_code(Path(text)) for text in opened]
+    for path in [path for path in paths if path.suffix in _CONFIGURATION]:
+        if path.resolve().parent != folder and _place_in(folder, path) is not None:
+            paths += path.parent.glob("*.safetensors")
+    paths += [folder / name for name in _SAFETENSORS.findall(named_in)]
+    found = {}
+    for path in paths:
+        place = _place_in(folder, path)
+        if place is not None and path.is_file() and not is_library(path):
+            found[place] = path
+    return dict(sorted(found.items()))
 
 
 def _text_of_code(path: Path) -> Path:
@@ -318,22 +238,11 @@ def _place_in(folder: Path, path: Path) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Noted:
-    """A module that was met.
-
-    Attributes:
-        spec: which tells it from itself after it was reloaded.
-        file: what its file held when it was new here.
-        may_stay: whether it was run while we listened, and nothing but its text counts.
-    """
-
-    spec: ModuleSpec | None
-    file: SourceFile
-    may_stay: bool
-
-
-_noted: dict[str, _Noted] = {}
+# What the file of a module held when the module was new here; its spec tells it from itself after
+# it was reloaded.
+_noted: dict[str, tuple[ModuleSpec | None, SourceFile]] = {}
+# Those that were run while we listened, and of which nothing but their text counts.
+_settled: set[str] = set()
 # Those that no text names: they were imported by names put together at run time.
 _unnamed: set[str] = set()
 
@@ -343,18 +252,19 @@ def note(files: Mapping[str, SourceFile]) -> None:
     for name, file in files.items():
         module = sys.modules.get(name)
         if module is not None and not _is_noted(name, module):
-            _noted[name] = _Noted(spec=module.__spec__, file=file, may_stay=False)
+            _noted[name] = module.__spec__, file
 
 
-def note_run(files: Mapping[str, SourceFile], *, unnamed: Collection[str], may_stay: bool) -> None:
-    """Keep what was imported by a file that was just run."""
-    _unnamed.update(unnamed)
-    note(files)
-    for name in files:
-        module = sys.modules.get(name)
-        if module is not None:
-            file = _noted[name].file
-            _noted[name] = _Noted(spec=module.__spec__, file=file, may_stay=may_stay)
+def note_run(source: Source, beside: Collection[Path]) -> None:
+    """Keep what was imported by a file that was just run, and read other files `beside` that."""
+    read = set(map(str, beside))
+    for name, module in list(sys.modules.items()):
+        if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in read:
+            _unnamed.add(name)
+    note(source.imported)
+    _settled.difference_update(source.imported)
+    if not beside:
+        _settled.update(source.imported)
 
 
 def forget_stale(files: Mapping[str, SourceFile]) -> None:
@@ -384,7 +294,7 @@ def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
         for name, file in files.items()
         if (module := sys.modules.get(name)) is not None
         and _is_noted(name, module)
-        and _noted[name].file != file
+        and _noted[name][1] != file
     ]
 
 
@@ -394,29 +304,19 @@ def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
     for name in names:
         path = getattr(sys.modules.get(name), "__file__", None)
         if path and Path(path).is_file():
-            found[name] = SourceFile.now(str(Path(path).resolve()))
-    return found
-
-
-def modules_of_files(paths: Collection[str]) -> list[str]:
-    """The names of the modules of this process that were made of these files."""
-    found = []
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__dict__", {}).get("__file__")
-        if isinstance(file, str) and name != "__main__" and file in paths:
-            found.append(name)
+            found[name] = SourceFile.now(Path(path).resolve())
     return found
 
 
 def _is_noted(name: str, module: ModuleType) -> bool:
-    return name in _noted and _noted[name].spec is module.__spec__
+    return name in _noted and _noted[name][0] is module.__spec__
 
 
 def _may_stay(name: str, now: SourceFile) -> bool:
     module = sys.modules.get(name)
     if module is None:
         return True
-    return _is_noted(name, module) and _noted[name].may_stay and _noted[name].file == now
+    return _is_noted(name, module) and name in _settled and _noted[name][1] == now
 
 
 def told(error: BaseException) -> str:
@@ -426,13 +326,7 @@ def told(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    place = _place(error)
-    return f"{text} ({place})" if place else text
-
-
-def _place(error: BaseException) -> str | None:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith("<frozen") or is_library(Path(frame.filename)):
-            continue
-        return f"{Path(frame.filename).name}, line {frame.lineno}"
-    return None
+        if not (frame.filename.startswith("<frozen") or is_library(Path(frame.filename))):
+            return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"
+    return text

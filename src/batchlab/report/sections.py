@@ -1,4 +1,4 @@
-"""Part: words, a table and a picture that belong together; parts as the text of a terminal."""
+"""Section: words, a table and a picture that belong together; sections as a terminal's text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batchlab.report.text import listed, wrapped_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Section:
     """What belongs together, from top to bottom, in a terminal and in a notebook."""
 
     title: str = ""
@@ -20,17 +20,17 @@ class Part:
     table: Table | None = None
 
 
-def parts_text(parts: Iterable[Part]) -> str:
-    """The parts for a terminal, a blank line between any two things, ended by a newline."""
+def sections_text(sections: Iterable[Section]) -> str:
+    """The sections for a terminal, a blank line between any two things, ended by a newline."""
     said = []
-    for part in parts:
-        facts = wrapped_text(part.facts[0]) if len(part.facts) == 1 else listed(part.facts)
-        said += [wrapped_text(part.title), facts, "\n".join(part.drawing)]
-        if part.table is not None:
-            said.append(f"{wrapped_text(part.table.caption)}\n{part.table.to_text()}")
+    for section in sections:
+        facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
+        said += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        if section.table is not None:
+            said.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
     return "\n\n".join(filter(None, said)) + "\n"
 
 
-def first_fact(part: Part) -> str:
+def first_fact(section: Section) -> str:
     """What is read first of it, for where a long text ends."""
-    return f"{wrapped_text(part.facts[0])}\n"
+    return f"{wrapped_text(section.facts[0])}\n"

@@ -1,12 +1,12 @@
-"""What a workload reads while it is made is part of who it is, though its text does not name it."""
+"""What a workload reads and imports is part of who it is, and runs as it stands after an edit."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,24 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tests.reference import packed_functions
+from tests.reference.handed_over import workload
 from tests.reference.user_file import write_user_file
 
 from batchlab.errors import EditedError
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
 from batchlab.workload.identity import made_model
-from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
-from batchlab.workload.source import OpenedFiles
+from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload, with_model
+from batchlab.workload.source import files_below, heard_opening
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def imports_left_as_they_were() -> Iterator[None]:
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name in ("mine", "settings_of_mine", "nets", "nets.small", "nets.large", "blocks_of_mine"):
-        sys.modules.pop(name, None)
 
 
 def known(reference: str) -> LoadedWorkload:
     """Loaded, and known by its model, which a child process makes in a command."""
     loaded = load_workload(reference, {})
     assert loaded.folder is not None
-    return with_model(loaded, made_model(loaded.workload, loaded.folder))
+    return with_model(loaded, made_model(lambda: loaded.workload, loaded.folder))
 
 
 def width_of(loaded: LoadedWorkload) -> int:
@@ -126,7 +118,7 @@ def test_weights_in_safetensors_count_though_their_library_opens_them_unheard(
 
     def identity() -> str:
         loaded = load_workload(reference, settings)
-        return with_model(loaded, made_model(loaded.workload, tmp_path)).workload_id
+        return with_model(loaded, made_model(lambda: loaded.workload, tmp_path)).workload_id
 
     save_file({"x": torch.zeros(3)}, file)
     first, again = identity(), identity()
@@ -176,7 +168,7 @@ def test_what_an_earlier_load_imported_does_not_count_for_another(tmp_path: Path
 def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(
     where: str, tmp_path: Path
 ) -> None:
-    loaded = known(configured(tmp_path, where))
+    loaded = with_seen_model(load_workload(configured(tmp_path, where), {}), timeout_s=60.0)
     packed = PackedWorkload(loaded.workload, files=loaded.files)
     (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
 
@@ -202,10 +194,9 @@ def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
 
 
 def opened_by(folder: Path, path: Path, mode: str = "rb") -> list[str]:
-    opened = OpenedFiles()
-    with opened.listening(), path.open(mode):
+    with heard_opening() as opened, path.open(mode):
         pass
-    return [file.name for file in opened.below(folder)]
+    return list(files_below(folder, opened))
 
 
 @pytest.mark.parametrize(
@@ -235,15 +226,14 @@ def test_configurations_and_weights_that_are_read_under_the_folder_count(
 
 def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "c.json").touch()
-    opened = OpenedFiles()
-    with opened.listening():
+    with heard_opening() as opened:
         os.close(os.open(tmp_path / "c.json", os.O_RDONLY))
         with pytest.raises(FileNotFoundError):
             (tmp_path / "none.json").open()
     (tmp_path / "d.json").touch()
     (tmp_path / "d.json").read_text()
 
-    assert [file.name for file in opened.below(tmp_path)] == ["c.json"]
+    assert list(files_below(tmp_path, opened)) == ["c.json"]
 
 
 # The same again
@@ -261,7 +251,8 @@ for reference in (*workload_names(), *files):
         twice = set()
         for _ in range(2):
             loaded = load_workload(reference, {})
-            twice.add(with_model(loaded, made_model(loaded.workload, loaded.folder)).workload_id)
+            made = made_model(lambda: loaded.workload, loaded.folder)
+            twice.add(with_model(loaded, made).workload_id)
         print(reference, *twice, flush=True)
 """
 
@@ -283,3 +274,106 @@ def test_every_built_in_workload_and_example_is_the_same_in_two_loads_and_two_pr
     assert runs[0] == runs[1]
     assert {len(line.split()) for line in runs[0]} == {2}
     assert len(runs[0]) > 15
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> str:
+    """A file that imports `layers`, which imports `inner`, which says how wide the model is."""
+    (tmp_path / "layers.py").write_text("from inner import WIDTH\n")
+    (tmp_path / "inner.py").write_text("WIDTH = 3\n")
+    return write_user_file(
+        tmp_path, before="import layers", fields="model=lambda: nn.Linear(4, layers.WIDTH)"
+    )
+
+
+def test_a_file_loaded_again_after_an_edit_of_what_it_imports_runs_the_edited_code(
+    reference: str, tmp_path: Path
+) -> None:
+    first = load_workload(reference, {})
+
+    (tmp_path / "inner.py").write_text("WIDTH = 7\n")  # as long, perhaps in the same second
+    second = load_workload(reference, {})
+
+    assert (width_of(first), width_of(second)) == (3, 7)
+    assert first.workload_id != second.workload_id
+
+
+def test_an_edit_that_is_taken_back_gives_the_first_workload_again(
+    reference: str, tmp_path: Path
+) -> None:
+    first = load_workload(reference, {})
+    for text in ("WIDTH = 7\n", "WIDTH = 3\n"):
+        (tmp_path / "inner.py").write_text(text)
+        last = load_workload(reference, {})
+
+    assert (width_of(last), last.workload_id) == (3, first.workload_id)
+
+
+def test_modules_that_nobody_edited_are_not_run_again(reference: str) -> None:
+    first = load_workload(reference, {}).workload_id
+    layers = sys.modules["layers"]
+
+    assert load_workload(reference, {}).workload_id == first
+    assert sys.modules["layers"] is layers
+
+
+def test_a_module_that_the_caller_imported_before_an_edit_is_run_again(
+    reference: str, tmp_path: Path
+) -> None:
+    sys.path.insert(0, str(tmp_path))
+    importlib.import_module("layers")
+
+    (tmp_path / "inner.py").write_text("WIDTH = 7\n")
+
+    assert width_of(load_workload(reference, {})) == 7
+
+
+def test_a_module_of_the_same_name_from_another_folder_is_not_taken_for_it(tmp_path: Path) -> None:
+    widths = []
+    for width in (3, 4):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        (folder / "layers.py").write_text(f"WIDTH = {width}\n")
+        fields = "model=lambda: nn.Linear(4, layers.WIDTH)"
+        reference = write_user_file(folder, before="import layers", fields=fields)
+        widths.append(width_of(load_workload(reference, {})))
+
+    assert widths == [3, 4]
+
+
+def live(tmp_path: Path) -> LoadedWorkload:
+    sys.path.insert(0, str(tmp_path))
+    layers: Any = importlib.import_module("layers")
+    return live_workload(workload(model=layers.Net), {})
+
+
+LAYERS = """
+from torch import nn
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+"""
+
+
+def test_a_live_workload_with_code_that_was_edited_since_its_import_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "layers.py").write_text(LAYERS)
+    live(tmp_path)
+    (tmp_path / "layers.py").write_text(LAYERS.replace("(3, 2)", "(3, 2, False)"))
+
+    with pytest.raises(EditedError, match=r"layers\.py was edited since it was imported"):
+        live(tmp_path)
+
+
+def test_a_live_workload_with_code_that_was_reloaded_after_the_edit_is_another_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "layers.py").write_text(LAYERS)
+    first = live(tmp_path).workload_id
+    (tmp_path / "layers.py").write_text(LAYERS.replace("(3, 2)", "(3, 2, False)"))
+
+    importlib.reload(sys.modules["layers"])
+
+    assert live(tmp_path).workload_id != first

@@ -1,4 +1,4 @@
-"""EarlyStopping: a run ends when its metric has not improved for so many epochs, and once only."""
+"""A run that ends early: beyond hope, or no better for so many epochs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,82 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status
-from batchlab.training.plain import stopped_early
+from batchlab.training.plain import divergence, stopped_early
+
+
+def evaluation(step: int, *scores: Score, batch_loss: float | None = None) -> Evaluation:
+    return Evaluation(
+        step=step,
+        samples=8 * step,
+        train_s=0.0,
+        eval_s=0.0,
+        batch_loss=batch_loss,
+        scores=scores,
+        measured=(),
+    )
+
+
+def validated(*losses: float | None) -> list[Evaluation]:
+    """Evaluations with these validation losses, one a step."""
+    train = Score(split="train", metric="loss", value=0.1)
+    return [
+        evaluation(
+            step,
+            train,
+            Score(split="validation", metric="loss", value=loss),
+            batch_loss=None if step == 0 else 0.1,
+        )
+        for step, loss in enumerate(losses)
+    ]
+
+
+def unvalidated(first: float, *batch_losses: float) -> list[Evaluation]:
+    """Evaluations without a validation set: the untrained model's train loss, then batch losses."""
+    untrained = evaluation(0, Score(split="train", metric="loss", value=first))
+    later = [evaluation(n, batch_loss=loss) for n, loss in enumerate(batch_losses, start=1)]
+    return [untrained, *later]
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [(2.0, 21.0, 30.0, 40.0), (2.0, 1.0, 1.0, 21.0, 21.0, 21.0), (2.0, None, 21.0, None)],
+)
+def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
+    losses: tuple[float | None, ...],
+) -> None:
+    assert divergence(validated(*losses)) is not None
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        (2.0,),
+        (2.0, 21.0, 21.0),  # only twice
+        (2.0, 21.0, 21.0, 19.0),  # it came back
+        (2.0, 21.0, 19.0, 21.0, 21.0),  # not in a row
+        (2.0, 20.0, 20.0, 20.0),  # ten times is not above ten times
+        (2.0, None, None, 1.0),
+        (None, 1.0, 1.0, 1.0),  # nothing to compare with
+        (-1.0, 100.0, 100.0, 100.0),  # a log density: ten times it means nothing
+    ],
+)
+def test_anything_less_is_not(losses: tuple[float | None, ...]) -> None:
+    assert divergence(validated(*losses)) is None
+
+
+def test_the_reason_names_what_was_seen() -> None:
+    reason = divergence(validated(2.0, 21.0, 31.04, None))
+
+    assert reason is not None
+    assert reason.code == "losses_far_above_untrained"
+    assert (reason.named["factor"], reason.named["first"]) == (10, 2.0)
+    assert [seen.named.get("loss") for seen in reason.named["seen"]] == [21.0, 31.04, None]
+
+
+def test_without_validation_the_training_batches_tell() -> None:
+    assert divergence(unvalidated(2.0, 21.0, 21.0, 21.0)) is not None
+    assert divergence(unvalidated(2.0, 21.0, 21.0, 19.0)) is None
+
 
 PLAN = BatchPlan(n_train=40, batch_size=8, drop_last=False)
 
@@ -23,15 +98,7 @@ PLAN = BatchPlan(n_train=40, batch_size=8, drop_last=False)
 def evaluations(values: list[float | None], *, every: int = 5) -> list[Evaluation]:
     """The metric `f1` after 0, 5, 10, ... steps: at epoch ends."""
     return [
-        Evaluation(
-            step=every * index,
-            samples=8 * every * index,
-            train_s=0.0,
-            eval_s=0.0,
-            batch_loss=None,
-            scores=(Score(split="validation", metric="f1", value=value),),
-            measured=(),
-        )
+        evaluation(every * index, Score(split="validation", metric="f1", value=value))
         for index, value in enumerate(values)
     ]
 

@@ -1,0 +1,423 @@
+"""Data as users give them: taken out of loaders, checked, and a tenth split off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
+
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.records.trial import Sampling
+from batchlab.workload.data import (
+    ChosenPart,
+    Collate,
+    Collated,
+    Columns,
+    chosen_part,
+    is_container,
+    is_stream,
+    leaves,
+    mapped,
+    resident,
+    shared_tensor,
+    shuffled,
+)
+from batchlab.workload.definition import (
+    SPLITS,
+    VALIDATION_EVERY,
+    Data,
+    Workload,
+    loader_batch_size,
+    size_of,
+)
+from batchlab.workload.file_region import file_region
+
+_OF_PYTORCH = 1  # batch size of a DataLoader that was told none
+
+
+def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
+    """`workload` with its data as trainings read them, and what a reader must know of that.
+
+    Of a DataLoader its data set is taken. NumPy arrays become tensors over the same memory, but for
+    those that run backwards or have foreign bytes; what is mapped from a file stays there; nested
+    ones become columns. A column data set gives tensors where it would give Python's numbers,
+    unless the user has chosen a format, or a `collate` takes the examples as they are.
+
+    Raises:
+        WorkloadError: a loader chooses or collates examples in a way that cannot be taken over; an
+            array of doubles, of large unsigned integers, or of what is no number; parts of
+            different lengths; a split without examples, or of a kind that cannot be used; what
+            chooses the order of a stream.
+    """
+    notes: list[str] = []
+    if isinstance(workload.train, DataLoader):
+        workload = _with_train(workload, workload.train, notes)
+    read = {split: _as_read(workload, split, notes) for split in SPLITS}
+    workload = replace(workload, **read)
+    return workload, (*notes, *_order_notes(workload))
+
+
+def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
+    data = getattr(workload, split)
+    if (data is None and split != "train") or (isinstance(data, str) and split == "validation"):
+        return data
+    what = f"workload {workload.name!r}: {split}"
+    if isinstance(data, DataLoader):
+        data = _taken(workload, split, data, notes)
+    chosen_format: Any = getattr(data, "format", None)
+    if isinstance(chosen_format, Mapping) and callable(getattr(data, "with_format", None)):
+        gives_numbers = chosen_format.get("type", "") is None
+        data = data.with_format("torch") if gives_numbers and workload.collate is None else data
+    elif isinstance(data, (tuple, Mapping)):
+        data = _arranged(data, what, workload)
+    _check(data, split, what)
+    return data
+
+
+def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
+    """The workload with the collate, the workers and the batch size of its training loader."""
+    of_loader = loader_batch_size(loader)
+    if of_loader == workload.batch_size == _OF_PYTORCH:
+        notes.append(
+            "the DataLoader of train makes batches of 1, which is PyTorch's default, and 1 is "
+            "taken as your batch size; if you train with another, give batch_size=..."
+        )
+    elif of_loader not in (None, workload.batch_size, _OF_PYTORCH):
+        notes.append(
+            f"batch_size={workload.batch_size} is taken as yours, and the DataLoader of train "
+            f"makes batches of {of_loader}; if that is yours, leave batch_size out"
+        )
+    collate = _collate_of(loader)
+    if workload.collate is not None and collate not in (None, workload.collate):
+        raise WorkloadError(
+            f"workload {workload.name!r}: train is a DataLoader with a collate_fn, and collate is "
+            f"another function; give one of the two"
+        )
+    workers = workload.workers or loader.num_workers
+    if is_stream(loader.dataset):
+        workers = workload.workers
+        if loader.num_workers:
+            notes.append(
+                f"train is an IterableDataset, which the training itself reads in its order: the "
+                f"DataLoader's {loader.num_workers} workers are not taken"
+            )
+    size, data = workload.batch_size, loader.dataset
+    if size == of_loader and hasattr(data, "__len__"):  # one that makes one smaller batch of all
+        n_held = len(data) // VALIDATION_EVERY if isinstance(workload.validation, str) else 0
+        size = max(1, min(size, len(data) - n_held))
+    collate = workload.collate or collate
+    return replace(workload, collate=collate, workers=workers, batch_size=size)
+
+
+def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[str]) -> Any:
+    """The data set of a loader that chooses examples one after the other, or shuffled."""
+    what = f"workload {workload.name!r}: {split} is a DataLoader"
+    if loader.batch_size is None and loader.batch_sampler is None:
+        raise WorkloadError(
+            f"{what} with batch_size=None, whose data set makes batches itself; give a data set "
+            f"of single examples, so that other batch sizes can be tried"
+        )
+    sampler = None if is_stream(loader.dataset) else _sampler_of_its_own(loader)
+    if sampler is not None:
+        to_do = f"give {split}=loader.dataset, or a Subset of it"
+        if split == "train":
+            to_do = (
+                "give train=loader.dataset and make_sampler=lambda batch_size, seed: ..., which "
+                "makes a sampler for each batch size"
+            )
+        raise WorkloadError(f"{what} with a {type(sampler).__name__} of its own; {to_do}")
+    if loader.worker_init_fn is not None:
+        notes.append(
+            f"worker_init_fn of the DataLoader of {split} is not called: the random numbers of "
+            f"each step are seeded anyway"
+        )
+    if split == "train" and loader.drop_last:
+        notes.append(
+            "drop_last of the DataLoader of train is not taken: the option --drop-last leaves out "
+            "a smaller last batch"
+        )
+    collate = _collate_of(loader)
+    if split == "train" or collate == workload.collate:  # the workload's own holds for train
+        return loader.dataset
+    return Collated(dataset=loader.dataset, collate=collate)
+
+
+def _collate_of(loader: DataLoader[Any]) -> Collate | None:
+    return None if loader.collate_fn is default_collate else loader.collate_fn
+
+
+def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
+    sampler: Any = loader.sampler
+    if type(loader.batch_sampler) is not BatchSampler:
+        return loader.batch_sampler
+    is_plain = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]
+    )
+    return None if is_plain else sampler
+
+
+_NUMPY_HAS = {
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.float16, torch.float32, torch.float64,
+}  # fmt: skip
+
+
+def _arranged(data: Any, what: str, workload: Workload) -> Data:
+    """Tensors and arrays in containers: a tuple of tensors as it is, others as columns."""
+    is_tuple = isinstance(data, tuple) and not any(is_container(part) for part in data)
+    parts = [
+        (place, _part(part, what if is_tuple else what + place, workload))
+        for place, part in leaves(data)
+    ]
+    if not parts:
+        raise WorkloadError(f"{what} is empty; expected tensors or arrays with examples first")
+    for place, part in parts:
+        if not isinstance(part, Tensor | np.ndarray):
+            raise WorkloadError(
+                f"{what}{place} is of type {type(part).__name__}; expected a tensor or an array "
+                f"with examples first"
+            )
+    lengths = {len(part) if part.ndim else None for _, part in parts}
+    if len(lengths) != 1 or None in lengths:
+        shapes = ", ".join(f"{tuple(part.shape)} in {place}" for place, part in parts)
+        raise WorkloadError(
+            f"{what} holds the shapes {shapes}; expected the same number of examples first in each"
+        )
+    coming = iter(parts)
+    arranged = mapped(data, lambda _: next(coming)[1])
+    if is_tuple and all(isinstance(part, Tensor) for _, part in parts):
+        is_unchanged = all(one is other for one, other in zip(data, arranged, strict=True))
+        return data if is_unchanged else tuple(arranged)
+    return Columns(arranged)
+
+
+def _part(part: Any, what: str, workload: Workload) -> Any:
+    """A part as the trainings read it: a tensor, or an array that is read row by row."""
+    is_mapped = file_region(part) is not None
+    if isinstance(part, Tensor):
+        # As an array: a tensor would be gathered, moved and split as if it were in memory.
+        return part.numpy() if is_mapped and part.dtype in _NUMPY_HAS else part
+    if not isinstance(part, np.ndarray):
+        return part
+    if part.dtype.kind in "OUS" and workload.collate is not None:
+        return part  # words, which the user's own collate makes numbers of
+    _check_kind(part, what, is_mapped=is_mapped)
+    if is_mapped:
+        return part
+    # As it lies there: two parts of one array stay the same memory, which a split is checked for.
+    is_as_torch_has_it = part.dtype.isnative and all(
+        stride >= 0 and stride % part.itemsize == 0 for stride in part.strides
+    )
+    if is_as_torch_has_it:
+        return shared_tensor(part)
+    return shared_tensor(np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("=")))
+
+
+def _check_kind(part: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
+    if part.dtype.kind == "f" and part.dtype.itemsize >= np.dtype(np.float64).itemsize:
+        # NumPy's default and no model's: cast in silence, a model of doubles would lose digits.
+        to_do = (
+            "keep the file in float32, or give a Dataset that casts each example"
+            if is_mapped
+            else 'give x.astype("float32")'
+        )
+        raise WorkloadError(
+            f"{what} holds a NumPy array of {part.dtype.name}, and models are float32: {to_do}, "
+            f"or torch.from_numpy(x) for a model of doubles"
+        )
+    if part.dtype.kind not in "buif":
+        raise WorkloadError(
+            f"{what} holds a NumPy array of {part.dtype}; expected numbers: turn words into "
+            f"numbers first, or give a `collate` that does"
+        )
+    if part.dtype.kind == "u" and part.dtype.itemsize > 1:
+        raise WorkloadError(
+            f"{what} holds a NumPy array of {part.dtype.name}, which PyTorch hardly computes with: "
+            f'give x.astype("int64")'
+        )
+
+
+def _check(data: Any, split: str, what: str) -> None:
+    """Refuse a split without examples, or of a kind that cannot be used."""
+    kind = type(data).__name__
+    if isinstance(data, Tensor | np.ndarray):
+        one = "tensor" if isinstance(data, Tensor) else "NumPy array"
+        raise WorkloadError(
+            f"{what} is one {one}; expected a tuple of tensors or arrays with examples first, such "
+            f"as {split}=(x, y) or {split}=(x,)"
+        )
+    if isinstance(data, list) and data and all(isinstance(x, Tensor | np.ndarray) for x in data):
+        raise WorkloadError(
+            f"{what} is a list of {len(data)} arrays or tensors; expected a tuple with examples "
+            f"first, such as {split}=(x, y)"
+        )
+    if is_stream(data) and not hasattr(data, "__len__"):
+        raise WorkloadError(
+            f"{what} is of type {kind} without a length, and an epoch needs one; give it a __len__ "
+            f"that returns how many examples it gives"
+        )
+    if not (hasattr(data, "__len__") and (is_stream(data) or hasattr(data, "__getitem__"))):
+        raise WorkloadError(
+            f"{what} is a {kind}; expected a tuple of tensors or a map-style Dataset (with __len__ "
+            f"and __getitem__)"
+        )
+    if size_of(data) < 1:
+        raise WorkloadError(f"{what} holds no examples; it needs at least one")
+
+
+def _order_notes(workload: Workload) -> tuple[str, ...]:
+    """What a reader must know of the order of its training examples."""
+    if is_stream(workload.train):
+        for name in ("make_sampler", "workers"):
+            if getattr(workload, name):
+                raise WorkloadError(
+                    f"workload {workload.name!r}: {name} is given and train is read in its own "
+                    f"order, by the training itself; leave {name} out"
+                )
+        return ("its training examples come in the order that its own data set gives them",)
+    if workload.make_sampler is not None:
+        return ("its make_sampler chooses the examples of each epoch and their order",)
+    return ()
+
+
+def check_sampling(workload: Workload, sampling: Sampling) -> None:
+    """Refuse a way of sampling where the workload chooses for itself.
+
+    Raises:
+        UsageError: another one than the default.
+    """
+    if sampling == "reshuffle" or not _order_notes(workload):
+        return
+    raise UsageError(
+        f"sampling {sampling}: workload {workload.name!r} chooses the order of its training "
+        f"examples itself; leave sampling out"
+    )
+
+
+# Of 400,000 examples an accuracy is known to 0.0008 (its standard error), and evaluating more would
+# take the time of the training.
+_MOST_HELD = 400_000
+# Of the draw of the tenth: it never changes.
+_SPLIT_SEED = 20_170_308
+
+
+def with_validation(workload: Workload) -> Workload:
+    """`workload` with `validation="split"` carried out: a tenth of `train`, drawn by a fixed seed.
+
+    Raises:
+        WorkloadError: two splits in the same memory, or data that no tenth can be split off.
+    """
+    _check_apart(workload)
+    if not isinstance(workload.validation, str):
+        return workload
+    if workload.validation != "split":
+        raise WorkloadError(
+            f"workload {workload.name!r}: validation={workload.validation!r}; expected data, "
+            f'"split" for a tenth of the training set, or None for no validation set'
+        )
+    if is_stream(workload.train):
+        raise WorkloadError(
+            f"workload {workload.name!r}: train is read in its own order, so no tenth can be split "
+            f"off for validation; give validation=..., or validation=None for none"
+        )
+    n = size_of(workload.train)
+    if n < VALIDATION_EVERY:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {n} training examples are too few to split a tenth off "
+            f"for validation; give validation=..., or validation=None for none"
+        )
+    order = shuffled(n, seed=_SPLIT_SEED)
+    n_held = min(n // VALIDATION_EVERY, _MOST_HELD)
+    held, kept = order[:n_held].sort().values, order[n_held:].sort().values
+    return replace(
+        workload,
+        train=chosen_part(workload.train, kept),
+        validation=chosen_part(workload.train, held),
+    )
+
+
+def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
+    """The tensors of a split, examples first; none for data that are read or made one by one."""
+    if isinstance(data, TensorDataset):
+        return data.tensors
+    columns = resident(data)
+    return () if columns is None else columns.parts
+
+
+def _check_apart(workload: Workload) -> None:
+    splits = [(split, getattr(workload, split)) for split in SPLITS]
+    given = [(split, data) for split, data in splits if not isinstance(data, str | None)]
+    for (one, data), (other, others) in combinations(given, 2):
+        if _share_examples(data, others):
+            raise WorkloadError(
+                f"workload {workload.name!r}: {one} and {other} share storage: some of their "
+                f"examples are the same memory; give {other} examples of its own"
+            )
+
+
+def _share_examples(one: Data, other: Data) -> bool:
+    # Another collate makes no other examples.
+    one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
+    views = _first_part(one), _first_part(other)
+    if views[0] is not None and views[1] is not None:
+        return _overlap_in_memory(*views)
+    if isinstance(one, ChosenPart) and isinstance(other, ChosenPart):
+        return False  # of one split, made here
+    if isinstance(one, Subset) and isinstance(other, Subset):
+        return one.dataset is other.dataset and not set(one.indices).isdisjoint(other.indices)
+    whole = [data.dataset if isinstance(data, Subset) else data for data in (one, other)]
+    return whole[0] is whole[1]
+
+
+def _first_part(data: Data) -> Tensor | None:
+    """The first part of a split as it lies in memory or in a map of a file; nothing is read."""
+    parts = data.parts if isinstance(data, Columns) else tensors_of(data)
+    if not parts or isinstance(parts[0], Tensor):
+        return parts[0] if parts else None
+    is_seen = parts[0].dtype.kind in "buif" and parts[0].dtype.isnative
+    return shared_tensor(parts[0]) if is_seen else None
+
+
+def _overlap_in_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether an example of one lies in the same bytes as an example of the other.
+
+    Slices of one tensor do not, be they side by side (`x[:900]`, `x[900:]`) or interleaved
+    (`x[::2]`, `x[1::2]`).
+    """
+    strided = one.layout == other.layout == torch.strided
+    if not strided or one.device != other.device or not (one.numel() and other.numel()):
+        return False
+    starts, ends = _example_bytes(one)
+    other_starts, other_ends = _example_bytes(other)
+    if starts[0] >= other_ends[-1] or other_starts[0] >= ends[-1]:
+        return False
+    # Of the examples that begin before one of `other` ends, the last reaches furthest.
+    before = np.searchsorted(starts, other_ends, side="left")
+    return bool((ends[np.maximum(before - 1, 0)] > other_starts)[before > 0].any())
+
+
+def _example_bytes(tensor: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where in memory each example begins and ends, in the order of memory."""
+    shape, strides = tensor.shape, tensor.stride()
+    extent = 1 + sum((n - 1) * stride for n, stride in zip(shape[1:], strides[1:], strict=True))
+    starts = tensor.data_ptr() + np.arange(len(tensor), dtype=np.int64) * (
+        strides[0] * tensor.element_size()
+    )
+    return starts, starts + extent * tensor.element_size()

@@ -1,0 +1,282 @@
+"""Optimizers: what a workload may return, their Adam settings, and averages of weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.engine_run import run_engine, taken
+from tests.reference.made_up import made_up_trial
+from tests.reference.small_workloads import (
+    small_mlp,
+    small_trial,
+    small_workload,
+)
+from tests.reference.textbook_loop import (
+    assert_same_weights,
+    steps_of,
+    train_by_the_textbook,
+)
+from torch import nn
+
+from batchlab.errors import UsageError, WorkloadError
+from batchlab.records.run import RunLength
+from batchlab.records.study import AdamSettings
+from batchlab.records.trial import Trial
+from batchlab.training.checkpoint import has_averaged_weights, load_weights
+from batchlab.training.evaluator import Evaluator
+from batchlab.training.optimizers import (
+    AveragedWeights,
+    adam_settings,
+    made_optimizers,
+    move_adam_settings,
+)
+from batchlab.workload.definition import Workload
+
+
+def decayed(named_parameters: Any, learning_rate: float, decay: float = 0.1) -> Any:
+    named = list(named_parameters)
+    weights = [part for name, part in named if name.endswith("weight")]
+    biases = [part for name, part in named if name.endswith("bias")]
+    groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=learning_rate)
+
+
+def workload(optimizer: Any, **fields: Any) -> Workload:
+    return replace(small_workload(optimizer=optimizer), **fields)
+
+
+def test_one_that_asks_for_names_gets_them() -> None:
+    model = small_mlp()
+
+    made = made_optimizers(workload(decayed), model, 0.1)
+
+    groups = made.optimizers[0].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+    assert groups[0]["params"][0] is model.get_parameter("0.weight")
+    assert groups[1]["params"][1] is model.get_parameter("3.bias")
+
+
+def test_names_go_straight_into_an_optimizer_of_pytorch() -> None:
+    def optimizer(named_parameters: Any, learning_rate: float) -> Any:
+        return torch.optim.AdamW(named_parameters, lr=learning_rate)
+
+    made = made_optimizers(workload(optimizer), small_mlp(), 0.1)
+
+    assert made.optimizers[0].param_groups[0]["param_names"][0] == "0.weight"
+
+
+def test_others_get_parameters() -> None:
+    model = small_mlp()
+
+    made = made_optimizers(workload(torch.optim.SGD), model, 0.1)
+
+    assert made.optimizers[0].param_groups[0]["params"] == list(model.parameters())
+
+
+def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
+    return {
+        "scaler": torch.amp.GradScaler("cpu"),
+        "first": torch.optim.SGD(parameters[:2], lr=learning_rate),
+        "last": torch.optim.Adam(parameters[2:], lr=learning_rate),
+    }
+
+
+def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
+    made = made_optimizers(workload(several, step=lambda *_: None), small_mlp(), 0.1)
+
+    assert [type(each).__name__ for each in made.optimizers] == ["SGD", "Adam"]
+    assert made.given["last"] is made.optimizers[1]
+    assert sorted(made.kept) == ["optimizer last", "optimizer scaler"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (None, "`optimizer` returned a NoneType"),
+        ({"a": 3}, "has an object of type int under 'a'"),
+        ({}, "has no torch.optim.Optimizer in it"),
+        ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
+    ],
+)
+def test_anything_else_is_refused(returned: Any, told: str) -> None:
+    given = workload(lambda parameters, rate: returned, step=lambda *_: None)
+
+    with pytest.raises(WorkloadError) as refused:
+        made_optimizers(given, small_mlp(), 0.1)
+
+    assert told in str(refused.value)
+
+
+def test_a_dict_without_a_step_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="only a `step` of your own knows when each of them"):
+        made_optimizers(workload(several), small_mlp(), 0.1)
+
+
+def parameter() -> nn.Parameter:
+    return nn.Parameter(torch.zeros(3))
+
+
+def test_they_are_those_that_the_optimizer_was_made_with() -> None:
+    made = torch.optim.AdamW([parameter()], lr=0.1, betas=(0.8, 0.99), eps=1e-6)
+
+    assert adam_settings(made) == AdamSettings(betas=(0.8, 0.99), eps=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])
+def test_an_optimizer_without_betas_has_none(kind: type[torch.optim.Optimizer]) -> None:
+    assert adam_settings(kind([parameter()], lr=0.1)) is None  # type: ignore[call-arg]
+
+
+def test_of_several_groups_the_least_betas_count() -> None:
+    made = torch.optim.Adam(
+        [
+            {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6},
+            {"params": [parameter()], "betas": (0.8, 0.999)},
+        ]
+    )
+
+    assert adam_settings(made) == AdamSettings(betas=(0.8, 0.99), eps=1e-6)
+
+
+@pytest.mark.parametrize("betas", [0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b")])
+def test_settings_of_another_kind_are_none(betas: object) -> None:
+    made = torch.optim.Adam([parameter()])
+    made.param_groups[0]["betas"] = betas
+
+    assert adam_settings(made) is None
+
+
+def scaled_by(rule: str) -> Trial:
+    return made_up_trial(batch_size=128, n_train=1000, scaling_rule=rule)
+
+
+def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
+    made = torch.optim.Adam(
+        [
+            {"params": [parameter()], "lr": 0.1},
+            {"params": [parameter()], "lr": 0.2, "betas": (0.8, 0.99), "eps": 1e-6},
+        ]
+    )
+
+    move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+
+    first, second = made.param_groups
+    assert first["betas"] == pytest.approx((0.6, 0.996))
+    assert first["eps"] == pytest.approx(5e-9)
+    assert second["betas"] == pytest.approx((0.2, 0.96))
+    assert second["eps"] == pytest.approx(5e-7)
+    assert (first["lr"], second["lr"]) == (0.1, 0.2)
+
+
+@pytest.mark.parametrize("rule", ["none", "linear", "sqrt"])
+def test_other_rules_leave_them_alone(rule: str) -> None:
+    made = torch.optim.Adam([parameter()])
+
+    move_adam_settings(made, scaled_by(rule), reference_batch_size=32)
+
+    assert adam_settings(made) == AdamSettings()
+
+
+def test_a_group_without_them_is_refused() -> None:
+    made = torch.optim.SGD([parameter()], lr=0.1)
+
+    with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
+        move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("batch_size", "reference"), [(8, 8), (8, 64), (8, 2)])
+def test_it_is_pytorchs_own_average_bit_for_bit(batch_size: int, reference: int) -> None:
+    workload = replace(small_workload(), ema=0.9, batch_size=reference)
+    trial = small_trial(workload, batch_size=batch_size)
+
+    stepper, _ = taken(workload, trial, 15)
+
+    twin = train_by_the_textbook(
+        workload, steps_of(trial, epochs=3), decay=0.9 ** (batch_size / reference)
+    )
+    assert stepper.averaged is not None
+    assert twin.average is not None
+    held = stepper.averaged.state_dict()
+    for name, part in twin.average.named_parameters():
+        assert torch.equal(held[name], part)
+        assert not torch.equal(held[name], stepper.model.get_parameter(name))
+    assert_same_weights(twin.model, stepper.model)
+
+
+def test_the_raw_weights_come_back_from_an_error_too() -> None:
+    model = small_mlp()
+    averaged = AveragedWeights(model, decay=0.5)
+    nn.init.ones_(model.get_parameter("0.weight"))
+
+    with pytest.raises(ZeroDivisionError), averaged.in_place_of_raw():
+        raise ZeroDivisionError
+
+    assert bool((model.get_parameter("0.weight") == 1).all())
+
+
+def test_buffers_are_averaged_and_counts_are_not() -> None:
+    model = nn.BatchNorm1d(2)
+    averaged = AveragedWeights(model, decay=0.75)
+    model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
+    averaged.update()
+
+    with averaged.in_place_of_raw():
+        inside = {name: part.clone() for name, part in model.named_buffers()}
+
+    assert inside["running_mean"].tolist() == pytest.approx([0.25 * 0.1 * 2, 0.25 * 0.1 * 4])
+    assert int(inside["num_batches_tracked"]) == 1
+
+
+def test_a_buffer_that_grows_follows_the_model() -> None:
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.ones(1))
+    model.register_buffer("state", torch.zeros(0))
+    averaged = AveragedWeights(model, decay=0.9)
+    model.state = torch.ones(3)
+
+    averaged.update()
+
+    assert averaged.state_dict()["state"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.complex64])
+def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -> None:
+    """A thousandth of the way to one, 2000 times."""
+    model = nn.Linear(2, 2, dtype=dtype)
+    nn.init.zeros_(model.weight)
+    averaged = AveragedWeights(model, decay=0.999)
+    nn.init.ones_(model.weight)
+
+    for _ in range(2000):
+        averaged.update()
+
+    with averaged.in_place_of_raw():
+        inside = model.weight.detach().clone()
+    assert inside.dtype == dtype
+    assert inside[0, 0].item() == pytest.approx(1 - 0.999**2000, rel=2**-8)
+    assert bool((model.weight == 1).all())
+
+
+def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
+    workload = replace(small_workload(), ema=0.9)
+    trial = small_trial(workload, batch_size=8)
+
+    run = run_engine(workload, trial, RunLength(steps=15), checkpoint=tmp_path / "kept")
+
+    assert has_averaged_weights(tmp_path / "kept")
+    model = small_mlp()
+    model.load_state_dict(load_weights(tmp_path / "kept"))
+    of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
+    model.load_state_dict(run.parameters())
+    of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
+    told = {score.metric: score.value for score in run.evaluations[-1].scores
+            if score.split == "validation"}  # fmt: skip
+    assert told == {score.metric: score.value for score in of_average}
+    assert told != {score.metric: score.value for score in of_raw}
