@@ -28,6 +28,13 @@ def words(profile: Profile) -> str:
     return " ".join(sections_text([profile_section(profile)]).split())
 
 
+def cells(profile: Profile, size: str) -> list[str]:
+    """The words in the row of a batch size."""
+    lines = sections_text([profile_section(profile)]).splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{size} ")]
+    return line.split()
+
+
 def limited() -> Profile:
     reason = "its peak of 76 MB is above the memory limit of 70 MB"
     profile = made_up_profile(
@@ -41,23 +48,15 @@ def limited() -> Profile:
     return replace(profile, stopped="memory")
 
 
-def test_every_point_has_a_line_with_time_throughput_memory_and_threads() -> None:
-    lines = sections_text([profile_section(made_up_profile())]).splitlines()
-
-    (line,) = [line for line in lines if line.startswith("64 ")]
-    assert line.split() == ("64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split())
-
-
-def test_the_memory_of_a_gpu_has_a_column_where_a_script_used_one() -> None:
+def test_every_point_has_a_row_with_time_throughput_memory_threads_and_status() -> None:
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
     on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
 
-    lines = sections_text([profile_section(on_gpu)]).splitlines()
-
-    (line,) = [line for line in lines if line.startswith("64 ")]
-    assert "56.4 MB 3 GB 1 ok" in " ".join(line.split())
-    assert "peak GPU memory" in sections_text([profile_section(on_gpu)])
-    assert "peak GPU memory" not in sections_text([profile_section(made)])
+    assert cells(made, "64") == "64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split()
+    assert cells(on_gpu, "64")[-6:] == ["56.4", "MB", "3", "GB", "1", "ok"]
+    assert cells(limited(), "1")[-1] == "error"
+    assert cells(limited(), "256 = 2 × 128")[-1] == "ok"
+    assert "- Batch size 1: Expected more than 1 value per channel." in words(limited())
 
 
 def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> None:
@@ -67,14 +66,6 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
 
     assert made.largest_batch_size == 64
     assert replace(made, points=on_gpu).largest_batch_size == 32
-
-
-def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
-    text = sections_text([profile_section(limited())])
-
-    assert any(line.startswith("1 ") and line.endswith("error") for line in text.splitlines())
-    assert "- Batch size 1: Expected more than 1 value per channel." in text
-    assert "256 = 2 × 128" in text
 
 
 class Clock:
