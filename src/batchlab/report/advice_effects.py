@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import Advice, RateTried
@@ -24,7 +24,6 @@ from batchlab.report.effects import (
     noise_text,
     plateau_text,
 )
-from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import (
     batch_sizes_text,
     label_text,
@@ -366,69 +365,6 @@ def _no_noise_text(study: Study, effects: Effects) -> str:
     )
     metric = split_label(deciding_split(study), study.workload.metrics[0].name)
     return text(message, metric=metric)
-
-
-# ---- in numbers
-
-
-def effects_table(study: Study, effects: Effects) -> Table:
-    """The numbers; a batch size has two rows where its whole trainings are at another rate."""
-    rows: defaultdict[tuple[int, float], dict[str, Value]] = defaultdict(dict)
-    for each in effects.to_target:
-        row = rows[each.batch_size, each.learning_rate]
-        row |= {"n_met": len(each.met), "n_missed": len(each.missed)}
-        if each.enough is not None and (known := each.estimate) is not None:
-            row |= {"epochs": each.enough, "low": known.low, "high": known.high}
-    for effect in (*effects.flat, *effects.ends):
-        whole = {"whole_epochs": effect.records[0].epochs, "n": len(effect.records)}
-        rows[effect.batch_size, effect.learning_rate] |= whole
-    for effect in effects.flat:
-        row = rows[effect.batch_size, effect.learning_rate]
-        row["noise"] = statistics.fmean(effect.noises) if effect.noises else None
-        if effect.plateau_epochs and not effects.to_target:
-            row["plateau"] = statistics.fmean(effect.plateau_epochs)
-    for effect in effects.ends:
-        rows[effect.batch_size, effect.learning_rate] |= dict(_end_row(study, effect))
-    columns = _columns(study)
-    return Table(
-        caption=text("What batch size does, by batch size and learning rate"),
-        columns=columns,
-        rows=tuple(
-            (size, rate, *(row.get(column.key) for column in columns[2:]))
-            for (size, rate), row in sorted(rows.items())
-        ),
-    ).without_empty_columns()
-
-
-def _end_row(study: Study, effect: Effect) -> Iterator[tuple[str, Value]]:
-    metric, split = study.workload.metrics[0].name, held_out_split(study)
-    assert split is not None
-    for key, found in (
-        ("train", finals(effect.records, "train", metric)),
-        ("held_out", finals(effect.records, split, metric)),
-        ("gap", final_gaps(effect.records, split, metric)),
-    ):
-        yield key, None if found is None else found.mean
-
-
-def _columns(study: Study) -> tuple[Column, ...]:
-    metric, split = study.workload.metrics[0].name, held_out_split(study) or "test"
-    return (
-        Column(key="batch_size", quantity="batch_size"),
-        Column(key="learning_rate", quantity="learning_rate"),
-        Column(key="epochs", quantity="epochs_to_target"),
-        Column(key="low", quantity="epochs_to_target", label=text("from")),
-        Column(key="high", quantity="epochs_to_target", label=text("to")),
-        Column(key="n_met", quantity="n", label=text("runs that met it")),
-        Column(key="n_missed", quantity="n", label=text("runs that did not")),
-        Column(key="plateau", quantity="epoch", label=text("epochs until the plateau")),
-        Column(key="whole_epochs", quantity="epochs_to_target", label=text("epochs of a training")),
-        Column(key="n", quantity="n", label=text("seeds")),
-        Column(key="train", quantity=metric, label=split_label("train", metric)),
-        Column(key="held_out", quantity=metric, label=split_label(split, metric)),
-        Column(key="gap", quantity="generalization_gap", label=text("gap")),
-        Column(key="noise", quantity="metric_noise", label=text("jumps")),
-    )
 
 
 # ---- the sweep that shows what they do not

@@ -13,7 +13,6 @@ from batchlab.report.advice_effects import (
     Effects,
     EpochsToTarget,
     effects_of,
-    effects_table,
 )
 from batchlab.report.advice_figures import (
     advice_looks,
@@ -342,7 +341,6 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
             *_end_notes(study, effects),
         ),
         nothing=text("No two batch sizes were trained far enough to compare what they do."),
-        table=effects_table(study, effects),
     )
 
 
