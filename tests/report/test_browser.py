@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,9 +12,13 @@ from pathlib import Path
 import pytest
 from tests.reference.browser import NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import KINDS, advice_study
 
 from batchlab.records.trial import Status
+from batchlab.report.advice_figures import objective_figure
+from batchlab.report.advice_page import render_advice_html
 from batchlab.report.cells import observations_table
+from batchlab.report.figure import rows_csv
 from batchlab.report.sweep_page import html_page
 from batchlab.report.text import quantity_text
 
@@ -32,20 +37,28 @@ STUDY = replace(
 )
 
 
+ADVICE = KINDS["recommend"]()
+PAGES = {
+    "sweep": lambda: html_page(STUDY),
+    "advice": lambda: render_advice_html(ADVICE, advice_study(ADVICE), None),
+}
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(html_page(STUDY))
-    return path
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reports")
 
 
 @pytest.fixture
-def open_report(report: Path, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+def open_report(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
     opened: list[Browser] = []
 
-    def start(*, width: int = 1280, dark: bool = False, scripts: bool = True) -> Browser:
+    def start(name: str = "sweep", *, width: int = 1280, scripts: bool = True) -> Browser:
+        page = folder / f"{name}.html"
+        if not page.exists():
+            page.write_text(PAGES[name]())
         profile = tmp_path / f"profile-{len(opened)}"
-        opened.append(Browser(report, profile, width=width, dark=dark, scripts=scripts))
+        opened.append(Browser(page, profile, width=width, dark=False, scripts=scripts))
         return opened[-1]
 
     yield start
@@ -183,3 +196,36 @@ def test_the_keyboard_reaches_skip_link_switch_tables_and_downloads(open_report)
     assert "scroll" in words
     assert "SUMMARY" in words
     assert "batchlab-observations.csv" in words
+
+
+BOTTOM = "document.getElementById('{}').getBoundingClientRect().bottom"
+
+
+def test_a_phone_shows_headline_numbers_and_picture_on_two_screens(open_report):
+    browser = open_report("advice", width=380)
+
+    assert browser.ask(BOTTOM.format("a-objective")) <= 2 * 800
+
+
+def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_report):
+    browser = open_report("advice")
+    browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
+    browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
+    browser.ask("document.querySelector('button[data-rows=objective]').click()")
+    browser.ask("window.saved.text().then(text => { window.text = text; })")
+    browser.wait_for("Boolean(window.text)")
+
+    rows = objective_figure(ADVICE, advice_study(ADVICE)).rows
+
+    assert browser.ask("window.named") == "batchlab-objective.csv"
+    saved = list(csv.DictReader(browser.ask("window.text").splitlines()))
+    expected = list(csv.DictReader(rows_csv(rows).splitlines()))
+    assert [numbers(row) for row in saved] == [numbers(row) for row in expected]
+
+
+def numbers(row: dict[str, str]) -> dict[str, float | str]:
+    """Python and a browser write the same number differently: 64.0 and 64."""
+    return {
+        key: float(value) if value.replace(".", "").isdigit() else value
+        for key, value in row.items()
+    }
