@@ -35,8 +35,8 @@ from batchlab.report.figure import (
     rounded,
     thinned,
 )
-from batchlab.report.text import quantity_text, split_label, term_text
-from batchlab.words.catalogue import capitalized, number_text, text
+from batchlab.report.text import quantity_text, split_label
+from batchlab.words.catalogue import capitalized, number_text, term_text, text
 
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:

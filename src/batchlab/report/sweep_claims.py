@@ -40,9 +40,8 @@ from batchlab.report.text import (
     best_so_far_text,
     label_text,
     quantity_text,
-    term_text,
 )
-from batchlab.words.catalogue import capitalized, listing, number_text, plural, text
+from batchlab.words.catalogue import capitalized, listing, number_text, plural, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
@@ -451,7 +450,7 @@ def _open(
 
 
 def _names(budgets: Sequence[EqualBudget]) -> str:
-    return listing([text("equal {what}", what=term_text(budget.name)) for budget in budgets])
+    return listing([text("equal {what}", what=text(budget.name)) for budget in budgets])
 
 
 # ---- what else was seen

@@ -16,14 +16,8 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Split, TrialRecord
 from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split
-from batchlab.report.text import (
-    batch_sizes_text,
-    batch_text,
-    label_text,
-    quantity_text,
-    term_text,
-)
-from batchlab.words.catalogue import number_text, text
+from batchlab.report.text import batch_sizes_text, batch_text, label_text, quantity_text
+from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
 ONE_SEED = "one seed: this may be chance"
@@ -125,7 +119,7 @@ class EqualBudget:
         form = "train_s" if self.name == "time" else ",.6g"
         return text(
             "equal {what} ({amount} each)",
-            what=term_text(self.name),
+            what=text(self.name),
             amount=number_text(self.amount, form),
         )
 

@@ -41,15 +41,9 @@ from batchlab.report.sweep_tables import (
     trials_table,
 )
 from batchlab.report.table import Table
-from batchlab.report.text import (
-    Sentence,
-    label_text,
-    quantity_text,
-    term_text,
-    wrapped_text,
-)
+from batchlab.report.text import Sentence, label_text, quantity_text, wrapped_text
 from batchlab.version import __version__
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import term_text, text
 from batchlab.words.document import document_text
 
 # ---- JSON

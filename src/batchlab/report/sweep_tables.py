@@ -39,9 +39,8 @@ from batchlab.report.text import (
     label_text,
     quantity_text,
     split_label,
-    term_text,
 )
-from batchlab.words.catalogue import listing, number_text, text
+from batchlab.words.catalogue import listing, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- by batch size

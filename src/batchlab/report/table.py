@@ -9,13 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchlab.report.text import (
-    label_text,
-    quantity_text,
-    table_width,
-    term_text,
-    wrapped_lines,
-)
+from batchlab.report.text import label_text, quantity_text, table_width, wrapped_lines
+from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None

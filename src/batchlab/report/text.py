@@ -14,7 +14,7 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import TERMS, capitalized, listing, number_text, text
+from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import form_of
 from batchlab.words.reasons import reason_text
 
@@ -167,14 +167,6 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 
 # ---- words
-
-# What is called otherwise in a study than where it is one of the terms that all records share.
-_OWN = {"time": "time", "reference, tuned": "tuned rate only"}
-
-
-def term_text(key: str) -> str:
-    """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
-    return text(_OWN.get(key) or TERMS.get(key, key))
 
 
 def split_label(split: str, metric: str) -> str:

@@ -29,6 +29,7 @@ TERMS: dict[str, str] = {
     "time": "time to target",
     "samples": "examples to target",
     "quality": "remaining error",
+    "reference, tuned": "tuned rate only",
 }
 """Keys that records hold and people read in other words."""
 
