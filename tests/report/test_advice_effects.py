@@ -192,6 +192,17 @@ def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, r
     assert met in (None, found.met)
 
 
+def test_the_rate_that_is_named_counts_first_and_after_a_race_no_estimate_does():
+    runs = run(64, rate=0.2, steps=90, met=64.0), run(64, steps=200, met=128.0)
+    named, raced = of_single_runs(*runs), of_single_runs(runs[0], code="single_runs")
+    named = replace(named, provisional=replace(named.reference, learning_rate=0.1))
+    known = {"learning_rate": 0.2, "steps_to_target": Estimate.of(640, interval=(1, 1e3), n=1)}
+    tuned = (replace(c, **known) if c.batch_size == 64 else c for c in raced.candidates)
+
+    assert told(named)[64].enough == 128 / 64
+    assert told(replace(raced, candidates=tuple(tuned)))[64].enough == 64 / 64
+
+
 def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
     found = told(
         of_single_runs(
