@@ -21,11 +21,11 @@ from batchlab.report.chart import (
     plot,
     still_svg,
     value_axis,
+    write_figure_images,
 )
 from batchlab.report.figure import rows_csv, script_json
 from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import cost_figure, sweep_figures
-from batchlab.report.sweep_page import write_images
 from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
@@ -163,7 +163,7 @@ def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field():
 def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    written = write_images(study, tmp_path / "report.svg", "svg")
+    written = write_figure_images(sweep_figures(study), tmp_path / "report.svg", "svg")
 
     assert [path.name for path in written] == [
         "report-a-epochs.svg",
@@ -178,7 +178,9 @@ def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
 
 def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
     with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
-        write_images(made_up_study(batch_sizes=()), tmp_path / "report", "png")
+        write_figure_images(
+            sweep_figures(made_up_study(batch_sizes=())), tmp_path / "report", "png"
+        )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -29,15 +29,15 @@ from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
-from batchlab.report.page import download
+from batchlab.report.page import download, write_tables
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
     sweep_document,
+    sweep_files,
     text_report,
-    write_csv,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.report.table import Table
@@ -85,11 +85,11 @@ def test_the_raw_data_are_in_the_page_packed_or_not_at_all_where_they_are_too_la
 
     assert unquote(files["batchlab-trials.csv"].partition(",")[2]) == trials.to_csv()
     assert unquote(files["batchlab-observations.csv"].partition(",")[2]) == table.to_csv()
-    file = download("data.csv", "rows", table, most_characters=10_000)
+    file = download("data.csv", "rows", table, most=10_000)
     packed = file.address.partition(",")[2]
     assert file.name == "data.csv.gz"
     assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
-    assert download("data.csv", "rows", table, most_characters=100).address is None
+    assert download("data.csv", "rows", table, most=100).address is None
 
 
 def test_what_is_said_stands_under_its_topic_once_with_its_verdict(text):
@@ -308,7 +308,7 @@ def test_a_batch_size_has_its_rate_metrics_gap_step_time_and_memory_in_one_line(
 def test_two_files_are_joined_by_the_trial(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    trials, observations, *_ = write_csv(study, tmp_path / "report.csv")
+    trials, observations, *_ = write_tables(sweep_files(study), (), tmp_path / "report.csv")
 
     assert (trials.name, observations.name) == ("report.csv", "report-observations.csv")
     ids = {record.trial.trial_id for record in study.records}

@@ -258,7 +258,7 @@ def test_a_page_in_place_of_any_store_is_refused(tmp_path):
 def test_a_text_report_loads_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"
-        "from batchlab.report.sweep_page import text_report, write_csv\n"
+        "from batchlab.report.sweep_page import sweep_files, text_report\n"
         "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'batchlab.training'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )

@@ -15,7 +15,7 @@ from batchlab.report.figure import (
     interval_row,
     rounded,
 )
-from batchlab.report.page import download, render_page
+from batchlab.report.page import downloads, render_page
 from batchlab.report.palette import looks
 from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
@@ -270,7 +270,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
     part, *others = noise_sections(noise)
     tables = [each.table for each in (part, *others) if each.table is not None]
     rows = (text("one row a step"), text("one row a parameter"))
-    files = zip(("batchlab-noise.csv", "batchlab-layers.csv"), rows, tables, strict=False)
+    files = dict(zip(("noise", "layers"), zip(rows, tables, strict=False), strict=False))
     return render_page(
         "noise.html.j2",
         noise=noise,
@@ -282,5 +282,5 @@ def noise_page(noise: Noise, *, command: str) -> str:
         facts=part.facts,
         shown=figures,
         layers=tables[1] if others else None,
-        downloads=[download(*file) for file in files],
+        downloads=downloads(files),
     )

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -20,10 +19,9 @@ from batchlab.report.cells import (
     observations_table,
     trial_counts,
 )
-from batchlab.report.chart import write_figure_images
 from batchlab.report.effects import effect_sentences
 from batchlab.report.figure import thinned
-from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.page import Tables, downloads, render_page, study_environment
 from batchlab.report.sections import Section, sections_text
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
@@ -86,27 +84,13 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 # ---- files
 
 
-def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
-    """Write the trials to `path`, their observations and the rows of the figures beside it.
-
-    Args:
-        study: the study.
-        path: `report.csv` gets one row a trial; `report-observations.csv` one row a number seen,
-            in long format, joined by `trial_id`; each figure has its rows in a file too.
-
-    Returns:
-        The files.
-
-    Raises:
-        OutputFileError: a file cannot be written.
-    """
-    tables = {"": trials_table(study), "-observations": observations_table(study)}
-    return write_tables(tables, sweep_figures(study), path)
-
-
-def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
-    """Write one image a figure; see `write_figure_images`."""
-    return write_figure_images(sweep_figures(study), path, image_format)
+def sweep_files(study: Study) -> Tables:
+    """The tables that can be taken out: the trials, and in long format every number seen."""
+    numbers = text("one row a number that was seen, joined by trial_id")
+    return {
+        "trials": (text("one row a trial"), trials_table(study)),
+        "observations": (numbers, observations_table(study)),
+    }
 
 
 # ---- a terminal
@@ -202,8 +186,9 @@ def _bars(curve: Sequence[float], low: float, high: float) -> str:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    figures = sweep_figures(study)
-    trials, evidence, looks = trials_table(study), Evidence.of(study), figure_looks(study)
+    figures, files = sweep_figures(study), sweep_files(study)
+    _, trials = files["trials"]
+    evidence, looks = Evidence.of(study), figure_looks(study)
     return render_page(
         "page.html.j2",
         study=study,
@@ -231,14 +216,7 @@ def html_page(study: Study) -> str:
             trials.only((*IDENTITY[1:], *REASONS, "trial_id")).without_empty_columns(),
             caption=text("Why a trial ended so, has this plateau and this diagnosis"),
         ),
-        downloads=(
-            download("batchlab-trials.csv", text("one row a trial"), trials),
-            download(
-                "batchlab-observations.csv",
-                text("one row a number that was seen, joined by trial_id"),
-                observations_table(study),
-            ),
-        ),
+        downloads=downloads(files),
     )
 
 
