@@ -224,30 +224,3 @@ def test_nothing_reaches_for_the_network() -> None:
     ]
 
     assert not found
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("import torch.nn as nn", "torch.nn"),
-        ("def later():\n    from torch import nn", "torch"),
-        ("from batchlab import cli", "batchlab.cli"),
-        ("from .. import cli", "batchlab.cli"),
-        ("from ..training.plain import run", "batchlab.training.plain"),
-        ("from importlib import import_module\nimport_module('torch')", "torch"),
-    ],
-)
-def test_every_way_of_importing_is_seen(source: str, name: str, tmp_path: Path) -> None:
-    room = tmp_path / "batchlab" / "laws"
-    room.mkdir(parents=True)
-    file = room / "noun.py"
-    file.write_text(source)
-
-    seen = [found for _, found in imports_of(file, tmp_path / "batchlab")]
-
-    assert name in seen
-
-
-def test_a_room_that_is_not_there_is_not_passed_over() -> None:
-    with pytest.raises(AssertionError, match="was that room renamed"):
-        matching("no_such_room/*.py")

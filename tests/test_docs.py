@@ -15,6 +15,7 @@ import pytest
 from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
+from batchlab.report.advice_page import TERMS
 from batchlab.store.store import Store
 from batchlab.words.reasons import CAUSES
 from batchlab.workload.definition import Workload
@@ -95,6 +96,12 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
     text = (DOCS / page).read_text("utf-8")
 
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_glossary_has_every_term_that_a_report_explains() -> None:
+    glossary = (DOCS / "glossary.md").read_text("utf-8").lower()
+
+    assert [term for term in TERMS if term.lower() not in glossary] == []
 
 
 @pytest.mark.parametrize("script", ["setup", "demo", "test", "site", "figures", "nightly"])

@@ -106,37 +106,32 @@ def test_a_batch_that_cannot_be_had_says_why(profile: Profile, batch_size: int, 
     assert (option.step_s.estimate, option.peak_bytes) == (None, None)
 
 
-@pytest.mark.parametrize(("n_train", "drop_last"), [(192, True), (128, False)])
-def test_where_every_batch_is_whole_a_step_takes_what_was_timed(
-    n_train: int, drop_last: bool
+@pytest.mark.parametrize(
+    ("n_train", "drop_last", "smallest", "last"),
+    [
+        (192, True, 1, None),
+        (128, False, 1, None),
+        (2 * 128 + 64, False, 1, 64),
+        (128 + 3, False, 64, 64),  # below those timed it takes as long as the smallest of them
+    ],
+)
+def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
+    n_train: int, drop_last: bool, smallest: int, last: int | None
 ) -> None:
+    whole = made_up_profile()
+    profile = replace(whole, points=tuple(p for p in whole.points if p.batch_size >= smallest))
     trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
+    timed, n_whole = profile.step_s(128), n_train // 128
+    rest_s = None if last is None else profile.step_s(last).estimate
 
-    (option,) = options_of(made_up_profile(), [128], trial=trial)
+    (option,) = options_of(profile, [128], trial=trial)
 
-    assert option.step_s == made_up_profile().step_s(128)
-
-
-def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter() -> None:
-    profile = made_up_profile()
-    whole, rest = profile.step_s(128), profile.step_s(64).estimate
-
-    (option,) = options_of(profile, [128], trial=replace(TRIAL, n_train=2 * 128 + 64))
-
-    assert option.step_s.estimate == pytest.approx((2 * whole.estimate + rest) / 3)
-    assert option.step_s.high / option.step_s.low == pytest.approx(whole.high / whole.low)
-
-
-def test_a_last_batch_below_those_timed_takes_as_long_as_the_smallest_of_them() -> None:
-    profile = made_up_profile()
-    smallest = min(point.batch_size for point in profile.points)
-    assert smallest == 1
-
-    larger = replace(profile, points=tuple(p for p in profile.points if p.batch_size >= 64))
-    (option,) = options_of(larger, [128], trial=replace(TRIAL, n_train=128 + 3))
-
-    whole, least = larger.step_s(128).estimate, larger.step_s(64).estimate
-    assert option.step_s.estimate == pytest.approx((whole + least) / 2)
+    if rest_s is None:
+        assert option.step_s == timed
+    else:
+        mean_s = (n_whole * timed.estimate + rest_s) / (n_whole + 1)
+        assert option.step_s.estimate == pytest.approx(mean_s)
+        assert option.step_s.high / option.step_s.low == pytest.approx(timed.high / timed.low)
 
 
 def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:

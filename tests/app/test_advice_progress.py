@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,22 +11,29 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 from tests.reference.told import Told
 
+from batchlab.advice.advice import Question
 from batchlab.advice.advisor import advise
-from batchlab.app.advice_session import SEARCH, TARGET, VERIFY, AdviceProgress, stages_of
-from batchlab.measure.profiling import PROFILING
-from batchlab.records.trial import Target
+from batchlab.app.advice_session import (
+    BEGINNING,
+    SEARCH,
+    TARGET,
+    VERIFY,
+    AdviceProgress,
+    stages_of,
+)
+from batchlab.app.profile import PROFILING
 
 
 @pytest.mark.parametrize(
     ("objective", "target", "stages"),
     [
         ("time", None, [PROFILING, TARGET, SEARCH, VERIFY]),
-        ("time", Target(metric="m", value=1.0, better="higher"), [PROFILING, SEARCH, VERIFY]),
+        ("time", "given", [PROFILING, SEARCH, VERIFY]),
         ("quality", None, [PROFILING, SEARCH, VERIFY]),
     ],
 )
 def test_a_target_is_a_stage_where_none_is_given(
-    objective: str, target: Target | None, stages: list[str]
+    objective: str, target: str | None, stages: list[str]
 ) -> None:
     asked: Any = SimpleNamespace(question=SimpleNamespace(objective=objective), target=target)
 
@@ -49,6 +57,28 @@ def test_a_stage_is_told_once_when_it_begins_and_each_lead_as_it_comes() -> None
     assert told.leads[0] is None
     assert told.leads[-1] is not None
     assert told.leads[-1].batch_size in {run.batch_size for run in advice.tried}
+
+
+def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -> None:
+    told, budget_s = Told(), 60 * Truth().best_steps(64) * 1e-3
+    whole = question(knee(1024), budget_s=budget_s, target=None)
+    watcher = AdviceProgress(told)
+    watcher.is_beginning = True
+
+    def with_all_options() -> Question:
+        watcher.is_beginning = False
+        watcher.stage(PROFILING)
+        return whole
+
+    advice = advise(
+        replace(whole, options=(whole.option(64),)),
+        SimulatedEngine(truth=Truth(), step_s=knee(1024)),
+        watcher=watcher,
+        with_all_options=with_all_options,
+    )
+
+    assert told.phases[:3] == [BEGINNING, PROFILING, TARGET]
+    assert advice == advise(whole, SimulatedEngine(truth=Truth(), step_s=knee(1024)))
 
 
 def test_repeating_a_decision_at_a_harder_target_is_no_step_back() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_timing
@@ -126,7 +127,11 @@ def profiled(monkeypatch: pytest.MonkeyPatch) -> list[Profile]:
 def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[Profile]) -> AskingAdvisor:
     asking = AskingAdvisor()
     monkeypatch.setattr(
-        advice_session, "decide", lambda question, engine, watcher: asking(question, engine)
+        advice_session,
+        "decide",
+        lambda question, engine, watcher, with_all_options: asking(
+            with_all_options() if with_all_options else question, engine
+        ),
     )
     return asking
 
@@ -216,7 +221,8 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
 
     assert again == first
     assert children == ["see_model"]  # what it is known by
-    assert len(profiled) == len(advisor.questions) == 1
+    assert len(advisor.questions) == 1
+    assert [len(each.points) for each in profiled] == [1, 3]  # its own for the pilot, then all
 
 
 @pytest.mark.parametrize(
@@ -308,7 +314,7 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     assert 2 * after < len(asked) < 18, "the clock must decide which asks are made"
     assert advisor.asked == asked
     assert resumed == uninterrupted
-    assert len(profiled) == 2  # once in each store
+    assert [len(each.points) for each in profiled] == [1, 3] * 2  # once in each store
 
 
 @pytest.mark.slow
@@ -327,7 +333,7 @@ def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
 
     assert again == before
     assert advisor.asked == asked
-    assert len(profiled) == 1
+    assert len(profiled) == 2
     with closing(sqlite3.connect(lab)) as connection:
         assert connection.execute(evaluations).fetchall() == facts
 
@@ -615,7 +621,8 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     """A profile of the same workload, measured elsewhere."""
     advise(lab)
     advisor.questions.clear()
-    here = profiled.pop()
+    here = profiled[-1]
+    profiled.clear()
     points = [
         replace(
             point,
@@ -649,7 +656,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
 def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     lab: Path, gpu: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advice_session, "decide", lambda *asked, watcher: made_up_advice())
+    monkeypatch.setattr(advice_session, "decide", lambda *asked, **named: made_up_advice())
     question = asked(
         "advise",
         workload=tiny(),
@@ -666,14 +673,14 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
     assert found.profile == replace(gpu, memory_limit_bytes=10**9)
     assert isinstance(again, Advised)
     assert again == found
-    figure = machine_figure(again.advice, again.study, again.profile)
+    figure = machine_figure(again.advice, again.profile)
     assert "ran alone on a GPU" in figure.notes[0]
 
 
 @pytest.mark.slow
 def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
-        advise(lab, profile=replace(gpu, workload="other"))
+        advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
 
 
 @pytest.mark.slow

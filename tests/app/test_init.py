@@ -78,6 +78,11 @@ def test_a_link_that_leads_nowhere_is_not_followed(script: list[str], tmp_path: 
 
 
 def test_what_was_not_found_stands_in_the_draft_as_what_to_add(tmp_path: Path) -> None:
+    failed = "raise SystemExit('no module named lightning')"
+    (tmp_path / "other").mkdir()
+    ended = init([sys.executable, "-c", failed], folder=tmp_path / "other")
+    assert ended.trouble == "--help ended with exit code 1: no module named lightning"
+
     done = init([sys.executable, "-c", "print('no help here')"], folder=tmp_path)
 
     text = done.path.read_text()
@@ -116,24 +121,20 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def test_a_script_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
-    code = "raise SystemExit('no module named lightning')"
-
-    done = init([sys.executable, "-c", code], folder=tmp_path)
-
-    assert done.trouble == "--help ended with exit code 1: no module named lightning"
-
-
-def test_a_command_that_is_not_there_is_told_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(BatchlabError, match="the command no-such-program was not found"):
-        init(["no-such-program"], folder=tmp_path)
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["no-such-program"], "the command no-such-program was not found"),
+        ([], r"as in batchlab init -- python train\.py"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_told_and_nothing_is_written(
+    command: list[str], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BatchlabError, match=told):
+        init(command, folder=tmp_path)
 
     assert os.listdir(tmp_path) == []
-
-
-def test_without_a_command_it_says_how_to_give_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"as in batchlab init -- python train\.py"):
-        init([], folder=tmp_path)
 
 
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:

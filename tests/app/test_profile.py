@@ -300,7 +300,7 @@ def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
 def test_without_time_a_profile_has_no_points_and_says_so() -> None:
     subject = subject_of(asked("profile", workload=workload(), budget=None, listener=Told()))
 
-    made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1)
+    made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
 
     assert (made.points, made.stopped) == ((), "time")
 

@@ -82,29 +82,26 @@ def test_of_equally_long_runs_it_is_the_one_that_ended_best(lab: Path) -> None:
     assert (saved.record.trial.seed, saved.value) == (902, 0.99)
 
 
-@pytest.mark.slow
-def test_a_run_that_diverged_is_not_given(lab: Path) -> None:
+def diverged() -> Advice:
     advice = made_up_advice()
-    failed = replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))
+    return replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("advice", "told"),
+    [
+        (diverged(), r"no run with batch size .* was trained"),
+        (replace(cannot_tell_advice(), provisional=None), "names no configuration"),
+        (made_up_advice(), "cannot be read"),  # its checkpoint is gone
+    ],
+)
+def test_weights_that_are_not_there_are_told_and_no_file_is_left(
+    advice: Advice, told: str, lab: Path
+) -> None:
     with Store(lab) as store:
-        put_advised(store, failed)
+        put_advised(store, advice)
 
-    with pytest.raises(UsageError, match=r"no run with batch size .* was trained"):
-        save_weights(lab.with_name("model.safetensors"), store=lab)
-
-
-def test_where_nothing_is_named_it_says_so(lab: Path) -> None:
-    with Store(lab) as store:
-        put_advised(store, replace(cannot_tell_advice(), provisional=None))
-
-    with pytest.raises(UsageError, match="names no configuration"):
-        save_weights(lab.with_name("model.safetensors"), store=lab)
-
-
-def test_a_checkpoint_that_is_gone_is_told_and_no_file_is_left(lab: Path) -> None:
-    with Store(lab) as store:
-        put_advised(store, made_up_advice())
-
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises((StoreError, UsageError), match=told):
         save_weights(lab.with_name("model.safetensors"), store=lab)
     assert not lab.with_name("model.safetensors").exists()

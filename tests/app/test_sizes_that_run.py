@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import batchlab
 from batchlab.advice.advice import Option
+from batchlab.app.options import fitting_trials, that_run
 from batchlab.app.question import asked
-from batchlab.app.sizes_that_run import fitting_trials, that_run
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchSizeError
 from batchlab.records.estimate import Estimate, Reason
@@ -61,12 +61,6 @@ def fitted(
 
 def sizes_of(trials: tuple[Trial, ...]) -> list[tuple[int, bool]]:
     return [(trial.batch_size, trial.drop_last) for trial in trials]
-
-
-def test_what_takes_any_number_is_left_as_it_was() -> None:
-    trials, told = fitted(taking(ANY_SIZE), 32, 33)
-
-    assert (sizes_of(trials), told) == ([(32, False), (33, False)], [])
 
 
 @pytest.mark.parametrize(
@@ -115,10 +109,13 @@ def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size(
     assert told in warnings[0]
 
 
-def test_last_batches_that_run_stay() -> None:
-    trials, told = fitted(taking(EVEN), 10, 14, 16)
+@pytest.mark.parametrize(("sizes", "asked"), [(ANY_SIZE, (32, 33)), (EVEN, (10, 14, 16))])
+def test_trials_that_run_with_their_last_batches_stay_as_they_were(
+    sizes: RunnableSizes, asked: tuple[int, ...]
+) -> None:
+    trials, told = fitted(taking(sizes), *asked)
 
-    assert (sizes_of(trials), told) == ([(10, False), (14, False), (16, False)], [])
+    assert (sizes_of(trials), told) == ([(size, False) for size in asked], [])
 
 
 def test_a_shape_of_the_rate_spans_the_steps_that_are_left() -> None:

@@ -63,7 +63,7 @@ class GridSubject(Subject):
     def checked_target(self, target: tuple[str, float]) -> Target:
         return self._grid.target
 
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+    def profile(self, batch_sizes: Sequence[int], **_: object) -> Profile:
         return Profile(
             workload=ProfiledWorkload(
                 workload_id=WORKLOAD_ID,

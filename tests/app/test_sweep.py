@@ -29,7 +29,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
-from batchlab.app.sweep import StoredSweep
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import (
     BatchSizeError,
     BudgetError,
@@ -38,6 +38,7 @@ from batchlab.errors import (
     WorkloadError,
 )
 from batchlab.plans.scaling import scaling_rule
+from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
@@ -58,13 +59,11 @@ def lab(tmp_path: Path) -> Path:
 def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured alone they take a second a batch size; here they are made up."""
 
-    def timed(self: Any, trial: batchlab.Trial) -> Any:
+    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
         made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
-        timing = replace(made_up, micro_batch_size=trial.micro_batch_size)
-        self._store.put_timing(timing)
-        return (timing,)
+        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
 
-    monkeypatch.setattr(StoredSweep, "_timed", timed)
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)
 
 
 @pytest.fixture(autouse=True)
@@ -169,18 +168,6 @@ def test_sde_adam_is_refused_before_anything_runs_where_it_has_no_betas_to_move(
     assert list(lab.parent.iterdir()) == []
 
 
-def test_a_target_that_the_untrained_model_meets_is_answered_from_the_store(
-    lab: Path, children: list[str]
-) -> None:
-    met = ("accuracy", 0.0)
-    first = run(lab, batch_sizes=(20,), target=met)
-    children.clear()
-    again = run(lab, batch_sizes=(20,), target=met)
-
-    assert curves(again.records[0]) == curves(first.records[0])
-    assert children == ["see_model"]
-
-
 def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(
     lab: Path, tmp_path: Path
 ) -> None:
@@ -211,8 +198,9 @@ def test_the_target_counts_for_trials_that_were_finished_before_it_was_asked_for
 
     easy = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.4))
     hard = run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.6))
+    run(lab, batch_sizes=(20,), epochs=20, target=("accuracy", 0.0))  # met by the untrained model
 
-    assert children == ["see_model"] * 2
+    assert children == ["see_model"] * 3
     steps = [steps_to_target(study) for study in (easy, hard)]
     assert steps[0] <= steps[1]
     for study, value, step in zip((easy, hard), (0.4, 0.6), steps, strict=True):
@@ -302,7 +290,7 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
     assert told.fractions[-1] == pytest.approx(1.0)
     timing = "timing each batch size alone"
     assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
-    assert told.phases == ["checking the workload", "training 4 trials"]
+    assert told.phases == ["checking the workload", timing, "training 4 trials"]
     # Trials train side by side, so any of them may end last.
     assert {text for text, _ in told.texts if text.endswith(": 100%")} == {
         f"batch size {batch_size}, learning rate 0.1, seed {seed}: 100%"
@@ -317,21 +305,11 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
 # Nothing is done twice
 
 
-def test_what_the_store_holds_starts_no_process_but_that_which_sees_the_model(
-    lab: Path, children: list[str]
-) -> None:
-    first = run(lab)
-    children.clear()
-
-    second = run(lab)
-
-    assert children == ["see_model"]
-    assert second.records == first.records
-
-
 def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
-    run(lab, batch_sizes=(20, 50))
+    first = run(lab, batch_sizes=(20, 50))
     children.clear()
+    assert run(lab, batch_sizes=(20, 50)).records == first.records
+    assert children == ["see_model"]
 
     study = run(lab, batch_sizes=(20, 50, 100), seeds=2, epochs=1)
 
@@ -521,16 +499,14 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import Dataset
 import batchlab
-from batchlab.app.sweep import StoredSweep
+from batchlab.app.subjects import WorkloadSubject
+from batchlab.processes.children import Ended
 from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 
-def timed(self, trial):
-    timing = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-    self._store.put_timing(timing)
-    return (timing,)
-
-StoredSweep._timed = timed
+WorkloadSubject.timed = lambda self, trial, timeout_s: Ended(
+    value=made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+)
 x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
 
 def loss(model, batch):

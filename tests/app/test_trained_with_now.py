@@ -40,9 +40,12 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(script: list[str]) ->
     assert not Path("trained").exists()
 
 
-def test_what_is_not_wanted_or_not_there_runs_nothing(script: list[str]) -> None:
+def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(script: list[str]) -> None:
     assert trained_with_now([*script, "{batch_size}"], {"learning_rate"}, budget_s=None) == {}
     assert trained_with_now(["no-such-program", "--bs", "{batch_size}"], set(), budget_s=None) == {}
+    Path("train.py").write_text("open('trained', 'w')")
+    assert trained_with_now([*script, "{batch_size}", "{learning_rate}"], BOTH, budget_s=9.0) == {}
+    assert not Path("trained").exists()
 
 
 def test_a_default_that_the_help_does_not_show_is_not_guessed(script: list[str]) -> None:
@@ -78,13 +81,6 @@ def test_a_flag_is_found_under_any_of_its_names(given: tuple[str, ...], script: 
     found = trained_with_now([*script, *given], BOTH, budget_s=None)
 
     assert found == {"batch_size": 256, "learning_rate": 0.1}
-
-
-def test_a_word_before_a_placeholder_is_no_flag_and_runs_nothing(script: list[str]) -> None:
-    Path("train.py").write_text("open('trained', 'w')")
-
-    assert trained_with_now([*script, "{batch_size}", "{learning_rate}"], BOTH, budget_s=9.0) == {}
-    assert not Path("trained").exists()
 
 
 def test_a_script_that_does_not_know_help_is_stopped_within_the_budget(script: list[str]) -> None:

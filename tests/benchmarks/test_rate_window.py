@@ -46,26 +46,6 @@ def test_a_window_ends_two_octaves_above_the_best_where_nothing_fails() -> None:
     assert window == (0, 1, 2, 3, 4)
 
 
-def test_where_no_rate_meets_the_level_the_best_end_is_the_best() -> None:
-    costs = {4: missed(8), 5: missed(3), 6: missed(2.5), 7: DIVERGED}
-
-    window = window_around(lambda octave: cost_at(costs, octave), 5)
-
-    assert window == (4, 5, 6, 7)
-
-
-def test_each_octave_is_trained_once() -> None:
-    asked: list[int] = []
-
-    def cost_of(octave: int) -> CellCost:
-        asked.append(octave)
-        return cost_at({1: met(40), 2: met(20), 3: met(30)}, octave)
-
-    window_around(cost_of, 0)
-
-    assert sorted(asked) == sorted(set(asked))
-
-
 def test_near_is_what_is_fast_and_what_ends_well() -> None:
     costs = {
         0: met(60, shortfall=-0.9),  # slow, but ends within two margins of the best end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.whole_table import CHOSEN_ON
 from tests.reference.script import script
 
 EPOCHS, N_TRAIN = 8, 2048
@@ -130,36 +128,4 @@ def test_stopped_at_any_moment_it_goes_on_and_packs_the_same_bytes(
     assert {path.name: path.read_bytes() for path in recording.folder.iterdir()} == files
 
 
-def test_the_header_says_how_long_the_trainings_and_their_parts_take(
-    recording: SimpleNamespace,
-) -> None:
-    packed(recording)
-
-    header = json.loads((recording.folder / "made-up.json").read_text())
-
-    assert header["epochs"] == EPOCHS
-    assert header["step_s"]["16"] == 116.0
-    assert (header["eval_s"], header["has_schedule"]) == (0.25, False)
-    assert "target" not in header
-
-
 # ---- the workloads
-
-
-@pytest.mark.nightly
-def test_every_workload_says_how_long_it_trains_and_has_enough_to_tell_ends_apart(
-    recording: SimpleNamespace,
-) -> None:
-    held_out, later = sys.modules["held_out_workloads"], sys.modules["later_workloads"]
-    whole = {**sys.modules["whole_workloads"].WHOLE_WORKLOADS, **held_out.HELD_OUT, **later.LATER}
-
-    made = {name: make() for name, make in whole.items()}
-
-    for name, workload in made.items():
-        assert workload.name == name
-        assert workload.epochs is not None
-        examples = workload.validation[0]
-        predictions = len(examples) * (examples.shape[1] - 1 if examples.shape[1] == 9 else 1)
-        assert predictions == 10_000
-        assert len(workload.train[0]) == 16_384
-    assert set(CHOSEN_ON) <= set(made)

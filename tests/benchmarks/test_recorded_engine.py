@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,15 +78,6 @@ def test_an_answer_is_what_the_plain_engine_gives(
     assert record.train_s == record.steps * 0.5
 
 
-def test_a_target_met_to_stay_ends_the_run_a_tenth_of_the_examples_later(
-    grid: RecordedGrid,
-) -> None:
-    record = answer(an_engine(grid), until=replace(TARGET, held_for=0.1))
-
-    assert record.status is Status.TARGET_REACHED
-    assert record.steps == 117  # the first step from 1.1 * 106 on
-
-
 def test_a_run_that_diverged_diverges_again(grid: RecordedGrid) -> None:
     record = answer(an_engine(grid), learning_rate=0.8)
 
@@ -111,15 +101,6 @@ def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> Non
     assert engine.spent_s() == pytest.approx(0.094 + 0.08)
 
 
-def test_the_expected_cost_is_the_cost(grid: RecordedGrid) -> None:
-    engine = an_engine(grid)
-
-    expected_s = engine.expected_s(64, RunLength(steps=30))
-
-    answer(engine, batch_size=64, learning_rate=0.4, steps=30)
-    assert engine.spent_s() == pytest.approx(expected_s)
-
-
 @pytest.mark.parametrize(
     ("batch_size", "learning_rate", "seed", "message"),
     [
@@ -135,11 +116,6 @@ def test_what_was_not_recorded_is_refused(
 
     with pytest.raises(TrialError, match=message):
         engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-
-
-def test_seeds_that_are_not_there_are_refused(grid: RecordedGrid) -> None:
-    with pytest.raises(TrialError, match=r"seeds 11 .*it has 0, 1, 2"):
-        an_engine(grid, (0, 11))
 
 
 def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(

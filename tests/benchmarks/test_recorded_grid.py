@@ -41,13 +41,6 @@ def test_a_grid_comes_back_as_it_was_written(path: Path) -> None:
     assert grid.header.step_s[64] == HEADER["step_s"]["64"]
 
 
-def test_seeds_that_every_cell_has_come_first(tmp_path: Path) -> None:
-    rows = [(16, 0.1, seed, "ok", line_to(10)) for seed in (0, 1, 2, 5)]
-    rows += [(16, 0.2, seed, "ok", line_to(10)) for seed in (2, 5)]
-
-    assert RecordedGrid.read(write_grid(tmp_path, rows)).seeds == (2, 5, 0, 1)
-
-
 def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
     rows = [(16, 0.1, 0, "ok", [(0, 2.0), (10, None), (20, 0.7), (30, 0.5), (40, 0.3)])]
     grid = RecordedGrid.read(write_grid(tmp_path, rows))
@@ -79,14 +72,6 @@ def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
 def test_a_damaged_line_is_named(path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         RecordedGrid.read(rewritten(path, old, new))
-
-
-@pytest.mark.parametrize("keep", [0, 5, 200])
-def test_a_file_that_is_cut_off_is_told(path: Path, keep: int) -> None:
-    path.write_bytes(path.read_bytes()[:keep])
-
-    with pytest.raises(DatasetError, match=r"made-up\.csv\.gz"):
-        RecordedGrid.read(path)
 
 
 @pytest.mark.parametrize("field", [name for name in HEADER])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
@@ -39,10 +37,6 @@ def harness() -> Iterator[ModuleType]:
 
 
 # ---- the recorded grids
-
-
-def test_at_least_six_workloads_are_recorded() -> None:
-    assert len(RECORDED) >= 6
 
 
 @pytest.mark.nightly
@@ -154,31 +148,11 @@ def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
     assert drawn.regret((16, 0.1)) == pytest.approx(9.5 / 19.5 - 1)
 
 
-def test_the_search_costs_what_is_seen_of_it(drawn: Situation) -> None:
-    half = replace(drawn, seen=drawn.seen[:1])
-    everything = replace(drawn, seen=drawn.grid.seeds)
-
-    seed = drawn.seen[0]
-    steps = {
-        size: sum(
-            run.steps for key, run in drawn.grid.runs.items() if key[0] == size and key[2] == seed
-        )
-        for size in (16, 32, 64)
-    }
-    assert half.search_cost_s == pytest.approx(
-        0.001 * steps[16] + 0.001 * steps[32] + 0.002 * steps[64]
-    )
-    assert drawn.search_cost_s < everything.search_cost_s
-
-
 # ---- habits
 
 
 def test_random_search_finds_the_best_cell_given_enough(drawn: Situation) -> None:
     assert HABITS["random search"](drawn, 1e9, 0) == (32, 0.2)
-
-
-# ---- the table
 
 
 def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
@@ -194,50 +168,3 @@ def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
     assert advised.cell in drawn.grid.cells
     told = advised.verdict != "cannot_tell"
     assert advised.only_recommended == (advised.cell if told else drawn.reference)
-
-
-@pytest.fixture
-def answers_at(harness: ModuleType) -> Callable[[float], list[Any]]:
-    """Two draws of one pair at a budget, made up."""
-
-    def answers_at(budget: float) -> list[Any]:
-        who = {
-            "advise": (0.3, 0.4),
-            "32, tuned rate": (0.1, 0.2),
-            "128, default rate": (math.inf, 0.5),
-        }
-        return [
-            harness.Answer(
-                workload="mlp-narrow",
-                profile="cpu",
-                budget=budget,
-                draw=draw,
-                who=name,
-                batch_size=16,
-                learning_rate=0.1,
-                verdict="recommend" if name == "advise" else "",
-                regret=who.get(name, (1.0, 1.0))[draw],
-                spent=0.5,
-                reference_trainings=12.0,
-                tuned_trainings=50.0,
-            )
-            for draw in (0, 1)
-            for name in ("advise", *harness.COLUMNS)
-        ]
-
-    return answers_at
-
-
-def test_the_table_shows_regret_beside_habits_and_where_habits_win(
-    harness: ModuleType, answers_at: Callable[[float], list[Any]]
-) -> None:
-    answers = answers_at(0.1)
-
-    text = harness.table(answers)
-
-    row = next(line for line in text.splitlines() if line.startswith("| mlp-narrow"))
-    assert row.startswith("| mlp-narrow\\*, cpu | 12 (50 tuned) | 30 % / 40 % |")
-    assert "| 10 % / 20 % |" in row
-    assert "| 50 % / fails |" in row
-    assert "- mlp-narrow, cpu: 20 points worse than 32, tuned rate" in text
-    assert "2 recommend. Spent: 50 % of the budget" in text

@@ -5,24 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from benchmarks.simulated_kinds import BATCH_SIZES, KINDS
+from benchmarks.simulated_kinds import KINDS
 from benchmarks.simulated_studies import REFERENCE, judged, question, run_study, summary
 from tests.reference.simulated_engine import SimulatedEngine
 
 from batchlab.advice.advisor import advise
 from benchmarks import simulated_studies
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_kind_draws_the_same_workload_and_device_again(kind):
-    row = KINDS[kind]
-
-    truth = row.truth(5)
-
-    assert row.device(truth, 5) == row.device(row.truth(5), 5)
-    assert set(row.device(truth, 5)) == set(BATCH_SIZES)
-    assert truth.best_steps(64) == row.truth(5).best_steps(64)
-    assert truth.best_steps(64) != row.truth(6).best_steps(64)
 
 
 @pytest.mark.nightly

@@ -21,13 +21,6 @@ def test_an_end_is_the_mean_of_the_last_quarter() -> None:
     assert end_of(curve, has_schedule=False) == pytest.approx(0.85)
 
 
-@pytest.mark.parametrize("curve", [[(0, 0.1)], [(0, 0.1), (30, 0.8), (40, None)]])
-def test_what_was_not_seen_or_is_not_finite_has_no_end(
-    curve: list[tuple[int, float | None]],
-) -> None:
-    assert end_of(curve, has_schedule=False) is None
-
-
 def test_the_level_of_one_training_is_that_of_the_advice() -> None:
     asked = question(knee(64), budget_s=1.0, target=None)
     end = end_level(asked, RECORD, planned_steps=RECORD.steps)

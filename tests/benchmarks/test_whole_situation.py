@@ -73,24 +73,6 @@ def test_the_optimum_has_no_regret_and_what_misses_the_level_fails(drawn: WholeS
     assert drawn.regret(None) == math.inf
 
 
-def test_the_error_of_a_shortfall_is_by_the_reference_s_scatter_and_the_judging_seeds(
-    tmp_path: Path,
-) -> None:
-    ends = [0.95 + 0.001 * (-1) ** seed for seed in range(N_SEEDS)]
-    rows = [
-        (64, 0.1, seed, "ok", [(0, 0.1), *((step, ends[seed]) for step in (240, 480))])
-        for seed in range(N_SEEDS)
-    ]
-    rows += [(256, 0.4, seed, "ok", [(0, 0.1), (60, 0.95), (120, 0.95)]) for seed in range(4)]
-    drawn = whole_situation(RecordedGrid.read(write_rows(tmp_path, rows)), "cpu", draw=0)
-
-    scatter = 0.001 * math.sqrt(14 / 13) / 0.0025  # over the margin: a twentieth of the errors
-    n_own = sum(seed < 4 for seed in drawn.judging)
-    expected = scatter * math.sqrt(1 / n_own + 1 / 5)
-    assert drawn.shortfall_error((256, 0.4), drawn.judging) == pytest.approx(expected, rel=1e-6)
-    assert drawn.shortfall_error((256, 0.4), [13]) == math.inf
-
-
 # ---- habits
 
 
@@ -107,13 +89,6 @@ def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
     assert (named.spent_s == 0) == (who == "reference")
     assert named.spent_s <= 1.1 * budget_s
     assert named.cell in drawn.grid.cells
-
-
-def test_tuned_habits_climb_to_the_best_rate(drawn: WholeSituation) -> None:
-    budget_s = 30 * drawn.whole_reference_s
-
-    assert WHOLE_HABITS["reference, tuned"](drawn, budget_s, 0).cell == (64, 0.4)
-    assert WHOLE_HABITS["256, tuned"](drawn, budget_s, 0).cell == OPTIMUM
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import jsonschema
 import numpy as np
 import pytest
 
-import batchlab
 from batchlab.cli import main as cli
 from batchlab.errors import FitError, UsageError
 from batchlab.fitting.fit import PointsFit, fit
@@ -57,10 +55,6 @@ def test_a_file_made_from_a_known_law_gives_it_back(tmp_path: Path) -> None:
     assert group.fit.s_min.estimate == pytest.approx(1000, rel=1e-6)
     assert group.fit.b_crit.estimate == pytest.approx(250, rel=1e-6)
     assert group.batch_at_overhead.estimate == pytest.approx(1.2 * 256 + 0.2 * 250, rel=1e-6)
-
-
-def test_it_is_part_of_the_public_surface() -> None:
-    assert batchlab.fit(rows()).groups[0].fit.law_holds
 
 
 def test_samples_to_target_are_steps_times_batch_size() -> None:
@@ -183,53 +177,6 @@ def test_the_text_names_each_group_its_law_and_the_method(command) -> None:  # t
     assert out.count("critical batch size B_crit: 2") == 2
     assert "least squares on log steps" in out
     assert max(map(len, out.splitlines())) <= 100
-
-
-def test_the_text_of_a_law_that_does_not_hold_gives_the_reason_and_the_exponent(command) -> None:  # type: ignore[no-untyped-def]
-    rng = np.random.default_rng(0)
-    table = [
-        {
-            "batch_size": b,
-            "steps_to_target": 1000 * (1 + (120 / b) ** 0.7) * math.exp(0.02 * noise),
-        }
-        for b in (8, 16, 32, 64, 128, 256, 512, 1024)
-        for noise in rng.normal(size=4)
-    ]
-
-    _, out, _ = command(table)
-
-    words = " ".join(out.split())
-    assert "can't be told: the law S_min (1 + B_crit/B) does not hold here" in words
-    assert "exponent that the points ask for (the law has 1): 0.7" in words
-    assert words.count("does not hold here") == 1
-    assert "E_min, samples" in words
-    # Told all the same: B_crit is where the steps are twice S_min, whatever the exponent.
-    assert re.search(r"critical batch size B_crit: 1[0-4]\d", words)
-    assert "largest batch size with" not in words
-
-
-def test_the_text_says_how_far_the_runs_lie_from_each_law(command) -> None:  # type: ignore[no-untyped-def]
-    table = [
-        row | {"steps_to_target": row["steps_to_target"] * factor}  # type: ignore[operator]
-        for row in rows()
-        for factor in (0.99, 1.01)
-    ]
-
-    _, out, _ = command(table)
-
-    words = " ".join(out.split())
-    assert (
-        "of the runs from each law (standard deviation): 1.12 % from S_min (1 + B_crit/B), "
-        "1.2 % from S_min" in words
-    )
-
-
-def test_the_text_of_three_batch_sizes_says_why_there_is_no_exponent(command) -> None:  # type: ignore[no-untyped-def]
-    _, out, _ = command(rows()[:3])
-
-    words = " ".join(out.split())
-    assert "(the law has 1): can't be told: an exponent needs at least 4 different" in words
-    assert "from each law" not in words
 
 
 @pytest.mark.slow

@@ -13,10 +13,8 @@ from tests.reference.made_up import approach, made_up_curves, made_up_record
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     HORIZON_EPOCHS,
-    MAX_CURVES,
     default_delta,
     find_plateau,
-    fit_learning_curves,
     metric_noise,
     plateau_of,
 )
@@ -285,69 +283,6 @@ def test_a_trial_that_diverged_has_no_plateau(status):
     plateau = plateau_of(made_up_record(status=status), metric="accuracy", better="higher")
 
     assert (plateau.verdict, plateau.reason.code) == ("cannot_tell", "no_level_after_bad_end")
-
-
-# The weighted curves behind it
-
-
-def rising(law, *, n=40, noise=0.001, seed=0):
-    epochs = np.arange(1.0, n + 1)
-    return epochs, law(epochs) + np.random.default_rng(seed).normal(0.0, noise, n)
-
-
-def mean_of(curves, values):
-    return float(curves.weight @ values)
-
-
-@pytest.mark.parametrize("rate", [0.03, 0.15, 0.6])
-def test_the_rate_of_an_exponential_is_found(rate):
-    curves = fit_learning_curves(
-        *rising(lambda t: 0.95 - 0.5 * np.exp(-rate * t)), resolution=0.002
-    )
-
-    exponential = curves.shapes.exponential
-    assert curves.weight[exponential].sum() > 0.9
-    found = mean_of(curves, np.where(exponential, curves.shapes.rate, rate))
-    assert found == pytest.approx(rate, rel=0.05)
-
-
-def test_a_power_law_is_not_taken_for_an_exponential():
-    curves = fit_learning_curves(*rising(lambda t: 0.95 - 0.5 * t**-0.7), resolution=0.002)
-
-    assert curves.weight[curves.shapes.exponential].sum() < 0.01
-
-
-def test_a_flat_curve_is_explained_by_a_few_curves_and_the_same_ones_each_time():
-    epochs, values = rising(lambda t: 0.9 + 0 * t)
-
-    one, two = (fit_learning_curves(epochs, values, resolution=0.002) for _ in range(2))
-
-    assert one.weight.sum() == pytest.approx(1.0)
-    assert len(one.weight) == len(one.rise) <= MAX_CURVES
-    assert np.array_equal(one.rise, two.rise)
-    assert np.array_equal(one.weight, two.weight)
-
-
-def test_first_epochs_that_follow_no_law_cost_no_more_than_themselves():
-    epochs, values = rising(lambda t: 0.95 - 0.1 * np.exp(-0.08 * t))
-    clean = fit_learning_curves(epochs, values, resolution=0.002)
-    values[:2] -= [0.6, 0.3]
-
-    bent = fit_learning_curves(epochs, values, resolution=0.002)
-
-    widths = [mean_of(curves, np.ptp(curves.rise, axis=1)) for curves in (clean, bent)]
-    assert widths[1] < 5 * widths[0]
-
-
-def test_the_uncertainty_of_a_rise_grows_with_the_noise():
-    law = lambda t: 0.95 - 0.5 * np.exp(-0.1 * t)  # noqa: E731
-    quiet, loud = (
-        fit_learning_curves(*rising(law, noise=noise), resolution=0.002) for noise in (0.001, 0.004)
-    )
-
-    widths = [mean_of(curves, np.ptp(curves.rise, axis=1)) for curves in (quiet, loud)]
-
-    assert 2.5 < widths[1] / widths[0] < 6
 
 
 # The noise of a metric

@@ -15,8 +15,6 @@ from batchlab.errors import ProfileError
 from batchlab.laws.step_time import ProcessScatter
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.profile import profile_section
-from batchlab.report.sections import sections_text
 
 STEADY = (1.0,) * 15
 
@@ -175,16 +173,6 @@ def test_on_a_quiet_machine_a_size_off_the_law_keeps_its_own_time() -> None:
     known = profile.step_s(256)
 
     assert known.estimate == pytest.approx(own.estimate, rel=0.01)
-
-
-def test_a_profile_whose_processes_differ_says_so() -> None:
-    apart = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(10)))
-    alike = made_up_profile(*(twice(2**power, 0.01, 0.0101) for power in range(10)))
-
-    assert "timed again in another process takes another time" in " ".join(
-        sections_text([profile_section(apart)]).split()
-    )
-    assert "another process" not in " ".join(sections_text([profile_section(alike)]).split())
 
 
 def test_both_timings_travel_with_the_profile() -> None:

@@ -15,7 +15,6 @@ from tests.reference.steps_to_target import (
     STUDIES,
     WIDE,
     MadeUpStudy,
-    batch_at_overhead_by_search,
     drawn,
     exact,
     f_statistic,
@@ -25,10 +24,9 @@ from tests.reference.steps_to_target import (
 )
 
 from batchlab.errors import FitError, UsageError
-from batchlab.laws.registry import every_law, residual_sd
+from batchlab.laws.registry import every_law
 from batchlab.laws.steps import batch_at_overhead, fit_steps_to_target
-from batchlab.laws.steps_curve import StepsCurves, StepsObservation, StepsTable
-from batchlab.laws.steps_posterior import at_expectation, draw_curves
+from batchlab.laws.steps_curve import StepsObservation
 
 NEVER = StepsObservation(batch_size=800, after_steps=500, steps=None)
 
@@ -68,15 +66,6 @@ def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(se
     assert fit.e_min.estimate == pytest.approx(e_min, rel=1e-6)
 
 
-def test_the_order_of_the_runs_changes_nothing_but_the_order_of_the_residuals():
-    seen = drawn()
-
-    fit, turned = fit_steps_to_target(seen), fit_steps_to_target(seen[::-1])
-
-    assert turned.b_crit.estimate == pytest.approx(fit.b_crit.estimate, rel=1e-9)
-    assert turned.residuals[::-1] == pytest.approx(fit.residuals, abs=1e-9)
-
-
 def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
     seen = [
         *on_the_law(),
@@ -90,62 +79,7 @@ def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
     assert fit.residuals[-2] - fit.residuals[1] == pytest.approx(0.01)
 
 
-def test_the_same_seed_gives_the_same_draws_and_another_gives_others():
-    seen = drawn()
-
-    first, again, other = (fit_steps_to_target(seen, seed=seed) for seed in (3, 3, 4))
-
-    assert np.array_equal(first.log_steps_draws([8, 100]), again.log_steps_draws([8, 100]))
-    assert (first.b_crit, first.s_min, first.e_min) == (again.b_crit, again.s_min, again.e_min)
-    assert not np.array_equal(first.log_steps_draws([8]), other.log_steps_draws([8]))
-    assert first.log_steps_draws([8, 100]).shape == (999, 2)
-
-
 # Curves of any exponent
-
-
-def through(steps_at, *, exponent, smallest=16.0, largest=4096.0):
-    """The curve that has these steps at its ends."""
-    return StepsCurves(
-        level=np.log([steps_at(largest)]),
-        fall=np.log([steps_at(smallest) / steps_at(largest)]),
-        exponent=np.array([exponent]),
-        smallest=smallest,
-        largest=largest,
-    )
-
-
-@pytest.mark.parametrize("exponent", [0.3, 0.6, 1.0, 1.5, 4.0])
-def test_s_min_and_b_crit_follow_from_the_ends_and_the_exponent(exponent):
-    line = through(lambda b: 700 * (1 + (250 / b) ** exponent), exponent=exponent)
-
-    assert line.s_min[0] == pytest.approx(700, rel=1e-9)
-    assert line.b_crit[0] == pytest.approx(250, rel=1e-9)
-
-
-@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
-def test_steps_that_never_level_off_have_no_finite_b_crit_and_flat_ones_have_0(exponent):
-    assert through(lambda b: 1e6 * b**-exponent * 2, exponent=exponent * 0.9).b_crit[0] == math.inf
-    assert through(lambda b: 700.0, exponent=exponent).b_crit[0] == 0
-
-
-def test_three_batch_sizes_leave_the_exponent_to_the_prior_and_b_crit_wider_than_the_law_does():
-    seen = drawn(sizes=(16, 256, 4096), b_crit=250, seeds=3)
-    table = StepsTable.of(seen)
-    expected, law = at_expectation(table)
-
-    point, draws = draw_curves(
-        table, expected, expected[None, :], law, n_draws=999, generator=np.random.default_rng(0)
-    )
-
-    of_the_law = fit_steps_to_target(seen).line_draws()
-    low, high = np.log(np.quantile(draws.b_crit, (0.025, 0.975), method="nearest"))
-    law_low, law_high = np.log(np.quantile(of_the_law.b_crit, (0.025, 0.975), method="nearest"))
-    assert high - low > law_high - law_low
-    assert low < math.log(point.b_crit[0]) < high
-    # The prior's own 95 % lie between 0.46 and 2.2: three batch sizes add something, not much.
-    assert 0.3 < np.quantile(draws.exponent, 0.025) < 0.9
-    assert 1.1 < np.quantile(draws.exponent, 0.975) < 3
 
 
 def test_many_precise_batch_sizes_overrule_the_prior():
@@ -153,15 +87,6 @@ def test_many_precise_batch_sizes_overrule_the_prior():
 
     assert fit.b_crit.holds(120)
     assert fit.b_crit.high / fit.b_crit.low < 1.6
-
-
-def test_the_interval_of_b_crit_is_wider_than_with_the_exponent_known():
-    seen = ANY_EXPONENT["6 sizes, 2 seeds, 6 %"].draw(np.random.default_rng(3))[0]
-    fit = fit_steps_to_target(seen)
-
-    of_the_law = fit.line_draws().b_crit
-    low, high = np.quantile(of_the_law, (0.025, 0.975), method="nearest")
-    assert fit.b_crit.high / fit.b_crit.low > high / low
 
 
 def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
@@ -449,14 +374,6 @@ def test_every_law_leaves_a_residual_for_each_run_and_the_one_that_decides_comes
     assert free.residual_sd < 0.001 < 0.03 < used.residual_sd
 
 
-def test_the_distance_from_a_law_counts_the_runs_that_got_there_less_what_was_fitted():
-    found = residual_sd([0.1, -0.1, 0.2, None, -0.2], n_fitted=2)
-
-    assert found == pytest.approx(math.sqrt((2 * 0.1**2 + 2 * 0.2**2) / 2))
-    assert residual_sd([0.1, -0.1, None], n_fitted=2) is None
-    assert residual_sd(None, n_fitted=2) is None
-
-
 # The batch size at an overhead of samples
 
 
@@ -472,22 +389,6 @@ def test_the_published_definition_of_an_overhead_is_met():
 
     # S_min 1000, E_min 2e6 and reference 256: 1.2 × 256 + 0.2 × 2000.
     assert found.estimate == pytest.approx(707.2, rel=1e-6)
-
-
-@pytest.mark.parametrize(("overhead", "reference"), [(0.05, None), (0.2, 100), (1.0, 5000)])
-def test_an_overhead_is_where_dearer_linear_scaling_meets_the_curve(overhead, reference):
-    study = MadeUpStudy(sizes=OVERHEAD_SIZES, b_crit=900, seeds=2, sigma=0.05, cadence=0.0)
-    seen, _ = study.draw(np.random.default_rng(4))
-    s_min, e_min = fit_by_search([(one.batch_size, one.steps) for one in seen])
-
-    found = batch_at_overhead(
-        fit_steps_to_target(seen), overhead_fraction=overhead, reference_batch_size=reference
-    )
-
-    expected = batch_at_overhead_by_search(
-        s_min, e_min, overhead=overhead, reference=reference or 64
-    )
-    assert found.estimate == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.reference.engine_run import run_engine
+from tests.reference.least_squares import optimum
 from tests.reference.made_up import made_up_study
 from tests.reference.moments import moment_of
 from tests.reference.small_workloads import small_trial, small_workload
@@ -26,7 +27,6 @@ from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
 from batchlab.training.stepper import Stepper
-from batchlab.workload.builtin.least_squares import optimum
 from batchlab.workload.loading import loaded_workload
 
 

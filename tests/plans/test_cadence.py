@@ -130,17 +130,6 @@ def test_pauses_are_at_most_five_percent_apart_or_every_step(n: int, batch_size:
             assert step == before + 1 or spacing <= 0.05 * samples
 
 
-@pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
-def test_every_mark_is_met_by_the_first_step_that_reaches_it(n: int, batch_size: int) -> None:
-    reached = [
-        samples_after(n, batch_size, pause.step) for pause in all_pauses(n, batch_size, epochs=9)
-    ]
-
-    for mark in marks_up_to(n, 9 * n)[:-1]:
-        first = min(samples for samples in reached if samples >= mark)
-        assert first - mark < batch_size
-
-
 def test_small_steps_pay_for_few_evaluations() -> None:
     assert len(all_pauses(50_000, 64, epochs=30)) < 160
 
@@ -197,14 +186,6 @@ def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(
     assert ends == [*range(every, 9, every), 9]
 
 
-def test_evaluations_half_as_long_as_the_steps_between_them_take_a_third_of_a_run() -> None:
-    """An evaluation is worth 20 of the 782 steps of an epoch here."""
-    pauses_of_an_epoch = all_pauses(50_000, 64, epochs=1, interval_samples=2 * 20 * 64)
-
-    assert 20 * len(pauses_of_an_epoch) <= 782 / 2
-    assert 20 * len(all_pauses(50_000, 64, epochs=1)) > 782
-
-
 @pytest.mark.parametrize("interval_samples", [0, 25])
 @pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
 def test_pauses_are_counted_by_what_is_evaluated(
@@ -251,20 +232,6 @@ def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_
     assert all(later - end <= max(1, end // 100) for end, later in pairwise(ends))
 
 
-def test_the_last_step_is_an_epoch_end_wherever_it_lies() -> None:
-    plan = BatchPlan(n_train=100, batch_size=10, drop_last=False)
-
-    found = list(pauses(plan, last_step=13))
-
-    assert found[-1] == Pause(step=13, epoch_end=True)
-
-
-def test_a_longer_run_pauses_where_the_shorter_one_did() -> None:
-    shorter, longer = (all_pauses(100, 7, epochs=epochs) for epochs in (2, 4))
-
-    assert longer[: len(shorter)] == shorter
-
-
 N_GROWING = 60
 
 
@@ -298,17 +265,6 @@ class TestABatchSizeThatChanges:
         sizes = [here.batch_size for here in walked]
         expected = pauses_along(N_GROWING, sizes[:41], epoch_ends=ends, last_step=40)
         assert [(pause.step, pause.epoch_end) for pause in found] == expected
-
-    def test_the_marks_of_every_constant_run_are_met_by_the_first_steps_that_reach_them(
-        self, wanted: Rule, drop_last: bool
-    ) -> None:
-        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
-
-        found = [pause.step for pause in pauses(plan, last_step=40)]
-
-        for mark in marks_up_to(N_GROWING, plan.samples_at(40))[:-1]:
-            first = next(step for step in found if plan.samples_at(step) >= mark)
-            assert plan.samples_at(first) - mark < plan.batch_size_at(first - 1)
 
 
 @pytest.mark.parametrize("after_step", [0, 3, 5, 12])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +20,6 @@ from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
 
 TIMEOUT_S = 60.0
-
-
-@pytest.fixture(autouse=True)
-def imports_left_as_they_were() -> Iterator[None]:
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name in ("mine", "helper_of_mine"):
-        sys.modules.pop(name, None)
 
 
 def live_workload(x: torch.Tensor, scale: float = 2.0) -> Workload:

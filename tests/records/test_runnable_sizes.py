@@ -35,17 +35,3 @@ def test_a_usual_batch_becomes_one_that_runs() -> None:
     assert RunnableSizes(least=3, multiple_of=3).at_once(1000) == 999
     assert ONLY_64.at_once(1000) == 64
     assert RunnableSizes(least=2048, multiple_of=2048).at_once(1000) == 2048
-
-
-@pytest.mark.parametrize(
-    ("sizes", "text"),
-    [
-        (EVEN, "an even number of examples"),
-        (RunnableSizes(least=4, multiple_of=2), "an even number of examples, at least 4"),
-        (RunnableSizes(least=4, multiple_of=4), "a multiple of 4 examples"),
-        (RunnableSizes(least=2), "at least 2 examples"),
-        (ONLY_64, "64 examples at a time only"),
-    ],
-)
-def test_a_rule_reads_as_a_part_of_a_sentence(sizes: RunnableSizes, text: str) -> None:
-    assert str(sizes) == text

@@ -1,4 +1,4 @@
-"""A sweep of somebody's own command, killed at random moments: batchlab, its script, or both."""
+"""Commands that train, in processes of their own: killed at random moments, and looked at."""
 
 from __future__ import annotations
 
@@ -8,52 +8,84 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.reference import killed_sweep
-from tests.reference.killed_sweep import numbers
 from tests.reference.saving_script import pids, saving_script
 
-from batchlab.errors import NoStoreError
+from batchlab.cli import main as cli
+from batchlab.errors import StoreError
 from batchlab.records.trial import TrialRecord
+from batchlab.runs.replay import JournalEntry, stored_journal
 from batchlab.script.process import living
+from batchlab.store.store import Store
+from batchlab.training.checkpoint import peek_checkpoint
 
-VICTIMS = ("batchlab", "script", "both")
-_OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
-STEPS = 240
-_PAUSE_S = "0.004"
-_WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
-def sweep_of_script(
-    store: Path, *, resumes: bool, sizes: str = "16,64", seeds: int = 2
-) -> list[str]:
-    """The command line of a sweep of the saving script that lies beside the store."""
-    script = saving_script(store.parent, "--pause", _PAUSE_S, resumes=resumes)
-    return [
-        *(sys.executable, "-m", "batchlab.cli.main", "sweep", "--metric", script.metric),
-        *("--examples", str(script.examples), "--learning-rate", str(script.learning_rate)),
-        *("--batch-size", str(script.batch_size), "--batch-sizes", sizes),
-        *(
-            "--seeds",
-            str(seeds),
-            "--steps",
-            str(STEPS),
-            "--store",
-            str(store),
-            "--json",
-            "--",
-            *script.arguments,
-        ),
-    ]
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Batchlab in a process of its own, which leads a session."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "batchlab.cli.main", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def done_here(folder: Path, *arguments: str) -> None:
+    """The same command in this process, to its end: it starts without importing torch anew."""
+    with chdir(folder):
+        assert cli._exit_code(list(arguments), started_s=time.monotonic()) == 0
+
+
+def wait_until(
+    met: Callable[[], object], process: subprocess.Popen[str], *, or_ends: bool = False
+) -> None:
+    """Until it is so; the process must not end before, but where it may."""
+    ends_s = time.monotonic() + WITHIN_S
+    while not met():
+        if process.poll() is not None:
+            assert or_ends, process.communicate()[1]
+            return
+        assert time.monotonic() < ends_s, "it did not come to that"
+        time.sleep(0.02)
 
 
 def records_of(store: Path) -> tuple[TrialRecord, ...]:
     """Of the last study; none where the store is being made."""
     try:
-        return killed_sweep.records_of(store)
-    except NoStoreError:
+        with Store.existing(store) as opened:
+            return opened.study().records if opened.studies() else ()
+    except StoreError:
         return ()
+
+
+def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
+    """Of the last study; none where the store is being made."""
+    try:
+        with Store.existing(store) as opened:
+            studies = opened.studies()
+            return stored_journal(opened, studies[-1][0]) if studies else ()
+    except StoreError:
+        return ()
+
+
+def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
+    """Everything a trial's record holds that must not depend on interruptions."""
+    return [
+        (
+            record.trial,
+            record.status,
+            [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations],
+        )
+        for record in records
+    ]
 
 
 def observed(records: tuple[TrialRecord, ...]) -> set[object]:
@@ -63,6 +95,123 @@ def observed(records: tuple[TrialRecord, ...]) -> set[object]:
         for record in records
         for each in record.evaluations
     }
+
+
+# A workload
+
+
+# A checkpoint is written four times a second, later when the machine is busy; a killed run may
+# repeat what it did since.
+_LONGEST_INTERVAL_S = 5.0
+
+
+def sweep_of_workload(store: Path, epochs: int) -> list[str]:
+    # Adam has state to lose; a replaced order of examples would show at once.
+    return [
+        *("sweep", "mnist-softmax", "--batch-sizes", "50", "--learning-rates", "0.01"),
+        *("--seeds", "2", "--epochs", str(epochs), "--store", str(store), "--json"),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kill:
+    """What was there when the sweep was killed.
+
+    Attributes:
+        checkpoint_steps: of the trials that this process had brought forward by then.
+        checkpoint_ages_s: how long ago those checkpoints had been written.
+    """
+
+    checkpoint_steps: tuple[int, ...]
+    checkpoint_ages_s: tuple[float, ...]
+
+
+def assert_killed_often_ends_the_same(
+    folder: Path, *, seed: int, epochs: int, kills: int, while_starting: int
+) -> None:
+    """Kill a sweep of a workload at random moments; its numbers are those of one undisturbed.
+
+    Args:
+        folder: an empty one, for the stores.
+        seed: of the moments.
+        epochs: so many that the sweep outlasts the kills.
+        kills: how often it is killed.
+        while_starting: how many of them come before its first checkpoint.
+    """
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    disturbed, undisturbed = folder / "disturbed.db", folder / "undisturbed.db"
+    starting = [True] * while_starting + [False] * (kills - while_starting)
+    rng.shuffle(starting)
+
+    seen = [_killed(disturbed, epochs, is_starting, rng) for is_starting in starting]
+    for store in (disturbed, undisturbed):
+        done_here(folder, *sweep_of_workload(store, epochs))
+
+    records = records_of(disturbed)
+    resumed = {step for record in records for step in record.resumed_from_steps}
+    inside = [kill for kill in seen if kill.checkpoint_steps]
+    assert len(inside) >= kills / 2
+    assert all(step > 0 for kill in inside for step in kill.checkpoint_steps)
+    assert {step for kill in inside for step in kill.checkpoint_steps} <= resumed
+    assert max(age_s for kill in inside for age_s in kill.checkpoint_ages_s) < _LONGEST_INTERVAL_S
+    assert numbers(records) == numbers(records_of(undisturbed))
+
+
+def _killed(store: Path, epochs: int, is_starting: bool, rng: random.Random) -> Kill:
+    """Kill the sweep some time after its start, or after its first checkpoint."""
+    started_s = time.time()
+    process = started(store.parent, *sweep_of_workload(store, epochs))
+
+    def kept() -> list[Path]:
+        found = Path(f"{store}.checkpoints").glob("*.safetensors")
+        return [path for path in found if path.stat().st_mtime >= started_s]
+
+    wait_until(lambda: is_starting or kept(), process)
+    try:
+        process.wait(rng.uniform(0.0, 6.0 if is_starting else 0.7))
+    except subprocess.TimeoutExpired:
+        process.kill()
+    else:
+        raise AssertionError("the sweep ended before it could be killed: give it more epochs")
+    process.communicate()
+    now_s = time.time()
+    _wait_for_children_to_notice(process.pid)
+    progress = [peek_checkpoint(path) for path in kept()]
+    assert None not in progress, "a half-written checkpoint"
+    return Kill(
+        checkpoint_steps=tuple(each.step for each in progress if each),
+        checkpoint_ages_s=tuple(now_s - path.stat().st_mtime for path in kept()),
+    )
+
+
+def _wait_for_children_to_notice(session: int) -> None:
+    """Orphans write nothing after their parent is gone, but let them be gone too."""
+    ends_s = time.monotonic() + 30
+    while subprocess.run(["pgrep", "-s", str(session)], capture_output=True).returncode == 0:
+        assert time.monotonic() < ends_s, "children outlived their killed parent"
+        time.sleep(0.05)
+
+
+# A script
+
+
+VICTIMS = ("batchlab", "script", "both")
+_OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
+STEPS = 240
+
+
+def sweep_of_script(
+    store: Path, *, resumes: bool, sizes: str = "16,64", seeds: int = 2
+) -> list[str]:
+    """The command line of a sweep of the saving script that lies beside the store."""
+    script = saving_script(store.parent, "--pause", "0.004", resumes=resumes)
+    return [
+        *("sweep", "--metric", script.metric, "--examples", str(script.examples)),
+        *("--learning-rate", str(script.learning_rate), "--batch-size", str(script.batch_size)),
+        *("--batch-sizes", sizes, "--seeds", str(seeds), "--steps", str(STEPS)),
+        *("--store", str(store), "--json", "--", *script.arguments),
+    ]
 
 
 def assert_killed_studies_end_the_same(
@@ -80,26 +229,18 @@ def assert_killed_studies_end_the_same(
     draw = random.Random(seed)
     killed: list[str] = []
     store = folder / "undisturbed.db"
-    command = sweep_of_script(store, resumes=resumes)
-    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    done_here(folder, *sweep_of_script(store, resumes=resumes))
     wanted = numbers(records_of(store))
     while len(killed) < kills:
         store = folder / f"lab-{len(killed)}.db"
         command = sweep_of_script(store, resumes=resumes)
         seen: set[object] = set()
         while not _is_done(store):
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+            process = started(folder, *command)
             while len(killed) < kills and process.poll() is None:
                 _wait_for_a_moment(process, folder, draw)
                 killed += _kill(process, folder, draw.choices(VICTIMS, _OFTEN)[0])
-            _, said = process.communicate(timeout=_WITHIN_S)
+            _, said = process.communicate(timeout=WITHIN_S)
             place = f"seed {seed}, after {killed[-3:]}"
             _assert_nothing_lives(store, place)
             now = observed(records_of(store))
@@ -119,11 +260,8 @@ def _is_done(store: Path) -> bool:
 def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: random.Random) -> None:
     """Mostly until a script has started, and somewhat longer."""
     before = len(pids(folder))
-    until_s = time.monotonic() + _WITHIN_S
     if draw.random() < 0.8:
-        while len(pids(folder)) == before and process.poll() is None:
-            assert time.monotonic() < until_s, "it started no script"
-            time.sleep(0.01)
+        wait_until(lambda: len(pids(folder)) != before, process, or_ends=True)
     try:
         process.wait(draw.uniform(0, 0.8))
     except subprocess.TimeoutExpired:
@@ -132,30 +270,30 @@ def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: rando
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
     """The victim, if it was alive."""
-    started = pids(folder)
+    scripts = pids(folder)
     if victim != "script":
         if process.poll() is not None:
             return []
         process.kill()
         process.wait()
-    elif not (started and is_alive(started[-1])):
+    elif not (scripts and is_alive(scripts[-1])):
         return []
-    if victim != "batchlab" and started:
-        kill_script(started[-1])
+    if victim != "batchlab" and scripts:
+        kill_script(scripts[-1])
     return [victim]
 
 
 def _assert_nothing_lives(store: Path, place: str) -> None:
-    until_s = time.monotonic() + _WITHIN_S
+    until_s = time.monotonic() + WITHIN_S
     while time.monotonic() < until_s:
         left = [pid for pid in pids(store.parent) if is_alive(pid)]
-        if not left and not _marked(store):
+        if not left and not marked(store):
             return
         time.sleep(0.02)
-    raise AssertionError(f"{place}: orphans {left or _marked(store)}")
+    raise AssertionError(f"{place}: orphans {left or marked(store)}")
 
 
-def _marked(store: Path) -> tuple[int, ...]:
+def marked(store: Path) -> tuple[int, ...]:
     """The processes of the store's own trainings, supervisors too."""
     ids = {record.trial.workload_id for record in records_of(store)}
     return tuple(pid for each in ids for pid in (*living(f"{store}-{each}"), *living(each)))

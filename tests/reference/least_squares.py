@@ -5,10 +5,13 @@ Loss of one example: (x w - y)^2 / 2. H = X^T X / N, r = X w* - y, A = I - rate 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Matrix = NDArray[np.float64]
 
@@ -78,3 +81,28 @@ def stationary_excess_loss(x: Matrix, y: Matrix, *, learning_rate: float, batch_
     assert np.abs(np.linalg.eigvals(step)).max() < 1, "this rate is not stable: no such point"
     second = np.linalg.solve(np.eye(d * d) - step, scale * source.ravel()).reshape(d, d)
     return float(np.trace(hessian @ second) / 2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimum:
+    """Where least squares ends, and the shape of the loss there (and everywhere).
+
+    Attributes:
+        weights: the minimizer, shape (dimension,), float64.
+        loss: half the mean squared residual there.
+        curvatures: eigenvalues of the Hessian X^T X / n, shape (dimension,), ascending.
+    """
+
+    weights: Tensor
+    loss: float
+    curvatures: Tensor
+
+
+def optimum(x: Tensor, y: Tensor) -> Optimum:
+    """The minimizer of half the mean squared residual of x w - y."""
+    weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
+    return Optimum(
+        weights=weights,
+        loss=0.5 * float((x @ weights - y).square().mean()),
+        curvatures=torch.linalg.eigvalsh(x.T @ x / len(x)),
+    )

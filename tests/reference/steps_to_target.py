@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize
 from scipy.stats import norm
 
 from batchlab.laws.steps_curve import StepsObservation
@@ -50,20 +50,6 @@ def fit_with_bounds_by_search(
     options = {"xatol": 1e-8, "fatol": 1e-10, "maxiter": 5000, "maxfev": 5000}
     best = minimize(surprise, start, method="Nelder-Mead", options=options)
     return math.exp(best.x[0]), math.exp(best.x[1])
-
-
-def batch_at_overhead_by_search(
-    s_min: float, e_min: float, *, overhead: float, reference: float
-) -> float:
-    """Where linear scaling from the reference, (1 + overhead) dearer, meets the curve."""
-
-    def steps(b: float) -> float:
-        return s_min + e_min / b
-
-    def excess(b: float) -> float:
-        return steps(b) - (1 + overhead) * steps(reference) * reference / b
-
-    return float(brentq(excess, reference, 1e12, xtol=1e-12, rtol=1e-14))
 
 
 def f_statistic(points: Sequence[tuple[float, float]], s_min: float, e_min: float) -> float:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from tests.reference.made_up import made_up_study
-from tests.reference.store import InMemoryStore
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Score
@@ -20,7 +19,7 @@ RECORD = STUDY.records[0]
 TRIAL_ID = RECORD.trial.trial_id
 
 
-def put_asked(store: Store | InMemoryStore, study: Study) -> None:
+def put_asked(store: Store, study: Study) -> None:
     """A study that is asked for, of which no trial has begun."""
     store.put_workload(study.workload)
     store.put_study(
@@ -32,7 +31,7 @@ def put_asked(store: Store | InMemoryStore, study: Study) -> None:
     )
 
 
-def put_study(store: Store | InMemoryStore, study: Study) -> None:
+def put_study(store: Store, study: Study) -> None:
     put_asked(store, study)
     for record in study.records:
         store.put_record(record)

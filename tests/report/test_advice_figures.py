@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from json import dumps
 
 import pytest
 from tests.reference.by_day import by_day
@@ -24,8 +26,8 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import Study
 from batchlab.report.advice_bars import bars
+from batchlab.report.advice_figures import advice_looks
 from batchlab.report.advice_run_figures import advice_figures, effects_figure
 from batchlab.report.advice_tables import side_by_side
 from batchlab.report.chart import plot
@@ -53,11 +55,15 @@ class LimitedProfile:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_words(kind):
-    for figure in figures(KINDS[kind]()).values():
+    advice = KINDS[kind]()
+    looks = advice_looks(advice, advice_study(advice))
+    for figure in figures(advice).values():
         for row in figure.rows:
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
         for panel in figure.panels:
-            assert plot(panel).to_dict(validate=True)["layer"]
+            layers = plot(panel, looks).to_dict(validate=True)["layer"]
+            undrawn = {r["kind"] for r in panel.rows} - set(re.findall(r'"(\w+)"', dumps(layers)))
+            assert not undrawn - {"ring"}  # which has a layer for what is chosen too
             assert any(character.isdigit() for character in panel.alternative)
 
 
@@ -94,22 +100,16 @@ def test_picture_table_and_bars_show_the_same_numbers():
     assert any("fresh seeds" in note for note in figure.notes)
 
 
-def test_the_reference_as_it_is_stands_apart_from_its_tuned_batch_size():
-    figure = figures(ADVICE)["a"]
+def test_the_reference_as_it_is_stands_apart_as_a_bound_where_it_missed():
+    figure, missed = figures(ADVICE)["a"], figures(made_up_advice(reference_misses=True))
 
     as_is = [row["mean"] for row in rows(figure, "as_is")]
     (tuned,) = [row["mean"] for row in rows(figure, "point") if row["batch_size"] == 64]
     assert len(as_is) == 4
     assert min(as_is) > 2 * tuned
-
-
-def test_a_reference_that_missed_is_drawn_as_a_bound():
-    found = figures(made_up_advice(reference_misses=True))
-
-    assert rows(found["a"], "as_is") == []
-    assert len(rows(found["a"], "bound")) == 4
-    assert len(rows(found["e"], "bound")) == 4
-    assert "more than" in found["e"].panels[0].alternative
+    assert rows(missed["a"], "as_is") == []
+    assert len(rows(missed["a"], "bound")) == len(rows(missed["e"], "bound")) == 4
+    assert "more than" in missed["e"].panels[0].alternative
 
 
 def without_estimate(candidate):
@@ -128,29 +128,22 @@ def only_single_runs():
     return replace(advice, candidates=tuple(trained.values()))
 
 
-@pytest.mark.slow
 def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
     advice = only_single_runs()
     found = figures(advice)
     step_s = advice.candidate(64).step_s.estimate
-    assert step_s is not None
-
-    drawn = rows(found["b"], "run")
-    assert len(drawn) >= 3
-    assert {row["batch_size"] for row in drawn} == {64}
-    timed = [row["mean"] for row in rows(found["a"], "run")]
-    assert timed == pytest.approx([row["mean"] * step_s for row in drawn], rel=1e-3)
     own = [
-        (t.steps_to_target or t.steps) * step_s
-        for t in advice.tried
-        if t.purpose == "verify"
-        and (t.batch_size, t.learning_rate) == (64, advice.reference.learning_rate)
+        (run.steps_to_target or run.steps) * step_s
+        for run in advice.tried
+        if (run.purpose, run.batch_size) == ("verify", 64)
+        and run.learning_rate == advice.reference.learning_rate
     ]
+
+    steps, timed = ([row["mean"] for row in rows(found[key], "run")] for key in "ba")
     as_is = rows(found["a"], "as_is") + rows(found["a"], "bound")
-    assert own
+    assert {row["batch_size"] for row in rows(found["b"], "run")} == {64}
+    assert timed == pytest.approx([step_s * each for each in steps], rel=1e-3)
     assert sorted(row["mean"] for row in as_is) == pytest.approx(sorted(own), rel=1e-3)
-    for key in "ab":
-        assert found[key].absent is None
 
 
 def test_after_a_race_every_run_that_met_the_target_is_drawn():
@@ -173,59 +166,59 @@ def test_after_a_race_every_run_that_met_the_target_is_drawn():
     assert any("at the rates that raced" in note for note in found["a"].notes)
 
 
-@pytest.mark.slow
 def test_what_is_named_for_now_has_a_ring_too():
     """The eye looks for what the title names."""
     raced = replace(only_single_runs(), reason=Reason.of("single_runs"))
     run = next(t for t in raced.tried if t.steps_to_target is not None and t.batch_size == 256)
-    chosen = replace(
-        ADVICE.recommendation, batch_size=256, learning_rate=run.learning_rate, cool_down=0.0
-    )
-    unseen = replace(chosen, learning_rate=1.5 * run.learning_rate)
+    seen = replace(ADVICE.recommendation, batch_size=256, learning_rate=run.learning_rate)
+    unseen = replace(seen, learning_rate=1.5 * run.learning_rate)
 
-    after_a_race = figures(replace(raced, provisional=chosen))["a"]
+    after_a_race = figures(replace(raced, provisional=seen))["a"]
     half_the_rate = figures(replace(raced, provisional=unseen))["a"]
     settled = figures(replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation))["a"]
 
     for figure in (after_a_race, settled):
         (named,) = rows(figure, "named")
         assert named["text"].startswith("best so far: ")
-    (place,) = rows(half_the_rate, "place")
-    assert place["text"] == "best so far"
-    runs = [row["mean"] for row in rows(after_a_race, "run") if row["batch_size"] == 256]
-    ringed = [row["mean"] for row in rows(after_a_race, "ring")]
+    runs = {row["mean"] for row in rows(after_a_race, "run") if row["batch_size"] == 256}
+    ringed = {row["mean"] for row in rows(after_a_race, "ring")}
     assert ringed
-    assert set(ringed) <= set(runs)
+    assert ringed <= runs
+    assert [row["text"] for row in rows(half_the_rate, "place")] == ["best so far"]
     assert rows(half_the_rate, "ring") == []  # nothing was run at that rate
     (ring,) = rows(settled, "ring")
     (point,) = [row for row in rows(settled, "point") if row["batch_size"] == 1024]
     assert ring["mean"] == point["mean"]
-    assert any("best so far" in note for note in settled.notes)
 
 
 def test_a_batch_size_that_was_not_trained_is_hollow():
     first, *others = ADVICE.candidates
-    advice = replace(ADVICE, candidates=(replace(first, learning_rate=None), *others))
+    found = figures(replace(ADVICE, candidates=(replace(first, learning_rate=None), *others)))
 
     for key in "ab":
-        figure = figures(advice)[key]
-        assert [row["batch_size"] for row in rows(figure, "open")] == [16]
-        assert 16 not in [row["batch_size"] for row in rows(figure, "point")]
-        assert any("Hollow" in note for note in figure.notes)
+        assert [row["batch_size"] for row in rows(found[key], "open")] == [16]
+        assert 16 not in [row["batch_size"] for row in rows(found[key], "point")]
+        assert any("Hollow" in note for note in found[key].notes)
 
 
-def test_the_critical_batch_size_is_marked_only_where_it_is_known():
-    assert rows(figures(ADVICE)["b"], "place")[0]["batch_size"] == 500
-    assert rows(figures(one_sided_advice())["b"], "place") == []
-    assert rows(figures(cannot_tell_advice())["b"], "place") == []
+@pytest.mark.parametrize(
+    ("advice", "places"), [(ADVICE, [500]), (one_sided_advice(), []), (cannot_tell_advice(), [])]
+)
+def test_the_critical_batch_size_is_marked_only_where_it_is_known(advice, places):
+    assert [row["batch_size"] for row in rows(figures(advice)["b"], "place")] == places
 
 
-def test_the_memory_limit_of_the_profile_is_a_line():
+def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
     figure = figures(ADVICE, LimitedProfile())["c"]
 
+    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
+    (place,) = rows(figure, "place", "c-step_s")
     (level,) = rows(figure, "level", "c-peak_bytes")
+    assert {row["series"] for row in law.values()} == {"law"}
+    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
+    assert len(law) > len(rows(figure, "point", "c-step_s"))
+    assert (place["batch_size"], place["text"]) == (1000, "knee")
     assert level["mean"] == 100_000_000
-    assert any("limit that was asked for is 100 MB" in note for note in figure.notes)
     assert rows(figures(ADVICE)["c"], "level") == []
 
 
@@ -272,46 +265,25 @@ def test_progress_draws_the_recommendation_beside_the_reference():
 
     series = {row["series"] for row in rows(figure, "curve")}
     assert series == {"recommended", "reference, tuned", "reference"}
+    lines = {(row["series"], row["seed"]) for row in rows(figure, "curve")}
+    assert len(figure.table.rows) == len(lines)
     assert rows(figure, "level")[0]["mean"] == 0.95
 
 
-def test_the_law_of_the_step_time_runs_under_its_points_and_its_knee_is_named():
-    figure = figures(ADVICE)["c"]
+def test_whole_trainings_are_drawn_beside_the_line_that_counts_those_with_a_cool_down_apart():
+    figure, cooled = (figures(each)["g"] for each in (with_endings(ADVICE), cooled_advice()))
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
-    (place,) = rows(figure, "place", "c-step_s")
-    assert {row["series"] for row in law.values()} == {"law"}
-    assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
-    assert len(law) > len(rows(figure, "point", "c-step_s"))
-    assert (place["batch_size"], place["text"]) == (1000, "knee")
-    assert any("equal at a batch size of about 1,000 (95 %: 970 to" in n for n in figure.notes)
-
-
-def test_every_whole_training_is_drawn_beside_the_line_that_counts():
-    figure = figures(with_endings(made_up_advice()))["g"]
-
+    three = ["recommended", "tuned rate only", "yours as it is"]
     assert len(rows(figure, "run")) == 9
     assert [round(row["mean"], 4) for row in rows(figure, "point")] == [0.9784, 0.9772, 0.978]
-    (level,) = rows(figure, "level")
-    assert level["mean"] == pytest.approx(0.978 - 0.05 * (1 - 0.978))
-    named = [row["configuration"].split("|")[0] for row in rows(figure, "point")]
-    assert named == ["recommended", "tuned rate only", "yours as it is"]
-
-
-def test_trainings_with_a_cool_down_are_drawn_beside_those_without_on_one_scale():
-    figure = figures(cooled_advice())["g"]
-
-    points = rows(figure, "point")
-    names = [(row["panel"], row["configuration"].split("|")[0]) for row in points]
-    three = ["recommended", "tuned rate only", "yours as it is"]
-    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
-    assert [panel.title for panel in figure.panels] == [
-        "validation accuracy at the end, with a cool-down",
-        "validation accuracy at the end, at a constant rate",
+    assert [level["mean"] for level in rows(figure, "level")] == [
+        pytest.approx(0.978 - 0.05 * (1 - 0.978))
     ]
-    first, second = (row["mean"] for row in rows(figure, "level"))
+    names = [(row["panel"], row["configuration"].split("|")[0]) for row in rows(cooled, "point")]
+    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
+    first, second = (row["mean"] for row in rows(cooled, "level"))
     assert first == second  # what decided is the same for both
-    assert any("falls linearly to zero over the last 20 %" in note for note in figure.notes)
+    assert len(cooled.table.rows) == 6
 
 
 def test_quality_is_drawn_as_the_metric_itself():
@@ -330,57 +302,39 @@ def test_quality_is_drawn_as_the_metric_itself():
 WHOLE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
 
-def effects(advice: Advice = WHOLE, study: Study | None = None) -> Figure:
-    return effects_figure(advice, study or advice_study(advice))
-
-
-def effect_rows(of: Figure, panel: str, **fields: object) -> list[Row]:
+def effect_rows(advice: Advice, panel: str, **fields: object) -> list[Row]:
     return [
         row
-        for row in of.rows
-        if row["panel"] == f"h-{panel}"
-        and all(row.get(name) == value for name, value in fields.items())
+        for row in effects_figure(advice, advice_study(advice)).rows
+        if row["panel"] == panel and all(row.get(name) == value for name, value in fields.items())
     ]
 
 
 def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> None:
-    (point,) = effect_rows(effects(), "epochs", batch_size=256, kind="point")
+    (point,) = effect_rows(WHOLE, "h-epochs", batch_size=256, kind="point")
     epochs = law(256) * 256 / N_TRAIN
 
-    assert point["mean"] == pytest.approx(epochs)
-    assert (point["low"], point["high"]) == (
-        pytest.approx(0.95 * epochs),
-        pytest.approx(1.05 * epochs),
-    )
-    assert len(effect_rows(effects(), "epochs", batch_size=256, kind="run")) == 3
+    found = [point["mean"], point["low"], point["high"]]
+    assert found == pytest.approx([epochs, 0.95 * epochs, 1.05 * epochs])
+    assert len(effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")) == 3
 
 
 def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
-    missed = RateTried(
-        batch_size=512,
-        learning_rate=0.1,
-        seed=0,
-        purpose="tune",
-        status="ok",
-        steps=80,
-        steps_to_target=None,
-    )
+    missed = replace(run(0.1, 0, 80, status="ok", met=False), batch_size=512)
     advice = replace(WHOLE, tried=(*WHOLE.tried, missed))
 
-    shown = effects(advice)
+    shown = effects_figure(advice, advice_study(advice))
 
-    (bound,) = effect_rows(shown, "epochs", batch_size=512)
+    (bound,) = effect_rows(advice, "h-epochs", batch_size=512)
     assert (bound["kind"], bound["mean"]) == ("bound", 80 * 512 / N_TRAIN)
     assert "512: more than 10" in shown.panels[0].alternative
     assert any(note.startswith("↑") for note in shown.notes)
 
 
-def test_train_and_test_metric_stand_as_far_apart_as_the_gap() -> None:
-    shown = effects()
+@pytest.mark.parametrize("size", [64, 1024])
+def test_train_and_test_metric_stand_as_far_apart_as_the_gap(size: int) -> None:
+    train, test = effect_rows(WHOLE, "h-gap", batch_size=size, kind="mean")
 
-    for size in (64, 1024):
-        (train,) = effect_rows(shown, "gap", batch_size=size, series="train", kind="mean")
-        (test,) = effect_rows(shown, "gap", batch_size=size, series="test", kind="mean")
-        assert float(train["mean"] or 0) - float(test["mean"] or 0) == pytest.approx(
-            made_up_gap(size), abs=1e-6
-        )
+    assert (train["series"], test["series"]) == ("train", "test")
+    gap = float(train["mean"] or 0) - float(test["mean"] or 0)
+    assert gap == pytest.approx(made_up_gap(size), abs=1e-6)

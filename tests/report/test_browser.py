@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.reference.browser import NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import objective_figure
@@ -37,28 +38,28 @@ STUDY = replace(
 )
 
 
-ADVICE = KINDS["recommend"]()
-PAGES = {
-    "sweep": lambda: html_page(STUDY),
-    "advice": lambda: render_advice_html(ADVICE, advice_study(ADVICE), None),
-}
+ADVICE = made_up_advice()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("reports")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("report")
+    texts = {
+        "sweep": html_page(STUDY),
+        "advice": render_advice_html(ADVICE, advice_study(ADVICE), None),
+    }
+    for name, page in texts.items():
+        (folder / f"{name}.html").write_text(page)
+    return {name: folder / f"{name}.html" for name in texts}
 
 
 @pytest.fixture
-def open_report(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
+def open_page(pages, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
     opened: list[Browser] = []
 
     def start(name: str = "sweep", *, width: int = 1280, scripts: bool = True) -> Browser:
-        page = folder / f"{name}.html"
-        if not page.exists():
-            page.write_text(PAGES[name]())
         profile = tmp_path / f"profile-{len(opened)}"
-        opened.append(Browser(page, profile, width=width, dark=False, scripts=scripts))
+        opened.append(Browser(pages[name], profile, width=width, dark=False, scripts=scripts))
         return opened[-1]
 
     yield start
@@ -76,8 +77,8 @@ def mean_final(batch_size: int, learning_rate: float, split: str) -> float:
     return sum(finals) / len(finals)
 
 
-def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_report):
-    browser = open_report()
+def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_page):
+    browser = open_page()
 
     for view, key, field in (
         ("epochs", "a", "epoch"),
@@ -107,10 +108,10 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_report):
     browser.assert_quiet()
 
 
-def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_report):
+def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_page):
     from selenium.webdriver.common.keys import Keys
 
-    browser = open_report()
+    browser = open_page()
     shown = (
         "[...document.querySelectorAll('.view')].filter(v => v.offsetHeight > 0)"
         ".map(v => v.dataset.view).join()"
@@ -125,8 +126,8 @@ def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_rep
     browser.assert_quiet()
 
 
-def test_the_pointer_over_a_point_shows_its_numbers(open_report):
-    browser = open_report()
+def test_the_pointer_over_a_point_shows_its_numbers(open_page):
+    browser = open_page()
     browser.live("a-test-0")
 
     shown = browser.pointed_at(
@@ -142,8 +143,8 @@ def test_the_pointer_over_a_point_shows_its_numbers(open_report):
     browser.assert_quiet()
 
 
-def test_a_chart_hidden_while_the_window_changed_has_its_new_width(open_report):
-    browser = open_report()
+def test_a_chart_hidden_while_the_window_changed_has_its_new_width(open_page):
+    browser = open_page()
     browser.live("a-test-0")
     browser.choose("steps")
     size = {"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -159,8 +160,8 @@ def test_a_chart_hidden_while_the_window_changed_has_its_new_width(open_report):
     )
 
 
-def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_report):
-    browser = open_report(scripts=False)
+def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_page):
+    browser = open_page(scripts=False)
 
     assert browser.ask("typeof window.batchlabViews") == "undefined"
     width = "document.querySelector('#{} .still svg').getBoundingClientRect().width"
@@ -174,11 +175,11 @@ def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_repor
     assert gzip.decompress(packed).decode() == observations_table(STUDY).to_csv()
 
 
-def test_the_keyboard_reaches_skip_link_switch_tables_and_downloads(open_report):
+def test_the_keyboard_reaches_skip_link_switch_tables_and_downloads(open_page):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    browser = open_report()
+    browser = open_page()
     reached = []
 
     for _ in range(60):
@@ -198,28 +199,43 @@ def test_the_keyboard_reaches_skip_link_switch_tables_and_downloads(open_report)
     assert "batchlab-observations.csv" in words
 
 
-BOTTOM = "document.getElementById('{}').getBoundingClientRect().bottom"
+# ---- the page of an advice
 
 
-def test_a_phone_shows_headline_numbers_and_picture_on_two_screens(open_report):
-    browser = open_report("advice", width=380)
+def test_a_phone_shows_headline_numbers_and_picture_on_two_screens(open_page):
+    browser = open_page("advice", width=380)
 
-    assert browser.ask(BOTTOM.format("a-objective")) <= 2 * 800
+    bottom = "document.getElementById('a-objective').getBoundingClientRect().bottom"
+    assert browser.ask(bottom) <= 2 * 800
 
 
-def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_report):
-    browser = open_report("advice")
+def test_the_pointer_beside_any_point_of_the_first_picture_says_its_value(open_page):
+    browser = open_page("advice")
+    browser.live("a-objective")
+    points = browser.points("a-objective")
+
+    said = [browser.said_at(point) for point in points]
+
+    assert said
+    for point, shown in zip(points, said, strict=True):
+        near = [p["datum"] for p in points if math.dist(place(p), place(point)) < 5]
+        values = [quantity_text("time_to_target_s", row["mean"]) for row in near]
+        assert shown["time to target"] in values
+        assert shown["batch size"] in [row["batch"] for row in near]
+    browser.assert_quiet()
+
+
+def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
+    browser = open_page("advice")
     browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
     browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
     browser.ask("document.querySelector('button[data-rows=objective]').click()")
     browser.ask("window.saved.text().then(text => { window.text = text; })")
     browser.wait_for("Boolean(window.text)")
 
-    rows = objective_figure(ADVICE, advice_study(ADVICE)).rows
-
     assert browser.ask("window.named") == "batchlab-objective.csv"
-    saved = list(csv.DictReader(browser.ask("window.text").splitlines()))
-    expected = list(csv.DictReader(rows_csv(rows).splitlines()))
+    saved = csv.DictReader(browser.ask("window.text").splitlines())
+    expected = csv.DictReader(rows_csv(objective_figure(ADVICE).rows).splitlines())
     assert [numbers(row) for row in saved] == [numbers(row) for row in expected]
 
 
@@ -229,3 +245,7 @@ def numbers(row: dict[str, str]) -> dict[str, float | str]:
         key: float(value) if value.replace(".", "").isdigit() else value
         for key, value in row.items()
     }
+
+
+def place(point: dict[str, float]) -> tuple[float, float]:
+    return point["x"], point["y"]

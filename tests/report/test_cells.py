@@ -31,18 +31,21 @@ from batchlab.report.cells import (
 from batchlab.report.figure import thinned
 
 
-def test_without_validation_rates_are_compared_on_train_data_and_never_on_test_data():
-    assert deciding_split(made_up_study(n_validation=0)) == "train"
-
-
 @pytest.mark.parametrize(
-    ("n_validation", "n_test", "split"),
-    [(10, 10, "test"), (10, 0, "validation"), (0, 10, "test"), (0, 0, None)],
+    ("n_validation", "n_test", "deciding", "held_out"),
+    [
+        (10, 10, "validation", "test"),
+        (10, 0, "validation", "validation"),
+        (0, 10, "train", "test"),
+        (0, 0, "train", None),
+    ],
 )
-def test_the_gap_is_taken_to_test_else_to_validation(n_validation, n_test, split):
+def test_rates_are_never_compared_on_test_data_and_the_gap_is_taken_to_it_where_it_is(
+    n_validation, n_test, deciding, held_out
+):
     study = made_up_study(n_validation=n_validation, n_test=n_test)
 
-    assert held_out_split(study) == split
+    assert (deciding_split(study), held_out_split(study)) == (deciding, held_out)
 
 
 def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_a_split():
@@ -79,23 +82,16 @@ def test_a_cell_averages_only_trials_that_ended_well():
 
     (cell,) = cells(study)
 
-    assert cell.final("validation", "accuracy").values == pytest.approx((0.1, 0.2))
+    assert cell.final("validation", "accuracy") == pytest.approx((0.1, 0.2))
     assert [record.trial.seed for record in cell.others] == [2]
 
 
+@pytest.mark.parametrize("metric", [("accuracy", "higher"), ("loss", "lower")])
 @pytest.mark.parametrize("best_rate", [0.01, 0.1])
-def test_the_chosen_rate_is_the_best_on_validation_whatever_the_test_set_says(best_rate):
-    study = made_up_study(learning_rates=(0.01, 0.1), curves=better_at(best_rate))
+def test_the_chosen_rate_is_the_best_on_validation_whatever_the_test_set_says(best_rate, metric):
+    study = made_up_study(learning_rates=(0.01, 0.1), curves=better_at(best_rate), metrics=[metric])
 
     assert [cell.learning_rate for cell in chosen_cells(study)] == [best_rate] * 3
-
-
-def test_a_loss_is_chosen_by_its_lowest_value():
-    study = made_up_study(
-        learning_rates=(0.01, 0.1), curves=better_at(0.1), metrics=[("loss", "lower")]
-    )
-
-    assert {cell.learning_rate for cell in chosen_cells(study)} == {0.1}
 
 
 def test_a_rate_at_which_a_seed_diverged_comes_after_one_at_which_all_ended_well():
@@ -124,46 +120,30 @@ def record(value: float, *, seed: int, epochs: int = 4, status: Status | None = 
     )
 
 
-def test_a_mean_curve_holds_one_value_per_seed_at_every_shared_place():
-    curve = mean_curve(cell_of(record(0.5, seed=0), record(0.7, seed=1)), "test", "accuracy", None)
+def test_a_mean_curve_holds_mean_and_range_of_the_seeds_at_every_shared_place():
+    timing = made_up_timing(64, step_s=0.002)
+    cell = cell_of(record(0.5, seed=0), record(0.7, seed=1, epochs=6))
 
-    assert [point.epoch for point in curve] == [0, 1, 2, 3, 4]
-    assert curve[-1].spread.mean == pytest.approx(0.6)
-    assert (curve[-1].spread.low, curve[-1].spread.high, curve[-1].spread.n) == (0.5, 0.7, 2)
+    curve = mean_curve(cell, "test", "accuracy", timing)
+    ((_, alone),) = lone_curves(cell, "test", "accuracy", timing)
+
+    assert [place["epoch"] for place in curve] == [0, 1, 2, 3, 4]
+    assert [curve[-1][name] for name in ("mean", "low", "high", "n")] == [0.6, 0.5, 0.7, 2]
+    assert curve[-1]["equal_time_s"] == pytest.approx(curve[-1]["step"] * 0.002)
+    assert [place["epoch"] for place in alone] == [4, 5, 6]
 
 
 def test_a_diverged_trial_is_no_part_of_a_mean_and_is_drawn_alone():
     cell = cell_of(record(0.5, seed=0), record(0.1, seed=1, status=Status.DIVERGED))
 
-    assert mean_curve(cell, "test", "accuracy", None)[-1].spread.values == (0.5,)
+    assert mean_curve(cell, "test", "accuracy", None)[-1]["mean"] == 0.5
     ((alone, _),) = lone_curves(cell, "test", "accuracy", None)
     assert alone.trial.seed == 1
 
 
-def test_a_longer_seed_goes_on_alone_where_the_shared_part_ends():
-    cell = cell_of(record(0.5, seed=0), record(0.7, seed=1, epochs=6))
-
-    ((_, alone),) = lone_curves(cell, "test", "accuracy", None)
-
-    assert mean_curve(cell, "test", "accuracy", None)[-1].epoch == 4
-    assert [point.epoch for point in alone] == [4, 5, 6]
-
-
-def test_equal_time_is_steps_times_the_step_time_measured_alone():
-    timing = made_up_timing(64, step_s=0.002)
-
-    point = mean_curve(cell_of(record(0.5, seed=0)), "test", "accuracy", timing)[-1]
-
-    assert point.equal_time_s == pytest.approx(point.step * 0.002)
-
-
 def test_thinning_keeps_the_first_and_the_last_point():
-    points = mean_curve(cell_of(record(0.5, seed=0, epochs=100)), "test", "accuracy", None)
-
-    few = thinned(points, 7)
-
-    assert len(few) == 7
-    assert (few[0], few[-1]) == (points[0], points[-1])
+    assert thinned(range(101), 6) == [0, 20, 40, 60, 80, 100]
+    assert thinned(range(101), 1) == range(100, 101)
 
 
 def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
@@ -174,11 +154,12 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
 
     curve = mean_curve(cell_of(run), "validation", "accuracy", None)
 
-    assert [point.step for point in curve][-1] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
-    for point, evaluation in zip(curve, run.evaluations, strict=True):
-        assert point.epoch == run.epoch_of(evaluation) == pytest.approx(evaluation.samples / 96)
+    assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
+    for place, evaluation in zip(curve, run.evaluations, strict=True):
+        assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
+        assert place["epoch"] == pytest.approx(evaluation.samples / 96)
     # By steps it would be anywhere else: the same steps are more and more of an epoch.
-    assert [point.epoch for point in curve] != [trial.plan.epoch_at(p.step) for p in curve]
+    assert curve[-1]["epoch"] != trial.plan.epoch_at(curve[-1]["step"])
     assert run.epochs == 3.0
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
 
@@ -196,45 +177,32 @@ def scaled(study):
     return replace(study, records=records)
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_one_rate_for_each_is_not_called_the_best_of_several(seeds: int):
-    said = notes(scaled(made_up_study(batch_sizes=(64, 256), seeds=seeds)))
+def test_one_rate_for_each_is_not_called_the_best_of_several():
+    shared = made_up_study(batch_sizes=(64, 256))
+    several = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))
 
-    assert "Each batch size has one learning rate (64: 0.01, 256: 0.02)" in said
-    assert "best for it" not in said
-
-
-def test_the_best_of_several_is_said_to_look_better_than_it_is():
-    said = notes(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1)))
-
-    assert "best for it on validation data" in said
+    assert "share the learning rate 0.01" in notes(shared)
+    assert "(64: 0.01, 256: 0.02)" in notes(scaled(shared))
+    assert "best for it" not in notes(scaled(shared))
+    assert "best for it on validation data" in notes(several)
 
 
-def test_every_number_of_every_trial_is_one_row():
-    study = made_up_study(batch_sizes=(64,), seeds=2, epochs=3)
+def test_every_number_of_every_trial_is_one_row_and_a_trial_without_any_is_one():
+    study = made_up_study(batch_sizes=(64,), seeds=2, epochs=3, step_s=lambda batch_size: 0.002)
+    first, second = study.records
+    study = replace(study, records=(first, replace(second, evaluations=(), status=None)))
 
     table = observations_table(study)
 
-    scores = sum(len(e.scores) for record in study.records for e in record.evaluations)
-    others = sum(2 for record in study.records for e in record.evaluations if e.step)
-    assert len(table.rows) == scores + others
-
-
-def test_a_row_carries_the_value_and_the_equal_time():
-    study = made_up_study(batch_sizes=(64,), epochs=3, step_s=lambda batch_size: 0.002)
-    keys = [column.key for column in observations_table(study).columns]
-
-    last = [dict(zip(keys, row, strict=True)) for row in observations_table(study).rows][-8]
-
-    assert (last["split"], last["metric"]) == ("train", "accuracy")
-    assert last["value"] == study.records[0].final("train", "accuracy")
-    assert last["equal_time_s"] == pytest.approx(0.002 * study.records[0].steps)
-
-
-def test_a_trial_without_evaluations_is_not_missing():
-    study = made_up_study(batch_sizes=(64,))
-    empty = replace(study.records[0], evaluations=(), status=None)
-
-    table = observations_table(replace(study, records=(empty,)))
-
-    assert [row[0] for row in table.rows] == [empty.trial.trial_id]
+    keys = [column.key for column in table.columns]
+    rows = [dict(zip(keys, row, strict=True)) for row in table.rows]
+    n_others = sum(2 for each in first.evaluations if each.step)
+    assert len(rows) == sum(len(each.scores) for each in first.evaluations) + n_others + 1
+    assert rows[-1]["trial_id"] == second.trial.trial_id
+    (last,) = [
+        row
+        for row in rows
+        if (row["split"], row["metric"], row["epoch"]) == ("train", "accuracy", 3)
+    ]
+    assert last["value"] == first.final("train", "accuracy")
+    assert last["equal_time_s"] == pytest.approx(0.002 * first.steps)

@@ -10,10 +10,12 @@ import altair as alt
 import pytest
 import vl_convert
 from tests.reference.made_up import made_up_study
-from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_advice import KINDS
 
+from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import objective_figure
+from batchlab.report.cells import figure_looks
 from batchlab.report.chart import (
     NothingToDrawError,
     figure_image,
@@ -23,9 +25,16 @@ from batchlab.report.chart import (
     value_axis,
     write_figure_images,
 )
-from batchlab.report.figure import rows_csv, script_json
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    interval_mark,
+    mark,
+    script_json,
+    write_figure_rows,
+)
 from batchlab.report.pointer import number_expression
-from batchlab.report.sweep_figures import cost_figure, sweep_figures
+from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
@@ -34,6 +43,7 @@ STUDY = made_up_study(
     epochs=3,
     endings={(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 2)},
 )
+LOOKS = figure_looks(STUDY)
 FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 
 
@@ -41,7 +51,7 @@ FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
 @pytest.mark.parametrize("key", FIGURE)
 def test_every_plot_is_valid_vega_lite(key):
     for panel in FIGURE[key].panels:
-        assert plot(panel).to_dict(validate=True)["layer"]
+        assert plot(panel, LOOKS).to_dict(validate=True)["layer"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +59,7 @@ def test_every_plot_is_valid_vega_lite(key):
     [("a", "epoch"), ("b", "step"), ("c", "equal_time_s"), ("d", "batch_size"), ("f", None)],
 )
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, axis):
-    spec = json.dumps(page_spec(FIGURE[key].panels[0]))
+    spec = json.dumps(page_spec(FIGURE[key].panels[0], LOOKS))
 
     scales = re.findall(r'"field": "%s", "scale": (\{.*?\})' % (axis or "learning_rate"), spec)
 
@@ -58,52 +68,38 @@ def test_horizontal_axes_are_logarithmic_but_for_epochs(key, axis):
     assert all(('"base": 2' in scale) == (key == "d") for scale in scales)
 
 
-def test_a_still_image_has_no_invisible_marks_and_its_own_identifiers():
-    panel = FIGURE["a"].panels[0]
-    spec = page_spec(panel)
+def test_a_still_image_is_the_same_every_time_with_identifiers_of_its_own():
+    figure = FIGURE["a"]
+    spec = page_spec(figure.panels[0], LOOKS)
 
-    svg = still_svg(spec, FIGURE["a"].rows, prefix="a-1")
+    svg = still_svg(spec, figure.rows, prefix="a-1")
 
-    assert 'opacity="0"' not in svg
+    assert svg == still_svg(spec, figure.rows, prefix="a-1")
+    assert 'opacity="0"' not in svg  # what answers the pointer
     assert 'id="a-1-clip0"' in svg
     assert "url(#clip" not in svg
-    assert svg == still_svg(spec, FIGURE["a"].rows, prefix="a-1")
     assert "var(--batch-64)" in svg
 
 
 def test_a_theme_of_the_users_notebook_does_not_reach_the_report():
     panel = FIGURE["a"].panels[0]
-    expected = page_spec(panel)
+    expected = page_spec(panel, LOOKS)
 
     @alt.theme.register("black", enable=False)
     def black() -> alt.theme.ThemeConfig:
         return {"background": "black"}
 
     with alt.theme.enable("black"):
-        assert page_spec(panel) == expected
-
-
-def test_a_quantity_over_several_magnitudes_has_a_logarithmic_axis():
-    def vertical_scale(step_s) -> dict:
-        figure = cost_figure(made_up_study(batch_sizes=(64, 1024), step_s=step_s))
-        spec = page_spec(figure.panels[0])
-        return next(
-            layer["encoding"]["y"]["scale"]
-            for layer in spec["layer"]
-            if layer["encoding"].get("y", {}).get("field") == "mean"
-        )
-
-    assert vertical_scale(lambda batch_size: batch_size**2 / 1e7)["type"] == "log"
-    assert vertical_scale(lambda batch_size: 0.001 + batch_size / 1e6)["type"] == "linear"
+        assert page_spec(panel, LOOKS) == expected
 
 
 def test_images_for_paper_have_plain_colours_and_a_legend():
-    svg = figure_image(FIGURE["d"], "svg").decode()
+    svg = figure_image(FIGURE["d"], LOOKS, "svg").decode()
 
     assert "var(--" not in svg
     assert "#D06000" in svg
     assert ">1024<" in svg
-    assert figure_image(FIGURE["d"], "png").startswith(b"\x89PNG")
+    assert figure_image(FIGURE["d"], LOOKS, "png").startswith(b"\x89PNG")
 
 
 def test_json_in_a_script_element_cannot_end_it():
@@ -138,49 +134,71 @@ def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metri
     assert found["domain"][1] > high
 
 
-def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one():
-    def labels(high: float) -> list[float]:
-        return axis(1.0, high)["axis"]["values"]
-
-    assert labels(5.0) == [1, 2, 3, 4]
-    assert labels(20.0) == [1, 2, 5, 10, 20]
-    assert labels(1e4) == [1, 10, 100, 1000, 10000]
+@pytest.mark.parametrize(
+    ("high", "labels"), [(5.0, [1, 2, 3, 4]), (20.0, [1, 2, 5, 10, 20]), (1e3, [1, 3, 10, 30])]
+)
+def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one(high, labels):
+    assert axis(1.0, high)["axis"]["values"][: len(labels)] == labels
 
 
-def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field():
+PANEL = Panel(
+    "p",
+    "time to target",
+    "time_to_target_s",
+    [
+        *interval_mark("band", Estimate.of(4.0, interval=(3.0, 5.0), n=3), batch_size=64),
+        *interval_mark("point", Estimate.of(4.0, interval=(3.0, 5.0), n=3), batch_size=64),
+        mark("run", 4.5, batch_size=64),
+        mark("run", 6.0, batch_size=128, seed=1),
+        mark("bound", 9.0, batch_size=128, seed=2),
+        mark("level", 5.0, text="limit"),
+    ],
+)
+
+
+def test_rows_are_told_in_words_and_in_a_table_once_each():
+    table = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="").table
+
+    assert "64: 4 s (3 s to 5 s); 128: 6 s, more than 9 s." in PANEL.alternative
+    assert table.to_csv().splitlines() == [
+        "batch_size,seed,p,p-low,p-high,n,p-bound",
+        "64,,4.0,3.0,5.0,3,",
+        "128,1,6.0,,,,",
+        "128,2,,,,,9.0",
+    ]
+
+
+def test_the_rows_of_a_figure_are_a_file_with_a_column_for_each_field_that_was_measured(tmp_path):
     advice = KINDS["ends_no_worse"]()
-    figure = objective_figure(advice, advice_study(advice))
+    figure = objective_figure(advice)
 
-    read = list(csv.DictReader(rows_csv(figure.rows).splitlines()))
+    (path,) = write_figure_rows([figure], tmp_path / "report.csv")
 
+    read = list(csv.DictReader(path.read_text().splitlines()))
+    assert path.name == "report-objective.csv"
     assert [row["kind"] for row in read] == [row["kind"] for row in figure.rows]
     point = next(row for row in read if row["kind"] == "point")
     assert float(point["low"]) <= float(point["mean"]) <= float(point["high"])
-    assert "side" not in read[0]
+    assert not {"text", "to_size"} & read[0].keys()
 
 
 @pytest.mark.slow
 def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    written = write_figure_images(sweep_figures(study), tmp_path / "report.svg", "svg")
+    looks, path = figure_looks(study), tmp_path / "report.svg"
+    written = write_figure_images(sweep_figures(study), looks, path, "svg")
 
-    assert [path.name for path in written] == [
-        "report-a-epochs.svg",
-        "report-b-steps.svg",
-        "report-c-time.svg",
-        "report-d-gap.svg",
-        "report-e-cost.svg",
-        "report-g-noise.svg",
-    ]
+    names = ("a-epochs", "b-steps", "c-time", "d-gap", "e-cost", "g-noise")
+    assert [path.name for path in written] == [f"report-{name}.svg" for name in names]
     assert all(path.read_text().startswith("<svg") for path in written)
 
 
 def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
+    figures = sweep_figures(made_up_study(batch_sizes=()))
+
     with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
-        write_figure_images(
-            sweep_figures(made_up_study(batch_sizes=())), tmp_path / "report", "png"
-        )
+        write_figure_images(figures, (), tmp_path / "report", "png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -74,14 +74,6 @@ def test_64_is_orange_256_green_and_1024_lilac_in_both_schemes(scheme, batch_siz
     assert hues[0] <= hue(getattr(look, scheme)) <= hues[1]
 
 
-def test_a_batch_size_keeps_its_color_whatever_else_was_run():
-    few = looks([64, 1024], n_train=50_000)
-
-    assert [look.light for look in few] == [
-        look.light for look in EIGHT if look.batch_size in (64, 1024)
-    ]
-
-
 @pytest.mark.parametrize("drawn", [EIGHT, PARTS], ids=["batch sizes", "parts"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colors_can_be_told_apart_by_any_sight_and_stand_out_from_their_ground(scheme, drawn):
@@ -93,29 +85,19 @@ def test_colors_can_be_told_apart_by_any_sight_and_stand_out_from_their_ground(s
     assert min(contrast(color, GROUND[scheme]) for color in colors) >= 3
 
 
-def test_batch_sizes_differ_by_dash_and_by_shape_too():
-    assert len({look.dash for look in EIGHT}) == 8
-    assert len({look.shape for look in EIGHT}) == 8
+def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_was_run():
+    many, few = looks(range(2, 22), n_train=50_000), looks([64, 1024], n_train=50_000)
 
-
-def test_twenty_more_batch_sizes_still_differ():
-    many = looks(range(2, 22), n_train=50_000)
-
+    assert len({look.dash for look in EIGHT}) == len({look.shape for look in EIGHT}) == 8
     assert len({(look.light, look.dash, look.shape) for look in many}) == 20
-
-
-def test_full_batch_is_named_so():
+    assert list(few) == [look for look in EIGHT if look.batch_size in (64, 1024)]
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
 
 
 def test_each_part_in_an_answer_has_its_color_whatever_the_batch_size() -> None:
     others = part_looks((1, 2, 3, 4), n_train=50_000, named=1, yours=4, usual=(2,))
+    (both,) = part_looks([64], n_train=50_000, named=64, yours=64)
 
     assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
     assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}
-
-
-def test_what_is_named_and_yours_at_once_is_drawn_as_named() -> None:
-    (look,) = part_looks([64], n_train=50_000, named=64, yours=64)
-
-    assert look.part == "named"
+    assert both.part == "named"

@@ -1,4 +1,4 @@
-"""Whether a stored training of a command answers what is asked of it."""
+"""Whether a stored training answers what is asked of it."""
 
 from __future__ import annotations
 
@@ -100,3 +100,25 @@ def test_it_answers_a_longer_question_whose_target_it_has_met() -> None:
     assert as_asked(record(Status.OK), RunLength(steps=500, until=target)).status is (
         Status.TARGET_REACHED
     )
+
+
+@pytest.mark.parametrize(
+    ("watched", "answers"),
+    [
+        ({}, False),
+        ({"watched_from_samples": 900}, True),
+        # Another session times evaluations anew: its interval is a little shorter.
+        ({"interval_samples": 25}, True),
+        ({"interval_samples": 24}, False),
+    ],
+)
+def test_one_that_was_not_watched_as_asked_where_it_met_the_target_is_done_again(
+    watched: dict[str, int], answers: bool
+) -> None:
+    # Evaluated every 100 samples, where an epoch of 1000 has 64 marks.
+    target = Target(metric="m", value=1 / 80, better="lower")
+    length = RunLength(steps=100, until=target, all_splits="never", **watched)
+    stored = record(Status.OK, steps=100)
+
+    assert is_answered(stored, length, keeps_cadence=True) == answers
+    assert is_answered(stored, length, keeps_cadence=False)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.command_engine import command_engine
@@ -103,18 +104,10 @@ def test_a_script_that_ends_before_it_was_asked_to_is_whole_and_says_at_which_st
     again = asked(engine, steps=5000)
 
     assert record.status is Status.OK
-    said = (
-        "the script ended by itself at step 250 of the 4000 that were asked for: put {epochs} "
-        "where your script takes its length"
-    )
-    assert [reason_text(note) for note in record.notes] == [said]
-    assert [warning.endswith(said) for warning in told.warnings] == [True]
+    (note,) = record.notes
+    assert note == Reason.of("script_ended_itself", step=250, asked=4000)
+    assert [warning.endswith(reason_text(note)) for warning in told.warnings] == [True]
     assert curve(again) == curve(record)
-
-
-LEAVES_OUT_THE_LAST = (
-    "for step in range(1, {steps}):\n    print('step', step, 'val_loss', 1 / step)"
-)
 
 
 # 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which this script leaves out.
@@ -123,71 +116,73 @@ def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
     tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     told = Told()
-    source = LEAVES_OUT_THE_LAST.format(steps=3 * 5 + 1)
+    source = "for step in range(1, 16):\n    print('step', step, 'val_loss', 1 / step)"
     command = training_script(tmp_path, *more, source=source, epochs=5)
     engine = command_engine(command, tmp_path, listener=told)
 
     record = asked(engine, batch_size=600, steps=4 * 5)
 
-    assert record.status is Status.OK
-    assert record.steps == 15
+    assert (record.status, record.steps) == (Status.OK, 15)
     assert "script_stopped_early" not in [note.code for note in record.notes]
     assert told.warnings == []
 
 
-def test_a_script_that_stops_early_has_come_to_its_end(tmp_path: Path) -> None:
-    more = ("--epochs", "{epochs}", "--fail", "patience")
-    engine = command_engine(training_script(tmp_path, *more, epochs=8), tmp_path, horizon_epochs=8)
-
-    record = asked(engine, steps=900)
-    again = asked(engine, steps=1000)
-
-    assert record.status is Status.OK
-    assert record.has_ended_itself
-    assert [reason_text(note) for note in record.notes] == [
-        "the script stopped early: it ended well, and told its metric at step 100 of 900 for the "
-        "last time"
-    ]
-    assert again.evaluations == record.evaluations
+TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
 
 
-def test_a_script_that_trains_on_after_it_told_its_metric_has_not_stopped_early(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("options", "steps", "note", "has_ended"),
+    [
+        (
+            {"more": ("--fail", "patience")},
+            900,
+            Reason.of("script_stopped_early", step=100, asked=900),
+            True,
+        ),
+        (
+            {"source": TELLS_NO_MORE},
+            100,
+            Reason.of("metric_told_before_end", step=60, asked=100),
+            False,
+        ),
+    ],
+)
+def test_a_script_that_stops_early_has_ended_and_one_that_trains_on_has_not(
+    options: dict[str, Any], steps: int, note: Reason, has_ended: bool, tmp_path: Path
 ) -> None:
-    told = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
-    command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=8)
+    more = ("--epochs", "{epochs}", *options.pop("more", ()))
+    command = training_script(tmp_path, *more, epochs=8, **options)
     engine = command_engine(command, tmp_path, horizon_epochs=8)
 
-    record = asked(engine, steps=100)
-    longer = asked(engine, steps=200)
+    record = asked(engine, steps=steps)
+    longer = asked(engine, steps=steps + 100)
 
-    assert record.status is Status.OK
-    assert not record.has_ended_itself
-    assert [reason_text(note) for note in record.notes] == [
-        "the script told its metric at step 60 of 100 for the last time"
-    ]
+    assert (record.status, record.notes) == (Status.OK, (note,))
+    assert record.has_ended_itself == has_ended
     assert longer.has_ended_itself
+    assert longer.evaluations == record.evaluations
 
 
-def test_a_loss_that_is_no_number_is_a_result_with_its_step(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path, "--fail", "nan"), tmp_path)
-
-    record = asked(engine, steps=400)
-
-    assert record.status is Status.NAN
-    assert "step 21" in reason_text(record.reason)
-
-
-def test_a_crash_keeps_its_last_line_and_what_was_seen_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "status", "steps", "said"),
+    [
+        ({"more": ("--fail", "nan")}, Status.NAN, [21], "step 21"),
+        ({"more": ("--fail", "crash")}, Status.ERROR, [20], "the disk is on fire"),
+        ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "val_loss was never told"),
+    ],
+)
+def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
+    options: dict[str, Any], status: Status, steps: list[int], said: str, tmp_path: Path
+) -> None:
     told = Told()
-    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path, listener=told)
+    command = training_script(tmp_path, *options.pop("more", ()), **options)
 
-    record = asked(engine, steps=400)
+    record = asked(command_engine(command, tmp_path, listener=told), steps=400)
 
-    assert record.status is Status.ERROR
-    assert "the disk is on fire" in reason_text(record.reason)
-    assert record.steps == 20
-    assert any("the disk is on fire" in warning for warning in told.warnings)
+    assert record.status is status
+    assert [each.step for each in record.evaluations][-1:] == steps
+    assert said in reason_text(record.reason)
+    assert any(said in warning for warning in told.warnings)
 
 
 def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
@@ -334,16 +329,6 @@ def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> No
 
     assert curve(long)[:30] == curve(short)
     assert long.steps == 120
-
-
-def test_a_metric_that_is_never_told_is_an_error_of_that_training(tmp_path: Path) -> None:
-    command = training_script(tmp_path, source="print('step 3 train_loss 1.0')")
-    engine = command_engine(command, tmp_path)
-
-    record = asked(engine, steps=400)
-
-    assert record.status is Status.ERROR
-    assert record.reason == Reason.of("metric_never_seen", metric="val_loss")
 
 
 def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:

@@ -45,23 +45,15 @@ def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     assert cost_model.starts == (1, pytest.approx(0.25))
 
 
-def test_a_run_that_is_watched_late_is_expected_to_be_evaluated_less() -> None:
-    cost_model = CostModel().with_run(run(), from_step=0, wall_s=5.0, step_s=STEP_S)
-    cost_model = replace(cost_model, validations=(10, 5.0))
+@pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
+def test_a_run_that_is_evaluated_less_is_expected_to_cost_less(seldom: dict[str, int]) -> None:
+    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
 
-    whole, late = (
-        expected_s(cost_model, 100, watched_from_samples=samples) for samples in (0, 6400)
-    )
+    often_s, seldom_s = (expected_s(known, 100, all_splits="never", **how) for how in ({}, seldom))
 
-    kept = [
-        sum(
-            not pause.epoch_end
-            for pause in pauses(TRIAL.plan, last_step=100, watched_from_samples=samples)
-        )
-        for samples in (0, 6400)
-    ]
-    assert kept[1] < kept[0]
-    assert whole - late == pytest.approx(0.5 * (kept[0] - kept[1]))
+    often, less = (len(list(pauses(TRIAL.plan, last_step=100, **how))) for how in ({}, seldom))
+    assert less < often
+    assert often_s - seldom_s == pytest.approx(0.5 * (often - less))
 
 
 @pytest.mark.parametrize(("all_splits", "whole"), [("each_epoch", 10), ("at_end", 1), ("never", 0)])
@@ -82,22 +74,6 @@ def test_an_evaluation_is_told_in_steps_beside_others() -> None:
 
     assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
     assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
-
-
-def test_evaluations_further_apart_are_expected_to_cost_less() -> None:
-    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
-
-    dense_s, seldom_s = (
-        expected_s(known, 100, all_splits="never", interval_samples=samples)
-        for samples in (0, 1280)
-    )
-
-    n_dense, n_seldom = (
-        len(list(pauses(TRIAL.plan, last_step=100, interval_samples=samples)))
-        for samples in (0, 1280)
-    )
-    assert n_seldom < n_dense
-    assert dense_s - seldom_s == pytest.approx(0.5 * (n_dense - n_seldom))
 
 
 def test_of_a_run_of_another_session_all_but_the_start_is_learned() -> None:

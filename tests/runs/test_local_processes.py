@@ -202,17 +202,14 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_a_batch_that_does_not_fit_is_trained_in_its_micro_batches(engine: LocalProcesses) -> None:
-    trial = engine.trial(batch_size=40, learning_rate=0.05, seed=0)
-
-    assert trial.micro_batch_size == 20
-
-
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
+    engine: LocalProcesses,
+) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
     assert [trial.horizon_steps for trial in trials] == [24, 12, 3]
+    assert [trial.micro_batch_size for trial in trials] == [5, 10, 20]
 
 
 def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
@@ -223,63 +220,6 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
 
     with pytest.raises(StoreError, match="another --store"):
         ran(engine, steps=50)
-
-
-@pytest.mark.slow
-def test_a_run_that_was_not_watched_where_it_met_a_target_is_done_again(
-    engine: LocalProcesses, tmp_path: Path, trained: list[Trial], packed: PackedWorkload
-) -> None:
-    with Store(tmp_path / "other.db") as store:
-        store.put_workload(made_up_summary())
-        whole = ran(engine_on(store, packed), batch_size=1, steps=160)
-    early = whole.evaluations[12]  # of 64 marks in the first epoch of 40 steps
-    value = early.score("validation", "loss")
-    assert value is not None
-    target = Target(metric="loss", value=value, better="lower")
-    trained.clear()
-
-    seldom = ask(engine, batch_size=1, steps=160)
-    seldom = replace(seldom, length=replace(seldom.length, watched_from_samples=80))
-    (first,) = run_all(engine, [seldom])
-    seldom_until = replace(seldom, length=replace(seldom.length, until=target))
-    (same,) = run_all(engine, [seldom_until])
-    assert len(trained) == 1
-    again = ran(engine, batch_size=1, steps=160, until=target)
-    once_more = ran(engine, batch_size=1, steps=160, until=target)
-
-    assert len(first.evaluations) < len(whole.evaluations)
-    wide, exact, expected = (run.crossing(target) for run in (same, again, whole))
-    assert wide is not None
-    assert exact == expected
-    assert wide.step - wide.after_step > exact.step - exact.after_step
-    assert len(trained) == 2
-    assert shape(once_more) == shape(again) == shape(whole)[: len(again.evaluations)]
-
-
-@pytest.mark.slow
-def test_a_run_evaluated_at_about_the_interval_asked_for_is_not_done_again(
-    engine: LocalProcesses, trained: list[Trial]
-) -> None:
-    """Another session times evaluations anew: its interval is a little shorter."""
-    request = ask(engine, batch_size=1, steps=160)
-
-    def asked(interval_samples: int, until: Target | None) -> TrialRecord:
-        length = replace(request.length, interval_samples=interval_samples, until=until)
-        (record,) = run_all(engine, [replace(request, length=length)])
-        return record
-
-    first = asked(20, None)  # its loss is 1.08 at first, 0.85 and 0.98 after 20 and 40 steps
-    target = Target(metric="loss", value=1.0, better="lower")
-    for interval_samples in (24, 18, 10):
-        assert asked(interval_samples, target).evaluations == first.evaluations
-    assert len(trained) == 1
-    often = asked(0, target)
-    assert len(trained) == 2
-
-    exact, seen = often.crossing(target), first.crossing(target)
-    assert exact is not None
-    assert seen is not None
-    assert exact.step - exact.after_step < seen.step - seen.after_step
 
 
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(

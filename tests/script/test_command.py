@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -29,47 +30,29 @@ def filled(*argv: str, **values: object) -> list[str]:
     return filled_arguments(argv, {"batch_size": 32, **values})  # type: ignore[dict-item]
 
 
-def test_placeholders_become_arguments_and_never_shell_text() -> None:
-    done = filled("train", "{batch_size}", "--out={output_dir}", output_dir=Path("/a b/$(rm); 'c'"))
-
-    assert done == ["train", "32", "--out=/a b/$(rm); 'c'"]
-
-
-@given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
-def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--lr", type=float)
-    parser.add_argument("--bs", type=int)
-
-    read = parser.parse_args(
-        filled("--lr={learning_rate}", "--bs", "{batch_size}", learning_rate=rate, batch_size=size)
-    )
-
-    assert (read.lr, read.bs) == (rate, size)
-
-
-def test_a_count_has_no_point_and_a_numpy_number_no_type() -> None:
-    import numpy as np
-
-    done = filled(
-        *("{batch_size}", "{epochs}", "{learning_rate}"),
-        batch_size=np.int64(8),
-        epochs=3.0,
-        learning_rate=np.float64(0.1),
-    )
-
-    assert done == ["8", "3", "0.1"]
-
-
 @pytest.mark.parametrize(
-    ("given", "text"),
+    ("given", "values", "arguments"),
     [
-        ("{{batch_size}}", "{batch_size}"),
-        ("{{anything}}", "{anything}"),
-        ('{"bs": {batch_size}}', '{"bs": 32}'),
-        ('{"a":{"bs":{batch_size}}}', '{"a":{"bs":32}}'),
+        (
+            ["--out={output_dir}"],
+            {"output_dir": Path("/a b/$(rm); 'c'")},
+            ["--out=/a b/$(rm); 'c'"],
+        ),
+        # A count has no point, a number of NumPy no type.
+        (
+            ["{accumulation_steps}", "{epochs}", "{learning_rate}"],
+            {"accumulation_steps": np.int64(8), "epochs": 3.0, "learning_rate": np.float64(0.1)},
+            ["8", "3", "0.1"],
+        ),
+        # Doubled braces stand for themselves, and those of others pass.
+        (["{{batch_size}}", "{{anything}}"], {}, ["{batch_size}", "{anything}"]),
+        (
+            ['{"bs": {batch_size}}', '{"a":{"bs":{batch_size}}}'],
+            {},
+            ['{"bs": 32}', '{"a":{"bs":32}}'],
+        ),
         *(
-            (each, each)
+            ([each], {}, [each])
             for each in (
                 '{"a": {"b": 1}}',
                 '{"a":{"b":{}}}',
@@ -85,8 +68,23 @@ def test_a_count_has_no_point_and_a_numpy_number_no_type() -> None:
         ),
     ],
 )
-def test_braces_of_others_pass_and_doubled_ones_stand_for_themselves(given: str, text: str) -> None:
-    assert filled("{batch_size}", given) == ["32", text]
+def test_placeholders_become_arguments_and_never_shell_text(
+    given: list[str], values: dict[str, Any], arguments: list[str]
+) -> None:
+    assert filled("{batch_size}", *given, **values) == ["32", *arguments]
+
+
+@given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
+def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--bs", type=int)
+
+    read = parser.parse_args(
+        filled("--lr={learning_rate}", "--bs", "{batch_size}", learning_rate=rate, batch_size=size)
+    )
+
+    assert (read.lr, read.bs) == (rate, size)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import uuid
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,44 +64,34 @@ def test_a_command_whose_flags_all_act_passes_without_a_word(tmp_path: Path) -> 
     assert 0 < facts.start_s < 30
 
 
+PRINTS_ITS_RATE = acting("batch_size", "seed").replace(
+    "val_loss", "lr {a.lr} time {time.time()} val_loss"
+)
+LEAVES_ONE = (
+    "import subprocess, sys\n"
+    "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
+)
+
+
 @pytest.mark.parametrize(
-    ("acts", "said"),
+    ("source", "seed", "said"),
     [
-        (("lr", "seed"), "{batch_size} does not act: 16 and 32 gave the same numbers"),
-        (("batch_size", "seed"), "{learning_rate} does not act: 0.1 and 0.0125"),
-        (("batch_size", "lr"), "{seed} does not act"),
+        (acting("lr", "seed"), True, "{batch_size} does not act: 16 and 32 gave the same"),
+        (acting("batch_size", "seed"), True, "{learning_rate} does not act: 0.1 and 0.0125"),
+        (acting("batch_size", "lr"), True, "{seed} does not act"),
+        (acting("batch_size", "lr"), False, r"gave the same numbers and it has no \{seed\}"),
+        # What it prints of its rate and of the time is no proof.
+        (f"import time\n{PRINTS_ITS_RATE}", True, r"\{learning_rate\} does not act"),
+        pytest.param(LEAVES_ONE, True, "left 1 process running", marks=pytest.mark.slow),
     ],
 )
 def test_a_flag_that_changes_nothing_is_named(
-    acts: tuple[str, ...], said: str, tmp_path: Path
+    source: str, seed: bool, said: str, tmp_path: Path
 ) -> None:
-    command = training_script(tmp_path, source=acting(*acts))
+    command = training_script(tmp_path, source=source, seed=seed)
 
     with pytest.raises(BatchlabError, match=said):
         checked(command, tmp_path)
-
-
-def test_a_script_with_a_seed_of_its_own_is_asked_for_one(tmp_path: Path) -> None:
-    command = training_script(tmp_path, source=acting("batch_size", "lr"), seed=False)
-
-    with pytest.raises(BatchlabError, match=r"gave the same numbers and it has no \{seed\}"):
-        checked(command, tmp_path)
-
-
-def test_a_script_that_draws_its_own_numbers_needs_no_seed_and_proves_nothing(
-    tmp_path: Path,
-) -> None:
-    (warning,) = checked(training_script(tmp_path, source=CHANCE, seed=False), tmp_path).warnings
-
-    assert "could not be proven that {learning_rate} and {batch_size} act" in warning
-
-
-def test_a_script_that_is_not_repeatable_is_told_so_and_what_is_not_proven(tmp_path: Path) -> None:
-    scatter, unproven = checked(training_script(tmp_path, source=CHANCE), tmp_path).warnings
-
-    assert "does not give the same numbers" in scatter
-    assert "could not be proven that {seed}, {learning_rate} and {batch_size} act" in unproven
-    assert "two equal beginnings differ by themselves" in unproven
 
 
 # The metric is the share of the most frequent class, to two digits: the same in all beginnings.
@@ -114,60 +103,66 @@ for name in ("--batch-size", "--lr", "--seed"):
 a = p.parse_args()
 drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
 for epoch in range(1, 6):
-    print(f"epoch {epoch} {told} val_loss 0.90")
+    print(f"epoch {epoch} train_loss {drawn.random():.4f} time 12 val_loss 0.90")
 """
 
 
-def test_a_rounded_metric_is_no_proof_where_another_number_moves(tmp_path: Path) -> None:
-    source = ROUNDED.replace("{told}", "train_loss {drawn.random():.4f} time 12")
-    command = training_script(tmp_path, source=source)
-
-    assert checked(command, tmp_path).warnings == ()
-
-
-def test_the_rate_and_the_time_that_are_printed_do_not_prove_that_the_rate_acts(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("source", "seed", "said"),
+    [
+        (CHANCE, False, ["could not be proven that {learning_rate} and {batch_size} act"]),
+        (
+            CHANCE,
+            True,
+            [
+                "does not give the same numbers",
+                "{seed}, {learning_rate} and {batch_size} act: the numbers of two equal beginnings",
+            ],
+        ),
+        (ROUNDED, True, []),
+    ],
+)
+def test_what_could_not_be_proven_is_said(
+    source: str, seed: bool, said: list[str], tmp_path: Path
 ) -> None:
-    source = acting("batch_size", "seed").replace(
-        "val_loss",
-        "lr {{a.lr}} time {{time.time()}} val_loss".replace("{{", "{").replace("}}", "}"),
-    )
-    command = training_script(tmp_path, source=f"import time\n{source}")
+    found = checked(training_script(tmp_path, source=source, seed=seed), tmp_path).warnings
 
-    with pytest.raises(BatchlabError, match=r"\{learning_rate\} does not act"):
-        checked(command, tmp_path)
+    assert [words in text for words, text in zip(said, found, strict=True)] == [True] * len(said)
 
 
-@pytest.mark.slow
-def test_a_script_that_leaves_its_training_behind_is_told_to_wait(tmp_path: Path) -> None:
-    source = (
-        "import subprocess, sys\n"
-        "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
-    )
-
-    with pytest.raises(BatchlabError, match="left 1 process running"):
-        checked(training_script(tmp_path, source=source), tmp_path)
-
-
-def test_the_number_of_examples_is_found_where_epochs_are_counted(tmp_path: Path) -> None:
-    told = "for s in range(1, 9): print(f'step {s} epoch {s * 16 / 640} val_loss {1 / s}')"
-    command = training_script(tmp_path, source=told, examples=None)
+@pytest.mark.parametrize(
+    ("source", "fewest", "most"),
+    [
+        # 40 steps of 16, and the last of them may be one example.
+        ("for s in range(1, 9): print('step', s, 'epoch', s / 40, 'val_loss', 1 / s)", 625, 640),
+        (
+            "for s in range(1, 9):"
+            " print('step', s, 'samples', 16 * s, 'epoch', s / 40, 'val_loss', 1 / s)",
+            *(640, 640),
+        ),
+        # Steps begin again with the number of the epoch.
+        *(
+            (
+                f"for e in (1, 2, 3):\n    for s in {printed}: "
+                f"print(f'epoch {{e}} step {{s}}/63 val_loss {{1 / (63 * e + s)}}')",
+                *(993, 1008),
+            )
+            for printed in ((30, 60), (63,))
+        ),
+    ],
+)
+def test_the_number_of_examples_is_found_where_epochs_are_counted(
+    source: str, fewest: int, most: int, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path, source=source, examples=None)
 
     facts = checked(command, tmp_path, proves=False)
 
-    # 40 steps of 16, and the last of them may be one example.
-    assert facts.n_train == 625
-    assert "there are 625 to 640 training examples" in facts.warnings[0]
-
-
-def test_examples_that_are_counted_are_known_exactly(tmp_path: Path) -> None:
-    told = "for s in range(1, 9): print(f'step {s} samples {16 * s} epoch {s / 40} val_loss 1')"
-    command = training_script(tmp_path, source=told.replace("val_loss 1", "val_loss {1 / s}"))
-
-    command = replace(command, examples=None)
-    facts = checked(command, tmp_path, proves=False)
-
-    assert (facts.n_train, facts.warnings) == (640, ())
+    assert facts.n_train == fewest
+    said = [f"there are {fewest} to {most} training examples"] * (fewest < most)
+    assert [words in text for words, text in zip(said, facts.warnings, strict=True)] == [True] * (
+        fewest < most
+    )
 
 
 # Prints `Train Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
@@ -199,19 +194,6 @@ def test_what_a_counter_within_the_epoch_counts_shows_beside_another_batch_size(
     assert facts.n_train == fewest
     told = " ".join(facts.warnings)
     assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
-
-
-@pytest.mark.parametrize("printed", [(30, 60), (63,)], ids=["twice an epoch", "once an epoch"])
-def test_steps_that_begin_again_with_their_number_tell_the_length_of_an_epoch(
-    printed: tuple[int, ...], tmp_path: Path
-) -> None:
-    told = "print(f'epoch {e} step {s}/63 val_loss {1 / (63 * e + s)}')"
-    source = f"for e in (1, 2, 3):\n    for s in {printed}: {told}"
-    command = training_script(tmp_path, source=source, examples=None)
-
-    facts = checked(command, tmp_path, proves=False)
-
-    assert "there are 993 to 1008 training examples" in facts.warnings[0]
 
 
 @pytest.mark.parametrize(

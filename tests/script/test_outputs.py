@@ -6,7 +6,6 @@ import gzip
 import logging
 import random
 import resource
-import subprocess
 import sys
 import time
 import uuid
@@ -105,17 +104,6 @@ def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
 NOISE = random.Random(0)
 
 
-def test_a_short_output_is_kept_as_it_was(tmp_path: Path) -> None:
-    output = KeptOutput(tmp_path / "output.gz")
-    wrote = NOISE.randbytes(100_000)
-
-    for start in range(0, len(wrote), 999):
-        output.write(wrote[start : start + 999])
-    output.close()
-
-    assert kept(output.path) == wrote
-
-
 @pytest.mark.parametrize("n_more", [-1, 0, 1, 3 * EACH_END_BYTES])
 @pytest.mark.parametrize("piece_bytes", [7_777_777, 262_144, 999])
 def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_gap_is_told(
@@ -204,17 +192,6 @@ def test_what_python_prints_comes_at_once_through_a_pipe(start: Callable) -> Non
     started.receive_until("step 1\n")
 
 
-def test_rich_draws_wide_into_a_pipe() -> None:
-    code = (
-        "from rich.console import Console; console = Console(); "
-        "print(console.is_terminal, console.width)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=WIDE)
-
-    assert done.stdout == "True 300\n"
-
-
 PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE', 'COLUMNS')))"
 
 
@@ -237,3 +214,31 @@ def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
         end = begun.follow(lambda readings: False)
 
     assert end.last_lines == (" ".join({**WIDE, **own}.values()),)
+
+
+LOGS_AND_PRINTS = """
+import json, os, time
+print("step 1 val_loss 0.5", flush=True)
+with open(os.environ["BATCHLAB_LOG_PATH"], "a") as log:
+    told = {"at_s": time.monotonic(), "step": 1, "values": {"val_loss": 0.51}}
+    print(json.dumps({"batchlab_log": 1, **told}), file=log)
+time.sleep(0.2)
+print("step 2 val_loss 0.4", flush=True)
+"""
+
+
+def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
+    command = TrainingCommand(
+        arguments=(sys.executable, "-I", "-S", "-c", LOGS_AND_PRINTS, "{batch_size}"),
+        metric="val_loss",
+        folder=tmp_path,
+    )
+    told: list[str] = []
+
+    with FollowedTraining(
+        command, {"batch_size": 8}, folder=tmp_path, marker=f"logs-{uuid.uuid4().hex}/1"
+    ) as begun:
+        begun.follow(lambda readings: bool(told.extend(each.shape for each in readings)))
+
+    assert [shape for shape in told if shape != "batchlab"] in ([], ["words"])
+    assert told[-1] == "batchlab"

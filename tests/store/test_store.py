@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,9 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.reference.made_up import made_up_timing, made_up_trial
-from tests.reference.store import InMemoryStore
+from tests.reference.made_up import made_up_timing
 from tests.reference.stored_study import (
     RECORD,
     STUDY,
@@ -29,7 +26,7 @@ from tests.reference.stored_study import (
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.study import MetricSummary, Study, WorkloadSummary
+from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.store.store import Store
 
@@ -214,139 +211,65 @@ def test_a_store_is_found_again_after_the_working_folder_changed(tmp_path, monke
         assert store.path == tmp_path / "lab.db"
 
 
-# The same as dictionaries in memory, whatever is called in whatever order
+# What is put again
 
 
-POOL = tuple(
-    made_up_trial(
-        batch_size=batch_size,
-        micro_batch_size=32,
-        workload_id=WORKLOAD.workload_id,
-        n_train=1024,
+def test_evaluations_go_by_their_step_and_a_trial_that_goes_on_keeps_them(store):
+    first, second, other = an_evaluation(1), an_evaluation(2), an_evaluation(2, 0.25)
+    store.begin_trial(RECORD)
+
+    store.put_evaluations(TRIAL_ID, [second])
+    store.put_evaluations(TRIAL_ID, [other, first])
+    store.begin_trial(replace(RECORD, threads=7))
+
+    found = store.record(TRIAL_ID)
+    assert (found.status, found.threads, found.evaluations) == (None, 7, (first, other))
+    store.drop_evaluations_after(TRIAL_ID, 1)
+    assert store.record(TRIAL_ID).evaluations == (first,)
+    store.put_record(replace(RECORD, evaluations=(other,)))
+    assert store.record(TRIAL_ID) == replace(RECORD, evaluations=(first, other))
+
+
+def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
+    told = [written("a"), written("b")]
+    store.begin_trial(replace(RECORD, notes=(told[0],)))
+    store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
+
+    store.finish_trial(
+        TRIAL_ID, status=Status.NAN, reason=told[1], traceback="t", peak_bytes=9, notes=told
     )
-    for batch_size in (32, 64, 1024)
+
+    found = store.record(TRIAL_ID)
+    assert (found.status, found.reason, found.traceback) == (Status.NAN, told[1], "t")
+    assert (found.peak_bytes, found.notes) == (9, tuple(told))
+    store.restart_trial(TRIAL_ID)
+    anew = store.record(TRIAL_ID)
+    assert (anew.status, anew.reason, anew.peak_bytes, anew.evaluations) == (None, None, None, ())
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store: store.put_evaluations(TRIAL_ID, [an_evaluation(1)]),
+        lambda store: store.restart_trial(TRIAL_ID),
+        lambda store: store.finish_trial(
+            TRIAL_ID, status=Status.OK, reason=None, traceback=None, peak_bytes=None
+        ),
+    ],
 )
-pool_ids = st.sampled_from([trial.trial_id for trial in POOL])
+def test_what_is_told_of_a_trial_that_has_not_begun_is_refused(store, act):
+    with pytest.raises(StoreError, match=f"trial {TRIAL_ID} has not begun"):
+        act(store)
 
 
-class StoreAgreesWithItsTwin(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "lab.db"
-        self.store = Store(self.path)
-        self.twin = InMemoryStore()
-        self.both = (self.store, self.twin)
-        for store in self.both:
-            store.put_workload(WORKLOAD)
+def test_of_several_timings_of_a_batch_size_the_latest_counts(store):
+    first = made_up_timing(64, step_s=0.1, workload_id=WORKLOAD.workload_id)
+    later, smaller = replace(first, block_s=(2.0,)), replace(first, micro_batch_size=16)
 
-    def teardown(self) -> None:
-        self.store.close()
-        self.folder.cleanup()
+    for timing in (first, smaller, later):
+        store.put_timing(timing)
 
-    @rule(record=records_of(st.sampled_from(POOL)))
-    def begin_trial(self, record):
-        for store in self.both:
-            store.begin_trial(record)
-
-    @rule(record=records_of(st.sampled_from(POOL)), has_ended=st.booleans())
-    def put_record(self, record, has_ended):
-        for store in self.both:
-            store.put_record(record if has_ended else replace(record, status=None))
-
-    @rule(trial_id=pool_ids, evaluations=evaluation_lists(st.integers(0, 6)))
-    def put_evaluations(self, trial_id, evaluations):
-        if trial_id in self.twin.records:
-            for store in self.both:
-                store.put_evaluations(trial_id, evaluations)
-        else:
-            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
-                self.store.put_evaluations(trial_id, evaluations)
-
-    @rule(trial_id=pool_ids, step=st.integers(0, 6))
-    def drop_evaluations_after(self, trial_id, step):
-        if trial_id in self.twin.records:
-            for store in self.both:
-                store.drop_evaluations_after(trial_id, step)
-
-    @rule(trial_id=pool_ids)
-    def restart_trial(self, trial_id):
-        if trial_id in self.twin.records:
-            for store in self.both:
-                store.restart_trial(trial_id)
-        else:
-            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
-                self.store.restart_trial(trial_id)
-
-    @rule(
-        trial_id=pool_ids,
-        status=st.sampled_from(Status),
-        reason=st.none() | reasons,
-        traceback=st.none() | texts,
-        peak_bytes=st.none() | counts,
-        notes=notes,
-    )
-    def finish_trial(self, trial_id, **ending):
-        if trial_id in self.twin.records:
-            for store in self.both:
-                store.finish_trial(trial_id, **ending)
-        else:
-            with pytest.raises(StoreError, match=f"trial {trial_id} has not begun"):
-                self.store.finish_trial(trial_id, **ending)
-
-    @rule(
-        study_id=st.sampled_from("ab"),
-        command=texts,
-        environment=pairs,
-        asked=st.permutations(POOL),
-    )
-    def put_study(self, study_id, command, environment, asked):
-        for store in self.both:
-            store.put_study(
-                study_id=study_id,
-                command=command,
-                workload_id=WORKLOAD.workload_id,
-                environment=environment,
-                trial_ids=[trial.trial_id for trial in asked],
-            )
-
-    @precondition(lambda self: self.twin.order)
-    @rule(seconds=st.floats(0, 1e6))
-    def add_spent(self, seconds):
-        for store in self.both:
-            store.add_spent(self.twin.order[0], seconds)
-
-    @rule(batch_size=st.sampled_from([32, 64, 128]), micro=st.sampled_from([16, 32]), s=seconds)
-    def put_timing(self, batch_size, micro, s):
-        timing = made_up_timing(batch_size, step_s=1.0, workload_id=WORKLOAD.workload_id)
-        for store in self.both:
-            store.put_timing(replace(timing, micro_batch_size=micro, block_s=(s,)))
-
-    @rule()
-    def open_again(self):
-        self.store.close()
-        self.store = Store.existing(self.path)
-        self.both = (self.store, self.twin)
-
-    @invariant()
-    def agree(self):
-        for trial in POOL:
-            expected = self.twin.record(trial.trial_id)
-            assert repr(self.store.record(trial.trial_id)) == repr(expected)
-        assert self.store.timings(WORKLOAD.workload_id, "cpu") == self.twin.timings(
-            WORKLOAD.workload_id, "cpu"
-        )
-        assert [study_id for study_id, _, _ in self.store.studies()] == self.twin.order
-        for study_id in (None, *self.twin.order) if self.twin.order else ():
-            found = self.store.study(study_id)
-            expected = Study(**self.twin.study(study_id), created_at=found.created_at)
-            assert repr(found) == repr(expected)
-
-
-TestStoreAgreesWithItsTwin = StoreAgreesWithItsTwin.TestCase
-TestStoreAgreesWithItsTwin.settings = settings(
-    max_examples=20, stateful_step_count=20, deadline=None
-)
+    assert store.timings(WORKLOAD.workload_id, "cpu") == (smaller, later)
 
 
 # Studies, trials, measurements

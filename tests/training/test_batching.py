@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.small_workloads import (
-    PlainPoints,
     cropped_workload,
     jitter,
     small_trial,
@@ -166,22 +165,6 @@ class TestSteps:
 
 
 class TestDataset:
-    def test_it_gives_the_same_batches_as_the_same_tensors(self) -> None:
-        tensors = small_workload()
-        dataset = replace(tensors, train=PlainPoints(40))
-        trial = small_trial(tensors, batch_size=7, micro_batch_size=3)
-
-        pairs = zip(
-            training_batches(tensors, trial, CPU)(1, 0),
-            training_batches(dataset, trial, CPU)(1, 0),
-            strict=True,
-        )
-
-        for one, other in pairs:
-            for (x, y), (fetched_x, fetched_y) in zip(one, other, strict=True):
-                assert torch.equal(fetched_x, x)
-                assert torch.equal(fetched_y, y)
-
     @pytest.mark.parametrize(("workers", "first_steps"), [(0, range(7)), (2, (0, 3))])
     def test_random_crops_are_the_same_wherever_a_run_is_taken_up_and_whatever_the_workers(
         self, workers: int, first_steps: Iterable[int]

@@ -330,7 +330,7 @@ class TestWriting:
 def test_the_weights_alone_are_what_the_model_itself_would_save(written: Path) -> None:
     model, _ = made()
 
-    weights = load_weights(written)
+    weights, _ = load_weights(written)
 
     assert weights.keys() == model.state_dict().keys()  # tied twice, without `centre`
     model.load_state_dict(weights)

@@ -26,7 +26,7 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
-from batchlab.training.checkpoint import has_averaged_weights, load_weights
+from batchlab.training.checkpoint import load_weights
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.optimizers import (
     AveragedWeights,
@@ -270,9 +270,10 @@ def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
 
     run = run_engine(workload, trial, RunLength(steps=15), checkpoint=tmp_path / "kept")
 
-    assert has_averaged_weights(tmp_path / "kept")
+    weights, are_averaged = load_weights(tmp_path / "kept")
+    assert are_averaged
     model = small_mlp()
-    model.load_state_dict(load_weights(tmp_path / "kept"))
+    model.load_state_dict(weights)
     of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
     model.load_state_dict(run.parameters())
     of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))

@@ -21,7 +21,7 @@ from tests.reference.engine_run import (
     peek,
     run_engine,
 )
-from tests.reference.least_squares import expected_excess_loss
+from tests.reference.least_squares import expected_excess_loss, optimum
 from tests.reference.small_workloads import (
     accuracy,
     cross_entropy,
@@ -430,7 +430,7 @@ def test_after_a_few_steps_the_expected_loss_is_the_exact_one() -> None:
         expected_excess_loss(x, y, learning_rate=0.2, batch_size=8, steps=steps)
         for steps in range(5)
     ]
-    best = least_squares.optimum(*workload.train).loss
+    best = optimum(*workload.train).loss
     trial = small_trial(workload, batch_size=8, learning_rate=0.2, sampling="replacement")
 
     curves = np.array(

@@ -309,14 +309,6 @@ def test_an_edit_that_is_taken_back_gives_the_first_workload_again(
     assert (width_of(last), last.workload_id) == (3, first.workload_id)
 
 
-def test_modules_that_nobody_edited_are_not_run_again(reference: str) -> None:
-    first = load_workload(reference, {}).workload_id
-    layers = sys.modules["layers"]
-
-    assert load_workload(reference, {}).workload_id == first
-    assert sys.modules["layers"] is layers
-
-
 def test_a_module_that_the_caller_imported_before_an_edit_is_run_again(
     reference: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
@@ -70,7 +70,13 @@ _FEW_BY_THE_CLOCK = 12.0
 _MOST_AT_ONCE = 2
 
 
-def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = None) -> Advice:
+def advise(
+    question: Question,
+    engine: Engine,
+    *,
+    watcher: RunWatcher | None = None,
+    with_all_options: Callable[[], Question] | None = None,
+) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
     It is deterministic: the same answers and clock readings of the engine give the same asks and
@@ -80,16 +86,26 @@ def advise(question: Question, engine: Engine, *, watcher: RunWatcher | None = N
         question: what is asked.
         engine: who trains.
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
+        with_all_options: gives the question with all its options; asked after the first part of the
+            pilot, while nothing runs, for until then it has the reference's alone. None: it has
+            them all.
 
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher).advice()
+    return _Advisor(question, engine, watcher, with_all_options).advice()
 
 
 class _Advisor:
-    def __init__(self, question: Question, engine: Engine, watcher: RunWatcher | None) -> None:
+    def __init__(
+        self,
+        question: Question,
+        engine: Engine,
+        watcher: RunWatcher | None,
+        with_all_options: Callable[[], Question] | None,
+    ) -> None:
         self._question = question
+        self._with_all_options = with_all_options
         self._run_log = RunLog(
             question=question, engine=engine, until=question.target, watcher=watcher
         )
@@ -114,7 +130,8 @@ class _Advisor:
         self._run_log.needed_later = lambda: needed_later(self._state)
         reference = self._question.option(self._question.reference.batch_size)
         if reference.note is None:
-            stopped = self._set_target()
+            needs_target = self._question.target is None and self._question.objective != "quality"
+            stopped = self._pilot() if needs_target else None
             end = end_to_race_to(self._state, at_once=self._at_once)
             if stopped is None and end is not None:
                 return concluded_by_race(self._state, end)
@@ -162,12 +179,6 @@ class _Advisor:
 
     # ---- the target and the reference
 
-    def _set_target(self) -> Reason | None:
-        """Where none was given, a pilot sets it; what stopped it, or None."""
-        if self._question.objective == "quality" or self._question.target is not None:
-            return None
-        return self._pilot()
-
     def _tune_reference(self) -> Reason | None:
         """Tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
@@ -175,7 +186,8 @@ class _Advisor:
         if question.objective == "quality":
             limit = state.horizon_steps(size)
         else:
-            limit = self._share_steps(_SEARCH_SHARE)
+            search_s = _SEARCH_SHARE * question.budget_s * self._at_once
+            limit = self._run_log.affordable_steps(size, search_s)
         limit = min(limit, self._run_log.longest_steps(size))
         if state.end is not None:
             # A rate worth choosing meets the level before the reference's own training is over.
@@ -215,11 +227,6 @@ class _Advisor:
     @property
     def _at_once(self) -> int:
         return min(self._run_log.engine.n_workers, _MOST_AT_ONCE)
-
-    def _share_steps(self, share: float) -> int:
-        """Steps of the reference batch size that this share of the budget buys in one run."""
-        seconds = share * self._question.budget_s * self._at_once
-        return self._run_log.affordable_steps(self._question.reference.batch_size, seconds)
 
     def _pilot(self) -> Reason | None:
         """Train the reference to its end, or for its share of the budget, and set the target."""
@@ -299,6 +306,9 @@ class _Advisor:
             steps = min(steps, limit)
             is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
             records = self._pilots(runs, steps, whole=is_planned_end)
+            if self._with_all_options is not None:
+                self._question = self._run_log.question = self._with_all_options()
+                self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
             if steps >= looked_from and ends_early(question, records[0]):
@@ -389,9 +399,6 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
     Neither a batch size that was ruled out leads, nor a rate at which a run failed or missed the
     target. Nothing is certain about it: with few seeds the best of many looks better than it is.
-
-    Args:
-        run_log: the runs so far.
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)

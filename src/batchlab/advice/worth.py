@@ -47,15 +47,7 @@ RECOMMENDED: tuple[Worth, ...] = (
 
 
 def worth_of(trainings: float, *, is_recommended: bool) -> Reason | None:
-    """What is known of answers like this one.
-
-    Args:
-        trainings: the budget, in whole trainings of the reference without their evaluations, > 0.
-        is_recommended: whether the answer recommends; else it names something for now.
-
-    Returns:
-        None: none of the recorded answers was like it with so little.
-    """
+    """What is known of answers like this one."""
     rows = RECOMMENDED if is_recommended else NAMED_FOR_NOW
     reached = [row for row in rows if row.trainings <= trainings]
     if not reached:

@@ -13,12 +13,11 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
 from batchlab.advice.worth import worth_of
-from batchlab.app.options import options_of, reference_of
-from batchlab.app.sizes_that_run import refused, sizes_that_run, that_run
+from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
+from batchlab.app.profile import PROFILING
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
-from batchlab.errors import BudgetError, UsageError
-from batchlab.measure.profile import MOST_PROCESSES, Profile
-from batchlab.measure.profiling import PROFILING
+from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
@@ -32,6 +31,7 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
+BEGINNING = "training the first steps"
 TARGET = "setting the target"
 SEARCH = "comparing batch sizes"
 VERIFY = "verifying on fresh seeds"
@@ -51,6 +51,16 @@ def stages_of(subject: Subject) -> Sequence[str]:
     return [text(stage) for stage in stages]
 
 
+def _begins_with_pilot(subject: Subject) -> bool:
+    """Whether a pilot begins before other batch sizes than its own are timed.
+
+    A script may take minutes to start: it is not started once more for that.
+    """
+    asked = subject.question
+    is_needed = subject.target is None and asked.objective != "quality"
+    return is_needed and asked.profile is None and subject.keeps_cadence
+
+
 class AdviceProgress:
     """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
 
@@ -59,16 +69,21 @@ class AdviceProgress:
         self._listener = listener
         self._journal = journal
         self._stage = ""
+        self.is_beginning = False  # the pilot's first part is trained, beside the stages
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
         """Tell of a new stage, and of the runs."""
         # A decision that is verified is repeated at a harder target.
         is_last_check = runs.why.code == "harder_target_decided_too"
-        stage = text(VERIFY if is_last_check else _OF_PURPOSE[purpose])
+        stage = VERIFY if is_last_check else _OF_PURPOSE[purpose]
+        self.stage(BEGINNING if self.is_beginning else stage)
+        self._listener.asked(runs)
+
+    def stage(self, stage: str) -> None:
+        """Tell of a stage, unless it is at that already."""
         if stage != self._stage:
             self._stage = stage
-            self._listener.phase(stage)
-        self._listener.asked(runs)
+            self._listener.phase(text(stage))
 
     def answered(self, run_log: RunLog) -> None:
         """Tell what leads by now."""
@@ -82,11 +97,7 @@ _ADVICE: Final = JsonColumn[Advice](Advice)
 
 
 def put_advice(store: Store, study_id: str, advice: Advice) -> None:
-    """Store the answer of a study.
-
-    Raises:
-        StoreError: there is no such study.
-    """
+    """Store the answer of a study."""
     store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
 
 
@@ -123,10 +134,10 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     """
     advice = stored_advice(store, study.study_id)
     entries = () if advice is None else stored_journal(store, study.study_id)
-    if advice is None or not entries or entries[0].profile is None:
+    profiles = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
+    if advice is None or not profiles:
         return None
-    profile = Profile.from_json(entries[0].elsewhere or entries[0].profile)
-    return Advised(advice=advice, study=study, profile=profile)
+    return Advised(advice=advice, study=study, profile=Profile.from_json(profiles[-1]))
 
 
 # What the profile may take of the budget, within these seconds. A dozen batch sizes of a small
@@ -158,6 +169,9 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
+        # By batch size, as the engine plans with them.
+        self._micro_batch_sizes: dict[int, int] = {}
+        self._step_s: dict[int, float] = {}
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
@@ -195,17 +209,23 @@ class AdviceSession:
         why_not = self._why_not_comparable
         if why_not is not None:
             self._listener.warning(reason_text(why_not))
-        here = self._measured() if journal.profile is None else Profile.from_json(journal.profile)
+        watcher = AdviceProgress(self._listener, journal)
+        here = self._begun_with(journal, watcher)
+        is_whole = not self._is_of_the_reference_alone(here)
+        watcher.is_beginning = not is_whole
         shown = self._asked.profile or here
         options = self._options(shown)
+        if not is_whole:
+            options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
         self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
-        inner = self._engine(here, options, budget_s=budget_s - journal.spent_before_s)
-        if journal.profile is None:
+        inner = self._engine(budget_s=budget_s - journal.spent_before_s)
+        self._plan(here, options)
+        if not journal.profiles:
             elsewhere = self._asked.profile
             journal.begin(
                 profile=here.to_json(),
@@ -230,9 +250,26 @@ class AdviceSession:
             rules=self._rules(reference.batch_size),
             not_comparable=why_not,
         )
+
+        def with_all_options() -> Question:
+            nonlocal here
+            watcher.is_beginning = False
+            if len(journal.profiles) == 1:
+                made = self._measured(watcher, known=here.points)
+                spent_s = journal.spent_before_s + inner.spent_s()
+                journal.put_whole_profile(made.to_json(), spent_s=spent_s)
+            here = Profile.from_json(journal.profiles[-1])
+            options = self._options(here)
+            self._plan(here, options)
+            return replace(question, options=options)
+
         try:
-            watcher = AdviceProgress(self._listener, journal)
-            advice = decide(question, engine, watcher=watcher)
+            advice = decide(
+                question,
+                engine,
+                watcher=watcher,
+                with_all_options=None if is_whole else with_all_options,
+            )
         finally:
             engine.cancel()
         advice = replace(
@@ -276,11 +313,7 @@ class AdviceSession:
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _limit_by_a_first_look(self) -> None:
-        """Set the ceiling to the trainings asked for, where they were, as far as a look tells.
-
-        Raises:
-            BudgetError: most of so many trainings is gone, or kept for the report.
-        """
+        """Set the ceiling to the trainings asked for, where they were, as far as a look tells."""
         trainings = self._asked.trainings
         if trainings is None:
             return
@@ -340,11 +373,7 @@ class AdviceSession:
     # ---- before the advice
 
     def _refuse_an_impossible_target(self) -> None:
-        """A target that the untrained model meets tells nothing; one in percent is never met.
-
-        Raises:
-            UsageError: what the untrained model reaches.
-        """
+        """A target that the untrained model meets tells nothing; one in percent is never met."""
         target = self._target
         if target is None or self._why_not_comparable is not None:
             return
@@ -376,9 +405,45 @@ class AdviceSession:
                 f"(the untrained model of {self._summary.name!r} has {first:g})"
             )
 
-    def _measured(self) -> Profile:
+    def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
+        """The profile that the study begins with: of all, or of the reference for the pilot."""
+        if journal.profiles:
+            return Profile.from_json(journal.profiles[0])
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
+        own, wanted = self._trial.batch_size, self._wanted
+        if _begins_with_pilot(self._subject) and own in wanted and len(wanted) > 1:
+            limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
+            try:
+                made = self._subject.profile(
+                    (own,),
+                    deadline_s=time.monotonic() + limit_s,
+                    listener=Silent(),
+                )
+            except WorkloadError:
+                pass  # the profile of all says why
+            else:
+                if self._is_of_the_reference_alone(made):
+                    return made
+        return self._measured(watcher)
+
+    def _is_of_the_reference_alone(self, made: Profile) -> bool:
+        """Whether by the profile the reference can be had as it is, and nothing else was tried."""
+        own = self._trial.batch_size
+        seen = [(point.batch_size, point.micro_batch_size) for point in made.points]
+        runs = any(o.runs for o in self._options(made) if o.batch_size == own)
+        return runs and seen == [(own, own)] and len(self._wanted) > 1
+
+    @property
+    def _wanted(self) -> tuple[int, ...]:
+        """The batch sizes to profile."""
+        if self._why_not_comparable is not None:
+            return (self._trial.batch_size,)
+        return sizes_that_run(self._summary, self._subject.candidates)
+
+    def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
+        """The profile of all batch sizes, made while nothing runs."""
+        watcher.stage(PROFILING)
         candidates, own = self._subject.candidates, self._trial.batch_size
         # A script takes its time to start, for each batch size, and each time that it is timed.
         starts_s = len(candidates) * (self._summary.start_s or 0.0)
@@ -387,10 +452,13 @@ class AdviceSession:
             of_budget_s = max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds)
             share_s = min(share_s, of_budget_s + starts_s)
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-        wanted = sizes_that_run(self._summary, candidates)
-        if self._why_not_comparable is not None:
-            wanted = (own,)
-        made = self._subject.profile(wanted, deadline_s=time.monotonic() + allowed_s)
+        wanted = self._wanted
+        made = self._subject.profile(
+            wanted,
+            deadline_s=time.monotonic() + allowed_s,
+            listener=self._listener,
+            known=known,
+        )
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
@@ -417,18 +485,24 @@ class AdviceSession:
         own = self._summary.batch_size
         return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
 
-    def _engine(self, here: Profile, options: tuple[Option, ...], *, budget_s: float) -> Engine:
-        sizes = [option.batch_size for option in options]
+    def _plan(self, here: Profile, options: tuple[Option, ...]) -> None:
+        """Let the engine plan with what the profile of this machine says of the options."""
+        for option in options:
+            size, best = option.batch_size, here.best_micro_batch(option.batch_size)
+            # As the option has it, or smaller where this machine has less memory than that one.
+            micros = [option.micro_batch_size, *([] if best is None else [best.micro_batch_size])]
+            self._micro_batch_sizes[size] = min(micros)
+            self._step_s[size] = here.about_step_s(size)
+
+    def _engine(self, *, budget_s: float) -> Engine:
         plan = RunPlan(
             trial=self._trial,
             device=self._asked.device,
             listener=self._listener,
             started_s=self._budget.started_s,
             budget_s=budget_s,
-            micro_batch_sizes={
-                option.batch_size: _micro_batch_size(option, here) for option in options
-            },
-            step_s={size: here.about_step_s(size) for size in sizes},
+            micro_batch_sizes=self._micro_batch_sizes,
+            step_s=self._step_s,
             horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
         )
         return self._subject.engine(self._store, plan)
@@ -476,13 +550,3 @@ class AdviceSession:
         if self._summary.has_batch_norm:
             caveats.append(Reason.of("model_has_batch_norm"))
         return caveats
-
-
-def _micro_batch_size(option: Option, here: Profile) -> int:
-    """As the option has it, or smaller where this machine has less memory than that one."""
-    best = here.best_micro_batch(option.batch_size)
-    return (
-        option.micro_batch_size
-        if best is None
-        else min(best.micro_batch_size, option.micro_batch_size)
-    )

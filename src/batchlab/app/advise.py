@@ -11,10 +11,9 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, Advised, stages_of
-from batchlab.app.options import options_of, reference_of
+from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
-from batchlab.app.sizes_that_run import leave_out_last_batches, sizes_that_run
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import ProfileError, UsageError
@@ -102,12 +101,7 @@ def advise(
 
 
 def advised(question: Question) -> Advised:
-    """What `advise` does, with the runs and the profile that its answer rests on.
-
-    Raises:
-        BatchlabError: what `advise` raises.
-        KeyboardInterrupt: after everything has been stored.
-    """
+    """What `advise` does, with the runs and the profile that its answer rests on."""
     subject = subject_of(question)
     question.listener.begins(command="advise", subject=subject.name, stages=())
     subject.planned(lambda: _check(subject))
@@ -115,13 +109,7 @@ def advised(question: Question) -> Advised:
 
 
 def _check(subject: Subject) -> None:
-    """Refuse what cannot be answered about it.
-
-    Raises:
-        UsageError: the message says what can.
-        ProfileError: the profile is of something else.
-        WorkloadError: in the profile no batch size ran.
-    """
+    """Refuse what cannot be answered about it."""
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
@@ -152,13 +140,7 @@ def _check(subject: Subject) -> None:
 
 
 def advised_about(subject: Subject) -> Advised:
-    """The advice about a subject of which it may be asked.
-
-    Raises:
-        StoreError: the store cannot be used.
-        BudgetError: the budget is too small for a profile.
-        KeyboardInterrupt: after everything has been stored.
-    """
+    """The advice about a subject of which it may be asked."""
     question = subject.question
     assert question.store is not None
     listener = question.listener

@@ -56,16 +56,7 @@ class Budget:
     """
 
     def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
-        """Start counting.
-
-        Args:
-            given: the ceiling, as `seconds_of` reads it; None: there is none, until `limit` sets
-                one.
-            reserved_s: the part that the caller needs for what it does around the call.
-
-        Raises:
-            UsageError: `given` is no time above 0.
-        """
+        """Start counting."""
         self.started_s = time.monotonic()
         self.seconds: float | None = None
         self.deadline_s: float | None = None
@@ -75,11 +66,7 @@ class Budget:
         self.asked_s = self.seconds
 
     def limit(self, given: str | float) -> None:
-        """Set the ceiling; how high it is may depend on what was measured first.
-
-        Raises:
-            UsageError: `given` is no time above 0.
-        """
+        """Set the ceiling; how high it is may depend on what was measured first."""
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
@@ -99,11 +86,7 @@ class Budget:
         return min(at_most_s, max(0.0, self.work_ends_s - time.monotonic()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
-        """Refuse to go on where nothing is left.
-
-        Raises:
-            BudgetError: the budget ended before any training; it names what was being done.
-        """
+        """Refuse to go on where nothing is left."""
         if self.time_limit_s() <= 0:
             raise BudgetError(
                 f"budget {self.seconds:.3g} s: it ended while {doing}, before any training; give "

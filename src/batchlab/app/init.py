@@ -88,20 +88,7 @@ _READ: dict[str, Callable[[str], int | float]] = {"batch_size": int, "learning_r
 def trained_with_now(
     arguments: Sequence[str], wanted: Collection[str], *, budget_s: float | None
 ) -> dict[str, int | float]:
-    """The defaults of a script's own flags, as its `--help` shows them.
-
-    Args:
-        arguments: the command, with placeholders.
-        wanted: of "batch_size" and "learning_rate".
-        budget_s: of the whole call, in seconds; None: there is no end.
-
-    Returns:
-        Those that follow a flag in the command, where its default is shown. Without a flag before
-        one of them nothing is run.
-
-    Raises:
-        BatchlabError: the command can't be run.
-    """
+    """The defaults of a script's own flags, as its `--help` shows them."""
     flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
     if not asked:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from batchlab.app.options import fitting_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
-from batchlab.app.sizes_that_run import fitting_trials
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.machine import environment
@@ -109,11 +109,7 @@ def noise(
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """The last step to measure at.
-
-    Raises:
-        UsageError: it lies beyond a learning-rate schedule.
-    """
+    """The last step to measure at."""
     planned = subject.length.last_step(trial)
     if steps is not None and steps > planned and subject.has_shape:
         raise UsageError(
@@ -126,12 +122,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """The points in their order, and why there are not more of them.
-
-    Raises:
-        BudgetError: there is none, for the time has run out.
-        WorkloadError: there is none, for another reason.
-    """
+    """The points in their order, and why there are not more of them."""
     budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []

@@ -16,8 +16,10 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
+from batchlab.words.catalogue import text
 from batchlab.workload.definition import Workload
 
+PROFILING = "measuring each batch size"
 # Fewer batch sizes are no profile, unless fewer were asked for.
 _FEWEST_POINTS = 3
 
@@ -69,7 +71,12 @@ def profile(
     subject.planned(lambda: (subject.profiled_sizes, subject.own_rate))
     subject.look()
     assert question.budget.work_ends_s is not None
-    made = subject.profile(subject.profiled_sizes, deadline_s=question.budget.work_ends_s)
+    question.listener.phase(text(PROFILING))
+    made = subject.profile(
+        subject.profiled_sizes,
+        deadline_s=question.budget.work_ends_s,
+        listener=question.listener,
+    )
     _refuse_too_few(made, subject)
     if question.store is not None:
         with Store(question.store) as opened:

@@ -57,9 +57,6 @@ def public_call(function: Callable[P, T]) -> Callable[P, T]:
     """A public function, telling who gives it an argument that it does not have what was meant.
 
     The caller's random streams go on as if nothing had been drawn: a workload's own code may.
-
-    Raises:
-        ArgumentNameError: such a name; it is a TypeError too.
     """
     command, names = function.__name__, tuple(inspect.signature(function).parameters)
 

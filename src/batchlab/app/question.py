@@ -102,12 +102,7 @@ def asked(
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Question:
-    """The question of a call: the name of a public function, and its arguments as they are.
-
-    Raises:
-        UsageError: a value outside what is possible; the message says what is.
-        ProfileError: the profile cannot be read, or is none.
-    """
+    """The question of a call: the name of a public function, and its arguments as they are."""
     if name == "advise":
         budget = _advice_budget_s(budget, given.get("trainings"))
     counting = Budget(budget, reserved_s=reserved_s)
@@ -199,11 +194,7 @@ def _learning_rates(given: object) -> tuple[float, ...]:
 
 
 def checked_rate(given: Any, *, whose: str = "") -> float:
-    """A learning rate.
-
-    Raises:
-        LearningRateError: no finite number above 0.
-    """
+    """A learning rate."""
     try:
         rate = float(given)
     except (TypeError, ValueError):

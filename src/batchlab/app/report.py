@@ -82,12 +82,7 @@ def report(
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """A study of a store, with its answer where it has one.
-
-    Raises:
-        UsageError: no study has such an id, or more than one.
-        StoreError: there is no store, or it cannot be read.
-    """
+    """A study of a store, with its answer where it has one."""
     return _shown(store, study)[0]
 
 
@@ -104,12 +99,7 @@ def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """A study of an open store, with its answer where it has one that this version reads.
-
-    Raises:
-        UsageError: no study has such an id, or more than one.
-        StoreError: the store cannot be read.
-    """
+    """A study of an open store, with its answer where it has one that this version reads."""
     found = store.study(_study_id(store.studies(), study, store.path))
     advised = advice_of(store, found)
     if advised is not None:
@@ -122,11 +112,7 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
-    """Write the page of a study, at once or later.
-
-    Raises:
-        OutputFileError: the file cannot be written; an old one is left as it is.
-    """
+    """Write the page of a study, at once or later."""
     write_output_file(path, page_of(shown).encode())
 
 
@@ -156,8 +142,10 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     if output_format == "html":
         write_page(shown, path)
         return (path,)
+    from batchlab.report.advice_figures import advice_looks
     from batchlab.report.advice_page import advice_files
     from batchlab.report.advice_run_figures import advice_figures
+    from batchlab.report.cells import figure_looks
     from batchlab.report.chart import write_figure_images
     from batchlab.report.page import write_tables
     from batchlab.report.sweep_figures import sweep_figures
@@ -165,10 +153,11 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
 
     if isinstance(shown, Advised):
         figures = advice_figures(shown.advice, shown.study, shown.profile)
+        looks = advice_looks(shown.advice, shown.study)
     else:
-        figures = sweep_figures(shown)
+        figures, looks = sweep_figures(shown), figure_looks(shown)
     if output_format in ("svg", "png"):
-        return write_figure_images(figures, path, output_format)
+        return write_figure_images(figures, looks, path, output_format)
     if isinstance(shown, Advised):
         return write_tables(advice_files(shown.advice, shown.study), figures, path)
     return write_tables(sweep_files(shown), figures, path)

@@ -63,7 +63,7 @@ def save_weights(
     """
     from safetensors.torch import save  # it loads torch
 
-    from batchlab.training.checkpoint import has_averaged_weights, load_weights
+    from batchlab.training.checkpoint import load_weights
 
     path, store = Path(path), Path(store)
     check_output_file(path, store=store, option="--output", example="model.safetensors")
@@ -82,14 +82,15 @@ def save_weights(
     record = _longest(shown.study.records, named, shown.advice)
     with Store.existing(store) as opened:
         checkpoint = opened.checkpoint_path(record.trial.trial_id)
-    write_output_file(path, save(load_weights(checkpoint)))
+    weights, are_averaged = load_weights(checkpoint)
+    write_output_file(path, save(weights))
     metric = shown.advice.metric
     return SavedWeights(
         path=path,
         record=record,
         metric=metric,
         value=_value(record, metric),
-        are_averaged=has_averaged_weights(checkpoint),
+        are_averaged=are_averaged,
     )
 
 

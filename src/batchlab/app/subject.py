@@ -13,9 +13,10 @@ from batchlab import errors
 from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
@@ -65,22 +66,12 @@ class Subject(ABC):
     # ---- what it is
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """What a question means for it, refused as early as it can be.
-
-        Args:
-            plan: makes it from what is known; it may be called more than once.
-        """
+        """What a question means for it, refused as early as it can be."""
         return plan()
 
     @abstractmethod
     def look(self) -> None:
-        """Know all of it: from the store, or from a look at it; warn of what was found odd.
-
-        Raises:
-            WorkloadError: it does not train.
-            UsageError: of a command, a flag does not act, or how many examples it has is not known.
-            BudgetError: the budget ended meanwhile.
-        """
+        """Know all of it: from the store, or from a look at it; warn of what was found odd."""
 
     # ---- what the question means for it
 
@@ -101,12 +92,7 @@ class Subject(ABC):
 
     @property
     def target(self) -> Target | None:
-        """The target asked for, of an advice else the usual one; quality is compared without.
-
-        Raises:
-            UsageError: it has no such metric or no validation data, the value is none of it, or
-                the question is by quality.
-        """
+        """The target asked for, of an advice else the usual one; quality is compared without."""
         asked = self.question
         if asked.target is not None:
             found = self.checked_target(asked.target)
@@ -123,11 +109,7 @@ class Subject(ABC):
 
     @abstractmethod
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """The target `(metric, value)` on its validation data.
-
-        Raises:
-            UsageError: it has no such metric or no validation data, or the value is none of it.
-        """
+        """The target `(metric, value)` on its validation data."""
 
     @property
     def length(self) -> RunLength:
@@ -143,11 +125,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Those asked for, else those that such a question usually asks for.
-
-        Raises:
-            BatchSizeError: one that the training set does not allow.
-        """
+        """Those asked for, else those that such a question usually asks for."""
         asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
@@ -170,32 +148,18 @@ class Subject(ABC):
 
     @property
     def reference(self) -> Trial:
-        """Its own configuration, with seed 0.
-
-        Raises:
-            BatchSizeError: its batch size is none for its training set.
-            LearningRateError: its learning rate is none.
-        """
+        """Its own configuration, with seed 0."""
         check_batch_size(self.summary.batch_size, self.summary)
         return self.trial(self.summary.batch_size, self.own_rate, seed=0)
 
     @property
     def own_rate(self) -> float:
-        """The learning rate that one trains it with now.
-
-        Raises:
-            LearningRateError: it is none.
-        """
+        """The learning rate that one trains it with now."""
         return self.summary.learning_rate
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Seeds, then rates, then batch sizes; each once.
-
-        Raises:
-            BatchSizeError: a batch or micro-batch size that the training set does not allow.
-            LearningRateError: its own learning rate is none.
-        """
+        """Seeds, then rates, then batch sizes; each once."""
         asked = self.question
         found = [
             self.trial(size, rate, seed=seed)
@@ -206,11 +170,7 @@ class Subject(ABC):
         return tuple({trial.trial_id: trial for trial in found}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """One training of it.
-
-        Raises:
-            BatchSizeError: the batch size cannot be cut into the micro-batches asked for.
-        """
+        """One training of it."""
         asked = self.question
         micro = asked.micro_batch_size or batch_size
         if micro > batch_size:
@@ -252,19 +212,25 @@ class Subject(ABC):
         return self.question.memory_limit_bytes if self.question.profile is None else None
 
     @abstractmethod
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
-        """Step time and memory by batch size; it ends at the deadline with what it has."""
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
+        """Step time and memory by batch size; it ends at the deadline with what it has.
+
+        Of what is `known` from an earlier look nothing is tried anew, but it is timed again.
+        """
 
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
-        """Refuse a trial that could only be trained further by losing what is stored of it.
-
-        Raises:
-            StoreError: naming the trial and the ways out.
-        """
+        """Refuse a trial that could only be trained further by losing what is stored of it."""
         return
 
     @abstractmethod
@@ -273,15 +239,7 @@ class Subject(ABC):
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them.
-
-    Args:
-        n_train: examples in the training set, N >= 1; no candidate is above it.
-        reference: the workload's own batch size.
-
-    Returns:
-        Ascending; of a training set below 256 examples the powers begin below 8.
-    """
+    """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     powers = [2**power for power in range(n_train.bit_length())]
     wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
@@ -289,11 +247,7 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
 
 
 def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
-    """Refuse a batch size outside 1..N.
-
-    Raises:
-        BatchSizeError: naming the size, the possible range and the word for N.
-    """
+    """Refuse a batch size outside 1..N."""
     if not 1 <= batch_size <= summary.n_train:
         raise BatchSizeError(
             f"batch size {batch_size} for workload {summary.name!r}: expected 1 to "
@@ -309,11 +263,7 @@ def outside_of_a_share(metric: str, value: float) -> str:
 
 
 def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
-    """What the child returned, or its error raised here as the class it was.
-
-    Raises:
-        WorkloadError: what it was asked about cannot be trained.
-    """
+    """What the child returned, or its error raised here as the class it was."""
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value
@@ -331,11 +281,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Context: wait until no other process has the claim, then hold it.
-
-    Raises:
-        BudgetError: the budget ended first; the other was doing what is named.
-    """
+    """Context: wait until no other process has the claim, then hold it."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

@@ -25,6 +25,7 @@ from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
@@ -52,12 +53,7 @@ _SWEPT = (64, 256, 1024)
 
 
 def subject_of(question: Question) -> Subject:
-    """What a question is about; of a workload's file its code has run.
-
-    Raises:
-        UsageError: it cannot be asked about that; the message says what can.
-        WorkloadError: the workload cannot be loaded.
-    """
+    """What a question is about; of a workload's file its code has run."""
     kind = CommandSubject if isinstance(question.workload, TrainingCommand) else WorkloadSubject
     return kind(question)
 
@@ -74,11 +70,7 @@ def _is_target(given: object) -> bool:
 
 
 def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
-    """The summary of a workload; None: the store does not know it, or is not there yet.
-
-    Raises:
-        StoreError: the store cannot be read, or its folder cannot hold one.
-    """
+    """The summary of a workload; None: the store does not know it, or is not there yet."""
     if store is None:
         return None
     try:
@@ -102,12 +94,7 @@ class WorkloadSubject(Subject):
     """A workload that trains in child processes of this one."""
 
     def __init__(self, question: Question) -> None:
-        """Load it.
-
-        Raises:
-            UsageError: an unknown workload or setting, or what it cannot be asked.
-            WorkloadError: the file is missing, cannot be run, or holds no such workload.
-        """
+        """Load it."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = loaded_workload(question.workload, question.settings)
@@ -156,13 +143,7 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """Planned before anything runs, and again when it is known by its model.
-
-        Raises:
-            StoreError: the store cannot be used.
-            EditedError: files of its were edited meanwhile.
-            BudgetError: the budget ended meanwhile.
-        """
+        """Planned before anything runs, and again when it is known by its model."""
         self._refuse()
         plan()
         budget = self.question.budget
@@ -175,11 +156,7 @@ class WorkloadSubject(Subject):
         return plan()
 
     def _refuse(self) -> None:
-        """Refuse what cannot be asked of it.
-
-        Raises:
-            UsageError: the message says what can.
-        """
+        """Refuse what cannot be asked of it."""
         asked, workload = self.question, self.workload
         for name in asked.measure:
             check_has_loss(workload, f"measure {name!r}")
@@ -288,7 +265,14 @@ class WorkloadSubject(Subject):
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
         """Measured here, each batch size in a child of its own."""
         trial = replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
@@ -304,7 +288,8 @@ class WorkloadSubject(Subject):
             memory_limit_bytes=self.memory_limit_bytes,
             may_accumulate=self.may_accumulate,
             deadline_s=deadline_s,
-            listener=self.question.listener,
+            listener=listener,
+            known=known,
         )
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
@@ -359,11 +344,7 @@ class CommandSubject(Subject):
         self._is_known = False
 
     def _usual_epochs(self) -> int | None:
-        """In a sweep a script may train to its own end.
-
-        Raises:
-            UsageError: an advice has to know.
-        """
+        """In a sweep a script may train to its own end."""
         asked = self.question
         if asked.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
@@ -386,11 +367,7 @@ class CommandSubject(Subject):
         return plan()
 
     def _refuse(self) -> None:
-        """Refuse what can be refused before anything runs.
-
-        Raises:
-            UsageError: what cannot be asked of a command; the message says what can.
-        """
+        """Refuse what can be refused before anything runs."""
         asked, takes_rate = self.question, self._command.takes("learning_rate")
         if asked.name == "advise" and not takes_rate:
             raise UsageError(
@@ -482,7 +459,14 @@ class CommandSubject(Subject):
         """Its own too."""
         return self.candidates
 
-    def profile(self, batch_sizes: Sequence[int], *, deadline_s: float) -> Profile:
+    def profile(
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        listener: ProgressListener,
+        known: tuple[ProfilePoint, ...] = (),
+    ) -> Profile:
         """Each run alone."""
         trial = self.reference
         with _folder() as folder:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from batchlab.app.options import fitting_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
-from batchlab.app.sizes_that_run import fitting_trials
 from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
@@ -19,7 +19,7 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
-from batchlab.runs.contract import Engine, RunPlan
+from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
@@ -100,12 +100,7 @@ def sweep(
 
 
 def swept(subject: Subject) -> Study:
-    """What `sweep` does, about a subject that may be no workload of this process.
-
-    Raises:
-        BatchlabError: what `sweep` raises.
-        KeyboardInterrupt: after everything has been stored.
-    """
+    """What `sweep` does, about a subject that may be no workload of this process."""
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
@@ -123,11 +118,7 @@ def swept(subject: Subject) -> Study:
 
 
 def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:
-    """Refuse trials whose scaling rule moves settings that the optimizer does not have.
-
-    Raises:
-        UsageError: naming what the rule needs, or how far it goes.
-    """
+    """Refuse trials whose scaling rule moves settings that the optimizer does not have."""
     for trial in trials:
         moved_adam(
             summary.adam,
@@ -138,8 +129,6 @@ def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> No
 
 
 _TIMING = "timing each batch size alone"
-
-
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
@@ -161,15 +150,13 @@ class StoredSweep:
         self._length = subject.length
         self._trials = trials
         self._training = training  # the name of the stage
-        self._is_timing = False
-        self._workload_id = trials[0].workload_id
-        self._steps_done: dict[str, int] = {}
-        self._step_s: dict[int, float] = {}
-        self._threads = 1
+        self._timings: dict[int, StepTiming] = {}  # by batch size
 
     def carried_out(self) -> Study:
         """Time, train; then read the study back from the store."""
-        with self._store.working_on(study_id := _study_id(self._trials)):
+        ids = " ".join(sorted(trial.trial_id for trial in self._trials))
+        study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
+        with self._store.working_on(study_id):
             self._carry_out(study_id)
             return self._store.study(study_id)
 
@@ -178,13 +165,13 @@ class StoredSweep:
         if left:
             for trial in left:
                 self._subject.check_can_train(self._store, trial)
-            self._measure_step_times(left)
+            self._measure_step_times({trial.batch_size: trial for trial in left})
             self._check_budget(left)
         self._store.put_study(
             study_id=study_id,
             command=self._question.command
             or f"batchlab.sweep({self._subject.summary.reference!r}, ...)",
-            workload_id=self._workload_id,
+            workload_id=self._subject.summary.workload_id,
             environment=environment(),
             trial_ids=[trial.trial_id for trial in self._trials],
             target=self._length.until,
@@ -195,6 +182,18 @@ class StoredSweep:
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
+
+    def _unfinished(self) -> list[Trial]:
+        """The trials of which something is to be trained: what is stored does not answer."""
+        keeps = self._subject.keeps_cadence
+        return [
+            trial
+            for trial in self._trials
+            if not is_answered(self._record(trial), self._length, keeps_cadence=keeps)
+        ]
+
+    def _record(self, trial: Trial) -> TrialRecord | None:
+        return self._store.record(trial.trial_id)
 
     def _say_what_is_left(self) -> None:
         left = self._unfinished()
@@ -214,7 +213,8 @@ class StoredSweep:
 
     # ---- before training
 
-    def _measure_step_times(self, left: list[Trial]) -> None:
+    def _measure_step_times(self, trials: Mapping[int, Trial]) -> None:
+        """The step time of each batch size, from the store or measured now."""
         # Of two sweeps started at once, one times the steps and the other takes them from it.
         with own_turn(
             self._store,
@@ -222,73 +222,54 @@ class StoredSweep:
             budget=self._budget,
             while_waiting="another sweep on this store was doing its step-times",
         ):
-            known = self._store.timings(self._workload_id, self._trials[0].device)
-            for trial in sorted(left, key=lambda trial: trial.batch_size):
-                if not any(_times(timing, trial) for timing in known):
-                    known = (*known, *self._timed(trial))
-        for trial in left:
-            for timing in known:
-                if _times(timing, trial):
-                    self._step_s[trial.batch_size] = timing.step_s
-        # One trial alone takes the threads that served its batch size best.
-        alone = len(left) == 1
-        threads = [timing.threads for timing in known if _times(timing, left[0])]
-        self._threads = threads[0] if alone and threads else 1
+            first = self._trials[0]
+            for timing in self._store.timings(first.workload_id, first.device):
+                trial = trials.get(timing.batch_size)
+                if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
+                    self._timings[timing.batch_size] = timing
+            untimed = sorted(trials.keys() - self._timings.keys())
+            if untimed:
+                self._listener.phase(text(_TIMING))
+            for size in untimed:
+                self._time(trials[size])
 
-    def _timed(self, trial: Trial) -> tuple[StepTiming, ...]:
-        doing = f"timing the steps of batch size {trial.batch_size}, alone"
-        self._tell_of_timing(trial)
-        ended = self._subject.timed(trial, timeout_s=self._timing_limit_s())
-        if ended.status is not None:
-            self._budget.refuse_if_out_of_time(doing)
+    def _time(self, trial: Trial) -> None:
+        size = trial.batch_size
+        said = text("batch size {size}", size=size)
+        self._listener.progress(done_fraction=0.0, left_s=None, text=said)
+        timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
+        if self._budget.deadline_s is not None:
+            # A batch size whose steps take long must not use up the budget before any training.
+            timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
+        ended = self._subject.timed(trial, timeout_s=timeout_s)
+        timing = ended.value
+        if not isinstance(timing, StepTiming):
+            self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
             # The trial itself will meet the same and be kept with its reason.
             self._listener.warning(
-                f"the steps of batch size {trial.batch_size} could not be timed: "
-                f"{reason_text(ended.reason)}"
+                f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
             )
-            return ()
-        timing = ended.value
-        assert isinstance(timing, StepTiming)
+            return
         self._store.put_timing(timing)
+        self._timings[size] = timing
         if timing.unsteadiness_fraction > _UNSTEADY_FRACTION:
             self._listener.warning(
-                f"the machine was busy while the steps of batch size {trial.batch_size} were "
-                f"timed: half of the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its "
-                f"place in the view by time is as uncertain"
+                f"the machine was busy while the steps of batch size {size} were timed: half of "
+                f"the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its place in the "
+                f"view by time is as uncertain"
             )
-        return (timing,)
 
-    def _tell_of_timing(self, trial: Trial) -> None:
-        """Nothing is trained yet."""
-        if not self._is_timing:
-            self._is_timing = True
-            self._listener.phase(text(_TIMING))
-        said = text("batch size {size}", size=trial.batch_size)
-        self._listener.progress(done_fraction=0.0, left_s=None, text=said)
-
-    def _timing_limit_s(self) -> float:
-        """A batch size whose steps take long must not use up the budget before any training."""
-        left_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
-        if self._budget.deadline_s is None:
-            return left_s
-        return min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
-
-    def _expected_s(self, trial: Trial) -> float:
-        steps = self._length.last_step(trial) - self._steps_done.get(trial.trial_id, 0)
-        return max(0, steps) * self._step_s.get(trial.batch_size, 1.0)
-
-    def _check_budget(self, left: list[Trial]) -> None:
+    def _check_budget(self, left: Sequence[Trial]) -> None:
+        """Refuse a budget in which not even the shortest trial ends, where that can be told."""
         if self._budget.deadline_s is None:
             return
-        for trial in left:
-            progress = peek_checkpoint(self._store.checkpoint_path(trial.trial_id))
-            self._steps_done[trial.trial_id] = 0 if progress is None else progress.step
         self._budget.refuse_if_out_of_time("timing steps")
-        length = self._length
-        if any(self._steps_done.values()) or length.until is not None or length.to_own_end:
+        stored = [peek_checkpoint(self._store.checkpoint_path(trial.trial_id)) for trial in left]
+        is_begun = any(progress is not None and progress.step for progress in stored)
+        length, timed = self._length, [t for t in left if t.batch_size in self._timings]
+        if is_begun or length.until is not None or length.to_own_end or not timed:
             return
-        timed = [trial for trial in left if trial.batch_size in self._step_s]
-        shortest_s = min((self._expected_s(trial) for trial in timed), default=0.0)
+        shortest_s = min(length.last_step(t) * self._timings[t.batch_size].step_s for t in timed)
         left_s = self._budget.time_limit_s()
         if shortest_s > left_s:
             raise BudgetError(
@@ -299,8 +280,22 @@ class StoredSweep:
 
     # ---- training
 
-    def _train(self, left: list[Trial]) -> None:
-        engine = self._engine()
+    def _train(self, left: Sequence[Trial]) -> None:
+        ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
+        # One trial alone takes the threads that served its batch size best.
+        alone = self._timings.get(left[0].batch_size) if len(left) == 1 else None
+        plan = RunPlan(
+            trial=self._trials[0],
+            device=self._question.device,
+            listener=self._listener,
+            started_s=started_s,
+            budget_s=None if ends_s is None else ends_s - started_s,
+            micro_batch_sizes={trial.batch_size: trial.micro_batch_size for trial in self._trials},
+            step_s={size: timing.step_s for size, timing in self._timings.items()},
+            threads=1 if alone is None else alone.threads,
+            measures=self._question.measure,
+        )
+        engine = self._subject.engine(self._store, plan)
         self._listener.phase(self._training)
         try:
             for trial in left:
@@ -310,48 +305,8 @@ class StoredSweep:
         finally:
             engine.cancel()
 
-    def _engine(self) -> Engine:
-        ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        plan = RunPlan(
-            trial=self._trials[0],
-            device=self._question.device,
-            listener=self._listener,
-            started_s=started_s,
-            budget_s=None if ends_s is None else ends_s - started_s,
-            micro_batch_sizes={trial.batch_size: trial.micro_batch_size for trial in self._trials},
-            step_s=self._step_s,
-            threads=self._threads,
-            measures=self._question.measure,
-        )
-        return self._subject.engine(self._store, plan)
-
-    def _record(self, trial: Trial) -> TrialRecord | None:
-        return self._store.record(trial.trial_id)
-
-    def _unfinished(self) -> list[Trial]:
-        """The trials of which something is to be trained: what is stored does not answer."""
-        keeps = self._subject.keeps_cadence
-        return [
-            trial
-            for trial in self._trials
-            if not is_answered(self._record(trial), self._length, keeps_cadence=keeps)
-        ]
-
 
 def _has(record: TrialRecord | None, name: str) -> bool:
     """Whether a trial was measured so anywhere."""
     evaluations = () if record is None else record.evaluations
     return any(evaluation.measurement(name) is not None for evaluation in evaluations)
-
-
-def _times(timing: StepTiming, trial: Trial) -> bool:
-    return (
-        timing.batch_size == trial.batch_size
-        and timing.micro_batch_size == trial.micro_batch_size
-        and timing.device == trial.device
-    )
-
-
-def _study_id(trials: Iterable[Trial]) -> str:
-    ids = " ".join(sorted(trial.trial_id for trial in trials))
-    return hashlib.sha256(ids.encode()).hexdigest()[:16]

@@ -7,33 +7,17 @@ from typing import Any
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import (
-    BATCH_SIZES,
-    BUDGET,
-    TARGET,
-    TRAIN_TIME,
-    device_option,
-    drop_last_option,
-    json_option,
-    memory_limit_option,
-    number,
-    quiet_option,
-    sampling_option,
-    settings_option,
-    store_option,
-    whole_number,
-    workload_argument,
-)
 from batchlab.report.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
 
 
 @click.command()
-@workload_argument
+@options.workload
 @click.option(
     "--objective",
     type=click.Choice(["time", "samples", "quality"]),
@@ -45,50 +29,50 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @click.option(
     "--target",
-    type=TARGET,
+    type=options.TARGET,
     help="How good a model must be on validation data to count as trained, such as accuracy=0.97. "
     "Default: the workload's own target, or what your training ends with.",
 )
 @click.option(
     "--budget",
-    type=BUDGET,
+    type=options.BUDGET,
     help="Answer within this much time. Default: 3m.",
 )
 @click.option(
     "--trainings",
-    type=number("4"),
+    type=options.number("4"),
     help="The budget as a number of trainings as you do them now, such as 4. For models that train "
     "for hours.",
 )
 @click.option(
     "--batch-sizes",
-    type=BATCH_SIZES,
+    type=options.BATCH_SIZES,
     help="Batch sizes to compare with the workload's own; full is the whole training set. Default: "
     "powers of two from 8.",
 )
 @click.option(
     "--epochs",
-    type=whole_number(1),
+    type=options.whole_number(1),
     help="No training goes more often than this through the training data. Default: the workload's "
     "own number, or what the budget allows; 10 for quality, or with a schedule.",
 )
 @click.option(
     "--train-time",
     "train_s",
-    type=TRAIN_TIME,
+    type=options.TRAIN_TIME,
     help="With --objective quality: compare after this much training time instead of --epochs.",
 )
-@memory_limit_option
+@options.memory_limit
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),
     help="Answer for another machine: the file that batchlab profile --json made there.",
 )
-@settings_option
-@sampling_option
-@drop_last_option
-@device_option
-@store_option
+@options.settings
+@options.sampling
+@options.drop_last
+@options.device
+@options.store
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
@@ -96,8 +80,8 @@ _DEFAULT_REPORT = "batchlab-report.html"
     show_default=True,
     help="Write the report to this file.",
 )
-@json_option
-@quiet_option
+@options.as_json
+@options.quiet
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
 @with_own_command
 @click.pass_obj

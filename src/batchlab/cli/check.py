@@ -6,25 +6,18 @@ from typing import Any
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import as_wide_as_stdout, at_work
-from batchlab.cli.values import (
-    device_option,
-    json_option,
-    minute_option,
-    quiet_option,
-    settings_option,
-    workload_argument,
-)
 
 
 @click.command()
-@workload_argument
-@settings_option
-@minute_option
-@json_option
-@quiet_option
-@device_option
+@options.workload
+@options.settings
+@options.minute
+@options.as_json
+@options.quiet
+@options.device
 @click.pass_obj
 def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Check that the gradient stays the same under accumulation.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.output import as_wide_as_stdout
-from batchlab.cli.values import json_option, number, whole_number
 
 
 @click.command()
@@ -26,17 +26,17 @@ from batchlab.cli.values import json_option, number, whole_number
 )
 @click.option(
     "--overhead",
-    type=number("0.2 for 20 %"),
+    type=options.number("0.2 for 20 %"),
     default=0.2,
     show_default=True,
     help="Extra samples to the target that a larger batch may cost, as a share of the reference's.",
 )
 @click.option(
     "--reference-batch-size",
-    type=whole_number(1),
+    type=options.whole_number(1),
     help="What the overhead is counted from. Default: the smallest measured batch size.",
 )
-@json_option
+@options.as_json
 def fit(
     points: Path,
     group_by: tuple[str, ...],

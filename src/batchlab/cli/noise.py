@@ -7,39 +7,30 @@ from typing import Any
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
-from batchlab.cli.values import (
-    device_option,
-    json_option,
-    memory_limit_option,
-    minute_option,
-    quiet_option,
-    settings_option,
-    whole_number,
-    workload_argument,
-)
 from batchlab.report.output_file import check_output_file, write_output_file
 
 
 @click.command()
-@workload_argument
+@options.workload
 @click.option(
     "--steps",
-    type=whole_number(0),
+    type=options.whole_number(0),
     help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
     "or 10 epochs.",
 )
 @click.option(
     "--per-layer", is_flag=True, help="Also show each trainable parameter alone, at the last step."
 )
-@settings_option
-@memory_limit_option
-@minute_option
+@options.settings
+@options.memory_limit
+@options.minute
 @click.option("--report", type=click.Path(path_type=Path), help="Write a page to this file.")
-@json_option
-@quiet_option
-@device_option
+@options.as_json
+@options.quiet
+@options.device
 @click.pass_obj
 def noise(
     invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlab.app.public_call import found_instead
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.values import number, whole_number
 from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ _OPTIONS = (
     ),
     click.option(
         "--examples",
-        type=whole_number(1),
+        type=options.whole_number(1),
         help="With a command of your own: how many training examples there are. Default: found "
         "from its progress, if that counts epochs too.",
     ),
     click.option(
         "--batch-size",
-        type=whole_number(1),
+        type=options.whole_number(1),
         help="With a command of your own: the batch size that you train with now. Default: "
         "what the script's --help shows. Where it shows none, advise asks; others take the first "
         "of --batch-sizes, or 64.",
     ),
     click.option(
         "--learning-rate",
-        type=number("0.001"),
+        type=options.number("0.001"),
         help="With a command of your own: the learning rate that you train with now. Default: "
         "what the script's --help shows.",
     ),
@@ -98,13 +98,7 @@ def _command(
     file: RunFile | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
-    """The training command of this call; None: it is about a workload.
-
-    Raises:
-        UsageError: options for a command without one, a command without a metric, or both a
-            workload and a command, or nothing that says which batch size an advice is measured
-            against.
-    """
+    """The training command of this call; None: it is about a workload."""
     known = {name: value for name, value in given.items() if value is not None}
     if arguments is None:
         if file is not None:
@@ -153,8 +147,8 @@ def _refuse_options_without_command(context: click.Context, known: dict[str, Any
     option = next(iter(known)).replace("_", "-")
     if found := found_instead(context.info_name or "", option.replace("-", "_")):
         raise UsageError(f"--{option} is for a training command after --. {found}")
-    options = {name for param in context.command.params for name in param.opts}
-    meant = f"; did you mean --{option}s?" if f"--{option}s" in options else ""
+    offered = {name for param in context.command.params for name in param.opts}
+    meant = f"; did you mean --{option}s?" if f"--{option}s" in offered else ""
     raise UsageError(
         f"--{option} is for a training command after --, such as -- python train.py --batch-size "
         f"{{batch_size}}, and none was given{meant}"

@@ -7,43 +7,34 @@ from typing import Any
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import (
-    BATCH_SIZES,
-    device_option,
-    json_option,
-    memory_limit_option,
-    minute_option,
-    quiet_option,
-    settings_option,
-    workload_argument,
-)
 
 # The last probe may have to be ended, and a busy machine takes its time.
 _PROBE_END_S = 1.0
 
 
 @click.command()
-@workload_argument
+@options.workload
 @click.option(
     "--batch-sizes",
-    type=BATCH_SIZES,
+    type=options.BATCH_SIZES,
     help="Batch sizes to measure; full is the whole training set. Default: 1, 2, 4 and so on to "
     "full, and the workload's own.",
 )
-@settings_option
-@memory_limit_option
-@minute_option
+@options.settings
+@options.memory_limit
+@options.minute
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
     help="Keep the step times in this file, for later sweeps.",
 )
-@json_option
-@quiet_option
-@device_option
+@options.as_json
+@options.quiet
+@options.device
 @with_own_command
 @click.pass_obj
 def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:

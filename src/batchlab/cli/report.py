@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.output import as_wide_as_stdout, print_result
-from batchlab.cli.values import store_option, study_option
 from batchlab.errors import UsageError
 
 # The study's own processes come first: its step times are measured while the page is made.
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@store_option
-@study_option
+@options.store
+@options.study
 @click.option(
     "--format",
     "output_format",
@@ -73,11 +73,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page for as long as the study goes on.
-
-    Raises:
-        UsageError: something else than a page was asked for, or no page can be written there.
-    """
+    """Write the page for as long as the study goes on."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"

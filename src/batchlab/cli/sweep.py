@@ -7,24 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.cli.values import (
-    BATCH_SIZES,
-    BUDGET,
-    LEARNING_RATES,
-    TARGET,
-    device_option,
-    drop_last_option,
-    json_option,
-    quiet_option,
-    sampling_option,
-    settings_option,
-    store_option,
-    whole_number,
-    workload_argument,
-)
 from batchlab.errors import BatchlabError
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.report.output_file import check_output_file
@@ -35,44 +21,44 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@workload_argument
+@options.workload
 @click.option(
     "--batch-sizes",
-    type=BATCH_SIZES,
+    type=options.BATCH_SIZES,
     help="Batch sizes to compare; full is the whole training set. Default: full, and those of 64, "
     "256 and 1024 that are smaller.",
 )
 @click.option(
     "--learning-rates",
-    type=LEARNING_RATES,
+    type=options.LEARNING_RATES,
     help="Train each batch size at each of these. Default: the workload's own rate.",
 )
 @click.option(
     "--seeds",
-    type=whole_number(1),
+    type=options.whole_number(1),
     default=1,
     show_default=True,
     help="Train each combination this often, each time with other random numbers.",
 )
 @click.option(
     "--epochs",
-    type=whole_number(1),
+    type=options.whole_number(1),
     help="How often each training goes through the training data. Default: the workload's own "
     "number, or 10; no limit where --steps is given. A script without {epochs} trains as long as "
     "it does by itself.",
 )
 @click.option(
     "--steps",
-    type=whole_number(1),
+    type=options.whole_number(1),
     help="How many steps (updates of the model) each training takes. With --epochs too, whichever "
     "ends first.",
 )
 @click.option(
     "--target",
-    type=TARGET,
+    type=options.TARGET,
     help="End each training once it is this good on validation data, such as accuracy=0.97.",
 )
-@settings_option
+@options.settings
 @click.option(
     "--scaling-rule",
     type=click.Choice(list(SCALING_RULES)),
@@ -81,11 +67,11 @@ if TYPE_CHECKING:
     help="How to change the learning rates with the batch size. Those given are for the workload's "
     "own batch size. sde-adam changes Adam's betas and eps too.",
 )
-@sampling_option
-@drop_last_option
+@options.sampling
+@options.drop_last
 @click.option(
     "--micro-batch-size",
-    type=whole_number(1),
+    type=options.whole_number(1),
     help="Cut each batch into pieces of this many examples, to save memory. Default: the whole "
     "batch.",
 )
@@ -98,14 +84,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--budget",
-    type=BUDGET,
+    type=options.BUDGET,
     help="Stop after this much time at most. The same command goes on later. Default: no limit.",
 )
-@store_option
+@options.store
 @click.option("--report", type=click.Path(path_type=Path), help="Write the report to this file.")
-@json_option
-@quiet_option
-@device_option
+@options.as_json
+@options.quiet
+@options.device
 @with_own_command
 @click.pass_obj
 def sweep(
@@ -152,11 +138,7 @@ def _print_text(study: Study, store: Path, report: Path | None) -> None:
 
 
 def _refuse_errors(study: Study) -> None:
-    """End with an error if trials did: other bad ends are results, these were kept from having one.
-
-    Raises:
-        BatchlabError: naming the first reason.
-    """
+    """End with an error if trials did; other bad ends are results."""
     failed = [record for record in study.records if record.status == "error"]
     if failed:
         reason = reason_text(failed[0].reason).rstrip(".")

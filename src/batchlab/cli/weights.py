@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli.values import store_option, study_option
+from batchlab.cli import options
 
 
 @click.command()
-@store_option
-@study_option
+@options.store
+@options.study
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

@@ -6,11 +6,11 @@ import json
 
 import click
 
-from batchlab.cli.values import json_option
+from batchlab.cli import options
 
 
 @click.command()
-@json_option
+@options.as_json
 def workloads(as_json: bool) -> None:
     """List the built-in workloads with their settings and defaults."""
     from batchlab.records.json_document import SCHEMA

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.datasets.readers import check_sha256, open_data_file, read_idx
+from batchlab.datasets.readers import open_data_file, read_idx
 from batchlab.errors import DatasetError
 
 SHA256 = MappingProxyType(
@@ -37,11 +37,7 @@ SHA256 = MappingProxyType(
 
 @contextmanager
 def embedded_file(name: str) -> Iterator[Path]:
-    """The path of an embedded file, on the disk for as long as the block lasts.
-
-    Raises:
-        DatasetError: the installation lacks the file.
-    """
+    """The path of an embedded file, on the disk for as long as the block lasts."""
     resource = resources.files("batchlab.datasets").joinpath("embedded", name)
     if not resource.is_file():
         raise DatasetError(
@@ -131,11 +127,8 @@ def load_moby_dick() -> Text:
         DatasetError: the embedded file is not intact.
     """
     name = "moby_dick.txt.gz"
-    with embedded_file(name) as path:
-        with open_data_file(path) as stream:
-            content = stream.read()
-        check_sha256(path, SHA256[name])
-    return as_ids(content.decode("utf-8"))
+    with embedded_file(name) as path, open_data_file(path, sha256=SHA256[name]) as stream:
+        return as_ids(stream.read().decode("utf-8"))
 
 
 def as_ids(text: str) -> Text:

@@ -28,15 +28,23 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextmanager
-def open_data_file(path: Path) -> Iterator[Stream]:
+def open_data_file(path: Path, *, sha256: str | None = None) -> Iterator[Stream]:
     """A stream of the file's content; gzip is known by its first bytes, not by its name.
 
     Raises:
-        DatasetError: the file is missing or unreadable, or its gzip is truncated or corrupt,
-            seen here or while the stream is read.
+        DatasetError: the file is missing or unreadable, its bytes as they lie on the disk have
+            another checksum, or its gzip is truncated or corrupt, seen here or while it is read.
     """
     try:
         with path.open("rb") as raw:
+            if sha256 is not None:
+                found = hashlib.file_digest(raw, "sha256").hexdigest()
+                if found != sha256:
+                    raise DatasetError(
+                        f"{path}: SHA-256 is {found}, expected {sha256}: the file is not the one "
+                        "it should be; copy or download it again"
+                    )
+                raw.seek(0)
             packed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             raw.seek(0)
             yield gzip.GzipFile(fileobj=raw) if packed else raw
@@ -51,24 +59,6 @@ def open_data_file(path: Path) -> Iterator[Stream]:
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Refuse a file whose bytes, as they lie on the disk, have another SHA-256.
-
-    Raises:
-        DatasetError: the checksum differs, and the message shows both; or the file cannot be read.
-    """
-    try:
-        with path.open("rb") as raw:
-            found = hashlib.file_digest(raw, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if found != expected:
-        raise DatasetError(
-            f"{path}: SHA-256 is {found}, expected {expected}: the file is not the one it "
-            "should be; copy or download it again"
-        )
 
 
 def _unreadable(path: Path, error: OSError) -> DatasetError:
@@ -310,7 +300,7 @@ def read_idx(
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
     """
     path = Path(path)
-    with open_data_file(path) as stream:
+    with open_data_file(path, sha256=sha256) as stream:
         content = bytearray(stream.read())
     found_dtype, found_shape, start = _idx_header(path, content)
     if dtype is not None and found_dtype.newbyteorder("=") != np.dtype(dtype):
@@ -322,8 +312,6 @@ def read_idx(
         raise DatasetError(
             f"{path}: has shape {found_shape}, expected {shape}; check that this is the right file"
         )
-    if sha256 is not None:
-        check_sha256(path, sha256)
     n_bytes, n_found = math.prod(found_shape) * found_dtype.itemsize, len(content) - start
     promise = f"shape {found_shape} of {found_dtype.name}, {n_bytes} bytes"
     if n_found < n_bytes:

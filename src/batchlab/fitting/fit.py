@@ -165,11 +165,7 @@ def _point(row: Mapping[str, object], where: str) -> Point:
 def _number(
     row: Mapping[str, object], column: str, where: str, *, zero: bool = False
 ) -> float | None:
-    """The number of a column, None where it is empty or not there.
-
-    Raises:
-        FitError: not a finite number above 0 (or 0, with `zero`), or out of range.
-    """
+    """The number of a column, None where it is empty or not there."""
     given = row.get(column)
     if given is None or given == "":
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import look_at_loss
-from batchlab.measure.examples import around, asking, batch_from, evaluating
+from batchlab.measure.examples import around, asking, batch_from, evaluating, succeeds
 from batchlab.measure.steps_check import (
     LEAST_STEPS,
     StepSeen,
@@ -32,7 +32,6 @@ from batchlab.training.evaluator import (
     FEWEST_EVALUATED_AT_ONCE,
     MOST_EVALUATED_AT_ONCE,
     as_metric,
-    evaluated_sum,
     is_over_all,
     n_train_evaluated,
     tally_of,
@@ -58,12 +57,14 @@ def check_metrics(
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
     """
-    batch = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
+    few = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
     with evaluating(model):
         for name in workload.metrics:
+            # Of a few examples it may not exist: an F1 without a positive one is 0 / 0.
+            is_of_many = _is_of_many(workload, name)
             if not is_over_all(workload, name):
-                _ask(workload, model, name, batch)
-            if _is_of_many(workload, name):
+                _ask(workload, model, name, lambda: [few], has_value=not is_of_many)
+            if is_of_many:
                 _ask_about_many(workload, model, name, device, sizes)
     usual = max(FEWEST_EVALUATED_AT_ONCE, 4 * workload.batch_size)
     at_once = sizes.at_once(min(usual, MOST_EVALUATED_AT_ONCE))
@@ -76,24 +77,9 @@ def check_metrics(
 
 
 def _is_of_many(workload: Workload, name: str) -> bool:
-    """Whether of a few examples it may not exist: an F1 without a positive one is 0 / 0."""
     given = workload.metrics[name]
     has_finalise = isinstance(given, Metric) and given.finalise is not None
     return has_finalise or is_over_all(workload, name)
-
-
-def _ask(workload: Workload, model: nn.Module, name: str, batch: Batch, where: str = "") -> None:
-    """Ask for the sum and the count of one batch."""
-
-    def ask(workload: Workload) -> None:
-        metric = as_metric(workload, name)
-        assert metric.count is not None
-        total = evaluated_sum(metric, model, batch)
-        float(metric.count(batch))  # 0 where a few examples are nothing but padding
-        if metric.finalise is None:
-            float(total)
-
-    _offering_gradients(workload, name, ask, where=where)
 
 
 def _ask_about_many(
@@ -106,27 +92,38 @@ def _ask_about_many(
     n_asked = sizes.n_used(min(n, _MANY), at_once=at_once)
     if n_asked == 0:  # `_left_out` refuses that
         return
-    chosen = torch.linspace(0, n - 1, n_asked).round().long()
+    parts = torch.linspace(0, n - 1, n_asked).round().long().split(at_once)
+
+    def batches() -> Iterator[Batch]:
+        return (on_device(fetched(data, part, workload.collate), device) for part in parts)
+
+    _ask(workload, model, name, batches, where=f" of {n_asked} examples of {split}")
+
+
+def _ask(
+    workload: Workload,
+    model: nn.Module,
+    name: str,
+    batches: Callable[[], Iterable[Batch]],
+    *,
+    where: str = "",
+    has_value: bool = True,
+) -> None:
+    """Ask for a metric without gradients; where only they were missing, the error says so."""
 
     def ask(workload: Workload) -> None:
         tally = tally_of(workload, name)
-        for part in chosen.split(at_once):
-            tally.add(model, on_device(fetched(data, part, workload.collate), device))
-        tally.value()
+        for batch in batches():
+            tally.add(model, batch)
+        if has_value:
+            tally.value()
 
-    _offering_gradients(workload, name, ask, where=f" of {n_asked} examples of {split}")
-
-
-def _offering_gradients(
-    workload: Workload, name: str, ask: Callable[[Workload], None], *, where: str = ""
-) -> None:
-    """Ask for a metric without gradients; where only they were missing, the error says so."""
     try:
         with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
             ask(workload)
     except WorkloadError as error:
         differentiating = _with_gradients(workload, name)
-        if differentiating is None or not _succeeds(lambda: ask(differentiating)):
+        if differentiating is None or not succeeds(lambda: ask(differentiating)):
             raise
         how = "over_all" if is_over_all(workload, name) else "sum"
         raise WorkloadError(
@@ -138,25 +135,17 @@ def _offering_gradients(
 
 def _with_gradients(workload: Workload, name: str) -> Workload | None:
     """The workload with gradients for one metric; None: it has them already."""
-    given = workload.metrics.get(name)
-    if not is_over_all(workload, name):
-        metric = as_metric(workload, name)
-    elif isinstance(given, Metric):
-        metric = given
-    else:
-        metric = Metric(over_all=given, better=workload.better(name))
+    metric = workload.metrics.get(name)
+    if not isinstance(metric, Metric):
+        metric = (
+            Metric(over_all=metric, better=workload.better(name))
+            if is_over_all(workload, name)
+            else as_metric(workload, name)
+        )
     if metric.enable_grad:
         return None
     metrics = {**workload.metrics, name: replace(metric, enable_grad=True)}
     return replace(workload, metrics=metrics)
-
-
-def _succeeds(function: Callable[[], object]) -> bool:
-    try:
-        function()
-    except Exception:
-        return False
-    return True
 
 
 def _left_out(
@@ -199,7 +188,9 @@ def _ask_about_the_last(
         for name in workload.metric_names:
             if is_over_all(workload, name):
                 continue
-            _ask(workload, model, name, batch, f" on the last {rest} examples of validation")
+            last = f" on the last {rest} examples of validation"
+            has_value = name not in workload.metrics or not _is_of_many(workload, name)
+            _ask(workload, model, name, lambda: [batch], where=last, has_value=has_value)
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
             raise
@@ -295,7 +286,7 @@ def check_workload(
     if with_steps:
         sizes = sizes_in_training(workload, on) or ANY_SIZE
         steps = check_step(workload, on, sizes)
-        moved_after = check_own_step(workload, device, n_examples=steps.examples)
+        moved_after = check_own_step(workload, on, n_examples=steps.examples)
         # Stopped before the first update, where that waits for a count of steps.
         n_steps = max(LEAST_STEPS, moved_after - 1)
         resumed = resumption_warnings(packed, device, n_examples=steps.examples, n_steps=n_steps)

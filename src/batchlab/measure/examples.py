@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from typing import Any, cast
@@ -56,6 +56,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 _SEED = 0
+
+
+def succeeds(function: Callable[[], object]) -> bool:
+    """Whether it raises nothing, from fresh random streams; memory that runs out it raises."""
+    seed_everything(_SEED)
+    try:
+        function()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 class FewExamples:

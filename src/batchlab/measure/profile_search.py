@@ -53,8 +53,13 @@ class Search(ABC):
     may_accumulate: bool = True  # whether what does not fit whole may be cut into micro-batches
     memory_limit_bytes: int | None = None  # beyond it a batch size counts as out of memory
     first: int | None = None  # the one to begin with; None: the smallest
+    known: tuple[ProfilePoint, ...] = ()  # points that were tried before
     stopped: Stopped | None = field(default=None, init=False)  # why not all were tried
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """What is known is found."""
+        self._found |= {(p.batch_size, p.micro_batch_size): p for p in self.known}
 
     @property
     def points(self) -> tuple[ProfilePoint, ...]:
@@ -203,6 +208,7 @@ class ProfileSearch(Search):
 
     def __post_init__(self) -> None:
         """The time begins."""
+        super().__post_init__()
         self._begun_with_s = self.left_s()
 
     def run(self, batch_sizes: Iterable[int]) -> None:

@@ -20,7 +20,6 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 
@@ -29,9 +28,6 @@ from batchlab.words.reasons import reason_text
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
-
-PROFILING = "measuring each batch size"
-"""The stage in which the batch sizes are tried."""
 
 
 def measure_profile(
@@ -44,21 +40,13 @@ def measure_profile(
     may_accumulate: bool,
     deadline_s: float,
     listener: ProgressListener,
+    known: tuple[ProfilePoint, ...] = (),
 ) -> Profile:
     """Try the batch sizes, each in a child, alone on the machine.
 
-    Args:
-        packed: the workload.
-        trial: the subject's own; in a step of another size only its sizes are replaced.
-        batch_sizes: the sizes to try.
-        device: the PyTorch device.
-        memory_limit_bytes: a smaller device's memory to judge by; None: what this one has.
-        may_accumulate: whether a step may be cut into micro-batches.
-        deadline_s: the `time.monotonic()` at which it ends at the latest, with what it has by then.
-        listener: hears of the progress.
-
-    Returns:
-        The profile; it has no points that ran where the time was too short for one.
+    Of `trial` only its sizes are replaced. A smaller device's memory may be given to judge by. At
+    the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing.
+    The sizes of `known`, points of an earlier look, are only timed again.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
@@ -94,6 +82,7 @@ def measure_profile(
         first=trial.batch_size,
         n_train=trial.n_train,
         ceiling_bytes=memory_limit_bytes or available_bytes(torch.device(device)),
+        known=known,
     )
     return profile_of(search, trial, batch_sizes, device=device)
 
@@ -115,7 +104,6 @@ def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, devi
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
     """
-    search.listener.phase(text(PROFILING))
     found = environment()  # before the search: afterwards there may be no time left for it
     search.run(batch_sizes)
     made = Profile(

@@ -15,16 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import around, asking, evaluating, places
+from batchlab.measure.examples import around, asking, evaluating, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.random_state import seed_everything
 from batchlab.records.estimate import Reason
 from batchlab.records.study import RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.evaluator import WholeSetMetric, as_metric, evaluated_sum, is_over_all
+from batchlab.training.evaluator import tally_of
 from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
@@ -44,6 +43,7 @@ LEAST_STEPS = 3
 # Of the whole update: a lost state shows as more, kernels that add up in any order as far less.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # of a weight's type: what its rounding may do by itself
+_MAKING = "making its optimizer or its scheduler"
 _MOST_S = 0.5  # for making a training and its first step: a dearer one is not looked at
 
 _Weights = list[Tensor]
@@ -114,19 +114,14 @@ def sizes_in_evaluation(
     workload: Workload, model: nn.Module, device: torch.device
 ) -> RunnableSizes | None:
     """Which batch sizes the metrics take in eval mode; None: none does."""
-    names = workload.metric_names
 
     def evaluate(n: int) -> None:
         batch = on_device(around(workload, n), device)
         with evaluating(model):
-            for name in names:
-                if is_over_all(workload, name):
-                    with torch.no_grad():
-                        WholeSetMetric(workload, name).add(model, batch)
-                else:
-                    evaluated_sum(as_metric(workload, name), model, batch)
+            for name in workload.metric_names:
+                tally_of(workload, name).add(model, batch)
 
-    return rule_of(lambda n: _succeeds(evaluate, n), usual=workload.batch_size)
+    return rule_of(lambda n: succeeds(lambda: evaluate(n)), usual=workload.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,9 +175,9 @@ class _Steps:
 
     def runs(self, n: int) -> bool:
         """Whether a step of so many runs, of a new model if one that has taken others fails."""
-        if self._stepper is not None and _succeeds(self.take, n):
+        if self._stepper is not None and succeeds(lambda: self.take(n)):
             return True
-        return _succeeds(self.take, n)
+        return succeeds(lambda: self.take(n))
 
     def first(self, n: int) -> tuple[str, ...]:
         """What is odd about the first step of a new model.
@@ -191,7 +186,7 @@ class _Steps:
             WorkloadError: it fails.
         """
         with asking(self._workload, "a training step (forward, backward, optimizer)"):
-            model = self._made().model
+            model = self.begin().model
             before = [part.detach().clone() for part in model.parameters()]
             loss = self.take(n)
         rate = f"learning rate {self._workload.learning_rate:g}"
@@ -211,30 +206,20 @@ class _Steps:
     def take(self, n: int) -> Tensor:
         """A step of so many examples; gives its loss."""
         try:
-            stepper = self._stepper or self._made()
+            stepper = self._stepper or self.begin()
             return stepper.step((on_device(around(self._workload, n), self._device),))
         except Exception:
             # What failed may have left its traces in the model: the next try has a new one.
             self._stepper = None
             raise
 
-    def _made(self) -> Stepper:
+    def begin(self) -> Stepper:
+        """A new model, which the next steps are taken with."""
         workload = replace(_at_a_constant_rate(self._workload), make_sampler=None)
         if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
             workload = replace(workload, train=tuple(part[:1] for part in workload.train))
         self._stepper = _stepper_of(workload, self._device, 1)
         return self._stepper
-
-
-def _succeeds(function: Callable[[int], object], n: int) -> bool:
-    seed_everything(_SEED)
-    try:
-        function(n)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        return False
-    return True
 
 
 def _has_moved(model: nn.Module, before: _Weights) -> bool:
@@ -245,7 +230,7 @@ def _has_moved(model: nn.Module, before: _Weights) -> bool:
 # ---- a step of its own kind
 
 
-def check_own_step(workload: Workload, device: str, *, n_examples: int) -> int:
+def check_own_step(workload: Workload, device: torch.device, *, n_examples: int) -> int:
     """Take steps of the workload's own kind; gives how many it takes until a weight changes.
 
     Raises:
@@ -267,15 +252,13 @@ def check_own_step(workload: Workload, device: str, *, n_examples: int) -> int:
     return n_steps
 
 
-def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
+def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
     """What waits for validation data needs some."""
     waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if (
-        not waits
-        and workload.scheduler is not None
-        and _watched(workload, device, n_examples)[0].rates.follows_metric
-    ):
-        waits = "its ReduceLROnPlateau"
+    if not waits and workload.scheduler is not None:
+        with asking(workload, _MAKING):
+            stepper = _stepper_of(workload, device, n_examples)
+        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
     if waits and workload.validation is None:
         raise WorkloadError(
             f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
@@ -283,32 +266,19 @@ def _check_validation(workload: Workload, device: str, n_examples: int) -> None:
         )
 
 
-def _watched(
-    workload: Workload, device: str, n_examples: int
-) -> tuple[Stepper, Callable[[], float]]:
-    """A stepper on a few examples, and its next step: gives its loss, and says where it fails."""
-    with asking(workload, "making its optimizer or its scheduler"):
-        stepper = _stepper_of(workload, torch.device(device), n_examples)
-    stream = stepper.stream(0)
-
-    def step() -> float:
-        with asking(workload, "`step`"):
-            return float(stepper.step(next(stream)))
-
-    return stepper, step
-
-
-def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
+def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> int:
     """Refuse a step that trains nothing; gives how many it takes until a weight changes."""
-    stepper, take_step = _watched(_at_a_constant_rate(workload), device, n_examples)
-    model, called = stepper.model, list[object]()
+    steps, called = _Steps(workload, device), list[object]()
+    with asking(workload, _MAKING):
+        stepper = steps.begin()
     for each in stepper.optimizers:
         each.register_step_post_hook(lambda *_: called.append(1))
-    before = [part.detach().clone() for part in model.parameters()]
-    for step in range(1, _MOST_STEPS + 1):
-        take_step()
-        if _has_moved(model, before):
-            return step
+    before = [part.detach().clone() for part in stepper.model.parameters()]
+    for n_taken in range(1, _MOST_STEPS + 1):
+        with asking(workload, "`step`"):
+            steps.take(n_examples)
+        if _has_moved(stepper.model, before):
+            return n_taken
     if called:
         raise WorkloadError(
             f"workload {workload.name!r}: `step` calls the optimizer, but in {_MOST_STEPS} steps "
@@ -320,15 +290,16 @@ def _check_moves(workload: Workload, device: str, n_examples: int) -> int:
     )
 
 
-def _check_shows_nan(workload: Workload, device: str, n_examples: int) -> None:
+def _check_shows_nan(workload: Workload, device: torch.device, n_examples: int) -> None:
     """A model that is no number any more has to show in what the step returns."""
-    stepper, take_step = _watched(workload, device, n_examples)
+    steps = _Steps(workload, device)
     with torch.no_grad():
-        for part in stepper.model.parameters():
+        for part in steps.begin().model.parameters():
             if part.is_floating_point():
                 part.fill_(math.nan)
     try:
-        loss = take_step()
+        with asking(workload, "`step`"):
+            loss = float(steps.take(n_examples))
     except WorkloadError:  # it says so loudly itself
         return
     if math.isfinite(loss):

@@ -91,11 +91,6 @@ def with_every_epoch_end(
     """The pauses, and one at each epoch end that is not among them, on validation data alone.
 
     For a run in which something waits for the metric at the end of every epoch.
-
-    Args:
-        found: of `pauses`.
-        plan: how many examples each step sees.
-        after_step: the step after which `found` begins.
     """
     last_step = after_step
     for pause in found:
@@ -111,17 +106,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """How many pauses a run of so many steps has from its beginning.
-
-    Args:
-        plan: how many examples each step sees.
-        steps: of the run; none has no pause.
-        watched_from_samples: as for `pauses`.
-        interval_samples: as for `pauses`.
-
-    Returns:
-        Those evaluated on validation data alone, and the epoch ends, evaluated on all data.
-    """
+    """How many pauses a run of so many steps has: on validation data alone, and on all data."""
     if steps < 1:
         return 0, 0
     found = pauses(

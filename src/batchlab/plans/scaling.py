@@ -54,11 +54,7 @@ SCALING_RULES = {
 
 
 def scaling_rule(name: str) -> ScalingRule:
-    """The rule called `name`.
-
-    Raises:
-        UsageError: there is no such rule.
-    """
+    """The rule called `name`."""
     if name not in SCALING_RULES:
         raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(SCALING_RULES)}")
     return SCALING_RULES[name]

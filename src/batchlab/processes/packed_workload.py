@@ -9,12 +9,11 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from multiprocessing.reduction import DupFd
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import numpy as np
@@ -141,16 +140,12 @@ class _Place:
 
     def numbers(self, memory: mmap.mmap | None) -> _Numbers:
         """The tensor or the array over that memory."""
-        count = math.prod(self.shape)
-        if isinstance(self.dtype, np.dtype):
-            if memory is None or self.n_bytes == 0:
-                return np.empty(self.shape, dtype=self.dtype)
-            array = np.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
-            return array.reshape(self.shape)
+        library: Any = np if isinstance(self.dtype, np.dtype) else torch
         if memory is None or self.n_bytes == 0:
-            return torch.empty(self.shape, dtype=self.dtype)
-        flat = torch.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
-        return flat.reshape(self.shape)
+            return cast(_Numbers, library.empty(self.shape, dtype=self.dtype))
+        count = math.prod(self.shape)
+        flat = library.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
+        return cast(_Numbers, flat.reshape(self.shape))
 
     def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
         """Copy `numbers` to where they lie."""
@@ -187,7 +182,9 @@ class PackedWorkload:
         self._again: LoadedAgain | None = None
         self._files = files
         try:
-            packer.dump(_plain(workload))
+            named = {field.name: getattr(workload, field.name) for field in fields(workload)}
+            # Pickle can't carry the read-only view of its metrics.
+            packer.dump(named | {"metrics": dict(workload.metrics)})
         except _TooLargeError:
             self._again, buffer, packer.numbers = again, io.BytesIO(), []
         except Exception as error:  # whatever the pickling of the user's own objects raises
@@ -233,30 +230,16 @@ class PackedWorkload:
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [place.numbers(memory) for place in self._places]
-        with _without_bytecode():
+        # What is imported here leaves no cache, for it may be an edited file. Python tells a cache
+        # from the text by its length and the whole second it was written in: that of an edit could
+        # be taken for the file that was put back. The caller has made the caches.
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
             workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
+        finally:
+            sys.dont_write_bytecode = before
         check_unedited(self._files)  # last: what was edited meanwhile may have been imported
         return workload
-
-
-@contextmanager
-def _without_bytecode() -> Iterator[None]:
-    """Context: what is imported inside leaves no cache, for it may be an edited file.
-
-    Python tells a cache from the text by its length and the whole second it was written in. So the
-    cache of an edit could be taken for the file that was put back. The caller has made the caches.
-    """
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
-
-
-def _plain(workload: Workload) -> dict[str, Any]:
-    """Its fields; the read-only view of its metrics as the dictionary that pickle can carry."""
-    named = {field.name: getattr(workload, field.name) for field in fields(workload)}
-    return named | {"metrics": dict(workload.metrics)}
 
 
 class _TooLargeError(Exception):

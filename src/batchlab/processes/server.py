@@ -13,13 +13,15 @@ from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
 # A child then costs 40 ms, not 3 s. The first optimizer of a process imports torch._dynamo, which
-# takes as long as torch itself. None of these may touch CUDA: forked children could not use it.
+# takes as long as torch itself, and what children are asked for lies in files that import SciPy, a
+# fifth of a second. None of these may touch CUDA: forked children could not use it.
 _PRELOAD = [
     "torch",
     "torch._dynamo",
     "cloudpickle",
-    "batchlab.training.plain",
-    "batchlab.processes.packed_workload",
+    "batchlab.measure.check",
+    "batchlab.measure.profiling",
+    "batchlab.runs.local",
     "batchlab.processes.preloaded",
 ]
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Candidate
+from batchlab.advice.advice import Advice
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.text import quantity_text, text_width, wrapped_lines
 from batchlab.words.catalogue import capitalized, text
 
 WIDTH = 100
-_LONGEST = 44  # characters
-_SHORTEST = 8
-_AROUND = 2 + 2 + 2  # what stands between size, bar, value and note
-_SIZE = 7
-_SMALL_SIZE = 5
+_LONGEST, _SHORTEST = 44, 8  # characters of the longest bar
+_SIZE = 5
+_BETWEEN = 2 + 2 + 2  # between size, bar, value and note
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -43,15 +41,11 @@ def bars(advice: Advice) -> list[str]:
         figure=capitalized(words.figure),
         target=target_text(advice.target),
     )
-    longest = max(bar.figure for bar in found)
     values = [_value(words.quantity, bar) for bar in found]
-    wide = max(map(len, values))
-    size, room = _SIZE, _room(found, wide, _SIZE)
-    if room < _SHORTEST:  # the notes that are not needed to tell the bars apart go first
-        own = text("at its tuned rate")
-        found = [replace(bar, note="") if bar.note == own else bar for bar in found]
-        size = max(_SMALL_SIZE, *(len(str(bar.batch_size)) for bar in found))
-        room = max(_SHORTEST, _room(found, wide, size))
+    size, wide = max(_SIZE, *(len(str(bar.batch_size)) for bar in found)), max(map(len, values))
+    beside = size + wide + max(len(bar.note) for bar in found) + _BETWEEN
+    room = max(_SHORTEST, min(_LONGEST, text_width(WIDTH) - beside))
+    longest = max(bar.figure for bar in found)
     lines = [
         f"{bar.batch_size:>{size}}  {_drawn(bar, longest, room):<{room}}  {value:>{wide}}  "
         f"{bar.note}".rstrip()
@@ -60,45 +54,26 @@ def bars(advice: Advice) -> list[str]:
     return [*wrapped_lines(title, text_width(WIDTH)), *lines]
 
 
-def _room(found: Sequence[_Bar], value_width: int, size_width: int) -> int:
-    """The characters that the longest bar may have beside everything else of its line."""
-    notes = max(len(bar.note) for bar in found)
-    return min(_LONGEST, text_width(WIDTH) - size_width - value_width - notes - _AROUND)
-
-
 def _bars(advice: Advice) -> Iterator[_Bar]:
     """A bar a batch size; of yours two where it was tuned; what was verified as it was then."""
-    yours, own, named = reference_text(advice, "short"), own_cost(advice), named_cost(advice)
+    reference, named = advice.reference, advice.named
+    yours, own = reference_text(advice, "short"), own_cost(advice)
     for candidate in advice.candidates:
-        is_own = candidate.batch_size == advice.reference.batch_size
-        at_own_rate = is_own and has_rate_of(candidate, advice.reference)
-        if is_own and not at_own_rate and own is not None:
-            yield _Bar(candidate.batch_size, own.value, yours, own.is_bound)
-        if candidate.cost.estimate is None:
-            continue
-        found: ShownCost | None = None
-        note = yours if at_own_rate else _note(advice, candidate)
-        if at_own_rate:
-            found = own
-        elif note == named_text(advice):
-            found = named
-        elif is_own:
-            found = tuned_cost(advice)
-        if found is None:
-            yield _Bar(candidate.batch_size, candidate.cost.estimate, note)
-        else:
-            yield _Bar(candidate.batch_size, found.value, note, found.is_bound)
-
-
-def _note(advice: Advice, candidate: Candidate) -> str:
-    named = advice.named
-    if named is not None and named.batch_size == candidate.batch_size:
-        if not has_rate_of(candidate, named):
-            return ""
-        return named_text(advice)
-    if candidate.batch_size == advice.reference.batch_size:
-        return text("at its tuned rate")
-    return ""
+        size = candidate.batch_size
+        note, known = "", None
+        if size == reference.batch_size and has_rate_of(candidate, reference):
+            note, known = yours, own
+        elif size == reference.batch_size:
+            if own is not None:
+                yield _Bar(size, own.value, yours, own.is_bound)
+            note, known = text("tuned rate"), tuned_cost(advice)
+        if named is not None and size == named.batch_size and note != yours:
+            is_named = has_rate_of(candidate, named)
+            note = named_text(advice) if is_named else ""
+            known = named_cost(advice) if is_named else known
+        if candidate.cost.estimate is not None:
+            cost = known or ShownCost(estimate=candidate.cost)
+            yield _Bar(size, cost.value, note, cost.is_bound)
 
 
 def _value(quantity: str, bar: _Bar) -> str:

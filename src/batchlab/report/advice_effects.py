@@ -16,7 +16,7 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_raced, is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
-from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split
+from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split, mean_of
 from batchlab.report.effects import (
     Effect,
     effect_of,
@@ -224,10 +224,10 @@ def _compared(same: Sequence[TrialRecord], seeds: Sequence[int]) -> tuple[TrialR
 def _end(study: Study, records: Sequence[TrialRecord]) -> float:
     """Where trainings end on validation data, signed so that higher is better."""
     metric = study.workload.metrics[0]
-    found = finals(records, deciding_split(study), metric.name)
+    found = mean_of(finals(records, deciding_split(study), metric.name))
     if found is None:
         return -math.inf
-    return found.mean if metric.better == "higher" else -found.mean
+    return found if metric.better == "higher" else -found
 
 
 # ---- all of it together

@@ -34,13 +34,14 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    estimate_row,
-    figure_of,
-    interval_row,
-    rounded,
+    alone,
+    drawn_sizes,
+    interval_mark,
+    mark,
 )
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
+from batchlab.report.table import Value
 from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import capitalized, text
 
@@ -63,27 +64,22 @@ def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
     )
 
 
-def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]:
-    """One look a part, with the part's name and its batch sizes: "usual: 16, 32, 128"."""
+def named_looks(
+    advice: Advice, looks: Iterable[Look], rows: Iterable[Row]
+) -> Iterator[tuple[Look, str]]:
+    """One look a part that rows draw, with its name and batch sizes: "usual: 16, 32, 128"."""
+    drawn = drawn_sizes(rows)
     names: dict[Part, str] = {
         "named": named_text(advice),
         "yours": reference_text(advice, "short"),
         "usual": text("usual"),
         "other": text("others"),
     }
-    together = {part: [look for look in looks if look.part == part] for part in names}
-    return [
-        (
-            found[0],
-            text(
-                "{part}: {sizes}",
-                part=names[part],
-                sizes=", ".join(look.label for look in found),
-            ),
-        )
-        for part, found in together.items()
-        if found
-    ]
+    for part, name in names.items():
+        found = [look for look in looks if look.part == part and look.batch_size in drawn]
+        if found:
+            sizes = ", ".join(look.label for look in found)
+            yield found[0], text("{part}: {sizes}", part=name, sizes=sizes)
 
 
 # ---- rows of batch sizes
@@ -91,15 +87,13 @@ def named_looks(advice: Advice, looks: Iterable[Look]) -> list[tuple[Look, str]]
 
 def _estimate_rows(candidate: Candidate, estimate: Estimate) -> Iterator[Row]:
     """The estimate of a batch size, hollow where it was not trained itself."""
-    if estimate.estimate is not None:
-        kind = "open" if candidate.learning_rate is None else "point"
-        yield {"batch_size": candidate.batch_size, "kind": kind, **estimate_row(estimate)}
+    kind = "open" if candidate.learning_rate is None else "point"
+    yield from interval_mark(kind, estimate, batch_size=candidate.batch_size)
 
 
 def _run_rows(batch_size: int, runs: Iterable[RunFigure], kind: str = "run") -> Iterator[Row]:
     for run in runs:
-        drawn = "bound" if run.is_bound else kind
-        yield {"batch_size": batch_size, "kind": drawn, "mean": rounded(run.shown)}
+        yield mark("bound" if run.is_bound else kind, run.shown, batch_size=batch_size)
 
 
 def _own_rows(advice: Advice, runs: Sequence[RunFigure], name: str) -> Iterator[Row]:
@@ -107,16 +101,13 @@ def _own_rows(advice: Advice, runs: Sequence[RunFigure], name: str) -> Iterator[
     size = advice.reference.batch_size
     yield from _run_rows(size, runs, "as_is")
     if runs:
-        highest = rounded(max(run.shown for run in runs))
-        yield {"batch_size": size, "kind": "words", "mean": highest, "text": name}
+        yield mark("words", max(run.shown for run in runs), batch_size=size, text=name)
 
 
 def _band_rows(curve: Iterable[tuple[int, Estimate]], series: str) -> Iterator[Row]:
     """A line with its interval."""
     for batch_size, value in curve:
-        if value.estimate is not None:
-            band: Row = {"batch_size": batch_size, "kind": "band", "series": series}
-            yield {**band, **estimate_row(value)}
+        yield from interval_mark("band", value, series=series, batch_size=batch_size)
 
 
 def _place_rows(found: Estimate, sizes: Sequence[int], words: str) -> Iterator[Row]:
@@ -158,17 +149,16 @@ def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
 # ---- the objective
 
 
-def objective_figure(advice: Advice, study: Study) -> Figure:
+def objective_figure(advice: Advice) -> Figure:
     """Time (samples, or for quality the metric) by batch size, with the flat set."""
     words = objective_words(advice)
     panel = Panel(
-        key="a-objective",
-        title=words.figure,
-        quantity=words.quantity,
-        rows=tuple(_objective_rows(advice)),
-        looks=advice_looks(advice, study),
+        "a-objective",
+        words.figure,
+        words.quantity,
+        tuple(_objective_rows(advice)),
     )
-    return figure_of(
+    return Figure(
         "a",
         "objective",
         text("{figure} by batch size", figure=capitalized(words.figure)),
@@ -189,8 +179,8 @@ def _objective_rows(advice: Advice) -> Iterator[Row]:
     for is_flat, found in itertools.groupby(sizes, advice.flat_set.__contains__):
         together = list(found)
         if is_flat:
-            ends: Row = {"batch_size": together[0] / _EDGE, "to_size": together[-1] * _EDGE}
-            yield {"kind": "span", **ends}
+            first, last = together[0] / _EDGE, together[-1] * _EDGE
+            yield {"kind": "span", "batch_size": first, "to_size": last}
     known = [(c, words.shown_estimate(c.cost)) for c in advice.candidates]
     yield from _band_rows(((c.batch_size, cost) for c, cost in known), "measured")
     for candidate, cost in known:
@@ -208,21 +198,19 @@ def _named_rows(advice: Advice) -> Iterator[Row]:
     found, cost = advice.named, named_cost(advice)
     if found is None:
         return
-    base: Row = {"batch_size": found.batch_size}
+    size, name = found.batch_size, _with_value(advice, named_text(advice), cost)
     if cost is not None and not cost.runs:
         kind = "verified" if cost.is_verified else "ring"
-        yield {**base, "kind": kind, **estimate_row(cost.estimate)}
+        yield from interval_mark(kind, cost.estimate, batch_size=size)
     for run in () if cost is None else cost.runs:
-        yield {**base, "kind": "ring", "mean": rounded(run.shown)}
+        yield mark("ring", run.shown, batch_size=size)
     if is_same(found, advice.reference):
         return
-    named = named_text(advice)
     if cost is None:
-        yield {**base, "kind": "place", "text": named}
+        yield {"kind": "place", "batch_size": size, "text": name}
     else:
         highest = max((run.shown for run in cost.runs), default=cost.value)
-        label = _with_value(advice, named, cost)
-        yield {**base, "kind": "named", "mean": rounded(highest), "text": label}
+        yield mark("named", highest, batch_size=size, text=name)
 
 
 def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
@@ -232,7 +220,7 @@ def _with_value(advice: Advice, name: str, cost: ShownCost | None) -> str:
     return text("{name}: {value}", name=name, value=cost.text(objective_words(advice).quantity))
 
 
-def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
@@ -246,19 +234,18 @@ def _objective_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
 # ---- steps
 
 
-def steps_figure(advice: Advice, study: Study) -> Figure:
+def steps_figure(advice: Advice) -> Figure:
     """Steps to target by batch size at the tuned rates, with the law fitted to them."""
     panel = Panel(
-        key="b-steps",
-        title=label_text("steps_to_target"),
-        quantity="steps_to_target",
-        rows=tuple(_steps_rows(advice)) if advice.target is not None else (),
-        looks=advice_looks(advice, study),
+        "b-steps",
+        label_text("steps_to_target"),
+        "steps_to_target",
+        tuple(_steps_rows(advice)) if advice.target is not None else (),
     )
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
         nothing = text("There is no target: every batch size got the same fixed run.")
-    return figure_of(
+    return Figure(
         "b",
         "steps",
         text("Steps to target by batch size"),
@@ -276,11 +263,8 @@ def _steps_rows(advice: Advice) -> Iterator[Row]:
         yield from _band_rows(laws.curve, "law")
         low, high = laws.b_crit.low, laws.b_crit.high
         if place and low is not None and high is not None:
-            ends: Row = {
-                "batch_size": max(low, sizes[0] / 1.4),
-                "to_size": min(high, sizes[-1] * 1.4),
-            }
-            yield {"kind": "span", **ends}
+            first, last = max(low, sizes[0] / 1.4), min(high, sizes[-1] * 1.4)
+            yield {"kind": "span", "batch_size": first, "to_size": last}
         yield from place
     for candidate in advice.candidates:
         yield from _estimate_rows(candidate, candidate.steps_to_target)
@@ -300,7 +284,7 @@ def _steps_of(runs: Iterable[RateTried]) -> list[RunFigure]:
     ]
 
 
-def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
+def _steps_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     laws = advice.laws
     if laws is None or not laws.curve:
@@ -317,21 +301,17 @@ def _steps_notes(advice: Advice, rows: tuple[Row, ...]) -> Iterator[str]:
 # ---- the machine
 
 
-def machine_figure(advice: Advice, study: Study, profile: Profile | None) -> Figure:
+def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     """Time per step and peak memory by batch size, with the limit that the profile was given."""
-    looks = advice_looks(advice, study)
     limit_bytes = None if profile is None else profile.memory_limit_bytes
-    by_quantity = {
-        "step_s": tuple(_step_time_rows(advice)),
-        "peak_bytes": tuple(_memory_rows(advice, looks, limit_bytes)),
-    }
-    return figure_of(
+    step_s, peak_bytes = _step_time_rows(advice), _memory_rows(advice, limit_bytes)
+    return Figure(
         "c",
         "machine",
         text("Time per step and memory by batch size"),
         [
-            Panel(key=f"c-{name}", title=label_text(name), quantity=name, rows=rows, looks=looks)
-            for name, rows in by_quantity.items()
+            Panel("c-step_s", label_text("step_s"), "step_s", list(step_s)),
+            Panel("c-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
         ],
         notes=_machine_notes(advice, profile),
         nothing=text("No batch size ran, so neither time nor memory is known."),
@@ -348,28 +328,30 @@ def _step_time_rows(advice: Advice) -> Iterator[Row]:
         yield from _band_rows(((c.batch_size, c.step_s) for c in advice.candidates), "measured")
     for candidate in advice.candidates:
         size, step_s = candidate.batch_size, candidate.step_s.estimate
-        if step_s is not None:
-            row: Row = {"batch_size": size, "kind": "point", **estimate_row(candidate.step_s)}
-            row |= {"micro_batch_size": candidate.micro_batch_size, "samples_per_s": size / step_s}
-            yield {**row, "fits": text("yes") if candidate.fits else text("no")}
+        yield from interval_mark(
+            "point",
+            candidate.step_s,
+            batch_size=size,
+            micro_batch_size=candidate.micro_batch_size,
+            samples_per_s=size / step_s if step_s else None,
+            fits=text("yes") if candidate.fits else text("no"),
+        )
 
 
-def _memory_rows(advice: Advice, looks: tuple[Look, ...], limit_bytes: int | None) -> Iterator[Row]:
+def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
     laws = advice.laws
     known = [(c.batch_size, c.peak_bytes) for c in advice.candidates if c.peak_bytes is not None]
     for size, peak in known:
-        yield {"batch_size": size, "kind": "point", **interval_row(peak, None, None, 1)}
+        yield from interval_mark("point", alone(peak), batch_size=size)
     if known and limit_bytes is not None:
         words = text("limit {limit}", limit=quantity_text("peak_bytes", limit_bytes))
-        yield {"kind": "level", "mean": limit_bytes, "text": words}
+        yield mark("level", limit_bytes, text=words)
     fixed = None if laws is None else laws.fixed_bytes.estimate
     slope = None if laws is None else laws.bytes_per_example.estimate
     if known and fixed is not None and slope is not None:
-        for look in looks:
-            on_law = fixed + slope * look.batch_size
-            if on_law > 0:
-                law: Row = {"kind": "rule", "series": "law", "batch_size": look.batch_size}
-                yield {**law, "mean": rounded(on_law)}
+        for size, _ in known:
+            if fixed + slope * size > 0:
+                yield mark("rule", fixed + slope * size, series="law", batch_size=size)
 
 
 def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
@@ -411,33 +393,25 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
 
 
-def learning_rates_figure(advice: Advice, study: Study) -> Figure:
+def learning_rates_figure(advice: Advice) -> Figure:
     """Steps to target by learning rate for every batch size; tuned rates beside the rules'."""
-    looks = advice_looks(advice, study)
-    basin, tuned = tuple(_basin_rows(advice, looks)), tuple(_tuned_rows(advice))
+    basin, tuned = tuple(_basin_rows(advice)), tuple(_tuned_rows(advice))
     nothing = text("There is no target, so there are no steps to it.")
     if advice.target:
         nothing = text("No run at any learning rate reached the target.")
-    return figure_of(
+    return Figure(
         "d",
         "learning-rates",
         text("The learning rate of each batch size"),
         [
             Panel(
-                key="d-basin",
-                title=text("steps to target by learning rate"),
-                quantity="steps_to_target",
+                "d-basin",
+                text("steps to target by learning rate"),
+                "steps_to_target",
+                basin if any(row["kind"] == "run" for row in basin) else (),
                 axis="learning_rate",
-                rows=basin if any(row["kind"] == "run" for row in basin) else (),
-                looks=looks,
             ),
-            Panel(
-                key="d-tuned",
-                title=text("tuned learning rate by batch size"),
-                quantity="learning_rate",
-                rows=tuned,
-                looks=looks,
-            ),
+            Panel("d-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned),
         ],
         notes=_rate_notes(advice, basin, tuned),
         nothing=nothing,
@@ -445,44 +419,41 @@ def learning_rates_figure(advice: Advice, study: Study) -> Figure:
     )
 
 
-def _basin_rows(advice: Advice, looks: tuple[Look, ...]) -> Iterator[Row]:
+def _basin_rows(advice: Advice) -> Iterator[Row]:
     by_cell: dict[tuple[int, float], list[float]] = {}
     for tried in advice.tried:
         if tried.purpose == "cool_down":
             continue
         size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
-        base: Row = {"batch_size": size, "learning_rate": rate}
         # A run that missed counts as a long one, or its rate would look better than it is.
         by_cell.setdefault((size, rate), []).append(math.inf if steps is None else steps)
         if steps is not None:
-            yield {**base, "kind": "run", "mean": rounded(steps)}
+            yield mark("run", steps, batch_size=size, learning_rate=rate)
         elif tried.status in _WENT_WRONG:
-            yield {**base, "kind": "lost"}
+            yield {"kind": "lost", "batch_size": size, "learning_rate": rate}
         elif tried.steps and advice.target is not None:
-            yield {**base, "kind": "bound", "mean": tried.steps}
+            yield mark("bound", tried.steps, batch_size=size, learning_rate=rate)
     ends: dict[int, Row] = {}
     for (size, rate), found in sorted(by_cell.items()):
         middle = statistics.median(found)
         if math.isfinite(middle):
-            at: Row = {"batch_size": size, "learning_rate": rate, "mean": rounded(middle)}
-            ends[size] = at
             own = advice.candidate(size)
             is_chosen = own is not None and own.learning_rate == rate
-            yield {**at, "kind": "line", "chosen": is_chosen}
-    labels = {look.batch_size: look.label for look in looks}
-    for size, at in ends.items():  # colors tell parts: the batch size stands at the end of its line
-        yield {**at, "kind": "words", "text": labels[size]}
+            ends[size] = mark("line", middle, batch_size=size, learning_rate=rate)
+            yield {**ends[size], "chosen": is_chosen}
+    for size, end in ends.items():  # colors tell parts: the batch size stands at its line's end
+        yield {**end, "kind": "words", "text": str(size)}
 
 
 def _tuned_rows(advice: Advice) -> Iterator[Row]:
     tuned = [(c, c.learning_rate) for c in advice.candidates if c.learning_rate is not None]
     for candidate, rate in tuned:
-        base: Row = {"batch_size": candidate.batch_size, "learning_rate": rate}
-        yield {**base, "kind": "point", **interval_row(rate, None, None, candidate.n_runs)}
+        at: dict[str, Value] = {"batch_size": candidate.batch_size, "learning_rate": rate}
+        yield from interval_mark("point", alone(rate, candidate.n_runs), **at)
         # Of one batch size alone every rule says the same: their names lie on top of each other.
         for rule, rule_rate in candidate.rule_learning_rates if len(tuned) > 1 else ():
-            row: Row = {**base, "kind": "rule", "series": rule, "mean": rounded(rule_rate)}
-            yield {**row, "text": rule if candidate is tuned[-1][0] else None}
+            named = rule if candidate is tuned[-1][0] else None
+            yield mark("rule", rule_rate, series=rule, text=named, **at)
 
 
 def _rate_notes(advice: Advice, basin: Sequence[Row], tuned: Sequence[Row]) -> Iterator[str]:

@@ -29,7 +29,6 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
-from batchlab.report.chart import drawn_looks
 from batchlab.report.page import Tables, downloads, render_page, study_environment
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
@@ -115,9 +114,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         effects=said_of,
         untold=untold_sentences(effects, said_of, drawn),
         sweep=None if effects.shows_all else sweep_command(advice, study, effects),
-        legends={
-            figure.key: named_looks(advice, drawn_looks(looks, figure.rows)) for figure in figures
-        },
+        legends={figure.key: named_looks(advice, looks, figure.rows) for figure in figures},
         cost=cost_table(advice, study),
         cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
         tried=tried_table(advice),

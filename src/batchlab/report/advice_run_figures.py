@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 
 from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.measure.profile import Profile
@@ -16,7 +15,6 @@ from batchlab.report.advice_effects import (
     effects_of,
 )
 from batchlab.report.advice_figures import (
-    advice_looks,
     kind_notes,
     learning_rates_figure,
     machine_figure,
@@ -24,18 +22,18 @@ from batchlab.report.advice_figures import (
     steps_figure,
 )
 from batchlab.report.advice_words import objective_words, reference_text, target_text
-from batchlab.report.cells import held_out_split
+from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
 from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    estimate_row,
-    figure_of,
-    interval_row,
-    rounded,
+    alone,
+    interval_mark,
+    mark,
     thinned,
 )
+from batchlab.report.table import Value
 from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import capitalized, number_text, term_text, text
 
@@ -43,34 +41,34 @@ from batchlab.words.catalogue import capitalized, number_text, term_text, text
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
     """The figures of an advice, from the answer to what it rests on."""
     return (
-        objective_figure(advice, study),
-        steps_figure(advice, study),
-        machine_figure(advice, study, profile),
-        learning_rates_figure(advice, study),
-        head_to_head_figure(advice, study),
+        objective_figure(advice),
+        steps_figure(advice),
+        machine_figure(advice, profile),
+        learning_rates_figure(advice),
+        head_to_head_figure(advice),
         progress_figure(advice, study),
-        endings_figure(advice, study),
+        endings_figure(advice),
         effects_figure(advice, study),
     )
 
 
-def _settings(name: str, found: Configuration | Ending) -> str:
+def _settings(name: str, found: Configuration | Ending) -> dict[str, Value]:
     """A configuration's name and settings on an axis; a bar breaks the line."""
     rate = quantity_text("learning_rate", found.learning_rate)
-    return f"{name}|{text('{size}, rate {rate}', size=found.batch_size, rate=rate)}"
+    told = text("{size}, rate {rate}", size=found.batch_size, rate=rate)
+    return {"batch_size": found.batch_size, "configuration": f"{name}|{told}"}
 
 
-def head_to_head_figure(advice: Advice, study: Study) -> Figure:
+def head_to_head_figure(advice: Advice) -> Figure:
     """The verification: each configuration's figure on each fresh seed."""
     words, head = objective_words(advice), advice.head_to_head
     rows = tuple(_head_rows(advice))
     panel = Panel(
-        key="e-seeds",
-        title=text("{figure} on fresh seeds", figure=words.figure),
-        quantity=words.quantity,
+        "e-seeds",
+        text("{figure} on fresh seeds", figure=words.figure),
+        words.quantity,
+        rows,
         axis="configuration",
-        rows=rows,
-        looks=advice_looks(advice, study),
     )
     notes = list(kind_notes(advice, rows))
     if rows and head is not None:
@@ -88,7 +86,7 @@ def head_to_head_figure(advice: Advice, study: Study) -> Figure:
                 "changes, too."
             )
         )
-    return figure_of(
+    return Figure(
         "e",
         "head-to-head",
         text("Head to head on fresh seeds"),
@@ -112,27 +110,38 @@ def _why_no_head(advice: Advice) -> str:
     )
 
 
+def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
+    """What the verification compared, each training once."""
+    seen = set()
+    for name, found in (
+        ("recommended", advice.recommendation),
+        ("reference, tuned", advice.reference_tuned),
+        ("reference", advice.reference),
+    ):
+        key = found and (found.batch_size, found.learning_rate, found.cool_down)
+        if found is not None and key not in seen:
+            seen.add(key)
+            yield name, found
+
+
 def _head_rows(advice: Advice) -> Iterator[Row]:
     head, words = advice.head_to_head, objective_words(advice)
     if head is None or advice.recommendation is None:
         return
-    known: list[Configuration] = []
+    told = {
+        "recommended": (text("recommended"), head.recommended),
+        "reference, tuned": (text("tuned rate only"), head.reference_tuned),
+        "reference": (text("yours as it is"), head.reference),
+    }
     bounds = head.reference_bounds or (None,) * len(head.seeds)
-    for name, configuration, figures in (
-        (text("recommended"), advice.recommendation, head.recommended),
-        (text("tuned rate only"), advice.reference_tuned, head.reference_tuned),
-        (text("yours as it is"), advice.reference, head.reference),
-    ):
-        if configuration is None or not figures or configuration in known:
-            continue
-        known.append(configuration)
-        base: Row = {"batch_size": configuration.batch_size}
-        base |= {"configuration": _settings(name, configuration)}
-        for seed, figure, bound in zip(head.seeds, figures, bounds, strict=True):
+    for name, configuration in _configurations(advice):
+        label, figures = told[name]
+        at = _settings(label, configuration)
+        for seed, figure, bound in zip(head.seeds, figures or (), bounds, strict=False):
             if figure is not None:
-                yield {**base, "seed": seed, "kind": "run", "mean": rounded(words.shown(figure))}
-            elif configuration == advice.reference and bound is not None:
-                yield {**base, "seed": seed, "kind": "bound", "mean": rounded(bound)}
+                yield mark("run", words.shown(figure), **at, seed=seed)
+            elif name == "reference" and bound is not None:
+                yield mark("bound", bound, **at, seed=seed)
 
 
 _PROGRESS_POINTS = 100  # of a line on the page
@@ -144,15 +153,14 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
     own, own_size = (reference_text(advice, what) for what in ("configuration", "batch_size"))
     what = split_label("validation", metric)
     panel = Panel(
-        key="f-progress",
-        title=what,
-        quantity=metric,
+        "f-progress",
+        what,
+        metric,
+        tuple(_progress_rows(advice, study, metric)),
         axis="equal_time_s",
-        rows=tuple(_progress_rows(advice, study, metric)),
-        looks=advice_looks(advice, study),
         is_metric=True,
     )
-    return figure_of(
+    return Figure(
         "f",
         "progress",
         text("{what} along training time", what=capitalized(what)),
@@ -176,17 +184,8 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
 def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
     if advice.target is not None and advice.target.metric == metric:
         value = advice.target.value
-        words = text("target {value:.6g}", value=value)
-        yield {"kind": "level", "mean": value, "text": words}
-    seen = set()
-    for name, found in (
-        ("recommended", advice.recommendation),
-        ("reference, tuned", advice.reference_tuned),
-        ("reference", advice.reference),
-    ):
-        if found is None or (found.batch_size, found.learning_rate) in seen:
-            continue
-        seen.add((found.batch_size, found.learning_rate))
+        yield mark("level", value, text=text("target {value:.6g}", value=value))
+    for name, found in _configurations(advice):
         candidate = advice.candidate(found.batch_size)
         step_s = None if candidate is None else candidate.step_s.estimate
         if step_s is None:
@@ -194,9 +193,14 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
         for record in _records(study, found):
             points = [(e.step, v) for e, v in record.curve("validation", metric) if e.step > 0]
             for step, value in thinned(points, _PROGRESS_POINTS):
-                line: Row = {"batch_size": found.batch_size, "kind": "curve", "series": name}
-                place: Row = {"seed": record.trial.seed, "equal_time_s": rounded(step * step_s)}
-                yield {**line, **place, "mean": rounded(value)}
+                yield mark(
+                    "curve",
+                    value,
+                    batch_size=found.batch_size,
+                    series=name,
+                    seed=record.trial.seed,
+                    equal_time_s=step * step_s,
+                )
 
 
 def _records(study: Study, found: Configuration) -> list[TrialRecord]:
@@ -211,7 +215,7 @@ def _records(study: Study, found: Configuration) -> list[TrialRecord]:
     return same[-4:]
 
 
-def endings_figure(advice: Advice, study: Study) -> Figure:
+def endings_figure(advice: Advice) -> Figure:
     """The end of every whole training that was compared."""
     endings = advice.endings
     nothing = text("What is recommended was not trained to the end on a fresh seed.")
@@ -219,8 +223,8 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
         nothing = text("The level was given, so no training was followed to its end.")
     panels, notes = [], []
     if endings is not None and endings.recommended.found:
-        panels, notes = _ending_panels(advice, study, endings), list(_ending_notes(endings))
-    return figure_of(
+        panels, notes = _ending_panels(advice, endings), list(_ending_notes(endings))
+    return Figure(
         "g",
         "endings",
         text("Where whole trainings end"),
@@ -230,7 +234,7 @@ def endings_figure(advice: Advice, study: Study) -> Figure:
     )
 
 
-def _ending_panels(advice: Advice, study: Study, endings: Endings) -> list[Panel]:
+def _ending_panels(advice: Advice, endings: Endings) -> list[Panel]:
     """What decided first; then the same at a constant rate, where those had a cool-down."""
     constant = endings.at_constant_rate
     shown = {"validation {metric} at the end": ("g-ends", endings)}
@@ -242,12 +246,11 @@ def _ending_panels(advice: Advice, study: Study, endings: Endings) -> list[Panel
     rows = {title: tuple(_ending_rows(advice, each)) for title, (_, each) in shown.items()}
     return [
         Panel(
-            key=key,
-            title=text(title, metric=endings.metric),
-            quantity=endings.metric,
+            key,
+            text(title, metric=endings.metric),
+            endings.metric,
+            rows[title],
             axis="configuration",
-            rows=rows[title],
-            looks=advice_looks(advice, study),
             is_metric=True,
             # One scale for all: with and without a cool-down they are compared.
             frame=tuple(row for own in rows.values() for row in own),
@@ -267,30 +270,29 @@ def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
 
 def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
     for name, ending in _compared(advice, endings):
-        base: Row = {"batch_size": ending.batch_size, "configuration": _settings(name, ending)}
+        at = _settings(name, ending)
         for seed, value in zip(endings.seeds, ending.values, strict=True):
             if value is not None:
-                yield {**base, "kind": "run", "seed": seed, "mean": rounded(value)}
+                yield mark("run", value, **at, seed=seed)
         if ending.found:
             part = text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
-            tested = [value for value in ending.test if value is not None]
-            yield {
-                **base,
-                "kind": "point",
-                **interval_row(ending.mean, None, None, len(ending.found)),
-                "epoch": ending.epochs,
-                "cool_down": part,
-                "lowest": min(ending.found),
-                "highest": max(ending.found),
-                "test": fmean(tested) if tested else None,
-            }
+            yield from interval_mark(
+                "point",
+                alone(ending.mean, len(ending.found)),
+                **at,
+                epoch=ending.epochs,
+                cool_down=part,
+                lowest=min(ending.found),
+                highest=max(ending.found),
+                test=mean_of([value for value in ending.test if value is not None]),
+            )
     decisive = advice.endings or endings
     higher = decisive.better == "higher"
     worst = decisive.compared_with.mean + (-decisive.margin if higher else decisive.margin)
     words = text("no worse than yours: the mean below this line")
     if higher:
         words = text("no worse than yours: the mean above this line")
-    yield {"kind": "level", "mean": rounded(worst), "text": words}
+    yield mark("level", worst, text=words)
 
 
 def _ending_notes(endings: Endings) -> Iterator[str]:
@@ -312,24 +314,23 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
 
 def effects_figure(advice: Advice, study: Study) -> Figure:
     """Epochs, noise and the train and held-out metric of whole trainings, by batch size."""
-    effects, looks = effects_of(advice, study), advice_looks(advice, study)
+    effects = effects_of(advice, study)
     to_target = compared(effects.to_target) if effects.knows_enough else ()
     panels = []
     if to_target and advice.target is not None:
         panels.append(
             Panel(
-                key="h-epochs",
-                title=text("epochs to {target}", target=target_text(advice.target)),
-                quantity="epochs_to_target",
-                rows=tuple(row for each in to_target for row in _target_rows(each)),
-                looks=looks,
+                "h-epochs",
+                text("epochs to {target}", target=target_text(advice.target)),
+                "epochs_to_target",
+                tuple(row for each in to_target for row in _target_rows(each)),
             )
         )
     elif any(effect.plateau_epochs for effect in compared(effects.plateaus)):
-        panels.append(plateau_panel(effects.flat, looks))
-    panels.append(jumps_panel(study, compared(effects.noisy), looks))
-    panels.append(finals_panel(study, compared(effects.ends), looks, key="h-gap"))
-    return figure_of(
+        panels.append(plateau_panel(effects.flat))
+    panels.append(jumps_panel(study, compared(effects.noisy)))
+    panels.append(finals_panel(study, compared(effects.ends), key="h-gap"))
+    return Figure(
         "h",
         "effects",
         text("What batch size does, each at its own learning rate"),
@@ -345,17 +346,16 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
 
 
 def _target_rows(each: EpochsToTarget) -> Iterator[Row]:
-    rate = rounded(each.learning_rate)
-    base: Row = {"batch_size": each.batch_size, "learning_rate": rate}
+    at: dict[str, Value] = {
+        "batch_size": each.batch_size,
+        "learning_rate": each.learning_rate,
+    }
     if each.enough is not None and each.estimate is not None:
-        row = {**base, **estimate_row(each.estimate)}
-        yield {**row, "kind": "band", "series": "measured"}
-        yield {**row, "kind": "point"}
+        yield from interval_mark("band", each.estimate, **at, series="measured")
+        yield from interval_mark("point", each.estimate, **at)
     if each.enough is None or each.is_estimated or len(each.met) > 1:
-        for epochs in each.met:
-            yield {**base, "kind": "run", "mean": rounded(epochs)}
-    for epochs in each.missed:
-        yield {**base, "kind": "bound", "mean": rounded(epochs)}
+        yield from (mark("run", epochs, **at) for epochs in each.met)
+    yield from (mark("bound", epochs, **at) for epochs in each.missed)
 
 
 def _target_notes(to_target: Sequence[EpochsToTarget]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Split, TrialRecord
+from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import quantity_text
@@ -34,36 +35,9 @@ def held_out_split(study: Study) -> Split | None:
 # ---- one number a seed
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spread:
-    """One number a seed, at least one, and what they say together."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Their mean."""
-        return statistics.fmean(self.values)
-
-    @property
-    def low(self) -> float:
-        """The lowest of them."""
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        """The highest of them."""
-        return max(self.values)
-
-    @property
-    def n(self) -> int:
-        """How many seeds there are."""
-        return len(self.values)
-
-
-def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> Spread | None:
-    """The last value of `metric` of every trial that knows it; None where none does."""
-    return _spread(record.final(split, metric) for record in records)
+def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> tuple[float, ...]:
+    """The last value of `metric` of every trial that knows it."""
+    return _known(record.final(split, metric) for record in records)
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
@@ -72,14 +46,18 @@ def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None
     return None if train is None or other is None else train - other
 
 
-def final_gaps(records: Iterable[TrialRecord], held_out: Split, metric: str) -> Spread | None:
+def final_gaps(records: Iterable[TrialRecord], held_out: Split, metric: str) -> tuple[float, ...]:
     """The same of all trials that know both."""
-    return _spread(final_gap(record, held_out, metric) for record in records)
+    return _known(final_gap(record, held_out, metric) for record in records)
 
 
-def _spread(values: Iterable[float | None]) -> Spread | None:
-    known = tuple(value for value in values if value is not None)
-    return Spread(values=known) if known else None
+def mean_of(values: Sequence[float]) -> float | None:
+    """The mean of the seeds' numbers; None: there are none."""
+    return statistics.fmean(values) if values else None
+
+
+def _known(values: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(value for value in values if value is not None)
 
 
 # ---- cells
@@ -103,11 +81,11 @@ class Cell:
         """The trials that ended badly or have not ended: shown one by one, never averaged."""
         return tuple(record for record in self.records if not record.ended_well)
 
-    def final(self, split: Split, metric: str) -> Spread | None:
-        """The last known `metric` of every trial that ended well, None where none has one."""
+    def final(self, split: Split, metric: str) -> tuple[float, ...]:
+        """The last known `metric` of every trial that ended well."""
         return finals(self.ended_well, split, metric)
 
-    def final_gap(self, held_out: Split, metric: str) -> Spread | None:
+    def final_gap(self, held_out: Split, metric: str) -> tuple[float, ...]:
         """Train metric less held-out metric at the last evaluation that knows both."""
         return final_gaps(self.ended_well, held_out, metric)
 
@@ -133,10 +111,10 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     metric, split = study.workload.metrics[0], deciding_split(study)
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
-        final = cell.final(split, metric.name)
+        final = mean_of(cell.final(split, metric.name))
         if final is None:
             return False, False, 0.0
-        return True, not cell.others, final.mean if metric.better == "higher" else -final.mean
+        return True, not cell.others, final if metric.better == "higher" else -final
 
     by_batch_size: dict[int, list[Cell]] = {}
     for cell in cells(study):
@@ -164,23 +142,11 @@ def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
     return plateau
 
 
-# ---- along training
+# ---- along training: rows with their place and what the seeds have there
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
-    """A metric at one place of the training: one value a seed."""
-
-    step: int  # 0 is the untrained model
-    epoch: float
-    equal_time_s: float | None  # steps times the step time measured alone; None: not measured
-    spread: Spread
-
-
-def mean_curve(
-    cell: Cell, split: Split, metric: str, timing: StepTiming | None
-) -> tuple[CurvePoint, ...]:
-    """The places that every trial that ended well has reached, with one value per seed.
+def mean_curve(cell: Cell, split: Split, metric: str, timing: StepTiming | None) -> list[Row]:
+    """The places that every trial that ended well has reached.
 
     A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
     """
@@ -188,47 +154,39 @@ def mean_curve(
         {evaluation.step: value for evaluation, value in record.curve(split, metric)}
         for record in cell.ended_well
     ]
-    return _shared_points(cell, known, timing)
+    return _shared_places(cell, known, timing)
 
 
 def lone_curves(
     cell: Cell, split: Split, metric: str, timing: StepTiming | None
-) -> Iterator[tuple[TrialRecord, tuple[CurvePoint, ...]]]:
+) -> Iterator[tuple[TrialRecord, list[Row]]]:
     """The trials that are drawn one by one, and which part of their curve.
 
     These are the trials that ended badly or have not ended, and what a trial that ended well has
     beyond the last place that all its seeds reached.
     """
     shared = mean_curve(cell, split, metric, timing)
-    last_shared = shared[-1].step if shared else -1
+    last_shared = int(shared[-1]["step"] or 0) if shared else -1
     for record in cell.records:
         averaged_to = last_shared if record.ended_well else -1
-        points = tuple(
-            _point(cell, evaluation.step, (value,), timing)
-            for evaluation, value in record.curve(split, metric)
-            if evaluation.step >= averaged_to
-        )
-        if points and points[-1].step > averaged_to:
-            yield record, points
+        curve = [(each.step, value) for each, value in record.curve(split, metric)]
+        if curve and curve[-1][0] > averaged_to:
+            beyond = [(step, value) for step, value in curve if step >= averaged_to]
+            yield record, [_place(cell, step, (value,), timing) for step, value in beyond]
 
 
-def measured_curve(cell: Cell, quantity: str) -> tuple[CurvePoint, ...]:
-    """What was measured of the models at each step that every trial that ended well has reached.
-
-    A step where a seed has no number is left out, as in `mean_curve`.
-    """
-    known = [_measured(record, quantity) for record in cell.ended_well]
-    return _shared_points(cell, known, None)
+def measured_curve(cell: Cell, quantity: str) -> list[Row]:
+    """What was measured of the models at each step, as `mean_curve`."""
+    return _shared_places(cell, [_measured(record, quantity) for record in cell.ended_well], None)
 
 
-def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> Spread | None:
-    """What was measured of each trial's initial weights, or last; None: nothing of any."""
-    found = (_measured(record, quantity) for record in cell.ended_well)
-    if at_the_start:
-        return _spread(values.get(0) for values in found)
-    return _spread(
-        next((values[step] for step in reversed(values) if step), None) for values in found
-    )
+def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> tuple[float, ...]:
+    """What was measured of each trial's initial weights, or else last."""
+    found: list[float] = []
+    for record in cell.ended_well:
+        known = _measured(record, quantity).items()
+        found += [value for step, value in known if (step == 0) == at_the_start][-1:]
+    return tuple(found)
 
 
 def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
@@ -240,28 +198,19 @@ def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
     }
 
 
-def _shared_points(
+def _shared_places(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], timing: StepTiming | None
-) -> tuple[CurvePoint, ...]:
+) -> list[Row]:
     """The steps that all seeds have; by_seed: of each, values by step."""
-    if not by_seed:
-        return ()
-    shared = set(by_seed[0]).intersection(*by_seed[1:])
-    return tuple(
-        _point(cell, step, tuple(values[step] for values in by_seed), timing)
-        for step in sorted(shared)
-    )
+    shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
+    return [_place(cell, step, [values[step] for values in by_seed], timing) for step in shared]
 
 
-def _point(
-    cell: Cell, step: int, values: tuple[float, ...], timing: StepTiming | None
-) -> CurvePoint:
-    return CurvePoint(
-        step=step,
-        epoch=cell.records[0].trial.plan.epoch_at(step),
-        equal_time_s=None if timing is None else step * timing.step_s,
-        spread=Spread(values=values),
-    )
+def _place(cell: Cell, step: int, values: Sequence[float], timing: StepTiming | None) -> Row:
+    place: Row = {"epoch": cell.records[0].trial.plan.epoch_at(step), "step": step}
+    if timing is not None:  # steps times the step time measured alone
+        place["equal_time_s"] = step * timing.step_s
+    return place | seeds_row(values)
 
 
 # ---- how trials ended

@@ -1,6 +1,6 @@
 """Chart: how a panel is drawn with Altair, as Vega-Lite for a page and as an image.
 
-Altair is imported when a chart is made: it costs a third of a second. The kinds of rows:
+This file is imported where a chart is made: Altair costs a third of a second. The kinds of rows:
 
     point, open, mean   an estimate, one read off a curve (hollow), the mean of what was observed
     run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
@@ -22,17 +22,17 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import altair as alt
+import vl_convert
 
 from batchlab.errors import BatchlabError
-from batchlab.report.figure import Figure, Panel, Row
+from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
-
-if TYPE_CHECKING:
-    import altair as alt
 
 Spec = dict[str, Any]
 _ROWS = "rows"  # what a chart calls the rows of its figure
@@ -47,11 +47,9 @@ class NothingToDrawError(BatchlabError):
 # ---- marks
 
 
-def plot(panel: Panel) -> alt.LayerChart:
+def plot(panel: Panel, looks: Sequence[Look]) -> alt.LayerChart:
     """The chart of a panel, without its rows."""
-    import altair as alt
-
-    marks = _Marks(panel)
+    marks = _Marks(panel, looks)
     return alt.LayerChart(
         layer=[
             *marks.behind(),
@@ -67,15 +65,13 @@ def plot(panel: Panel) -> alt.LayerChart:
 class _Marks:
     """The layers of a panel, each of the rows of a kind; what lies behind comes first."""
 
-    def __init__(self, panel: Panel) -> None:
-        import altair as alt
-
+    def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
         self.kinds = {row["kind"] for row in panel.rows}
         rows = alt.Chart(alt.NamedData(name=_ROWS))
         for name, value in (panel.where or {"panel": panel.key}).items():
             rows = rows.transform_filter(alt.FieldEqualPredicate(field=name, equal=value))
-        labels = {look.batch_size: look.label for look in panel.looks}
+        labels = {look.batch_size: look.label for look in looks}
         rows = rows.transform_calculate(batch=f"({json.dumps(labels)})[datum.batch_size]")
         self.across = rows.encode(x=_horizontal_axis(panel))
         frame = panel.frame or panel.rows
@@ -83,10 +79,10 @@ class _Marks:
             y=value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         )
         names, title = list(labels.values()), label_text("batch_size")
-        colors = [f"var({look.css_name})" for look in panel.looks]
+        colors = [f"var({look.css_name})" for look in looks]
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-        dashes = [list(look.dash) or [1, 0] for look in panel.looks]
-        shapes = [look.shape for look in panel.looks]
+        dashes = [list(look.dash) or [1, 0] for look in looks]
+        shapes = [look.shape for look in looks]
         self.color = alt.Color("batch:N", title=title).scale(domain=names, range=colors)
         self.dash = alt.StrokeDash("batch:N", title=title).scale(domain=names, range=dashes)
         self.shape = alt.Shape("batch:N", title=title).scale(domain=names, range=shapes)
@@ -101,10 +97,12 @@ class _Marks:
         if self.kinds & set(kinds):
             yield _of_kinds(self.placed, *kinds)
 
+    def _colored(self, *kinds: str) -> Iterator[alt.Chart]:
+        """The same in the color of each batch size."""
+        yield from (rows.encode(color=self.color) for rows in self._of(*kinds))
+
     def behind(self) -> Iterator[alt.Chart]:
         """What is marked across the chart, and what laws say."""
-        import altair as alt
-
         for _ in self._of("span"):
             rows = _of_kinds(self.across, "span")
             yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2="to_size")
@@ -132,7 +130,6 @@ class _Marks:
 
     def lines(self) -> Iterator[alt.Chart]:
         """Lines through what was seen, in ink by batch size, along training one a batch size."""
-        dash = self.of_series or self.dash
         for rows in self._of("mean"):
             line = rows.mark_line(color=_INK, opacity=0.45, strokeWidth=1.5)
             yield line if self.of_series is None else line.encode(strokeDash=self.of_series)
@@ -140,44 +137,36 @@ class _Marks:
             for rows in self._of("run"):
                 line = rows.mark_line(color=_INK, opacity=0.35, strokeWidth=1)
                 yield line.encode(detail="seed:N")
-        for rows in self._of("curve"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("curve"):
             area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
             yield area.encode(y="low:Q", y2="high:Q")
-            line = rows.mark_line(strokeWidth=2, clip=True)
-            yield line.encode(strokeDash=dash, detail="seed:N")
             marks = rows.transform_filter("datum.marked").mark_point(
                 filled=True, size=46, opacity=1
             )
             yield marks.encode(shape=self.shape)
-        for rows in self._of("lone"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("lone"):
             line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
             yield line.encode(detail="run:N")
             yield _cross(rows.transform_filter("datum.marked"))
-        for rows in self._of("line"):
-            line = rows.encode(color=self.color).mark_line(strokeWidth=1.5, clip=True)
-            yield line.encode(strokeDash=self.dash)
+        for rows in self._colored("curve", "line"):
+            line = rows.mark_line(strokeWidth=2, clip=True)
+            yield line.encode(strokeDash=self.of_series or self.dash, detail="seed:N")
 
     def points(self) -> Iterator[alt.Chart]:
         """Single runs, and before them what stands for several."""
-        for rows in self._of("run"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("run"):
             yield rows.mark_point(size=26, opacity=0.8, strokeWidth=1.2)
-        for rows in self._of("bound"):
-            arrow = rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
-            yield arrow.encode(color=self.color)
-        for rows in self._of("point", "mean"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("bound"):
+            yield rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
+        for rows in self._colored("point", "mean"):
             yield rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
             yield rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape)
-        for rows in self._of("open"):
-            rows = rows.encode(color=self.color)
+        for rows in self._colored("open"):
             bar = rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2])
             yield bar.encode(y="low:Q", y2="high:Q")
             yield rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape)
-        for rows in self._of("as_is"):
-            yield _cross(rows.encode(color=self.color))
+        for rows in self._colored("as_is"):
+            yield _cross(rows)
 
     def words(self) -> Iterator[alt.Chart]:
         """What an answer names in a ring, and words beside their marks."""
@@ -194,11 +183,9 @@ class _Marks:
 
     def _beside(self, rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
         """Words on the side of their place that has room; in the middle of it, but at the edges."""
-        import altair as alt
-
         side = "'left'"
         if self.panel.axis == "batch_size":
-            sizes = [look.batch_size for look in drawn_looks(self.panel.looks, self.panel.rows)]
+            sizes = drawn_sizes(self.panel.rows)
             middle = sizes[(len(sizes) - 1) // 2]
             side = f"datum.batch_size <= {middle} ? 'left' : 'right'"
             if away == 0:
@@ -213,10 +200,8 @@ class _Marks:
 
     def lost(self) -> Iterator[alt.Chart]:
         """Runs without a value: crosses beside each other at the worse edge, with their words."""
-        import altair as alt
-
         is_top = not self.panel.is_metric
-        for rows in self._of("lost"):
+        for rows in self._colored("lost"):
             rows = rows.transform_calculate(said=lost_tooltip()).transform_window(
                 place="row_number()", groupby=["learning_rate"]
             )
@@ -226,7 +211,7 @@ class _Marks:
                 dy=alt.expr(f"{12 if is_top else -14} * (datum.place - 1)"),
                 tooltip=alt.ExprRef(expr="datum.said"),
             )
-            yield cross.encode(y=alt.value(0 if is_top else "height"), color=self.color)
+            yield cross.encode(y=alt.value(0 if is_top else "height"))
 
     def probe(self) -> alt.Chart:
         """A halo on the point nearest to the pointer, with its numbers.
@@ -234,8 +219,6 @@ class _Marks:
         The tooltip is one expression and no channel: of a channel, Vega-Lite reads words in the
         wrong place for the nearest point ("undefined").
         """
-        import altair as alt
-
         hover = alt.selection_point(
             name="hover", on="pointerover", clear="pointerout", nearest=True, empty=False
         )
@@ -260,8 +243,6 @@ def _cross(rows: alt.Chart) -> alt.Chart:
 
 
 def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
-    import altair as alt
-
     found: alt.Chart = rows.transform_filter(alt.FieldOneOfPredicate(field="kind", oneOf=kinds))
     return found
 
@@ -269,17 +250,10 @@ def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
 # ---- axes
 
 
-def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> Sequence[Look]:
-    """The looks of the batch sizes that marks of `rows` have: an axis needs no room for others."""
-    across = ("span", "place", "band", "rule")
-    drawn = {row.get("batch_size") for row in rows if row["kind"] not in across}
-    return [look for look in looks if look.batch_size in drawn] or looks
-
-
 def _horizontal_axis(panel: Panel) -> alt.X:
     """The axis of a panel, with labels that fit."""
     if panel.axis == "batch_size":
-        return _size_axis([look.batch_size for look in drawn_looks(panel.looks, panel.rows)])
+        return _size_axis(drawn_sizes(panel.rows))
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     places = [
@@ -290,25 +264,16 @@ def _horizontal_axis(panel: Panel) -> alt.X:
 
 def _size_axis(sizes: Sequence[int]) -> alt.X:
     """Batch sizes in powers of two."""
-    import altair as alt
-
-    whole = sizes[-1] / sizes[0]
-    room, apart = max(1.4, whole**0.07), max(1.3, whole ** (1 / 8))
-    labels: list[int] = []
-    for size in sizes:
-        if not labels or size / labels[-1] >= apart:
-            labels.append(size)
+    room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
     return (
         alt.X("batch_size:Q")
         .scale(type="log", base=2, domain=[sizes[0] / room, sizes[-1] * room], nice=False)
-        .axis(title=axis_text("batch_size"), values=labels, format="d", grid=False)
+        .axis(title=axis_text("batch_size"), values=list(sizes), format="d", grid=False)
     )
 
 
 def _configuration_axis(rows: Iterable[Row]) -> alt.X:
     """A few configurations, from left to right; a bar breaks their lines."""
-    import altair as alt
-
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     return (
         alt.X("configuration:N")
@@ -319,8 +284,6 @@ def _configuration_axis(rows: Iterable[Row]) -> alt.X:
 
 def _rate_axis(places: Iterable[float]) -> alt.X:
     """A label at each of a few learning rates, else at round ones."""
-    import altair as alt
-
     run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
     scale = alt.Scale(type="log", nice=False, domain=[run[0] / 1.3, run[-1] * 1.3])
@@ -333,8 +296,6 @@ def _along_axis(view: str, places: Sequence[float]) -> alt.X:
     Epochs are linear, steps and time logarithmic, with equal ratios far from the initial weights
     where these are among the places.
     """
-    import altair as alt
-
     first, last = min(places), max(places)
     if view == "epoch":
         values = None
@@ -363,8 +324,6 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     hide its small values: a loss over its run. A linear axis has a share of itself free above, so
     that no mark lies on the frame.
     """
-    import altair as alt
-
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
@@ -415,8 +374,6 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> alt.Axis:
     """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
-    import altair as alt
-
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{after}'"
     axis = alt.Axis(
@@ -442,24 +399,22 @@ _PLAIN_LABEL = (
 # ---- as Vega-Lite
 
 
-def page_spec(panel: Panel) -> Spec:
+def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The Vega-Lite specification of a panel without its data, for its place on a page."""
-    import altair as alt
-
     # A theme that the user switched on in a notebook is none of the report's business.
     with alt.theme.enable("none"):
-        spec: Spec = plot(panel).to_dict(validate=False)  # the tests validate every plot
+        spec: Spec = plot(panel, looks).to_dict(validate=False)  # the tests validate every plot
     size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
     return spec | size | {"config": _CONFIG}
 
 
-def paper_spec(panel: Panel) -> Spec:
+def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The same with title, legend and plain colors, on white ground."""
-    spec = _still(page_spec(panel)) | {"title": panel.title, "width": 320, "height": 220}
+    spec = _still(page_spec(panel, looks)) | {"title": panel.title, "width": 320, "height": 220}
     del spec["autosize"]
     legend = spec["config"]["legend"] | {"disable": False}
     spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
-    colors = {look.css_name: look.light for look in panel.looks} | _ON_PAPER
+    colors = {look.css_name: look.light for look in looks} | _ON_PAPER
     plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
     drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
     return drawn
@@ -471,8 +426,6 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
     The prefix goes before the identifiers within, which are otherwise the same in every SVG and
     would meet each other on one page.
     """
-    import vl_convert
-
     whole = _still(spec) | {"datasets": {_ROWS: list(rows)}}
     drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
@@ -484,15 +437,11 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
 @functools.cache
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
-    import vl_convert
-
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
 
 
 def _version() -> str:
     """The Vega-Lite that Altair writes for, as "6.4"."""
-    import altair as alt
-
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
@@ -532,7 +481,10 @@ _CONFIG: Spec = {
 
 
 def write_figure_images(
-    figures: Iterable[Figure], path: Path, image_format: Literal["svg", "png"]
+    figures: Iterable[Figure],
+    looks: Sequence[Look],
+    path: Path,
+    image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
     """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
 
@@ -552,16 +504,16 @@ def write_figure_images(
     written = []
     for figure in drawn:
         file = path.with_name(f"{path.stem}-{figure.key}-{figure.name}.{image_format}")
-        write_output_file(file, figure_image(figure, image_format))
+        write_output_file(file, figure_image(figure, looks, image_format))
         written.append(file)
     return tuple(written)
 
 
-def figure_image(figure: Figure, image_format: Literal["svg", "png"]) -> bytes:
+def figure_image(
+    figure: Figure, looks: Sequence[Look], image_format: Literal["svg", "png"]
+) -> bytes:
     """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
-    import vl_convert
-
-    panels = [paper_spec(panel) for panel in figure.panels]
+    panels = [paper_spec(panel, looks) for panel in figure.panels]
     # Train, validation and test side by side; four panels are two metrics without validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]

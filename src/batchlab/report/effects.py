@@ -17,8 +17,7 @@ from batchlab.report.cells import (
     held_out_split,
     plateaus_of,
 )
-from batchlab.report.figure import Panel, Row, rounded, size_rows
-from batchlab.report.palette import Look
+from batchlab.report.figure import Panel, Row, mark, size_rows
 from batchlab.report.text import (
     batch_sizes_text,
     batch_text,
@@ -106,11 +105,7 @@ def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None)
     if split is None:
         return None
     gaps = [(effect.batch_size, final_gaps(effect.records, split, metric)) for effect in found]
-    known = [
-        (size, quantity_text("generalization_gap", gap.mean))
-        for size, gap in gaps
-        if gap is not None
-    ]
+    known = [(n, quantity_text("generalization_gap", fmean(gap))) for n, gap in gaps if gap]
     message = "Training minus {split} {metric}: {ends}."
     values = {"split": term_text(split), "metric": label_text(metric)}
     return _of_ends(study, known, message, alone, values)
@@ -177,40 +172,36 @@ def _last_half(study: Study, record: TrialRecord) -> list[float]:
 
 
 def _named(effect: Effect) -> Row:
-    return {"batch_size": effect.batch_size, "learning_rate": rounded(effect.learning_rate)}
+    return {
+        "batch_size": effect.batch_size,
+        "learning_rate": effect.learning_rate,
+        "epoch": effect.records[0].epochs,
+    }
 
 
 def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -> Iterator[Row]:
     """What the seeds of an effect have."""
     if values:
-        yield from size_rows({**_named(effect), **fields}, fmean(values), values)
+        yield from size_rows({**_named(effect), **fields}, values)
 
 
-def plateau_panel(found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+def plateau_panel(found: Iterable[Effect]) -> Panel:
     """The epochs to the plateau by batch size; more than they had of those that still improve."""
     rows: list[Row] = []
     for effect in found:
         rows += effect_rows(effect, effect.plateau_epochs)
-        for epochs in effect.unfinished_epochs:
-            rows.append({**_named(effect), "kind": "bound", "mean": rounded(epochs)})
-    return Panel(
-        key="h-epochs",
-        title=text("epochs until the plateau"),
-        quantity="epoch",
-        rows=tuple(rows),
-        looks=looks,
-    )
+        rows += [{**_named(effect), **mark("bound", each)} for each in effect.unfinished_epochs]
+    return Panel("h-epochs", text("epochs until the plateau"), "epoch", tuple(rows))
 
 
-def jumps_panel(study: Study, found: Iterable[Effect], looks: tuple[Look, ...]) -> Panel:
+def jumps_panel(study: Study, found: Iterable[Effect]) -> Panel:
     """The noise of the metric by batch size."""
     what = split_label(deciding_split(study), study.workload.metrics[0].name)
     return Panel(
-        key="h-noise",
-        title=text("jumps of {what} between evaluations", what=what),
-        quantity="metric_noise",
-        rows=tuple(row for effect in found for row in effect_rows(effect, effect.noises)),
-        looks=looks,
+        "h-noise",
+        text("jumps of {what} between evaluations", what=what),
+        "metric_noise",
+        tuple(row for effect in found for row in effect_rows(effect, effect.noises)),
         is_metric=True,
     )
 
@@ -232,21 +223,16 @@ def effect_notes(panels: Iterable[Panel]) -> Iterator[str]:
         )
 
 
-def finals_panel(
-    study: Study, found: Sequence[Effect], looks: tuple[Look, ...], *, key: str
-) -> Panel:
+def finals_panel(study: Study, found: Sequence[Effect], *, key: str) -> Panel:
     """The final train and held-out metric by batch size; of a script's study maybe one of them."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     rows: list[Row] = []
     for effect in found:
         for split in ("train", held_out):
-            known = None if split is None else finals(effect.records, split, metric)
-            if known is not None:
-                rows += effect_rows(effect, known.values, series=split)
+            if split is not None:
+                rows += effect_rows(effect, finals(effect.records, split, metric), series=split)
     label, other = label_text(metric), term_text(held_out or "test")
     title = text("final {metric}: train (solid line), {split} (dashed)", metric=label, split=other)
     if not any(row["series"] == "train" for row in rows):
         title = text("final {metric}: {split}", metric=label, split=other)
-    return Panel(
-        key=key, title=title, quantity=metric, rows=tuple(rows), looks=looks, is_metric=True
-    )
+    return Panel(key, title, metric, tuple(rows), is_metric=True)

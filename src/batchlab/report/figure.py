@@ -10,14 +10,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
-from batchlab.report.palette import Look
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import label_text, quantity_text, range_text
 from batchlab.words.catalogue import term_text, text
@@ -32,31 +32,19 @@ _WHOLE = ("point", "open", "mean")
 _ASIDE = ("level", "place", "span", "rule")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart: a quantity against another.
+    """One chart: a quantity against another."""
 
-    Attributes:
-        key: its identity on the page.
-        title: a few words above it.
-        quantity: what its vertical axis shows.
-        axis: what its horizontal axis shows.
-        rows: what it draws.
-        looks: how batch sizes are drawn.
-        is_metric: whether differences of its quantity count, and not ratios.
-        frame: the rows that its axes have room for, where these are more than its own.
-        where: the fields that tell its rows from others of its figure; none: its key does.
-    """
-
-    key: str
-    title: str
-    quantity: str
-    axis: str = "batch_size"
-    rows: tuple[Row, ...]
-    looks: tuple[Look, ...]
-    is_metric: bool = False
-    frame: tuple[Row, ...] = ()
-    where: Mapping[str, str] | None = None
+    key: str  # its identity on the page
+    title: str  # a few words above it
+    quantity: str  # of its vertical axis
+    rows: Sequence[Row]  # what it draws
+    _: KW_ONLY
+    axis: str = "batch_size"  # the quantity of its horizontal axis
+    is_metric: bool = False  # whether differences of its quantity count, and not ratios
+    frame: Sequence[Row] = ()  # what its axes have room for, where that is more than its own rows
+    where: Mapping[str, str] | None = None  # what tells its rows from others; None: its key
 
     @property
     def has_marks(self) -> bool:
@@ -75,7 +63,7 @@ class Panel:
         told: dict[str, list[str]] = {}
         for row in self.told(1):
             if row["kind"] != "rule":
-                told.setdefault(self._name(row), []).append(self._value_text(row))
+                told.setdefault(_name(row), []).append(self._value_text(row))
         return text(
             "Chart of {what} against {axis}. {values}.",
             what=self.title,
@@ -91,21 +79,17 @@ class Panel:
         chosen = [row for row in self.rows if row.get("chosen")]
         if chosen:
             return chosen
-        whole = {self._name(row) for row in self.rows if row["kind"] in _WHOLE}
+        whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
         lines: dict[tuple[str, Value | bool], list[Row]] = {}
         found = []
         for row in self.rows:
-            is_alone = row["kind"] == "run" and self._name(row) not in whole
+            is_alone = row["kind"] == "run" and _name(row) not in whole
             if row["kind"] == "curve":
-                lines.setdefault((self._name(row), row.get("seed")), []).append(row)
+                lines.setdefault((_name(row), row.get("seed")), []).append(row)
             elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
                 found.append(row)
         found += [row for line in lines.values() for row in thinned(line, n_places)]
         return found or [row for row in self.rows if row["kind"] == "band"]
-
-    def _name(self, row: Row) -> str:
-        name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
-        return f"{name} {term_text(str(row['series']))}" if len(self.series) > 1 else name
 
     def _value_text(self, row: Row) -> str:
         value = quantity_text(self.quantity, row["mean"])
@@ -121,96 +105,82 @@ class Panel:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One figure of a report.
+    """One figure of a report: the panels that have something to show, with their rows and numbers.
 
-    Attributes:
-        key: the letter that names it in text and in file names.
-        name: a word for it, on the switch of a page and in file names.
-        title: its heading.
-        notes: sentences under it: how to read it, what was left out.
-        nothing: what is said where it has no panel: why there is nothing to show.
-        panels: its charts.
-        data: name of the rows that its charts read; figures with one name have the same rows.
-        rows: those rows.
-        table: its numbers.
+    Figures that share their rows have one `data`, the name of their CSV file.
     """
 
-    key: str
-    name: str
-    title: str
-    notes: tuple[str, ...]
-    nothing: str
-    panels: tuple[Panel, ...]
-    data: str
-    rows: tuple[Row, ...]
-    table: Table
-
-    @property
-    def absent(self) -> str | None:
-        """Why there is nothing to show, None where there is."""
-        return None if self.panels else self.nothing
-
-
-def figure_of(
-    key: str,
-    name: str,
-    title: str,
-    panels: Iterable[Panel],
-    *,
-    notes: Iterable[str],
-    nothing: str,
-    data: str | None = None,
-    table: Table | None = None,
-) -> Figure:
-    """The figure of the panels that have something to show, with their rows and numbers."""
-    drawn = tuple(panel for panel in panels if panel.has_marks)
-    return Figure(
-        key=key,
-        name=name,
-        title=title,
-        notes=tuple(notes),
-        nothing=nothing,
-        panels=drawn,
-        data=data or name,
-        rows=tuple({"panel": panel.key, **row} for panel in drawn for row in panel.rows),
-        table=table or panels_table(title, drawn),
-    )
+    def __init__(
+        self,
+        key: str,  # the letter that names it in text and in file names
+        name: str,  # a word for it, on the switch of a page and in file names
+        title: str,
+        panels: Iterable[Panel],
+        *,
+        notes: Iterable[str],  # sentences under it: how to read it, what was left out
+        nothing: str,  # why there is nothing to show, where it has no panel
+        data: str = "",  # name of the rows that its charts read; empty: its own
+        rows: Sequence[Row] | None = None,  # those rows, where they are not its panels'
+        table: Table | None = None,  # its numbers, where they are not its panels'
+    ) -> None:
+        """A figure with these panels."""
+        self.key, self.name, self.title, self.data = key, name, title, data or name
+        self.panels = tuple(panel for panel in panels if panel.has_marks)
+        self.notes = tuple(notes)
+        self.absent = None if self.panels else nothing
+        named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
+        # Seven digits are finer than a screen, and a third of the bytes.
+        self.rows = tuple(
+            {
+                field: float(f"{value:.7g}") if isinstance(value, float) else value
+                for field, value in row.items()
+            }
+            for row in (named if rows is None else rows)
+        )
+        self.table = table or panels_table(title, self.panels)
 
 
 # ---- rows
 
 
-def rounded(value: float) -> float:
-    """Seven digits: finer than a screen, and a third of the bytes."""
-    return float(f"{value:.7g}")
+def drawn_sizes(rows: Iterable[Row]) -> list[int]:
+    """The batch sizes that have marks, ascending: an axis needs no room for others."""
+    sizes = [(row["kind"], int(row["batch_size"] or 0)) for row in rows if "batch_size" in row]
+    marked = {size for kind, size in sizes if kind not in ("span", "place", "band", "rule")}
+    return sorted(marked or {size for _, size in sizes})
 
 
-def interval_row(value: float | None, low: float | None, high: float | None, n: int) -> Row:
-    """A known value with its interval as fields of a row; a missing bound is the value itself."""
-    assert value is not None, "what has no value has no place in a chart"
-    low, high = value if low is None else low, value if high is None else high
-    return {"mean": rounded(value), "low": rounded(low), "high": rounded(high), "n": n}
+def mark(kind: str, value: float, **fields: Value) -> Row:
+    """The row of one value."""
+    return {"kind": kind, **fields, "mean": value}
 
 
-def estimate_row(estimate: Estimate) -> Row:
-    """The same of an estimate."""
-    return interval_row(estimate.estimate, estimate.low, estimate.high, estimate.n)
+def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
+    """The row of an estimate with its interval, a missing bound being the value itself."""
+    value = known.estimate
+    if value is not None:
+        low, high = (value if end is None else end for end in (known.low, known.high))
+        yield mark(kind, value, **fields) | {"low": low, "high": high, "n": known.n}
 
 
-def size_rows(named: Row, middle: float, values: Sequence[float]) -> Iterator[Row]:
-    """What was seen of a batch size: its middle with the range, and each of several observations.
+def alone(value: float, n: int = 1) -> Estimate:
+    """A value that has no interval."""
+    return Estimate.of(value, interval=(None, None), n=n)
 
-    Args:
-        named: fields of every row, the batch size among them.
-        middle: what stands for all of the values.
-        values: at least one.
-    """
-    yield {**named, "kind": "mean", **interval_row(middle, min(values), max(values), len(values))}
+
+def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
+    """One number a seed, at least one: their mean, or `middle`, with their range."""
+    mean = fmean(values) if middle is None else middle
+    return {"mean": mean, "low": min(values), "high": max(values), "n": len(values)}
+
+
+def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
+    """What was seen of a batch size, at least once: the same, and each of several observations."""
+    yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
-            yield {**named, "kind": "run", "mean": rounded(value)}
+            yield {**named, **mark("run", value)}
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:
@@ -228,6 +198,7 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
 # Where a mark stands, in the order of a table's columns, and how these are called.
 _PLACES: dict[str, str | None] = {
     "configuration": "configuration",
+    "line": "line",
     "batch_size": None,
     "learning_rate": None,
     "cool_down": "cool-down",
@@ -252,6 +223,8 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
     for panel in panels:
         for row in panel.told(n_places):
             place = {key: row.get(key) for key in _PLACES}
+            if row["kind"] == "curve" and "series" in row:
+                place["line"] = term_text(str(row["series"]))
             if "configuration" in row:
                 place["configuration"] = _in_one_line(row)
             cells = rows.setdefault(tuple(place.values()), dict(place))
@@ -282,6 +255,11 @@ def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
     for field, value in row.items():
         if field not in (*_DRAWN, *_PLACES, *LAYOUT):
             yield Column(field, label=label_text(field).replace("_", " ")), value
+
+
+def _name(row: Row) -> str:
+    name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
+    return f"{name} {term_text(str(row['series']))}" if "series" in row else name
 
 
 def _in_one_line(row: Row) -> str:

@@ -10,15 +10,14 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    estimate_row,
-    figure_of,
-    interval_row,
-    rounded,
+    alone,
+    interval_mark,
+    mark,
 )
 from batchlab.report.page import downloads, render_page
 from batchlab.report.palette import looks
 from batchlab.report.sections import Section
-from batchlab.report.table import Column, Table, table_of
+from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -167,12 +166,11 @@ def noise_figures(noise: Noise) -> tuple[Figure, ...]:
 def _along(noise: Noise) -> Figure:
     """The noise scale along a training, beside the batch size in use."""
     panel = Panel(
-        key="along",
-        title=label_text("noise_scale"),
-        quantity="noise_scale",
+        "along",
+        label_text("noise_scale"),
+        "noise_scale",
+        tuple(_along_rows(noise)),
         axis="step",
-        rows=tuple(_along_rows(noise)),
-        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
     )
     notes = [
         text(
@@ -186,7 +184,7 @@ def _along(noise: Noise) -> Figure:
     ]
     if any(point.gradient_noise_scale.estimate is None for point in noise.along):
         notes.append(text("An arrow: only a lower bound is known."))
-    return figure_of(
+    return Figure(
         "a",
         "along",
         text("The noise scale along a training"),
@@ -198,32 +196,28 @@ def _along(noise: Noise) -> Figure:
 
 
 def _along_rows(noise: Noise) -> Iterator[Row]:
+    size = noise.workload.batch_size
     for point in noise.along:
-        at: Row = {"batch_size": noise.workload.batch_size, "step": point.step}
+        at: dict[str, Value] = {"batch_size": size, "step": point.step}
         scale = point.gradient_noise_scale
+        yield from interval_mark("point", scale, **at)
         if scale.estimate is not None:
-            yield {**at, "kind": "point", **estimate_row(scale)}
-            yield {**at, "kind": "line", "mean": rounded(scale.estimate)}
+            yield mark("line", scale.estimate, **at)
         elif scale.low is not None:
-            yield {**at, "kind": "bound", "mean": rounded(scale.low)}
-    words = text("batch size in use: {size}", size=noise.workload.batch_size)
-    yield {"kind": "level", "mean": noise.workload.batch_size, "text": words}
+            yield mark("bound", scale.low, **at)
+    yield mark("level", size, text=text("batch size in use: {size}", size=size))
 
 
 def _variance(noise: Noise) -> Figure:
     """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
     rows = tuple(_variance_rows(noise))
-    sizes = [int(row["batch_size"] or 0) for row in rows if row["kind"] == "band"]
     panel = Panel(
-        key="variance",
-        title=text(
-            "variance of the gradient of a batch, at step {step}", step=noise.along[-1].step
-        ),
-        quantity="gradient_variance",
-        rows=rows,
-        looks=looks([noise.workload.batch_size, *sizes], n_train=noise.workload.n_train),
+        "variance",
+        text("variance of the gradient of a batch, at step {step}", step=noise.along[-1].step),
+        "gradient_variance",
+        rows,
     )
-    return figure_of(
+    return Figure(
         "b",
         "variance",
         text("Twice the batch, half the noise"),
@@ -253,11 +247,11 @@ def _variance_rows(noise: Noise) -> Iterator[Row]:
     for power in range((n_train // 2).bit_length()):
         size = 2**power
         left = (n_train - size) / (n_train - 1)
-        row: Row = {"kind": "band", "batch_size": size, "series": "in theory"}
-        yield {**row, **interval_row(trace / size * left, None, None, 1)}
+        value = alone(trace / size * left)
+        yield from interval_mark("band", value, batch_size=size, series="in theory")
     if found.scale.estimate is not None and found.grad_sq.estimate is not None:
         words = text("squared length of the gradient itself")
-        yield {"kind": "level", "mean": rounded(found.grad_sq.estimate), "text": words}
+        yield mark("level", found.grad_sq.estimate, text=words)
     words = text("in use: {size}", size=noise.workload.batch_size)
     yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
 

@@ -15,8 +15,7 @@ from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice_tables import candidates_table
 from batchlab.report.advice_text import advice_sections
-from batchlab.report.cells import deciding_split
-from batchlab.report.chart import paper_spec, still_svg
+from batchlab.report.cells import deciding_split, figure_looks
 from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
@@ -29,10 +28,13 @@ from batchlab.report.sweep_tables import trials_table
 
 def study_curves(study: Study) -> tuple[str, str] | None:
     """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
+    from batchlab.report.chart import paper_spec, still_svg
+
     figure, split = next(curve_figures(study)), deciding_split(study)
     for panel in figure.panels:
         if panel.key.startswith(f"{figure.key}-{split}-"):
-            still = still_svg(paper_spec(panel), figure.rows, prefix=study.study_id)
+            spec = paper_spec(panel, figure_looks(study))
+            still = still_svg(spec, figure.rows, prefix=study.study_id)
             return still, panel.alternative
     return None
 

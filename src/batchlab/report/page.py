@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.chart import page_spec, script, still_svg
 from batchlab.report.figure import LAYOUT, Figure, columns, script_json, write_figure_rows
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
@@ -125,8 +124,10 @@ def render_page(
         command: what all of it was made with.
         contents: what this template needs beside it.
     """
+    from batchlab.report.chart import page_spec, script, still_svg
+
     panels = [(figure, panel) for figure in figures for panel in figure.panels]
-    specs = {panel.key: page_spec(panel) for _, panel in panels}
+    specs = {panel.key: page_spec(panel, looks) for _, panel in panels}
     # What the page's script draws: the rows once, a specification a panel.
     drawn = {
         "layout": LAYOUT,

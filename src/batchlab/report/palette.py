@@ -13,25 +13,15 @@ Part = Literal["named", "yours", "usual", "other"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """How one batch size is drawn, everywhere in the report.
-
-    Attributes:
-        batch_size: examples per step.
-        label: its name on the page, "4096 (full)" for full batch.
-        light: color on a white ground, as #RRGGBB.
-        dark: color on a dark ground.
-        dash: lengths of dashes and gaps of its lines in pixels; empty: a solid line.
-        shape: the Vega name of its points' shape.
-        part: the part it plays in an answer, where that and not its size is what colors tell.
-    """
+    """How one batch size is drawn, everywhere in the report."""
 
     batch_size: int
-    label: str
-    light: str
-    dark: str
-    dash: tuple[int, ...]
-    shape: str
-    part: Part | None = None
+    label: str  # "4096 (full)" for full batch
+    light: str  # color on a white ground, as #RRGGBB
+    dark: str  # color on a dark ground
+    dash: tuple[int, ...]  # lengths of dashes and gaps of its lines in pixels; empty: solid
+    shape: str  # the Vega name of its points' shape
+    part: Part | None = None  # in an answer, where that and not its size is what colors tell
 
     @property
     def css_name(self) -> str:

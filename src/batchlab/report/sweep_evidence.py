@@ -216,7 +216,7 @@ class Evidence:
     def tolerance(self) -> float:
         """The difference that does not matter: the delta of the plateau rule."""
         finals = [cell.final(budget_split(self.study), self.metric) for cell in self.cells]
-        values = [final.mean for final in finals if final is not None]
+        values = [fmean(values) for values in finals if values]
         return default_delta(self.metric, values) if values else 0.0
 
     # ---- what was measured

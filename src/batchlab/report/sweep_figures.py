@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.measurement import Measurement
@@ -11,12 +12,9 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.cells import (
     Cell,
-    CurvePoint,
-    Spread,
     cells,
     chosen_cells,
     deciding_split,
-    figure_looks,
     final_gaps,
     held_out_split,
     lone_curves,
@@ -39,10 +37,9 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    figure_of,
-    interval_row,
+    mark,
     panels_table,
-    rounded,
+    seeds_row,
     size_rows,
     thinned,
 )
@@ -104,21 +101,18 @@ def curve_figures(study: Study) -> Iterator[Figure]:
             nothing = text(
                 "No step time was measured alone, so there is no common clock for the batch sizes."
             )
-        panels = tuple(_curve_panels(study, rows, view))
+        panels = list(_curve_panels(study, rows, view))
+        caption = text("Means over the seeds that ended well, by batch size and epoch")
         yield Figure(
-            key=key,
-            name=name,
-            title=text(title),
+            key,
+            name,
+            text(title),
+            panels,
             notes=(text(equal), *_curve_notes(study, chosen, view)),
             nothing=nothing,
-            panels=panels,
             data="curves",
             rows=rows,
-            table=panels_table(
-                text("Means over the seeds that ended well, by batch size and epoch"),
-                panels,
-                MOST_TABLE_PLACES,
-            ),
+            table=panels_table(caption, panels, MOST_TABLE_PLACES),
         )
 
 
@@ -130,12 +124,11 @@ def _curve_panels(study: Study, rows: tuple[Row, ...], view: str) -> Iterator[Pa
             own = tuple(row for row in of_metric if row["split"] == split)
             if own:
                 yield Panel(
-                    key=f"{_VIEWS[view][0]}-{split}-{number}",
-                    title=split_label(split, metric),
-                    quantity=metric,
+                    f"{_VIEWS[view][0]}-{split}-{number}",
+                    split_label(split, metric),
+                    metric,
+                    own,
                     axis=view,
-                    rows=own,
-                    looks=figure_looks(study),
                     is_metric=True,
                     frame=of_metric,
                     where={"split": split, "metric": metric},
@@ -151,18 +144,16 @@ def _curve_rows(study: Study, chosen: tuple[Cell, ...]) -> Iterator[Row]:
     """The points of all lines, thinned so that they fit on a page."""
     lines = list(_lines(study, chosen))
     most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_ROWS // max(1, len(lines))))
-    for name, points, n_marks in lines:
-        shown = thinned(points, most)
-        marked = {point.step for point in thinned(shown[-n_marks:], MOST_MARKS)} if n_marks else {}
-        for point in shown:
-            row = {**name, **_point_row(point), "marked": point.step in marked}
-            yield row if point.step else row | {"kind": "start"}
+    for name, places, n_marks in lines:
+        shown = thinned(places, most)
+        marked = thinned(shown[-n_marks:], MOST_MARKS) if n_marks else ()
+        for place in shown:
+            row = {**name, **place, "marked": place in marked}
+            yield row if place["step"] else row | {"kind": "start"}
 
 
-def _lines(
-    study: Study, chosen: tuple[Cell, ...]
-) -> Iterator[tuple[Row, tuple[CurvePoint, ...], int]]:
-    """Name, points, and how many of the last points may carry a mark, of every line."""
+def _lines(study: Study, chosen: tuple[Cell, ...]) -> Iterator[tuple[Row, list[Row], int]]:
+    """Name, places, and how many of the last places may carry a mark, of every line."""
     for cell in chosen:
         timing = study.timing(cell.batch_size)
         for split in SPLITS:
@@ -171,33 +162,27 @@ def _lines(
                 mean = mean_curve(cell, split, metric, timing)
                 if mean:
                     yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
-                for record, points in lone_curves(cell, split, metric, timing):
+                for record, places in lone_curves(cell, split, metric, timing):
                     n_marks = 0 if record.ended_well else 1
-                    yield {**name, "kind": "lone", "run": trial_words(record)}, points, n_marks
+                    yield {**name, "kind": "lone", "run": trial_words(record)}, places, n_marks
 
 
-def _point_row(point: CurvePoint) -> Row:
-    time_s = point.equal_time_s
-    place: Row = {"epoch": rounded(point.epoch), "step": point.step}
-    if time_s is not None:
-        place["equal_time_s"] = rounded(time_s)
-    return place | _spread_row(point.spread)
-
-
-def _spread_row(spread: Spread) -> Row:
-    return interval_row(spread.mean, spread.low, spread.high, spread.n)
+def _chosen_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
+    """What the marks of each batch size stand for."""
+    n_seeds = max((len(cell.ended_well) for cell in chosen), default=0)
+    if n_seeds > 1:
+        yield text(
+            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
+            "to the highest, small circles are single seeds."
+        )
+    elif n_seeds:
+        yield text("One seed only: the spread between seeds is not known.")
+    yield from rate_notes(study, chosen)
 
 
 def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[str]:
     workload = study.workload
-    yield from rate_notes(study, chosen)
-    seeds = {len(cell.ended_well) for cell in chosen} - {0}
-    if seeds and max(seeds) > 1:
-        yield text(
-            "Lines are means over the seeds; bands reach from the lowest to the highest seed."
-        )
-    elif seeds:
-        yield text("One seed only: there is no band, and the spread between seeds is not known.")
+    yield from _chosen_notes(study, chosen)
     if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
     metric = workload.metrics[0].name
@@ -229,7 +214,7 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[
 def gap_figure(study: Study) -> Figure:
     """The final train and held-out metric, and the gap between them, by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    found, looks = effects(study), figure_looks(study)
+    found = effects(study)
     panels = []
     nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
     if held_out is not None:
@@ -241,21 +226,18 @@ def gap_figure(study: Study) -> Figure:
         )
         rows: list[Row] = []
         for effect in found:
-            gap = final_gaps(effect.records, held_out, metric)
-            if gap is not None:
-                rows += effect_rows(effect, gap.values)
+            rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
         panels = [
-            finals_panel(study, found, looks, key="d-final"),
+            finals_panel(study, found, key="d-final"),
             Panel(
-                key="d-gap",
-                title=text("generalization gap: {what}", what=what),
-                quantity="generalization_gap",
-                rows=(*rows, {"kind": "level", "mean": 0.0, "text": ""}),
-                looks=looks,
+                "d-gap",
+                text("generalization gap: {what}", what=what),
+                "generalization_gap",
+                (*rows, {"kind": "level", "mean": 0.0, "text": ""}),
                 is_metric=True,
             ),
         ]
-    return figure_of(
+    return Figure(
         "d",
         "gap",
         text("Generalization gap by batch size"),
@@ -276,11 +258,7 @@ def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -
         )
     if len({cell.batch_size for cell in chosen}) == 1:
         yield text("One batch size only: there is nothing to compare it with.")
-    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
-        yield text("Large marks are means, small circles single seeds, bars their range.")
-    else:
-        yield text("One seed only: the spread between seeds is not known.")
-    yield from rate_notes(study, chosen)
+    yield from _chosen_notes(study, chosen)
 
 
 def cost_figure(study: Study) -> Figure:
@@ -294,19 +272,19 @@ def cost_figure(study: Study) -> Figure:
         for size in study.batch_sizes:
             found = measurement.of_batch_size(study, size)
             if found is not None:
-                rows += size_rows({"batch_size": size}, *found)
+                middle, values = found
+                rows += size_rows({"batch_size": size}, values, middle)
         name = measurement.quantity.name
         panels.append(
             Panel(
-                key=f"e-{name}",
-                title=text(measurement.quantity.label),
-                quantity=name,
-                rows=tuple(rows),
-                looks=figure_looks(study),
+                f"e-{name}",
+                text(measurement.quantity.label),
+                name,
+                tuple(rows),
             )
         )
         notes += measurement.notes(study)
-    return figure_of(
+    return Figure(
         "e",
         "cost",
         text("Time per step, throughput and memory by batch size"),
@@ -329,15 +307,14 @@ def rate_figure(study: Study) -> Figure:
             "--learning-rates."
         )
     panel = Panel(
-        key="f-rates",
-        title=text("final {what}", what=split_label(split, metric)),
-        quantity=metric,
+        "f-rates",
+        text("final {what}", what=split_label(split, metric)),
+        metric,
+        tuple(_rate_rows(study, split, metric)),
         axis="learning_rate",
-        rows=tuple(_rate_rows(study, split, metric)),
-        looks=figure_looks(study),
         is_metric=True,
     )
-    return figure_of(
+    return Figure(
         "f",
         "learning-rates",
         text("Metric against learning rate"),
@@ -360,9 +337,9 @@ def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
     for cell in cells(study):
         base: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
         final = cell.final(split, metric)
-        if final is not None:
+        if final:
             drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
-            yield {**base, **drawn, **_spread_row(final)}
+            yield {**base, **drawn, **seeds_row(final)}
         for record in cell.others:
             yield {**base, "kind": "lost", "run": trial_words(record)}
 
@@ -372,10 +349,10 @@ def rate_table(study: Study) -> Table:
     metric, split = study.workload.metrics[0].name, deciding_split(study)
     label, chosen = split_label(split, metric), chosen_cells(study)
 
-    def final(key: str, label: str, of: Callable[[Spread], Value]) -> Column:
+    def final(key: str, label: str, of: Callable[[Sequence[float]], Value]) -> Column:
         def value(cell: Cell) -> Value:
             found = cell.final(split, metric)
-            return None if found is None else of(found)
+            return of(found) if found else None
 
         return Column(key, metric, label, of=value)
 
@@ -390,9 +367,9 @@ def rate_table(study: Study) -> Table:
         cells(study),
         Column("batch_size"),
         Column("learning_rate"),
-        final(f"{split}_{metric}", text("mean {what}", what=label), lambda final: final.mean),
-        final("low", text("lowest"), lambda final: final.low),
-        final("high", text("highest"), lambda final: final.high),
+        final(f"{split}_{metric}", text("mean {what}", what=label), fmean),
+        final("low", text("lowest"), min),
+        final("high", text("highest"), max),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         Column("others", "status", text("not averaged"), of=others),
         Column("chosen", label=text("shown above"), of=is_chosen),
@@ -411,7 +388,7 @@ def noise_figure(study: Study) -> Figure:
     rows.sort(key=lambda row: (not row.on_request, row.figure != "along_training"))
     panels = [_measured_panel(study, chosen, row) for row in rows]
     shown = [row for row, panel in zip(rows, panels, strict=True) if panel.has_marks]
-    return figure_of(
+    return Figure(
         "g",
         "noise",
         text("What the noise does"),
@@ -426,24 +403,23 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
     title = _BY_SIZE.get(measurement.figure or "")
     rows = _along_rows(chosen, name) if title is None else _by_size_rows(study, chosen, measurement)
     return Panel(
-        key=f"g-{name}",
-        title=text(title or "{what}", what=label_text(name)),
-        quantity=name,
+        f"g-{name}",
+        text(title or "{what}", what=label_text(name)),
+        name,
+        tuple(rows),
         axis="step" if title is None else "batch_size",
-        rows=tuple(rows),
-        looks=figure_looks(study),
     )
 
 
 def _along_rows(chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
     """Along training; a logarithmic axis has no place for the initial weights."""
     for cell in chosen:
-        taken = tuple(point for point in measured_curve(cell, name) if point.step > 0)
+        taken = [place for place in measured_curve(cell, name) if place["step"]]
         shown = thinned(taken, MOST_MEASURED)
-        marked = {point.step for point in thinned(shown, MOST_MARKS)}
-        for point in shown:
+        marked = thinned(shown, MOST_MARKS)
+        for place in shown:
             line: Row = {"batch_size": cell.batch_size, "kind": "curve", "run": "mean"}
-            yield {**line, **_point_row(point), "marked": point.step in marked}
+            yield {**line, **place, "marked": place in marked}
 
 
 def _by_size_rows(
@@ -454,15 +430,14 @@ def _by_size_rows(
     values = {}
     for cell in chosen:
         seen = measured_once(cell, measurement.quantity.name, at_the_start=at_the_start)
-        if seen is None:
+        if not seen:
             continue
-        middle = values[cell.batch_size] = measurement.of_seeds(seen.values)
+        middle = values[cell.batch_size] = measurement.of_seeds(seen)
         if middle != 0:  # which has no place there
-            yield from size_rows({"batch_size": cell.batch_size}, middle, seen.values)
+            yield from size_rows({"batch_size": cell.batch_size}, seen, middle)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(values, study).items()):
-            row: Row = {"kind": "rule", "series": "expected", "batch_size": size}
-            yield {**row, "mean": rounded(value)}
+            yield mark("rule", value, series="expected", batch_size=size)
 
 
 def _noise_notes(
@@ -478,21 +453,14 @@ def _noise_notes(
             missing=", ".join(map(label_text, missing)),
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
-    if max((len(cell.ended_well) for cell in chosen), default=0) > 1:
-        yield text(
-            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
-            "to the highest, small circles are single seeds."
-        )
-    elif shown:
-        yield text("One seed only: the spread between seeds is not known.")
-    yield from rate_notes(study, chosen)
+    yield from _chosen_notes(study, chosen)
 
 
 def effects_figure(study: Study) -> Figure:
     """The epochs to the plateau and the noise of the metric, by batch size."""
-    found, looks = effects(study), figure_looks(study)
-    panels = (plateau_panel(found, looks), jumps_panel(study, found, looks))
-    return figure_of(
+    found = effects(study)
+    panels = (plateau_panel(found), jumps_panel(study, found))
+    return Figure(
         "h",
         "effects",
         text("Epochs that are enough, and noise, by batch size"),

@@ -146,9 +146,9 @@ def _curves(study: Study) -> Iterator[str]:
     labels = {look.batch_size: look.label for look in figure_looks(study)}
     curves = {
         labels[cell.batch_size]: [
-            point.spread.mean
-            for point in mean_curve(cell, split, metric, None)
-            if point.step and point.epoch == int(point.epoch)
+            float(place["mean"] or 0.0)
+            for place in mean_curve(cell, split, metric, None)
+            if place["step"] and place["epoch"] == int(place["epoch"] or 0)
         ]
         for cell in chosen_cells(study)
     }

@@ -20,6 +20,7 @@ from batchlab.report.cells import (
     figure_looks,
     final_gap,
     held_out_split,
+    mean_of,
     plateaus_of,
     status_text,
 )
@@ -62,14 +63,12 @@ def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
 
     def final(split: Split) -> Column:
         def mean(cell: Cell) -> float | None:
-            found = cell.final(split, metric)
-            return None if found is None else found.mean
+            return mean_of(cell.final(split, metric))
 
         return Column(split, metric, term_text(split), of=mean)
 
     def gap(cell: Cell) -> float | None:
-        found = None if held_out is None else cell.final_gap(held_out, metric)
-        return None if found is None else found.mean
+        return None if held_out is None else mean_of(cell.final_gap(held_out, metric))
 
     def measured(row: Measurement) -> Column:
         """Room is scarce here: the short header where the measurement has one."""
@@ -130,7 +129,7 @@ def _interval_text(metric: str, found: Estimate) -> str:
 def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
     """The gap of one batch size; of a share of examples with the interval that counts them."""
     metric, workload = evidence.metric, evidence.study.workload
-    gap = cell.final_gap(split, metric)
+    gap = mean_of(cell.final_gap(split, metric))
     if gap is None:
         return None
     both = [
@@ -140,7 +139,7 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
     n_held_out = workload.n_test if split == "test" else workload.n_validation
     are_shares = metric in FRACTION_METRICS and all(0 <= e <= 1 for pair in pairs for e in pair)
     if not (are_shares and n_held_out):
-        return quantity_text("generalization_gap", gap.mean)
+        return quantity_text("generalization_gap", gap)
     found = generalization_gap(
         [train for train, _ in pairs],
         [held_out for _, held_out in pairs],

@@ -333,20 +333,16 @@ class CommandEngine(StoredEngine):
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
-        self._command = command
-        self._failures = FailureCount()
-        self._told: set[str] = set()
-        end_leftovers(self.marker)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What its placeholders let a command do."""
-        return Capabilities(
-            resumes=self._command.takes("resume_from"),
+        self.capabilities = Capabilities(
+            resumes=command.takes("resume_from"),
             side_by_side=False,
             keeps_cadence=False,
             cools_down=False,
         )
+        self._command = command
+        self._failures = FailureCount()
+        self._told: set[str] = set()
+        end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         """Any rate, where the command takes one."""
@@ -395,7 +391,7 @@ class CommandEngine(StoredEngine):
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
-        ran = Ran(run.course.taken_up_at or 0, self._clock() - began_s)
+        ran = (run.course.taken_up_at or 0, self._clock() - began_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
@@ -32,12 +32,8 @@ _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _LOOK_EVERY_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A run that has ended: the step at which it began, and the seconds that it took."""
-
-    from_step: int
-    wall_s: float
+Ran = tuple[int, float]
+"""Of a run that has ended, the step at which it began, and the seconds that it took."""
 
 
 class StoredEngine:
@@ -48,6 +44,7 @@ class StoredEngine:
     """
 
     name: str
+    capabilities: Capabilities
     n_seeds: int | None = None  # any number
 
     def __init__(
@@ -67,11 +64,6 @@ class StoredEngine:
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, RunRequest]] = []  # with their expected seconds
         self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None: its turn never came
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        raise NotImplementedError
 
     @property
     def n_workers(self) -> int:
@@ -141,7 +133,7 @@ class StoredEngine:
             raise
         request, ran = self._ended.popleft()
         if ran is not None:
-            self._learn(request.trial, from_step=ran.from_step, wall_s=ran.wall_s)
+            self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:

@@ -24,7 +24,7 @@ from batchlab.records.run import RunRequest
 from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import Ran, StoredEngine, was_evaluated
+from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.plain import ENGINE, Outcome, Task, train
@@ -55,6 +55,9 @@ class LocalProcesses(StoredEngine):
     """
 
     name = ENGINE
+    capabilities = Capabilities(
+        resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
+    )
 
     def __init__(
         self,
@@ -74,11 +77,6 @@ class LocalProcesses(StoredEngine):
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
         self._running: dict[Connection, _Run] = {}
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """All that a training loop of one's own can do."""
-        return Capabilities(resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True)
 
     @property
     def n_workers(self) -> int:
@@ -227,7 +225,7 @@ class LocalProcesses(StoredEngine):
                 f"others are not trained"
             )
         self._tell(run.request, 1.0)
-        self._ended.append((run.request, Ran(run.from_step, wall_s)))
+        self._ended.append((run.request, (run.from_step, wall_s)))
 
 
 def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:

@@ -70,7 +70,8 @@ class StoredEnd:
 class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
 
-    Profiles, as JSON, and the budget are in the first entry only.
+    The budget is in the first entry only. Where the profile there is of the reference alone, a
+    later entry has that of all batch sizes.
     """
 
     profile: str | None = None  # of this machine
@@ -111,9 +112,9 @@ class Journal:
         self._best = self._written[-1].best if self._written else None
 
     @property
-    def profile(self) -> str | None:
-        """The profile's JSON, None before there is one."""
-        return self._written[0].profile if self._written else None
+    def profiles(self) -> tuple[str, ...]:
+        """The JSON of the profiles so far: none, one, or that of the reference and the whole."""
+        return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
     def budget_s(self) -> float | None:
@@ -127,6 +128,10 @@ class Journal:
         self._write(
             JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
         )
+
+    def put_whole_profile(self, profile: str, *, spent_s: float) -> None:
+        """Store the profile of all batch sizes, after that of the reference."""
+        self._write(JournalEntry(profile=profile, spent_s=spent_s))
 
     # ---- what was
 

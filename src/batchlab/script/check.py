@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
-from batchlab.script.command import NAMES, TrainingCommand, Value
+from batchlab.script.command import NAMES, TrainingCommand, trial_values
 from batchlab.script.flags import plain_flag
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
@@ -27,6 +27,9 @@ _VALUES = 2
 _GRACE_S = 5.0
 # A command that names no rate has one of its own: the same in all trials.
 _NO_RATE = 1.0
+# What a script is told to take that is ended after a look.
+_EPOCHS = 1000
+_STEPS = 10**6
 # Epochs are printed with a few digits.
 _ROUNDING = 1e-3
 
@@ -121,12 +124,7 @@ def _in_steps(steps: float, trial: Trial) -> Span:
 
 
 def first_look(
-    command: TrainingCommand,
-    values: Mapping[str, Value | None],
-    *,
-    folder: Path,
-    marker: str,
-    limit_s: float,
+    command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
 ) -> FirstLook:
     """Run a command until its metric was seen a few times, and end it.
 
@@ -134,16 +132,7 @@ def first_look(
         ProgressError: its progress contradicts itself.
     """
     began_s = time.monotonic()
-    batch_size = values["batch_size"]
-    assert isinstance(batch_size, int)
-    trial = Trial(
-        workload_id=command.name,
-        workload=command.name,
-        n_train=command.examples or batch_size,  # perhaps it is not known yet
-        batch_size=batch_size,
-        learning_rate=command.learning_rate or _NO_RATE,
-        seed=0,
-    )
+    values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
     told = ProgressPoints(command.metric, trial)
     seen: list[Reading] = []
     is_asked = False
@@ -245,9 +234,6 @@ _SILENCE = (
 _RATE_FACTOR = 8.0
 # The first look waits longest: for the slowest start, when nothing is in any cache.
 _FIRST_SHARE = 0.5
-# What a script is told to take that is ended after a look.
-_EPOCHS = 1000
-_STEPS = 10**6
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 
@@ -307,7 +293,7 @@ class CommandCheck:
         if first.told.not_understood:
             told = ", ".join(first.told.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
-        self._tell(first.told.text().rstrip("."))
+        self._tell(first.told.text())
         return WorkloadSummary(
             workload_id=self._workload_id,
             name=command.name,
@@ -332,23 +318,22 @@ class CommandCheck:
 
     # ---- beginnings
 
-    def _looked(self, what: str, changed: dict[str, Value], limit_s: float) -> FirstLook:
+    def _looked(self, what: str, changed: dict[str, float], limit_s: float) -> FirstLook:
         self._tell(f"checking the command: {what}")
         number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
         command = self._command
-        own: dict[str, Value | None] = {
-            "batch_size": command.batch_size,
-            "micro_batch_size": command.batch_size,
-            "accumulation_steps": 1,
-            "learning_rate": command.learning_rate,
-            "seed": 0,
-            "epochs": command.epochs or _EPOCHS,
-            "steps": _STEPS,
-            "resume_from": None,
-        }
+        size = changed.get("batch_size", command.batch_size)
+        trial = Trial(
+            workload_id=command.name,
+            workload=command.name,
+            n_train=command.examples or int(size),  # perhaps it is not known yet
+            batch_size=int(size),
+            learning_rate=changed.get("learning_rate", command.learning_rate or _NO_RATE),
+            seed=int(changed.get("seed", 0)),
+        )
         found = first_look(
             command,
-            {**own, **changed},
+            trial,
             folder=self._folder / str(number),
             marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
@@ -356,7 +341,7 @@ class CommandCheck:
         self._spent_s += found.took_s
         return found
 
-    def _compared(self, what: str, changed: dict[str, Value], first: FirstLook) -> FirstLook | None:
+    def _compared(self, what: str, changed: dict[str, float], first: FirstLook) -> FirstLook | None:
         """Another beginning as long as the first, run once; None: no time for it, or it failed."""
         key = tuple(changed.items())
         if key not in self._looks:
@@ -379,7 +364,7 @@ class CommandCheck:
         return self._looks[key]
 
     def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
-        return self._compared(_ANOTHER_SIZE, {"batch_size": size, "micro_batch_size": size}, first)
+        return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
 
     def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""
@@ -436,30 +421,35 @@ class CommandCheck:
         other = self._at_another_size(other_size, first)
         return examples if other is None else self._examples_of_both(first, other, examples)
 
-    def _questions(self, other_size: int) -> list[tuple[str, str, dict[str, Value], str]]:
+    def _questions(self, other_size: int) -> list[tuple[str, str, dict[str, float], str]]:
         """By flag: how a beginning is called, what it changes, what to say if that is the same."""
-        own, rate = self._command.batch_size, self._command.learning_rate
-        asked: list[tuple[str, str, dict[str, Value], str]] = []
-        if self._command.takes("seed"):
-            text = (
+        own, rate = self._command.batch_size, self._command.learning_rate or _NO_RATE
+        other = rate / _RATE_FACTOR
+        asked: list[tuple[str, str, dict[str, float], str]] = [
+            (
+                "seed",
+                "with another seed",
+                {"seed": 1},
                 "two seeds gave the same numbers. Have the script seed its weights and the order "
-                "of its examples with it, or leave {seed} out"
-            )
-            asked.append(("seed", "with another seed", {"seed": 1}, text))
-        if rate is not None:
-            other = rate / _RATE_FACTOR
-            text = (
+                "of its examples with it, or leave {seed} out",
+            ),
+            (
+                "learning_rate",
+                "with another learning rate",
+                {"learning_rate": other},
                 f"{rate:g} and {other:g} gave the same numbers. Have the script use the rate that "
-                f"it is given"
-            )
-            changed: dict[str, Value] = {"learning_rate": other}
-            asked.append(("learning_rate", "with another learning rate", changed, text))
-        text = (
-            f"{own} and {other_size} gave the same numbers. Have the script use the batch size "
-            f"that it is given"
-        )
-        changed = {"batch_size": other_size, "micro_batch_size": other_size}
-        return [*asked, ("batch_size", _ANOTHER_SIZE, changed, text)]
+                f"it is given",
+            ),
+            (
+                "batch_size",
+                _ANOTHER_SIZE,
+                {"batch_size": other_size},
+                f"{own} and {other_size} gave the same numbers. Have the script use the batch size "
+                f"that it is given",
+            ),
+        ]
+        takes = self._command.takes
+        return [row for row in asked if takes(row[0]) or row[0] == "batch_size"]
 
     # ---- examples
 

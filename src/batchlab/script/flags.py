@@ -83,17 +83,11 @@ _YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flag:
-    """A way to give a script one value.
+    """A way to give a script one value."""
 
-    Attributes:
-        name: as it is typed: `--lr`, or `train.lr` where a setting is overridden.
-        default: as the help shows it; None: it does not.
-        is_override: it is typed as name=value, without dashes.
-    """
-
-    name: str
-    default: str | None = None
-    is_override: bool = False
+    name: str  # as it is typed: `--lr`, or `train.lr` where a setting is overridden
+    default: str | None = None  # as the help shows it; None: it does not
+    is_override: bool = False  # it is typed as name=value, without dashes
 
     def arguments(self, placeholder: str) -> tuple[str, ...]:
         """The arguments that give it the value of a placeholder."""

@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing.connection import wait
@@ -21,7 +22,6 @@ from batchlab.script.reading import Reading
 
 # `batchlab.log` writes to a file, at which is looked so often.
 _LOOK_EVERY_S = 0.05
-_LISTEN_S = 0.25
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
@@ -42,15 +42,11 @@ class FollowedTraining(Launched):
         grace_s: float = GRACE_S,
         goes_on: bool = False,
     ) -> None:
-        """Start it.
+        """Start it, with values of its placeholders but for `output_dir` and `config`.
 
-        Args:
-            command: what is trained.
-            values: of its placeholders, but for `output_dir` and `config`.
-            folder: its own, made if missing: its output, its progress, and {output_dir} in it.
-            marker: names it among all trainings: the study, a slash, the training.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
-            goes_on: whether it is taken up where its last run ended; what that told is kept.
+        In its own folder, made if missing, are its output, its progress, and {output_dir}. The
+        marker, the study, a slash and the training, names it among all trainings. Where it
+        `goes_on` from where its last run ended, what that told is kept.
         """
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -61,8 +57,7 @@ class FollowedTraining(Launched):
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
         self._readings: list[Reading] = []
-        self._is_over = self._has_log = False
-        self._is_read = True
+        self._is_read, self._has_log = True, False
         super().__init__(
             command.filled(values, folder=folder, output_dir=output_dir),
             cwd=command.place,
@@ -73,57 +68,42 @@ class FollowedTraining(Launched):
             grace_s=grace_s,
         )
 
-    def listen(self, timeout_s: float) -> tuple[list[Reading], CommandEnd | None]:
-        """What it told since the last look, and how it ended; None: it goes on."""
-        until_s = time.monotonic() + timeout_s
-        while True:
-            left_s = until_s - time.monotonic()
-            wait([self.connection], max(0.0, min(left_s, _LOOK_EVERY_S)))
-            ended = self.receive()
-            self._take_log()
-            if ended is not None and not self._is_over:
-                self._is_over = True
-                if self._is_read:
-                    self._readings += self._reader.finish() + self._log_reader.finish()
-            if self._readings or ended is not None or left_s <= 0:
-                told = sorted(self._readings, key=lambda reading: reading.at_s)
-                self._readings = []
-                return self._of_the_log(told), ended
-
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
         """Have `take` take in what it tells, and once that has enough ask for its end; that end."""
-        ended: CommandEnd | None = None
-        while ended is None:
-            readings, ended = self.listen(_LISTEN_S)
-            if take(readings) and ended is None:
+        while True:
+            ended = self.receive()
+            if self._is_read:
+                self._take_log()
+            if self._is_read and ended is not None:
+                self._readings += self._reader.finish() + self._log_reader.finish()
+                self.stop_reading()
+            told = sorted(self._readings, key=lambda reading: reading.at_s)
+            self._readings = []
+            # Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded.
+            logged = [reading for reading in told if reading.shape == LOG_SHAPE]
+            self._has_log = self._has_log or bool(logged)
+            is_enough = take(logged if self._has_log else told)
+            if ended is not None:
+                return ended
+            if is_enough:
                 self.end()
-        return ended
+            wait([self.connection], _LOOK_EVERY_S)
 
     def stop_reading(self) -> None:
         """Read no progress from here on; what it writes is kept as before."""
         self._is_read = False
-
-    def _of_the_log(self, told: list[Reading]) -> list[Reading]:
-        """Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded."""
-        logged = [reading for reading in told if reading.shape == LOG_SHAPE]
-        self._has_log = self._has_log or bool(logged)
-        return logged if self._has_log else told
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
             self._readings += self._reader.feed(piece, at_s)
 
     def _take_log(self) -> None:
-        if not self._is_read:
-            return
-        try:
-            with self._log.open("rb") as file:
-                file.seek(self._n_read)
-                while piece := file.read(_READ_BYTES):
-                    self._n_read += len(piece)
-                    self._readings += self._log_reader.feed(piece, time.monotonic())
-        except OSError:
-            return  # the script has removed it; its output may tell as well
+        # The script may have removed it; its output may tell as well.
+        with suppress(OSError), self._log.open("rb") as file:
+            file.seek(self._n_read)
+            while piece := file.read(_READ_BYTES):
+                self._n_read += len(piece)
+                self._readings += self._log_reader.feed(piece, time.monotonic())
 
 
 def told_by_log(folder: Path) -> Iterator[list[Reading]]:
@@ -163,17 +143,12 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepIntervals:
-    """Seconds a step, one value for each stretch of the training.
+    """Seconds a step, one value for each stretch of the training."""
 
-    Attributes:
-        warmup_step_s: of the first stretches, which do not count.
-        step_s: of the others, in the order they ran.
-        with_evaluations: whether these hold the script's evaluations too: it told of its steps
-            too seldom, or too fast, to keep them apart.
-    """
-
-    warmup_step_s: tuple[float, ...]
-    step_s: tuple[float, ...]
+    warmup_step_s: tuple[float, ...]  # of the first stretches, which do not count
+    step_s: tuple[float, ...]  # of the others, in the order they ran
+    # Whether these hold the script's evaluations too: it told of its steps too seldom, or too fast,
+    # to keep them apart.
     with_evaluations: bool
 
     @property

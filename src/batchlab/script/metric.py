@@ -109,7 +109,6 @@ class ProgressPoints:
         self.contradictions: list[str] = []  # of values told for one step, or left out; ten at most
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, and no number
         self._trial = trial
-        self._shape: str | None = None  # the first that was recognized
         self._followed: str | None = None
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
@@ -126,7 +125,6 @@ class ProgressPoints:
             ProgressError: the counter went backward or there is none, or several names may be the
                 metric's.
         """
-        self._shape = self._shape or reading.shape
         for told in reading.not_understood:
             if len(self.not_understood) < _MOST_COMPLAINTS:
                 self.not_understood[told] = None
@@ -286,20 +284,16 @@ class ProgressPoints:
         )
 
     def text(self) -> str:
-        """What was recognized, in one line for people."""
-        if self._shape is None:
-            return "No progress was recognized in the output yet."
-        shape = self._shape if self.first is None else self.first.shape
+        """Where the metric was recognized first, in one line for people."""
+        assert self.first is not None
+        shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
         label = FORMATS[shape].label if shape in FORMATS else "the pattern"
-        if self.first is None:
-            return f"Progress was recognized ({label}), without {self.metric}."
-        value = dict(self.first.values)[str(self.printed)]
         where = "" if self.first.epoch is None else f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"
         if self.first.step is not None:
             where = f" at step {self.first.step}"
-        return f"Recognized: {label}; {self.printed} = {value:g}{where}."
+        return f"Recognized: {label}; {self.printed} = {value:g}{where}"
 
     def complaint(self) -> str | None:
         """Why the metric can't be followed, in one line; None: it can."""

@@ -186,32 +186,22 @@ _NEEDS_TERMINAL = re.compile(
 class CommandEnd:
     """How a command ended, after the last of its processes is gone.
 
-    Attributes:
-        status: ok only for exit code 0 of a command that nobody ended; times of any other run
-            tell nothing. Whoever asked for the end knows why, and has a better status.
-        reason: why it is not ok; None where it is.
-        last_lines: the last lines of its output, cleaned for showing.
-        started_s: when it began, on the monotonic clock.
-        ended_s: when the command itself ended, on the same clock.
-        peak_bytes: the most main memory that its processes held; pages of mapped files count too.
-        gpu_peak_bytes: the most on any one GPU; None: none was used, or it is not known.
-        was_asked: whether batchlab ended it (`end`, `kill`) before it ended by itself.
-        exit_code: of the command; None if a signal ended it or it never ran.
-        signal: name of the signal that ended it; None if none did.
-        n_left_behind: processes that it left running when it ended by itself; they were ended.
+    It is ok only for exit code 0 of a command that nobody ended; times of any other run tell
+    nothing. Whoever asked for the end knows why, and has a better status. Times are on the
+    monotonic clock.
     """
 
     status: Status
-    reason: Reason | None
-    last_lines: tuple[str, ...]
+    reason: Reason | None  # why it is not ok
+    last_lines: tuple[str, ...]  # of its output, cleaned for showing
     started_s: float
-    ended_s: float
-    peak_bytes: int | None
-    gpu_peak_bytes: int | None
-    was_asked: bool = False
-    exit_code: int | None = None
-    signal: str | None = None
-    n_left_behind: int = 0
+    ended_s: float  # of the command itself
+    peak_bytes: int | None  # the most that its processes held; pages of mapped files count too
+    gpu_peak_bytes: int | None  # the most on any one GPU; None: none was used, or it is not known
+    was_asked: bool = False  # whether batchlab ended it before it ended by itself
+    exit_code: int | None = None  # None if a signal ended it or it never ran
+    signal: str | None = None  # name of the one that ended it
+    n_left_behind: int = 0  # processes that it left running when it ended by itself; ended too
 
     @property
     def duration_s(self) -> float:
@@ -309,18 +299,13 @@ class Launched:
         on_output: Callable[[bytes, float], None],
         grace_s: float = GRACE_S,
     ) -> None:
-        """Start it. That it cannot be started comes by `receive` too, as its end.
+        """Start it, without a shell. That it cannot be started comes by `receive` too, as its end.
 
-        Args:
-            argv: the command and its arguments; no shell sees them.
-            cwd: its working directory.
-            environment: all of its environment, but for batchlab's own marks and
-                `PYTHONUNBUFFERED=1`.
-            folder: its own folder, made if missing; `output.gz` is written there.
-            marker: names it among all trials: the study, a slash, the trial.
-            on_output: called by `receive` with each piece of what it wrote to stdout and stderr,
-                and when it came: seconds on the monotonic clock, late by 50 ms at most.
-            grace_s: from SIGTERM to SIGKILL, in seconds.
+        The environment is given whole, but for batchlab's own marks and `PYTHONUNBUFFERED=1`. Its
+        own folder, made if missing, gets `output.gz`. The marker, the study, a slash and the trial,
+        names it among all trials. `receive` calls `on_output` with each piece of what it wrote to
+        stdout and stderr, and when it came on the monotonic clock, late by 50 ms at most. From
+        SIGTERM to SIGKILL are `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker

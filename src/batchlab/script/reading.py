@@ -13,35 +13,24 @@ from typing import ClassVar
 class Reading:
     """One line of progress. `ProgressPoints` turns its counters into samples.
 
-    Attributes:
-        at_s: when it was printed, by the system's monotonic clock (`time.monotonic`), in seconds.
-        shape: the row of `batchlab.script.formats` that recognized it, or `pattern`.
-        step: steps since the training began, updates or batches as its format counts.
-        epoch: passes over the training data done so far; it may be a fraction.
-        epoch_step: steps since those passes, where the training counts from nothing in each epoch
-            and says not how many steps an epoch has.
-        samples: training examples seen so far.
-        epoch_length: what the counter within an epoch runs to, in batches or examples; of a bar
-            that did not begin again yet, what it runs to.
-        values: what was measured, as (name, value) with the names as printed; not always finite.
-        unsure: names of values that were printed as 2,531, which may be 2531 (the value) or 2.531.
-        complaint: why this shape's progress can't be followed from here on, for its user.
-        not_understood: what was given to `batchlab.log` and is no number, as `name=value`.
-
-    Each counter is None where it was not printed.
+    Each counter is None where it was not printed. Values are not always finite.
     """
 
-    at_s: float
-    shape: str
-    step: int | None = None
-    epoch: float | None = None
+    at_s: float  # when it was printed, by `time.monotonic`
+    shape: str  # the row of `batchlab.script.formats` that recognized it, or `pattern`
+    step: int | None = None  # since the training began, updates or batches as its format counts
+    epoch: float | None = None  # passes over the training data done so far; it may be a fraction
+    # Steps since those passes, where the training counts from nothing in each epoch and says not
+    # how many steps an epoch has.
     epoch_step: int | None = None
-    samples: int | None = None
+    samples: int | None = None  # training examples seen so far
+    # What the counter within an epoch runs to, in batches or examples; of a bar that did not begin
+    # again yet, what it runs to.
     epoch_length: int | None = None
-    values: tuple[tuple[str, float], ...] = ()
-    unsure: tuple[str, ...] = ()
-    complaint: str | None = None
-    not_understood: tuple[str, ...] = ()
+    values: tuple[tuple[str, float], ...] = ()  # what was measured, with the names as printed
+    unsure: tuple[str, ...] = ()  # of values printed as 2,531, which may be 2531 (taken) or 2.531
+    complaint: str | None = None  # why this shape's progress can't be followed from here on
+    not_understood: tuple[str, ...] = ()  # given to `batchlab.log` and no number, as `name=value`
 
     @property
     def has_position(self) -> bool:

@@ -65,11 +65,7 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int) -> Tensor:
-    """The indices of one epoch, in the order in which `make_sampler` gives them.
-
-    Raises:
-        WorkloadError: batches of other sizes, too few or too many indices, or foreign ones.
-    """
+    """The indices of one epoch, in the order in which `make_sampler` gives them."""
     assert workload.make_sampler is not None
     seed %= _MOST_SEED
     with untouched_randomness():
@@ -206,11 +202,7 @@ class _ResidentBatches:
         self._device = device
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it.
-
-        Raises:
-            WorkloadError: the step before has written into the training examples.
-        """
+        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
         plan = self._plan
         begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
         if self._may_stay_as_they_lie(begin):
@@ -333,11 +325,7 @@ def _fetched_epoch(
 def _streamed_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Batches of a stream; a run that is taken up reads on to its place.
-
-    Raises:
-        WorkloadError: the stream gives more or fewer examples than its length says.
-    """
+    """Batches of a stream; a run that is taken up reads on to its place."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
     reading = Reading(workload.train, epoch=epoch, seed=seed, what=what)

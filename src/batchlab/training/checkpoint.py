@@ -46,13 +46,13 @@ class Progress:
         resumed_from_steps: checkpoints from which it was taken up before.
     """
 
-    step: int
-    samples: int
-    train_s: float
-    eval_s: float
-    loss_sum: float
-    loss_examples: int
-    evaluations: tuple[Evaluation, ...]
+    step: int = 0
+    samples: int = 0
+    train_s: float = 0.0
+    eval_s: float = 0.0
+    loss_sum: float = 0.0
+    loss_examples: int = 0
+    evaluations: tuple[Evaluation, ...] = ()
     versions: tuple[tuple[str, str], ...]
     engine: str
     threads: int
@@ -60,23 +60,22 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON half of a checkpoint file; `optimizer` and `random` are packed.
+    """The JSON half of a checkpoint file; `kept` (by name) and `random` are packed.
 
-    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out; `beside` has
-    what else is kept (further optimizers, schedulers, averaged weights), packed.
+    `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
     """
 
     progress: Progress
-    optimizer: Any
+    kept: dict[str, Any]
     random: Any
     not_in_state_dict: tuple[str, ...] = ()
-    beside: Any = None
 
 
 # What the names of the model's tensors begin with in the file.
 _MODEL = "model."
 AVERAGED = "averaged"
 """The name under which averaged weights are kept beside the raw ones."""
+_OPTIMIZER = "optimizer"
 _NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 # What reading a file that is damaged, foreign or from another model can raise on its way.
 _UNREADABLE = (
@@ -108,13 +107,12 @@ def save_checkpoint(
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
     randomness = RandomState.now()
     streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
+    kept = {_OPTIMIZER: optimizer, **beside}
     header = _Header(
         progress=progress,
-        optimizer=_packed(optimizer.state_dict(), tensors, "optimizer"),
+        kept={name: _packed(each.state_dict(), tensors, name) for name, each in kept.items()},
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
-        beside={name: _packed(each.state_dict(), tensors, name) for name, each in beside.items()}
-        or None,
     )
     # A tensor that shares memory with another (tied weights) would be refused: copies don't.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -166,9 +164,8 @@ def load_checkpoint(
             header = _header(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         _restore_model(model, tensors)
-        _restore_optimizer(optimizer, _unpacked(header.optimizer, tensors))
-        for name, each in beside.items():
-            _restore_beside(each, _unpacked((header.beside or {})[name], tensors))
+        for name, each in {_OPTIMIZER: optimizer, **beside}.items():
+            _restore(each, _unpacked(header.kept[name], tensors))
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:
         raise StoreError(
@@ -177,8 +174,8 @@ def load_checkpoint(
     return header.progress
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """The model alone, as its `load_state_dict` takes it, on the CPU; averaged, where it is so.
+def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """The model alone, as its `load_state_dict` takes it, on the CPU, and whether it is averaged.
 
     Raises:
         StoreError: there is no such file, or it is damaged.
@@ -188,27 +185,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             header = _header(file.metadata())
             names = _model_names(file.keys())
             weights = {name: file.get_tensor(kept) for name, kept in names.items()}
-            for name, kept in _averaged_names(header).items():  # these may have more digits
-                weights[name] = file.get_tensor(kept).to(weights[name].dtype)
+            averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
+            for name, average in averaged:  # it may have more digits
+                weights[name] = file.get_tensor(average["tensor"]).to(weights[name].dtype)
     except _UNREADABLE as error:
         raise StoreError(
             f"{path}: this checkpoint cannot be read ({error}); it was moved, deleted or damaged "
             f"after the training"
         ) from error
-    left_out = header.not_in_state_dict
-    return {name: tensor for name, tensor in weights.items() if name not in left_out}
-
-
-def has_averaged_weights(path: Path) -> bool:
-    """Whether the weights that `load_weights` gives are averaged ones."""
-    with safe_open(path, framework="numpy") as file:
-        return bool(_averaged_names(_header(file.metadata())))
-
-
-def _averaged_names(header: _Header) -> dict[str, str]:
-    """What the model calls the tensors that are averaged, with the averages' names in the file."""
-    packed = (header.beside or {}).get(AVERAGED, {"dict": []})
-    return {name: kept["tensor"] for name, kept in packed["dict"]}
+    for name in header.not_in_state_dict:
+        weights.pop(name, None)
+    return weights, bool(averaged)
 
 
 def _header(metadata: dict[str, str]) -> _Header:
@@ -257,21 +244,16 @@ def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtyp
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    optimizer.load_state_dict(state)
+def _restore(each: Stateful, state: dict[str, Any]) -> None:
+    each.load_state_dict(state)
+    if not isinstance(each, torch.optim.Optimizer):
+        return
     # It gives every state the type of its parameter (some keep more bits, or counts), and takes
     # texts apart; it knows best only on which device each belongs.
-    parameters = [part for group in optimizer.param_groups for part in group["params"]]
+    parameters = [part for group in each.param_groups for part in group["params"]]
     for key, entries in state["state"].items():
         owner = parameters[key] if isinstance(key, int) else key
-        optimizer.state[owner] = _placed(entries, optimizer.state[owner])
-
-
-def _restore_beside(each: Stateful, state: dict[str, Any]) -> None:
-    if isinstance(each, torch.optim.Optimizer):
-        _restore_optimizer(each, state)
-    else:
-        each.load_state_dict(state)
+        each.state[owner] = _placed(entries, each.state[owner])
 
 
 def _placed(value: Any, held: Any) -> Any:

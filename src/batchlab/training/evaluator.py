@@ -47,34 +47,31 @@ def is_over_all(workload: Workload, name: str) -> bool:
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
 
 
-class WholeSetMetric:
-    """Predictions and targets of one split, gathered batch by batch on the CPU, then judged."""
+class _WholeSet:
+    """A metric of predictions and targets of a whole split, gathered batch by batch on the CPU."""
 
     def __init__(self, workload: Workload, name: str) -> None:
         """Begin with nothing gathered; an object with a state is copied and emptied."""
         given = workload.metrics[name]
+        metric = given if isinstance(given, Metric) else Metric(over_all=given, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
-        self._predict = given.predict if isinstance(given, Metric) else None
-        self._with_gradients = isinstance(given, Metric) and given.enable_grad
-        self._judge: Any = given.over_all if isinstance(given, Metric) else given
+        self._predict = metric.predict
+        self._judge: Any = metric.over_all
+        self._with_gradients = metric.enable_grad
         self._gathered: tuple[list[Any], list[Any]] = ([], [])
-        self._is_empty = True
+        self._n_batches = 0
         self._is_fed = is_stateful(self._judge)
         if self._is_fed:
             self._judge = copy.deepcopy(self._judge)
             self._judge.reset()
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        """Take in the predictions and targets of one batch.
-
-        Raises:
-            WorkloadError: there is no telling them from the batch, or they don't fit the others.
-        """
+        """Take in the predictions and targets of one batch."""
         with torch.set_grad_enabled(self._with_gradients):
             found = self._predicted(model, batch)
         # Of lists the tensors too: each would hold the graph of its whole batch.
         parts = tuple(with_tensors(part, lambda held: held.detach().cpu()) for part in found)
-        self._is_empty = False
+        self._n_batches += 1
         if self._is_fed:
             self._judge.update(*parts)
             return
@@ -83,20 +80,16 @@ class WholeSetMetric:
             held.append(part)
 
     def value(self) -> float:
-        """The metric of everything gathered; not a number where that is nothing.
-
-        Raises:
-            WorkloadError: the function gave something else than one number.
-        """
-        if self._is_empty:
-            return float("nan")
-        if self._is_fed:
-            result, said = self._judge.compute(), "compute()"
-        else:
-            result, said = self._judge(*map(_joined, self._gathered)), "`over_all`"
+        """The metric of everything gathered; not a number where that is nothing."""
+        if not self._n_batches:
+            return math.nan
+        result = (
+            self._judge.compute() if self._is_fed else self._judge(*map(_joined, self._gathered))
+        )
         try:
             return float(result)
         except (TypeError, ValueError, RuntimeError):
+            said = "compute()" if self._is_fed else "`over_all`"
             shape = f" of shape {tuple(result.shape)}" if isinstance(result, Tensor) else ""
             raise WorkloadError(
                 f"{self._what}: {said} gave a {type(result).__name__}{shape}; expected one number"
@@ -147,10 +140,6 @@ def _joined(parts: list[Any]) -> Any:
 _ROUNDING = 1e-3
 
 
-class NoShareError(Exception):
-    """A metric does not count examples: a part of a batch adds no whole number to it."""
-
-
 def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[bool]:
     """Which examples of a batch the metric counts.
 
@@ -159,10 +148,11 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
     taken from those of the whole batch.
 
     Raises:
-        NoShareError: it counts other than single examples, or looks at several together.
+        ValueError: it counts other than single examples, or looks at several together.
     """
     n = n_examples(batch)
     assert metric.count is not None
+    no_share = ValueError("a part of the batch adds no whole number of examples to the metric")
 
     def part_of(whole: Any, chosen: slice) -> Any:
         return with_tensors(
@@ -175,7 +165,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
         whole = round(value) if math.isfinite(value) else -1
         is_whole = abs(value - whole) <= _ROUNDING * of and 0 <= whole <= of
         if metric.count is None or metric.count(part) != of or not is_whole:
-            raise NoShareError
+            raise no_share
         return whole
 
     with _forward_in_parts(model, part_of) as look_at:
@@ -184,7 +174,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
             if counted in (0, stop - start):
                 return [counted > 0] * (stop - start)
             if not 0 < counted < stop - start:
-                raise NoShareError
+                raise no_share
             middle = (start + stop) // 2
             left = count_of(look_at(slice(start, middle)))
             return within(start, middle, left) + within(middle, stop, counted - left)
@@ -192,7 +182,7 @@ def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[boo
         found = within(0, n, count_of(slice(0, n)))
     # Computed anew, in other company: else an example is judged by what lies beside it.
     if count_of(slice(0, n, 2)) != sum(found[::2]):
-        raise NoShareError
+        raise no_share
     return found
 
 
@@ -266,11 +256,7 @@ class Evaluator:
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
         sizes: RunnableSizes = ANY_SIZE,
     ) -> None:
-        """Choose the fixed subset of the training set that stands for it.
-
-        Raises:
-            WorkloadError: the validation set has not been split off the training set yet.
-        """
+        """Choose the fixed subset of the training set that stands for it."""
         self._workload = workload
         self._device = device
         self._draws = False  # whether an evaluation has drawn random numbers
@@ -280,7 +266,7 @@ class Evaluator:
         if n_train > n_evaluated:
             chosen = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen = chosen.sort().values
-        self._batches: dict[Split, Iterable[Batch]] = {}
+        self._batches: dict[Split, Callable[[], Iterable[Batch]]] = {}
         batch_size = sizes.at_once(batch_size)
         for split in SPLITS:
             data = getattr(workload, split)
@@ -309,13 +295,12 @@ class Evaluator:
             WorkloadError: a metric has written into the examples it was given.
         """
         asked = [split for split in splits if split in self._batches]
-        found = self._found(model, asked)
-        if found is None:
+        found, has_drawn = self._found(model, asked)
+        if has_drawn and not self._draws and len(self._workload.metric_names) > 1:
             # To look at the random streams at each pass takes a tenth of a small model's time, so
             # it is done once something has drawn. What was found so far may be of shared passes.
             self._draws = True
-            found = self._found(model, asked)
-        assert found is not None
+            found, _ = self._found(model, asked)
         return tuple(found)
 
     def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
@@ -331,7 +316,7 @@ class Evaluator:
         try:
             with untouched_model(model):
                 seed_everything(derived_seed("evaluation"))
-                for kept in self._batches[split]:
+                for kept in self._batches[split]():
                     batch = on_device(kept, self._device)
                     found += counted_examples(asked, model, batch)
         except Exception:
@@ -340,32 +325,26 @@ class Evaluator:
         counted = np.array(found, dtype=bool)
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
-    def _found(self, model: nn.Module, splits: list[Split]) -> list[Score] | None:
-        """The scores; None: random numbers were drawn, and nobody looked in which pass."""
+    def _found(self, model: nn.Module, splits: list[Split]) -> tuple[list[Score], bool]:
+        """The scores, and whether random numbers were drawn."""
         found: list[Score] = []
-        with untouched_model(model), self._passes_shared(model) as another_asks:
+        has_drawn = False
+        shared: AbstractContextManager[Callable[[], object]] = nullcontext(lambda: None)
+        if len(self._workload.metric_names) > 1:
+            shared = forward_remembered(model, draws=self._draws)
+        with untouched_model(model), shared as another_asks:
             for split in splits:
                 seed_everything(derived_seed("evaluation"))
-                seeded = RandomState.now() if self._shares_blindly else None
+                seeded = RandomState.now()
                 found += self._scores_of(model, split, another_asks)
-                if seeded is not None and not seeded.is_now():
-                    return None
-        return found
-
-    @property
-    def _shares_blindly(self) -> bool:
-        return len(self._workload.metric_names) > 1 and not self._draws
-
-    def _passes_shared(self, model: nn.Module) -> AbstractContextManager[Callable[[], object]]:
-        if len(self._workload.metric_names) == 1:
-            return nullcontext(lambda: None)
-        return forward_remembered(model, draws=self._draws)
+                has_drawn |= not seeded.is_now()
+        return found, has_drawn
 
     def _scores_of(
         self, model: nn.Module, split: Split, another_asks: Callable[[], object]
     ) -> Iterator[Score]:
         tallies = {name: tally_of(self._workload, name) for name in self._workload.metric_names}
-        for kept in self._batches[split]:
+        for kept in self._batches[split]():
             batch = on_device(kept, self._device)
             versions = versions_of(batch)
             for tally in tallies.values():
@@ -408,42 +387,33 @@ class _Sums:
         return float(self._total) / self._count
 
 
-def tally_of(workload: Workload, name: str) -> _Sums | WholeSetMetric:
+def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
     """Metric `name` over what is added to it batch by batch; nothing has been yet."""
     if is_over_all(workload, name):
-        return WholeSetMetric(workload, name)
+        return _WholeSet(workload, name)
     return _Sums(as_metric(workload, name))
 
 
 def _batches_of(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
-) -> Iterable[Batch]:
-    """The evaluation batches of a split, or of its chosen examples; tensors on the device."""
+) -> Callable[[], Iterable[Batch]]:
+    """What gives the evaluation batches of a split, or of its chosen examples."""
     given = getattr(workload, split)
     data, collate = opened(given, workload.collate)
     n = size_of(data) if chosen is None else len(chosen)
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
-        return _ReadAnew(partial(_streamed, data, collate, n, at_once, what))
+        return partial(_streamed, data, collate, n, at_once, what)
     columns = resident(data)
     if columns is None or (collate is not None and columns is data):
         indices = torch.arange(n) if chosen is None else chosen
-        return _ReadAnew(lambda: (fetched(data, part, collate) for part in indices.split(at_once)))
+        return lambda: (fetched(data, part, collate) for part in indices.split(at_once))
     parts = columns.parts
     if chosen is not None:
         parts = tuple(part.index_select(0, chosen.to(part.device)) for part in parts)
     batches = zip(*(part.to(device).split(at_once) for part in parts), strict=True)
-    return list(map(columns.filled, batches))
-
-
-class _ReadAnew:
-    """Batches that are read again each time."""
-
-    def __init__(self, read: Callable[[], Iterator[Batch]]) -> None:
-        self._read = read
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._read()
+    kept = list(map(columns.filled, batches))  # on the device
+    return lambda: kept
 
 
 def _streamed(
@@ -494,11 +464,6 @@ def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
     """The metric's sum over a batch, detached; without gradients unless it asks for them."""
     with torch.set_grad_enabled(metric.enable_grad):
         return torch.as_tensor(metric.sum(model, batch)).detach()
-
-
-def loss_without_gradients(workload: Workload) -> Callable[[nn.Module, Batch], Tensor]:
-    """The workload's loss as it is evaluated: without gradients, unless it fails without."""
-    return torch.no_grad()(_with_gradients_if_needed(workload.loss))
 
 
 def _with_gradients_if_needed(

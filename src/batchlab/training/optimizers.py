@@ -45,11 +45,7 @@ class MadeOptimizers:
 
 
 def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
-    """Call the workload's `optimizer` for a new model.
-
-    Raises:
-        WorkloadError: it returned something else than an optimizer, or than a dict with one.
-    """
+    """Call the workload's `optimizer` for a new model."""
     make = workload.optimizer or default_optimizer
     named = list(model.named_parameters())
     asked: Any = named if asks_for_names(make) else [parameter for _, parameter in named]
@@ -187,11 +183,7 @@ class AveragedWeights:
         return dict(self._average)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], /) -> None:
-        """Take back an average.
-
-        Raises:
-            ValueError: it is of another model.
-        """
+        """Take back an average."""
         if state_dict.keys() != self._average.keys():
             raise ValueError("its averaged weights were written for another model")
         for name, part in state_dict.items():

@@ -115,7 +115,6 @@ class Outcome:
 def outcome_at(
     evaluations: Sequence[Evaluation],
     step: int,
-    *,
     workload: Workload,
     trial: Trial,
     until: Target | None,
@@ -131,12 +130,9 @@ def outcome_at(
         return Outcome(status=Status.TARGET_REACHED)
     if is_evaluated and workload.patience_epochs is not None:
         counts = workload.metric_names[0]
+        better, patience = workload.better(counts), workload.patience_epochs
         note = stopped_early(
-            evaluations,
-            trial.plan,
-            metric=counts,
-            better=workload.better(counts),
-            patience_epochs=workload.patience_epochs,
+            evaluations, trial.plan, metric=counts, better=better, patience_epochs=patience
         )
         return None if note is None else Outcome(status=Status.OK, notes=(note,))
     return None
@@ -264,80 +260,74 @@ class _Run:
         self._before: list[Tensor] = []  # the weights before the step to an evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
-        self._progress = self._begin()
-
-    def _begin(self) -> Progress:
-        task = self._task
+        self._block_steps = 1
         if task.resume and task.checkpoint is not None:
-            progress = load_checkpoint(
-                task.checkpoint,
-                model=self._stepper.model,
-                optimizer=self._stepper.optimizer,
-                beside=self._stepper.kept,
-            )
-            progress = replace(
-                progress, resumed_from_steps=(*progress.resumed_from_steps, progress.step)
-            )
-            if progress.step < task.last_step and self._verdict(progress) is None:
-                # Which examples were right is kept where a trial ends, and it goes on.
-                evaluations = tuple(each.without_right for each in progress.evaluations)
-                progress = replace(progress, evaluations=evaluations)
-            self._emit(progress.evaluations)
-            return progress
-        progress = Progress(
-            step=0,
-            samples=0,
-            train_s=0.0,
-            eval_s=0.0,
-            loss_sum=0.0,
-            loss_examples=0,
-            evaluations=(),
-            versions=task.versions,
-            engine=ENGINE,
-            threads=task.threads,
-        )
-        return self._evaluated(progress, Pause(step=0, epoch_end=True))
+            self._progress = self._resumed(task.checkpoint)
+            self._emit(self._progress.evaluations)
+        else:
+            self._progress = Progress(versions=task.versions, engine=ENGINE, threads=task.threads)
+            self._evaluate(Pause(step=0, epoch_end=True))
+
+    def _resumed(self, checkpoint: Path) -> Progress:
+        kept = self._stepper.kept
+        model, optimizer = self._stepper.model, self._stepper.optimizer
+        progress = load_checkpoint(checkpoint, model=model, optimizer=optimizer, beside=kept)
+        evaluations = progress.evaluations
+        if progress.step < self._task.last_step and self._verdict(progress) is None:
+            # Which examples were right is kept where a trial ends, and it goes on.
+            evaluations = tuple(each.without_right for each in evaluations)
+        resumed_from = (*progress.resumed_from_steps, progress.step)
+        return replace(progress, evaluations=evaluations, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
         outcome = self._verdict(self._progress)
         is_at_end = outcome is None and self._progress.step >= self._task.last_step
         if is_at_end or _has_ended_well(outcome):
-            self._progress = self._completed(self._progress)
+            self._complete()
         stream = self._stepper.stream(self._progress.step)
-        block_steps = 1
-        for pause in self._pauses():
-            while outcome is None and self._progress.step < pause.step:
-                if stop():
-                    outcome = Outcome(status=None)
-                    break
-                left = pause.step - self._progress.step
-                if left == 1:
-                    self._before = self._weights()
-                wanted = min(block_steps, max(1, left - 1))
-                started_s = time.perf_counter()
-                self._progress, outcome = self._trained(self._progress, stream, wanted)
-                if time.perf_counter() - started_s < _BLOCK_S:
-                    block_steps = min(most_steps, 2 * block_steps)
-                elif block_steps > 1:
-                    block_steps //= 2
-                # Not at the pause itself, where a run taken up again would miss its evaluation, and
-                # not after a bad end, which it would then report at another step.
-                if outcome is None and self._progress.step < pause.step:
-                    self._keep_if_due()
+        for pause in self._pauses() if outcome is None else ():
+            outcome = self._train_to(pause, stream, stop, most_steps)
             if outcome is not None:
                 break
-            self._progress = self._evaluated(self._progress, pause)
-            self._tell_schedule(self._progress)
+            self._evaluate(pause)
+            self._tell_schedule()
             outcome = self._verdict(self._progress)
             if _has_ended_well(outcome):
-                self._progress = self._completed(self._progress)
+                self._complete()
             if outcome is not None:
                 break
             self._keep_if_due()
         if outcome is None or outcome.status is None or _has_ended_well(outcome):
             self._keep()
         return outcome or Outcome(status=Status.OK)
+
+    def _train_to(
+        self,
+        pause: Pause,
+        stream: Iterator[Sequence[Batch]],
+        stop: Callable[[], bool],
+        most_steps: int,
+    ) -> Outcome | None:
+        """Train up to a pause in blocks of steps; how it ended before that, if it did."""
+        while (left := pause.step - self._progress.step) > 0:
+            if stop():
+                return Outcome(status=None)
+            if left == 1:
+                self._before = self._weights()
+            started_s = time.perf_counter()
+            outcome = self._train(stream, min(self._block_steps, max(1, left - 1)))
+            if time.perf_counter() - started_s < _BLOCK_S:
+                self._block_steps = min(most_steps, 2 * self._block_steps)
+            elif self._block_steps > 1:
+                self._block_steps //= 2
+            # Not after a bad end, which it would then report at another step, and not at the pause
+            # itself, where a run taken up again would miss its evaluation.
+            if outcome is not None:
+                return outcome
+            if self._progress.step < pause.step:
+                self._keep_if_due()
+        return None
 
     def _pauses(self) -> Iterator[Pause]:
         """Where it is evaluated from here on: at each epoch's end too where something waits."""
@@ -352,62 +342,96 @@ class _Run:
             return found
         return with_every_epoch_end(found, self._trial.plan, after_step=self._progress.step)
 
-    def _tell_schedule(self, progress: Progress) -> None:
-        if not self._stepper.rates.follows_metric or self._trial.plan.position(progress.step)[1]:
-            return
-        value = progress.evaluations[-1].score("validation", self._workload.metric_names[0])
-        if value is not None:
-            self._stepper.rates.saw(value)
+    def _tell_schedule(self) -> None:
+        is_epoch_end = self._trial.plan.position(self._progress.step)[1] == 0
+        if self._stepper.rates.follows_metric and is_epoch_end:
+            counts = self._workload.metric_names[0]
+            value = self._progress.evaluations[-1].score("validation", counts)
+            if value is not None:
+                self._stepper.rates.saw(value)
 
-    def _trained(
-        self, progress: Progress, stream: Iterator[Sequence[Batch]], steps: int
-    ) -> tuple[Progress, Outcome | None]:
+    def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
+        """Take so many steps; how the run ends where a loss is no finite number."""
+        before = self._progress
         started_s = time.perf_counter()
-        values, sizes = self._stepper.steps(stream, steps, first_step=progress.step)
+        values, sizes = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
-        loss_sum = progress.loss_sum
+        loss_sum = before.loss_sum
         outcome = None
         # One by one: the sum must not depend on where a run was interrupted.
         for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
             loss_sum += value * size
             if not math.isfinite(loss_sum):
-                outcome = not_finite(value, progress.step + offset + 1)
+                outcome = not_finite(value, before.step + offset + 1)
                 break
-        progress = replace(
-            progress,
-            step=progress.step + steps,
-            samples=progress.samples + sum(sizes),
-            train_s=progress.train_s + train_s,
+        self._progress = replace(
+            before,
+            step=before.step + steps,
+            samples=before.samples + sum(sizes),
+            train_s=before.train_s + train_s,
             loss_sum=loss_sum,
-            loss_examples=progress.loss_examples + sum(sizes),
+            loss_examples=before.loss_examples + sum(sizes),
         )
-        return progress, outcome
+        return outcome
 
-    def _evaluated(self, progress: Progress, pause: Pause) -> Progress:
+    def _evaluate(self, pause: Pause) -> None:
+        before = self._progress
         started_s = time.perf_counter()
-        splits = SPLITS if self._on_all_splits(progress, pause) else _VALIDATION
+        splits = SPLITS if self._on_all_splits(pause) else _VALIDATION
+        has_all_splits = len(splits) > 1
         scores = self._scores(splits)
-        if len(splits) > 1 and (pause.step == self._task.last_step or self._may_end(progress)):
+        if has_all_splits and (pause.step == self._task.last_step or self._may_end()):
             scores = self._with_right_examples(scores)
-        trained = progress.loss_examples > 0
-        eval_s = progress.eval_s + time.perf_counter() - started_s
+        eval_s = before.eval_s + time.perf_counter() - started_s
+        trained = before.loss_examples > 0
         evaluation = Evaluation(
-            step=progress.step,
-            samples=progress.samples,
-            train_s=progress.train_s,
+            step=before.step,
+            samples=before.samples,
+            train_s=before.train_s,
             eval_s=eval_s,
-            batch_loss=progress.loss_sum / progress.loss_examples if trained else None,
+            batch_loss=before.loss_sum / before.loss_examples if trained else None,
             scores=scores,
-            measured=self._measured(progress.step, has_all_splits=len(splits) > 1),
+            measured=self._measured(before.step, has_all_splits=has_all_splits),
         )
         self._emit((evaluation,))
-        return replace(
-            progress,
-            eval_s=eval_s,
-            loss_sum=0.0,
-            loss_examples=0,
-            evaluations=(*progress.evaluations, evaluation),
+        evaluations = (*before.evaluations, evaluation)
+        self._progress = replace(
+            before, eval_s=eval_s, loss_sum=0.0, loss_examples=0, evaluations=evaluations
         )
+
+    def _complete(self) -> None:
+        """The last evaluation on all splits, and which examples were right, where it has neither.
+
+        A trial that ended before it was asked for this much comes here again.
+        """
+        *before, last = self._progress.evaluations
+        if self._task.length.all_splits == "never":
+            return
+        started_s = time.perf_counter()
+        scores = last.scores if last.has_all_splits else self._scores(SPLITS)
+        if all(score.right is None for score in scores):
+            scores = self._with_right_examples(scores)
+        if scores != last.scores:
+            eval_s = self._progress.eval_s + time.perf_counter() - started_s
+            last = replace(last, scores=scores, eval_s=eval_s)
+            self._emit((last,))
+            self._progress = replace(self._progress, eval_s=eval_s, evaluations=(*before, last))
+
+    def _on_all_splits(self, pause: Pause) -> bool:
+        when = self._task.length.all_splits
+        if when == "never":
+            return False
+        is_end = pause.epoch_end if when == "each_epoch" else pause.step == self._task.last_step
+        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
+        return is_end or self._may_end()
+
+    def _may_end(self) -> bool:
+        """Whether the run ends at its next evaluation if that meets the target."""
+        target = self._task.length.until
+        crossing = None if target is None else crossing_of(self._progress.evaluations, target)
+        if target is None or crossing is None:
+            return False
+        return crossing.would_hold_at(self._progress.samples, target)
 
     def _weights(self) -> list[Tensor]:
         return [part.detach().clone() for part in self._stepper.model.parameters()]
@@ -433,35 +457,6 @@ class _Run:
         # Most are not taken of the initial weights.
         return tuple((name, value) for name, value in finite.items() if step or value is not None)
 
-    def _on_all_splits(self, progress: Progress, pause: Pause) -> bool:
-        when = self._task.length.all_splits
-        if when == "never":
-            return False
-        is_end = pause.epoch_end if when == "each_epoch" else pause.step == self._task.last_step
-        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
-        return is_end or self._may_end(progress)
-
-    def _completed(self, progress: Progress) -> Progress:
-        """The last evaluation on all splits, and which examples were right, where it has neither.
-
-        A trial that ended before it was asked for this much comes here again.
-        """
-        last = progress.evaluations[-1]
-        if self._task.length.all_splits == "never":
-            return progress
-        started_s = time.perf_counter()
-        scores = last.scores
-        if not last.has_all_splits:
-            scores = self._scores(SPLITS)
-        if all(score.right is None for score in scores):
-            scores = self._with_right_examples(scores)
-        if scores == last.scores:
-            return progress
-        eval_s = progress.eval_s + time.perf_counter() - started_s
-        last = replace(last, scores=scores, eval_s=eval_s)
-        self._emit((last,))
-        return replace(progress, eval_s=eval_s, evaluations=(*progress.evaluations[:-1], last))
-
     def _with_right_examples(self, scores: tuple[Score, ...]) -> tuple[Score, ...]:
         """The scores with which test examples were right, where a sweep's run ends."""
         if self._task.length.all_splits != "each_epoch":
@@ -486,21 +481,8 @@ class _Run:
         return nullcontext() if averaged is None else averaged.in_place_of_raw()
 
     def _verdict(self, progress: Progress) -> Outcome | None:
-        return outcome_at(
-            progress.evaluations,
-            progress.step,
-            workload=self._workload,
-            trial=self._trial,
-            until=self._task.length.until,
-        )
-
-    def _may_end(self, progress: Progress) -> bool:
-        """Whether the run ends at its next evaluation if that meets the target."""
-        target = self._task.length.until
-        crossing = None if target is None else crossing_of(progress.evaluations, target)
-        if target is None or crossing is None:
-            return False
-        return crossing.would_hold_at(progress.samples, target)
+        until = self._task.length.until
+        return outcome_at(progress.evaluations, progress.step, self._workload, self._trial, until)
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from types import MethodType
 from typing import Any
 
@@ -55,9 +56,6 @@ class _StandIn:
         return MethodType(type(self._model).forward, copy.deepcopy(self._model, memo))
 
 
-_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-
 class _State:
     """What a pass depends on beside its input, compared in the time of a small product."""
 
@@ -65,23 +63,18 @@ class _State:
         """Note how everything is now.
 
         Raises:
-            RuntimeError: a tensor does not tell whether it was written into.
+            RuntimeError: there is no telling whether it stays: a hook looks on, or a tensor does
+                not tell whether it was written into (one under a transform of torch.func, say).
         """
         self._live: list[Any] = []
         tensors: list[Any] = []
-        self.has_hooks = False
         for module in model.modules():
-            self._live += (
-                vars(module),
-                module._modules,
-                module._parameters,
-                module._buffers,
-                module._forward_hooks,
-                module._forward_pre_hooks,
-            )
-            self.has_hooks |= bool(module._forward_hooks or module._forward_pre_hooks)
-            tensors += (*module._parameters.values(), *module._buffers.values())
-            tensors += vars(module).values()
+            own = vars(module)
+            self._live += (own, module._modules, module._parameters, module._buffers)
+            self._live += (module._forward_hooks, module._forward_pre_hooks)
+            tensors += (*module._parameters.values(), *module._buffers.values(), *own.values())
+            if module._forward_hooks or module._forward_pre_hooks:
+                raise RuntimeError
         self._copies = [dict(live.items()) for live in self._live]
         self._tensors = [part for part in tensors if isinstance(part, Tensor)]
         self._written = self._written_now()
@@ -136,7 +129,7 @@ class _Remembered:
         self._model = model
         self._draws = draws
         self._is_of_this_metric = False
-        self._asked: _Arguments | None = None  # None: nothing is remembered
+        self._asked: list[Any] | None = None  # None: nothing is remembered
         self._output: Any = None
         self._versions: list[int | None] = []
         self._state: _State | None = None  # before the pass: what that changes is seen after it
@@ -146,48 +139,33 @@ class _Remembered:
 
     def around(self, compute: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            asked = (args, kwargs)
+            asked = [*args, *chain.from_iterable(kwargs.items())]
             is_as_it_was = self._state is not None and self._state.is_now()
             if is_as_it_was and self._stands_for(asked):
                 return self._output
             self._asked = self._output = None
             if not is_as_it_was:
-                self._state = _noted(self._model)
+                self._state = None
+                with suppress(RuntimeError):
+                    self._state = _State(self._model)
             before = RandomState.now() if self._draws else None
             self._output = compute(*args, **kwargs)
-            self._versions = versions_of((*asked, self._output))
+            self._versions = versions_of([asked, self._output])
             self._asked = asked if before is None or before.is_now() else None
             self._is_of_this_metric = True
             return self._output
 
         return forward
 
-    def _stands_for(self, asked: _Arguments) -> bool:
+    def _stands_for(self, asked: list[Any]) -> bool:
         return (
             self._asked is not None
             and not self._is_of_this_metric
-            and _is_very_same(self._asked, asked)
+            and len(self._asked) == len(asked)
+            and all(map(operator.is_, self._asked, asked))
             and None not in self._versions
-            and self._versions == versions_of((*asked, self._output))
+            and self._versions == versions_of([asked, self._output])
         )
-
-
-def _noted(model: nn.Module) -> _State | None:
-    """The model's state now; None: there is no telling whether it stays."""
-    try:
-        state = _State(model)
-    except RuntimeError:  # it holds tensors under a transform of torch.func, say
-        return None
-    return None if state.has_hooks else state
-
-
-def _is_very_same(one: _Arguments, other: _Arguments) -> bool:
-    return (
-        len(one[0]) == len(other[0])
-        and one[1].keys() == other[1].keys()
-        and all(map(operator.is_, one[0], other[0]))
-        and all(one[1][name] is other[1][name] for name in one[1])
-    )
 
 
 def versions_of(value: Any) -> list[int | None]:

@@ -215,7 +215,8 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
     """
     if is_stream(data):
         reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
-        found, n = {}, max(chosen, default=-1) + 1
+        found: dict[int, Any] = {}
+        n = max(chosen, default=-1) + 1
         for start in range(0, n, _READ_AT_ONCE):
             read = reading.take(min(_READ_AT_ONCE, n - start))
             found |= {place: each for place, each in enumerate(read, start) if place in wanted}
@@ -264,11 +265,7 @@ class Reading:
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:
-        """The next `n` examples.
-
-        Raises:
-            WorkloadError: the stream ends before, or raises.
-        """
+        """The next `n` examples."""
         found = self._next(n)
         self._taken += len(found)
         if len(found) < n:
@@ -284,11 +281,7 @@ class Reading:
             n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
-        """Read what is left of the stated length, and see that there is no more.
-
-        Raises:
-            WorkloadError: there is.
-        """
+        """Read what is left of the stated length, and see that there is no more."""
         self.skip(self._n - self._taken)
         if self._next(1):
             raise WorkloadError(

@@ -44,11 +44,7 @@ def _parameter_names(function: Callable[..., Any]) -> list[str]:
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:
-    """Refuse what looks at the loss of a workload that has none.
-
-    Raises:
-        UsageError: it has no loss; the message says what to give.
-    """
+    """Refuse what looks at the loss of a workload that has none."""
     if workload.loss is None:
         raise UsageError(
             f"workload {workload.name!r}: {asked} needs its loss, and it has only a `step`; give "
@@ -57,11 +53,7 @@ def check_has_loss(workload: Workload, asked: str) -> None:
 
 
 def check_may_be_cut(workload: Workload, trial: Trial) -> None:
-    """Refuse micro-batches for a `step` that takes whole batches.
-
-    Raises:
-        BatchSizeError: the trial cuts them; the message says what to give.
-    """
+    """Refuse micro-batches for a `step` that takes whole batches."""
     if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
         raise BatchSizeError(
             f"batch size {trial.batch_size} in micro-batches of {trial.micro_batch_size}: the "

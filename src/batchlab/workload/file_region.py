@@ -34,11 +34,7 @@ class FileRegion:
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:
-        """All of a file.
-
-        Raises:
-            OSError: it is not there.
-        """
+        """All of a file."""
         return cls(path=str(path), offset=0, n_bytes=Path(path).stat().st_size)
 
 
@@ -113,11 +109,7 @@ _BLOCKS = 512
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Update a hash with what stands for a part of a file.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Update a hash with what stands for a part of a file."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

@@ -298,11 +298,7 @@ def _order_notes(workload: Workload) -> tuple[str, ...]:
 
 
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
-    """Refuse a way of sampling where the workload chooses for itself.
-
-    Raises:
-        UsageError: another one than the default.
-    """
+    """Refuse a way of sampling where the workload chooses for itself."""
     if sampling == "reshuffle" or not _order_notes(workload):
         return
     raise UsageError(
@@ -319,11 +315,7 @@ _SPLIT_SEED = 20_170_308
 
 
 def with_validation(workload: Workload) -> Workload:
-    """`workload` with `validation="split"` carried out: a tenth of `train`, drawn by a fixed seed.
-
-    Raises:
-        WorkloadError: two splits in the same memory, or data that no tenth can be split off.
-    """
+    """`workload` with `validation="split"` carried out: a fixed tenth of `train`."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload
@@ -375,9 +367,9 @@ def _check_apart(workload: Workload) -> None:
 def _share_examples(one: Data, other: Data) -> bool:
     # Another collate makes no other examples.
     one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
-    views = _first_part(one), _first_part(other)
-    if views[0] is not None and views[1] is not None:
-        return _overlap_in_memory(*views)
+    first, others_first = _first_part(one), _first_part(other)
+    if first is not None and others_first is not None:
+        return _overlap_in_memory(first, others_first)
     if isinstance(one, ChosenPart) and isinstance(other, ChosenPart):
         return False  # of one split, made here
     if isinstance(one, Subset) and isinstance(other, Subset):

@@ -386,11 +386,7 @@ def add_tensor(digest: _Digest, tensor: Tensor) -> None:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Update a hash with type, shape and all numbers of an array; of a map, with its file's part.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Update a hash with type, shape and all numbers of an array; of a map, by its file."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:

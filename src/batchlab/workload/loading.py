@@ -32,10 +32,10 @@ from batchlab.workload.source import (
     edited_since_imported,
     files_below,
     files_of_modules,
-    forget_stale,
+    forget_imported,
     heard_opening,
     note,
-    note_run,
+    note_unnamed,
     source_of,
     told,
 )
@@ -120,8 +120,9 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
         _make_ready(main)
     with heard_opening() as opened:
         made, source = _built_in(reference) if main is None else _in_file(main, name)
-        workload, used = made, {}
-        if not isinstance(made, Workload):
+        if isinstance(made, Workload):
+            workload, used = made, dict[str, Setting]()
+        else:
             workload, used = _called(made, reference, settings)
     rest = {name: value for name, value in settings.items() if name not in used}
     workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
@@ -167,11 +168,7 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Known by its data, and by its source, with what was opened; one that is live by what it does.
-
-    Raises:
-        EditedError: a live workload has code of a file that was edited since.
-    """
+    """Known by its data and its source, with what was opened; a live one by what it does."""
     settings = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
@@ -181,7 +178,7 @@ def _loaded(
         named = {str(main.resolve()), *(file.path for file in imported.values())}
         read = files_below(main.parent, opened, named_in=f"{text} {settings}")
         beside = {place: path for place, path in read.items() if str(path.resolve()) not in named}
-        note_run(source, beside.values())
+        note_unnamed(beside.values())
     loaded_id, modules = workload_identity(workload, source=text, settings=settings, beside=beside)
     reached = files_of_modules(modules)
     for file in reached.values():
@@ -220,11 +217,7 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], Source]:
 
 
 def _make_ready(file: Path) -> None:
-    """See that the file is there, its neighbors can be imported, and none is an edited one's old.
-
-    Raises:
-        WorkloadError: there is no such file.
-    """
+    """See that the file is there, and have its neighbors imported as they are now."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -233,15 +226,11 @@ def _make_ready(file: Path) -> None:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_stale(source_of(path).imported)
+        forget_imported(source_of(path))
 
 
 def _in_file(file: Path, name: str) -> tuple[Made, Source]:
-    """Run a file; what it holds under a name, and the source of that.
-
-    Raises:
-        WorkloadError: the file cannot be run, or holds no such workload.
-    """
+    """Run a file; what it holds under a name, and the source of that."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from batchlab.datasets.embedded import load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.settings import check_real, check_switch, chosen
+from batchlab.workload.definition import Workload
+from batchlab.workload.settings import check_real, chosen
 
 _CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -45,7 +47,10 @@ class NamedOptimizer:
         chosen(self.name, _CLASSES, setting="optimizer", workload=self.workload)
         check_real(self.momentum, setting="momentum", workload=self.workload, low=0, below=1)
         check_real(self.weight_decay, setting="weight_decay", workload=self.workload, low=0)
-        check_switch(self.nesterov, setting="nesterov", workload=self.workload)
+        if not isinstance(self.nesterov, bool):
+            raise WorkloadError(
+                f"{self.workload}: nesterov={self.nesterov!r}; expected true or false"
+            )
         if self.nesterov and (self.name != "sgd" or self.momentum == 0):
             raise WorkloadError(
                 f"{self.workload}: nesterov=True with optimizer={self.name!r} and "
@@ -91,11 +96,6 @@ def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:
 
 
 Labelled = tuple[Tensor, Tensor]
-
-
-def labelled_tensors(inputs: NDArray[Any], labels: NDArray[Any]) -> Labelled:
-    """The arrays as tensors; the inputs share memory, the labels become int64."""
-    return torch.from_numpy(inputs), torch.from_numpy(labels).long()
 
 
 def cross_entropy(model: nn.Module, batch: Labelled) -> Tensor:
@@ -148,3 +148,30 @@ class Pixels(nn.Module):
         if self._is_centred:
             numbers.sub_(self.mean)
         return numbers.mul_(self.factor)
+
+
+_N_VALIDATION = {"split": 10_000, "all": 0}
+
+
+def digits_workload(
+    model: Callable[[], nn.Module], *, train: str, optimizer: NamedOptimizer, learning_rate: float
+) -> Workload:
+    """A model for MNIST's digits; `train` is "split" (the last 10,000 validate) or "all"."""
+    name = optimizer.workload
+    mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
+
+    def tensors(part: tuple[NDArray[Any], NDArray[Any]]) -> Labelled:
+        return torch.from_numpy(part[0]), torch.from_numpy(part[1]).long()
+
+    return Workload(
+        name=name,
+        model=model,
+        train=tensors(mnist.train),
+        validation=None if mnist.validation is None else tensors(mnist.validation),
+        test=tensors(mnist.test),
+        loss=cross_entropy,
+        metrics={"accuracy": accuracy},
+        optimizer=optimizer,
+        batch_size=64,
+        learning_rate=learning_rate,
+    )

@@ -14,11 +14,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """What the choice called `value` stands for.
-
-    Raises:
-        WorkloadError: no choice has that name; the message lists them.
-    """
+    """What the choice called `value` stands for."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -29,46 +25,24 @@ def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload:
 def check_whole(
     value: int, *, setting: str, workload: str, low: int, high: int | None = None
 ) -> None:
-    """Refuse what is not a whole number from `low` to `high` (None: no upper end).
-
-    Raises:
-        WorkloadError: it is not; the message says what would be.
-    """
+    """Refuse what is not a whole number from `low` to `high` (None: no upper end)."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise WorkloadError(
-            f"{workload}: {setting}={value!r}; expected a whole number {allowed}, "
-            f"such as {setting}={low}"
-        )
+        expected = f"a whole number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
 
 def check_real(
     value: float, *, setting: str, workload: str, low: float, below: float = math.inf
 ) -> None:
-    """Refuse what is not a finite number x with low <= x < below.
-
-    Raises:
-        WorkloadError: it is not; the message says what would be.
-    """
+    """Refuse what is not a finite number x with low <= x < below."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false with everything, so it fails here too.
     if not (is_number and low <= value < below):
         allowed = f"of at least {low}" + ("" if below == math.inf else f" and below {below}")
-        raise WorkloadError(
-            f"{workload}: {setting}={value!r}; expected a finite number {allowed}, "
-            f"such as {setting}={low}"
-        )
-
-
-def check_switch(value: bool, *, setting: str, workload: str) -> None:
-    """Refuse what is neither True nor False.
-
-    Raises:
-        WorkloadError: it is neither.
-    """
-    if not isinstance(value, bool):
-        raise WorkloadError(f"{workload}: {setting}={value!r}; expected true or false")
+        expected = f"a finite number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
 
 # Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
@@ -77,11 +51,7 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """`value` as a setting of the type of `default` (None: of any).
-
-    Raises:
-        UsageError: it is not of that type, or a number that is not finite or not exact.
-    """
+    """`value` as a setting of the type of `default` (None: of any)."""
     given: Any = value
     if hasattr(given, "item"):  # one of NumPy's numbers
         with contextlib.suppress(ValueError, RuntimeError):  # several numbers are none

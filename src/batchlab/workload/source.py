@@ -10,7 +10,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
@@ -39,11 +39,7 @@ class SourceFile:
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
-        """The file as it is at this moment.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """The file as it is at this moment."""
         digest = hashlib.sha256()
         add_region(digest, FileRegion.whole(path))
         return cls(path=str(path), sha256=digest.hexdigest())
@@ -241,8 +237,6 @@ def _place_in(folder: Path, path: Path) -> str | None:
 # What the file of a module held when the module was new here; its spec tells it from itself after
 # it was reloaded.
 _noted: dict[str, tuple[ModuleSpec | None, SourceFile]] = {}
-# Those that were run while we listened, and of which nothing but their text counts.
-_settled: set[str] = set()
 # Those that no text names: they were imported by names put together at run time.
 _unnamed: set[str] = set()
 
@@ -255,36 +249,28 @@ def note(files: Mapping[str, SourceFile]) -> None:
             _noted[name] = module.__spec__, file
 
 
-def note_run(source: Source, beside: Collection[Path]) -> None:
-    """Keep what was imported by a file that was just run, and read other files `beside` that."""
-    read = set(map(str, beside))
+def note_unnamed(paths: Iterable[Path]) -> None:
+    """Keep which modules were made of these files, that a file just run has read."""
+    read = set(map(str, paths))
     for name, module in list(sys.modules.items()):
         if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in read:
             _unnamed.add(name)
-    note(source.imported)
-    _settled.difference_update(source.imported)
-    if not beside:
-        _settled.update(source.imported)
 
 
-def forget_stale(files: Mapping[str, SourceFile]) -> None:
-    """Have these modules imported anew where one of them was edited, or is the caller's own.
-
-    All of them: one that was not edited holds names of those that were.
-    """
-    files = {**files, **files_of_modules(_unnamed)}
-    stale = [file for name, file in files.items() if not _may_stay(name, file)]
-    if not stale:
-        return
-    for file in stale:
+def forget_imported(source: Source) -> None:
+    """Have the modules of a file imported anew: one may have been edited, or read what was."""
+    files = {**source.imported, **files_of_modules(_unnamed)}
+    for name, file in files.items():
+        if not file.path.endswith(".py"):  # an extension module is loaded once in a process
+            continue
+        sys.modules.pop(name, None)
+        _unnamed.discard(name)
         # Python tells a cache from the text by its length and the whole second it was written in.
         with suppress(OSError, NotImplementedError):
-            Path(importlib.util.cache_from_source(file.path)).unlink()
+            cache = Path(importlib.util.cache_from_source(file.path))
+            if cache.stat().st_mtime_ns <= Path(file.path).stat().st_mtime_ns:
+                cache.unlink()
     importlib.invalidate_caches()
-    for name, file in files.items():
-        if file.path.endswith(".py"):  # an extension module is loaded once in a process
-            sys.modules.pop(name, None)
-            _unnamed.discard(name)
 
 
 def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
@@ -298,6 +284,10 @@ def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
     ]
 
 
+def _is_noted(name: str, module: ModuleType) -> bool:
+    return name in _noted and _noted[name][0] is module.__spec__
+
+
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
     """The files of modules of this process as they are now, by name; those that can be read."""
     found = {}
@@ -306,17 +296,6 @@ def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
         if path and Path(path).is_file():
             found[name] = SourceFile.now(Path(path).resolve())
     return found
-
-
-def _is_noted(name: str, module: ModuleType) -> bool:
-    return name in _noted and _noted[name][0] is module.__spec__
-
-
-def _may_stay(name: str, now: SourceFile) -> bool:
-    module = sys.modules.get(name)
-    if module is None:
-        return True
-    return _is_noted(name, module) and name in _settled and _noted[name][1] == now
 
 
 def told(error: BaseException) -> str:

@@ -10,12 +10,13 @@ import torch
 from tests.reference.by_day import by_day
 from tests.reference.least_squares import (
     exact_optimum,
+    optimum,
     stationary_excess_loss,
 )
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.workload.builtin.least_squares import optimum, workload
+from batchlab.workload.builtin.least_squares import workload
 from batchlab.workload.definition import Workload
 
 # Test F of the project's collected formulas; its numbers were worked out there in fractions.

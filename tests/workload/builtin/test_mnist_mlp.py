@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload import pieces
 from batchlab.workload.builtin.mnist_mlp import workload
 from batchlab.workload.definition import Workload
 from batchlab.workload.pieces import Pixels
@@ -19,7 +19,7 @@ from batchlab.workload.pieces import Pixels
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch: pytest.MonkeyPatch, mnist: dict[int, Mnist]) -> None:
     """Read the database once for the file, not once for each setting."""
-    monkeypatch.setattr(mnist_mlp, "load_mnist", lambda *, n_validation: mnist[n_validation])
+    monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 
 @pytest.fixture(scope="module")
@@ -109,27 +109,6 @@ def test_init_draws_the_first_weights_as_its_paper_says(
     else:
         assert weights.abs().max().item() > 4 * deviation  # a normal's tail, no uniform has it
     assert (first.bias.detach() == 0).all().item() == bias_is_zero
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind", "expected"),
-    [
-        ({"optimizer": "adam", "momentum": 0.5}, torch.optim.Adam, {"betas": (0.5, 0.999)}),
-        ({"optimizer": "adamw", "weight_decay": 0.2}, torch.optim.AdamW, {"weight_decay": 0.2}),
-        ({"momentum": 0.0, "weight_decay": 0.1}, torch.optim.SGD, {"weight_decay": 0.1}),
-        ({"momentum": 0.5, "nesterov": True}, torch.optim.SGD, {"nesterov": True}),
-    ],
-)
-def test_the_optimizers_settings_reach_it(
-    settings: dict[str, Any], kind: type, expected: dict[str, Any]
-) -> None:
-    given = workload(**settings)
-
-    assert given.optimizer is not None
-    optimizer = given.optimizer(made(given).parameters(), 0.1)
-
-    assert type(optimizer) is kind
-    assert optimizer.defaults.items() >= expected.items()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,21 +19,6 @@ _NAME = "least-squares"
 Regression = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Optimum:
-    """Where least squares ends, and the shape of the loss there (and everywhere).
-
-    Attributes:
-        weights: the minimizer, shape (dimension,), float64.
-        loss: half the mean squared residual there.
-        curvatures: eigenvalues of the Hessian X^T X / n, shape (dimension,), ascending.
-    """
-
-    weights: Tensor
-    loss: float
-    curvatures: Tensor
-
-
 def workload(
     *,
     n: int = 1000,
@@ -49,10 +33,6 @@ def workload(
     The loss is half the mean squared residual. The training set's Hessian is diagonal with
     eigenvalues evenly spaced in the logarithm from 1 / condition_number to 1, so a constant
     rate below 2 is stable for full batches. The model starts at zero for every trial seed.
-    `optimum` gives the minimizer.
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
     """
     check_whole(dimension, setting="dimension", workload=_NAME, low=1)
     check_whole(n, setting="n", workload=_NAME, low=dimension)
@@ -87,16 +67,6 @@ def workload(
         optimizer=sgd,
         batch_size=16,
         learning_rate=0.05,
-    )
-
-
-def optimum(x: Tensor, y: Tensor) -> Optimum:
-    """The minimizer of half the mean squared residual of x w - y."""
-    weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
-    return Optimum(
-        weights=weights,
-        loss=0.5 * float((x @ weights - y).square().mean()),
-        curvatures=torch.linalg.eigvalsh(x.T @ x / len(x)),
     )
 
 

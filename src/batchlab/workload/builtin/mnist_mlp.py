@@ -7,20 +7,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from batchlab.datasets.embedded import load_mnist
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import (
-    INPUTS,
-    NamedOptimizer,
-    Pixels,
-    accuracy,
-    cross_entropy,
-    labelled_tensors,
-)
+from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels, digits_workload
 from batchlab.workload.settings import check_whole, chosen
 
 _NAME = "mnist-mlp"
-_N_VALIDATION = {"split": 10_000, "all": 0}
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 
@@ -38,17 +29,12 @@ def workload(
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> Workload:
-    """A fully connected network tells handwritten digits apart (MNIST).
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
-    """
+    """A fully connected network tells handwritten digits apart (MNIST)."""
     check_whole(layers, setting="layers", workload=_NAME, low=1)
     check_whole(width, setting="width", workload=_NAME, low=1)
     chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
     chosen(init, _INITS, setting="init", workload=_NAME)
     chosen(input, INPUTS, setting="input", workload=_NAME)
-    n_validation = chosen(train, _N_VALIDATION, setting="train", workload=_NAME)
     named_optimizer = NamedOptimizer(
         name=optimizer,
         workload=_NAME,
@@ -56,19 +42,10 @@ def workload(
         nesterov=nesterov,
         weight_decay=weight_decay,
     )
-    mnist = load_mnist(n_validation=n_validation)
-    return Workload(
-        name=_NAME,
-        model=partial(
-            _model, layers=layers, width=width, activation=activation, init=init, input=input
-        ),
-        train=labelled_tensors(*mnist.train),
-        validation=labelled_tensors(*mnist.validation) if mnist.validation else None,
-        test=labelled_tensors(*mnist.test),
-        loss=cross_entropy,
-        metrics={"accuracy": accuracy},
+    return digits_workload(
+        partial(_model, layers=layers, width=width, activation=activation, init=init, input=input),
+        train=train,
         optimizer=named_optimizer,
-        batch_size=64,
         learning_rate=_LEARNING_RATES[optimizer],
     )
 

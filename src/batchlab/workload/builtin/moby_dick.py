@@ -37,9 +37,6 @@ def workload(
     An example is a window of the text; every character of it is predicted from those before it.
     The first 80 % of the novel are for training, the next 10 % for the test, the last 10 % for
     validation. The loss is in nats per character.
-
-    Raises:
-        WorkloadError: a value that is not possible; the message says which are.
     """
     check_whole(heads, setting="heads", workload=_NAME, low=1)
     check_whole(width, setting="width", workload=_NAME, low=1)

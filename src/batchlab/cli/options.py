@@ -1,4 +1,4 @@
-"""Options and values of the command line, the same everywhere they apply."""
+"""Options of the command line that several commands have, and what a value is read as."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
-    """`64,256,full` as batch sizes.
-
-    Raises:
-        UsageError: something that is neither a whole number above 0 nor `full`.
-    """
+    """`64,256,full` as batch sizes."""
     sizes: list[int | Literal["full"]] = []
     for part in _parts(text):
         if part == "full":
@@ -40,11 +36,7 @@ def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
 
 
 def learning_rates(text: str) -> tuple[float, ...]:
-    """`0.01,0.1` as learning rates.
-
-    Raises:
-        UsageError: something that is not a finite number above 0.
-    """
+    """`0.01,0.1` as learning rates."""
     rates = []
     for part in _parts(text):
         rate = _number(part)
@@ -57,11 +49,7 @@ def learning_rates(text: str) -> tuple[float, ...]:
 
 
 def target(text: str) -> tuple[str, float]:
-    """`accuracy=0.97` as a metric and its value.
-
-    Raises:
-        UsageError: no such pair.
-    """
+    """`accuracy=0.97` as a metric and its value."""
     metric, equals, value = text.partition("=")
     number = _number(value)
     if not (metric and equals) or number is None:
@@ -70,11 +58,7 @@ def target(text: str) -> tuple[str, float]:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """`width=1024` as a name and its value's text.
-
-    Raises:
-        UsageError: no such pair.
-    """
+    """`width=1024` as a name and its value's text."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise UsageError(f"setting {text!r}: expected KEY=VALUE, such as width=1024")
@@ -82,11 +66,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def n_bytes(text: str) -> int:
-    """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes.
-
-    Raises:
-        UsageError: something else, or no memory at all.
-    """
+    """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes."""
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt])(i?))?b", text.strip().lower())
     value = 0
     if found:
@@ -125,11 +105,7 @@ class Parsed(click.ParamType[object]):
         return self.name
 
     def convert(self, value: object, param: object, ctx: object) -> object:
-        """A text is read; anything else is a default and stays.
-
-        Raises:
-            UsageError: the text cannot be read.
-        """
+        """A text is read; anything else is a default and stays."""
         if not isinstance(value, str):
             return value
         try:
@@ -169,11 +145,7 @@ BYTES = Parsed("2GiB", n_bytes)
 def _each_once(
     _context: click.Context, _parameter: click.Parameter, given: tuple[tuple[str, str], ...]
 ) -> dict[str, str]:
-    """The settings by name.
-
-    Raises:
-        UsageError: a name that was given twice.
-    """
+    """The settings by name."""
     settings: dict[str, str] = {}
     for name, value in given:
         if name in settings:
@@ -195,10 +167,8 @@ def _built_in_or_file(
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
-workload_argument = click.argument(
-    "workload", default="mnist-mlp", shell_complete=_built_in_or_file
-)
-settings_option = click.option(
+workload = click.argument("workload", default="mnist-mlp", shell_complete=_built_in_or_file)
+settings = click.option(
     "--set",
     "settings",
     type=SETTING,
@@ -206,7 +176,7 @@ settings_option = click.option(
     callback=_each_once,
     help="Change a setting of the workload, such as width=64. Give it again for another setting.",
 )
-sampling_option = click.option(
+sampling = click.option(
     "--sampling",
     type=click.Choice(["reshuffle", "replacement"]),
     default="reshuffle",
@@ -214,43 +184,43 @@ sampling_option = click.option(
     help="reshuffle: each epoch takes every example once, in a new order. replacement: each step "
     "draws its examples at random.",
 )
-drop_last_option = click.option(
+drop_last = click.option(
     "--drop-last", is_flag=True, help="Leave out the last batch of each epoch if it is smaller."
 )
-memory_limit_option = click.option(
+memory_limit = click.option(
     "--memory-limit",
     "memory_limit_bytes",
     type=BYTES,
     help="The most memory that training may take. Default: all there is.",
 )
-device_option = click.option(
+device = click.option(
     "--device",
     default="cpu",
     show_default=True,
     help="Where to run: cpu, cuda, or cuda:1 for the second GPU.",
 )
-minute_option = click.option(
+minute = click.option(
     "--budget",
     type=BUDGET,
     default="60s",
     show_default=True,
     help="Stop after this much time at most.",
 )
-store_option = click.option(
+store = click.option(
     "--store",
     type=click.Path(path_type=Path),
     default="batchlab.db",
     show_default=True,
     help="The file that keeps all results.",
 )
-study_option = click.option(
+study = click.option(
     "--study",
     "study_id",
     help="Which study, by the start of its id. Default: the last.",
 )
-json_option = click.option(
+as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
 )
-quiet_option = click.option(
+quiet = click.option(
     "--quiet", is_flag=True, help="Print only the result and errors: no progress, no warnings."
 )

@@ -1,5 +1,8 @@
+"""Whether a workload can be trained: its parts, its metrics, its batches, before any run."""
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,14 +11,16 @@ import torch
 import torch.nn.functional as F
 from tests.reference.made_up_study import made_up_summary
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.check import check_workload
+from batchlab.measure.check import check_batch_counts, check_metrics, check_workload
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.study import AdamSettings, RunnableSizes, WorkloadSummary
+from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.loading import live_workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 3
@@ -171,7 +176,7 @@ def test_an_exception_of_the_users_code_is_told_with_its_place(told: str) -> Non
 
     assert told in message
     assert message.endswith(")")
-    assert "(test_workload_check.py, line " in message
+    assert "(test_check.py, line " in message
 
 
 @pytest.mark.parametrize("told", REFUSED)
@@ -317,3 +322,256 @@ def test_a_queue_that_takes_the_divisors_of_its_length_is_no_reason_to_refuse() 
 
     assert (facts.sizes, facts.last_batch_runs) == (RunnableSizes(), False)
     assert facts.warnings == ()
+
+
+CPU = torch.device("cpu")
+EVEN = RunnableSizes(least=2, multiple_of=2)
+ODD = (torch.arange(310) % 2).float()
+INPUTS = torch.randn(310, 2, generator=torch.Generator().manual_seed(0))
+
+
+def checked(sizes: RunnableSizes = ANY_SIZE, *, n: int = 101, **fields: Any) -> tuple[str, ...]:
+    given: dict[str, Any] = {
+        "train": (INPUTS[:200],),
+        "validation": (INPUTS[200 : 200 + n].clone(),),
+        "loss": lambda model, batch: model(batch[0]).square().mean(),
+        "batch_size": 16,
+        "learning_rate": 0.1,
+    }
+    workload = Workload(name="judged", model=lambda: nn.Linear(2, 1), **(given | fields))
+    return check_metrics(workload, nn.Linear(2, 1), CPU, sizes)
+
+
+def residual(model: nn.Module, batch: Any) -> Tensor:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    return slope.square().mean()
+
+
+def residual_sum(model: nn.Module, batch: Any) -> Tensor:
+    return residual(model, batch) * len(batch[0])
+
+
+def slopes(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    x = batch[0].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model(x).sum(), x)
+    return slope, batch[0]
+
+
+def error(found: Tensor, true: Tensor) -> Tensor:
+    return (found - true).square().mean()
+
+
+FORCES = Metric(over_all=error, predict=slopes, better="lower")
+
+
+@pytest.mark.parametrize(
+    ("metric", "keeps", "how"),
+    [
+        (residual, Metric(sum=residual_sum, better="lower", enable_grad=True), "sum"),
+        (FORCES, replace(FORCES, enable_grad=True), "over_all"),
+    ],
+)
+def test_a_metric_that_differentiates_is_offered_gradients(
+    metric: Any, keeps: Metric, how: str
+) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        checked(metrics={"error": metric})
+
+    told = str(caught.value)
+    assert "metric 'error' differentiates, and evaluations are without gradients" in told
+    assert f'Metric({how}=..., better="lower", enable_grad=True)' in told
+    assert checked(metrics={"error": keeps}) == ()
+
+
+def counts(model: nn.Module, batch: Any) -> Tensor:
+    said, true = model(batch[0]).flatten() > 100, batch[1] == 1  # it never says yes
+    return torch.stack([(said & true).sum(), (said & ~true).sum(), (~said & true).sum()])
+
+
+def f1(total: Tensor, count: float) -> float:
+    hits, false, missed = total.tolist()
+    return 2 * hits / (2 * hits + false + missed)
+
+
+def sorted_by_class(n: int, *, n_positive: int) -> tuple[Tensor, Tensor]:
+    return torch.randn(n, 2), (torch.arange(n) >= n - n_positive).float()
+
+
+def test_a_finalised_metric_is_asked_of_many_examples_and_not_of_the_first_few() -> None:
+    """Of no positive and no positive answer F1 is 0 / 0."""
+    data = {"train": sorted_by_class(200, n_positive=50), "validation": (INPUTS[:101], ODD[:101])}
+
+    assert checked(metrics={"f1": Metric(sum=counts, finalise=f1, better="higher")}, **data) == ()
+
+
+def test_a_finalised_metric_that_fails_of_many_is_told_with_how_many() -> None:
+    metric = Metric(sum=counts, finalise=lambda total, count: 1 / 0, better="higher")
+
+    with pytest.raises(WorkloadError) as caught:
+        checked(metrics={"f1": metric}, train=(INPUTS, ODD), validation=(INPUTS[:101], ODD[:101]))
+
+    told = "metric 'f1' of 101 examples of validation raised ZeroDivisionError"
+    assert told in str(caught.value)
+
+
+def test_a_batch_of_nothing_but_padding_is_no_failure() -> None:
+    metric = Metric(
+        sum=lambda model, batch: torch.zeros(()), count=lambda batch: 0, better="higher"
+    )
+
+    assert checked(metrics={"tokens": metric}) == ()
+
+
+@pytest.mark.parametrize("over_all", [False, True])
+def test_examples_from_all_over_the_set_are_looked_at(over_all: bool) -> None:
+    """Sorted by class, the first examples have one class only, of which there is no area."""
+    seen: list[tuple[int, int]] = []
+
+    def area(scores: Tensor, labels: Tensor) -> float:
+        seen.append((len(labels), int(labels.sum())))
+        return 0.5
+
+    def share(total: Tensor, count: float) -> float:
+        seen.append((int(count), int(total)))
+        return 0.5
+
+    metric = Metric(sum=lambda model, batch: batch[1].sum(), finalise=share, better="higher")
+    if over_all:
+        metric = Metric(over_all=area, better="higher")
+
+    data = sorted_by_class(3000, n_positive=1500)
+    checked(metrics={"area": metric}, train=data, validation=data)
+
+    assert seen == [(1000, 500)]
+
+
+def test_a_metric_over_all_is_asked_about_as_many_at_once_as_the_model_takes() -> None:
+    def pairs(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        assert len(batch[0]) % 2 == 0
+        return model(batch[0]), batch[0]
+
+    metric = Metric(over_all=lambda found, true: 0.5, predict=pairs, better="higher")
+
+    assert len(checked(EVEN, metrics={"paired": metric})) == 1
+
+
+def test_a_metric_is_asked_about_the_last_batch_of_validation() -> None:
+    def accuracy(model: nn.Module, batch: Any) -> Tensor:
+        if len(batch[0]) == 101 - 64:
+            raise ValueError("37")
+        return model(batch[0]).mean()
+
+    with pytest.raises(WorkloadError) as caught:
+        checked(metrics={"accuracy": accuracy})
+
+    assert "metric 'accuracy' on the last 37 examples of validation raised" in str(caught.value)
+
+
+def test_examples_that_no_batch_reaches_are_told_beforehand() -> None:
+    assert checked(EVEN) == (
+        "the last example of validation (101) will be left out of its evaluations: the model takes "
+        "an even number of examples in a pass",
+    )
+
+
+def test_a_split_that_the_model_cannot_take_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="test has 1 example, and its model takes an even"):
+        checked(EVEN, test=(INPUTS[:1].clone(),))
+
+
+SEQUENCES = [(torch.ones(3 + 5 * (n % 3), 2), n % 2) for n in range(12)]
+
+
+def padded(examples: list[Any]) -> Any:
+    return nn.utils.rnn.pad_sequence([x for x, _ in examples], batch_first=True), labels(examples)
+
+
+def time_first(examples: list[Any]) -> Any:
+    return nn.utils.rnn.pad_sequence([x for x, _ in examples]), labels(examples)
+
+
+def packed(examples: list[Any]) -> Any:
+    return pack_sequence([x for x, _ in examples], enforce_sorted=False), labels(examples)
+
+
+def joined(examples: list[Any]) -> Any:
+    return torch.cat([x for x, _ in examples]), labels(examples)
+
+
+def listed(examples: list[Any]) -> Any:
+    return [x for x, _ in examples], labels(examples)
+
+
+def two_views(examples: list[Any]) -> Any:
+    once, _ = padded(examples)
+    return torch.cat([once, once]), labels(examples)
+
+
+def labels(examples: list[Any]) -> Tensor:
+    return torch.tensor([label for _, label in examples])
+
+
+def check_counts(
+    collate: Callable[[list[Any]], Any], sizes: RunnableSizes = ANY_SIZE, **fields: Any
+) -> None:
+    given: dict[str, Any] = {
+        "train": SEQUENCES,
+        "validation": SEQUENCES[:5],
+        "loss": lambda model, batch: torch.zeros(()),
+    }
+    workload = Workload(
+        name="read", model=lambda: nn.Linear(2, 2), collate=collate, **(given | fields)
+    )
+    check_batch_counts(workload, sizes)
+
+
+@pytest.mark.parametrize(
+    ("collate", "counted"),
+    [(time_first, "8 and 13"), (joined, "11 and 24"), (listed, "3 and 3")],
+)
+def test_a_first_tensor_that_does_not_count_examples_asks_for_a_weight(
+    collate: Callable[[list[Any]], Any], counted: str
+) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        check_counts(collate)
+
+    told = str(caught.value)
+    assert "\n" not in told
+    assert "'read'" in told
+    assert f"examples of train count as {counted}" in told
+    assert "weight=lambda batch: len(batch[1])" in told
+
+
+@pytest.mark.parametrize("collate", [padded, packed, two_views])
+def test_counts_that_grow_with_the_examples_pass(collate: Callable[[list[Any]], Any]) -> None:
+    check_counts(collate)
+    check_counts(collate, EVEN)
+
+
+def test_a_weight_answers_for_any_batch() -> None:
+    check_counts(time_first, weight=lambda batch: len(batch[1]))
+
+
+def test_where_nothing_is_weighed_by_examples_nothing_is_asked() -> None:
+    def step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+        return torch.zeros(())
+
+    metric = Metric(sum=lambda model, batch: torch.zeros(()), count=lambda batch: 1, better="lower")
+
+    check_counts(time_first, loss=None, step=step, metrics={"counted": metric})
+
+
+def test_a_split_with_a_loader_of_its_own_is_looked_at() -> None:
+    others = list(SEQUENCES)
+    loader = DataLoader(others, collate_fn=time_first)  # type: ignore[arg-type]
+    given = Workload(
+        name="read",
+        model=lambda: nn.Linear(2, 2),
+        train=DataLoader(SEQUENCES, collate_fn=padded),  # type: ignore[arg-type]
+        validation=loader,
+        loss=lambda model, batch: torch.zeros(()),
+    )
+
+    with pytest.raises(WorkloadError, match="2 and 3 examples of validation count as 8 and 13"):
+        check_batch_counts(live_workload(given, {}).workload, ANY_SIZE)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchlab.cli.values import BUDGET, batch_sizes, learning_rates, n_bytes, setting, target
+from batchlab.cli.options import BUDGET, batch_sizes, learning_rates, n_bytes, setting, target
 from batchlab.errors import UsageError
 
 

@@ -1,0 +1,526 @@
+"""Real steps before any run: what runs, whether it trains, whether it can be stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.reference.small_workloads import (
+    cropped_workload,
+    cross_entropy,
+    everything_workload,
+    small_mlp,
+    small_workload,
+)
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from torch.utils.data import Dataset
+
+from batchlab.errors import WorkloadError
+from batchlab.measure.steps_check import (
+    check_own_step,
+    check_step,
+    resumption_warnings,
+    rule_of,
+    sizes_in_evaluation,
+    sizes_in_training,
+)
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.study import ANY_SIZE, RunnableSizes
+from batchlab.workload.builtin import workload_names
+from batchlab.workload.definition import Workload
+from batchlab.workload.loading import load_workload
+
+CPU = torch.device("cpu")
+X = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+
+
+def workload(model: Callable[[], nn.Module] = lambda: nn.Linear(4, 1), **fields: Any) -> Workload:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.mse_loss(model(batch[0]).squeeze(1), batch[1])
+
+    data: dict[str, Any] = {"train": (X, X.sum(1)), "validation": None, "loss": loss}
+    return Workload(name="sized", model=model, **({"learning_rate": 0.01} | data | fields))
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("runs", "rule"),
+    [
+        (lambda n: True, ANY_SIZE),
+        (lambda n: n % 2 == 0, RunnableSizes(least=2, multiple_of=2)),
+        (lambda n: n % 3 == 0, RunnableSizes(least=3, multiple_of=3)),
+        (lambda n: n % 4 == 0, RunnableSizes(least=4, multiple_of=4)),
+        (lambda n: n % 8 == 0, RunnableSizes(least=8, multiple_of=8)),
+        (lambda n: n % 16 == 0, RunnableSizes(least=16, multiple_of=16)),
+        (lambda n: n >= 2, RunnableSizes(least=2)),
+        (lambda n: n >= 8, RunnableSizes(least=8)),
+        (lambda n: n == 4, RunnableSizes(least=4, multiple_of=4, most=4)),
+        (lambda n: n == 64, RunnableSizes(least=64, multiple_of=64, most=64)),
+        (lambda n: False, None),
+        (lambda n: n in (1, 2, 5), ANY_SIZE),  # no rule: the trials will tell
+    ],
+)
+def test_a_few_tries_tell_the_rule(runs: Callable[[int], bool], rule: RunnableSizes | None) -> None:
+    tried = []
+
+    def noted(n: int) -> bool:
+        tried.append(n)
+        return runs(n)
+
+    assert rule_of(noted, usual=64) == rule
+    assert len(tried) <= 14
+
+
+# In training and in evaluations
+
+
+def test_batch_norm_needs_two_in_training_and_one_in_an_evaluation() -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+
+    assert sizes_in_training(workload(model), CPU) == RunnableSizes(least=2)
+    assert sizes_in_evaluation(workload(model), model(), CPU) == ANY_SIZE
+
+
+def test_a_model_that_keeps_its_first_size_is_tried_anew_with_the_next() -> None:
+    class Remembering(nn.Linear):
+        size = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.size = self.size or len(x)
+            return super().forward(x.view(self.size, 4))
+
+    assert sizes_in_training(workload(lambda: Remembering(4, 1)), CPU) == ANY_SIZE
+
+
+def test_the_rule_of_a_metric_is_that_of_the_evaluation() -> None:
+    def of_pairs(model: nn.Module, batch: Any) -> Tensor:
+        return model(batch[0]).view(-1, 2).sum(1).mean()
+
+    sized = workload(metrics={"error": of_pairs})
+
+    assert sizes_in_evaluation(sized, nn.Linear(4, 1), CPU) == RunnableSizes(least=2, multiple_of=2)
+
+
+# A real step
+
+
+def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        out = model(batch[0]).sigmoid()
+        value = out.mean()
+        out.zero_()  # what the backward pass needs is gone
+        return value
+
+    with pytest.raises(WorkloadError, match=r"a training step .* modified by an inplace operation"):
+        check_step(workload(loss=loss), CPU, ANY_SIZE)
+
+
+def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(nn.Linear(4, 1).parameters(), lr=rate)
+
+
+def infinite(model: nn.Module, batch: Any) -> Tensor:
+    return (model(batch[0]) * 0).sqrt().mean()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"optimizer": of_another_model}, "changed no weight of the model"),
+        ({"loss": infinite}, "left weights that are not finite"),
+    ],
+)
+def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> None:
+    (told,) = check_step(workload(**fields), CPU, ANY_SIZE).warnings
+
+    assert said in told
+
+
+def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        if len(batch[0]) == 9:
+            raise ValueError("nine")
+        return model(batch[0]).square().mean()
+
+    train = (X[:25].clone(), X[:25].sum(1))
+
+    seen = check_step(workload(loss=loss, train=train, batch_size=16), CPU, ANY_SIZE)
+
+    assert not seen.last_batch_runs
+    (told,) = seen.warnings
+    assert told.startswith(
+        "a training step of 9 examples, an epoch's last batch, raised ValueError"
+    )
+
+
+def test_a_model_that_keeps_the_size_of_its_batches_cannot_take_a_smaller_last_one() -> None:
+    class Stateful(nn.Linear):
+        state: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = super().forward(x)
+            found = found if self.state is None else found + 0 * torch.stack([self.state, found])[0]
+            self.state = found.detach()
+            return found
+
+    seen = check_step(workload(lambda: Stateful(4, 1), batch_size=16), CPU, ANY_SIZE)
+
+    assert not seen.last_batch_runs  # of 40 examples it has 8
+
+
+def good(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    optimizer.zero_grad()
+    loss = cross_entropy(model, batch)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def no_update(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    loss = cross_entropy(model, batch)
+    loss.backward()
+    return loss
+
+
+def no_backward(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    optimizer.zero_grad()
+    optimizer.step()
+    return cross_entropy(model, batch)
+
+
+def swallows(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    loss = good(model, optimizer, batch)
+    return torch.nan_to_num(loss)
+
+
+def skips_in_silence(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    if not bool(torch.isfinite(cross_entropy(model, batch))):
+        return torch.zeros(())
+    return good(model, optimizer, batch)
+
+
+def skips_and_says_so(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    loss = cross_entropy(model, batch)
+    return good(model, optimizer, batch) if bool(torch.isfinite(loss)) else loss
+
+
+def complains(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    loss = good(model, optimizer, batch)
+    assert bool(torch.isfinite(loss))
+    return loss
+
+
+SCALER = torch.amp.GradScaler("cpu")
+
+
+def with_a_scaler_from_outside(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+    SCALER.is_enabled()
+    return good(model, optimizer, batch)
+
+
+def checked(workload: Workload) -> int:
+    return check_own_step(workload, torch.device("cpu"), n_examples=8)
+
+
+def told(workload: Workload) -> str:
+    with pytest.raises(WorkloadError) as caught:
+        checked(workload)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("step", [good, skips_and_says_so, complains])
+def test_a_step_that_trains_and_shows_a_failure_is_fine(step: Callable[..., Any]) -> None:
+    assert checked(replace(small_workload(), step=step)) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (no_update, "`step` never calls the optimizer: in 20 steps no weight changed"),
+        (no_backward, "`step` calls the optimizer, but in 20 steps no weight"),
+        (swallows, "`step` hides a failure: with weights that are NaN it returned a loss of 0"),
+        (skips_in_silence, "`step` hides a failure"),
+    ],
+)
+def test_others_are_refused_in_one_line(step: Callable[..., Any], expected: str) -> None:
+    said = told(replace(small_workload(), step=step))
+
+    assert said.startswith(f"workload 'small': {expected}")
+    assert "\n" not in said
+
+
+def test_what_keeps_a_state_outside_belongs_into_what_the_optimizer_returns() -> None:
+    said = told(replace(small_workload(), step=with_a_scaler_from_outside))
+
+    assert "uses a GradScaler that was made outside" in said
+    assert '{"optimizer": ..., "gradscaler": ...}' in said
+
+
+def test_a_frozen_model_from_outside_is_no_such_thing() -> None:
+    teacher = small_mlp()
+
+    def distilled(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+        optimizer.zero_grad()
+        loss = (model(batch[0]) - teacher(batch[0])).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    assert checked(replace(small_workload(), step=distilled)) == 1
+
+
+def test_a_grad_scaler_may_leave_out_its_first_steps() -> None:
+    def optimizer(parameters: Any, learning_rate: float) -> Any:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+        return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate)}
+
+    def scaled(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
+        loss = cross_entropy(model, batch)
+        optimizer["sgd"].zero_grad()
+        optimizer["scaler"].scale(100 * loss).backward()  # infinite at first
+        optimizer["scaler"].step(optimizer["sgd"])
+        optimizer["scaler"].update()
+        return loss
+
+    workload = replace(small_workload(optimizer=optimizer), step=scaled)
+
+    assert 1 < checked(workload) < 20
+
+
+def test_a_schedule_that_begins_with_a_rate_of_zero_is_no_reason() -> None:
+    workload = replace(small_workload(), step=good, schedule=lambda fraction: fraction)
+
+    assert checked(workload) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "waits"),
+    [
+        ({"patience_epochs": 3}, "patience_epochs"),
+        (
+            {"scheduler": lambda made: lr_scheduler.ReduceLROnPlateau(made, mode="max")},
+            "its ReduceLROnPlateau",
+        ),
+    ],
+)
+def test_what_waits_for_validation_data_needs_some(fields: dict[str, Any], waits: str) -> None:
+    workload = replace(small_workload(), validation=None, **fields)
+
+    assert f"{waits} waits for the metric on validation data" in told(workload)
+    assert checked(replace(small_workload(), **fields)) == 1
+
+
+OTHERWISE = "a training that is stopped and taken up again goes another way"
+NOT_REPEATABLE = "a training is not repeatable from its seed"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """Steps before it have loaded what the first one loads; else that one would be dear."""
+    warnings(small_workload())
+
+
+def warnings(workload: Workload, *, n_steps: int = 3) -> tuple[str, ...]:
+    packed = PackedWorkload(workload)
+    return resumption_warnings(packed, "cpu", n_examples=8, n_steps=n_steps)
+
+
+class Kept(nn.Module):
+    """A model with an attribute that is no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_mlp()
+        self.kept: Any = None
+        self.n = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.net(x)
+        return found
+
+
+def update(optimizer: Any, loss: Tensor) -> Tensor:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def augmented_by_its_own_generator() -> Workload:
+    draws = np.random.default_rng(0)
+
+    def augment(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        noise = draws.normal(size=tuple(batch[0].shape)).astype("float32")
+        return batch[0] + torch.from_numpy(noise), batch[1]
+
+    return replace(small_workload(), augment=augment)
+
+
+def with_a_counter_on_the_model() -> Workload:
+    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
+        loss = cross_entropy(model, batch)
+        (loss / 4).backward()
+        model.n += 1
+        if model.n % 4 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    return replace(small_workload(), model=Kept, step=step)
+
+
+def with_a_data_set_that_draws() -> Workload:
+    class Drawing(Dataset[Any]):
+        def __init__(self) -> None:
+            self.draws = np.random.default_rng(0)
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, place: int) -> tuple[Tensor, int]:
+            return torch.from_numpy(self.draws.normal(size=6).astype("float32")), place % 3
+
+    return replace(small_workload(), train=Drawing())
+
+
+SECRETS: list[Callable[[], Workload]] = [
+    augmented_by_its_own_generator,
+    with_a_counter_on_the_model,
+    with_a_data_set_that_draws,
+]
+
+
+@pytest.mark.parametrize("workload", SECRETS)
+def test_what_is_kept_where_no_checkpoint_looks_is_told(workload: Callable[[], Workload]) -> None:
+    (told,) = warnings(workload())
+
+    assert told.startswith(OTHERWISE)
+    assert "Keep it in a buffer of the model (register_buffer)" in told
+
+
+def test_a_late_first_update_is_waited_for() -> None:
+    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
+        loss = cross_entropy(model, batch)
+        loss.backward()
+        model.n += 1
+        if model.n % 9 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    workload = replace(small_workload(), model=Kept, step=step)
+
+    assert warnings(workload, n_steps=3) == ()  # no weight has changed: nothing to compare
+    assert warnings(workload, n_steps=8)[0].startswith(OTHERWISE)
+
+
+def test_a_training_that_is_random_by_itself_is_told_apart() -> None:
+    def augment(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        noise = np.random.default_rng().normal(size=tuple(batch[0].shape)).astype("float32")
+        return batch[0] + torch.from_numpy(noise), batch[1]
+
+    (told,) = warnings(replace(small_workload(), augment=augment))
+
+    assert told.startswith(NOT_REPEATABLE)
+
+
+def in_a_buffer() -> Workload:
+    class Carrying(Kept):
+        state: Tensor | None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("state", None)
+
+    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
+        scores = model(batch[0]) + (0 if model.state is None else model.state)
+        loss = update(optimizer, nn.functional.cross_entropy(scores, batch[1]))
+        model.state = scores.detach().mean(0)
+        return loss
+
+    return replace(small_workload(), model=Carrying, step=step)
+
+
+def left_for_reading() -> Workload:
+    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
+        model.kept = update(optimizer, cross_entropy(model, batch)).detach()
+        return model.kept  # type: ignore[no-any-return]
+
+    return replace(small_workload(), model=Kept, step=step)
+
+
+SOUND: dict[str, Callable[[], Workload]] = {
+    "plain": small_workload,
+    "dropout": lambda: small_workload(dropout=0.5),
+    "everything": everything_workload,
+    "data set that draws from the global streams": cropped_workload,
+    "the same with workers": lambda: cropped_workload(workers=2),
+    "averaged weights": lambda: replace(small_workload(), ema=0.9),
+    "bfloat16": lambda: small_workload(dtype=torch.bfloat16),
+    "LBFGS": lambda: small_workload(
+        optimizer=lambda parts, rate: torch.optim.LBFGS(parts, lr=rate, max_iter=3)
+    ),
+    "state in a buffer": in_a_buffer,
+    "a tensor that nothing reads": left_for_reading,
+    "rate that begins with 0": lambda: replace(small_workload(), schedule=lambda part: part),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_what_goes_on_as_it_was_is_not_warned_of(name: str) -> None:
+    assert warnings(SOUND[name]()) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", workload_names())
+def test_no_built_in_workload_is_warned_of(name: str) -> None:
+    assert warnings(load_workload(name, {}).workload) == ()
+
+
+def test_what_no_checkpoint_can_hold_is_refused() -> None:
+    class Odd(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            super().step(closure)
+            self.state[self.param_groups[0]["params"][0]]["odd"] = object()
+
+    with pytest.raises(
+        WorkloadError, match=r"workload 'small': optimizer\..*: a checkpoint can hold"
+    ):
+        warnings(small_workload(optimizer=lambda parts, rate: Odd(parts, lr=rate)))
+
+
+def test_a_model_that_is_another_each_time_cannot_be_taken_up() -> None:
+    def model() -> nn.Module:
+        made = nn.Linear(6, 3)
+        made.register_buffer(f"made_{time.perf_counter_ns()}", torch.zeros(1))
+        return made
+
+    (told,) = warnings(replace(small_workload(), model=model))
+
+    assert told.startswith("a training that is stopped cannot be taken up again from its ")
+
+
+def test_dear_steps_are_not_taken_again() -> None:
+    taken = []
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        taken.append(time.sleep(0.6))
+        return cross_entropy(model, batch)
+
+    class Live:
+        def unpack(self) -> Workload:
+            return replace(small_workload(), loss=loss)
+
+    told = resumption_warnings(Live(), "cpu", n_examples=8, n_steps=3)  # type: ignore[arg-type]
+
+    assert (told, len(taken)) == ((), 1)

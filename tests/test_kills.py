@@ -1,0 +1,144 @@
+"""kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions.
+
+More kills of each kind: tests/nightly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.reference.killed_studies import (
+    STEPS,
+    WITHIN_S,
+    assert_killed_often_ends_the_same,
+    assert_killed_studies_end_the_same,
+    decisions_in,
+    done_here,
+    is_alive,
+    observed,
+    records_of,
+    started,
+    sweep_of_script,
+    wait_until,
+)
+from tests.reference.saving_script import pids
+from tests.reference.user_file import write_user_file
+
+from batchlab.records.trial import Status
+
+BUDGET_S = 20.0
+# What a busy machine may add to the end of the process after its budget: Python's own shutdown.
+LATE_S = 5.0
+ADVISE = (
+    *("advise", "mine.py:workload", "--batch-sizes", "5,20,80", "--target", "accuracy=0.85"),
+    *("--budget", f"{BUDGET_S:.0f}s", "--store", "lab.db", "--report", "page.html", "--json"),
+)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_three_random_moments_ends_with_the_very_same_numbers(
+    tmp_path: Path,
+) -> None:
+    assert_killed_often_ends_the_same(
+        tmp_path, seed=20_261_120, epochs=12, kills=3, while_starting=1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "resumes",
+    [
+        pytest.param(True, id="resumes"),
+        pytest.param(False, id="begins again", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_sweep_of_a_script_killed_at_three_random_moments_has_the_very_same_records(
+    tmp_path: Path, resumes: bool
+) -> None:
+    seed = random.randrange(10**6)
+    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=3, resumes=resumes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)]
+)
+def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    store = tmp_path / "lab.db"
+    command = sweep_of_script(store, resumes=True, sizes="16", seeds=1)
+    process = started(tmp_path, *command)
+    wait_until(lambda: observed(records_of(store)), process)
+
+    process.send_signal(number)
+    _, said = process.communicate(timeout=WITHIN_S)
+    stored = observed(records_of(store))
+    left = [pid for pid in pids(tmp_path) if is_alive(pid)]
+    done_here(tmp_path, *command)
+
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1].startswith("interrupted; everything so far is stored.")
+    assert left == []
+    (record,) = records_of(store)
+    assert (record.status, record.steps) == (Status.OK, STEPS)
+    assert stored <= observed((record,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda process: process.kill(), -signal.SIGKILL),
+        pytest.param(  # as Ctrl-C reaches all; a sweep is interrupted so by day
+            lambda process: os.killpg(process.pid, signal.SIGINT), 130, marks=pytest.mark.nightly
+        ),
+    ],
+    ids=["kill -9", "Ctrl-C"],
+)
+def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_its_budget(
+    end: Callable[[subprocess.Popen[str]], None],
+    code: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_user_file(tmp_path)
+    store = tmp_path / "lab.db"
+
+    def runs() -> list[object]:
+        return [decision.runs for decision in decisions_in(store) if decision.runs]
+
+    process = started(tmp_path, *ADVISE)
+    wait_until(runs, process)
+    end(process)
+    out, err = process.communicate(timeout=WITHIN_S)
+    before, profile = runs(), decisions_in(store)[0].profile
+    began_s = time.monotonic()
+    again = started(tmp_path, *ADVISE)
+    out_again, err_again = again.communicate(timeout=WITHIN_S)
+    took_s = time.monotonic() - began_s
+
+    assert (process.returncode, out) == (code, ""), err
+    assert "stage 1 of 3: measuring each batch size" in err
+    assert code != 130 or err.splitlines()[-1].startswith("interrupted; everything so far is")
+    assert again.returncode == 0, err_again
+    assert runs()[: len(before)] == before
+    assert decisions_in(store)[0].profile == profile
+    answer = json.loads(out_again)
+    assert answer["verdict"] in ("recommend", "better", "indifferent", "cannot_tell")
+    assert answer["spent_s"] <= BUDGET_S
+    assert took_s <= BUDGET_S + LATE_S
+    assert (tmp_path / "page.html").stat().st_size > 0
+    capsys.readouterr()
+    done_here(tmp_path, *ADVISE)
+    told_again = capsys.readouterr()
+    assert json.loads(told_again.out) == answer
+    assert "stage" not in told_again.err
