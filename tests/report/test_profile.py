@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
 
-import torch
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
-from torch import Tensor, nn
 
-from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.step_time import measure_step_time
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
-from batchlab.records.study import StepTiming
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Status
 from batchlab.report.profile import profile_section
 from batchlab.report.sections import sections_text
-from batchlab.workload.definition import Workload
 
 
 def words(profile: Profile) -> str:
@@ -68,52 +59,9 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
     assert replace(made, points=on_gpu).largest_batch_size == 32
 
 
-class Clock:
-    """A clock that steps set forward."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def process(step_s: Callable[[int], float]) -> StepTiming:
-    """A process's blocks by a clock that its n-th step sets forward by `step_s(n)`."""
-    clock, taken = Clock(), [0]
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        clock.now_s += step_s(taken[0])
-        taken[0] += 1
-        return model(batch[0]).mean()
-
-    workload = Workload(
-        name="loaded", model=lambda: nn.Linear(2, 1), train=(torch.zeros(64, 2),), loss=loss
-    )
-    trial = Trial(
-        workload_id="loaded",
-        workload="loaded",
-        n_train=64,
-        batch_size=8,
-        learning_rate=0.1,
-        seed=0,
-    )
-    return measure_step_time(
-        None,  # type: ignore[arg-type]
-        cast("PackedWorkload", SimpleNamespace(unpack=lambda: workload)),
-        trial,
-        "cpu",
-        0.01,
-        threads_to_try=(1,),
-        clock=clock,
-    )
-
-
 def test_a_profile_under_load_gives_no_absurd_interval() -> None:
-    quiet, loaded = process(lambda n: 1e-3), process(lambda n: 1e-3 if n < 3 else 0.4)
-    point = ProfilePoint(
-        batch_size=8, micro_batch_size=8, status=Status.OK, timing=quiet, again=(loaded,)
-    )
+    quiet, loaded = made_up_point(8, median_s=1e-3), made_up_point(8, median_s=0.4)
+    point = replace(quiet, again=(loaded.timing,))
     profile = made_up_profile(point)
 
     told = words(profile)
