@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 260,
     "processes": 780,
     "records": 1_620,
-    "report": 10_070,
+    "report": 9_700,
     "runs": 1_930,
     "script": 4_360,
     "store": 1_350,

@@ -142,19 +142,25 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     if output_format == "html":
         write_page(shown, path)
         return (path,)
-    image_format: Literal["svg", "png"] = "svg" if output_format == "svg" else "png"
+    from batchlab.report.advice_figures import advice_looks
+    from batchlab.report.advice_page import advice_files
+    from batchlab.report.advice_run_figures import advice_figures
+    from batchlab.report.cells import figure_looks
+    from batchlab.report.chart import write_figure_images
+    from batchlab.report.page import write_tables
+    from batchlab.report.sweep_figures import sweep_figures
+    from batchlab.report.sweep_page import sweep_files
+
     if isinstance(shown, Advised):
-        from batchlab.report.advice_page import write_advice_csv, write_advice_images
-
-        seen = (shown.advice, shown.study, shown.profile)
-        if output_format == "csv":
-            return write_advice_csv(*seen, path)
-        return write_advice_images(*seen, path, image_format)
-    from batchlab.report.sweep_page import write_csv, write_images
-
-    if output_format == "csv":
-        return write_csv(shown, path)
-    return write_images(shown, path, image_format)
+        figures = advice_figures(shown.advice, shown.study, shown.profile)
+        looks = advice_looks(shown.advice, shown.study)
+    else:
+        figures, looks = sweep_figures(shown), figure_looks(shown)
+    if output_format in ("svg", "png"):
+        return write_figure_images(figures, looks, path, output_format)
+    if isinstance(shown, Advised):
+        return write_tables(advice_files(shown.advice, shown.study), figures, path)
+    return write_tables(sweep_files(shown), figures, path)
 
 
 def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:
