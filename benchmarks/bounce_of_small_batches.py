@@ -36,7 +36,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73")
 def main() -> None:
     workload = least_squares.workload(**SETTINGS)
     x, y = (part.numpy() for part in workload.train)
-    best = least_squares.optimum(*workload.train).loss
+    residuals = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    best = 0.5 * float(np.mean(residuals**2))
     with tempfile.TemporaryDirectory() as folder:
         study = batchlab.sweep(
             "least-squares",

@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python and templates a room. Whoever makes a room smaller lowers its number; an issue has
 # to say that one may rise.
 CEILINGS = {
-    "advice": 6_270,
+    "advice": 6_180,
     "app": 3_570,
     "cli": 1_540,
     "datasets": 510,
-    "fitting": 480,
+    "fitting": 470,
     "laws": 3_720,
-    "measure": 5_300,
+    "measure": 5_270,
     "plans": 260,
     "processes": 780,
     "records": 1_620,
-    "report": 10_090,
-    "runs": 1_940,
-    "script": 4_370,
+    "report": 10_070,
+    "runs": 1_930,
+    "script": 4_360,
     "store": 1_350,
     "training": 2_470,
     "words": 1_280,
-    "workload": 3_220,
+    "workload": 3_210,
     "top": 500,
 }
-CEILING = 49_200
+CEILING = 49_000
 
 Graph = dict[str, set[str]]
 

@@ -88,7 +88,7 @@ def test_a_recommendation_that_fresh_seeds_speak_against_is_none():
     assert advice.verdict == "cannot_tell"
     assert advice.missing == advice.reason
     assert advice.recommendation is None
-    assert advice.provisional.batch_size == state.best() == 128
+    assert advice.provisional.batch_size == state.best.batch_size == 128
     assert (advice.expected, advice.head_to_head, advice.flat_set) == (None, None, ())
     assert advice.gain.estimate is None
     assert advice.gain.reason

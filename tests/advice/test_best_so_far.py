@@ -23,10 +23,7 @@ def run_log(**changes):
 
 def run(log, *runs, steps=20_000):
     log.run(
-        [
-            log.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
-            for size, rate, seed in runs
-        ],
+        [log.request((size, rate), seed, steps=steps) for size, rate, seed in runs],
         "tune",
     )
 

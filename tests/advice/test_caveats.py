@@ -17,11 +17,9 @@ def state_with(at_rate, beside=(), *, times=2.0):
     """A study whose runs at the tuned rate went so, and those at so many times of it."""
     state = made_up_state({64: [met(120)] * 3, SIZE: at_rate})
     for seed, run in enumerate(beside):
-        trial = state.run_log.engine.trial(
-            batch_size=SIZE, learning_rate=times * RATE, seed=100 + seed
-        )
-        state.run_log.records[SIZE, times * RATE, 100 + seed] = run.record_of(trial)
-        state.run_log.purposes[SIZE, times * RATE, 100 + seed] = "tune"
+        trial = state.engine.trial(batch_size=SIZE, learning_rate=times * RATE, seed=100 + seed)
+        state.records[SIZE, times * RATE, 100 + seed] = run.record_of(trial)
+        state.purposes[SIZE, times * RATE, 100 + seed] = "tune"
     return state
 
 
@@ -61,8 +59,8 @@ def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
     state = state_with([met(90)])
     for times, run in ((1.0, met(90)), (2.0, diverged(40))):
         rate = times * reference[1]
-        trial = state.run_log.engine.trial(batch_size=64, learning_rate=rate, seed=7)
-        state.run_log.records[64, rate, 7] = run.record_of(trial)
-        state.run_log.purposes[64, rate, 7] = "tune"
+        trial = state.engine.trial(batch_size=64, learning_rate=rate, seed=7)
+        state.records[64, rate, 7] = run.record_of(trial)
+        state.purposes[64, rate, 7] = "tune"
 
     assert caveats(state, raced=reference, reason=WHY) == ()

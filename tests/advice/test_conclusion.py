@@ -29,7 +29,7 @@ def concluding_again(monkeypatch):
         next_one = next_one or verified(64, "no_worse", better_by=0.0)
 
         def verify(state, size, may_stop=True):
-            return next_one if size == 64 else cut if may_stop else then
+            return next_one if size.batch_size == 64 else cut if may_stop else then
 
         again = decision(verdict="recommend", batch_size=64)
         monkeypatch.setattr(conclusion, "verify", verify)

@@ -148,13 +148,13 @@ def test_times_that_fall_with_the_batch_are_kept_as_they_were_measured():
 def test_runs_whose_samples_fall_rule_no_larger_batch_out():
     steps = {32: (16_400, 16_500, 16_600), 64: (4_000, 4_020, 4_040), 128: (990, 995, 1_000)}
     state = state_of(steps)
-    state.missed_at[256] = 500
+    state.sizes[256].missed_at = 500
 
     # Fewer than 500 * 256 / 8192 steps would need fewer examples, as they do here.
-    assert state.optimistic_log_cost(8192) == -math.inf
-    assert state.log_learning_cost_not_met(8192) == -math.inf
+    assert state.optimistic_log_cost(state.sizes[8192]) == -math.inf
+    assert state.log_learning_cost_not_met(state.sizes[8192]) == -math.inf
     # That a larger batch needs more steps was not seen: 8 needs at least what 32 does.
-    assert state.optimistic_log_cost(8) == pytest.approx(
+    assert state.optimistic_log_cost(state.sizes[8]) == pytest.approx(
         np.mean(np.log(steps[32])) + math.log(1e-3), abs=1e-3
     )
 
@@ -178,4 +178,4 @@ def test_runs_that_measure_nothing_are_no_observations():
     never_begun = Run(Status.TIMEOUT, ((0, 0.1),))
     state = made_up_state({64: [diverged(700), met_untrained, never_begun]})
 
-    assert observations(state, state.run_log.until) == []
+    assert observations(state, state.until) == []

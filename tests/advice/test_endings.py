@@ -22,7 +22,7 @@ ALIKE = (0.979, 0.978, 0.977)
 
 def ends_at(state, cell, value: float) -> Run:
     """A whole training that is at `value` for its last quarter, and was worse before."""
-    last = state.whole_steps(cell[0])
+    last = state.sizes[cell[0]].whole_steps
     marks = [(round(share * last), value) for share in (0.75, 0.8, 0.9, 1.0)]
     return Run(Status.OK, ((0, 0.1), (last // 2, value - 0.2), *marks))
 
@@ -35,9 +35,9 @@ def state_with(ends, *, end=END, **question):
         for seed, value in zip(state.seeds.verify, values, strict=False):
             run = value if isinstance(value, Run) else ends_at(state, cell, value)
             size, rate = cell
-            trial = state.run_log.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
-            state.run_log.records[size, rate, seed] = run.record_of(trial)
-            state.run_log.purposes[size, rate, seed] = "verify"
+            trial = state.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
+            state.records[size, rate, seed] = run.record_of(trial)
+            state.purposes[size, rate, seed] = "verify"
     state.end = end
     return state
 
@@ -129,13 +129,13 @@ def test_what_was_not_followed_to_the_end_is_not_counted():
 
 
 def test_what_stopped_early_has_come_to_its_end():
-    last = state_with({}).whole_steps(CHOSEN[0])
+    last = state_with({}).sizes[CHOSEN[0]].whole_steps
     marks = tuple((round(share * last), 0.975) for share in (0.3, 0.4, 0.5))
     half = Run(Status.OK, ((0, 0.1), *marks))
     state = state_with({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (half, *ALIKE[1:])})
     key = (*CHOSEN, state.seeds.verify[0])
     stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
-    state.run_log.records[key] = replace(state.run_log.records[key], notes=(stopped,))
+    state.records[key] = replace(state.records[key], notes=(stopped,))
 
     endings = endings_of(
         state,
@@ -173,31 +173,31 @@ def test_where_no_end_was_seen_or_the_reference_has_none_nothing_is_said():
 
 def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     state = state_with({})
-    per_epoch = state.run_log.plan(256).steps_in(1)
-    state.tuned[64].learning_cost = state.tuned[256].learning_cost = 1.0
+    per_epoch = state.plan(256).steps_in(1)
+    state.sizes[64].search.learning_cost = state.sizes[256].search.learning_cost = 1.0
 
-    compared_with(state, 256)
-    assert state.whole_steps(256) == 16 * per_epoch
-    assert state.whole_steps(64) == state.run_log.plan(64).steps_in(16)
+    compared_with(state, state.sizes[256])
+    assert state.sizes[256].whole_steps == 16 * per_epoch
+    assert state.sizes[64].whole_steps == state.plan(64).steps_in(16)
 
-    state.tuned[256].learning_cost = 20.0 * per_epoch
-    compared_with(state, 256)
-    assert state.whole_steps(256) == 30 * per_epoch
-    assert state.whole_steps(64) == state.run_log.plan(64).steps_in(30)
+    state.sizes[256].search.learning_cost = 20.0 * per_epoch
+    compared_with(state, state.sizes[256])
+    assert state.sizes[256].whole_steps == 30 * per_epoch
+    assert state.sizes[64].whole_steps == state.plan(64).steps_in(30)
 
-    state.run_log.question = replace(state.question, longest_epochs=25)
-    compared_with(state, 256)
+    state.question = replace(state.question, longest_epochs=25)
+    compared_with(state, state.sizes[256])
     assert state.whole_epochs == 25
-    assert state.whole_steps(256) == 25 * per_epoch
+    assert state.sizes[256].whole_steps == 25 * per_epoch
 
 
 def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
     """Of those two that are whole still tell something; a cool-down that was cut is none."""
     state = state_with({})
     requests = requests_of(state, [CHOSEN], state.seeds.verify[:3])
-    state.run_log.question = replace(
+    state.question = replace(
         state.question,
-        budget_s=state.run_log.engine.spent_s() + state.expected_s(requests) / 1.05,
+        budget_s=state.engine.spent_s() + state.usual_s(requests) / 1.05,
     )
 
     fitting = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])
@@ -208,7 +208,7 @@ def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down(
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
     overfits = replace(END, ended_by="overfitting")
-    last = state_with({}).whole_steps(CHOSEN[0])
+    last = state_with({}).sizes[CHOSEN[0]].whole_steps
     marks = [(round(last * share), 0.9 - abs(share - 0.5)) for share in np.linspace(0.1, 1, 10)]
     run = Run(Status.OK, ((0, 0.1), *marks))
 
@@ -276,7 +276,7 @@ def test_where_the_reference_fails_on_every_seed_what_lasts_ends_no_worse():
 
 def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_whole():
     state = state_with({})
-    last = state.whole_steps(CHOSEN[0])
+    last = state.sizes[CHOSEN[0]].whole_steps
     nearly = Run(Status.OK, ((0, 0.1), (round(0.96 * last), 0.97)))
     far = Run(Status.OK, ((0, 0.1), (round(0.9 * last), 0.97)))
 
@@ -290,7 +290,7 @@ def test_a_training_that_went_on_counts_as_far_as_the_others_go(ended_by):
     """Beside a slower candidate the references were trained longer, and got better there."""
 
     def goes_on(state, value):
-        last = state.whole_steps(64)
+        last = state.sizes[64].whole_steps
         curve = ends_at(state, REFERENCE, value).curve
         later = [(round(share * last), value + 0.01) for share in (1.4, 1.6, 1.8, 2)]
         return Run(Status.OK, (*curve, *later))
@@ -340,12 +340,12 @@ def test_a_rate_that_fell_at_another_end_tells_nothing_of_this_one():
     seeds = state.seeds.verify[:3]
 
     def cooled_over(times: int) -> object:
-        for key, record in state.run_log.records.items():
-            steps = times * state.whole_steps(key[0])
+        for key, record in state.records.items():
+            steps = times * state.sizes[key[0]].whole_steps
             trial = replace(record.trial, cool_down=0.2, horizon_steps=steps)
             longer = [replace(each, step=times * each.step) for each in record.evaluations]
             cooled = replace(record, trial=trial, evaluations=tuple(longer))
-            state.run_log.cooled[key] = cooled
+            state.cooled[key] = cooled
         given = {"recommended": CHOSEN, "reference": REFERENCE, "tuned": None, "n_looks": 1}
         constant = endings_of(state, seeds, **given)
         return endings_of(state, seeds, constant=constant, **given)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.advice import EndLevel
 from batchlab.advice.advisor import advise
 from batchlab.advice.allocation import explore
-from batchlab.advice.level import EndLevel
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.records.estimate import Reason
 
@@ -25,11 +24,9 @@ def explored(*, trainings_left: float, end: EndLevel | None = None) -> StudyStat
     """The reference is tuned; so many trainings of it are left of the budget."""
     engine = SimulatedEngine(truth=TRUTH, step_s=in_proportion)
     asked = question(in_proportion, budget_s=1e6)
-    state = StudyState(
-        run_log=RunLog(question=asked, engine=engine, until=asked.target), seeds=SeedPlan.of(None)
-    )
-    tune(state, 64, limit_steps=10**6)
-    run_valuations(state, 64, 2)
+    state = StudyState(question=asked, engine=engine, until=asked.target)
+    tune(state, state.sizes[64], limit_steps=10**6)
+    run_valuations(state, state.sizes[64], 2)
     training_s = TRUTH.best_steps(64) * in_proportion(64)
     engine.elapsed_s = asked.budget_s - trainings_left * training_s
     state.end = end
@@ -39,7 +36,8 @@ def explored(*, trainings_left: float, end: EndLevel | None = None) -> StudyStat
 
 def test_where_a_larger_batch_size_is_too_dear_a_smaller_one_is_not_tried_instead():
     """A smaller one would cost half as much here, and has less to promise."""
-    assert set(explored(trainings_left=4.0).tuned) == {64}
+    (tuned,) = explored(trainings_left=4.0).tuned
+    assert tuned.batch_size == 64
 
 
 def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_tried():

@@ -1,9 +1,7 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
-import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
-from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import write_whole_grid
@@ -18,7 +16,7 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
-    return of.request(batch_size=size, learning_rate=rate, seed=seed, steps=steps)
+    return of.request((size, rate), seed, steps=steps)
 
 
 def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
@@ -71,9 +69,7 @@ def test_a_cool_down_over_another_length_is_not_paid_for_yet():
     recorder = run_log()
 
     def cooled(steps):
-        return recorder.request(
-            batch_size=64, learning_rate=0.04, seed=80, steps=steps, whole=True, cool_down=0.2
-        )
+        return recorder.request((64, 0.04), 80, steps=steps, whole=True, cool_down=0.2)
 
     recorder.run([cooled(1000)], "cool_down")
 
@@ -83,9 +79,7 @@ def test_a_cool_down_over_another_length_is_not_paid_for_yet():
 
 def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     recorder = run_log()
-    cooled = recorder.request(
-        batch_size=64, learning_rate=0.04, seed=80, steps=1000, whole=True, cool_down=0.2
-    )
+    cooled = recorder.request((64, 0.04), 80, steps=1000, whole=True, cool_down=0.2)
     recorder.run([cooled], "cool_down")
     recorder.run([request(recorder, seed=80)], "verify")
 
@@ -93,39 +87,6 @@ def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried(recorder.until)]
     assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
     assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2
-
-
-def filling(*, n_workers):
-    recorder = run_log(n_workers=n_workers, kind=SideBySideEngine)
-    later = [request(recorder, seed=seed, rate=0.01) for seed in (80, 81)]
-    recorder.needed_later = lambda: later
-    recorder.run([request(recorder)], "tune")
-    return recorder, later
-
-
-def test_a_free_core_begins_with_what_is_needed_later():
-    recorder, (first, second) = filling(n_workers=2)
-
-    assert first in recorder.engine.asked
-    assert second not in recorder.engine.asked
-    # It counts once it is asked for, and then it costs no more.
-    assert list(recorder.records) == [(64, 0.04, 0)]
-    spent_s = recorder.engine.spent_s()
-    recorder.run([first], "verify")
-    assert list(recorder.records) == [(64, 0.04, 0), (64, 0.01, 80)]
-    assert recorder.purposes[64, 0.01, 80] == "verify"
-    assert recorder.engine.spent_s() == spent_s
-
-
-def test_half_of_a_run_that_is_under_way_is_still_to_be_paid_for():
-    recorder = run_log(n_workers=2, kind=SideBySideEngine)
-    long = request(recorder, seed=80, rate=0.01, steps=4000)
-    recorder.needed_later = lambda: [long]
-    recorder.run([request(recorder, steps=500)], "tune")
-    new = request(recorder, seed=81, rate=0.01, steps=4000)
-
-    assert long in recorder.engine.asked
-    assert recorder.expected_s([long]) == pytest.approx(recorder.expected_s([new]) / 2)
 
 
 def test_a_plan_is_known_where_the_reference_rate_was_not_recorded(tmp_path):

@@ -9,8 +9,8 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.allocation import visit
 from batchlab.advice.decision import costs_of
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.run_log import SeedPlan
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import confirm, run_valuations, tune
 from batchlab.records.estimate import Reason
 
@@ -20,8 +20,7 @@ STEP_S = knee(512)
 def found(*, truth=None, salt=0, **changes):
     engine = SimulatedEngine(truth=truth or Truth(noise=0.05), step_s=STEP_S, salt=salt)
     asked = question(STEP_S, budget_s=1e6, **changes)
-    recorder = RunLog(question=asked, engine=engine, until=asked.target)
-    return StudyState(run_log=recorder, seeds=SeedPlan.of(None))
+    return StudyState(question=asked, engine=engine, until=asked.target)
 
 
 @pytest.mark.parametrize("n_seeds", [4, 5, 6, 10, 20, None])
@@ -39,64 +38,59 @@ def test_no_seed_has_two_purposes(n_seeds):
 def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
     flat = {"left": 0.1, "right": 0.1}
     state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
-    search = tune(state, 64, limit_steps=10**6)
+    search = tune(state, state.sizes[64], limit_steps=10**6)
     assert search.learning_rate == 0.01 * 2**1.5
-    request = state.run_log.request(
-        batch_size=64,
-        learning_rate=search.learning_rate,
-        seed=10,
-        steps=state.value_limit(64),
-    )
+    request = state.request(state.sizes[64].cell, 10, steps=state.sizes[64].value_limit)
 
-    expected_s = state.expected_s([request])
+    expected_s = state.usual_s([request])
 
     assert expected_s <= 1.25 * search.learning_cost * STEP_S(64)
 
 
 def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
     state = found(truth=Truth(noise=0.0, right=0.3))
-    search = tune(state, 64, limit_steps=10**6)
+    search = tune(state, state.sizes[64], limit_steps=10**6)
     good, cost = search.learning_rate, search.learning_cost
-    run_valuations(state, 64, 3)
+    run_valuations(state, state.sizes[64], 3)
     # As if a second seed had moved it an octave up.
     search.former.append((good, cost))
     search.learning_rate, search.learning_cost = 2 * good, cost
 
-    run_valuations(state, 64, 3)
+    run_valuations(state, state.sizes[64], 3)
 
     assert search.learning_rate == good
-    assert len(state.valuation_runs(64)) == 3
+    assert len(state.sizes[64].valuations) == 3
 
 
 def test_what_misses_rule_out_is_not_read_off_the_law():
     state = found(truth=Truth(noise=0.0))
     for size in (64, 256, 1024):
-        tune(state, size, limit_steps=10**6)
-        run_valuations(state, size, 2)
+        tune(state, state.sizes[size], limit_steps=10**6)
+        run_valuations(state, state.sizes[size], 2)
     assert set(costs_of(state).batch_sizes) >= {2048, 4096, 8192}
 
     law = costs_of(state).fit
     just_below = math.exp(law.log_steps([4096])[0] - 0.01)
-    state.missed_at[4096] = math.floor(just_below)
+    state.sizes[4096].missed_at = math.floor(just_below)
     possible = costs_of(state)
     drawn = possible.learning_cost_draws[:, possible.batch_sizes.index(4096)]
     assert drawn.min() == pytest.approx(math.log(math.floor(just_below)))
     assert drawn.min() > law.log_steps_draws([4096]).min()
 
-    state.missed_at[4096] = 10_000
+    state.sizes[4096].missed_at = 10_000
 
     assert set(costs_of(state).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}
 
 
 def test_a_miss_says_no_more_than_the_steps_that_were_run():
     state = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
-    tune(state, 64, limit_steps=10**6)
-    run_valuations(state, 64, 1)
+    tune(state, state.sizes[64], limit_steps=10**6)
+    run_valuations(state, state.sizes[64], 1)
 
-    visit(state, 256, why=Reason.as_written("a test"))
+    visit(state, state.sizes[256], why=Reason.as_written("a test"))
 
     assert 256 in state.ruled_out
-    assert state.missed_at[256] == state.run_log.plan(256).steps_in(9)
+    assert state.sizes[256].missed_at == state.plan(256).steps_in(9)
 
 
 def slow_on(*seeds, batch_size=512, times=3.5):
@@ -108,24 +102,24 @@ def slow_on(*seeds, batch_size=512, times=3.5):
 
 def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
     state = found(truth=slow_on(10))
-    rate = tune(state, 512, limit_steps=10**6).learning_rate
+    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
 
-    assert run_valuations(state, 512, 1)
+    assert run_valuations(state, state.sizes[512], 1)
 
-    assert state.cell(512) == (512, rate)
+    assert state.sizes[512].cell == (512, rate)
     assert state.ruled_out == {}
-    costs = state.learning_costs(512)
+    costs = state.sizes[512].learning_costs()
     usual = Truth().steps(512, rate)
-    assert sorted(costs) == pytest.approx([usual, usual, state.value_limit(512)], rel=0.1)
+    assert sorted(costs) == pytest.approx([usual, usual, state.sizes[512].value_limit], rel=0.1)
 
 
 def test_two_slow_seeds_of_three_were_a_lucky_rate():
     state = found(truth=slow_on(10, 11))
-    rate = tune(state, 512, limit_steps=10**6).learning_rate
+    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
 
-    run_valuations(state, 512, 1)
+    run_valuations(state, state.sizes[512], 1)
 
-    assert state.cell(512) is None or state.cell(512)[1] < rate
+    assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
 
 
 def test_what_misses_until_the_planned_end_has_missed():
@@ -133,44 +127,44 @@ def test_what_misses_until_the_planned_end_has_missed():
     state = found(truth=slow_on(10, 11, 12, times=2.0))
     usual = Truth().best_steps(512)
     epochs = math.ceil(1.5 * usual * 512 / state.question.n_train)
-    state.run_log.question = replace(state.question, longest_epochs=epochs)
-    rate = tune(state, 512, limit_steps=10**6).learning_rate
-    assert state.value_limit(512) == state.run_log.longest_steps(512) < 3 * usual
+    state.question = replace(state.question, longest_epochs=epochs)
+    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
+    assert state.sizes[512].value_limit == state.longest_steps(512) < 3 * usual
 
-    run_valuations(state, 512, 1)
+    run_valuations(state, state.sizes[512], 1)
 
-    assert state.cell(512) is None or state.cell(512)[1] < rate
+    assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
 
 
 def test_a_slow_seed_does_not_end_the_search_of_a_batch_size():
     state = found(truth=slow_on(0))
     usual = Truth().best_steps(512)
 
-    search = tune(state, 512, limit_steps=math.ceil(1.6 * usual))
+    search = tune(state, state.sizes[512], limit_steps=math.ceil(1.6 * usual))
 
     assert search.learning_rate is not None
     assert abs(math.log2(search.learning_rate / 0.04) - 0.7 * 3) <= 1
     assert search.seeds == [1]
-    assert confirm(state, 512)  # the next seed that it was not asked about
+    assert confirm(state, state.sizes[512])  # the next seed that it was not asked about
     assert len(set(search.seeds)) == 2
 
 
 def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     state = found(truth=slow_on(0, 1))
-    tune(state, 64, limit_steps=10**6)
-    run_valuations(state, 64, 1)
+    tune(state, state.sizes[64], limit_steps=10**6)
+    run_valuations(state, state.sizes[64], 1)
     limit = math.ceil(1.6 * Truth().best_steps(512))
 
-    search = tune(state, 512, limit_steps=limit)
+    search = tune(state, state.sizes[512], limit_steps=limit)
 
     assert search.learning_rate is None
     assert search.seeds == [0, 1]
-    assert not tune(state, 512, limit_steps=10**6).may_be_a_slow_seed
+    assert not tune(state, state.sizes[512], limit_steps=10**6).may_be_a_slow_seed
 
 
 def test_a_run_that_the_engine_does_not_have_bounds_nothing():
     state = found()
 
-    state.missed_at[4096] = 0  # a recorded grid has fewer seeds of some rates
+    state.sizes[4096].missed_at = 0  # a recorded grid has fewer seeds of some rates
 
-    assert state.log_learning_cost_not_met(8192) == -math.inf
+    assert state.log_learning_cost_not_met(state.sizes[8192]) == -math.inf

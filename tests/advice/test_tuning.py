@@ -7,8 +7,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import RateSearch
+from batchlab.advice.study_state import RateSearch, StudyState
 
 STEP_S = knee(64)
 
@@ -17,9 +16,8 @@ def search(*, truth=None, start=0.0, strides=(1,), limit=10**6, budget_s=1e9, **
     truth = truth or Truth(noise=0.0)
     simulated = SimulatedEngine(truth=truth, step_s=STEP_S, **engine)
     asked = question(STEP_S, budget_s=budget_s)
-    found = RateSearch(
-        run_log=RunLog(question=asked, engine=simulated, until=asked.target), batch_size=64
-    )
+    state = StudyState(question=asked, engine=simulated, until=asked.target)
+    found = RateSearch(size=state.sizes[64])
     found.run(start=start, limit_steps=limit, seed=0, strides=strides)
     return found, simulated
 
@@ -61,9 +59,8 @@ def test_an_engine_with_certain_rates_is_asked_for_no_other():
 
     asked = question(STEP_S, budget_s=1e9)
     engine = Gridded(truth=Truth(noise=0.0, best_rate=0.1), step_s=STEP_S)
-    found = RateSearch(
-        run_log=RunLog(question=asked, engine=engine, until=asked.target), batch_size=64
-    )
+    state = StudyState(question=asked, engine=engine, until=asked.target)
+    found = RateSearch(size=state.sizes[64])
 
     found.run(start=0.0, limit_steps=10**6, seed=0)
 

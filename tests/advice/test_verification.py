@@ -10,8 +10,8 @@ from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
 
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.run_log import SeedPlan
+from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import read, verify
 from batchlab.advice.whole_trainings import limit_steps
@@ -22,12 +22,11 @@ STEP_S = knee(512)
 def verified(*, truth, salt=0, budget_s=1e6, **changes):
     engine = SimulatedEngine(truth=truth, step_s=STEP_S, salt=salt)
     asked = question(STEP_S, budget_s=budget_s, **changes)
-    recorder = RunLog(question=asked, engine=engine, until=asked.target)
-    state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
+    state = StudyState(question=asked, engine=engine, until=asked.target)
     for size in (64, 512):
-        tune(state, size, limit_steps=10**6)
-        run_valuations(state, size, 3)
-    return verify(state, 512), state
+        tune(state, state.sizes[size], limit_steps=10**6)
+        run_valuations(state, state.sizes[size], 3)
+    return verify(state, state.sizes[512]), state
 
 
 @pytest.mark.slow
@@ -36,7 +35,7 @@ def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
     n_studies, held = 200, 0
     for salt in range(n_studies):
         verification, state = verified(truth=truth, salt=salt)
-        rate = state.cell(512)[1]
+        rate = state.sizes[512].cell[1]
         true_gain = truth.steps(64, 0.01) * STEP_S(64) / (truth.steps(512, rate) * STEP_S(512))
         held += verification.gain.low <= true_gain <= verification.gain.high
 
@@ -66,7 +65,7 @@ def test_seeds_that_meet_the_target_at_the_same_evaluation_leave_the_distance_to
     for s_min in (500.0, 540.0, 580.0, 620.0, 660.0):
         truth = Truth(noise=noise, s_min=s_min)
         verification, state = verified(truth=truth)
-        rate = state.cell(512)[1]
+        rate = state.sizes[512].cell[1]
         true_gain = truth.steps(64, 0.01) * STEP_S(64) / (truth.steps(512, rate) * STEP_S(512))
         n_held += verification.gain.low <= true_gain <= verification.gain.high
         assert verification.half_width > 0.002
@@ -80,9 +79,9 @@ def test_for_quality_a_run_that_failed_is_no_figure_and_not_so_many_steps():
     ends |= {cell: [scored(0.95)] * 3 for cell in ((64, 0.01), (64, learning_rate(64)))}
     for (size, rate), runs in ends.items():
         for seed, run in zip(seeds, runs, strict=True):
-            trial = state.run_log.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
-            state.run_log.records[size, rate, seed] = run.record_of(trial)
-            state.run_log.purposes[size, rate, seed] = "verify"
+            trial = state.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
+            state.records[size, rate, seed] = run.record_of(trial)
+            state.purposes[size, rate, seed] = "verify"
 
     verification = read(state, seeds, (128, learning_rate(128)), n_looks=1)
 
@@ -95,14 +94,13 @@ def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
     truth = Truth()
     engine = SimulatedEngine(truth=truth, step_s=STEP_S)
     asked = question(STEP_S, budget_s=1e6)
-    recorder = RunLog(question=asked, engine=engine, until=asked.target)
-    state = StudyState(run_log=recorder, seeds=SeedPlan.of(None))
+    state = StudyState(question=asked, engine=engine, until=asked.target)
     for size in (64, 512):
-        tune(state, size, limit_steps=10**6)
-        run_valuations(state, size, 2)
+        tune(state, state.sizes[size], limit_steps=10**6)
+        run_valuations(state, state.sizes[size], 2)
     engine.elapsed_s = 1e6
 
-    verification = verify(state, 512)
+    verification = verify(state, state.sizes[512])
 
     assert verification.head_to_head is None
     assert verification.gain.reason
@@ -139,7 +137,7 @@ def slow_on(seeds, *, times):
 def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against_it():
     verification, state = verified(truth=slow_on(VERIFYING, times=2.6))
 
-    assert len(state.run_log.of_cell(state.cell(512), "verify")) == 6
+    assert len(state.of_cell(state.sizes[512].cell, "verify")) == 6
     assert verification.against is not None
     assert verification.against.code == "slower_on_fresh_seeds"
     assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
@@ -147,7 +145,7 @@ def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against
 
 def test_a_seed_that_missed_counts_for_as_long_as_it_was_followed():
     missed, state = verified(truth=slow_on(VERIFYING[:1], times=3.5))
-    chosen = state.cell(512)
+    chosen = state.sizes[512].cell
 
     limit = math.log(limit_steps(state, chosen))
     met = [math.log(steps / STEP_S(512)) for steps in missed.head_to_head.recommended if steps]

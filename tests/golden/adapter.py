@@ -18,15 +18,13 @@ from typing import Any
 import pytest
 import torch
 from tests.reference.accumulated_workloads import FAULTS, SOUND
-from tests.reference.made_up import made_up_curves, made_up_study, made_up_timing
+from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, made_up_profile
-from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
-from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
+from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
 from tests.reference.stored_study import put_study
 from tests.reference.tiny_workload import tiny
-from tests.reference.training_script import training_script
 from torch import nn
 from torch.nn import functional
 
@@ -40,35 +38,6 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import Silent
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
-
-__all__ = [
-    "BATCH_SIZES",
-    "N_TRAIN",
-    "Broken",
-    "Dearer",
-    "ForgetfulEngine",
-    "Overfitting",
-    "SOUND",
-    "SideBySideEngine",
-    "SimulatedEngine",
-    "Truth",
-    "checked_faults",
-    "command_line",
-    "coupled",
-    "knee",
-    "made_up_curves",
-    "noise_document",
-    "precise",
-    "profile_document",
-    "reference_at",
-    "roughly_timed",
-    "search_document",
-    "simulated_advice",
-    "stored_profile",
-    "stored_study",
-    "told_advice",
-    "training_script",
-]
 
 StepS = Callable[[int], float]
 Document = dict[str, Any]

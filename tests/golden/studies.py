@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden import adapter
-from tests.golden.adapter import Truth, knee, made_up_curves, simulated_advice
+from tests.golden.adapter import simulated_advice
 from tests.golden.compare import golden
+from tests.reference.accumulated_workloads import SOUND
+from tests.reference.made_up import made_up_curves
+from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
+from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_question import knee
+from tests.reference.training_script import training_script
 
 import batchlab
 
@@ -163,14 +169,14 @@ ADVICES = {
     **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 6, 8, 12, 20)},
     "race-downward": _advice(knee(8), _with_end(**RACE), trainings=4, epochs=12.0, target=None),
     "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
-    "race-two-workers": _race(4, engine=adapter.SideBySideEngine, engine_fields={"n_workers": 2}),
+    "race-two-workers": _race(4, engine=SideBySideEngine, engine_fields={"n_workers": 2}),
     # As a command of the user's: nothing is kept of a run, and it evaluates when it likes.
     "like-a-command": _advice(
         knee(256),
         _with_end(),
         trainings=60,
         epochs=12.0,
-        engine=adapter.ForgetfulEngine,
+        engine=ForgetfulEngine,
         engine_fields={"n_workers": 1},
     ),
     "other-reference": _advice(knee(512), reference=adapter.reference_at(512, 0.32), trainings=120),
@@ -204,14 +210,14 @@ REAL_ADVICES = {
         budget="10m",
     ),
     "command": _told(
-        adapter.training_script,
+        training_script,
         step_s=lambda size: 0.05 * max(1.0, size / 64),
         batch_sizes=(8, 16, 32, 64, 128),
         epochs=10,
         budget="20m",
     ),
     "command-with-target": _told(
-        adapter.training_script,
+        training_script,
         step_s=lambda size: 0.05 * max(1.0, size / 64),
         batch_sizes=(16, 64, 256),
         target=("val_loss", 0.5),
@@ -250,7 +256,7 @@ def _overfits(size: int, rate: float, seed: int) -> Any:
 
 
 def _failing_script(failure: str, folder: Path) -> Any:
-    return adapter.training_script(folder, "--fail", failure)
+    return training_script(folder, "--fail", failure)
 
 
 SWEEPS = {
@@ -272,11 +278,9 @@ SWEEPS = {
     "measured": _sweep(
         batch_sizes=(20,), learning_rates=(0.1,), epochs=2, measure=("noise_scale", "sharpness")
     ),
-    "script": _sweep(
-        adapter.training_script, batch_sizes=(16, 64), learning_rates=(0.05, 0.1), epochs=2
-    ),
+    "script": _sweep(training_script, batch_sizes=(16, 64), learning_rates=(0.05, 0.1), epochs=2),
     "script-target": _sweep(
-        adapter.training_script,
+        training_script,
         batch_sizes=(16, 128),
         learning_rates=(0.1, 0.4),
         seeds=2,
@@ -361,7 +365,7 @@ NOISES = {
 
 CHECKS = {
     kind: Study(document=partial(adapter.checked_faults, kind), timed=True, slow=True)
-    for kind in adapter.SOUND
+    for kind in SOUND
 }
 
 

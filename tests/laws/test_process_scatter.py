@@ -74,15 +74,6 @@ def test_a_drift_in_any_process_is_told() -> None:
     assert replace(steady, again=(drifting.timing,)).drifted
 
 
-def test_without_a_second_process_the_blocks_are_all_there_is() -> None:
-    profile = made_up_profile()
-
-    assert profile.process_scatter is None
-    assert [profile.timed_s(point) for point in profile.points] == [
-        point.step_s for point in profile.points
-    ]
-
-
 def test_the_time_of_two_processes_is_their_geometric_mean() -> None:
     point = twice(64, 0.01, 0.04)
 
@@ -103,15 +94,6 @@ def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not(
     assert high is not None
     assert low <= 0.01
     assert high >= 0.016
-
-
-def test_a_size_that_was_timed_once_has_the_scatter_of_the_others() -> None:
-    pairs = [twice(2**power, 0.01, 0.011) for power in range(10)]
-    once = made_up_point(1024, median_s=0.01, scatter=STEADY)
-
-    profile = made_up_profile(*pairs, once)
-
-    assert width(profile, 1024) > width(profile, 64) > 0.05
 
 
 def test_blocks_that_scatter_widely_are_not_believed_because_processes_agree() -> None:

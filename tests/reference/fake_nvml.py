@@ -19,9 +19,6 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
         return index
 
-    def nvmlDeviceGetName(self, gpu: int) -> str | bytes:
-        return b"NVIDIA H100" if gpu else "NVIDIA H100"
-
     def nvmlDeviceGetMemoryInfo(self, gpu: int) -> SimpleNamespace:
         if self.used[gpu] < 0:
             raise RuntimeError("GPU is lost")

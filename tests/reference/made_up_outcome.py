@@ -8,10 +8,9 @@ from typing import Any
 
 from tests.reference.made_up_state import Run, made_up_state, met, scored
 
-from batchlab.advice.advice import HeadToHead
+from batchlab.advice.advice import EndLevel, HeadToHead
 from batchlab.advice.allocation import decision_of
 from batchlab.advice.decision import Decision, costs_of
-from batchlab.advice.level import EndLevel
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate, Reason

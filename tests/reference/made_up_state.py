@@ -14,8 +14,7 @@ from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
 from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Question
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import RateSearch, SeedPlan, StudyState
+from batchlab.advice.study_state import RateSearch, StudyState
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 
 TARGET = 0.97
@@ -89,15 +88,14 @@ def made_up_state(
     """A study with these valuation runs by batch size; `changes` are fields of its Question."""
     asked: Question = question(step_s, budget_s=BUDGET_S, **changes)
     engine = SimulatedEngine(truth=Truth(), step_s=step_s, elapsed_s=spent_s)
-    run_log = RunLog(
+    state = StudyState(
         question=asked, engine=engine, until=None if asked.objective == "quality" else asked.target
     )
-    state = StudyState(run_log=run_log, seeds=SeedPlan.of(None))
     for batch_size, each in runs.items():
         rate = learning_rate(batch_size)
-        state.tuned[batch_size] = RateSearch(
-            run_log=run_log,
-            batch_size=batch_size,
+        size = state.sizes[batch_size]
+        size.search = RateSearch(
+            size=size,
             learning_rate=rate,
             learning_cost=1000.0,
             finished=True,
@@ -105,6 +103,6 @@ def made_up_state(
         )
         for seed, run in zip(state.seeds.value, each, strict=False):
             trial = engine.trial(batch_size=batch_size, learning_rate=rate, seed=seed)
-            run_log.records[batch_size, rate, seed] = run.record_of(trial)
-            run_log.purposes[batch_size, rate, seed] = "value"
+            state.records[batch_size, rate, seed] = run.record_of(trial)
+            state.purposes[batch_size, rate, seed] = "value"
     return state

@@ -111,7 +111,7 @@ def constant(value: float):
 
 
 def cell_of(*records) -> Cell:
-    return Cell(batch_size=64, learning_rate=0.01, records=records)
+    return Cell(records=records)
 
 
 def record(value: float, *, seed: int, epochs: int = 4, status: Status | None = Status.OK):

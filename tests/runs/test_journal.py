@@ -71,7 +71,7 @@ def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
 
     again = Journal(store, STUDY)
 
-    assert (again.profile, again.budget_s, again.spent_before_s) == ("{}", 100.0, 7.0)
+    assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
     assert [again.replayed_reading_s() for _ in range(3)] == [1.5, 0.1 + 0.2, None]
     assert again.replayed_end([OTHER, REQUEST], engine="toy") == (end_of(REQUEST), PACE)
 
@@ -114,7 +114,7 @@ def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: S
     (first,) = stored_journal(store, "study")
 
     assert (first.profile, first.elsewhere) == ("{}", '{"gpu": 1}')
-    assert Journal(store, STUDY).profile == "{}"
+    assert Journal(store, STUDY).profiles == ("{}",)
 
 
 def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) -> None:

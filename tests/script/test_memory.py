@@ -154,8 +154,7 @@ def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[
         nvml.users, nvml.used = users, [n * GB for n in used]
         memory.look({1, 2})
 
-    found = [(f"{index}: NVIDIA H100", n * GB) for index, n in enumerate(peaks) if n]
-    assert memory.peaks == tuple(found)
+    assert memory.most_bytes == [n * GB for n in peaks]
     assert not memory.is_full
 
 
@@ -173,7 +172,7 @@ def test_a_gpu_that_is_lost_is_not_asked_for_numbers_it_has_not() -> None:
 
     memory.look({1})
 
-    assert memory.peaks == (("1: NVIDIA H100", GB),)
+    assert memory.most_bytes == [0, GB]
 
 
 def test_without_nvml_nothing_is_known() -> None:
@@ -183,4 +182,4 @@ def test_without_nvml_nothing_is_known() -> None:
 
     memory.look({1})
 
-    assert (memory.peaks, memory.is_full) == ((), False)
+    assert (memory.most_bytes, memory.is_full) == ([], False)

@@ -22,6 +22,7 @@ from batchlab.words.document import document_text, plain, schema_text
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
+EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
 MORE_ERRORS = 0.05
@@ -276,6 +277,21 @@ class HeadToHead:
     reference: tuple[float | None, ...]
     reference_tuned: tuple[float | None, ...]
     reference_bounds: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndLevel:
+    """What a run ends with."""
+
+    # Of the validation metric, a mean over the last quarter of the run, under a learning-rate shape
+    # over its last twentieth; of one that overfits, over its best evaluations in a row. Of several
+    # seeds that of the worst.
+    value: float
+    n: int  # how many evaluations that is the mean of
+    ended_by: EndedBy  # what makes it the end
+    margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
+    epochs: float  # passes over the training set of the run: a whole training
+    learning_rate: float  # of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

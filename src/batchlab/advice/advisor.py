@@ -35,10 +35,10 @@ from batchlab.advice.level import (
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
-from batchlab.advice.study_state import SeedPlan, StudyState
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
-from batchlab.advice.whole_trainings import has_fewer_left, needed_later, reserve, reserve_shortly
+from batchlab.advice.whole_trainings import has_fewer_left, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Reason
@@ -106,11 +106,9 @@ class _Advisor:
     ) -> None:
         self._question = question
         self._with_all_options = with_all_options
-        self._run_log = RunLog(
+        self._state = StudyState(
             question=question, engine=engine, until=question.target, watcher=watcher
         )
-        self._state = StudyState(run_log=self._run_log, seeds=SeedPlan.of(engine.n_seeds))
-        self._run_log.ruled_out = self._state.ruled_out
         self._origin = question.target_origin
 
     def advice(self) -> Advice:
@@ -122,14 +120,14 @@ class _Advisor:
         without = self._without_remaining_error()
         if without is not None:
             # By rates of which the better ones have no figure nothing was tuned.
-            self._state.tuned.clear()
+            for size in self._state.tuned:
+                size.search = None
             outcome = Conclusion(reason=without)
         return answered(self._state, outcome, origin=self._origin)
 
     def _outcome(self) -> Conclusion:
-        self._run_log.needed_later = lambda: needed_later(self._state)
-        reference = self._question.option(self._question.reference.batch_size)
-        if reference.note is None:
+        note = self._state.reference.option.note
+        if note is None:
             needs_target = self._question.target is None and self._question.objective != "quality"
             stopped = self._pilot() if needs_target else None
             end = end_to_race_to(self._state, at_once=self._at_once)
@@ -137,9 +135,8 @@ class _Advisor:
                 return concluded_by_race(self._state, end)
             stopped = stopped or self._tune_reference()
         else:
-            stopped = Reason.of(
-                "reference_cannot_run", size=reference.batch_size, why=reference.note
-            )
+            size = self._question.reference.batch_size
+            stopped = Reason.of("reference_cannot_run", size=size, why=note)
         if stopped is None:
             stopped = self._without_remaining_error()
         if stopped is not None:
@@ -150,7 +147,7 @@ class _Advisor:
         decision = allocate(self._state)
         if decision is not None and decision.verdict == "cannot_tell" and self._state.end is None:
             reserve_shortly(self._state)
-            if self._run_log.engine.n_seeds is not None:
+            if self._state.engine.n_seeds is not None:
                 self._state.seeds = self._state.seeds.verifying_with_one()
             decision = allocate(self._state)
         if decision is None:
@@ -165,15 +162,15 @@ class _Advisor:
         question = self._question
         if question.objective != "quality":
             return None
-        for record in self._run_log.records.values():
+        for record in self._state.records.values():
             was_scored = question.best_value(record) is not None
-            if record.ended_well and was_scored and self._run_log.learning_cost(record) is None:
+            if record.ended_well and was_scored and self._state.learning_cost(record) is None:
                 return Reason.of("no_distance_from_perfect", metric=question.metric)
         return None
 
     def _why_none(self) -> Reason:
         """Why no batch size has a figure on a fresh seed."""
-        if "value" not in self._run_log.purposes.values():
+        if "value" not in self._state.purposes.values():
             return Reason.of("nothing_left_for_fresh_seeds")
         return Reason.of("none_met_on_fresh_seed")
 
@@ -182,22 +179,21 @@ class _Advisor:
     def _tune_reference(self) -> Reason | None:
         """Tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
-        size = question.reference.batch_size
+        size = state.reference
         if question.objective == "quality":
-            limit = state.horizon_steps(size)
+            limit = size.horizon_steps
         else:
-            search_s = _SEARCH_SHARE * question.budget_s * self._at_once
-            limit = self._run_log.affordable_steps(size, search_s)
-        limit = min(limit, self._run_log.longest_steps(size))
+            limit = size.affordable_steps(_SEARCH_SHARE * question.budget_s * self._at_once)
+        limit = min(limit, size.longest_steps)
         if state.end is not None:
             # A rate worth choosing meets the level before the reference's own training is over.
-            limit = min(limit, state.whole_steps(size))
+            limit = min(limit, size.whole_steps)
         if question.objective != "quality":
             # The pilot may have taken longer than planned: four runs must still fit.
-            left_s = self._run_log.left_s() * self._at_once / 4
-            limit = min(limit, self._run_log.affordable_steps(size, max(0.0, left_s)))
-        self._run_log.note(
-            Reason.of("tune_reference", size=size),
+            left_s = state.left_s() * self._at_once / 4
+            limit = min(limit, size.affordable_steps(max(0.0, left_s)))
+        state.note(
+            Reason.of("tune_reference", size=size.batch_size),
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
         )
         is_dear = self._is_dear(_DEAR, at_once=self._at_once)
@@ -213,8 +209,8 @@ class _Advisor:
             if stopped is not None:
                 return stopped
         run_valuations(state, size, 1 if is_dear else 2)
-        if state.cell(size) is None:
-            return Reason.of("reference_ruled_out", size=size, why=state.ruled_out[size])
+        if size.ruled_out is not None:
+            return Reason.of("reference_ruled_out", size=size.batch_size, why=size.ruled_out)
         return None
 
     def _is_dear(self, few: float, *, at_once: int) -> bool:
@@ -226,39 +222,37 @@ class _Advisor:
 
     @property
     def _at_once(self) -> int:
-        return min(self._run_log.engine.n_workers, _MOST_AT_ONCE)
+        return min(self._state.engine.n_workers, _MOST_AT_ONCE)
 
     def _pilot(self) -> Reason | None:
         """Train the reference to its end, or for its share of the budget, and set the target."""
-        question, run_log = self._question, self._run_log
-        reference = question.reference
+        question, state = self._question, self._state
+        reference, size = question.reference, state.reference
         limit = self._pilot_limit()
-        plan = run_log.plan(reference.batch_size)
-        run_log.note(
-            Reason.of("pilot", epochs=plan.epoch_at(limit)),
+        state.note(
+            Reason.of("pilot", epochs=size.plan.epoch_at(limit)),
             Reason.of("pilot_sets_target"),
         )
-        any_rate = run_log.engine.learning_rates(reference.batch_size) is None
+        any_rate = state.engine.learning_rates(reference.batch_size) is None
         own: TrialRecord | None = None
         records: list[TrialRecord] = []
         for octaves in _PILOT_OCTAVES if any_rate else ((0,),):
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
             rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_its_end(rates[: run_log.engine.n_workers], limit)
+            records = self._until_its_end(rates[: state.engine.n_workers], limit)
             own = own or records[0]
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))
-            planned = run_log.longest_steps(reference.batch_size)
-            level = from_pilot(question, records, planned_steps=planned)
+            level = from_pilot(question, records, planned_steps=size.longest_steps)
             if level is not None:
-                self._state.first_octave = octaves[0]
+                state.first_octave = octaves[0]
                 self._take(self._of_more_seeds(level, records[0].steps))
                 self._watch_late(records)
                 return None
-            if run_log.left_s() < question.budget_s / 2:
+            if state.left_s() < question.budget_s / 2:
                 break
-            run_log.note(
+            state.note(
                 Reason.of("pilot_at_other_rates"), Reason.of("nothing_learned_at", rate=rates[0])
             )
         if own is not None and all(record.has_failed for record in records):
@@ -267,9 +261,8 @@ class _Advisor:
 
     def _pilot_limit(self) -> int:
         """At how many steps a pilot is cut, if it is not at its end before."""
-        size = self._question.reference.batch_size
-        share_s = _PILOT_SHARE * self._question.budget_s
-        return min(self._run_log.longest_steps(size), self._run_log.affordable_steps(size, share_s))
+        size, share_s = self._state.reference, _PILOT_SHARE * self._question.budget_s
+        return min(size.longest_steps, size.affordable_steps(share_s))
 
     def _of_more_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap.
@@ -277,9 +270,9 @@ class _Advisor:
         Where the two differ by more than the margin, the level would be chance's: two more say how
         far seeds scatter.
         """
-        question, run_log, state = self._question, self._run_log, self._state
-        # With these it can be reckoned, and a free core goes on with what is needed in any case.
-        run_log.until, state.end = level.target, level.end
+        question, state = self._question, self._state
+        # With these it can be reckoned what is left.
+        state.until, state.end = level.target, level.end
         if level.end is None:
             return level
         ends = [level.end]
@@ -298,16 +291,18 @@ class _Advisor:
         """Runs of the reference batch size, doubled in length until the first is at its end."""
         question = self._question
         runs = [(rate, self._state.seeds.tune[0]) for rate in rates]
-        looked_from = self._run_log.plan(question.reference.batch_size).steps_in(4)
+        size = self._state.reference
+        looked_from = size.plan.steps_in(4)
         # What an evaluation costs, and a step beside other runs, is known once some were run.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._pilot_limit())
             steps = min(steps, limit)
-            is_planned_end = steps >= self._run_log.longest_steps(question.reference.batch_size)
+            is_planned_end = steps >= size.longest_steps
             records = self._pilots(runs, steps, whole=is_planned_end)
             if self._with_all_options is not None:
-                self._question = self._run_log.question = self._with_all_options()
+                self._question = self._with_all_options()
+                self._state.ask(self._question)
                 self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
@@ -323,10 +318,9 @@ class _Advisor:
         """So many steps at each rate and seed; whole trainings are shown with their test data."""
         question = self._question
         requests = [
-            self._run_log.request(
-                batch_size=question.reference.batch_size,
-                learning_rate=rate,
-                seed=seed,
+            self._state.request(
+                (question.reference.batch_size, rate),
+                seed,
                 steps=steps,
                 whole=whole,
                 # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
@@ -334,30 +328,30 @@ class _Advisor:
             )
             for rate, seed in runs
         ]
-        return self._run_log.run(requests, "pilot")
+        return self._state.run(requests, "pilot")
 
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""
-        target = self._run_log.until
+        target = self._state.until
         assert target is not None
         steps = [found for record in pilots if (found := steps_to(record, target))]
         if steps:
             size = self._question.reference.batch_size
-            self._run_log.tuned_steps[size] = min(steps) / _TUNED_IS_FASTER
+            self._state.tuned_steps[size] = min(steps) / _TUNED_IS_FASTER
 
     def _take(self, level: TargetLevel) -> None:
-        self._run_log.until = level.target
+        self._state.until = level.target
         self._state.end = level.end
         self._origin = level.origin
         target = level.target
-        self._run_log.note(
+        self._state.note(
             Reason.of("target_set", metric=target.metric, value=target.value), level.why
         )
 
     def _nothing_met(self, records: list[TrialRecord], limit: int) -> Reason | None:
         """No run met the target: take one that can be met, or say why not."""
         question = self._question
-        target = self._run_log.until
+        target = self._state.until
         if all(record.has_failed for record in records):
             return Reason.of(
                 "reference_rates_failed",
@@ -377,13 +371,13 @@ class _Advisor:
         if level is None:
             return Reason.of("none_beat_untrained", why=why)
         self._take(level)
-        tune(self._state, question.reference.batch_size, limit_steps=limit)
-        if self._state.cell(question.reference.batch_size) is None:
+        tune(self._state, self._state.reference, limit_steps=limit)
+        if self._state.reference.cell is None:
             return why
         return None
 
     def _refuse_target_met_untrained(self, record: TrialRecord) -> None:
-        target: Target | None = self._run_log.until
+        target: Target | None = self._state.until
         if target is None or self._question.objective == "quality":
             return
         value = untrained_value(record, target.metric)
@@ -426,17 +420,16 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
 def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     """Seconds or examples to the target, or the metric itself; None: it has none."""
-    question, batch_size = run_log.question, record.trial.batch_size
+    question = run_log.question
     if question.objective == "quality":
         if not record.ended_well:
             return None
         return question.best_value(record)
-    if run_log.until is None:
-        return None
-    steps = run_log.learning_cost(record)
+    steps = None if run_log.until is None else run_log.learning_cost(record)
     if steps is None:
         return None
+    size = Size(run_log=run_log, option=question.option(record.trial.batch_size))
     if question.objective == "samples":
-        return steps * run_log.examples_per_step(batch_size)
-    step_s = question.option(batch_size).step_s.estimate
+        return steps * size.examples_per_step
+    step_s = size.option.step_s.estimate
     return None if step_s is None else steps * step_s

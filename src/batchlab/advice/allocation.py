@@ -11,7 +11,7 @@ import numpy as np
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import why_it_failed
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
@@ -31,14 +31,12 @@ _UNLIKELY = 0.025
 
 
 def explore(state: StudyState) -> None:
-    """Tune the reference batch size, then its neighbours outwards as long as they can be better."""
-    reference = state.question.reference.batch_size
-    sides = {"larger": _anchors(state, +1), "smaller": _anchors(state, -1)}
+    """Tune the neighbours of the reference batch size outwards as long as they can be better."""
     # Larger batches first: their runs are the cheaper ones to watch, and with three batch sizes the
     # law says whether smaller ones are worth a visit.
-    for side in ("larger", "smaller"):
-        before = state.log_cost(reference)
-        for size in sides[side]:
+    for side, sign in (("larger", +1), ("smaller", -1)):
+        before = state.reference.log_cost
+        for size in _anchors(state, sign):
             if not _can_win(state, size):
                 break
             if not visit(state, size, why=_BESIDE[side]):
@@ -47,7 +45,7 @@ def explore(state: StudyState) -> None:
                 return
             if state.end is not None:  # another best asks for other whole trainings
                 reserve(state, exploring=True)
-            cost, best_cost = state.log_cost(size), state.best_log_cost()
+            cost, best_cost = size.log_cost, state.best_log_cost
             if cost is None or best_cost is None:
                 break
             if cost > best_cost + math.log(_MUCH_WORSE):
@@ -64,116 +62,109 @@ _BESIDE = {
 }
 
 
-def visit(state: StudyState, batch_size: int, *, why: Reason) -> bool:
+def visit(state: StudyState, size: Size, *, why: Reason) -> bool:
     """Tune a batch size and value it once, twice where it is among the best.
 
     Whether it was tuned; False: the budget did not reach for it, or there is nothing any more
     that it could be compared with.
     """
-    if state.run_log.until is not None and state.best() is None:
+    if state.until is not None and state.best is None:
         return False
-    limit = cut_steps(state, batch_size)
-    if not _pays(state, batch_size, limit):
+    limit = cut_steps(state, size)
+    if not _pays(state, size, limit):
         return False
-    likely = state.rate_start(batch_size)
-    state.run_log.note(
-        Reason.of("tune_size", size=batch_size),
-        Reason.of("tune_size_why", why=why, octaves=likely, limit=limit),
+    state.note(
+        Reason.of("tune_size", size=size.batch_size),
+        Reason.of("tune_size_why", why=why, octaves=state.rate_start(size), limit=limit),
     )
-    tuned = tune(state, batch_size, limit_steps=limit)
+    tuned = tune(state, size, limit_steps=limit)
     if not tuned.records:
-        del state.tuned[batch_size]
+        size.search = None
         return False
     if tuned.learning_rate is None:
-        state.ruled_out[batch_size] = _why_none(state, batch_size, limit)
+        why_none = _why_none(tuned, limit)
+        size.ruled_out = why_none
         # Not `limit`: a run may end before it, at the epochs allowed or with the budget.
         missed = [record.steps for record in tuned.records if not record.has_failed]
         if missed:
-            state.missed_at[batch_size] = min(missed)
-        out = Reason.of("size_is_out", size=batch_size)
-        state.run_log.note(out, state.ruled_out[batch_size])
+            size.missed_at = min(missed)
+        state.note(Reason.of("size_is_out", size=size.batch_size), why_none)
         return True
-    cost, best_cost = state.log_cost(batch_size), state.best_log_cost()
+    cost, best_cost = size.log_cost, state.best_log_cost
     assert cost is not None
     assert best_cost is not None
-    run_valuations(state, batch_size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
+    run_valuations(state, size, 2 if cost <= best_cost + math.log(_CONTENDER) else 1)
     return True
 
 
-def cut_steps(state: StudyState, batch_size: int) -> int:
+def cut_steps(state: StudyState, size: Size) -> int:
     """At how many steps a run of this batch size cannot win any more; some other one has met it."""
-    if state.run_log.until is None:
-        return state.horizon_steps(batch_size)
-    best = state.best()
+    if state.until is None:
+        return size.horizon_steps
+    best = state.best
     assert best is not None
-    best_cost, best_learning_cost = state.best_log_cost(), state.log_learning_cost(best)
+    best_cost, best_learning_cost = best.log_cost, best.log_learning_cost
     assert best_cost is not None
     assert best_learning_cost is not None
-    steps = _CUT_AT * math.exp(best_cost - state.log_weight(batch_size))
+    steps = _CUT_AT * math.exp(best_cost - size.log_weight)
     # Nor can a batch of B need more steps than the best at a smaller batch does, or more examples,
     # unless the runs say otherwise.
-    most = state.carried_over().most_steps(math.exp(best_learning_cost), best, batch_size)
-    steps = min(steps, _CUT_AT * most)
-    return max(1, math.ceil(steps))
+    most = state.carried_over().most_steps(
+        math.exp(best_learning_cost), best.batch_size, size.batch_size
+    )
+    return max(1, math.ceil(min(steps, _CUT_AT * most)))
 
 
-def _pays(state: StudyState, batch_size: int, limit: int) -> bool:
+def _pays(state: StudyState, size: Size, limit: int) -> bool:
     """Whether a search and its valuation fit into what is left: three rates and two seeds."""
-    run_log = state.run_log
-    usual = limit if run_log.until is None else _usual_steps(state, batch_size, limit)
-    at_a_time = min(run_log.engine.n_workers, _RUNS_A_VISIT)
-    visit_s = _RUNS_A_VISIT * run_log.run_s(batch_size, usual) / at_a_time
-    return visit_s <= run_log.left_s()
+    usual = limit if state.until is None else _usual_steps(state, size, limit)
+    at_a_time = min(state.engine.n_workers, _RUNS_A_VISIT)
+    return _RUNS_A_VISIT * size.run_s(usual) / at_a_time <= state.left_s()
 
 
-def _usual_steps(state: StudyState, batch_size: int, limit: int) -> int:
+def _usual_steps(state: StudyState, size: Size, limit: int) -> int:
     """Half way, on a log scale, from what it needs at least to what makes it no better."""
     no_better = limit / _CUT_AT
-    bound = state.optimistic_log_cost(batch_size)
+    bound = state.optimistic_log_cost(size)
     if bound is None or math.isinf(bound):
         return math.ceil(no_better)
-    least = min(no_better, math.exp(bound - state.log_weight(batch_size)))
+    least = min(no_better, math.exp(bound - size.log_weight))
     return math.ceil(math.sqrt(least * no_better))
 
 
-def _anchors(state: StudyState, sign: int) -> list[int]:
+def _anchors(state: StudyState, sign: int) -> list[Size]:
     """The batch sizes at factors of about four from the reference, the last one the outermost."""
-    reference = state.question.reference.batch_size
-    sizes = sorted(
-        (option.batch_size for option in state.options()),
-        reverse=sign < 0,
-    )
-    sizes = [size for size in sizes if (size - reference) * sign > 0]
-    anchors: list[int] = []
-    here: float = reference
-    for i, size in enumerate(sizes):
-        far = max(size / here, here / size)
-        if far >= _STRIDE * 0.75 or i == len(sizes) - 1:
+    own = state.question.reference.batch_size
+    sizes = [size for size in state.that_run if (size.batch_size - own) * sign > 0][::sign]
+    anchors: list[Size] = []
+    here: float = own
+    for size in sizes:
+        far = max(size.batch_size / here, here / size.batch_size)
+        if far >= _STRIDE * 0.75 or size is sizes[-1]:
             anchors.append(size)
-            here = size
+            here = size.batch_size
     return anchors
 
 
-def _can_win(state: StudyState, batch_size: int) -> bool:
-    bound, best_cost = state.optimistic_log_cost(batch_size), state.best_log_cost()
+def _can_win(state: StudyState, size: Size) -> bool:
+    bound, best_cost = state.optimistic_log_cost(size), state.best_log_cost
     if bound is None or best_cost is None:
         return True
     tolerance = math.log1p(state.question.delta)
-    return bound <= best_cost + tolerance and not _law_rules_out(state, batch_size, tolerance)
+    return bound <= best_cost + tolerance and not _law_rules_out(state, size, tolerance)
 
 
-def _law_rules_out(state: StudyState, batch_size: int, tolerance: float) -> bool:
+def _law_rules_out(state: StudyState, size: Size, tolerance: float) -> bool:
     """Whether the law, as far as it is known, leaves the batch size no more than 1 in 40."""
     costs = costs_of(state)
-    if costs is None or costs.fit is None or batch_size not in costs.batch_sizes:
+    if costs is None or costs.fit is None or size.batch_size not in costs.batch_sizes:
         return False
     above = costs.draws - costs.draws.min(axis=1, keepdims=True)
-    place = costs.batch_sizes.index(batch_size)
+    place = costs.batch_sizes.index(size.batch_size)
     return bool(np.quantile(above[:, place], _UNLIKELY) > tolerance)
 
 
-def _why_none(state: StudyState, batch_size: int, limit: int) -> Reason:
-    tuned = state.tuned[batch_size]
+def _why_none(tuned: RateSearch, limit: int) -> Reason:
     if tuned.failed == len(tuned.records):
         return Reason.of("all_rates_failed", n=tuned.failed, why=why_it_failed(tuned.records[0]))
     return Reason.of("no_rate_met_target", limit=limit)
@@ -191,27 +182,24 @@ _NEAR = 1.25  # what --explain lists beside the best
 
 def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) -> Decision:
     """The decision that the costs so far support."""
-    sizes = costs.batch_sizes
-    options = {option.batch_size: option for option in state.options()}
+    sizes = [state.sizes[size] for size in costs.batch_sizes]
     return decide(
-        sizes,
+        costs.batch_sizes,
         costs.log_costs,
         costs.draws,
         delta=state.question.delta,
         objective=state.question.objective,
-        may_recommend=[
-            run_enough or len(state.learning_costs(size)) >= _FEWEST_VALUES for size in sizes
-        ],
-        all_compared=set(sizes) == set(options),
+        may_recommend=[run_enough or len(s.learning_costs()) >= _FEWEST_VALUES for s in sizes],
+        all_compared=len(sizes) == len(state.that_run),
         bounds=() if run_enough else _bounds_of_others(state, costs),
-        peak_bytes=[options[size].peak_bytes for size in sizes],
+        peak_bytes=[size.option.peak_bytes for size in sizes],
     )
 
 
 def _bounds_of_others(state: StudyState, costs: Costs) -> list[float]:
     """The least that the costs can be of batch sizes that have none."""
     sizes = _in_question(state)
-    others = [size for size in sizes if size not in costs.batch_sizes]
+    others = [size for size in sizes if size.batch_size not in costs.batch_sizes]
     if state.question.objective == "quality":
         # Nothing bounds them, but next to the best one nothing may be left untried.
         best = costs.batch_sizes[int(costs.log_costs.argmin())]
@@ -220,16 +208,15 @@ def _bounds_of_others(state: StudyState, costs: Costs) -> list[float]:
     return [bound for bound in bounds if bound is not None]
 
 
-def _in_question(state: StudyState) -> list[int]:
+def _in_question(state: StudyState) -> list[Size]:
     """The batch sizes that ran and were not ruled out, ascending."""
-    sizes = (option.batch_size for option in state.options())
-    return [size for size in sizes if size not in state.ruled_out]
+    return [size for size in state.that_run if size.ruled_out is None]
 
 
-def _next_to(batch_size: int, sizes: Sequence[int]) -> list[int]:
-    """Its neighbours among ascending `sizes`."""
-    place = sizes.index(batch_size)
-    return [size for size in sizes[max(0, place - 1) : place + 2] if size != batch_size]
+def _next_to(best: int, sizes: Sequence[Size]) -> list[Size]:
+    """The neighbours of a batch size among ascending `sizes`."""
+    place = [size.batch_size for size in sizes].index(best)
+    return [size for size in sizes[max(0, place - 1) : place + 2] if size.batch_size != best]
 
 
 def allocate(
@@ -241,7 +228,7 @@ def allocate(
     """
     while True:
         if keeps_nothing:
-            state.run_log.reserved_s = 0.0
+            state.reserved_s = 0.0
         elif state.end is not None:  # another best asks for other whole trainings
             reserve(state, for_more_seeds=for_more_seeds)
         costs = costs_of(state)
@@ -249,21 +236,21 @@ def allocate(
             return None
         decision = decision_of(state, costs)
         if _is_clear(state, costs, decision):
-            size = decision.batch_size
-            assert size is not None
+            assert decision.batch_size is not None
+            size = state.sizes[decision.batch_size]
             # The recommendation is only as good as its rate, and one seed's choice is not enough.
-            if len(state.tuned[size].seeds) == 1 and confirm(state, size):
+            if size.search and len(size.search.seeds) == 1 and confirm(state, size):
                 run_valuations(state, size, _FEWEST_VALUES)
                 continue
             if _look_beside(state, decision):
                 continue
-            state.run_log.note(
+            state.note(
                 Reason.of("decision_is_clear", verdict=decision.verdict, size=decision.batch_size),
                 _bounds_of(decision),
             )
             return decision
         if not runs_may_tell(state, costs, decision):
-            state.run_log.note(
+            state.note(
                 Reason.of("no_more_runs"),
                 Reason.of(
                     "step_times_keep_open",
@@ -273,11 +260,11 @@ def allocate(
                 ),
             )
             return decision
-        n_before = len(state.run_log.records)
+        n_before = len(state.records)
         if not _next_runs(state, decision):
-            if len(state.run_log.records) > n_before:
+            if len(state.records) > n_before:
                 continue  # what was run changed a rate, though it did not bring what it was for
-            state.run_log.note(Reason.of("no_more_runs"), Reason.of("nothing_left_for_runs"))
+            state.note(Reason.of("no_more_runs"), Reason.of("nothing_left_for_runs"))
             return decision
 
 
@@ -289,7 +276,7 @@ def runs_may_tell(state: StudyState, costs: Costs, decision: Decision) -> bool:
     asked before both sides have runs enough.
     """
     rivals = {decision.contender, decision.blocking}
-    few = any(len(state.learning_costs(size)) < _ENOUGH_VALUES for size in rivals)
+    few = any(len(state.sizes[s].learning_costs()) < _ENOUGH_VALUES for s in rivals)
     # With a single one it is a batch size without a cost that leaves it open.
     if few or len(rivals) == 1 or decision.verdict != "cannot_tell":
         return True
@@ -314,15 +301,14 @@ def _look_beside(state: StudyState, decision: Decision) -> bool:
     if decision.verdict != "recommend" or decision.batch_size is None:
         return False
     # They may open the decision again, and then it takes runs and seeds to close it.
-    seeds_left = len(state.seeds.value) - len(state.valuation_runs(decision.batch_size))
-    left_s = state.run_log.left_s()
+    seeds_left = len(state.seeds.value) - len(state.sizes[decision.batch_size].valuations)
+    left_s = state.left_s()
     if left_s < _LOOK_BESIDE_WITH * state.question.budget_s or seeds_left < _ENOUGH_VALUES:
         return False
-    sizes = [option.batch_size for option in state.options()]
     return any(
         visit(state, size, why=Reason.of("beside_a_clear_size", size=decision.batch_size))
-        for size in reversed(_next_to(decision.batch_size, sizes))
-        if size not in state.tuned and size not in decision.batch_sizes
+        for size in reversed(_next_to(decision.batch_size, state.that_run))
+        if size.search is None and size.batch_size not in decision.batch_sizes
     )
 
 
@@ -349,21 +335,21 @@ def _step_time_errors(costs: Costs) -> Array:
     return costs.draws - costs.log_costs - (costs.learning_cost_draws - costs.log_learning_cost)
 
 
-def _next_larger(state: StudyState, decision: Decision) -> int | None:
+def _next_larger(state: StudyState, decision: Decision) -> Size | None:
     """Objective samples: the next larger batch size, where it may be within delta as well."""
     if state.question.objective != "samples" or decision.batch_size is None:
         return None
-    for size, low in zip(decision.batch_sizes, decision.low, strict=True):
-        if size > decision.batch_size:
-            open_yet = low <= 1 + state.question.delta
-            return size if open_yet and len(state.valuation_runs(size)) < _ENOUGH_VALUES else None
+    for batch_size, low in zip(decision.batch_sizes, decision.low, strict=True):
+        if batch_size > decision.batch_size:
+            size, open_yet = state.sizes[batch_size], low <= 1 + state.question.delta
+            return size if open_yet and len(size.valuations) < _ENOUGH_VALUES else None
     return None
 
 
 def _may_not_matter(state: StudyState, decision: Decision) -> bool:
     """Whether no batch size is for sure worse than delta: then more runs tell if all are alike."""
     tolerance = 1 + state.question.delta
-    all_there = len(decision.batch_sizes) == len(state.options())
+    all_there = len(decision.batch_sizes) == len(state.that_run)
     return all_there and all(low <= tolerance for low in decision.low)
 
 
@@ -373,31 +359,31 @@ def _next_runs(state: StudyState, decision: Decision) -> bool:
     # batch size. One that is the better by far needs no such care.
     alike = _may_not_matter(state, decision) or _next_larger(state, decision) is not None
     for size, why in _wanted(state, decision):
-        if state.cell(size) is None:
-            if size not in state.tuned and visit(state, size, why=why):
+        if size.cell is None:
+            if size.search is None and visit(state, size, why=why):
                 return True
             continue
+        assert size.search is not None
         # Choosing the rate and valuing it take turns: neither pays without the other.
-        rounds = len(state.tuned[size].seeds)
-        is_its_turn = len(state.valuation_runs(size)) >= _FEWEST_VALUES * rounds
+        rounds, before = len(size.search.seeds), len(size.valuations)
+        is_its_turn = before >= _FEWEST_VALUES * rounds
         if is_its_turn and (alike or rate_in_doubt(state, size)) and confirm(state, size):
             run_valuations(state, size, _FEWEST_VALUES)
             return True
-        before = len(state.valuation_runs(size))
-        run_valuations(state, size, before + state.run_log.engine.n_workers, why=why)
-        if len(state.valuation_runs(size)) > before:
+        run_valuations(state, size, len(size.valuations) + state.engine.n_workers, why=why)
+        if len(size.valuations) > before:
             return True
     return False
 
 
-def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
+def _wanted(state: StudyState, decision: Decision) -> list[tuple[Size, Reason]]:
     """Batch sizes to spend runs on, the most telling first."""
-    sizes = decision.batch_sizes
-    best = _best_of(decision)
-    wanted: list[tuple[int, Reason]] = []
+    sizes = [state.sizes[size] for size in decision.batch_sizes]
+    best = state.sizes[_best_of(decision)]
+    wanted: list[tuple[Size, Reason]] = []
 
-    def runs(size: int) -> int:
-        return len(state.learning_costs(size))
+    def runs(size: Size) -> int:
+        return len(size.learning_costs())
 
     if runs(best) < _FEWEST_VALUES:
         wanted.append((best, Reason.of("best_with_too_few_runs")))
@@ -410,10 +396,10 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
         why = Reason.of("largest_is_asked_for")
         wanted += [(size, why) for size in sorted((larger, best), key=runs)]
     elif decision.verdict != "cannot_tell" or _may_not_matter(state, decision):
-        high, widest = max(zip(decision.high, sizes, strict=True))
+        high, widest = max(zip(decision.high, decision.batch_sizes, strict=True))
         why = Reason.of("all_may_be_the_same", size=widest, high=high)
-        wanted += [(size, why) for size in sorted((widest, best), key=runs)]
-    rivals = sorted((decision.contender, decision.blocking), key=runs)
+        wanted += [(size, why) for size in sorted((state.sizes[widest], best), key=runs)]
+    rivals = sorted((state.sizes[decision.contender], state.sizes[decision.blocking]), key=runs)
     why = Reason.of(
         "keeps_decision_open",
         size=decision.contender,
@@ -431,19 +417,19 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[int, Reason]]:
     return list(dict.fromkeys(wanted))
 
 
-def _unbounded(state: StudyState, decision: Decision) -> list[int]:
+def _unbounded(state: StudyState, decision: Decision) -> list[Size]:
     """Batch sizes without a cost that may yet be more than delta better, most promising first."""
     sizes = _in_question(state)
-    untried = [s for s in sizes if s not in decision.batch_sizes and s not in state.tuned]
+    untried = [s for s in sizes if s.batch_size not in decision.batch_sizes and s.search is None]
     if state.question.objective == "quality":
         return [size for size in untried if size in _next_to(_best_of(decision), sizes)]
-    best_cost = state.best_log_cost()
+    best_cost = state.best_log_cost
     if best_cost is None:
         return []
     limit = best_cost - math.log1p(state.question.delta)
-    bounds = {size: state.optimistic_log_cost(size) for size in untried}
-    promising = [(bound, size) for size, bound in bounds.items() if bound is not None]
-    return [size for bound, size in sorted(promising) if bound < limit]
+    bounds = [(state.optimistic_log_cost(size), size.batch_size) for size in untried]
+    promising = sorted((bound, size) for bound, size in bounds if bound is not None)
+    return [state.sizes[size] for bound, size in promising if bound < limit]
 
 
 def _best_of(decision: Decision) -> int:
@@ -477,17 +463,16 @@ def other_targets(state: StudyState) -> tuple[Target, Target] | None:
 
     Beyond the end of a training there is no harder one.
     """
-    target = state.run_log.until
+    target = state.until
     if target is None or state.end is not None:
         return None
-    reference = state.question.reference.batch_size
-    return neighbours(state.question, target, list(state.valuation_runs(reference).values()))
+    return neighbours(state.question, target, list(state.reference.valuations.values()))
 
 
-def near_the_best(decision: Decision) -> list[int]:
+def near_the_best(state: StudyState, decision: Decision) -> list[Size]:
     """The batch sizes that may win at a harder target as well."""
     return [
-        size
+        state.sizes[size]
         for size, relative in zip(decision.batch_sizes, decision.relative, strict=True)
         if relative <= NEAR
     ]
@@ -501,26 +486,18 @@ def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
     harder = targets[1]
     requests = []
     cost_s = 0.0
-    for size in near_the_best(decision):
-        cell, cost = state.cell(size), state.log_learning_cost(size)
+    for size in near_the_best(state, decision):
+        cell, cost = size.cell, size.log_learning_cost
         if cell is None or cost is None:
             continue
-        for seed, record in state.valuation_runs(size).items():
+        for seed, record in size.valuations.items():
             if record.crossing(harder) is None:
-                requests.append(
-                    state.run_log.request(
-                        batch_size=size,
-                        learning_rate=cell[1],
-                        seed=seed,
-                        steps=math.ceil(_FURTHEST * math.exp(cost)),
-                        until=harder,
-                    )
-                )
-                new_steps = math.ceil((_USUALLY - 1) * math.exp(cost))
-                cost_s += state.run_log.run_s(size, new_steps)
-    if requests and cost_s / state.run_log.engine.n_workers <= state.run_log.left_s():
-        state.run_log.note(
+                steps = math.ceil(_FURTHEST * math.exp(cost))
+                requests.append(state.request(cell, seed, steps=steps, until=harder))
+                cost_s += size.run_s(math.ceil((_USUALLY - 1) * math.exp(cost)))
+    if requests and cost_s / state.engine.n_workers <= state.left_s():
+        state.note(
             Reason.of("follow_runs", runs=len(requests), metric=harder.metric, value=harder.value),
             Reason.of("harder_target_decided_too"),
         )
-        state.run_log.run(requests, "value")
+        state.run(requests, "value")

@@ -31,8 +31,8 @@ from batchlab.advice.decision import (
 )
 from batchlab.advice.endings import seeds_to_tell
 from batchlab.advice.level import easier
-from batchlab.advice.run_log import RunLog
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
@@ -48,15 +48,14 @@ _MOST_MORE = 20.0
 _EARLY = 0.25
 
 
-def _next_run_s(state: StudyState, batch_sizes: Iterable[int]) -> float:
+def _next_run_s(sizes: Iterable[Size]) -> float:
     """Seconds of the cheapest further run of those that are tuned; 0.0: none is."""
-    tuned = [size for size in batch_sizes if state.cell(size) is not None]
-    return min((state.run_log.run_s(size, state.value_limit(size)) for size in tuned), default=0.0)
+    return min((s.run_s(s.value_limit) for s in sizes if s.cell is not None), default=0.0)
 
 
 def _is_early(state: StudyState) -> bool:
     budget_s = state.question.budget_s
-    return budget_s - state.run_log.engine.spent_s() > _EARLY * budget_s
+    return budget_s - state.engine.spent_s() > _EARLY * budget_s
 
 
 def _at(
@@ -84,8 +83,8 @@ def _all_reach(state: StudyState, decision: Decision, target: Target) -> bool:
     """Whether every run near the best was followed to this target."""
     return all(
         record.crossing(target) is not None
-        for size in near_the_best(decision)
-        for record in state.valuation_runs(size).values()
+        for size in near_the_best(state, decision)
+        for record in size.valuations.values()
     )
 
 
@@ -94,16 +93,17 @@ _CONFIDENCE = 0.95
 _UP_TO = 2.1
 
 
-def _at_the_edge(run_log: RunLog, batch_size: int, learning_rate: float) -> list[Reason]:
+def _at_the_edge(run_log: RunLog, cell: CellKey) -> list[Reason]:
     """That a rate lies beside one that diverges, or diverged once itself; if anything says so.
 
     The share of trainings that diverge is at most the bound of Clopper & Pearson 1934, Biometrika
     26(4), by its seeds.
     """
+    batch_size, learning_rate = cell
     records = [*run_log.records.items(), *run_log.cooled.items()]
     seeds: dict[int, bool] = {}
     for (size, rate, seed), record in records:
-        if (size, rate) == (batch_size, learning_rate):
+        if (size, rate) == cell:
             seeds[seed] = seeds.get(seed, False) or record.has_diverged
     diverged = [
         rate for (size, rate, _), record in records if size == batch_size and record.has_diverged
@@ -136,7 +136,6 @@ class _Answer:
     def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
         self._state = state
         self._question = state.question
-        self._run_log = state.run_log
         self._origin = origin
         self._outcome = outcome
         self._decision = outcome.decision
@@ -162,14 +161,14 @@ class _Answer:
             gain_from_batch_size = self._verification.gain_from_batch_size
         elif self._outcome.gain is not None:
             gain = self._outcome.gain
-        reference_cell = self._state.cell(question.reference.batch_size)
+        reference_cell = self._state.reference.cell
         return Advice(
             verdict=verdict,
             reason=reason,
             objective=question.objective,
             metric=question.metric,
             better=question.better,
-            target=self._run_log.until,
+            target=self._state.until,
             target_origin=self._origin,
             delta=question.delta,
             recommendation=recommendation,
@@ -179,12 +178,10 @@ class _Answer:
             gain=gain,
             gain_from_batch_size=gain_from_batch_size,
             reference=question.reference,
-            reference_tuned=None
-            if reference_cell is None
-            else self._configuration(reference_cell[0]),
+            reference_tuned=None if reference_cell is None else self._at_rate(reference_cell),
             candidates=candidates(self._state, self._costs, decision),
             laws=None if self._costs is None else laws_of(self._state, self._costs),
-            tried=self._run_log.tried(self._run_log.until),
+            tried=self._state.tried(self._state.until),
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,
@@ -194,9 +191,9 @@ class _Answer:
             more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),
             caveats=(*self._caveats(named), *self._why_ended_early(missing)),
-            steps=tuple(self._run_log.steps),
-            n_trials=len(self._run_log.records) + len(self._run_log.cooled),
-            spent_s=self._run_log.engine.spent_s(),
+            steps=tuple(self._state.steps),
+            n_trials=len(self._state.records) + len(self._state.cooled),
+            spent_s=self._state.engine.spent_s(),
             budget_s=question.budget_s,
             pay_back_runs=None if size is None else self._pay_back_runs(),
         )
@@ -233,11 +230,11 @@ class _Answer:
 
         What is fast there often ends worse: its rate is too high for the end.
         """
-        best = decision.batch_size or self._state.best()
-        missing = Reason.of("end_of_training")
+        best, missing = self._state.best, Reason.of("end_of_training")
         if best is None:
             return Reason.of("end_not_seen", missing=missing), missing
-        seen = Reason.of("fastest_on_the_way", size=best, missing=missing)
+        size = decision.batch_size or best.batch_size
+        seen = Reason.of("fastest_on_the_way", size=size, missing=missing)
         return seen, missing
 
     def _may_end_worse(self) -> Reason | None:
@@ -252,13 +249,15 @@ class _Answer:
             return Reason.of("whole_trainings_not_seen")
         return None if self._endings.verdict == "no_worse" else self._endings.reason
 
-    def _recommended(self, verdict: Verdict) -> int | None:
+    def _recommended(self, verdict: Verdict) -> Size | None:
         """The batch size to set: the decision's, or what was verified to be better."""
         if verdict == "better":
-            return None if self._verification is None else self._verification.batch_size
-        if self._decision is None or verdict == "cannot_tell":
+            named = None if self._verification is None else self._verification.batch_size
+        elif self._decision is None or verdict == "cannot_tell":
             return None
-        return self._decision.batch_size
+        else:
+            named = self._decision.batch_size
+        return None if named is None else self._state.sizes[named]
 
     def _why_chosen(self, decision: Decision, flat: tuple[int, ...]) -> Reason:
         objective, delta = self._question.objective, self._question.delta
@@ -336,7 +335,7 @@ class _Answer:
         """
         more_s, question = self._would_settle_s(), self._question
         # What costs less than was left was not missing.
-        left_s = question.budget_s - self._run_log.engine.spent_s()
+        left_s = question.budget_s - self._state.engine.spent_s()
         return None if more_s is None or more_s <= left_s else more_s
 
     def _would_settle_s(self) -> float | None:
@@ -347,13 +346,13 @@ class _Answer:
         if endings is not None and endings.verdict == "open":
             return _for_endings_s(state, endings)
         if self._not_followed is not None:
-            cells = compared_with(state, self._not_followed)
+            cells = compared_with(state, state.sizes[self._not_followed])
             return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
         decision = self._decision
         if decision is None or self._step_times_keep_it_open:
             return None
-        spent_s = self._run_log.engine.spent_s()
-        run_s = _next_run_s(state, {decision.contender, decision.blocking})
+        spent_s = self._state.engine.spent_s()
+        run_s = _next_run_s(state.sizes[s] for s in (decision.contender, decision.blocking))
         if _is_early(state) and run_s <= question.budget_s - spent_s:
             return None  # another run could be paid for, and would not have told
         if decision.blocking == decision.contender:
@@ -370,16 +369,16 @@ class _Answer:
         is_open = missing is not None and self._origin != "easier"
         if decision is None or not is_open or not _is_early(state):
             return []
-        left_s = question.budget_s - self._run_log.engine.spent_s()
-        rivals = {decision.contender, decision.blocking}
-        tuned = [size for size in rivals if state.cell(size) is not None]
+        left_s = question.budget_s - self._state.engine.spent_s()
+        rivals = [state.sizes[size] for size in (decision.contender, decision.blocking)]
+        tuned = [size for size in rivals if size.cell is not None]
         n_seeds = len(state.seeds.value)
         why = Reason.of("no_run_would_tell_more")
         if self._step_times_keep_it_open:
             why = Reason.of("trainings_tell_no_step_times")
-        elif tuned and all(len(state.valuation_runs(size)) >= n_seeds for size in tuned):
+        elif tuned and all(len(size.valuations) >= n_seeds for size in tuned):
             why = Reason.of("seeds_used_up", n=n_seeds)
-        elif (run_s := _next_run_s(state, tuned)) > left_s:
+        elif (run_s := _next_run_s(tuned)) > left_s:
             why = Reason.of("next_run_too_dear", run_s=run_s)
         budget_s = question.budget_s
         return [Reason.of("ended_before_budget", left_s=left_s, budget_s=budget_s, why=why)]
@@ -388,7 +387,7 @@ class _Answer:
 
     def _caveats(self, named: Configuration | None) -> list[Reason]:
         """What limits the answer."""
-        state, outcome, until = self._state, self._outcome, self._run_log.until
+        state, outcome, until = self._state, self._outcome, self._state.until
         verified, caveats = self._verification, []
         if state.end is not None and state.end.ended_by == "overfitting":
             caveats.append(Reason.of("reference_overfits"))
@@ -411,10 +410,10 @@ class _Answer:
         # Of a configuration that stays as it is its user knows whether it holds.
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:
-            caveats += _at_the_edge(self._run_log, *cell)
-        unfinished = [size for size, tuned in state.tuned.items() if not tuned.finished]
+            caveats += _at_the_edge(state, cell)
+        unfinished = [s.batch_size for s in state.tuned if s.search and not s.search.finished]
         if unfinished:
-            caveats.append(Reason.of("rate_search_cut", sizes=sorted(unfinished)))
+            caveats.append(Reason.of("rate_search_cut", sizes=unfinished))
         if self._question.objective != "quality":
             caveats += state.carried_over().caveats()
         flat = () if self._decision is None else self._decision.flat_set
@@ -443,74 +442,69 @@ class _Answer:
         )
 
     def _proposed_target(self) -> Target | None:
-        if self._run_log.until is None or self._costs is not None or self._endings is not None:
+        if self._state.until is None or self._costs is not None or self._endings is not None:
             return None
         if self._outcome.raced is not None:
             return None  # the pilot met it
-        records = list(self._run_log.records.values())
+        records = list(self._state.records.values())
         level = easier(self._question, records, why=Reason.of("runs_met_it"))
-        if level is None or self._run_log.until.met_by(level.target.value):
+        if level is None or self._state.until.met_by(level.target.value):
             return None  # no easier than the one that was missed
         return level.target
 
     # ---- parts
 
-    def _recommendation(self, batch_size: int) -> Configuration:
+    def _recommendation(self, size: Size) -> Configuration:
         """What was shown to end no worse, with the cool-down that it takes."""
         cool_down = 0.0 if self._endings is None else self._endings.recommended.cool_down
-        return replace(self._configuration(batch_size), cool_down=cool_down)
+        return replace(self._at_rate(size.cell), cool_down=cool_down)
 
-    def _configuration(self, batch_size: int) -> Configuration:
-        cell = self._state.cell(batch_size)
+    def _at_rate(self, cell: CellKey | None) -> Configuration:
         assert cell is not None
-        return self._at_rate(*cell)
-
-    def _at_rate(self, batch_size: int, learning_rate: float) -> Configuration:
         return Configuration(
-            batch_size=batch_size,
-            micro_batch_size=self._question.option(batch_size).micro_batch_size,
-            learning_rate=learning_rate,
+            batch_size=cell[0],
+            micro_batch_size=self._state.sizes[cell[0]].option.micro_batch_size,
+            learning_rate=cell[1],
         )
 
     def _provisional(self) -> Configuration | None:
         if self._outcome.raced is not None:
-            return self._at_rate(*self._outcome.raced)
+            return self._at_rate(self._outcome.raced)
         if self._verification is not None and self._verification.instead is not None:
-            return self._at_rate(*self._verification.instead)
+            return self._at_rate(self._verification.instead)
         if self._endings is not None and self._endings.gives_way:
             # Of this one it was seen how it ends.
             instead = self._endings.compared_with
-            return replace(self._at_rate(*instead.cell), cool_down=instead.cool_down)
-        best = self._state.best()
+            return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
+        best = self._state.best
         if self._not_followed is not None and self._verification is not None:
-            best = self._verification.batch_size
+            best = self._state.sizes[self._verification.batch_size]
         if best is None:
             # Nothing faster ends as well as what the user has.
             return None if self._endings is None else self._question.reference
-        return self._configuration(best)
+        return self._at_rate(best.cell)
 
-    def _expected(self, batch_size: int) -> Expected:
-        question = self._question
-        option = question.option(batch_size)
+    def _expected(self, size: Size) -> Expected:
+        option = size.option
         peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
         if option.peak_bytes is not None:
             peak = Estimate.of(
                 option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
             )
-        if question.objective == "quality":
-            steps = self._state.horizon_steps(batch_size)
+        if self._question.objective == "quality":
+            steps = size.horizon_steps
             steps_estimate = Estimate.of(steps, interval=(steps, steps), n=1)
         else:
-            steps_estimate = self._verified_steps(batch_size)
+            steps_estimate = self._verified_steps(size)
         return Expected(
             time_to_target_s=product(steps_estimate, option.step_s),
             steps_to_target=steps_estimate,
-            samples_to_target=scaled(steps_estimate, self._run_log.examples_per_step(batch_size)),
-            epochs_to_target=scaled(steps_estimate, 1 / self._run_log.steps_per_epoch(batch_size)),
+            samples_to_target=scaled(steps_estimate, size.examples_per_step),
+            epochs_to_target=scaled(steps_estimate, 1 / size.steps_per_epoch),
             peak_bytes=peak,
         )
 
-    def _verified_steps(self, batch_size: int) -> Estimate:
+    def _verified_steps(self, size: Size) -> Estimate:
         verified = self._verification
         if verified is not None and verified.log_learning_cost is not None:
             half = verified.half_width
@@ -521,7 +515,7 @@ class _Answer:
                 interval=(math.exp(middle - half), math.exp(middle + half)),
                 n=verified.n,
             )
-        return learning_cost(self._state, self._costs, batch_size)
+        return learning_cost(self._state, self._costs, size)
 
     # ---- pay-back
 
@@ -537,9 +531,9 @@ class _Answer:
         gain = verified.gain.estimate or verified.gain.low
         if gain is None or gain <= 1:
             return None
-        weight = self._state.log_weight(verified.batch_size)
+        weight = self._state.sizes[verified.batch_size].log_weight
         saved_s = (gain - 1) * math.exp(verified.log_learning_cost + weight)
-        return self._run_log.engine.spent_s() / saved_s
+        return self._state.engine.spent_s() / saved_s
 
 
 def _for_endings_s(state: StudyState, endings: Endings) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from batchlab.advice.allocation import allocate, decision_of
 from batchlab.advice.decision import Decision, costs_of
 from batchlab.advice.run_log import CellKey
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion, Verification, n_seeds_left, verify
 from batchlab.records.estimate import Reason
 
@@ -47,11 +47,11 @@ class _InTurn:
         # What looks best may be better than the reference for sure, though not the best.
         may_be_better = state.question.objective != "samples"
         while True:
-            size = decision.batch_size or (state.best() if may_be_better else None)
+            size = self._decided(decision) or (state.best if may_be_better else None)
             if size is None:
                 # Nothing is to be verified: what was kept for that goes into the decision.
                 decision = allocate(state, keeps_nothing=True) or decision
-                size = decision.batch_size
+                size = self._decided(decision)
             if size is None:
                 return self._best_known() or Conclusion(decision=decision)
             found, verified = self._verify(decision, size)
@@ -86,7 +86,7 @@ class _InTurn:
         before = first.verification
         if before is None or before.endings is None or not before.is_cut:
             return found
-        size = before.batch_size
+        size = state.sizes[before.batch_size]
         if n_seeds_left(state, size) <= len(before.endings.seeds):
             return found
         again = verify(state, size, may_stop=False)
@@ -95,7 +95,7 @@ class _InTurn:
         if again.endings.is_likely_worse():
             state.take_out(again.endings)
         else:
-            del state.ruled_out[size]
+            size.ruled_out = None
         if again.endings.verdict == "no_worse":
             return replace(first, verification=again, decision=_decided_now(state, first))
         if found is first:
@@ -104,19 +104,22 @@ class _InTurn:
             return replace(found, passed_over=again.endings)
         return replace(found, passed_over=others[0].endings if others else None)
 
-    def _verify(self, decision: Decision, size: int) -> tuple[Conclusion, Verification]:
+    def _decided(self, decision: Decision) -> Size | None:
+        return None if decision.batch_size is None else self._state.sizes[decision.batch_size]
+
+    def _verify(self, decision: Decision, size: Size) -> tuple[Conclusion, Verification]:
         """What fresh seeds say of a batch size, or of the next fastest, if it is too dear."""
         state = self._state
         faster = size
         size = _that_can_be_followed(state, faster)
-        cell = state.cell(size)
+        cell = size.cell
         assert cell is not None
         if cell not in self._verified:  # a second look at the same seeds would be one too many
             self._verified[cell] = verify(state, size)
         found = Conclusion(
             decision=decision,
             verification=self._verified[cell],
-            not_followed=None if size == faster else faster,
+            not_followed=None if size is faster else faster.batch_size,
             passed_over=self._passed[0].endings if self._passed else None,
         )
         return found, self._verified[cell]
@@ -130,9 +133,9 @@ def _decided_again(state: StudyState, *, is_out: bool) -> Decision | None:
 
     None: no batch size is left, or nothing has come since the decision before.
     """
-    n_before = len(state.run_log.records)
-    another = allocate(state, for_more_seeds=False) if state.best() is not None else None
-    is_new = is_out or len(state.run_log.records) > n_before
+    n_before = len(state.records)
+    another = allocate(state, for_more_seeds=False) if state.best is not None else None
+    is_new = is_out or len(state.records) > n_before
     return another if is_new else None
 
 
@@ -145,15 +148,14 @@ def _decided_now(state: StudyState, before: Conclusion) -> Decision | None:
     return decision if decision.batch_size == verification.batch_size else decision.left_open()
 
 
-def _that_can_be_followed(state: StudyState, size: int) -> int:
+def _that_can_be_followed(state: StudyState, size: Size) -> Size:
     """The fastest whose whole trainings the budget has left for; `size` where there is none."""
     if state.end is None:
         return size
-    own = state.reference_cell
-    others = [s for s in state.tuned if s not in state.ruled_out and state.cell(s) != own]
-    costs = {other: state.log_cost(other) for other in others}
-    by_cost = sorted((cost, other) for other, cost in costs.items() if cost is not None)
-    for candidate in dict.fromkeys([size, *(other for _, other in by_cost)]):
+    others = [s for s in state.tuned if s.ruled_out is None and s.cell != state.reference_cell]
+    costs = [(other.log_cost, other.batch_size) for other in others]
+    by_cost = sorted((cost, other) for cost, other in costs if cost is not None)
+    for candidate in dict.fromkeys([size, *(state.sizes[other] for _, other in by_cost)]):
         if n_seeds_left(state, candidate) >= _FEWEST_FOLLOWED:
             return candidate
     return size

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Candidate, Laws, Objective, Option, Verdict
+from batchlab.advice.advice import Candidate, Laws, Objective, Verdict
 from batchlab.advice.carried_over import pooled_sd
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.errors import FitError
 from batchlab.laws.lines import fit_memory, fit_power_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
@@ -202,21 +202,21 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
 
     None where no batch size was valued.
     """
-    target = target or state.run_log.until
+    target = target or state.until
     fit = None if target is None else _fitted(state, target)
     if fit is not None:
         valued = fit.batch_sizes
         sizes = tuple(
-            option.batch_size
-            for option in state.options()
-            if (fit.law_holds or min(valued) <= option.batch_size <= max(valued))
-            and option.batch_size not in state.ruled_out
+            size.batch_size
+            for size in state.that_run
+            if (fit.law_holds or min(valued) <= size.batch_size <= max(valued))
+            and size.ruled_out is None
         )
         if not sizes:
             return None
         cost, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
-        if target == state.run_log.until:
-            least = np.array([_least_log_learning_cost(state, size) for size in sizes])
+        if target == state.until:
+            least = np.array([_least_log_learning_cost(state, state.sizes[s]) for s in sizes])
             # Where the law itself lies below what misses leave, their bound is all that is known.
             possible = np.flatnonzero(cost >= least)
             sizes = tuple(sizes[place] for place in possible)
@@ -226,9 +226,9 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
         if means is None:
             return None
         sizes, cost, draws = means
-    weight = np.array([state.log_weight(size) for size in sizes])
+    weight = np.array([state.sizes[size].log_weight for size in sizes])
     noise = np.random.default_rng(1).standard_normal(draws.shape)
-    spread = np.array([state.weight_sd(size) for size in sizes])
+    spread = np.array([state.sizes[size].weight_sd for size in sizes])
     return Costs(
         batch_sizes=sizes,
         log_costs=cost + weight,
@@ -239,20 +239,16 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
     )
 
 
-def _least_log_learning_cost(state: StudyState, batch_size: int) -> float:
+def _least_log_learning_cost(state: StudyState, size: Size) -> float:
     """What those that missed the target leave for a batch size not run; -inf where it was run."""
-    return (
-        -math.inf
-        if state.learning_costs(batch_size)
-        else state.log_learning_cost_not_met(batch_size)
-    )
+    return -math.inf if size.learning_costs() else state.log_learning_cost_not_met(size)
 
 
 def observations(state: StudyState, target: Target) -> list[StepsObservation]:
     """The valuation runs as observations for the law."""
     seen = []
-    for size in sorted(state.tuned):
-        for record in state.valuation_runs(size).values():
+    for size in state.tuned:
+        for record in size.valuations.values():
             crossing = record.crossing(target)
             if crossing is None and (record.has_failed or not record.steps):
                 continue  # a failure bounds no longer run; one never begun measures nothing
@@ -260,7 +256,7 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
                 continue  # met untrained, at an easier target
             seen.append(
                 StepsObservation(
-                    batch_size=size,
+                    batch_size=size.batch_size,
                     after_steps=record.steps if crossing is None else crossing.after_step,
                     steps=None if crossing is None else crossing.step,
                 )
@@ -278,10 +274,10 @@ def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
 def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:
     """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
     logs: dict[int, list[float]] = {}
-    for size in sorted(state.tuned):
-        found = state.learning_costs(size, target=target)
-        if found and size not in state.ruled_out:
-            logs[size] = [math.log(cost) for cost in found]
+    for size in state.tuned:
+        found = size.learning_costs(target=target)
+        if found and size.ruled_out is None:
+            logs[size.batch_size] = [math.log(cost) for cost in found]
     if not logs:
         return None
     sd, degrees = pooled_sd(logs.values())
@@ -301,34 +297,33 @@ def candidates(
     state: StudyState, costs: Costs | None, decision: Decision | None
 ) -> tuple[Candidate, ...]:
     """One candidate for each batch size in question, ascending."""
-    return tuple(_candidate(state, costs, decision, option) for option in state.question.options)
+    return tuple(_candidate(state, costs, decision, size) for size in state.sizes.values())
 
 
-def learning_cost(state: StudyState, costs: Costs | None, batch_size: int) -> Estimate:
-    """Steps to target (quality: shortfall) of a batch size from its valuation runs."""
-    if costs is None or batch_size not in costs.batch_sizes:
-        return Estimate.cannot_tell(_why_not_trained(state, batch_size))
-    i = costs.batch_sizes.index(batch_size)
-    n = len(state.learning_costs(batch_size))
+def learning_cost(state: StudyState, costs: Costs | None, size: Size) -> Estimate:
+    """Steps to target (quality: shortfall) of a batch size from its valuations."""
+    if costs is None or size.batch_size not in costs.batch_sizes:
+        return Estimate.cannot_tell(_why_not_trained(state, size))
+    i = costs.batch_sizes.index(size.batch_size)
+    n = len(size.learning_costs())
     return from_log_draws(costs.log_learning_cost[i], costs.learning_cost_draws[:, i], n)
 
 
 def _candidate(
-    state: StudyState, costs: Costs | None, decision: Decision | None, option: Option
+    state: StudyState, costs: Costs | None, decision: Decision | None, size: Size
 ) -> Candidate:
-    size, objective = option.batch_size, state.question.objective
-    cell = state.cell(size)
+    objective, option = state.question.objective, size.option
     cost = learning_cost(state, costs, size)
-    steps = _horizon(state, option) if objective == "quality" else cost
+    steps = _horizon(size) if objective == "quality" else cost
     time_s = product(steps, option.step_s)
-    samples = scaled(steps, state.run_log.examples_per_step(size))
-    relative, inside = _relative(state, decision, option)
+    samples = scaled(steps, size.examples_per_step)
+    relative, inside = _relative(state, decision, size)
     return Candidate(
-        batch_size=size,
+        batch_size=size.batch_size,
         micro_batch_size=option.micro_batch_size,
         fits=option.runs,
-        learning_rate=None if cell is None else cell[1],
-        n_runs=len(state.learning_costs(size)),
+        learning_rate=None if size.cell is None else size.cell[1],
+        n_runs=len(size.learning_costs()),
         step_s=option.step_s,
         steps_to_target=steps,
         time_to_target_s=time_s,
@@ -338,63 +333,54 @@ def _candidate(
         in_flat_set=inside,
         peak_bytes=option.peak_bytes,
         rule_learning_rates=_rule_learning_rates(state, size),
-        note=option.note or state.ruled_out.get(size),
+        note=option.note or size.ruled_out,
     )
 
 
-def _horizon(state: StudyState, option: Option) -> Estimate:
+def _horizon(size: Size) -> Estimate:
     """Objective quality: the steps that every run of the batch size is given."""
-    if not option.runs:
-        return Estimate.cannot_tell(option.note or _NOT_TRAINED)
-    steps = state.horizon_steps(option.batch_size)
+    if not size.option.runs:
+        return Estimate.cannot_tell(size.option.note or _NOT_TRAINED)
+    steps = size.horizon_steps
     return Estimate.of(steps, interval=(steps, steps), n=1)
 
 
-def _relative(
-    state: StudyState, decision: Decision | None, option: Option
-) -> tuple[Estimate, bool]:
+def _relative(state: StudyState, decision: Decision | None, size: Size) -> tuple[Estimate, bool]:
     """The figure over the best one's, and whether it is in the flat set."""
-    size = option.batch_size
-    if decision is not None and size in decision.batch_sizes:
-        i = decision.batch_sizes.index(size)
+    if decision is not None and size.batch_size in decision.batch_sizes:
+        i = decision.batch_sizes.index(size.batch_size)
         high = decision.high[i]
         estimate = Estimate.of(
             decision.relative[i],
             interval=(decision.low[i], high if math.isfinite(high) else None),
-            n=len(state.learning_costs(size)),
+            n=len(size.learning_costs()),
         )
         return estimate, decision.inside[i]
-    if option.note is not None:
-        return Estimate.cannot_tell(option.note), False
+    if size.option.note is not None:
+        return Estimate.cannot_tell(size.option.note), False
     reason = _why_not_trained(state, size)
-    best_cost = state.best_log_cost()
-    bound = state.optimistic_log_cost(size)
+    best_cost, bound = state.best_log_cost, state.optimistic_log_cost(size)
     if best_cost is None or bound is None or math.isinf(bound):
         return Estimate.cannot_tell(reason), False
     low = math.exp(bound - best_cost)
-    return Estimate(
-        estimate=None,
-        low=low if low > 1 else None,
-        high=None,
-        n=0,
-        reason=Reason.of("bounded_by_others", why=reason),
-    ), False
+    why = Reason.of("bounded_by_others", why=reason)
+    return Estimate(estimate=None, low=low if low > 1 else None, high=None, n=0, reason=why), False
 
 
-def _why_not_trained(state: StudyState, batch_size: int) -> Reason:
+def _why_not_trained(state: StudyState, size: Size) -> Reason:
     """Why it has no figure: ruled out, out of reach as a smaller one is, or never tried."""
-    smaller = state.out_of_reach_as(batch_size)
-    if smaller is not None and batch_size not in state.ruled_out:
+    smaller = state.out_of_reach_as(size)
+    if smaller is not None and size.ruled_out is None:
         return Reason.of("missed_by_smaller", size=smaller)
-    return state.ruled_out.get(batch_size, _NOT_TRAINED)
+    return size.ruled_out or _NOT_TRAINED
 
 
-def _rule_learning_rates(state: StudyState, batch_size: int) -> tuple[tuple[str, float], ...]:
+def _rule_learning_rates(state: StudyState, size: Size) -> tuple[tuple[str, float], ...]:
     """What each scaling rule sets from the reference's tuned rate."""
-    tuned = state.cell(state.question.reference.batch_size)
+    tuned = state.reference.cell
     if tuned is None:
         return ()
-    factors = dict(state.question.rules).get(batch_size, ())
+    factors = dict(state.question.rules).get(size.batch_size, ())
     return tuple((rule, factor * tuned[1]) for rule, factor in factors)
 
 
@@ -405,7 +391,7 @@ def laws_of(state: StudyState, costs: Costs) -> Laws | None:
     fit = costs.fit
     memory = [
         (option.batch_size, option.peak_bytes)
-        for option in state.options()
+        for option in (size.option for size in state.that_run)
         if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
     ]
     memory_fit = fit_memory(memory) if len(memory) >= 3 else None
@@ -434,7 +420,8 @@ def laws_of(state: StudyState, costs: Costs) -> Laws | None:
 
 def _step_time(state: StudyState) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-    whole = [o for o in state.options() if o.micro_batch_size == o.batch_size]
+    options = [size.option for size in state.that_run]
+    whole = [o for o in options if o.micro_batch_size == o.batch_size]
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     # The full batch gathers nothing and so takes less: it is used where others tell too little.
@@ -444,8 +431,7 @@ def _step_time(state: StudyState) -> StepTimeFit | None:
 
 
 def _rate_exponent(state: StudyState) -> Estimate:
-    cells = [state.cell(size) for size in state.that_met_the_target()]
-    points = [cell for cell in cells if cell is not None]
+    points = [size.cell for size in state.that_met_the_target if size.cell is not None]
     if len(points) < 3:
         return Estimate.cannot_tell(Reason.of("rates_at_too_few", n=len(points)), n=len(points))
     return fit_power_law([float(size) for size, _ in points], [rate for _, rate in points]).exponent

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import Ending, Endings, EndingVerdict, Question
-from batchlab.advice.level import EndLevel, last_values, margin_beside
+from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, Question
+from batchlab.advice.level import last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
 from batchlab.advice.study_state import StudyState
 from batchlab.laws.plateau import FRACTION_METRICS
@@ -43,7 +43,7 @@ def endings_of(
     if end is None:
         return None
     cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
-    records = state.run_log.records if constant is None else state.run_log.cooled
+    records = state.records if constant is None else state.cooled
     known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
@@ -103,7 +103,8 @@ def _ending(
     state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
 ) -> Ending:
     size, rate = cell
-    plan, steps = state.run_log.plan(size), state.whole_steps(size)
+    trained = state.sizes[size]
+    steps = trained.whole_steps
     values: list[float | None] = []
     test: list[float | None] = []
     for seed in seeds:
@@ -121,16 +122,16 @@ def _ending(
     return Ending(
         batch_size=size,
         learning_rate=rate,
-        epochs=plan.epoch_at(steps),
+        epochs=trained.plan.epoch_at(steps),
         values=tuple(values),
         test=tuple(test),
-        cool_down=COOL_DOWN if records is state.run_log.cooled else 0.0,
+        cool_down=COOL_DOWN if records is state.cooled else 0.0,
     )
 
 
 def _is_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
-    steps = state.whole_steps(record.trial.batch_size)
+    steps = state.sizes[record.trial.batch_size].whole_steps
     if record.trial.cool_down and record.trial.horizon_steps != steps:
         return False  # its rate fell elsewhere
     return record.steps > steps or (record.ended_well and is_whole(record, steps))
@@ -141,7 +142,7 @@ def _failed(
 ) -> list[TrialRecord]:
     """Those that failed before the end; what one does that goes on is not compared."""
     found = (records.get((*cell, seed)) for seed in seeds)
-    last = state.whole_steps(cell[0])
+    last = state.sizes[cell[0]].whole_steps
     return [each for each in found if each is not None and each.has_failed and each.steps <= last]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from batchlab.advice.advice import MORE_ERRORS, Question, TargetOrigin
+from batchlab.advice.advice import MORE_ERRORS, EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     FRACTION_METRICS,
@@ -27,23 +26,6 @@ TAIL_OF_A_SHAPE = 0.05
 _IN_A_ROW = 3
 # Levels are rounded to the easier side by at most so much of that.
 _ROUNDED_BY = 0.2
-
-EndedBy = Literal["plateau", "overfitting", "planned_end"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndLevel:
-    """What a run ends with."""
-
-    # Of the validation metric, a mean over the last quarter of the run, under a learning-rate shape
-    # over its last twentieth; of one that overfits, over its best evaluations in a row. Of several
-    # seeds that of the worst.
-    value: float
-    n: int  # how many evaluations that is the mean of
-    ended_by: EndedBy  # what makes it the end
-    margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
-    epochs: float  # passes over the training set of the run: a whole training
-    learning_rate: float  # of the run
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:

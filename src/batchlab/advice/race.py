@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.advice import Question
+from batchlab.advice.advice import EndLevel, Question
 from batchlab.advice.endings import endings_of
-from batchlab.advice.level import EndLevel, end_so_far, last_values
+from batchlab.advice.level import end_so_far, last_values
 from batchlab.advice.run_log import CellKey, Lattice, Place, is_whole, steps_to
-from batchlab.advice.study_state import RateSearch, StudyState
-from batchlab.advice.verification import Conclusion, Verification, nothing_verified, verify
+from batchlab.advice.study_state import RateSearch, Size, StudyState
+from batchlab.advice.verification import Conclusion, Verification, verify
 from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
@@ -147,16 +147,16 @@ class Race:
 
     def __post_init__(self) -> None:
         reference = self.state.question.reference
-        self._lattice = Lattice.of(self.state.run_log)
+        self._lattice = Lattice.of(self.state)
         self._own: Place = reference.batch_size, 0
-        for (size, rate, _), record in self.state.run_log.records.items():
+        for (size, rate, _), record in self.state.records.items():
             if size == reference.batch_size and not record.has_failed:
                 place = size, round(self._lattice.octave_of(rate))
                 self.costs[place] = self._cost(place)
                 self.shortfalls[place] = self._ended(place)
                 if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
                     self.shortfalls[place] = 0.0
-        costs = {o.batch_size: self._per_step(o.batch_size) for o in self.state.options()}
+        costs = {size.batch_size: _per_step(size) for size in self.state.that_run}
         self._sizes, self._first_size = race_sizes(self._own[0], costs)
         self._lead = self._soonest()
 
@@ -185,7 +185,7 @@ class Race:
             else:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
-        self.state.run_log.reserved_s = 0.0
+        self.state.reserved_s = 0.0
         return [self._lattice.cell(place) for place in self._ranking(last)]
 
     def times_as_long(self, cell: CellKey) -> float | None:
@@ -220,7 +220,7 @@ class Race:
         """The first group of rates beside a place that has a sooner one, or the place itself."""
         beside = [self._lattice.beside(place, sign * stride) for sign in (1, -1)]
         new = [other for other in beside if other is not None and other not in self.costs]
-        for some in _in_groups(new, self.state.run_log.engine.n_workers):
+        for some in _in_groups(new, self.state.engine.n_workers):
             self._challenge(some)
             soonest = min([place, *some], key=self._order)
             if soonest != place:
@@ -255,7 +255,7 @@ class Race:
         """A rate beside the one that leads, or a size further away; None: none is sooner."""
         beside = [self._lattice.beside(place, sign) for sign in (1, -1)]
         new = [other for other in beside if other is not None and other not in self.costs]
-        for some in _in_groups(new, self.state.run_log.engine.n_workers):
+        for some in _in_groups(new, self.state.engine.n_workers):
             if self._challenge(some):
                 return self._lead
         if self._turned_back:
@@ -297,7 +297,8 @@ class Race:
         course = self._course(place)
         share = course.cost / whole
         # What was asked for, not what came back: a recording ends at an evaluation before it.
-        is_all = followed >= self._longest_steps(place[0]) * self._per_step(place[0])
+        size = self.state.sizes[place[0]]
+        is_all = followed >= self._longest_steps(size) * _per_step(size)
         if share > 1 + _SLACK or is_all:
             return False
         most = 1 + _SLACK + _SLACK_EARLY * (1 - min(1.0, share))
@@ -305,30 +306,29 @@ class Race:
 
     def _follow(self, places: Iterable[Place], cost: float, *, watched_from: float) -> bool:
         """Run on to so much of the objective's cost; False: the budget does not reach for it."""
-        run_log = self.state.run_log
         requests = []
         for place in places:
-            per_step = self._per_step(place[0])
-            steps = min(math.ceil(cost / per_step), self._longest_steps(place[0]))
-            samples = watched_from / per_step * run_log.examples_per_step(place[0])
+            size = self.state.sizes[place[0]]
+            steps = min(math.ceil(cost / _per_step(size)), self._longest_steps(size))
+            samples = watched_from / _per_step(size) * size.examples_per_step
             requests.append(self._request(place, steps, watched_from_samples=math.floor(samples)))
-        if run_log.expected_s(requests) > run_log.left_s():
+        if self.state.expected_s(requests) > self.state.left_s():
             return False
-        run_log.run(requests, "tune")
+        self.state.run(requests, "tune")
         return True
 
     def _shortfall(self, place: Place) -> float | None:
         """By how many margins its whole training ends worse; None: the budget does not reach."""
         if place in self.shortfalls:
             return self.shortfalls[place]
-        run_log, steps = self.state.run_log, self._whole_steps(place)
+        steps = self._whole_steps(place)
         record = self._record(place)
         if record is None or not record.has_failed:
-            run_log.reserved_s = 0.0
+            self.state.reserved_s = 0.0
             request = self._request(place, steps, whole=True)
-            if run_log.expected_s([request]) > _SLACK_OF_BUDGET * run_log.left_s():
+            if self.state.expected_s([request]) > _SLACK_OF_BUDGET * self.state.left_s():
                 return None
-            (record,) = run_log.run([request], "tune")
+            (record,) = self.state.run([request], "tune")
             if not (record.has_failed or is_whole(record, steps)):
                 return None
         self.costs[place] = self._cost(place)
@@ -349,21 +349,15 @@ class Race:
         return self.state.question.sign * worse / self.end.margin
 
     def _request(self, place: Place, steps: int, **settings: object) -> RunRequest:
-        size, rate = self._lattice.cell(place)
-        return self.state.run_log.request(
-            batch_size=size,
-            learning_rate=rate,
-            seed=self.state.seeds.tune[0],
-            steps=steps,
-            **settings,  # type: ignore[arg-type]
-        )
+        seed = self.state.seeds.tune[0]
+        return self.state.request(self._lattice.cell(place), seed, steps=steps, **settings)  # type: ignore[arg-type]
 
     def _reserve(self) -> None:
         """What leads is trained to its end first of all."""
-        self.state.run_log.reserved_s = 0.0
+        self.state.reserved_s = 0.0
         if self._lead not in self.shortfalls:
             request = self._request(self._lead, self._whole_steps(self._lead), whole=True)
-            self.state.run_log.reserved_s = self.state.run_log.expected_s([request])
+            self.state.reserved_s = self.state.expected_s([request])
 
     # ---- what the runs say
 
@@ -405,26 +399,25 @@ class Race:
         return self.costs.get(place, math.inf), -self._course(place).best
 
     def _cost(self, place: Place) -> float:
-        record, target = self._record(place), self.state.run_log.until
+        record, target = self._record(place), self.state.until
         assert target is not None
         steps = None if record is None else steps_to(record, target)
-        return math.inf if steps is None else steps * self._per_step(place[0])
+        return math.inf if steps is None else steps * _per_step(self.state.sizes[place[0]])
 
     def _course(self, place: Place) -> Course:
         record = self._record(place)
         assert record is not None
-        return Course.of(record, self.state.question, per_step=self._per_step(place[0]))
+        per_step = _per_step(self.state.sizes[place[0]])
+        return Course.of(record, self.state.question, per_step=per_step)
 
     def _level(self, leader: Course) -> float:
         """The highest level at which runs are compared, signed so that higher is better."""
-        target = self.state.run_log.until
+        target = self.state.until
         assert target is not None
         return min(leader.best, self.state.question.sign * target.value)
 
     def _record(self, place: Place) -> TrialRecord | None:
-        return self.state.run_log.records.get(
-            (*self._lattice.cell(place), self.state.seeds.tune[0])
-        )
+        return self.state.records.get((*self._lattice.cell(place), self.state.seeds.tune[0]))
 
     # ---- places
 
@@ -439,39 +432,40 @@ class Race:
         left = [size for size in batch_sizes if size not in raced]
         return _nearest(left, own * apart if max(left) > own else own / apart) if left else None
 
-    def _per_step(self, batch_size: int) -> float:
-        return math.exp(self.state.log_weight(batch_size))
-
     def _whole_steps(self, place: Place) -> int:
         """As many passes as the pilot's; more where it takes longer to the target."""
-        run_log, cost = self.state.run_log, self._cost(place)
-        steps = run_log.plan(place[0]).steps_in(self.end.epochs)
+        size, cost = self.state.sizes[place[0]], self._cost(place)
+        steps = size.plan.steps_in(self.end.epochs)
         if math.isfinite(cost):
-            steps = max(steps, math.ceil(BEYOND_THE_LEVEL * cost / self._per_step(place[0])))
-        return min(steps, self._longest_steps(place[0]))
+            steps = max(steps, math.ceil(BEYOND_THE_LEVEL * cost / _per_step(size)))
+        return min(steps, self._longest_steps(size))
 
-    def _longest_steps(self, batch_size: int) -> int:
+    def _longest_steps(self, size: Size) -> int:
         """Where the pilot was cut no run goes further: what is slower there may end better."""
-        run_log = self.state.run_log
         if self.state.end is None:
-            return run_log.plan(batch_size).steps_in(self.end.epochs)
-        return run_log.longest_steps(batch_size)
+            return size.plan.steps_in(self.end.epochs)
+        return size.longest_steps
 
     # ---- the log
 
     def _note_size(self, batch_size: int) -> None:
         size, rate = self._lattice.cell(self._lead)
         lead = Reason.of("a_configuration", size=size, rate=rate)
-        self.state.run_log.note(
+        self.state.note(
             Reason.of("race_size", size=batch_size), Reason.of("race_against", lead=lead)
         )
 
     def _note_end(self, place: Place) -> None:
         size, rate = self._lattice.cell(place)
-        self.state.run_log.note(
+        self.state.note(
             Reason.of("race_ended", size=size, rate=rate),
             Reason.of("race_ends_worse_by", margins=self.shortfalls[place]),
         )
+
+
+def _per_step(size: Size) -> float:
+    """The objective's cost of a step."""
+    return math.exp(size.log_weight)
 
 
 def _in_groups(places: Sequence[Place], n: int) -> list[list[Place]]:
@@ -494,10 +488,10 @@ def end_to_race_to(state: StudyState, *, at_once: int) -> EndLevel | None:
 
     None where the budget has trainings for more than a race, or a target was given.
     """
-    question, run_log = state.question, state.run_log
-    record = run_log.records.get((*state.reference_cell, state.seeds.tune[0]))
+    question = state.question
+    record = state.records.get((*state.reference_cell, state.seeds.tune[0]))
     is_asked = question.target is None and question.objective == "time"
-    if not is_asked or run_log.until is None or record is None or record.has_failed:
+    if not is_asked or state.until is None or record is None or record.has_failed:
         return None
     if state.end is None:
         return end_so_far(question, record)
@@ -510,8 +504,6 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
     Where the pilot was cut far from the end, half of the rate that was soonest is named.
     """
     reference = state.reference_cell
-    # Of what the exact comparison needs later nothing is needed here.
-    state.run_log.needed_later = tuple
     why = Reason.of("single_runs")
     race = Race(state=state, end=end)
     for cell in race.run():
@@ -520,7 +512,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
         verification = _followed(state, cell)
         endings = verification.endings
         if endings is None or not endings.gives_way:
-            state.ruled_out.pop(cell[0], None)  # another rate of it was
+            state.sizes[cell[0]].ruled_out = None  # another rate of it was
             named = _lower(state, cell) if _is_early(state) else cell
             return Conclusion(
                 raced=named,
@@ -530,7 +522,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
                 reason=why,
             )
         state.take_out(endings)
-        del state.tuned[cell[0]]
+        state.sizes[cell[0]].search = None
     return Conclusion(raced=reference, reason=why)
 
 
@@ -544,27 +536,25 @@ def _is_early(state: StudyState) -> bool:
     """Whether the level is one that a training meets long before its end."""
     if state.end is not None:
         return False
-    pilot = state.run_log.records[(*state.reference_cell, state.seeds.tune[0])]
-    return pilot.steps < _EARLY * state.run_log.longest_steps(pilot.trial.batch_size)
+    pilot = state.records[(*state.reference_cell, state.seeds.tune[0])]
+    return pilot.steps < _EARLY * state.reference.longest_steps
 
 
 def _lower(state: StudyState, cell: CellKey) -> CellKey:
     size, rate = cell
-    lattice = Lattice.of(state.run_log)
+    lattice = Lattice.of(state)
     octave = lattice.nearest(size, lattice.octave_of(rate) - _OCTAVES_LOWER)
     return size, min(rate, lattice.rate(octave))
 
 
 def _followed(state: StudyState, cell: CellKey) -> Verification:
     """What fresh seeds say, as far as the budget reaches; else how it ended on the race's seed."""
-    (size, rate), seed = cell, state.seeds.tune[0]
-    assert state.run_log.until is not None
-    cost = steps_to(state.run_log.records[*cell, seed], state.run_log.until)
-    state.tuned[size] = RateSearch(
-        run_log=state.run_log, batch_size=size, learning_rate=rate, learning_cost=cost
-    )
+    size, seed = state.sizes[cell[0]], state.seeds.tune[0]
+    assert state.until is not None
+    cost = steps_to(state.records[*cell, seed], state.until)
+    size.search = RateSearch(size=size, learning_rate=cell[1], learning_cost=cost)
     if state.end is None:
-        return nothing_verified(size)
+        return Verification(batch_size=size.batch_size)
     found = verify(state, size)
     if found.endings is not None:
         return found

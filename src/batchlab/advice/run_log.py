@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from batchlab.advice.advice import Purpose, Question, RateTried, Step
+from batchlab.advice.advice import EndLevel, Purpose, Question, RateTried, Step
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
 from batchlab.records.trial import Target, Trial, TrialRecord
-from batchlab.runs.contract import Engine
+from batchlab.runs.contract import Engine, run_all
 
 
 class RunWatcher(Protocol):
@@ -58,7 +58,7 @@ def why_asked(purpose: Purpose, step: Step | None) -> Reason:
 
 # Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
 _NEARLY_WHOLE = 0.95
-_MOST_STEPS = 10**9
+MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
@@ -112,7 +112,35 @@ def why_none_held(records: Iterable[TrialRecord]) -> Reason:
     return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedPlan:
+    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+
+    The best of many noisy runs looks better than it is, so no seed does two of these.
+    """
+
+    tune: tuple[int, ...]
+    value: tuple[int, ...]
+    verify: tuple[int, ...]
+
+    @classmethod
+    def of(cls, n_seeds: int | None) -> SeedPlan:
+        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
+        if n_seeds is None:
+            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
+        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
+        return cls(
+            tune=tuple(range(n_tune)),
+            value=tuple(range(n_tune, n_seeds - n_verify)),
+            verify=tuple(range(n_seeds - n_verify, n_seeds)),
+        )
+
+    def verifying_with_one(self) -> SeedPlan:
+        """The plan in which all but one of the seeds that verify value instead."""
+        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
+
+
+@dataclass(kw_only=True)
 class RunLog:
     """Asks the engine, keeps what came back, and knows what may still be spent."""
 
@@ -130,15 +158,17 @@ class RunLog:
     # Steps to the target by batch size, at the rate found for it.
     tuned_steps: dict[int, float] = field(default_factory=dict)
     reserved_s: float = 0.0  # of the budget, for what comes last
-    # The runs that will be asked for in any case; a core that would be idle begins with them.
-    # Nothing is decided by them before they are asked for.
-    needed_later: Callable[[], Iterable[RunRequest]] = tuple
     # Batch sizes that are no longer compared, with the reason.
-    ruled_out: Mapping[int, Reason] = field(default_factory=dict)
+    ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # looks on; nothing is decided by it
+    seeds: SeedPlan = field(init=False)
+    end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
+    whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
-    _ahead: dict[Trial, TrialRecord | None] = field(default_factory=dict)  # None: under way
+
+    def __post_init__(self) -> None:
+        self.seeds = SeedPlan.of(self.engine.n_seeds)
 
     def note(self, did: Reason, why: Reason) -> None:
         """Write down what is done next, and why."""
@@ -152,10 +182,9 @@ class RunLog:
 
     def request(
         self,
-        *,
-        batch_size: int,
-        learning_rate: float,
+        cell: CellKey,
         seed: int,
+        *,
         steps: int,
         until: Target | None = None,
         whole: bool = False,
@@ -163,12 +192,13 @@ class RunLog:
         watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps, `until` the study's target unless another is given."""
+        batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
         if cool_down:
             trial = replace(trial, horizon_steps=steps, cool_down=cool_down)
         # An engine with certain rates has its own way to write one down.
-        self._keys[trial] = batch_size, learning_rate, seed
+        self._keys[trial] = *cell, seed
         return RunRequest(
             trial=trial,
             length=RunLength(
@@ -234,15 +264,12 @@ class RunLog:
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Steps that are not in the records yet; none where the run has met its target.
-
-        Of a run under way it is not known how far it is: half of its steps, for want of better.
-        """
-        known = self._kept_in(request).get(self.key_of(request)) or self._ahead.get(request.trial)
+        """Steps that are not in the records yet; none where the run has met its target."""
+        known = self._kept_in(request).get(self.key_of(request))
         if known is not None and known.trial.horizon_steps != request.trial.horizon_steps:
             known = None  # a cool-down over another length is another training
         if known is None:
-            return request.last_step // (2 if request.trial in self._ahead else 1)
+            return request.last_step
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
         if crossing is not None and crossing.held:
@@ -261,34 +288,11 @@ class RunLog:
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
-    def steps_per_epoch(self, batch_size: int) -> int:
-        """Steps of one pass over the training set."""
-        return self.plan(batch_size).steps_in(1)
-
-    def examples_per_step(self, batch_size: int) -> float:
-        """The mean over an epoch: its last batch may be smaller, or left out."""
-        steps = self.steps_per_epoch(batch_size)
-        return self.plan(batch_size).samples_at(steps) / steps
-
     def longest_steps(self, batch_size: int) -> int:
         """The steps of the longest run that the question allows."""
         if self.question.longest_epochs is None:
-            return _MOST_STEPS
+            return MOST_STEPS
         return max(1, self.plan(batch_size).steps_in(self.question.longest_epochs))
-
-    def affordable_steps(self, batch_size: int, seconds: float) -> int:
-        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
-        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
-        low, high = 1, 2
-        while high < _MOST_STEPS and self.run_s(batch_size, high) <= seconds:
-            low, high = high, 2 * high
-        while high - low > max(1, low // 100):
-            middle = (low + high) // 2
-            if self.run_s(batch_size, middle) <= seconds:
-                low = middle
-            else:
-                high = middle
-        return low
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
         """Run them and wait for the last.
@@ -298,7 +302,7 @@ class RunLog:
         The whole records, in the order of the requests.
         """
         self._tell(requests, purpose)
-        records = self._run_all(requests)
+        records = run_all(self.engine, requests)
         for request, record in zip(requests, records, strict=True):
             if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
@@ -331,42 +335,7 @@ class RunLog:
         """A training with a cool-down is another than the one without."""
         return self.cooled if request.trial.cool_down else self.records
 
-    def _run_all(self, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-        """The records of all, in their order; meanwhile no core is idle that has work for sure."""
-        records: dict[RunRequest, TrialRecord] = {}
-        for request in requests:
-            # Begun ahead: it ends first, and is then followed as far as is asked now.
-            while request.trial in self._ahead and self._ahead[request.trial] is None:
-                self._take_next(records)
-            self.engine.submit(request)
-        n_asked = len(set(requests))
-        while len(records) < n_asked:
-            self._begin_ahead(self.engine.n_workers - (n_asked - len(records)))
-            self._take_next(records)
-        return [records[request] for request in requests]
-
-    def _take_next(self, records: dict[RunRequest, TrialRecord]) -> None:
-        end = self.engine.next_finished()
-        trial = end.request.trial
-        if trial in self._ahead and self._ahead[trial] is None:
-            self._ahead[trial] = end.record
-        else:
-            records[end.request] = end.record
-
-    def _begin_ahead(self, n_free: int) -> None:
-        """Give free cores the first of what is needed later, as far as the budget reaches."""
-        n_free -= sum(record is None for record in self._ahead.values())
-        if n_free <= 0 or not self.engine.capabilities.resumes:
-            return
-        for request in self.needed_later():
-            if n_free <= 0 or self.expected_s([request]) > self.left_s() + self.reserved_s:
-                return
-            if request.trial not in self._ahead and self.key_of(request) not in self.records:
-                self._ahead[request.trial] = None
-                self.engine.submit(request)
-                n_free -= 1
-
-    def of_cell(self, cell: tuple[int, float], *purposes: Purpose) -> dict[int, TrialRecord]:
+    def of_cell(self, cell: CellKey, *purposes: Purpose) -> dict[int, TrialRecord]:
         """The records of a batch size and rate with one of the purposes, by seed."""
         return {
             key[2]: record

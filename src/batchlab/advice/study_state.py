@@ -1,4 +1,4 @@
-"""StudyState: what the runs so far say of each batch size, with the search for its rate."""
+"""StudyState: the log of a study, and what its runs say of each batch size."""
 
 from __future__ import annotations
 
@@ -8,45 +8,181 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.carried_over import CarriedOver, rate_trend
-from batchlab.advice.level import EndLevel
-from batchlab.advice.run_log import CellKey, Lattice, RunLog, steps_to
+from batchlab.advice.run_log import MOST_STEPS, CellKey, Lattice, RunLog, steps_to
+from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target, TrialRecord
 
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
-# And usually takes no longer than this times the mean of its other seeds.
-_USUALLY_WITHIN = 1.2
 _Z = 1.959964
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedPlan:
-    """Which seeds choose the rate, which value the choice, which verify the recommendation.
+@dataclass(kw_only=True, eq=False)
+class Size:
+    """What a study knows of one batch size."""
 
-    The best of many noisy runs looks better than it is, so no seed does two of these.
-    """
+    run_log: RunLog
+    option: Option
+    search: RateSearch | None = None  # for its rate; None: it was not tuned
+    missed_at: int | None = None  # steps in which no rate tried met the target
 
-    tune: tuple[int, ...]
-    value: tuple[int, ...]
-    verify: tuple[int, ...]
+    @property
+    def batch_size(self) -> int:
+        """Examples per step."""
+        return self.option.batch_size
 
-    @classmethod
-    def of(cls, n_seeds: int | None) -> SeedPlan:
-        """Shares out `n_seeds` seeds, at least 4; None: as many as may be needed."""
-        if n_seeds is None:
-            return cls(tune=(0, 1, 2, 3), value=tuple(range(10, 74)), verify=tuple(range(80, 128)))
-        n_tune, n_verify = (2 if n_seeds >= 6 else 1), min(3, max(1, n_seeds // 3))
-        return cls(
-            tune=tuple(range(n_tune)),
-            value=tuple(range(n_tune, n_seeds - n_verify)),
-            verify=tuple(range(n_seeds - n_verify, n_seeds)),
-        )
+    @property
+    def ruled_out(self) -> Reason | None:
+        """Why it is no longer compared; None: it is."""
+        return self.run_log.ruled_out.get(self.batch_size)
 
-    def verifying_with_one(self) -> SeedPlan:
-        """The plan in which all but one of the seeds that verify value instead."""
-        return replace(self, value=(*self.value, *self.verify[1:]), verify=self.verify[:1])
+    @ruled_out.setter
+    def ruled_out(self, why: Reason | None) -> None:
+        self.run_log.ruled_out.pop(self.batch_size, None)
+        if why is not None:
+            self.run_log.ruled_out[self.batch_size] = why
+
+    # ---- how long its runs are
+
+    @property
+    def plan(self) -> BatchPlan:
+        """The examples of every step."""
+        return self.run_log.plan(self.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass over the training set."""
+        return self.plan.steps_in(1)
+
+    @property
+    def examples_per_step(self) -> float:
+        """The mean over an epoch: its last batch may be smaller, or left out."""
+        steps = self.steps_per_epoch
+        return self.plan.samples_at(steps) / steps
+
+    @property
+    def longest_steps(self) -> int:
+        """The steps of the longest run that the question allows."""
+        return self.run_log.longest_steps(self.batch_size)
+
+    @property
+    def horizon_steps(self) -> int:
+        """Objective quality: the steps that a run is given."""
+        question = self.run_log.question
+        if question.longest_s is not None:
+            assert self.option.step_s.estimate is not None
+            return max(1, int(question.longest_s / self.option.step_s.estimate))
+        assert question.longest_epochs is not None
+        return self.longest_steps
+
+    @property
+    def whole_steps(self) -> int:
+        """The steps of a whole training; the end of one was seen."""
+        end = self.run_log.end
+        assert end is not None
+        return min(self.plan.steps_in(self.run_log.whole_epochs or end.epochs), self.longest_steps)
+
+    @property
+    def value_limit(self) -> int:
+        """At how many steps a valuation is cut."""
+        if self.run_log.until is None:
+            return self.horizon_steps
+        assert self.search is not None
+        assert self.search.learning_cost is not None
+        return min(math.ceil(_VALUE_LIMIT * self.search.learning_cost), self.longest_steps)
+
+    def run_s(self, steps: int) -> float:
+        """About what one run of so many new steps costs of the budget."""
+        return self.run_log.run_s(self.batch_size, steps)
+
+    def affordable_steps(self, seconds: float) -> int:
+        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
+        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
+        low, high = 1, 2
+        while high < MOST_STEPS and self.run_s(high) <= seconds:
+            low, high = high, 2 * high
+        while high - low > max(1, low // 100):
+            middle = (low + high) // 2
+            if self.run_s(middle) <= seconds:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    # ---- what they say
+
+    @property
+    def log_weight(self) -> float:
+        """What the objective multiplies the steps to target with, on a log scale."""
+        objective = self.run_log.question.objective
+        if objective == "time":
+            assert self.option.step_s.estimate is not None
+            return math.log(self.option.step_s.estimate)
+        return math.log(self.examples_per_step) if objective == "samples" else 0.0
+
+    @property
+    def weight_sd(self) -> float:
+        """How uncertain that is: as the step time, a log standard deviation."""
+        if self.run_log.question.objective != "time":
+            return 0.0
+        return (self.option.step_s.log_half_width or 0.0) / _Z
+
+    @property
+    def cell(self) -> CellKey | None:
+        """The batch size with its tuned rate, None where it has none."""
+        if self.search is None or self.search.learning_rate is None:
+            return None
+        return self.batch_size, self.search.learning_rate
+
+    @property
+    def valuations(self) -> dict[int, TrialRecord]:
+        """The runs of its tuned rate on seeds that had no part in choosing it, by seed."""
+        return {} if self.cell is None else self.run_log.of_cell(self.cell, "value")
+
+    def missed_after(self, record: TrialRecord) -> int | None:
+        """The steps in which it missed the target; None: it met it, failed, or was cut before."""
+        if self.run_log.until is None or record.has_failed:
+            return None
+        met = self.run_log.learning_cost(record) is not None
+        is_over = record.has_ended_itself or record.steps >= self.value_limit
+        return record.steps if is_over and not met else None
+
+    def learning_costs(self, *, target: Target | None = None) -> list[float]:
+        """Steps to target (or shortfall) of the valuations that have one.
+
+        Where any met it, one that missed the study's own target counts as far as it was followed:
+        it takes at least that.
+        """
+        if target is None or target == self.run_log.until:
+            met = [self.run_log.learning_cost(record) for record in self.valuations.values()]
+            missed = [self.missed_after(record) for record in self.valuations.values()]
+        else:
+            met, missed = [steps_to(record, target) for record in self.valuations.values()], []
+        found = [cost for cost in met if cost]
+        return [*found, *(steps for steps in missed if steps)] if found else []
+
+    @property
+    def log_learning_cost(self) -> float | None:
+        """Mean log cost: of the valuations, else of the run that chose the rate."""
+        found = self.learning_costs()
+        if found:
+            return sum(map(math.log, found)) / len(found)
+        cost = None if self.search is None else self.search.learning_cost
+        return None if cost is None else math.log(cost)
+
+    @property
+    def log_cost(self) -> float | None:
+        """The objective's figure on a log scale, None where it is not known."""
+        cost = self.log_learning_cost
+        return None if cost is None else cost + self.log_weight
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether every tuning seed was asked about its rate."""
+        assert self.search is not None
+        return len(self.search.seeds) >= len(self.run_log.seeds.tune)
 
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
@@ -66,8 +202,7 @@ _HARDLY_SLOWER = 0.1
 class RateSearch:
     """The search at one batch size: `run` finds a rate, `confirm` asks a further seed."""
 
-    run_log: RunLog  # asked for the runs
-    batch_size: int  # examples per step
+    size: Size  # whose rate is searched for
     # The rate chosen; None: no rate met the target in the steps allowed.
     learning_rate: float | None = None
     learning_cost: float | None = None
@@ -76,6 +211,11 @@ class RateSearch:
     # Rates chosen before a further seed moved the choice, each with its cost.
     former: list[tuple[float, float]] = field(default_factory=list)
     _records: dict[tuple[int, int], TrialRecord] = field(default_factory=dict)
+
+    @property
+    def run_log(self) -> RunLog:
+        """Asked for the runs."""
+        return self.size.run_log
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -190,10 +330,7 @@ class RateSearch:
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
         requests = [
             self.run_log.request(
-                batch_size=self.batch_size,
-                learning_rate=self._lattice.rate(octave),
-                seed=seed,
-                steps=steps,
+                (self.size.batch_size, self._lattice.rate(octave)), seed, steps=steps
             )
             for octave in new
         ]
@@ -222,7 +359,7 @@ class RateSearch:
         return Lattice.of(self.run_log)
 
     def _nearest(self, octave: float) -> int:
-        return self._lattice.nearest(self.batch_size, octave)
+        return self._lattice.nearest(self.size.batch_size, octave)
 
     # ---- what the runs say
 
@@ -285,7 +422,7 @@ class RateSearch:
                 if (below + above) / 2 * away**2 < WORTH_A_MOVE:
                     self.learning_cost = found_costs[here]
                     return
-        if self.run_log.engine.learning_rates(self.batch_size) is not None:
+        if self.run_log.engine.learning_rates(self.size.batch_size) is not None:
             self._take(self._nearest(here + offset), found_costs[here])
         else:
             parts = 2 if len(self.seeds) == 1 else 4
@@ -327,32 +464,53 @@ class RateSearch:
         return sum(heights) / len(heights) if heights else None
 
 
-@dataclass
-class StudyState:
-    """The state of a study: what was tuned, and what each tuned batch size costs."""
+# A run usually takes no longer than this times the mean of its other seeds.
+_USUALLY_WITHIN = 1.2
 
-    run_log: RunLog
-    seeds: SeedPlan
-    tuned: dict[int, RateSearch] = field(default_factory=dict)
-    ruled_out: dict[int, Reason] = field(default_factory=dict)
-    missed_at: dict[int, int] = field(default_factory=dict)  # steps in which no rate tried met it
+
+@dataclass(kw_only=True)
+class StudyState(RunLog):
+    """The runs of a study, and what they say of each batch size."""
+
+    sizes: dict[int, Size] = field(init=False)  # all in question, ascending
     first_octave: float = 0.0  # where the first search begins, above the reference rate
-    end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
-    whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
+
+    def __post_init__(self) -> None:
+        """Nothing is known of any batch size yet."""
+        super().__post_init__()
+        self.ask(self.question)
+
+    def ask(self, question: Question) -> None:
+        """Ask this from now on, of which nothing is known but what ran."""
+        self.question = question
+        self.sizes = {
+            option.batch_size: Size(run_log=self, option=option) for option in question.options
+        }
 
     @property
-    def question(self) -> Question:
-        """What was asked."""
-        return self.run_log.question
-
-    def options(self) -> tuple[Option, ...]:
-        """The batch sizes that ran on this machine."""
-        return tuple(option for option in self.question.options if option.runs)
+    def reference(self) -> Size:
+        """The user's own batch size."""
+        return self.sizes[self.question.reference.batch_size]
 
     @property
     def reference_cell(self) -> CellKey:
         """The user's own configuration."""
         return self.question.reference.batch_size, self.question.reference.learning_rate
+
+    @property
+    def that_run(self) -> list[Size]:
+        """The batch sizes that ran on this machine, ascending."""
+        return [size for size in self.sizes.values() if size.option.runs]
+
+    @property
+    def tuned(self) -> list[Size]:
+        """Those whose rate was searched for, ascending."""
+        return [size for size in self.sizes.values() if size.search is not None]
+
+    @property
+    def that_met_the_target(self) -> list[Size]:
+        """The tuned batch sizes that met the target, ascending."""
+        return [size for size in self.tuned if size.log_learning_cost is not None]
 
     def take_out(self, endings: Endings) -> None:
         """No longer compare a batch size that ends worse, or seems to."""
@@ -361,214 +519,118 @@ class StudyState:
         did = Reason.of("size_is_passed_over", size=size)
         if endings.verdict == "worse":
             did = Reason.of("size_is_out", size=size)
-        self.run_log.note(did, endings.reason)
+        self.note(did, endings.reason)
 
     # ---- costs
 
-    def log_weight(self, batch_size: int) -> float:
-        """What the objective multiplies the steps to target with, on a log scale."""
-        if self.question.objective == "time":
-            step_s = self.question.option(batch_size).step_s.estimate
-            assert step_s is not None
-            return math.log(step_s)
-        if self.question.objective == "samples":
-            return math.log(self.run_log.examples_per_step(batch_size))
-        return 0.0
-
-    def weight_sd(self, batch_size: int) -> float:
-        """How uncertain that is: as the step time, a log standard deviation."""
-        if self.question.objective != "time":
-            return 0.0
-        return (self.question.option(batch_size).step_s.log_half_width or 0.0) / _Z
-
-    def cell(self, batch_size: int) -> tuple[int, float] | None:
-        """The batch size with its tuned rate, None where it has none."""
-        tuned = self.tuned.get(batch_size)
-        if tuned is None or tuned.learning_rate is None:
-            return None
-        return batch_size, tuned.learning_rate
-
-    def valuation_runs(self, batch_size: int) -> dict[int, TrialRecord]:
-        """The valuation runs of a tuned batch size, by seed."""
-        cell = self.cell(batch_size)
-        return {} if cell is None else self.run_log.of_cell(cell, "value")
-
-    def learning_costs(self, batch_size: int, *, target: Target | None = None) -> list[float]:
-        """Steps to target (or shortfall) of the valuation runs that have one.
-
-        Where any met it, one that missed the study's own target counts as far as it was followed:
-        it takes at least that.
-        """
-        own = self.run_log.until
-        met, missed = [], []
-        for record in self.valuation_runs(batch_size).values():
-            if target is None or target == own:
-                met.append(self.run_log.learning_cost(record))
-                missed.append(self.missed_after(batch_size, record))
-            else:
-                met.append(steps_to(record, target))
-        found = [cost for cost in met if cost]
-        return [*found, *(steps for steps in missed if steps)] if found else []
-
-    def log_learning_cost(self, batch_size: int) -> float | None:
-        """Mean log cost: of the valuation runs, else of the run that chose the rate."""
-        found_costs = self.learning_costs(batch_size)
-        if found_costs:
-            return sum(map(math.log, found_costs)) / len(found_costs)
-        tuned = self.tuned.get(batch_size)
-        cost = None if tuned is None else tuned.learning_cost
-        return None if cost is None else math.log(cost)
-
-    def log_cost(self, batch_size: int) -> float | None:
-        """The objective's figure on a log scale, None where it is not known."""
-        cost = self.log_learning_cost(batch_size)
-        return None if cost is None else cost + self.log_weight(batch_size)
-
-    def that_met_the_target(self) -> list[int]:
-        """The tuned batch sizes that met the target, ascending."""
-        return sorted(size for size in self.tuned if self.log_learning_cost(size) is not None)
-
-    def best(self) -> int | None:
+    @property
+    def best(self) -> Size | None:
         """The batch size with the best cost so far, of those valued if there are any."""
-        best = self._best()
-        return None if best is None else best[1]
+        met = [size for size in self.that_met_the_target if size.ruled_out is None]
+        return self.fastest([size for size in met if size.learning_costs()] or met)
 
+    def fastest(self, sizes: Iterable[Size]) -> Size | None:
+        """The one with the best cost; of two alike the smaller. None: none has one."""
+        costs = ((size.log_cost, size.batch_size) for size in sizes)
+        best = min(((cost, size) for cost, size in costs if cost is not None), default=None)
+        return None if best is None else self.sizes[best[1]]
+
+    @property
     def best_log_cost(self) -> float | None:
         """The cost of the best batch size so far."""
-        best = self._best()
-        return None if best is None else best[0]
+        best = self.best
+        return None if best is None else best.log_cost
 
-    def _best(self) -> tuple[float, int] | None:
-        met = [size for size in self.that_met_the_target() if size not in self.ruled_out]
-        sizes = [size for size in met if self.learning_costs(size)] or met
-        known = ((self.log_cost(size), size) for size in sizes)
-        return min(((cost, size) for cost, size in known if cost is not None), default=None)
-
-    def optimistic_log_cost(self, batch_size: int) -> float | None:
+    def optimistic_log_cost(self, size: Size) -> float | None:
         """The least that the cost can be if larger batches need no more steps, nor fewer examples.
 
         From all that were run: S does not rise with B, and B S does not fall. A rule that the runs
         reject bounds nothing, and without a bound it is -inf. None for quality, of which neither is
         known.
         """
-        met = self.that_met_the_target()
+        met = self.that_met_the_target
         if self.question.objective == "quality" or not met:
             return None
-        known = [(size, self.log_learning_cost(size)) for size in met]
+        known = [(other.batch_size, other.log_learning_cost) for other in met]
         rules = self.carried_over()
-        bounds = [self.log_learning_cost_not_met(batch_size)]
+        bounds = [self.log_learning_cost_not_met(size)]
         bounds += [
-            rules.least_log_steps(cost, size, batch_size)
-            for size, cost in known
+            rules.least_log_steps(cost, other, size.batch_size)
+            for other, cost in known
             if cost is not None
         ]
-        return max(bounds) + self.log_weight(batch_size)
+        return max(bounds) + size.log_weight
 
-    def log_learning_cost_not_met(self, batch_size: int) -> float:
+    def log_learning_cost_not_met(self, size: Size) -> float:
         """Log steps in which it can't meet the target, where others that missed it tell.
 
         By the same two rules as `optimistic_log_cost`; -inf: nothing tells, inf: it can't at all.
         """
-        if not self.missed_at:
+        missed = {s.batch_size: s.missed_at for s in self.sizes.values() if s.missed_at is not None}
+        if not missed:
             return -math.inf
-        if self.out_of_reach_as(batch_size) is not None:
+        if self.out_of_reach_as(size) is not None:
             return math.inf
-        return self.carried_over().log_steps_not_met(self.missed_at, batch_size)
+        return self.carried_over().log_steps_not_met(missed, size.batch_size)
 
-    def out_of_reach_as(self, batch_size: int) -> int | None:
+    def out_of_reach_as(self, size: Size) -> int | None:
         """The smaller batch size that missed the target in all the steps allowed; None: none did.
 
         Larger ones need no fewer examples, so they miss it too.
         """
-        smaller = [size for size in self.missed_at if size < batch_size]
-        smaller = [s for s in smaller if self.missed_at[s] >= self.run_log.longest_steps(s)]
+        smaller = [
+            other.batch_size
+            for other in self.sizes.values()
+            if other.batch_size < size.batch_size
+            and other.missed_at is not None
+            and other.missed_at >= other.longest_steps
+        ]
         if not smaller or self.carried_over().rejected.samples_fall is not None:
             return None
         return max(smaller)
 
     def carried_over(self) -> CarriedOver:
-        """The rules that bound batch sizes by others, as far as the valuation runs allow."""
+        """The rules that bound batch sizes by others, as far as the valuations allow."""
         complete: dict[int, list[float]] = {}
         for size in self.tuned:
-            runs = self.valuation_runs(size).values()
-            found = [cost for run in runs if (cost := self.run_log.learning_cost(run))]
+            runs = size.valuations.values()
+            found = [cost for run in runs if (cost := self.learning_cost(run))]
             # What a run that missed would have taken is not known: such a mean may be too low.
             if found and len(found) == len(runs):
-                complete[size] = found
+                complete[size.batch_size] = found
         return CarriedOver.by(complete, delta=self.question.delta)
 
     # ---- rates
 
-    def rate_start(self, batch_size: int) -> float:
-        """Where to begin the search for the rate: octaves above the reference rate."""
-        slope, intercept = self.rate_line()
-        return intercept + slope * math.log2(batch_size / self.question.reference.batch_size)
-
-    def rate_line(self) -> tuple[float, float]:
-        """Slope and height at the reference batch size of the tuned rates, in octaves."""
-        return rate_trend(list(self._rate_points()), untuned_octave=self.first_octave)
+    def rate_start(self, size: Size) -> float:
+        """Where to begin the search for its rate: octaves above the reference rate."""
+        slope, intercept = rate_trend(list(self._rate_points()), untuned_octave=self.first_octave)
+        return intercept + slope * math.log2(size.batch_size / self.question.reference.batch_size)
 
     def _rate_points(self) -> Iterator[tuple[float, float]]:
-        reference = self.question.reference
-        for size in self.that_met_the_target():
-            rate = self.tuned[size].learning_rate
-            if rate is not None:
-                yield (
-                    math.log2(size / reference.batch_size),
-                    math.log2(rate / reference.learning_rate),
-                )
+        """Octaves of batch size and of tuned rate, above the reference's."""
+        own_size, own_rate = self.reference_cell
+        for size in self.that_met_the_target:
+            if size.cell is not None:
+                yield math.log2(size.batch_size / own_size), math.log2(size.cell[1] / own_rate)
 
     # ---- runs
 
-    def is_confirmed(self, batch_size: int) -> bool:
-        """Whether every tuning seed was asked about its rate."""
-        return len(self.tuned[batch_size].seeds) >= len(self.seeds.tune)
-
-    def missed_after(self, batch_size: int, record: TrialRecord) -> int | None:
-        """The steps in which it missed the target; None: it met it, failed, or was cut before."""
-        if self.run_log.until is None or record.has_failed:
-            return None
-        met = self.run_log.learning_cost(record) is not None
-        is_over = record.has_ended_itself or record.steps >= self.value_limit(batch_size)
-        return record.steps if is_over and not met else None
-
-    def value_limit(self, batch_size: int) -> int:
-        """At how many steps a valuation is cut."""
-        if self.run_log.until is None:
-            return self.horizon_steps(batch_size)
-        cost = self.tuned[batch_size].learning_cost
-        assert cost is not None
-        return min(math.ceil(_VALUE_LIMIT * cost), self.run_log.longest_steps(batch_size))
-
-    def horizon_steps(self, batch_size: int) -> int:
-        """Objective quality: the steps that a run of this batch size is given."""
-        question = self.question
-        if question.longest_s is not None:
-            step_s = question.option(batch_size).step_s.estimate
-            assert step_s is not None
-            return max(1, int(question.longest_s / step_s))
-        assert question.longest_epochs is not None
-        return self.run_log.longest_steps(batch_size)
-
-    def whole_steps(self, batch_size: int) -> int:
-        """The steps of a whole training; the end of one was seen."""
-        assert self.end is not None
-        steps = self.run_log.plan(batch_size).steps_in(self.whole_epochs or self.end.epochs)
-        return min(steps, self.run_log.longest_steps(batch_size))
-
-    def expected_s(self, requests: Sequence[RunRequest]) -> float:
+    def usual_s(self, requests: Sequence[RunRequest]) -> float:
         """What the runs are expected to cost, given where the target was met before."""
-        return self.run_log.expected_s([self._as_usual(request) for request in requests])
+        return self.expected_s([self._as_usual(request) for request in requests])
 
     def _as_usual(self, request: RunRequest) -> RunRequest:
         """The request as far as runs of its cell usually go; as it is where that is not known."""
         if request.length.until is None:
             return request
-        cell = self.run_log.key_of(request)[:2]
-        others = self.run_log.of_cell(cell, "pilot", "tune", "value", "verify").values()
-        found = [cost for run in others if (cost := self.run_log.learning_cost(run))]
-        if not others and cell == self.cell(cell[0]):  # a rate between those of the search
-            found = [self.tuned[cell[0]].learning_cost or request.last_step]
+        cell = self.key_of(request)[:2]
+        size = self.sizes[cell[0]]
+        others = self.of_cell(cell, "pilot", "tune", "value", "verify").values()
+        found = [cost for run in others if (cost := self.learning_cost(run))]
+        if not others and cell == size.cell:  # a rate between those of the search
+            assert size.search is not None
+            found = [size.search.learning_cost or request.last_step]
         usual = math.ceil(_USUALLY_WITHIN * sum(found) / len(found)) if found else math.inf
         steps = int(min(request.last_step, usual))
         return replace(request, length=replace(request.length, steps=steps))

@@ -13,7 +13,7 @@ from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
 from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.run_log import COOL_DOWN, CellKey
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import (
     FOLLOW,
     FOLLOW_SHORTLY,
@@ -51,7 +51,7 @@ def disagreement(
     size, n = cell[0], len(log_costs) + missed
     if missed and 2 * missed >= n:
         return Reason.of("missed_on_fresh_seeds", size=size, missed=missed, n=n), None
-    times = _times_slower(state, cell, log_costs)
+    times = _times_slower(state.sizes[size], log_costs)
     if times is not None:
         return Reason.of("slower_on_fresh_seeds", size=size, times=times, n=n), None
     for other, gain in gains.items():
@@ -70,17 +70,17 @@ def _is_worse(gain: Estimate, delta: float, *, always: bool) -> bool:
     return always and gain.estimate is not None and gain.estimate * (1 + delta) < 1
 
 
-def _times_slower(state: StudyState, cell: CellKey, log_costs: Sequence[float]) -> float | None:
+def _times_slower(size: Size, log_costs: Sequence[float]) -> float | None:
     """How many times as much it took as its valuations, where chance and delta don't explain it."""
-    promised = state.learning_costs(cell[0])
+    promised, log = size.learning_costs(), size.run_log
     if not log_costs or not promised:
         return None
     seen = sum(log_costs) / len(log_costs)
     more = seen - sum(map(math.log, promised)) / len(promised)
-    sd, degrees = state.run_log.scatter_of_fresh_seeds(purposes_apart=True)
+    sd, degrees = log.scatter_of_fresh_seeds(purposes_apart=True)
     error = sd * math.sqrt(1 / len(log_costs) + 1 / len(promised))
     by_chance = float(stdtrit(degrees, _LEVEL)) * error
-    return math.exp(more) if more > max(by_chance, math.log1p(state.question.delta)) else None
+    return math.exp(more) if more > max(by_chance, math.log1p(log.question.delta)) else None
 
 
 # ---- what fresh seeds say
@@ -90,20 +90,24 @@ def _times_slower(state: StudyState, cell: CellKey, log_costs: Sequence[float]) 
 _CLEARLY = 1.0
 
 
+_NOT_KNOWN = Estimate.cannot_tell(Reason.of("nothing_left_for_fresh_seeds"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What fresh seeds said."""
+    """What fresh seeds said; nothing where the budget had nothing left for one."""
 
     batch_size: int  # of what was verified
-    head_to_head: HeadToHead | None  # the figures seed by seed; None: nothing could be run
+    head_to_head: HeadToHead | None = None  # the figures seed by seed; None: nothing could be run
     # The recommendation's mean log steps (quality: shortfall), where a run missed the target the
     # steps that it was followed for; None: unknown.
-    log_learning_cost: float | None
-    half_width: float | None  # of its 95 % interval, on the log scale; None: not known
-    n: int  # runs of the recommendation that have a figure
-    missed: int  # runs of the recommendation that missed the target or failed
-    gain: Estimate  # the reference's figure over the recommendation's
-    gain_from_batch_size: Estimate  # the same for the reference batch size at its tuned rate
+    log_learning_cost: float | None = None
+    half_width: float | None = None  # of its 95 % interval, on the log scale; None: not known
+    n: int = 0  # runs of the recommendation that have a figure
+    missed: int = 0  # runs of the recommendation that missed the target or failed
+    gain: Estimate = _NOT_KNOWN  # the reference's figure over the recommendation's
+    # The same for the reference batch size at its tuned rate.
+    gain_from_batch_size: Estimate = _NOT_KNOWN
     against: Reason | None = None  # what they say against the recommendation; None: nothing
     # The reference that was better on them; None: it is not about one.
     instead: CellKey | None = None
@@ -182,37 +186,22 @@ class Conclusion:
         return None if self.verification is None else self.verification.endings
 
 
-def nothing_verified(batch_size: int) -> Verification:
-    """Where the budget had nothing left for a fresh seed."""
-    why = Reason.of("nothing_left_for_fresh_seeds")
-    return Verification(
-        batch_size=batch_size,
-        head_to_head=None,
-        log_learning_cost=None,
-        half_width=None,
-        n=0,
-        missed=0,
-        gain=Estimate.cannot_tell(why),
-        gain_from_batch_size=Estimate.cannot_tell(why),
-    )
-
-
 def read(
     state: StudyState, seeds: tuple[int, ...], chosen: CellKey, *, n_looks: int
 ) -> Verification:
     """What the runs on these seeds say."""
     reference = state.reference_cell
-    tuned = state.cell(state.question.reference.batch_size)
+    tuned = state.reference.cell
     figures = {cell: log_figures(state, cell, seeds) for cell in (chosen, reference, tuned) if cell}
     mine = [value for value in figures[chosen].values() if value is not None]
     missing = [seed for seed in seeds if _missed(state, chosen, seed)]
-    weight = state.log_weight(chosen[0])
+    weight = state.sizes[chosen[0]].log_weight
     counted = dict(figures[chosen])
-    if missing and state.run_log.until is not None:  # quality has no such bound
+    if missing and state.until is not None:  # quality has no such bound
         followed = math.log(limit_steps(state, chosen)) + weight
         counted |= dict.fromkeys(missing, followed)
     all_mine = [value for value in counted.values() if value is not None]
-    sd, degrees = state.run_log.scatter_of_fresh_seeds()
+    sd, degrees = state.scatter_of_fresh_seeds()
     if missing and len(all_mine) > 1:  # misses tell that it is unlike the others
         sd, degrees = max((sd, degrees), pooled_sd([all_mine]))
     quantile = float(stdtrit(degrees, 0.975))
@@ -261,17 +250,18 @@ def read(
 def cooled(state: StudyState, found: Verification, endings: Endings) -> Verification:
     """The same with a cool-down: it takes a whole training, against the references to the level."""
     chosen, seeds = endings.recommended.cell, endings.seeds
-    cost = math.log(state.whole_steps(chosen[0]))
-    sd, degrees = state.run_log.scatter_of_fresh_seeds()
+    size = state.sizes[chosen[0]]
+    cost = math.log(size.whole_steps)
+    sd, degrees = state.scatter_of_fresh_seeds()
     quantile = float(stdtrit(degrees, 0.975))
-    own: dict[int, float | None] = {seed: cost + state.log_weight(chosen[0]) for seed in seeds}
+    own: dict[int, float | None] = {seed: cost + size.log_weight for seed in seeds}
 
     def gain(other: CellKey) -> Estimate:
         figures = {chosen: own, other: log_figures(state, other, seeds)}
         # How long it takes is known: the scatter is the other's alone.
         return _gain(state, chosen, other, figures, sd=(None, sd), quantile=quantile)
 
-    tuned = state.cell(state.question.reference.batch_size)
+    tuned = state.reference.cell
     return replace(
         found,
         endings=endings,
@@ -323,7 +313,7 @@ def _gain(
     ]
     half = quantile * math.hypot(*errors)
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
-        weights = (state.weight_sd(chosen[0]), state.weight_sd(other[0]))
+        weights = (state.sizes[chosen[0]].weight_sd, state.sizes[other[0]].weight_sd)
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
     if is_bound:
         return Estimate(
@@ -344,7 +334,7 @@ def _error_of_mean(
     """The standard error of the mean log figure of n seeds that scatter by `sd`; None: known."""
     if sd is None:
         return 0.0
-    return max(sd / math.sqrt(n), state.run_log.rounding_sd(cell, seeds))
+    return max(sd / math.sqrt(n), state.rounding_sd(cell, seeds))
 
 
 def log_figures(
@@ -352,27 +342,28 @@ def log_figures(
 ) -> dict[int, float | None]:
     """The objective's figure, log, by seed; None where the run has none."""
     figures: dict[int, float | None] = {}
+    weight = state.sizes[cell[0]].log_weight
     for seed in seeds:
-        record = state.run_log.records.get((*cell, seed))
-        cost = None if record is None else state.run_log.learning_cost(record)
-        figures[seed] = None if cost is None else math.log(cost) + state.log_weight(cell[0])
+        record = state.records.get((*cell, seed))
+        cost = None if record is None else state.learning_cost(record)
+        figures[seed] = None if cost is None else math.log(cost) + weight
     return figures
 
 
 def _bound(state: StudyState, cell: CellKey, seed: int) -> float | None:
     """The figure by which a run that missed the target had not met it; None: it did, or failed."""
-    record = state.run_log.records.get((*cell, seed))
-    if record is None or state.run_log.until is None or record.steps == 0:
+    record = state.records.get((*cell, seed))
+    if record is None or state.until is None or record.steps == 0:
         return None
-    if state.run_log.learning_cost(record) is not None or record.has_failed:
+    if state.learning_cost(record) is not None or record.has_failed:
         return None
-    return math.exp(math.log(record.steps) + state.log_weight(cell[0]))
+    return math.exp(math.log(record.steps) + state.sizes[cell[0]].log_weight)
 
 
 def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
     """Whether a run failed or was followed to its limit in vain; out of time is not in vain."""
-    record = state.run_log.records.get((*cell, seed))
-    if record is None or state.run_log.learning_cost(record) is not None:
+    record = state.records.get((*cell, seed))
+    if record is None or state.learning_cost(record) is not None:
         return False
     is_over = record.has_failed or record.has_ended_itself
     return is_over or record.steps >= limit_steps(state, cell)
@@ -406,8 +397,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
         return constant
     epochs = state.whole_epochs
     did = Reason.of("try_cool_down", size=recommended[0], n=len(seeds), epochs=epochs)
-    state.run_log.note(did, constant.reason)
-    state.run_log.run(requests_of(state, cells, seeds, cool_down=COOL_DOWN), "cool_down")
+    state.note(did, constant.reason)
+    state.run(requests_of(state, cells, seeds, cool_down=COOL_DOWN), "cool_down")
     tuned = constant.reference_tuned
     found = endings_of(
         state,
@@ -430,8 +421,8 @@ def _is_sooner(state: StudyState, constant: Endings) -> bool:
 
     With a cool-down the level is met at the end of the training, not on the way.
     """
-    size = constant.recommended.batch_size
-    whole = math.log(state.whole_steps(size)) + state.log_weight(size)
+    size = state.sizes[constant.recommended.batch_size]
+    whole = math.log(size.whole_steps) + size.log_weight
     for each in constant.references:
         found = list(log_figures(state, each.cell, constant.seeds).values())
         known = [figure for figure in found if figure is not None]
@@ -441,7 +432,7 @@ def _is_sooner(state: StudyState, constant: Endings) -> bool:
 
 
 def _may_cool(state: StudyState, cell: CellKey) -> bool:
-    engine = state.run_log.engine
+    engine = state.engine
     trial = engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=state.seeds.verify[0])
     return engine.capabilities.cools_down and trial.horizon_steps is None
 
@@ -454,25 +445,25 @@ _SLACK = 1.1
 _WHY_FRESH = Reason.of("chosen_runs_flatter")
 
 
-def n_seeds_left(state: StudyState, batch_size: int) -> int:
+def n_seeds_left(state: StudyState, size: Size) -> int:
     """On how many seeds the budget can follow it to the end, beside the references.
 
     What takes many epochs to the level needs references that are trained for as many.
     """
-    state.run_log.reserved_s = 0.0
-    cells = compared_with(state, batch_size)
+    state.reserved_s = 0.0
+    cells = compared_with(state, size)
     return len(seeds_that_fit(state, cells, state.seeds.verify[: 2 * N_SEEDS]))
 
 
-def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Verification:
+def verify(state: StudyState, size: Size, *, may_stop: bool = True) -> Verification:
     """Run the recommendation, the reference and the tuned reference on fresh seeds, paired.
 
     Where those speak against the recommendation, or one missed the target, further seeds are asked.
     """
-    state.run_log.reserved_s = 0.0
-    chosen = state.cell(batch_size)
+    state.reserved_s = 0.0
+    chosen = size.cell
     assert chosen is not None
-    cells = compared_with(state, batch_size)
+    cells = compared_with(state, size)
     n_looks = _n_looks(state, cells)
     # Looked at once, all seeds that the budget has are looked at.
     seeds = state.seeds.verify[: N_SEEDS if n_looks == 2 else 2 * N_SEEDS - 1]
@@ -486,7 +477,7 @@ def verify(state: StudyState, batch_size: int, *, may_stop: bool = True) -> Veri
         fitting = seeds_that_fit(state, cells, seeds, FOLLOW_SHORTLY)
         first = _run(state, cells, fitting, why=_WHY_FRESH, follow=FOLLOW_SHORTLY)
     if not first:
-        return nothing_verified(batch_size)
+        return Verification(batch_size=size.batch_size)
     found = read(state, first, chosen, n_looks=n_looks)
     seems_worse = found.is_clearly_worse
     if seems_worse and len(first) < len(fitting):
@@ -506,12 +497,12 @@ def _may_give_way(state: StudyState, cells: Sequence[CellKey]) -> bool:
 
     By the seconds, not by the seeds that there are: with more of these it could follow both.
     """
-    size, reference = cells[0][0], state.question.reference.batch_size
-    if state.end is None or size == reference or fastest_other(state, size) is None:
+    size = state.sizes[cells[0][0]]
+    if state.end is None or size is state.reference or fastest_other(state, size) is None:
         return False
     seeds = state.seeds.verify[: 2 * N_SEEDS]
-    all_s = state.expected_s(requests_of(state, cells, seeds)) * 2 * N_SEEDS / len(seeds)
-    return all_s > state.run_log.left_s()
+    all_s = state.usual_s(requests_of(state, cells, seeds)) * 2 * N_SEEDS / len(seeds)
+    return all_s > state.left_s()
 
 
 def _run_in_turn(
@@ -523,16 +514,16 @@ def _run_in_turn(
     would not: "no worse" is read off all seeds or not at all.
     """
     # As many at once as there are cores for.
-    at_once = max(1, state.run_log.engine.n_workers // len(cells))
+    at_once = max(1, state.engine.n_workers // len(cells))
     done: tuple[int, ...] = ()
     why = _WHY_FRESH
     slack = 1.0
     while todo := seeds_that_fit(state, cells, seeds[len(done) :], share=slack):
         now, later = todo[:at_once], todo[at_once : max(at_once, N_SEEDS - len(done))]
         all_s, *parts_s = (
-            state.expected_s(requests_of(state, cells, some)) for some in (todo, now, later) if some
+            state.usual_s(requests_of(state, cells, some)) for some in (todo, now, later) if some
         )
-        if sum(parts_s) > max(all_s, slack * state.run_log.left_s()):
+        if sum(parts_s) > max(all_s, slack * state.left_s()):
             now = todo  # one after the other, the third would not fit
         slack = _SLACK
         done += _run(state, cells, now, why=why)
@@ -558,7 +549,7 @@ def _beside(state: StudyState, chosen: CellKey) -> CellKey:
 
     The tuned one ends better as a rule.
     """
-    tuned = state.cell(state.question.reference.batch_size)
+    tuned = state.reference.cell
     if state.end is None or tuned is None or tuned == chosen:
         return state.reference_cell
     return tuned
@@ -598,12 +589,12 @@ def _run(
 ) -> tuple[int, ...]:
     """Run the cells on these seeds, if there are any; the seeds."""
     if seeds:
-        state.run_log.note(_verified_on(state, cells[0][0], len(seeds)), why)
+        state.note(_verified_on(state, cells[0][0], len(seeds)), why)
         # Side by side the longest run first, and the end of the budget cuts what is short: one
         # configuration on all seeds. So the last seed waits for the others.
         n_first = len(seeds) if state.end is None else max(1, len(seeds) - 1)
         for some in (seeds[:n_first], seeds[n_first:]):
-            state.run_log.run(requests_of(state, cells, some, follow), "verify")
+            state.run(requests_of(state, cells, some, follow), "verify")
     return seeds
 
 

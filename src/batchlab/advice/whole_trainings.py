@@ -7,10 +7,10 @@ seeds, beside the reference as it is and at its tuned rate. Else by runs to the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from batchlab.advice.run_log import CellKey, steps_to
-from batchlab.advice.study_state import StudyState
+from batchlab.advice.run_log import CellKey
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.records.run import RunRequest
 
 N_SEEDS = 3
@@ -38,23 +38,22 @@ BEYOND_THE_LEVEL = 1.5
 # ---- how long they are
 
 
-def compared_with(state: StudyState, batch_size: int) -> list[CellKey]:
+def compared_with(state: StudyState, size: Size) -> list[CellKey]:
     """The batch size at its rate and, each once, the reference as it is and at its tuned rate.
 
     From here on their whole trainings are equally long: as many passes as the reference takes to
     its end; where one of them is slower to the level, half as much again as that takes. No longer
     than the question allows.
     """
-    tuned = state.cell(state.question.reference.batch_size)
-    found = (state.cell(batch_size), state.reference_cell, tuned)
+    found = (size.cell, state.reference_cell, state.reference.cell)
     cells = list(dict.fromkeys(cell for cell in found if cell is not None))
     if state.end is not None:
         longest = state.end.epochs
         for cell in cells:
-            search = state.tuned.get(cell[0])
-            if search is not None and search.learning_cost and cell == state.cell(cell[0]):
-                steps = round(BEYOND_THE_LEVEL * search.learning_cost)
-                longest = max(longest, state.run_log.plan(cell[0]).epoch_at(steps))
+            trained = state.sizes[cell[0]]
+            if trained.search and trained.search.learning_cost and cell == trained.cell:
+                steps = round(BEYOND_THE_LEVEL * trained.search.learning_cost)
+                longest = max(longest, trained.plan.epoch_at(steps))
         state.whole_epochs = min(longest, state.question.longest_epochs or longest)
     return cells
 
@@ -64,8 +63,7 @@ def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
 
     The end of a training was seen; `at_once` of them go side by side.
     """
-    size, run_log = state.question.reference.batch_size, state.run_log
-    return run_log.left_s() * at_once < n * run_log.run_s(size, state.whole_steps(size))
+    return state.left_s() * at_once < n * state.reference.run_s(state.reference.whole_steps)
 
 
 # ---- their runs
@@ -85,10 +83,9 @@ def requests_of(
     """
     known = list(cells)
     return [
-        state.run_log.request(
-            batch_size=cell[0],
-            learning_rate=cell[1],
-            seed=seed,
+        state.request(
+            cell,
+            seed,
             steps=limit_steps(state, cell, follow),
             whole=state.end is not None,
             cool_down=cool_down,
@@ -100,15 +97,16 @@ def requests_of(
 
 def limit_steps(state: StudyState, cell: CellKey, follow: float = FOLLOW) -> int:
     """At how many steps such a run is cut, at the latest `follow` times what the best takes."""
-    if state.run_log.until is None:
-        return state.horizon_steps(cell[0])
+    size = state.sizes[cell[0]]
+    if state.until is None:
+        return size.horizon_steps
     if state.end is not None:
-        return state.whole_steps(cell[0])
-    if cell == state.cell(cell[0]):
-        return state.value_limit(cell[0])
-    best_cost = state.best_log_cost()
+        return size.whole_steps
+    if cell == size.cell:
+        return size.value_limit
+    best_cost = state.best_log_cost
     assert best_cost is not None
-    return max(1, math.ceil(follow * math.exp(best_cost - state.log_weight(cell[0]))))
+    return max(1, math.ceil(follow * math.exp(best_cost - size.log_weight)))
 
 
 def seeds_that_fit(
@@ -121,62 +119,23 @@ def seeds_that_fit(
     share: float = 1.0,
 ) -> tuple[int, ...]:
     """As many of the seeds, the first ones, as this share of what is left pays for in all cells."""
-    left_s = max(0.0, share * state.run_log.left_s())  # what was run already costs nothing
+    left_s = max(0.0, share * state.left_s())  # what was run already costs nothing
     for n in range(len(seeds), 0, -1):
         # Of three seeds the last training may be cut: two that are whole still tell something.
         may_be_cut = state.end is not None and n == N_SEEDS and not cool_down
         requests = requests_of(state, cells, seeds[:n], follow, cool_down=cool_down)
-        if state.expected_s(requests) <= (_MAY_BE_CUT if may_be_cut else 1.0) * left_s:
+        if state.usual_s(requests) <= (_MAY_BE_CUT if may_be_cut else 1.0) * left_s:
             return seeds[:n]
     return ()
 
 
-def fastest_other(state: StudyState, batch_size: int | None = None) -> int | None:
+def fastest_other(state: StudyState, but: Size | None = None) -> Size | None:
     """The fastest of the batch sizes that are neither this one nor the reference's.
 
     None: no other has a figure.
     """
-    others = set(state.that_met_the_target()) - {
-        *state.ruled_out,
-        state.question.reference.batch_size,
-        batch_size,
-    }
-    costs = {size: cost for size in others if (cost := state.log_cost(size)) is not None}
-    return min(costs, key=lambda size: (costs[size], size), default=None)
-
-
-def needed_later(state: StudyState) -> Iterator[RunRequest]:
-    """Runs of the verification that are the same whatever is recommended.
-
-    They are begun while a core has nothing else to do, and read when all are verified.
-    """
-    seeds = state.seeds.verify[:N_SEEDS]
-    if state.best() is None and state.end is None:
-        yield from _reference_while_tuned(state, seeds)
-        return
-    yield from requests_of(state, [state.reference_cell], seeds)
-    tuned = state.cell(state.question.reference.batch_size)
-    # A further seed may still move its rate.
-    if tuned is not None and state.is_confirmed(tuned[0]):
-        yield from requests_of(state, [tuned], seeds)
-
-
-def _reference_while_tuned(state: StudyState, seeds: Sequence[int]) -> Iterator[RunRequest]:
-    """The reference on fresh seeds, while its batch size is tuned; its first run says how far."""
-    cell, target = state.reference_cell, state.run_log.until
-    if target is None:
-        return
-    for record in state.run_log.of_cell(cell, "pilot", "tune").values():
-        steps = steps_to(record, target)
-        if steps:
-            for seed in seeds:
-                yield state.run_log.request(
-                    batch_size=cell[0],
-                    learning_rate=cell[1],
-                    seed=seed,
-                    steps=math.ceil(FOLLOW / 2 * steps),
-                )
-            return
+    others = [size for size in state.that_met_the_target if size not in (state.reference, but)]
+    return state.fastest(size for size in others if size.ruled_out is None)
 
 
 # ---- what is set aside for them
@@ -189,23 +148,22 @@ def reserve(state: StudyState, *, exploring: bool = False, for_more_seeds: bool 
     shown that another batch size than the reference's ends no worse, a part of the budget is set
     aside even if three seeds cost less.
     """
-    reference, budget_s = state.question.reference.batch_size, state.question.budget_s
-    best = state.best()
+    reference, budget_s, best = state.reference, state.question.budget_s, state.best
     # Where that is the reference's, the next fastest may turn out to be.
     may_change = state.end is not None and best in (None, reference)
     named = fastest_other(state) if may_change else best
     cells = compared_with(state, reference if named is None else named)
     # A first figure of another batch size tells more than the third seed of the reference alone.
     n_seeds = N_SEEDS - 1 if may_change and named is None else N_SEEDS
-    needed_s = state.expected_s(requests_of(state, cells, state.seeds.verify[:n_seeds]))
+    needed_s = state.usual_s(requests_of(state, cells, state.seeds.verify[:n_seeds]))
     if state.end is None:
-        state.run_log.reserved_s = min(needed_s, _RESERVED_AT_MOST * budget_s)
+        state.reserved_s = min(needed_s, _RESERVED_AT_MOST * budget_s)
         return
     if for_more_seeds and best not in (None, reference):
-        of_all_s = state.expected_s(requests_of(state, cells, state.seeds.verify))
+        of_all_s = state.usual_s(requests_of(state, cells, state.seeds.verify))
         needed_s = max(needed_s, min(of_all_s, _FOR_MORE_SEEDS * budget_s))
     share = _RESERVED_WHILE_EXPLORING if exploring else _RESERVED_FOR_WHOLE
-    state.run_log.reserved_s = min(_LATE * needed_s, share * budget_s)
+    state.reserved_s = min(_LATE * needed_s, share * budget_s)
 
 
 def reserve_shortly(state: StudyState) -> None:
@@ -214,12 +172,11 @@ def reserve_shortly(state: StudyState) -> None:
     Without a recommendation there is less to verify, and more to find. Not where it has to be
     shown that it ends no worse: one fresh seed does not show that.
     """
-    best = state.best()
-    chosen = None if best is None else state.cell(best)
+    chosen = None if state.best is None else state.best.cell
     cells = dict.fromkeys(c for c in (state.reference_cell, chosen) if c is not None)
     requests = requests_of(state, cells, state.seeds.verify[:1], FOLLOW_SHORTLY)
-    least_s = min(state.expected_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
-    state.run_log.reserved_s = max(_VERIFIED_AT_LEAST * state.run_log.reserved_s, least_s)
+    least_s = min(state.usual_s(requests), _RESERVED_AT_MOST * state.question.budget_s)
+    state.reserved_s = max(_VERIFIED_AT_LEAST * state.reserved_s, least_s)
 
 
 def more_s_for_seeds(state: StudyState, cells: Sequence[CellKey], *, done: int, n: int) -> float:
@@ -227,13 +184,12 @@ def more_s_for_seeds(state: StudyState, cells: Sequence[CellKey], *, done: int, 
 
     `done` of the seeds need not be run again.
     """
-    run_log = state.run_log
-    sizes = [cell[0] for cell in cells]
-    seed_s = sum(run_log.run_s(size, state.whole_steps(size)) for size in sizes)
+    sizes = [state.sizes[cell[0]] for cell in cells]
+    seed_s = sum(size.run_s(size.whole_steps) for size in sizes)
     # The last one may have a core to itself.
-    a_seed_s, alone_s = seed_s / run_log.engine.n_workers, seed_s / len(sizes)
+    a_seed_s, alone_s = seed_s / state.engine.n_workers, seed_s / len(sizes)
     more_s = _LATE * (max(1, n - done) * a_seed_s + alone_s)
     share = _RESERVED_FOR_WHOLE if n <= N_SEEDS + 1 else _FOR_MORE_SEEDS
     # The search takes its part of a larger budget, too.
-    needed_s = max(run_log.engine.spent_s() + more_s, _LATE * (n * a_seed_s + alone_s) / share)
+    needed_s = max(state.engine.spent_s() + more_s, _LATE * (n * a_seed_s + alone_s) / share)
     return max(more_s, needed_s - state.question.budget_s)

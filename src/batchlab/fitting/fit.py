@@ -58,16 +58,7 @@ def read_points(
 ) -> Groups:
     """The points of a CSV file, or of rows, by their values in the grouping columns, as written.
 
-    Args:
-        source: the file, or the rows; columns `batch_size` and `steps_to_target` (or
-            `samples_to_target`), optional `after_steps`, `seed`, `learning_rate`, `step_s`. A run
-            that never reached its target has no steps, and says in `after_steps` how far it went.
-        group_by: further columns, whose values tell groups apart.
-
-    Raises:
-        UsageError: a grouping column that is not there.
-        FitError: no file, no points, a missing column, or a value that is not possible; the
-            message names the line.
+    A run that never reached its target has no steps, and says in `after_steps` how far it went.
     """
     name, rows = _rows(source)
     if not rows:

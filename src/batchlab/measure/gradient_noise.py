@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -91,16 +91,16 @@ class GradientNoise:
             order = order[:most_examples]
             # With fewer blocks there is no interval, and with less than one nothing at all.
             unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
-            blocks = self._seen(kept, order, replace(manner, unit=unit), precision, enough)
+            manner = replace(manner, unit=unit)
+            blocks = self._seen(kept, order, manner, precision, enough)
         scales = None if optimizer is None else preconditioner(optimizer)
-        n_train = None if manner.draws else self._n_train
         return NoisePoint(
             step=0,
             samples=0,
             way=manner.name,
-            sample=blocks.sample(n_train),
-            rescaled=None if scales is None else blocks.sample(n_train, scales).by_blocks,
-            layers=tuple(_layers(model, blocks, n_train)) if per_layer else (),
+            sample=_sample_of(blocks, manner),
+            rescaled=None if scales is None else _sample_of(blocks, manner, scales).by_blocks,
+            layers=tuple(_layers(model, blocks, manner)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
 
@@ -119,7 +119,7 @@ class GradientNoise:
             name=name,
             of=of,
             unit=min(self._workload.batch_size, most) if of is None else 1,
-            draws=self._draws(model, few),
+            n_train=None if self._draws(model, few) else self._n_train,
         )
 
     def _draws(self, model: nn.Module, chosen: Tensor) -> bool:
@@ -138,26 +138,23 @@ class GradientNoise:
         manner: _Manner,
         precision: float,
         enough: Callable[[], bool],
-    ) -> _Blocks:
+    ) -> list[_Block]:
         n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
-        blocks = _Blocks(
-            most=_blocks_kept(n_parameters),
-            unit=manner.unit,
-            next_examples=max(1, round(first / manner.unit)) * manner.unit,
-        )
-        n_train = None if manner.draws else self._n_train
+        n_next = max(1, round(first / manner.unit)) * manner.unit
+        blocks: list[_Block] = []
         seen, whole = 0, len(order) - len(order) % manner.unit
         while seen < whole:
-            stop = min(seen + blocks.next_examples, whole)
-            blocks.add(self._block(model, order[seen:stop], manner))
+            stop = min(seen + n_next, whole)
+            blocks.append(self._block(model, order[seen:stop], manner))
             seen = stop
             if len(blocks) >= _FEWEST_BLOCKS and enough():
                 break
-            if len(blocks) == blocks.most:
-                if is_precise(noise_scale(blocks.sample(n_train)).scale, precision):
+            if len(blocks) == _blocks_kept(n_parameters):
+                if is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
                     break
-                blocks.merge()
+                blocks = [_joined(pair) for pair in zip(blocks[::2], blocks[1::2], strict=True)]
+                n_next *= 2
         return blocks
 
     def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
@@ -165,10 +162,7 @@ class GradientNoise:
         while True:
             step = manner.unit if manner.of is None else self._pass_examples
             try:
-                return _Block.of(
-                    [self._passed(model, part, manner) for part in chosen.split(step)],
-                    n_examples=len(chosen),
-                )
+                return _joined([self._passed(model, part, manner) for part in chosen.split(step)])
             except Exception as error:
                 if not is_out_of_memory(error) or manner.of is None or step == 1:
                     raise
@@ -203,7 +197,7 @@ class _Manner:
     name: str
     of: Way | None  # None: single examples have none of their own
     unit: int  # examples whose gradient is taken as one
-    draws: bool  # whether gradients depend on random numbers
+    n_train: int | None  # None: they depend on random numbers, so there is no end of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,74 +209,55 @@ class _Block:
     gradient: Tensor  # the mean over the examples, shape (P,)
     unit_sq: float  # the mean squared norm of the units
 
-    @classmethod
-    def of(cls, parts: list[_Block], *, n_examples: int) -> _Block:
-        """Several as one."""
-        first, *others = parts
-        if not others:
-            return first
-        gradient = first.gradient * (first.n_examples / n_examples)
-        for part in others:
-            gradient += part.gradient * (part.n_examples / n_examples)
-        return cls(
-            n_examples=n_examples,
-            weight=math.fsum(part.weight for part in parts),
-            gradient=gradient,
-            unit_sq=math.fsum(part.unit_sq * part.n_examples for part in parts) / n_examples,
-        )
+
+def _joined(parts: Sequence[_Block]) -> _Block:
+    """Several as one."""
+    first, *others = parts
+    if not others:
+        return first
+    n_examples = sum(part.n_examples for part in parts)
+    gradient = first.gradient * (first.n_examples / n_examples)
+    for part in others:
+        gradient += part.gradient * (part.n_examples / n_examples)
+    return _Block(
+        n_examples=n_examples,
+        weight=math.fsum(part.weight for part in parts),
+        gradient=gradient,
+        unit_sq=math.fsum(part.unit_sq * part.n_examples for part in parts) / n_examples,
+    )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Blocks:
-    """Blocks of gradients, at most so many; `merge` makes one of two neighbors."""
-
-    most: int  # a power of two
-    unit: int  # examples whose gradient is taken as one
-    next_examples: int  # of the block that comes next
-    _blocks: list[_Block] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-    def add(self, block: _Block) -> None:
-        self._blocks.append(block)
-
-    def merge(self) -> None:
-        pairs = zip(self._blocks[::2], self._blocks[1::2], strict=True)
-        self._blocks = [
-            _Block.of(list(pair), n_examples=sum(part.n_examples for part in pair))
-            for pair in pairs
-        ]
-        self.next_examples *= 2
-
-    def sample(
-        self, n_train: int | None, scales: Tensor | None = None, *, only: slice = slice(None)
-    ) -> GradientSample:
-        """What was seen; each gradient multiplied with `scales`, shape (P,), or `only` a part."""
-        sizes = tuple(block.n_examples for block in self._blocks)
-        mean_weight = math.fsum(block.weight for block in self._blocks) / sum(sizes)
-        stacked = torch.stack([block.gradient[only] for block in self._blocks]) / mean_weight
-        if scales is not None:
-            stacked *= scales
-        products = (stacked @ stacked.T).double().cpu()
-        return GradientSample(
-            n_train=n_train,
-            unit_examples=self.unit,
-            block_examples=sizes,
-            unit_sq=tuple(block.unit_sq / mean_weight**2 for block in self._blocks),
-            products=tuple(map(tuple, products.tolist())),
-        )
+def _sample_of(
+    blocks: Sequence[_Block],
+    manner: _Manner,
+    scales: Tensor | None = None,
+    *,
+    only: slice = slice(None),
+) -> GradientSample:
+    """What was seen; each gradient multiplied with `scales`, shape (P,), or `only` a part."""
+    sizes = tuple(block.n_examples for block in blocks)
+    mean_weight = math.fsum(block.weight for block in blocks) / sum(sizes)
+    stacked = torch.stack([block.gradient[only] for block in blocks]) / mean_weight
+    if scales is not None:
+        stacked *= scales
+    products = (stacked @ stacked.T).double().cpu()
+    return GradientSample(
+        n_train=manner.n_train,
+        unit_examples=manner.unit,
+        block_examples=sizes,
+        unit_sq=tuple(block.unit_sq / mean_weight**2 for block in blocks),
+        products=tuple(map(tuple, products.tolist())),
+    )
 
 
-def _layers(model: nn.Module, blocks: _Blocks, n_train: int | None) -> Iterator[LayerNoise]:
+def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iterator[LayerNoise]:
     """What each trainable parameter alone contributes, by its name."""
-    trained = [(name, part) for name, part in model.named_parameters() if part.requires_grad]
     start = 0
-    for name, part in trained:
-        stop = start + part.numel()
-        sample = blocks.sample(n_train, only=slice(start, stop)).by_blocks
-        yield LayerNoise(name=name, sample=sample)
-        start = stop
+    for name, part in model.named_parameters():
+        if part.requires_grad:
+            only = slice(start, start + part.numel())
+            yield LayerNoise(name=name, sample=_sample_of(blocks, manner, only=only).by_blocks)
+            start = only.stop
 
 
 def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -374,7 +375,7 @@ def resumption_warnings(
 
 
 class _Resumed:
-    """Trainings on a few examples."""
+    """Trainings on a few examples, alike but for a stop."""
 
     def __init__(
         self, packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
@@ -393,8 +394,8 @@ class _Resumed:
         factor = self._n_steps / LEAST_STEPS
         if factor * (time.perf_counter() - started_s) > _MOST_S:
             return None
-        for _ in range(2 * self._n_steps - 1):
-            stepper.step(next(stream))
+        for batches in islice(stream, 2 * self._n_steps - 1):
+            stepper.step(batches)
         return begin, _weights(stepper)
 
     def with_a_stop(self) -> _Weights:
@@ -402,14 +403,16 @@ class _Resumed:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
             first = self._begun()
-            self._go_on(first, 0)
+            for batches in islice(first.stream(0), self._n_steps):
+                first.step(batches)
             self._keep(first, path)
             del first
             second = self._begun()
             load_checkpoint(
                 path, model=second.model, optimizer=second.optimizer, beside=second.kept
             )
-        self._go_on(second, self._n_steps)
+        for batches in islice(second.stream(self._n_steps), self._n_steps):
+            second.step(batches)
         return _weights(second)
 
     def _keep(self, stepper: Stepper, path: Path) -> None:
@@ -433,27 +436,17 @@ class _Resumed:
                 progress=progress,
                 beside=stepper.kept,
             )
-        except WorkloadError as error:
-            raise WorkloadError(f"workload {self._name!r}: {error}") from error
-
-    def _go_on(self, stepper: Stepper, step: int) -> None:
-        stream = stepper.stream(step)
-        for _ in range(self._n_steps):
-            stepper.step(next(stream))
+        except WorkloadError as error:  # every trial would end with it at its first checkpoint
+            raise WorkloadError(f"workload {self._packed.unpack().name!r}: {error}") from error
 
     def _begun(self) -> Stepper:
-        workload = self._of_few(self._packed.unpack())
-        self._name = workload.name
+        """With no more examples than are used, fetched by this process."""
+        workload = replace(_at_a_constant_rate(self._packed.unpack()), workers=0)
+        if not is_stream(workload.train) and workload.make_sampler is None:
+            n = min(2 * self._n_steps * self._n_examples, size_of(workload.train))
+            chosen = torch.tensor(places(workload, n))
+            workload = replace(workload, train=chosen_part(workload.train, chosen))
         return _stepper_of(workload, self._device, self._n_examples)
-
-    def _of_few(self, workload: Workload) -> Workload:
-        """The workload with no more examples than are used, fetched by this process."""
-        workload = replace(_at_a_constant_rate(workload), workers=0)
-        if is_stream(workload.train) or workload.make_sampler is not None:
-            return workload
-        n = min(2 * self._n_steps * self._n_examples, size_of(workload.train))
-        chosen = torch.tensor(places(workload, n))
-        return replace(workload, train=chosen_part(workload.train, chosen))
 
 
 def _weights(stepper: Stepper) -> _Weights:

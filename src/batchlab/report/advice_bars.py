@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
@@ -16,14 +15,6 @@ _LONGEST, _SHORTEST = 44, 8  # characters of the longest bar
 _SIZE = 5
 _BETWEEN = 2 + 2 + 2  # between size, bar, value and note
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    batch_size: int
-    figure: float
-    note: str
-    is_bound: bool = False
 
 
 def bars(advice: Advice) -> list[str]:
@@ -41,49 +32,47 @@ def bars(advice: Advice) -> list[str]:
         figure=with_a_capital(words.figure),
         target=target_text(advice.target),
     )
-    values = [_value(words.quantity, bar) for bar in found]
-    size, wide = max(_SIZE, *(len(str(bar.batch_size)) for bar in found)), max(map(len, values))
-    beside = size + wide + max(len(bar.note) for bar in found) + _BETWEEN
+    values = [_value(words.quantity, cost) for _, _, cost in found]
+    size, wide = max(_SIZE, *(len(str(n)) for n, _, _ in found)), max(map(len, values))
+    beside = size + wide + max(len(note) for _, note, _ in found) + _BETWEEN
     room = max(_SHORTEST, min(_LONGEST, text_width(WIDTH) - beside))
-    longest = max(bar.figure for bar in found)
+    longest = max(cost.value for _, _, cost in found)
     lines = [
-        f"{bar.batch_size:>{size}}  {_drawn(bar, longest, room):<{room}}  {value:>{wide}}  "
-        f"{bar.note}".rstrip()
-        for bar, value in zip(found, values, strict=True)
+        f"{n:>{size}}  {_drawn(cost, longest, room):<{room}}  {value:>{wide}}  {note}".rstrip()
+        for (n, note, cost), value in zip(found, values, strict=True)
     ]
     return [*wrapped_lines(title, text_width(WIDTH)), *lines]
 
 
-def _bars(advice: Advice) -> Iterator[_Bar]:
-    """A bar a batch size; of yours two where it was tuned; what was verified as it was then."""
+def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
+    """Size, note and cost; yours twice where it was tuned; what was verified as it was then."""
     reference, named = advice.reference, advice.named
     yours, own = reference_text(advice, "short"), own_cost(advice)
     for candidate in advice.candidates:
         size = candidate.batch_size
-        note, known = "", None
+        note, cost = "", None
         if size == reference.batch_size and has_rate_of(candidate, reference):
-            note, known = yours, own
+            note, cost = yours, own
         elif size == reference.batch_size:
             if own is not None:
-                yield _Bar(size, own.value, yours, own.is_bound)
-            note, known = text("tuned rate"), tuned_cost(advice)
+                yield size, yours, own
+            note, cost = text("tuned rate"), tuned_cost(advice)
         if named is not None and size == named.batch_size and note != yours:
             is_named = has_rate_of(candidate, named)
             note = named_text(advice) if is_named else ""
-            known = named_cost(advice) if is_named else known
+            cost = named_cost(advice) if is_named else cost
         if candidate.cost.estimate is not None:
-            cost = known or ShownCost(estimate=candidate.cost)
-            yield _Bar(size, cost.value, note, cost.is_bound)
+            yield size, note, cost or ShownCost(estimate=candidate.cost)
 
 
-def _value(quantity: str, bar: _Bar) -> str:
-    value = quantity_text(quantity, bar.figure)
-    return f"> {value}" if bar.is_bound else value
+def _value(quantity: str, cost: ShownCost) -> str:
+    value = quantity_text(quantity, cost.value)
+    return f"> {value}" if cost.is_bound else value
 
 
-def _drawn(bar: _Bar, longest: float, room: int) -> str:
+def _drawn(cost: ShownCost, longest: float, room: int) -> str:
     """As long as its share of the longest, in eighths of a character; a bound ends in an arrow."""
-    eighths = max(1, round(bar.figure / longest * room * 8))
-    if bar.is_bound:
+    eighths = max(1, round(cost.value / longest * room * 8))
+    if cost.is_bound:
         return "█" * max(0, eighths // 8 - 1) + "▶"
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

@@ -67,9 +67,17 @@ def _known(values: Iterable[float | None]) -> tuple[float, ...]:
 class Cell:
     """The trials of one batch size at one learning rate, one a seed, in the order asked for."""
 
-    batch_size: int
-    learning_rate: float
     records: tuple[TrialRecord, ...]
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per step."""
+        return self.records[0].trial.batch_size
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of its trials."""
+        return self.records[0].trial.learning_rate
 
     @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
@@ -95,10 +103,7 @@ def cells(study: Study) -> tuple[Cell, ...]:
     found: dict[tuple[int, float], list[TrialRecord]] = {}
     for record in study.records:
         found.setdefault((record.trial.batch_size, record.trial.learning_rate), []).append(record)
-    return tuple(
-        Cell(batch_size=batch_size, learning_rate=learning_rate, records=tuple(records))
-        for (batch_size, learning_rate), records in sorted(found.items())
-    )
+    return tuple(Cell(records=tuple(found[key])) for key in sorted(found))
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:

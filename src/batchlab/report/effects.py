@@ -10,6 +10,7 @@ from batchlab.laws.plateau import metric_noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
+    Cell,
     chosen_cells,
     deciding_split,
     final_gaps,
@@ -30,27 +31,16 @@ from batchlab.words.catalogue import listing, number_text, plural, text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Effect:
-    """What one batch size does to a training, seed by seed.
+class Effect(Cell):
+    """What trials of a cell that ended well, at least one, show of their batch size.
 
     `noises` are the metric's standard deviation around its trend over the last half of the epochs,
     of the seeds with enough evaluations there that reached their plateau.
     """
 
-    records: tuple[TrialRecord, ...]  # at one learning rate, at least one, each ended well
     plateau_epochs: tuple[float, ...]  # of the seeds that reached their plateau
     unfinished_epochs: tuple[float, ...]  # of those that still improved, how many they had
     noises: tuple[float, ...]
-
-    @property
-    def batch_size(self) -> int:
-        """Examples per step."""
-        return self.records[0].trial.batch_size
-
-    @property
-    def learning_rate(self) -> float:
-        """The rate of its trainings."""
-        return self.records[0].trial.learning_rate
 
 
 def effect_of(study: Study, records: Iterable[TrialRecord]) -> Effect:

@@ -207,8 +207,9 @@ class CommandRun:
         step = self.course.step
         is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
         if self._command.spans_a_length:
-            code = "metric_told_before_end" if is_whole else "script_stopped_early"
-            return Reason.of(code, step=last, asked=asked)
+            if is_whole:
+                return Reason.of("metric_told_before_end", step=last, asked=asked)
+            return Reason.of("script_stopped_early", step=last, asked=asked)
         if is_whole or self._request.length.to_own_end:
             return Reason.of("script_trained_to_its_end", step=step)
         return Reason.of("script_ended_itself", step=step, asked=asked)

@@ -126,32 +126,21 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """What all runs of one question share.
+    """What all runs of one question share."""
 
-    Attributes:
-        trial: what all trials share; its batch size, rate and seed are replaced.
-        device: the PyTorch device, such as "cpu" or "cuda:1".
-        listener: told how the runs get on.
-        started_s: the reading of the engine's clock from which the budget counts.
-        budget_s: seconds after which no run goes on; None: there is no end.
-        micro_batch_sizes: how each batch size in question fits into memory, if not whole.
-        step_s: seconds per step of each batch size in question, measured alone.
-        horizon_epochs: the passes that the workload's learning-rate shape spans; None: the rate
-            is constant.
-        threads: for each run; more than one where a run has the machine to itself.
-        measures: what to measure of each run beside what is always measured, by name.
-    """
-
-    trial: Trial
-    device: str
-    listener: ProgressListener
-    started_s: float
-    budget_s: float | None
+    trial: Trial  # its batch size, rate and seed are replaced
+    device: str  # the PyTorch device, such as "cpu" or "cuda:1"
+    listener: ProgressListener  # told how the runs get on
+    started_s: float  # the reading of the engine's clock from which the budget counts
+    budget_s: float | None  # seconds after which no run goes on; None: there is no end
+    # How each batch size in question fits into memory, if not whole.
     micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
+    # Seconds per step of each batch size in question, measured alone.
     step_s: Mapping[int, float] = field(default_factory=dict)
+    # The passes that the workload's learning-rate shape spans; None: the rate is constant.
     horizon_epochs: int | None = None
-    threads: int = 1
-    measures: tuple[str, ...] = ()
+    threads: int = 1  # for each run; more than one where a run has the machine to itself
+    measures: tuple[str, ...] = ()  # of each run beside what is always measured, by name
 
 
 class Engine(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from types import ModuleType
+from typing import Any
 
 import psutil
 
@@ -33,41 +34,32 @@ class GpuMemory:
     def __init__(self, nvml: ModuleType | None = None) -> None:
         """Get ready; without a library, `pynvml` is taken if it finds a driver."""
         self._nvml = _library() if nvml is None else nvml
-        self._gpus: list[tuple[str, object]] = []
-        if self._nvml is not None:
-            for index in range(self._nvml.nvmlDeviceGetCount()):
-                gpu = self._nvml.nvmlDeviceGetHandleByIndex(index)
-                name = self._nvml.nvmlDeviceGetName(gpu)
-                text = name.decode() if isinstance(name, bytes) else name
-                self._gpus.append((f"{index}: {text}", gpu))
-        self._first: dict[str, int] = {}
-        self._most: dict[str, int] = {}
-        self._is_named = False
+        n_gpus = 0 if self._nvml is None else self._nvml.nvmlDeviceGetCount()
+        self.most_bytes = [0] * n_gpus
         self.is_full = False
-
-    @property
-    def peaks(self) -> tuple[tuple[str, int], ...]:
-        """The most on each GPU that was used at all, in bytes, by its name: "0: NVIDIA H100"."""
-        return tuple(sorted((name, n_bytes) for name, n_bytes in self._most.items() if n_bytes))
+        self._first: dict[int, int] = {}
+        self._is_named = False
 
     def look(self, pids: AbstractSet[int]) -> None:
         """Look once, at the command's processes."""
-        for name, gpu in self._gpus:
+        nvml: Any = self._nvml
+        for index, most_bytes in enumerate(self.most_bytes):
             try:
-                memory = self._nvml.nvmlDeviceGetMemoryInfo(gpu)  # type: ignore[union-attr]
-                users = self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu)  # type: ignore[union-attr]
+                gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+                memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
+                users = nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
             except Exception as error:  # NVML's own errors: a GPU that went away, no permission
-                _log.debug("%s: %s", name, error)
+                _log.debug("GPU %d: %s", index, error)
                 continue
             taken, total = int(memory.used), int(memory.total)
-            self._first.setdefault(name, taken)
+            self._first.setdefault(index, taken)
             ours = [user.usedGpuMemory for user in users if user.pid in pids]
             if ours and None not in ours:
                 self._is_named = True
                 held = sum(ours)
             else:
-                held = 0 if self._is_named else max(0, taken - self._first[name])
-            self._most[name] = max(self._most.get(name, 0), held)
+                held = 0 if self._is_named else max(0, taken - self._first[index])
+            self.most_bytes[index] = max(most_bytes, held)
             self.is_full |= held > 0 and taken >= FULL_FRACTION * total
 
 
@@ -99,11 +91,11 @@ _SHARED_IS_TOLD = os.path.exists("/proc/self/smaps_rollup")  # Linux 4.14
 class MemoryWatch:
     """Looks five times a second, more rarely where that would cost more, in a thread of its own."""
 
-    def __init__(self, supervisor: int, *, gpus: GpuMemory | None = None) -> None:
+    def __init__(self, supervisor: int) -> None:
         """Begin to look at the processes below the supervisor, and at GPUs if NVML is there."""
         self._supervisor = supervisor
         self._pids: tuple[int, ...] = ()
-        self._gpus = gpus
+        self._gpus: GpuMemory | None = None
         self._find_cost, self._pss_cost, self._gpu_cost = _Cost(), _Cost(), _Cost()
         self._alone_bytes = self._rss_bytes = self._pss_bytes = 0
         self._rss_at_pss = self._last_rss = 0
@@ -129,8 +121,7 @@ class MemoryWatch:
     @property
     def gpu_peak_bytes(self) -> int | None:
         """The most on any one GPU; None: none was used, or it is not known."""
-        peaks = self._gpus.peaks if self._gpus else ()
-        return max((n_bytes for _, n_bytes in peaks), default=None)
+        return max(self._gpus.most_bytes, default=0) or None if self._gpus else None
 
     @property
     def is_gpu_full(self) -> bool:
@@ -138,7 +129,7 @@ class MemoryWatch:
         return self._gpus is not None and self._gpus.is_full
 
     def _run(self) -> None:
-        gpus = self._gpus = self._gpus or GpuMemory()  # here: a driver takes its time to start
+        gpus = self._gpus = GpuMemory()  # here: a driver takes its time to start
         rest_s = 0.0
         while not self._stop.wait(rest_s):
             if self._find_cost.is_below(_FIRST_FINDS_S):

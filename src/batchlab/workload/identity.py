@@ -93,17 +93,10 @@ def workload_identity(
     settings: tuple[tuple[str, Setting], ...],
     beside: Mapping[str, Path],
 ) -> tuple[str, set[str]]:
-    """The first 16 hexadecimal digits of a SHA-256, and what is met of the user's own modules.
+    """The first 16 hexadecimal digits of a SHA-256, and the user's own modules that were met.
 
-    Args:
-        workload: with its data as they were given.
-        source: the text of its file and of what that imports; None: it is known by what its
-            functions do.
-        settings: all of them with the values used.
-        beside: other files that it read, by their place in its folder.
-
-    Raises:
-        WorkloadError: an example of a Dataset cannot be read.
+    Where no text is its source it is known by what its functions do; `beside` are other files that
+    it read, by their place in its folder.
     """
     digest = _Digest()
     if source is None:

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -25,7 +26,6 @@ from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.given_data import with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
-from batchlab.workload.settings import as_type_of
 from batchlab.workload.source import (
     Source,
     SourceFile,
@@ -391,3 +391,67 @@ def _with_optimizer_settings(
     used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
     assert workload.optimizer is not None
     return replace(workload, optimizer=partial(workload.optimizer, **used)), used
+
+
+# Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
+_LARGEST_WHOLE = 2**53 - 1
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
+    """`value` as a setting of the type of `default` (None: of any)."""
+    given: Any = value
+    if hasattr(given, "item"):  # one of NumPy's numbers
+        with suppress(ValueError, RuntimeError):  # several numbers are none
+            given = given.item()
+    found = _read(default, given) if isinstance(given, str) else _converted(default, given)
+    if found is _UNREADABLE or not _is_exact(found):
+        raise UsageError(f"setting {name}={value}: expected {_expected(default, found)}")
+    assert found is None or isinstance(found, (str, int, float))
+    return found
+
+
+_UNREADABLE = object()
+
+
+def _read(default: Setting, text: str) -> object:
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        return _WORDS.get(text.lower(), _UNREADABLE)
+    kinds = (int, float) if default is None else (type(default),)
+    for kind in kinds:
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text if default is None else _UNREADABLE
+
+
+def _converted(default: Setting, value: object) -> object:
+    if isinstance(default, float) and type(value) is int:
+        return float(value)  # as the text "0" would be, so that both are the same trial
+    if default is None:
+        return value if value is None or isinstance(value, (int, float)) else _UNREADABLE
+    return value if type(value) is type(default) else _UNREADABLE
+
+
+def _is_exact(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
+
+
+def _expected(default: Setting, found: object) -> str:
+    """What a setting with that default takes; the bound is told to who went beyond it."""
+    whole = "a whole number"
+    if isinstance(found, int) and not isinstance(found, bool):
+        whole += " of at most 2^53 - 1"
+    if default is None:
+        return f"a text, a finite number or {whole}"
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, str):
+        return f"a text, such as {default!r}"
+    kind = whole if isinstance(default, int) else "a finite number"
+    return f"{kind}, such as {default}"

@@ -1,11 +1,12 @@
-"""What the built-in workloads are made of: optimizers by name, labelled digits, their pixels."""
+"""What the built-in workloads are made of: checked settings, optimizers by name, digits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,41 @@ from torch import Tensor, nn
 from batchlab.datasets.embedded import load_mnist
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.settings import check_real, chosen
+
+Choice = TypeVar("Choice")
+
+
+def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
+    """What the choice called `value` stands for."""
+    if not isinstance(value, str) or value not in choices:
+        raise WorkloadError(
+            f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
+        )
+    return choices[value]
+
+
+def check_whole(
+    value: int, *, setting: str, workload: str, low: int, high: int | None = None
+) -> None:
+    """Refuse what is not a whole number from `low` to `high` (None: no upper end)."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not is_whole or value < low or (high is not None and value > high):
+        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+        expected = f"a whole number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
+
+
+def check_real(
+    value: float, *, setting: str, workload: str, low: float, below: float = math.inf
+) -> None:
+    """Refuse what is not a finite number x with low <= x < below."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NaN compares false with everything, so it fails here too.
+    if not (is_number and low <= value < below):
+        allowed = f"of at least {low}" + ("" if below == math.inf else f" and below {below}")
+        expected = f"a finite number {allowed}, such as {setting}={low}"
+        raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
+
 
 _CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer
-from batchlab.workload.settings import check_real, check_whole
+from batchlab.workload.pieces import NamedOptimizer, check_real, check_whole
 
 _NAME = "least-squares"
 

@@ -8,8 +8,14 @@ from itertools import pairwise
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels, digits_workload
-from batchlab.workload.settings import check_whole, chosen
+from batchlab.workload.pieces import (
+    INPUTS,
+    NamedOptimizer,
+    Pixels,
+    check_whole,
+    chosen,
+    digits_workload,
+)
 
 _NAME = "mnist-mlp"
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam

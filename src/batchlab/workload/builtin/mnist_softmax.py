@@ -7,8 +7,7 @@ from functools import partial
 from torch import nn
 
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels, digits_workload
-from batchlab.workload.settings import chosen
+from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels, chosen, digits_workload
 
 _NAME = "mnist-softmax"
 

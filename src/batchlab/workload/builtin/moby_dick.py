@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from batchlab.datasets.embedded import load_moby_dick
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer
-from batchlab.workload.settings import check_whole
+from batchlab.workload.pieces import NamedOptimizer, check_whole
 
 _NAME = "moby-dick"
 _TRAIN_FRACTION, _VALIDATION_FRACTION = 0.8, 0.1
