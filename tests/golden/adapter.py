@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 from tests.reference.accumulated_workloads import FAULTS, SOUND
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
@@ -203,10 +204,13 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         usual = made_up_profile()
         return replace(
             usual,
-            workload_id=self.summary.workload_id,
-            workload=self.summary.name,
-            n_train=self.summary.n_train,
-            reference_batch_size=self.summary.batch_size,
+            workload=structs.replace(
+                usual.workload,
+                workload_id=self.summary.workload_id,
+                name=self.summary.name,
+                n_train=self.summary.n_train,
+                batch_size=self.summary.batch_size,
+            ),
             points=tuple(
                 replace(
                     usual.points[0],
