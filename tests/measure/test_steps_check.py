@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.small_workloads import (
+    Unpacked,
     cropped_workload,
     cross_entropy,
     everything_workload,
@@ -508,10 +509,8 @@ def test_dear_steps_are_not_taken_again() -> None:
         taken.append(time.sleep(0.6))
         return cross_entropy(model, batch)
 
-    class Live:
-        def unpack(self) -> Workload:
-            return replace(small_workload(), loss=loss)
+    live = Unpacked(replace(small_workload(), loss=loss))
 
-    told = resumption_warnings(Live(), "cpu", n_examples=8, n_steps=3)
+    told = resumption_warnings(live, "cpu", n_examples=8, n_steps=3)
 
     assert (told, len(taken)) == ((), 1)
