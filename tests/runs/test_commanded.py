@@ -206,13 +206,21 @@ def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
     assert sum("val_loss" in warning for warning in told.warnings) == 1
 
 
-def test_three_trainings_whose_counter_goes_back_stop_the_study(tmp_path: Path) -> None:
-    lines = [f"step {step} val_loss 0.5" for step in (10, 20, 5, 15)]
-    engine = command_engine(printing(tmp_path, *lines), tmp_path)
-    asked(engine, steps=4000, seed=0)
-    asked(engine, steps=4000, seed=1)
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("for s in (10, 20, 5, 15): print('step', s, 'val_loss 0.5')", "goes backward: 5 after"),
+        ("print('step 2 val_loss 0.5'); raise SystemExit('no disk')", "no disk"),
+    ],
+)
+def test_the_third_failure_of_one_kind_stops_the_study(
+    source: str, said: str, tmp_path: Path
+) -> None:
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path)
+    for seed in range(2):
+        asked(engine, steps=4000, seed=seed)
 
-    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*goes backward: 5 after"):
+    with pytest.raises(TrialError, match=f"3 runs failed in the same way.*{said}"):
         asked(engine, steps=4000, seed=2)
 
 
