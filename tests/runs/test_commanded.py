@@ -125,6 +125,9 @@ def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
     assert told.warnings == []
 
 
+CRASHES = (
+    "for s in range(21): print('step', s, 'val_loss 1')\nraise SystemExit('the disk is on fire')"
+)
 TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
 
 
@@ -165,7 +168,7 @@ def test_a_script_that_stops_early_has_ended_and_one_that_trains_on_has_not(
     ("options", "status", "steps", "said"),
     [
         ({"more": ("--fail", "nan")}, Status.NAN, [21], "step 21"),
-        ({"more": ("--fail", "crash")}, Status.ERROR, [20], "the disk is on fire"),
+        ({"source": CRASHES}, Status.ERROR, [20], "the disk is on fire"),
         ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "val_loss was never told"),
     ],
 )
