@@ -27,6 +27,7 @@ MUST_NOT_LOAD = {
     "advice/**/*.py": ("torch",),
     "report/**/*.py": ("torch", "batchlab.training"),
     "measure/measurements.py": ("torch",),
+    "measure/profile*.py": ("torch",),
 }
 
 

@@ -95,8 +95,6 @@ def test_where_gradients_are_drawn_anew_there_is_no_end_of_them() -> None:
     assert point.sample.n_examples == 203
     assert point.sample.n_train is None
     scale = noise_scale(point.sample).scale
-    assert scale.low is not None
-    assert scale.high is not None
     assert scale.low < scale.high
 
 
@@ -205,7 +203,6 @@ def test_adams_preconditioner_is_what_its_step_divides_by(make: Any) -> None:
 
     scales = preconditioner(optimizer)
 
-    assert scales is not None
     squares = optimizer.state[model.weight]["exp_avg_sq"] / (1 - 0.9**3)
     assert torch.allclose(scales[:4], (1 / (squares.sqrt() + 1e-3)).flatten())
     assert scales.shape == (5,)
@@ -224,7 +221,6 @@ def test_preconditioned_gradients_are_those_of_the_blocks_times_what_adam_multip
 
     scales = preconditioner(optimizer)
     assert scales is not None
-    assert point.rescaled is not None
     sizes = set(point.rescaled.block_examples)
     assert sizes == {point.rescaled.unit_examples}
     with_ones = noise.sample(model, seed=0).rescaled

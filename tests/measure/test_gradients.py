@@ -150,28 +150,18 @@ def close(found: Gradients, truth: Gradients) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", LAYERS)
+WAYS = {**{name: (*given, "layers") for name, given in LAYERS.items()}, **OTHERS}
+
+
+@pytest.mark.parametrize("name", WAYS)
 def test_norms_from_layers_are_those_of_single_gradients(name: str) -> None:
-    make, batch = LAYERS[name]
+    make, batch, expected = WAYS[name]
     model, workload = initialised(make(), batch), workload_of(make, squared)
 
-    way = per_example(workload, model, batch)
+    way, gradients = per_example(workload, model, batch)
 
-    assert way is not None
-    assert way[0] == "layers"
-    assert close(way[1](workload, model, batch), one_by_one(workload, model, batch))
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_models_fall_back_to_a_way_that_is_right(name: str) -> None:
-    make, batch, expected = OTHERS[name]
-    model, workload = initialised(make(), batch), workload_of(make, squared)
-
-    way = per_example(workload, model, batch)
-
-    assert way is not None
-    assert way[0] == expected
-    assert close(way[1](workload, model, batch), one_by_one(workload, model, batch))
+    assert way == expected
+    assert close(gradients(workload, model, batch), one_by_one(workload, model, batch))
 
 
 def test_examples_count_by_their_weight() -> None:
@@ -194,12 +184,11 @@ def test_examples_count_by_their_weight() -> None:
     workload = workload_of(make, loss, weight=weight)
 
     mean, squares = one_by_one(workload, model, batch)
-    way = per_example(workload, model, batch)
+    way, gradients = per_example(workload, model, batch)
 
     assert torch.allclose(mean, batch_gradient(workload, model, batch), rtol=1e-4, atol=1e-7)
-    assert way is not None
-    assert way[0] == "layers"
-    assert close(way[1](workload, model, batch), (mean, squares))
+    assert way == "layers"
+    assert close(gradients(workload, model, batch), (mean, squares))
 
 
 def test_a_batch_may_be_a_dictionary() -> None:
@@ -214,7 +203,6 @@ def test_a_batch_may_be_a_dictionary() -> None:
 
     way = per_example(workload, model, batch)
 
-    assert way is not None
     assert close(way[1](workload, model, batch), one_by_one(workload, model, batch))
 
 
@@ -261,7 +249,6 @@ def test_batch_first_is_not_taken_for_granted() -> None:
 
     way = per_example(workload, model, batch)
 
-    assert way is not None
     assert way[0] == "one by one"
 
 
@@ -284,5 +271,4 @@ def test_in_half_precision_examples_have_gradients_of_their_own_all_the_same() -
 
     way = per_example(workload_of(nn.Identity, loss), model, regression(4))
 
-    assert way is not None
     assert way[0] == "layers"

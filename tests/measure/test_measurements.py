@@ -51,7 +51,7 @@ def test_the_rows_are_these() -> None:
 
 @pytest.mark.parametrize(("over_seeds", "one"), [("mean", 4.0), ("largest", 9.0), ("median", 2.0)])
 def test_seeds_are_summed_up_as_the_row_says(over_seeds: str, one: float) -> None:
-    found = replace(measurement_rows()["gradient_norm"], over_seeds=over_seeds)  # type: ignore[arg-type]
+    found = replace(measurement_rows()["gradient_norm"], over_seeds=over_seeds)
 
     assert found.of_seeds([1.0, 9.0, 2.0]) == one
 

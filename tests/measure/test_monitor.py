@@ -53,7 +53,7 @@ def train(
     scale: float = 1.0,
     between: Callable[[nn.Module], object] = lambda model: None,
     to_none: bool = True,
-) -> Monitor | None:
+) -> Monitor:
     """An ordinary loop, accumulated or not."""
     optimizer = torch.optim.SGD(model.parameters(), lr=rate / scale, momentum=0.9)
     monitor = Monitor(model, optimizer) if watch else None
@@ -111,7 +111,6 @@ def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces: int) -> None
 
     monitor = train(model, steps=600, pieces=pieces, rate=1e-12)
 
-    assert monitor is not None
     # Each piece's loss was divided by their number, and so its gradient.
     pairs = np.array(monitor._pairs) * pieces**2
     standard_error = pairs.std(axis=0, ddof=1) / len(pairs) ** 0.5
@@ -128,7 +127,6 @@ def test_its_intervals_cover() -> None:
     model = nn.Linear(FEATURES, 1)
     trace, grad_sq = truth_of(model)
     monitor = train(model, steps=4000, size=16, rate=1e-12)
-    assert monitor is not None
     pairs = list(monitor._pairs)
     assert len(pairs) == 1000  # as many as are kept here
 
@@ -151,10 +149,8 @@ def test_a_scaled_loss_and_a_clipped_gradient_make_no_difference() -> None:
     clipped = train(mlp(), steps=20, rate=1e-12, between=clip)
     kept = train(mlp(), steps=20, rate=1e-12, to_none=False)
 
-    assert plain is not None
     truth = plain.reading.gradient_noise_scale
     for other in (scaled, clipped, kept):
-        assert other is not None
         found = other.reading.gradient_noise_scale
         assert (found.estimate is None) == (truth.estimate is None)
         assert found.low == pytest.approx(truth.low, rel=1e-3)
@@ -200,8 +196,6 @@ def test_an_evaluation_between_steps_is_no_part_of_them() -> None:
     alone = train(model, steps=10, rate=1e-12)
     between = train(other, steps=10, rate=1e-12, between=evaluate)
 
-    assert alone is not None
-    assert between is not None
     assert list(alone._pairs) == list(between._pairs)
     assert between.reading.batch_size == 32
 
@@ -241,7 +235,6 @@ def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> Non
 
     monitor = train(model, steps=1)
 
-    assert monitor is not None
     assert monitor._pairs[0] == pytest.approx(expected, rel=1e-4)
 
 
@@ -253,7 +246,6 @@ def test_of_an_accumulated_step_the_first_micro_batch_is_seen() -> None:
 
     monitor = train(model, steps=1, pieces=4)
 
-    assert monitor is not None
     assert monitor._pairs[0] == pytest.approx((trace / 16, grad_sq / 16), rel=1e-4)
 
 
@@ -263,7 +255,6 @@ def test_a_model_without_known_layers_says_so() -> None:
         steps=3,
     )
 
-    assert monitor is not None
     assert monitor.reading.hint == Reason.of("monitor_sees_no_layer")
     assert monitor.reading.gradient_norm is not None
 
@@ -271,7 +262,6 @@ def test_a_model_without_known_layers_says_so() -> None:
 def test_too_early_it_says_how_many_steps_it_has_seen() -> None:
     monitor = train(mlp(), steps=51)
 
-    assert monitor is not None
     assert monitor.reading.seen_fraction == 1
     assert monitor.reading.hint == Reason.of("monitor_too_early", n=2, every=50)
     assert str(monitor).startswith("Step 51: ")

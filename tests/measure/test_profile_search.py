@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from tests.reference.made_up_profile import (
     FIXED_BYTES,
     MadeUpMachine,
-    made_up_point,
     peak_bytes,
 )
 from tests.reference.told import Told
@@ -387,76 +385,36 @@ def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
 SIZES = (8, 16, 32, 64, 128)
 
 
-class Probed:
-    """Times batch sizes up to one that does not fit; notes which."""
-
-    def __init__(
-        self, *, fits: int = 10**6, broken: tuple[int, ...] = (), log_sd: float = 0.0
-    ) -> None:
-        self.fits, self.broken = fits, broken
-        self.log_sd, self.random = log_sd, random.Random(0)
-        self.tried: list[tuple[int, int]] = []
-        self.limits_s: list[float] = []
-
-    def __call__(self, batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
-        self.tried.append((batch_size, micro_batch_size))
-        self.limits_s.append(limit_s)
-        status = Status.OOM if micro_batch_size > self.fits else Status.OK
-        status = Status.ERROR if batch_size in self.broken else status
-        point = made_up_point(
-            batch_size,
-            micro_batch_size=micro_batch_size,
-            status=status,
-            reason="made up to fail",
-            median_s=0.001 * math.exp(self.random.gauss(0, self.log_sd)),
-        )
-        return replace(point, peak_bytes=1000 * micro_batch_size) if point.ran else point
-
-
-def timed(
-    probed: Probed,
-    *,
-    left_s: float = math.inf,
-    limit_bytes: int | None = None,
-    can_accumulate: bool = False,
-    listener: Told | None = None,
-) -> CommandSearch:
-    ends_s = time.monotonic() + left_s
-    search = CommandSearch(
-        probed,
-        left_s=lambda: ends_s - time.monotonic(),
-        listener=listener or Told(),
-        may_accumulate=can_accumulate,
-        memory_limit_bytes=limit_bytes,
-        first=32,
-    )
+def timed(machine: MadeUpMachine, **given: Any) -> CommandSearch:
+    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Told(), "may_accumulate": False}
+    search = CommandSearch(machine, first=32, **{**usual, **given})
     search.run(SIZES)
     return search
 
 
 def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> None:
-    probed = Probed()
+    machine = MadeUpMachine()
 
-    search = timed(probed)
+    search = timed(machine)
 
-    order = [size for size, _ in probed.tried]
+    order = [size for size, _ in machine.probed]
     assert order == [32, 64, 16, 8, 128, 8, 16, 32, 64, 128]
     assert search.stopped is None
     assert all(len(point.timings) == 2 for point in search.points)
 
 
 def test_the_first_that_does_not_fit_ends_the_growth() -> None:
-    probed = Probed(fits=32)
+    machine = MadeUpMachine(room_bytes=peak_bytes(32))
 
-    search = timed(probed)
+    search = timed(machine)
 
-    assert (128, 128) not in probed.tried
+    assert (128, 128) not in machine.probed
     assert search.stopped == "memory"
     assert {p.batch_size: p.status for p in search.points}[64] is Status.OOM
 
 
 def test_beyond_memory_a_command_that_accumulates_does() -> None:
-    search = timed(Probed(fits=32), can_accumulate=True)
+    search = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True)
 
     found = {point.batch_size: point for point in search.points}
     assert (found[64].micro_batch_size, found[64].status) == (32, Status.OK)
@@ -464,35 +422,32 @@ def test_beyond_memory_a_command_that_accumulates_does() -> None:
 
 
 def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
-    probed = Probed()
+    class OnGpu(MadeUpMachine):
+        def __call__(self, size: int, micro: int, **limits: float) -> ProfilePoint:
+            seen = super().__call__(size, micro, **limits)
+            return replace(seen, peak_bytes=10**9, gpu_peak_bytes=1000 * micro)
 
-    def on_gpu(size: int, micro: int, *, limit_s: float) -> ProfilePoint:
-        return replace(
-            probed(size, micro, limit_s=limit_s), peak_bytes=10**9, gpu_peak_bytes=1000 * micro
-        )
-
-    search = timed(on_gpu, limit_bytes=40_000)  # type: ignore[arg-type]
+    search = timed(OnGpu(), memory_limit_bytes=40_000)
 
     found = {point.batch_size: point for point in search.points}
     assert found[32].ran
     assert found[32].gpu_peak_bytes == 32_000
     assert found[64].status is Status.OOM
-    assert found[64].reason is not None
     assert dict(found[64].reason.values)["peak_bytes"] == 64_000
 
 
 def test_the_first_leaves_the_second_as_much_time() -> None:
-    probed = Probed()
+    machine = MadeUpMachine(budget_s=60.0)
 
-    timed(probed, left_s=60.0).run(SIZES)
+    timed(machine)
 
-    first, second, *_ = probed.limits_s
+    first, second, *_ = machine.limits_s
     assert 20.0 < first < 30.0
     assert second > first
 
 
 def test_what_scatters_from_start_to_start_is_started_until_its_step_time_is_known() -> None:
-    quiet, noisy, hopeless = (timed(Probed(log_sd=log_sd)) for log_sd in (0.01, 0.05, 1.0))
+    quiet, noisy, hopeless = (timed(Wavering(sd=sd)) for sd in (0.01, 0.05, 1.0))
 
     starts = [
         {len(point.timings) for point in search.points} for search in (quiet, noisy, hopeless)
@@ -504,18 +459,18 @@ def test_what_scatters_from_start_to_start_is_started_until_its_step_time_is_kno
 
 
 def test_without_time_the_rest_is_not_tried() -> None:
-    probed, told = Probed(), Told()
+    machine, told = MadeUpMachine(budget_s=0.0), Told()
 
-    search = timed(probed, left_s=0.0, listener=told)
+    search = timed(machine, listener=told)
 
-    assert probed.tried == []
+    assert machine.probed == []
     assert search.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
 
 
 @pytest.mark.parametrize("broken", [(64,), (64, 128)])
 def test_a_batch_size_that_fails_is_kept_with_its_reason(broken: tuple[int, ...]) -> None:
-    search = timed(Probed(broken=broken))
+    search = timed(MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size in broken else None))
 
     found = {point.batch_size: point for point in search.points}
     assert {size for size in found if not found[size].ran} == set(broken)

@@ -454,7 +454,7 @@ def in_a_buffer() -> Workload:
 def left_for_reading() -> Workload:
     def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
         model.kept = update(optimizer, cross_entropy(model, batch)).detach()
-        return model.kept  # type: ignore[no-any-return]
+        return model.kept
 
     return replace(small_workload(), model=Kept, step=step)
 
@@ -521,6 +521,6 @@ def test_dear_steps_are_not_taken_again() -> None:
         def unpack(self) -> Workload:
             return replace(small_workload(), loss=loss)
 
-    told = resumption_warnings(Live(), "cpu", n_examples=8, n_steps=3)  # type: ignore[arg-type]
+    told = resumption_warnings(Live(), "cpu", n_examples=8, n_steps=3)
 
     assert (told, len(taken)) == ((), 1)

@@ -94,6 +94,7 @@ class MadeUpMachine:
     ) -> None:
         self.probed: list[tuple[int, int]] = []
         self.timed_s: list[float] = []
+        self.limits_s: list[float] = []
         self.clock_s = 0.0
         self.cut_off = 0  # probes that were begun and had not the time to end
         self._room_bytes = room_bytes
@@ -105,10 +106,11 @@ class MadeUpMachine:
         return self._budget_s - self.clock_s
 
     def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s: float, limit_s: float
+        self, batch_size: int, micro_batch_size: int, *, timed_s: float = 0.25, limit_s: float
     ) -> ProfilePoint:
         self.probed.append((batch_size, micro_batch_size))
         self.timed_s.append(timed_s)
+        self.limits_s.append(limit_s)
         n_pieces = -(-batch_size // micro_batch_size)
         alone_s = n_pieces * self._seconds(micro_batch_size)
         wrong = self._goes_wrong(batch_size)

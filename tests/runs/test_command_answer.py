@@ -11,6 +11,9 @@ from batchlab.runs.engine import as_asked, is_answered
 
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
+ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
+TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
+STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)
 
 
 def record(
@@ -56,27 +59,11 @@ def record(
         (record(Status.KILLED), 50, False),
         (record(Status.ERROR), 50, False),
         (record(Status.TIMEOUT, reason=Reason.of("out_of_time")), 50, False),
-        (
-            record(Status.OK, notes=(Reason.of("script_ended_itself", step=50, asked=99),)),
-            500,
-            True,
-        ),
-        (record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),)), 500, True),
-        (
-            record(Status.OK, notes=(Reason.of("metric_told_before_end", step=50, asked=60),)),
-            60,
-            True,
-        ),
-        (
-            record(Status.OK, notes=(Reason.of("metric_told_before_end", step=50, asked=60),)),
-            61,
-            False,
-        ),
-        (
-            record(Status.OK, notes=(Reason.of("script_stopped_early", step=50, asked=99),)),
-            99,
-            True,
-        ),
+        (record(Status.OK, notes=(ENDED_ITSELF,)), 500, True),
+        (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), 500, True),
+        (record(Status.OK, notes=(TOLD_BEFORE_END,)), 60, True),
+        (record(Status.OK, notes=(TOLD_BEFORE_END,)), 61, False),
+        (record(Status.OK, notes=(STOPPED_EARLY,)), 99, True),
     ],
 )
 def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
@@ -89,7 +76,7 @@ def test_only_a_training_that_ended_by_itself_answers_how_far_a_script_goes_by_i
     to_its_end = RunLength(to_own_end=True)
 
     assert not is_answered(record(Status.OK), to_its_end, keeps_cadence=False)
-    ended = record(Status.OK, notes=(Reason.of("script_trained_to_its_end", step=50),))
+    ended = record(Status.OK, notes=(TRAINED_TO_ITS_END,))
     assert is_answered(ended, to_its_end, keeps_cadence=False)
 
 

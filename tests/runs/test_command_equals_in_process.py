@@ -124,7 +124,6 @@ def test_its_steps_to_target_are_the_very_same(both: Both, size: int) -> None:
     script, in_process = both[0][size], both[1][size]
 
     crossing = script.crossing(TARGET)
-    assert crossing is not None
     assert crossing.held
     assert crossing == in_process.crossing(TARGET)
     assert script.status is in_process.status is Status.TARGET_REACHED

@@ -177,7 +177,6 @@ def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
 
     whole = asked(command_engine(command, tmp_path), 400)
 
-    assert stored is not None
     assert stored.status is None
     assert len(stored.evaluations) >= 10
     assert curve(stored) == undisturbed[: len(stored.evaluations)]
@@ -262,7 +261,6 @@ def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
     whole = asked(command_engine(saving_script(small_disk), small_disk), 400)
 
     assert living(engine.marker) == ()
-    assert stored is not None
     assert stored.status is None
     assert curve(stored) == undisturbed[: len(stored.evaluations)]
     assert curve(whole) == undisturbed

@@ -64,9 +64,7 @@ def test_it_ends_where_the_target_has_held(tmp_path: Path) -> None:
 
     assert record.status is Status.TARGET_REACHED
     assert record.steps < 200
-    assert record.target is not None
     crossing = record.crossing(record.target)
-    assert crossing is not None
     assert crossing.held
 
 
@@ -183,15 +181,6 @@ def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
     assert [each.step for each in record.evaluations][-1:] == steps
     assert said in reason_text(record.reason)
     assert any(said in warning for warning in told.warnings)
-
-
-def test_the_third_failure_of_one_kind_stops_the_study(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path, "--fail", "crash"), tmp_path)
-    asked(engine, seed=0)
-    asked(engine, seed=1)
-
-    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*the disk is on fire"):
-        asked(engine, seed=2)
 
 
 def printing(tmp_path: Path, *lines: str) -> TrainingCommand:

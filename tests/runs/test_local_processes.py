@@ -243,7 +243,6 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     assert {record.trial.batch_size for record in ended} == {5, 20}
     assert {record.status for record in ended} == {Status.OK}
     # What was under way went on beside them, and can go on from there.
-    assert cancelled is not None
     assert cancelled.status is None
     assert cancelled.steps > 0
     assert later.resumed_from_steps != ()
@@ -265,7 +264,6 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
     in_the_way.rmdir()
     (again,) = run_all(engine_on(store, packed), [request])
 
-    assert left is not None
     assert left.status is None
     assert (again.status, again.steps) == (Status.OK, 4)
 
@@ -322,5 +320,4 @@ def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_error
         run_all(engine, [request])
     record = store.record(request.trial.trial_id)
 
-    assert record is not None
     assert record.status is not Status.ERROR

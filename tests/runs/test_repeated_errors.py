@@ -15,7 +15,6 @@ import batchlab
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Trial
 from batchlab.runs.local import RepeatedErrors
-from batchlab.words.reasons import reason_text
 
 SHAPE = Reason.of("user_error", error="RuntimeError", text="shape '[5]' is invalid for size 3")
 
@@ -24,41 +23,37 @@ def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
     return replace(made_up_trial(batch_size=batch_size, seed=seed), learning_rate=rate)
 
 
-def noted(*trials: Trial, reason: Reason | None = SHAPE, status: Status = Status.ERROR) -> Any:
-    errors = RepeatedErrors()
-    for each in trials:
-        errors.note(each, status, reason, 4)
-    return errors
-
-
-def test_two_equal_errors_answer_for_the_rest_of_their_batch_size() -> None:
-    errors = noted(trial(rate=0.1), trial(rate=0.2))
-
-    why = errors.why_not(trial(rate=0.4))
-    assert reason_text(why) == (
-        "it was not trained: two trials of batch size 10 had ended with RuntimeError: shape '[5]' "
-        "is invalid for size 3"
-    )
-    assert errors.why_not(trial(20)) is None
-
-
-def test_one_error_or_one_trial_twice_answers_for_none() -> None:
-    assert noted(trial()).why_not(trial(rate=0.4)) is None
-    assert noted(trial(), trial()).why_not(trial(rate=0.4)) is None
+TWO_RATES = (trial(rate=0.1), trial(rate=0.2))
+MAY_BE_THE_RATES_FAULT = tuple(
+    Reason.of("user_error", error="ValueError", text=text)
+    for text in ("the loss is NaN", "expected finite values", "loss diverged", "inf in gradients")
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["the loss is NaN", "expected finite values", "loss diverged", "inf in gradients"]
+    ("ended", "status", "reason", "then", "is_answered"),
+    [
+        (TWO_RATES, Status.ERROR, SHAPE, trial(rate=0.4), True),
+        (TWO_RATES, Status.ERROR, SHAPE, trial(20), False),
+        ((trial(),), Status.ERROR, SHAPE, trial(rate=0.4), False),
+        ((trial(), trial()), Status.ERROR, SHAPE, trial(rate=0.4), False),
+        *((TWO_RATES, Status.ERROR, why, trial(rate=0.4), False) for why in MAY_BE_THE_RATES_FAULT),
+        *(
+            (TWO_RATES, status, SHAPE, trial(rate=0.4), False)
+            for status in (Status.DIVERGED, Status.OOM, Status.KILLED, Status.TIMEOUT)
+        ),
+    ],
 )
-def test_an_error_about_numbers_may_be_the_rates_fault(text: str) -> None:
-    reason = Reason.of("user_error", error="ValueError", text=text)
+def test_two_equal_errors_answer_for_the_rest_of_their_batch_size_and_nothing_else_does(
+    ended: tuple[Trial, ...], status: Status, reason: Reason, then: Trial, is_answered: bool
+) -> None:
+    errors = RepeatedErrors()
+    for each in ended:
+        errors.note(each, status, reason, 4)
 
-    assert noted(trial(), trial(rate=1.0), reason=reason).why_not(trial(rate=0.01)) is None
+    why = errors.why_not(then)
 
-
-@pytest.mark.parametrize("status", [Status.DIVERGED, Status.OOM, Status.KILLED, Status.TIMEOUT])
-def test_other_bad_ends_are_tried_on(status: Status) -> None:
-    assert noted(trial(), trial(rate=1.0), status=status).why_not(trial(rate=0.01)) is None
+    assert (why and why.code) == ("failed_alike_before" if is_answered else None)
 
 
 def fails_in_the_second_epoch() -> Any:

@@ -38,7 +38,6 @@ def test_only_what_has_the_metric_is_an_evaluation() -> None:
     assert seen.add({"loss": 2.0}, step=1, samples=10, at_s=5.0) is None
     made = seen.add({"m": 1.0}, step=4, samples=40, at_s=8.0)
 
-    assert made is not None
     assert (made.step, made.samples, made.train_s, made.batch_loss) == (4, 40, 3.0, 2.0)
     assert made.score("validation", "m") == 1.0
 
@@ -65,7 +64,6 @@ def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: 
 
     verdict = seen.verdict()
 
-    assert verdict is not None
     assert verdict.status is Status.NAN
 
 
@@ -97,7 +95,6 @@ def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:
 
     verdict = seen.verdict()
 
-    assert verdict is not None
     assert verdict.status is Status.NAN
 
 

@@ -141,34 +141,55 @@ def val_loss(epoch: int) -> str:
 THREE = [(20, 1.0), (40, 1 / 2), (60, 1 / 3)]
 
 
-def test_a_bar_of_another_length_in_between_is_that_of_a_validation() -> None:
-    output = [whole(20) + whole(8) + val_loss(epoch) for epoch in range(3)]
+DRAWN: dict[str, tuple[list[str], list[tuple[int, float]]]] = {
+    "a bar of another length in between is a validation": (
+        [whole(20) + whole(8) + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    "several validations after each epoch are passed over": (
+        [whole(20) + whole(8) + whole(6) + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    **{
+        f"a bar around those of the epochs {inside!r} counts epochs": (
+            [state(epoch, 3) + "\n" + whole(20, inside) + val_loss(epoch) for epoch in range(3)]
+            + [state(3, 3)],
+            THREE,
+        )
+        for inside in ("", "batches")
+    },
+    "a bar around them may be a little behind and hold validations": (
+        [
+            state(max(0, epoch - 1), 3) + "\n" + whole(20) + whole(8) + val_loss(epoch)
+            for epoch in range(3)
+        ],
+        THREE,
+    ),
+    "a validation within an epoch leaves the training where it is": (
+        [state(0, 20), *(state(n, 20) + whole(8) + val_loss(n) for n in (10, 20))],
+        [(10, 1 / 11), (20, 1 / 21)],
+    ),
+    "words tell what a short bar counts": (
+        [state(n, 6, words="steps") + "\n" + val_loss(n) for n in (3, 6)],
+        [(3, 1 / 4), (6, 1 / 7)],
+    ),
+    "words with the number of the epoch are those of one bar": (
+        [whole(20, f"Training {epoch}") + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    "bars that are not told apart do no harm beside lines with counters": (
+        [whole(500), whole(20), whole(20)]
+        + [whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}" for epoch in range(3)],
+        THREE,
+    ),
+}
 
-    assert steps_of(output) == THREE
 
+@pytest.mark.parametrize("drawn", DRAWN)
+def test_values_stand_where_the_bar_of_the_training_is(drawn: str) -> None:
+    output, points = DRAWN[drawn]
 
-def test_several_validations_after_each_epoch_are_passed_over() -> None:
-    output = [whole(20) + whole(8) + whole(6) + val_loss(epoch) for epoch in range(3)]
-
-    assert steps_of(output) == THREE
-
-
-@pytest.mark.parametrize("inside", ["", "batches"])
-def test_a_bar_around_the_bars_of_the_epochs_counts_epochs(inside: str) -> None:
-    output = [
-        state(epoch, 3) + "\n" + whole(20, inside) + val_loss(epoch) for epoch in range(3)
-    ] + [state(3, 3)]
-
-    assert steps_of(output) == THREE
-
-
-def test_a_bar_around_them_may_be_a_little_behind_and_hold_validations() -> None:
-    output = [
-        state(max(0, epoch - 1), 3) + "\n" + whole(20) + whole(8) + val_loss(epoch)
-        for epoch in range(3)
-    ]
-
-    assert steps_of(output) == THREE
+    assert steps_of(output) == points
 
 
 def test_what_the_bar_around_the_epochs_shows_belongs_to_where_the_inner_one_is() -> None:
@@ -182,12 +203,6 @@ def test_what_the_bar_around_the_epochs_shows_belongs_to_where_the_inner_one_is(
     ]
 
     assert steps_of(output) == [(step, pytest.approx(value)) for step, value in THREE]
-
-
-def test_a_validation_within_an_epoch_leaves_the_training_where_it_is() -> None:
-    output = [state(n, 20) + whole(8) + val_loss(n) for n in (10, 20)]
-
-    assert steps_of([state(0, 20), *output]) == [(10, 1 / 11), (20, 1 / 21)]
 
 
 def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set() -> None:
@@ -236,22 +251,3 @@ def test_what_bars_do_not_tell_is_refused_in_one_line(output: list[str], said: s
         steps_of(output)
 
     assert "\n" not in str(refused.value)
-
-
-def test_words_tell_what_a_short_bar_counts() -> None:
-    output = [state(n, 6, words="steps") + "\n" + val_loss(n) for n in (3, 6)]
-
-    assert steps_of(output) == [(3, 1 / 4), (6, 1 / 7)]
-
-
-def test_words_with_the_number_of_the_epoch_are_those_of_one_bar() -> None:
-    output = [whole(20, f"Training {epoch}") + val_loss(epoch) for epoch in range(3)]
-
-    assert steps_of(output) == THREE
-
-
-def test_bars_that_are_not_told_apart_do_no_harm_beside_lines_with_counters() -> None:
-    output = [whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}" for epoch in range(3)]
-    lost = [whole(500), whole(20), whole(20)]
-
-    assert steps_of([*lost, *output]) == THREE

@@ -27,7 +27,7 @@ from batchlab.script.command import (
 
 
 def filled(*argv: str, **values: object) -> list[str]:
-    return filled_arguments(argv, {"batch_size": 32, **values})  # type: ignore[dict-item]
+    return filled_arguments(argv, {"batch_size": 32, **values})
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,12 @@ def test_values_are_read_back_exactly(name: str, rate: float, tmp_path: Path) ->
     }
 
 
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ConfigTemplate]:
+    folder = tmp_path_factory.mktemp("templates")
+    return {name: template(folder, name, text) for name, text in TEXTS.items()}
+
+
 @given(
     folder=st.text(
         alphabet=st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")),
@@ -201,13 +207,13 @@ def test_values_are_read_back_exactly(name: str, rate: float, tmp_path: Path) ->
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_any_path_stays_one_value(folder: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for name, text in TEXTS.items():
-        made = template(tmp_path_factory.mktemp("c"), name, text)
-        values = {"batch_size": 1, "learning_rate": 0.5, "output_dir": folder}
+def test_any_path_stays_one_value(folder: str, templates: dict[str, ConfigTemplate]) -> None:
+    for name, made in templates.items():
+        read = READ[name](
+            made.filled({"batch_size": 1, "learning_rate": 0.5, "output_dir": folder})
+        )
 
-        assert READ[name](made.filled(values))["out"] == folder
-        assert READ[name](made.filled(values))["log"] == f"{folder}/log"
+        assert (read["out"], read["log"]) == (folder, f"{folder}/log")
 
 
 def test_a_path_may_be_part_of_a_plain_text_of_yaml(tmp_path: Path) -> None:

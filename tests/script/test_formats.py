@@ -388,37 +388,35 @@ def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Sin
     assert found == places
 
 
-def test_named_groups_are_counters_and_values() -> None:
-    pattern = r"\[(?P<epoch>\d+), +(?P<step>\d+)\] loss: (?P<train_loss>\S+)"
+@pytest.mark.parametrize(
+    ("pattern", "output", "found"),
+    [
+        # Named groups are counters and values.
+        (
+            r"\[(?P<epoch>\d+), +(?P<step>\d+)\] loss: (?P<train_loss>\S+)",
+            *(b"[2,  2000] loss: 1.4e-1\n", [("pattern", 2000, {"train_loss": 0.14})]),
+        ),
+        # A line that it takes is read by nothing else.
+        (
+            r"step (?P<step>\d+) loss (?P<mine>\S+)",
+            b"step 3 loss 0.5\nstep 4 other_loss 0.5\n",
+            [("pattern", 3, {"mine": 0.5}), ("words", 4, {"other_loss": 0.5})],
+        ),
+        # What is no number is left out, and a decimal comma is read.
+        (r"loss (?P<loss>\S+)", b"loss unknown\n", []),
+        (
+            r"step (?P<step>\d+) vl=(?P<vl>\S+)",
+            b"step 1 vl=0,53\nstep 2 vl=2,531\n",
+            [("pattern", 1, {"vl": 0.53}), ("pattern", 2, {"vl": 2.531})],
+        ),
+    ],
+)
+def test_a_line_is_read_by_the_pattern_given(
+    pattern: str, output: bytes, found: list[tuple[str, int, dict[str, float]]]
+) -> None:
+    readings = readings_of(output, pattern=pattern)
 
-    (found,) = readings_of(b"[2,  2000] loss: 1.4e-1\n", pattern=pattern)
-
-    assert (found.shape, found.step, found.values) == ("pattern", 2000, (("train_loss", 0.14),))
-
-
-def test_a_line_that_the_pattern_takes_is_read_by_nothing_else() -> None:
-    output = b"step 3 loss 0.5\nstep 4 other_loss 0.5\n"
-
-    found = readings_of(output, pattern=r"step (?P<step>\d+) loss (?P<mine>\S+)")
-
-    assert [(each.shape, each.values[0][0]) for each in found] == [
-        ("pattern", "mine"),
-        ("words", "other_loss"),
-    ]
-
-
-def test_what_is_no_number_where_the_pattern_looks_is_left_out() -> None:
-    pattern = r"loss (?P<loss>\S+)"
-
-    assert readings_of(b"loss unknown\n", pattern=pattern) == []
-
-
-def test_a_decimal_comma_where_the_pattern_looks_is_read() -> None:
-    output = b"step 1 vl=0,53\nstep 2 vl=2,531\n"
-
-    found = readings_of(output, pattern=r"step (?P<step>\d+) vl=(?P<vl>\S+)")
-
-    assert [dict(each.values)["vl"] for each in found] == [0.53, 2.531]
+    assert [(each.shape, each.step, dict(each.values)) for each in readings] == found
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,6 @@ def test_a_working_folder_that_is_not_there_is_told(start: Callable, tmp_path: P
     ) as launched:
         end = launched.wait(30)
 
-    assert end is not None
     assert f"cannot run in the folder {tmp_path}/nowhere: No such file" in why(end)
 
 

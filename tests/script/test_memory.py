@@ -148,7 +148,7 @@ def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
 )
 def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[int]) -> None:
     nvml = FakeNvml(users=[{}, {}], used=[0, 0])
-    memory = GpuMemory(nvml)  # type: ignore[arg-type]
+    memory = GpuMemory(nvml)
 
     for users, used in looks:
         nvml.users, nvml.used = users, [n * GB for n in used]
@@ -160,7 +160,7 @@ def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[
 
 @pytest.mark.parametrize(("used", "is_full"), [(75 * GB, False), (77 * GB, True)])
 def test_a_gpu_of_which_nearly_all_is_taken_is_full(used: int, is_full: bool) -> None:
-    memory = GpuMemory(FakeNvml(users=[{1: 70 * GB}, {}], used=[used, 0]))  # type: ignore[arg-type]
+    memory = GpuMemory(FakeNvml(users=[{1: 70 * GB}, {}], used=[used, 0]))
 
     memory.look({1})
 
@@ -168,7 +168,7 @@ def test_a_gpu_of_which_nearly_all_is_taken_is_full(used: int, is_full: bool) ->
 
 
 def test_a_gpu_that_is_lost_is_not_asked_for_numbers_it_has_not() -> None:
-    memory = GpuMemory(FakeNvml(users=[{1: GB}, {1: GB}], used=[-1, GB]))  # type: ignore[arg-type]
+    memory = GpuMemory(FakeNvml(users=[{1: GB}, {1: GB}], used=[-1, GB]))
 
     memory.look({1})
 

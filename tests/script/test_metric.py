@@ -220,7 +220,6 @@ def test_what_was_recognized_is_told_with_its_first_value(
     found = told(*readings_of(sample(name)), metric=metric)
 
     first = found.first
-    assert first is not None
     assert (first.shape, first.step) == (shape, step)
     assert f"= {value:g} at" in found.text()
     assert found.complaint() is None
