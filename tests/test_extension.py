@@ -27,10 +27,12 @@ from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
-from batchlab.report.fit import fit_text
+from batchlab.report.fit import fit_sections
 from batchlab.report.notebook import notebook_view
+from batchlab.report.page import write_tables
+from batchlab.report.sections import sections_text
 from batchlab.report.sweep_figures import cost_figure
-from batchlab.report.sweep_page import html_page, text_report, write_csv
+from batchlab.report.sweep_page import html_page, sweep_files, text_report
 from batchlab.report.sweep_tables import trials_table
 from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
@@ -137,7 +139,7 @@ def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
     found = fit(points)
-    in_a_terminal = " ".join(fit_text(found).split())
+    in_a_terminal = " ".join(sections_text(fit_sections(found)).split())
     in_a_notebook = " ".join(visible_texts(notebook_view(found)))
     document = found.to_dict()
 
@@ -172,7 +174,7 @@ def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert last.step == 4
     assert norm is not None
     assert norm > 0
-    _, observations, *_ = write_csv(study, tmp_path / "report.csv")
+    _, observations, *_ = write_tables(sweep_files(study), (), tmp_path / "report.csv")
     assert f"largest_weight,{norm}" in observations.read_text()
     assert "largest weight" in html_page(study)
 

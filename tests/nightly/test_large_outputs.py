@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from batchlab.app.sweep import sweep
-from batchlab.report.sweep_page import html_page, text_report, write_csv
+from batchlab.report.page import write_tables
+from batchlab.report.sweep_figures import sweep_figures
+from batchlab.report.sweep_page import html_page, sweep_files, text_report
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
 LEARNING_RATES = tuple(0.002 * 2**octave for octave in range(8))
@@ -34,7 +36,7 @@ def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
 
     started_s = time.monotonic()
     page.write_text(html_page(study))
-    write_csv(study, tmp_path / "large.csv")
+    write_tables(sweep_files(study), sweep_figures(study), tmp_path / "large.csv")
     print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
 
     assert len(study.records) == n_trials

@@ -7,24 +7,21 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from tests.reference.example_commands import understood
 from tests.reference.made_up import made_up_curves, made_up_record, made_up_trial
 from tests.reference.made_up_advice import (
-    KINDS,
     N_TRAIN,
     advice_study,
     cannot_tell_advice,
     cooled_advice,
     law,
     made_up_advice,
-    made_up_gap,
     made_up_jump,
-    nothing_reached_advice,
     tuned_rate,
     with_endings,
 )
 
 from batchlab.advice.advice import Advice, RateTried
+from batchlab.cli.sweep import sweep
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
@@ -36,7 +33,6 @@ from batchlab.report.advice_effects import (
     effects_of,
     epochs_to_target,
     sweep_command,
-    untold_sentences,
     whole_trainings,
 )
 
@@ -50,22 +46,6 @@ def effects(advice: Advice, study: Study | None = None) -> Effects:
 def said(advice: Advice, study: Study | None = None) -> dict[str, str]:
     study = study or advice_study(advice)
     return effect_sentences(advice, study, effects(advice, study))
-
-
-def test_where_a_single_run_missed_the_target_that_is_said_and_no_number():
-    advice = replace(cannot_tell_advice(), reason=KINDS["cannot_tell"]().reason)
-    missed = tuple(
-        replace(run, steps_to_target=None, status="ok") if run.batch_size == 1024 else run
-        for run in advice.tried
-    )
-    without = tuple(
-        replace(c, learning_rate=None) if c.batch_size == 1024 else c for c in advice.candidates
-    )
-
-    sentence = said(replace(advice, tried=missed, candidates=without))["epochs"]
-
-    assert sentence.endswith("Not every run got there at batch size 1024.")
-    assert "at full batch." in sentence
 
 
 def test_jumps_are_those_of_the_last_half_of_whole_trainings():
@@ -107,17 +87,6 @@ def only_yours(advice: Advice) -> Study:
     return replace(study, records=tuple(kept))
 
 
-def test_of_one_batch_size_alone_its_numbers_are_told_and_that_they_are_alone():
-    sentences = said(ADVICE, only_yours(ADVICE))
-
-    assert sentences["gap"] == (
-        f"Training minus test accuracy: {made_up_gap(64):.4f} at batch size 64. No other batch "
-        "size was trained to its end."
-    )
-    assert sentences["noise"].endswith("at batch size 64. Of other batch sizes it is not known.")
-    assert not effects(ADVICE, only_yours(ADVICE)).shows_all
-
-
 def test_noise_is_never_taken_of_a_training_that_still_improves():
     study, slow = advice_study(ADVICE), made_up_curves(rate=0.05)
     still = tuple(
@@ -143,15 +112,6 @@ def test_without_a_target_the_epochs_are_those_to_the_plateau():
         f"{epochs} epochs are enough for batch sizes 64 and 1024."
     )
     assert effects(quality).to_target == ()
-
-
-def test_a_study_that_shows_nothing_says_so_once():
-    advice = nothing_reached_advice()
-    sentences = said(advice)
-
-    assert untold_sentences(effects(advice), sentences, ()) == [
-        "The runs of this study ended too early to show it."
-    ]
 
 
 SIZES = (64, 256, 1024)
@@ -211,39 +171,36 @@ def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
         assert found[size].is_estimated
 
 
-def test_without_an_estimate_the_mean_of_single_runs_stands_in_and_has_no_interval():
-    found = told(of_single_runs(run(256, steps=32, met=30.0), run(256, steps=64, met=50, seed=1)))
+@pytest.mark.parametrize(
+    ("runs", "rate", "met", "enough"),
+    [
+        # Without an estimate the mean of single runs stands in.
+        ([(0.1, 32, 30.0), (0.1, 64, 50.0)], 0.1, (30 / 16, 50 / 16), 40 / 16),
+        # Of several rates the one that got there on most seeds, and soonest.
+        ([(0.1, 20, 18.0), (0.1, 320, None), (0.2, 50, 48.0), (0.4, 40, 36.0)], 0.4, None, 36 / 16),
+        # Where a single run missed the target it is open how many are enough.
+        ([(0.1, 320, 160.0), (0.1, 320, None)], 0.1, (10.0,), None),
+    ],
+)
+def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, rate, met, enough):
+    made = [run(256, rate=at, steps=n, met=m, seed=i) for i, (at, n, m) in enumerate(runs)]
 
-    assert found[256].estimate == Estimate.of(40 / 16, interval=(None, None), n=2)
-    assert found[256].met == (30 / 16, 50 / 16)
-    assert not found[256].is_estimated
+    found = told(of_single_runs(*made))[256]
+
+    assert (found.learning_rate, found.enough) == (rate, enough)
+    assert not found.is_estimated
+    assert met in (None, found.met)
 
 
-def test_of_several_rates_that_counts_which_got_there_on_most_seeds_and_soonest():
-    found = told(
-        of_single_runs(
-            run(256, rate=0.1, steps=20, met=18.0),
-            run(256, rate=0.1, steps=320, seed=1),
-            run(256, rate=0.2, steps=50, met=48.0),
-            run(256, rate=0.4, steps=40, met=36.0),
-        )
-    )
-
-    assert (found[256].learning_rate, found[256].enough) == (0.4, 36 / 16)
-
-
-def test_the_rate_that_is_named_counts_even_where_another_was_sooner():
-    named = of_single_runs(run(64, rate=0.2, steps=90, met=64.0), run(64, steps=200, met=128.0))
+def test_the_rate_that_is_named_counts_first_and_after_a_race_no_estimate_does():
+    runs = run(64, rate=0.2, steps=90, met=64.0), run(64, steps=200, met=128.0)
+    named, raced = of_single_runs(*runs), of_single_runs(runs[0], code="single_runs")
     named = replace(named, provisional=replace(named.reference, learning_rate=0.1))
+    known = {"learning_rate": 0.2, "steps_to_target": Estimate.of(640, interval=(1, 1e3), n=1)}
+    tuned = (replace(c, **known) if c.batch_size == 64 else c for c in raced.candidates)
 
     assert told(named)[64].enough == 128 / 64
-
-
-def test_how_many_epochs_are_enough_is_open_where_a_single_run_missed_the_target():
-    found = told(of_single_runs(run(256, steps=320, met=160.0), run(256, steps=320, seed=1)))[256]
-
-    assert found.enough is None
-    assert (found.met, found.missed) == ((10.0,), (20.0,))
+    assert told(replace(raced, candidates=tuple(tuned)))[64].enough == 64 / 64
 
 
 def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
@@ -261,18 +218,6 @@ def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
 @pytest.mark.parametrize("status", ["diverged", "nan", "oom", "error", "killed"])
 def test_a_run_that_failed_is_no_bound(status):
     assert told(of_single_runs(run(1024, steps=400, status=status))) == {}
-
-
-def test_after_a_race_estimates_do_not_count_though_a_rate_is_named():
-    advice = of_single_runs(run(64, rate=0.2, steps=90, met=64.0), code="single_runs")
-    tuned = tuple(
-        replace(c, learning_rate=0.2, steps_to_target=Estimate.of(640, interval=(1, 1e3), n=1))
-        if c.batch_size == 64
-        else c
-        for c in advice.candidates
-    )
-
-    assert told(replace(advice, candidates=tuned))[64].enough == 1.0
 
 
 WITHOUT_RUNS = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())
@@ -318,42 +263,22 @@ def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():
     assert list(found(WITHOUT_RUNS, study)) == [64]
 
 
-def test_where_the_length_was_fixed_the_longest_are_whole():
-    quality = replace(WITHOUT_RUNS, objective="quality", target=None)
-    study = study_of(
-        training(64, epochs=8, is_whole=False), training(256, epochs=7, is_whole=False)
-    )
-
-    assert list(found(quality, study)) == [64]
-
-
-def test_a_batch_size_is_shown_at_the_rate_that_the_answer_has_for_it():
+def test_the_answers_rate_counts_first_and_else_the_one_that_ends_best_on_validation_data():
     rate = WITHOUT_RUNS.candidate(256).learning_rate
-    study = study_of(
-        training(rate=rate, end=0.9), training(rate=2 * rate, end=0.97), training(1024)
-    )
+    ends = {rate: 0.9, 2 * rate: 0.97}
+    known = study_of(*(training(rate=each, end=end) for each, end in ends.items()))
+    unknown = study_of(*(training(1024, rate=each, end=1 - each) for each in (0.3, 0.2, 0.4)))
 
-    assert found(WITHOUT_RUNS, study)[256][0].trial.learning_rate == rate
-
-
-def test_else_at_the_rate_that_ends_best_on_validation_data():
-    rates = {0.3: 0.96, 0.4: 0.98, 0.5: 0.97}
-    study = study_of(*(training(rate=rate, end=end) for rate, end in rates.items()))
-
-    assert found(WITHOUT_RUNS, study)[256][0].trial.learning_rate == 0.4
+    assert found(WITHOUT_RUNS, known)[256][0].trial.learning_rate == rate
+    assert found(WITHOUT_RUNS, unknown)[1024][0].trial.learning_rate == 0.2
 
 
-def test_only_the_seeds_count_on_which_trainings_were_compared():
-    advice = with_endings(WITHOUT_RUNS)
-    study = study_of(*(training(rate=0.3, seed=seed) for seed in (0, 80, 81)))
+def test_trainings_of_a_batch_size_are_equally_long_and_on_the_seeds_that_were_compared():
+    lengths = study_of(*(training(seed=seed, epochs=n) for seed, n in enumerate((4, 6, 4))))
+    seeds = study_of(*(training(rate=0.3, seed=seed) for seed in (0, 80, 81)))
 
-    assert [r.trial.seed for r in found(advice, study)[256]] == [80, 81]
-
-
-def test_trainings_of_one_batch_size_are_equally_long():
-    study = study_of(*(training(seed=seed, epochs=n) for seed, n in enumerate((4, 6, 4))))
-
-    assert [r.trial.seed for r in found(WITHOUT_RUNS, study)[256]] == [0, 2]
+    assert [r.trial.seed for r in found(WITHOUT_RUNS, lengths)[256]] == [0, 2]
+    assert [r.trial.seed for r in found(with_endings(WITHOUT_RUNS), seeds)[256]] == [80, 81]
 
 
 def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate():
@@ -366,21 +291,16 @@ def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate(
 
 
 FOUR_SIZES = made_up_advice(sizes=(16, 64, 256, 1024))
+# The ends, yours and what is named, at the best rates that are known of them.
+EFFECT_SWEEP = shlex.split(
+    "--batch-sizes 16,64,1024 --learning-rates 0.022,0.05,0.26 --epochs 12 "
+    "--report batch-sizes.html"
+)
 
 
 def command(advice: Advice = FOUR_SIZES, asked: str = "batchlab advise made-up") -> SweepCommand:
     study = replace(advice_study(advice), command=asked)
     return sweep_command(advice, study, effects_of(advice, study))
-
-
-def test_it_trains_the_ends_yours_and_what_is_named_at_the_best_rates_known_of_them():
-    found = command()
-
-    assert (found.n_trainings, found.epochs) == (9, 12)
-    assert found.command == (
-        "batchlab sweep made-up --batch-sizes 16,64,1024 --learning-rates 0.022,0.05,0.26 "
-        "--epochs 12 --report batch-sizes.html"
-    )
 
 
 @pytest.mark.parametrize(
@@ -408,17 +328,8 @@ def test_of_the_command_that_asked_it_keeps_what_a_sweep_takes_too(asked, kept):
     words = shlex.split(command(asked=asked).command)
 
     assert words[: 2 + len(kept)] == ["batchlab", "sweep", *kept]
-    assert words[2 + len(kept)] == "--batch-sizes"
-
-
-def test_a_sweep_takes_all_of_it():
-    asked = "batchlab advise x --set a=1 --sampling replacement --drop-last --device cpu"
-    words = shlex.split(command(asked=asked).command)
-
-    taken = understood(words[1:])
-
-    assert taken["workload"] == "x"
-    assert taken["epochs"] == 12
+    assert words[2 + len(kept) :] == EFFECT_SWEEP
+    assert sweep.make_context("sweep", words[2:]).params["epochs"] == 12
 
 
 def test_of_one_batch_size_alone_it_trains_one_four_times_as_large_at_twice_the_rate_too():

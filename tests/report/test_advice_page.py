@@ -20,7 +20,6 @@ from tests.reference.page import HOSTILE, Page
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_claims import advice_sentences
-from batchlab.report.advice_effects import effect_sentences, effects_of
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_tables import candidates_table, tried_table
 
@@ -49,12 +48,16 @@ def page(text) -> Page:
     return Page(text)
 
 
-def test_the_page_is_well_formed_with_unique_identifiers(text, page):
+def test_the_page_is_whole_fetches_nothing_and_holds_its_tables_as_files(text, page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    files = {a["download"]: unquote(a["href"].partition(",")[2]) for a in page.having("a")
+             if "download" in a}  # fmt: skip
 
-    assert (page.unmatched, page.open) == ([], [])
+    assert (page.unmatched, page.open, page.fetched()) == ([], [], [])
     assert len(ids) == len(set(ids))
     assert len(text.encode()) < 5_000_000
+    assert files["batchlab-candidates.csv"] == candidates_table(ADVICE).to_csv()
+    assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
 
 
 def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
@@ -100,18 +103,6 @@ def test_every_chart_is_there_without_a_script_and_in_words(text, page):
     assert len(page.having("caption")) == len(page.having("table"))
 
 
-def test_the_page_fetches_nothing(page):
-    assert page.fetched() == []
-
-
-def test_candidates_and_runs_can_be_taken_out(page):
-    files = {a["download"]: unquote(a["href"].partition(",")[2]) for a in page.having("a")
-             if "download" in a}  # fmt: skip
-
-    assert files["batchlab-candidates.csv"] == candidates_table(ADVICE).to_csv()
-    assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
-
-
 def section(text: str) -> str:
     """The part of the page that says what batch size does."""
     return text[text.index('<section id="effects"') : text.index('<section id="figure-b"')]
@@ -125,19 +116,6 @@ def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_do
     assert "so the generalization gap is not known." in said
     assert "This trains 9 times, for 12 epochs each, and shows more:" in said
     assert f"<code>batchlab sweep {' '.join(EFFECT_SWEEP)}</code>" in said
-
-
-@pytest.mark.slow
-def test_each_effect_that_was_seen_is_one_picture_with_one_sentence_and_no_sweep():
-    advice = KINDS["ends_no_worse"]()
-    study = advice_study(advice)
-
-    said = html.unescape(section(render_advice_html(advice, study, None)))
-
-    assert said.count('class="plot"') == 3
-    for sentence in effect_sentences(advice, study, effects_of(advice, study)).values():
-        assert said.count(f"<p>{sentence}</p>\n</figure>") == 1
-    assert "batchlab sweep" not in said
 
 
 @pytest.mark.slow
@@ -159,10 +137,22 @@ def test_text_of_a_user_is_never_markup():
     assert Page(text).unmatched == []
 
 
+def not_profiled():
+    """The profile's part of a short budget ended before the others, and the pilot took the rest."""
+    advice = cannot_tell_advice()
+    own = tuple(run for run in advice.tried if run.batch_size == advice.reference.batch_size)
+    none = Estimate.cannot_tell(Reason.of("single_runs"))
+    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
+    candidates = tuple(
+        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in advice.candidates
+    )
+    return replace(advice, tried=own, candidates=candidates, laws=None)
+
+
 @pytest.mark.slow  # all of them in a browser: tests/report/test_every_page.py
-@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
+@pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "not profiled"])
 def test_every_kind_of_advice_gives_a_whole_page(kind):
-    advice = KINDS[kind]()
+    advice = (KINDS | {"not profiled": not_profiled})[kind]()
 
     page = Page(render_advice_html(advice, advice_study(advice), None))
 
@@ -170,21 +160,3 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
     # The first figure stands beside the answer, without a heading of its own.
     has_lines_to_paste = advice.recommendation is not None
     assert len(page.having("h2")) == has_lines_to_paste + 3 + 6 + 2
-
-
-@pytest.mark.slow
-def test_an_advice_with_batch_sizes_that_were_not_even_profiled_gives_a_whole_page():
-    """The profile's part of a short budget ended before them, and the pilot took the rest."""
-    kind = cannot_tell_advice()
-    own = tuple(run for run in kind.tried if run.batch_size == kind.reference.batch_size)
-    assert own
-    none = Estimate.cannot_tell(Reason.of("single_runs"))
-    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
-    candidates = tuple(
-        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in kind.candidates
-    )
-    advice = replace(kind, tried=own, candidates=candidates, laws=None)
-
-    page = Page(render_advice_html(advice, advice_study(advice), None))
-
-    assert page.unmatched == []

@@ -20,15 +20,14 @@ from tests.reference.made_up_advice import (
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.advice.advice import Advice, Configuration, RateTried, Step
+from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_bars import bars
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import TERMS, researcher_terms
 from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
-from batchlab.report.advice_text import advice_text, explain_text
-from batchlab.report.text import Sentence
+from batchlab.report.advice_text import advice_text
 
 written = Reason.as_written
 
@@ -49,6 +48,21 @@ def test_every_kind_of_advice_fits_on_one_screen(kind):
 
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
+    assert "report: report.html" in lines[-1]
+
+
+def test_a_screen_ends_with_how_to_get_a_model_that_was_trained_to_its_end():
+    lines = screen(with_endings(ADVICE)).splitlines()
+
+    assert lines[-1] == "report: report.html; trained model: batchlab weights --study made-up-"
+
+
+def test_an_open_answer_shows_its_bars_and_the_command_but_nothing_to_paste():
+    text = screen(cannot_tell_advice())
+
+    assert "█" in text
+    assert "paste:" not in text
+    assert "batchlab advise made-up --budget 12m" in map(str.strip, text.splitlines())
 
 
 def test_long_caveats_still_fit_and_the_rest_is_counted():
@@ -62,28 +76,6 @@ def test_long_caveats_still_fit_and_the_rest_is_counted():
 
     assert len(text.splitlines()) <= 40
     assert "more caveats: see the report" in text
-
-
-def test_the_screen_begins_with_the_answer_and_ends_with_the_report():
-    lines = screen(ADVICE).splitlines()
-
-    assert lines[0].startswith("Use batch size 1024 with learning rate 0.26")
-    assert lines[-1] == "report: report.html"
-
-
-def test_the_last_line_tells_how_to_get_a_model_that_was_trained_to_its_end():
-    lines = screen(with_endings(ADVICE)).splitlines()
-
-    assert lines[-1] == "report: report.html; trained model: batchlab weights --study made-up-"
-
-
-def test_micro_batches_are_there():
-    advice = made_up_advice(does_not_fit=(1024, 4096))
-
-    text = screen(advice)
-
-    assert "1024 (4 × 256)" in text
-    assert "inputs.split(256)" in text
 
 
 def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:
@@ -108,36 +100,6 @@ def test_bars_are_as_long_as_the_times_they_stand_for():
         assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
 
 
-def test_what_was_verified_is_drawn_as_it_was_found_then():
-    advice = replace(ADVICE, gain_from_batch_size=Estimate.of(1.9, interval=(0.85, 4.2), n=3))
-
-    drawn = drawn_bars(advice)
-
-    _, tuned_s = drawn[64, "tuned rate"]
-    _, named_s = drawn[1024, "recommended"]
-    assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
-
-
-def test_cannot_tell_shows_what_is_known_of_the_batch_sizes():
-    text = screen(cannot_tell_advice())
-
-    assert "█" in text
-    assert "paste:" not in text
-    assert "batchlab advise made-up --budget 12m" in map(str.strip, text.splitlines())
-
-
-def test_explain_has_one_line_a_step_with_the_time():
-    advice = replace(
-        ADVICE,
-        steps=(
-            Step(spent_s=0.5, did=written("did this"), why=written("for that")),
-            Step(spent_s=130.0, did=written("did more"), why=written("for more")),
-        ),
-    )
-
-    assert explain_text(advice) == "  500 ms  did this: for that\n2.17 min  did more: for more\n"
-
-
 def rows(advice: Advice) -> dict[str, tuple[str, str]]:
     table = side_by_side(advice)
     assert table is not None
@@ -153,40 +115,27 @@ def test_settings_time_and_memory_stand_side_by_side() -> None:
     }
 
 
-def test_yours_takes_as_many_times_as_long_as_the_gain_says() -> None:
-    twice = replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3))
-
-    yours, _ = rows(twice)["time to target, validation accuracy ≥ 0.95"]
-
-    assert yours == "2.56 s"
+MISSED = Estimate.cannot_tell(written("no seed"))
 
 
-def test_of_an_unknown_gain_nothing_is_made_up() -> None:
-    unknown = replace(ADVICE, gain=Estimate.cannot_tell(Reason.as_written("no seed")))
+@pytest.mark.parametrize(
+    ("advice", "row", "expected"),
+    [
+        (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "time to", "2.56 s"),
+        (replace(ADVICE, gain=MISSED), "time to", "–"),  # nothing is made up
+        (with_endings(ADVICE), "accuracy after 16 epochs", "0.9780"),
+        (KINDS["quality"](), "validation accuracy", "0.9093"),  # the metric is compared itself
+    ],
+)
+def test_yours_follows_from_what_was_found(advice, row, expected) -> None:
+    (yours,) = (yours for name, (yours, _) in rows(advice).items() if name.startswith(row))
 
-    yours, _ = rows(unknown)["time to target, validation accuracy ≥ 0.95"]
-
-    assert yours == "–"
-
-
-def test_where_whole_trainings_end_is_there_if_what_is_named_was_followed() -> None:
-    followed = with_endings(ADVICE)
-    found = rows(followed)
-
-    assert any(name.startswith("accuracy after 16 epochs") for name in found)
-    assert not any("epochs" in name for name in rows(ADVICE))
+    assert yours == expected
 
 
 def test_where_nothing_changes_there_is_no_table() -> None:
     assert side_by_side(replace(ADVICE, recommendation=ADVICE.reference)) is None
     assert side_by_side(cannot_tell_advice()) is None
-
-
-def test_for_the_best_metric_it_is_the_metric_that_is_compared() -> None:
-    found = rows(KINDS["quality"]())
-
-    yours, named = found["validation accuracy"]
-    assert float(yours) < float(named.split()[0])
 
 
 def tried(purpose, *, seed=0, steps=100) -> RateTried:
@@ -238,34 +187,17 @@ def test_the_candidates_have_their_bound_and_whether_they_are_inside():
 SYMBOLS = r"\b(B_crit|S_min|E_min|p =|exponent)"
 
 
-def research(kind: str) -> list[Sentence]:
-    advice = KINDS[kind]()
-    said = advice_sentences(advice, advice_study(advice))
-    return [sentence for sentence in said if sentence.topic in RESEARCH_TOPICS]
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_symbol_that_is_folded_away_is_explained_beside_it(kind: str) -> None:
-    words = " ".join(map(str, research(kind)))
-    symbols = {found.removesuffix(" =") for found in re.findall(SYMBOLS, words)}
-
-    assert symbols <= dict(researcher_terms(research(kind))).keys()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_outside_the_fold_no_sentence_needs_a_symbol(kind: str) -> None:
+def test_every_symbol_is_folded_away_and_explained_there(kind: str) -> None:
     advice = KINDS[kind]()
-    said = advice_sentences(advice, advice_study(advice))
-    plain = [str(sentence) for sentence in said if sentence.topic not in RESEARCH_TOPICS]
+    folded = {True: [], False: []}
+    for sentence in advice_sentences(advice, advice_study(advice)):
+        folded[sentence.topic in RESEARCH_TOPICS].append(sentence)
+    symbols = re.findall(SYMBOLS, " ".join(map(str, folded[True])))
+    terms = dict(researcher_terms(folded[True]))
 
-    assert [sentence for sentence in plain if re.search(SYMBOLS, sentence)] == []
-
-
-def test_only_terms_that_stand_there_are_explained() -> None:
-    said = [Sentence(topic="x", text="S_min: 300.")]
-
-    assert [term for term, _ in researcher_terms(said)] == ["S_min"]
-    assert researcher_terms([]) == ()
+    assert {found.removesuffix(" =") for found in symbols} <= terms.keys()
+    assert [sentence for sentence in folded[False] if re.search(SYMBOLS, str(sentence))] == []
 
 
 def test_each_meaning_is_in_the_glossary_of_the_documentation_as_well() -> None:

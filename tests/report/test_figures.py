@@ -23,6 +23,7 @@ from batchlab.report.chart import (
     plot,
     still_svg,
     value_axis,
+    write_figure_images,
 )
 from batchlab.report.figure import (
     Figure,
@@ -34,7 +35,6 @@ from batchlab.report.figure import (
 )
 from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_page import write_images
 from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
@@ -186,7 +186,8 @@ def test_the_rows_of_a_figure_are_a_file_with_a_column_for_each_field_that_was_m
 def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    written = write_images(study, tmp_path / "report.svg", "svg")
+    looks, path = figure_looks(study), tmp_path / "report.svg"
+    written = write_figure_images(sweep_figures(study), looks, path, "svg")
 
     names = ("a-epochs", "b-steps", "c-time", "d-gap", "e-cost", "g-noise")
     assert [path.name for path in written] == [f"report-{name}.svg" for name in names]
@@ -194,8 +195,10 @@ def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
 
 
 def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
+    figures = sweep_figures(made_up_study(batch_sizes=()))
+
     with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
-        write_images(made_up_study(batch_sizes=()), tmp_path / "report", "png")
+        write_figure_images(figures, (), tmp_path / "report", "png")
     assert list(tmp_path.iterdir()) == []
 
 

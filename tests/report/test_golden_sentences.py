@@ -33,9 +33,10 @@ from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences
-from batchlab.report.fit import across_text, group_facts, group_name
-from batchlab.report.noise import noise_facts, noise_title
-from batchlab.report.profile import profile_facts, profile_title
+from batchlab.report.fit import fit_sections
+from batchlab.report.noise import noise_sections
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import Section
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 
@@ -147,6 +148,10 @@ def _of_cases() -> Iterator[str]:
 # ---- what was measured
 
 
+def _of_part(part: Section) -> Iterator[str]:
+    yield from (part.title, *part.facts)
+
+
 def _limited():
     too_much = Reason.as_written("its peak of 76 MB is above the memory limit of 70 MB")
     return made_up_profile(
@@ -228,10 +233,8 @@ def _points() -> Iterator[dict[str, object]]:
 
 def _of_fit() -> Iterator[str]:
     found = fit(list(_points()), group_by=["parameters"], across="parameters")
-    for group in found.groups:
-        for fact in group_facts(group, found.overhead_fraction):
-            yield f"{group_name(group.group)}: {fact}"
-    yield from map(across_text, found.across or ())
+    for part in fit_sections(found):
+        yield from (f"{part.title}: {fact}" if part.table else fact for fact in part.facts)
 
 
 def _of_check(kind: str) -> Iterator[str]:
@@ -252,11 +255,11 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "effects of sweeps": _effects_of_sweeps,
     **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
     **{
-        f"profile: {name}": lambda make=make: iter((profile_title(make()), *profile_facts(make())))
+        f"profile: {name}": lambda make=make: _of_part(profile_section(make()))
         for name, make in PROFILES.items()
     },
     **{
-        f"noise: {name}": lambda make=make: iter((noise_title(make()), *noise_facts(make())))
+        f"noise: {name}": lambda make=make: _of_part(next(noise_sections(make())))
         for name, make in NOISES.items()
     },
     **{f"check: {kind}": lambda kind=kind: _of_check(kind) for kind in FINDINGS},

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, made_up_advice
 from tests.reference.made_up_profile import made_up_point, made_up_profile
+from tests.reference.page import Page
 
 from batchlab.errors import BatchlabError
 from batchlab.fitting.fit import PointsFit, fit
@@ -41,70 +41,40 @@ def points_fit(group: str = "small") -> PointsFit:
     )
 
 
-class Shape(HTMLParser):
-    """The tags that are open, and the words that are read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: set[str] = set()
-        self.words = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open.append(tag)
-        self.seen.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += f"{data} "
+def seen(shown: Any) -> Page:
+    """Its view, whole."""
+    page = Page(shown._repr_html_())
+    assert (page.unmatched, page.open) == ([], [])
+    return page
 
 
-def shape(html: str) -> Shape:
-    parsed = Shape()
-    parsed.feed(html)
-    assert parsed.open == []
-    return parsed
+SHOWN = (
+    *(pytest.param(make, id=kind) for kind, make in KINDS.items()),
+    pytest.param(lambda: made_up_study(batch_sizes=(64, 256), seeds=2), id="sweep"),
+    pytest.param(made_up_profile, id="profile"),
+    pytest.param(points_fit, id="fit"),
+)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_advice_has_a_view(kind: str) -> None:
-    advice = KINDS[kind]()
+@pytest.mark.parametrize("make", SHOWN)
+def test_a_view_has_words_and_a_table_and_fetches_and_runs_nothing(make: Any) -> None:
+    html = re.sub(r' xmlns(:xlink)?="[^"]+"', "", make()._repr_html_())
+    page = seen(make())
 
-    seen = shape(advice._repr_html_())
-
-    assert {"p", "table"} <= seen.seen
-    for candidate in advice.candidates:
-        assert re.search(rf"\b{candidate.batch_size}\b", seen.words)
+    assert page.having("p")
+    assert page.having("table")
+    assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
 
 
-def test_an_advice_begins_with_why_yours_beside_it_and_bars() -> None:
-    words = shape(made_up_advice()._repr_html_()).words
+def test_a_view_begins_with_the_answer_and_yours_beside_it() -> None:
+    study, advice = made_up_study(batch_sizes=(64, 256), seeds=2), made_up_advice()
+    of_study, of_advice = study._repr_html_(), advice._repr_html_()
+    order = ["A batch 16 times as large", "13.2 s", "1.28 s (1.21 s to 1.34 s)", "██"]
+    places = [of_advice.index(part) for part in (*order, "64 training runs")]
 
-    order = [
-        "A batch 16 times as large",
-        "13.2 s",
-        "1.28 s (1.21 s to 1.34 s)",
-        "██",
-        "64 training runs",
-    ]
-    places = [words.index(part) for part in order]
     assert places == sorted(places)
-
-
-def test_a_sweep_is_shown_with_who_won_a_row_a_batch_size_and_its_curves() -> None:
-    study = made_up_study(batch_sizes=(64, 256), seeds=2)
-
-    seen = shape(study._repr_html_())
-
     found = conclusion(study)
-    assert seen.words.strip().startswith(found.headline)
-    assert found.lead in " ".join(seen.words.split())
-    assert re.search(r"equal time .* equal steps", seen.words, re.S)
-    for record in study.records:
-        assert re.search(rf"\b{record.trial.batch_size}\b", seen.words)
-    assert {"table", "svg", "path"} <= seen.seen
+    assert of_study.index(found.headline) < of_study.index(found.lead) < of_study.index("<svg")
 
 
 def test_the_pictures_of_two_sweeps_do_not_share_names() -> None:
@@ -137,13 +107,7 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
         html = shown._repr_html_()
         assert "<script" not in html
         assert "&lt;script&gt;" in html
-        assert "script" not in shape(html).seen
-
-
-def test_a_view_fetches_and_runs_nothing() -> None:
-    for shown in (made_up_advice(), made_up_study(), made_up_profile(), points_fit()):
-        html = re.sub(r' xmlns(:xlink)?="[^"]+"', "", shown._repr_html_())
-        assert not re.search(r"https?:|src=|href=|<script|<style|<link|onload|@import", html)
+        assert seen(shown).having("script") == []
 
 
 def test_what_has_no_view_is_refused() -> None:
@@ -162,25 +126,12 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("frames")
-def test_a_sweep_is_a_frame_with_a_row_a_trial() -> None:
-    study = made_up_study(batch_sizes=(64, 256), seeds=2)
+def test_a_frame_has_a_row_a_trial_or_a_batch_size() -> None:
+    study, advice = made_up_study(batch_sizes=(64, 256), seeds=2), made_up_advice()
 
-    frame = study.to_pandas()
-
-    assert frame.columns[:2] == ["trial_id", "status"]
-    assert frame.columns == [column.key for column in trials_table(study).columns]
-    place = frame.columns.index("batch_size")
-    assert [row[place] for row in frame.rows] == [r.trial.batch_size for r in study.records]
-
-
-@pytest.mark.usefixtures("frames")
-def test_an_advice_is_a_frame_with_a_row_a_batch_size() -> None:
-    advice = made_up_advice()
-
-    frame = advice.to_pandas()
-
-    assert frame.columns == [column.key for column in candidates_table(advice).columns]
-    assert [row[0] for row in frame.rows] == [c.batch_size for c in advice.candidates]
+    for record, table in ((study, trials_table(study)), (advice, candidates_table(advice))):
+        assert record.to_pandas().columns == [column.key for column in table.columns]
+        assert record.to_pandas().rows == list(table.rows)
 
 
 def test_without_pandas_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,9 +153,3 @@ def test_a_sweep_as_a_dict_is_what_json_prints_without_store_and_page() -> None:
     assert (found["command"], found["store"], found["report"]) == ("sweep", None, None)
     assert [trial["trial_id"] for trial in found["trials"]] == [study.records[0].trial.trial_id]
     json.dumps(found, allow_nan=False)
-
-
-def test_a_study_is_one_short_line() -> None:
-    told = repr(made_up_study(batch_sizes=(64, 256)))
-
-    assert told == "Study(workload='made-up', batch_sizes=(64, 256), trials=2, ended_well=2)"

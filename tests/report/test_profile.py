@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
 
-import torch
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
-from torch import Tensor, nn
 
-from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.measure.step_time import measure_step_time
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
-from batchlab.records.study import StepTiming
-from batchlab.records.trial import Status, Trial
-from batchlab.report.profile import profile_text
-from batchlab.workload.definition import Workload
+from batchlab.records.trial import Status
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import sections_text
 
 
 def words(profile: Profile) -> str:
     """The text on one line."""
-    return " ".join(profile_text(profile).split())
+    return " ".join(sections_text([profile_section(profile)]).split())
+
+
+def cells(profile: Profile, size: str) -> list[str]:
+    """The words in the row of a batch size."""
+    lines = sections_text([profile_section(profile)]).splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{size} ")]
+    return line.split()
 
 
 def limited() -> Profile:
@@ -40,23 +39,15 @@ def limited() -> Profile:
     return replace(profile, stopped="memory")
 
 
-def test_every_point_has_a_line_with_time_throughput_memory_and_threads() -> None:
-    lines = profile_text(made_up_profile()).splitlines()
-
-    (line,) = [line for line in lines if line.startswith("64 ")]
-    assert line.split() == ("64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split())
-
-
-def test_the_memory_of_a_gpu_has_a_column_where_a_script_used_one() -> None:
+def test_every_point_has_a_row_with_time_throughput_memory_threads_and_status() -> None:
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
     on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
 
-    lines = profile_text(on_gpu).splitlines()
-
-    (line,) = [line for line in lines if line.startswith("64 ")]
-    assert "56.4 MB 3 GB 1 ok" in " ".join(line.split())
-    assert "peak GPU memory" in profile_text(on_gpu)
-    assert "peak GPU memory" not in profile_text(made)
+    assert cells(made, "64") == "64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split()
+    assert cells(on_gpu, "64")[-6:] == ["56.4", "MB", "3", "GB", "1", "ok"]
+    assert cells(limited(), "1")[-1] == "error"
+    assert cells(limited(), "256 = 2 × 128")[-1] == "ok"
+    assert "- Batch size 1: Expected more than 1 value per channel." in words(limited())
 
 
 def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> None:
@@ -68,60 +59,9 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
     assert replace(made, points=on_gpu).largest_batch_size == 32
 
 
-def test_a_point_that_did_not_run_has_its_status_and_its_reason() -> None:
-    text = profile_text(limited())
-
-    assert any(line.startswith("1 ") and line.endswith("error") for line in text.splitlines())
-    assert "- Batch size 1: Expected more than 1 value per channel." in text
-    assert "256 = 2 × 128" in text
-
-
-class Clock:
-    """A clock that steps set forward."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def process(step_s: Callable[[int], float]) -> StepTiming:
-    """A process's blocks by a clock that its n-th step sets forward by `step_s(n)`."""
-    clock, taken = Clock(), [0]
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        clock.now_s += step_s(taken[0])
-        taken[0] += 1
-        return model(batch[0]).mean()
-
-    workload = Workload(
-        name="loaded", model=lambda: nn.Linear(2, 1), train=(torch.zeros(64, 2),), loss=loss
-    )
-    trial = Trial(
-        workload_id="loaded",
-        workload="loaded",
-        n_train=64,
-        batch_size=8,
-        learning_rate=0.1,
-        seed=0,
-    )
-    return measure_step_time(
-        None,  # type: ignore[arg-type]
-        cast("PackedWorkload", SimpleNamespace(unpack=lambda: workload)),
-        trial,
-        "cpu",
-        0.01,
-        threads_to_try=(1,),
-        clock=clock,
-    )
-
-
 def test_a_profile_under_load_gives_no_absurd_interval() -> None:
-    quiet, loaded = process(lambda n: 1e-3), process(lambda n: 1e-3 if n < 3 else 0.4)
-    point = ProfilePoint(
-        batch_size=8, micro_batch_size=8, status=Status.OK, timing=quiet, again=(loaded,)
-    )
+    quiet, loaded = made_up_point(8, median_s=1e-3), made_up_point(8, median_s=0.4)
+    point = replace(quiet, again=(loaded.timing,))
     profile = made_up_profile(point)
 
     told = words(profile)

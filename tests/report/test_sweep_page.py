@@ -29,15 +29,15 @@ from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
-from batchlab.report.page import download
+from batchlab.report.page import download, write_tables
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
     sweep_document,
+    sweep_files,
     text_report,
-    write_csv,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.report.table import Table
@@ -65,32 +65,31 @@ def page(text) -> Page:
     return Page(text)
 
 
-def test_the_page_is_well_formed_and_small(text, page):
-    assert page.unmatched == []
-    assert page.open == []
-    assert len(text.encode()) < 5_000_000
-
-
-def test_the_page_names_no_address_and_the_browser_is_told_to_fetch_nothing(page):
+def test_the_page_is_whole_fetches_nothing_and_has_every_chart_without_a_script(text, page):
+    plots = [div for div in page.having("div") if div.get("class") == "plot"]
     (policy,) = [m["content"] for m in page.having("meta") if m.get("http-equiv")]
 
-    assert page.fetched() == []
+    assert (page.unmatched, page.open, page.fetched()) == ([], [], [])
+    assert len(text.encode()) < 5_000_000
     assert "default-src 'none'" in policy
     assert not any(word in policy for word in ("http", "*", "'self'"))
-
-
-def test_every_chart_is_there_without_a_script(text, page):
-    plots = [div["id"] for div in page.having("div") if div.get("class") == "plot"]
-
     assert len(plots) == 3 * 3 + 2 + 3 + 1
-    assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
-
-
-def test_every_chart_has_a_text_alternative_and_every_table_a_caption(page):
-    plots = [div for div in page.having("div") if div.get("class") == "plot"]
-
     assert all(div["role"] == "img" and len(div["aria-label"]) > 40 for div in plots)
+    assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
     assert len(page.having("caption")) == len(page.having("table"))
+
+
+def test_the_raw_data_are_in_the_page_packed_or_not_at_all_where_they_are_too_large(page):
+    files = {a["download"]: a["href"] for a in page.having("a") if "download" in a}
+    trials, table = trials_table(STUDY), observations_table(STUDY)
+
+    assert unquote(files["batchlab-trials.csv"].partition(",")[2]) == trials.to_csv()
+    assert unquote(files["batchlab-observations.csv"].partition(",")[2]) == table.to_csv()
+    file = download("data.csv", "rows", table, most=10_000)
+    packed = file.address.partition(",")[2]
+    assert file.name == "data.csv.gz"
+    assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
+    assert download("data.csv", "rows", table, most=100).address is None
 
 
 def test_what_is_said_stands_under_its_topic_once_with_its_verdict(text):
@@ -113,32 +112,6 @@ def test_every_mean_and_every_difference_has_its_interval_on_the_page(text):
         assert len(table.rows) >= 3
         for cell in (cell for row in table.texts() for cell in row):
             assert f">{escape(cell, quote=False)}</td>" in text
-
-
-def test_the_raw_data_can_be_taken_out_without_a_script(page):
-    files = {a["download"]: a["href"] for a in page.having("a") if "download" in a}
-
-    assert unquote(files["batchlab-trials.csv"].partition(",")[2]) == trials_table(STUDY).to_csv()
-    assert (
-        unquote(files["batchlab-observations.csv"].partition(",")[2])
-        == observations_table(STUDY).to_csv()
-    )
-
-
-def test_data_too_large_for_an_address_are_packed():
-    table = observations_table(STUDY)
-
-    file = download("data.csv", "rows", table, most_characters=10_000)
-
-    packed = file.address.partition(",")[2]
-    assert file.name == "data.csv.gz"
-    assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
-
-
-def test_data_too_large_even_packed_are_not_embedded():
-    file = download("data.csv", "rows", observations_table(STUDY), most_characters=100)
-
-    assert file.address is None
 
 
 @pytest.mark.slow
@@ -210,18 +183,6 @@ def test_every_kind_of_study_gives_a_whole_page(study):
     assert len(page.having("h1")) == 1
 
 
-@pytest.mark.slow
-def test_a_source_in_a_note_is_a_link():
-    study = made_up_study(batch_sizes=(64,))
-    evaluations = study.records[0].evaluations
-    last = replace(evaluations[-1], measured=(("noise_scale", 100.0),))
-    record = replace(study.records[0], evaluations=(*evaluations[:-1], last))
-
-    page = html_page(replace(study, records=(record,)))
-
-    assert 'href="https://arxiv.org/abs/1812.06162"' in page
-
-
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 
 
@@ -263,21 +224,27 @@ def test_a_document_has_every_promised_name() -> None:
     assert (document["store"], document["report"]) == ("lab.db", "out.html")
 
 
-def test_numbers_are_those_of_the_record() -> None:
-    study = made_up_study(batch_sizes=(64,), epochs=4)
+def test_numbers_are_those_of_the_record_as_json_and_as_a_row() -> None:
+    endings = {(64, 0.01, 1): (Status.OOM, "needed 9 GB of 8", 2)}
+    study = made_up_study(batch_sizes=(64,), epochs=4, seeds=2, endings=endings)
     record = study.records[0]
+    gap = record.final("train", "accuracy") - record.final("test", "accuracy")
 
-    trial = document_of(study)["trials"][0]
+    trial, bad = document_of(study)["trials"]
+    row, bad_row = rows_of(trials_table(study))
 
     assert (trial["epochs"], trial["steps"], trial["samples"]) == (4.0, 256, 4 * 4096)
     assert trial["final"]["test"]["accuracy"] == record.final("test", "accuracy")
-    assert trial["generalization_gap"] == pytest.approx(
-        trial["final"]["train"]["accuracy"] - trial["final"]["test"]["accuracy"]
-    )
+    assert trial["generalization_gap"] == row["generalization_gap"] == pytest.approx(gap)
     assert trial["step_s"] == pytest.approx(5e-4 + 2e-6 * 64)
+    assert (row["trial_id"], row["status"]) == (record.trial.trial_id, "ok")
+    assert row["test_accuracy"] == record.final("test", "accuracy")
+    assert row["peak_bytes"] == 50_000_000
+    assert bad["status"] == bad_row["status"] == "oom"
+    assert (bad_row["reason"], bad_row["epochs"]) == ("needed 9 GB of 8", 2)
 
 
-def test_unknown_is_null_and_never_a_number() -> None:
+def test_unknown_or_not_finite_is_null_and_never_a_number() -> None:
     study = made_up_study(batch_sizes=(64,), timed=False, n_test=0, n_validation=0)
     record = replace(study.records[0], peak_bytes=None, evaluations=())
 
@@ -286,17 +253,10 @@ def test_unknown_is_null_and_never_a_number() -> None:
     unknown = ("peak_bytes", "step_s", "target", "steps_to_target", "generalization_gap")
     assert [trial[name] for name in unknown] == [None] * len(unknown)
     assert trial["final"] == {}
-
-
-def test_a_score_that_was_not_finite_is_null() -> None:
-    study = made_up_study(batch_sizes=(64,))
     curves = {("train", "accuracy"): lambda epoch: float("nan")}
     record = made_up_record(trial=study.records[0].trial, curves=curves, status=Status.NAN)
-
     trial = document_of(replace(study, records=(record,)))["trials"][0]
-
     assert trial["final"] == {"train": {"accuracy": None, "loss": None}}
-    assert trial["status"] == "nan"
 
 
 def test_a_target_comes_with_the_step_that_met_it() -> None:
@@ -314,49 +274,9 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
 
 
-def test_an_overfitting_trial_carries_its_diagnosis() -> None:
-    falling = {
-        ("train", "loss"): lambda epoch: 2.0 / (1 + epoch),
-        ("validation", "loss"): lambda epoch: 1.0 / (1 + epoch) + 0.05 * epoch,
-        ("train", "accuracy"): lambda epoch: 1 - 0.9 / (1 + epoch),
-        ("validation", "accuracy"): lambda epoch: 0.8 - 0.01 * epoch,
-    }
-    study = made_up_study(batch_sizes=(64,))
-    record = made_up_record(trial=study.records[0].trial, curves=falling)
-
-    trial = document_of(replace(study, records=(record,)))["trials"][0]
-
-    assert "overfitting" in trial["diagnosis"]
-
-
 def rows_of(table: Table) -> list[dict[str, object]]:
     keys = [column.key for column in table.columns]
     return [dict(zip(keys, row, strict=True)) for row in table.rows]
-
-
-def test_a_row_says_what_was_asked_what_came_out_and_the_gap():
-    study = made_up_study(batch_sizes=(64,))
-    record = study.records[0]
-
-    (row,) = rows_of(trials_table(study))
-
-    assert row["trial_id"] == record.trial.trial_id
-    assert row["status"] == "ok"
-    assert row["test_accuracy"] == record.final("test", "accuracy")
-    assert row["generalization_gap"] == pytest.approx(
-        record.final("train", "accuracy") - record.final("test", "accuracy")
-    )
-    assert row["peak_bytes"] == 50_000_000
-
-
-def test_a_trial_that_ended_badly_keeps_its_status_and_reason():
-    study = made_up_study(
-        batch_sizes=(64,), endings={(64, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2)}
-    )
-
-    (row,) = rows_of(trials_table(study))
-
-    assert (row["status"], row["reason"], row["epochs"]) == ("oom", "needed 9 GB of 8", 2)
 
 
 def test_a_diagnosis_is_given_with_its_evidence():
@@ -366,6 +286,7 @@ def test_a_diagnosis_is_given_with_its_evidence():
 
     assert "not enough epochs" in row["diagnosis"]
     assert "more epochs should bring" in row["diagnosis_reason"]
+    assert document_of(study)["trials"][0]["diagnosis"] == ["not_enough_epochs"]
 
 
 def line_of(text: str, start: str) -> str:
@@ -384,27 +305,10 @@ def test_a_batch_size_has_its_rate_metrics_gap_step_time_and_memory_in_one_line(
     assert words[7:] == ["2", "ms", "32", "k/s", "30.1", "MB"]
 
 
-def test_curves_of_all_batch_sizes_share_one_scale():
-    text = text_report(made_up_study(batch_sizes=(64, 1024)))
-
-    bars = {line.split()[0]: line.split()[1] for line in text.splitlines() if "█" in line[4:]}
-    worst = [line for line in text.splitlines() if line.strip().startswith("1024  ▁")]
-
-    assert bars["64"].endswith("█")
-    assert worst
-
-
-def test_several_rates_have_a_table_of_their_own():
-    one, two = made_up_study(), made_up_study(learning_rates=(0.01, 0.1))
-
-    assert "by batch size and learning rate" not in text_report(one)
-    assert "by batch size and learning rate" in text_report(two)
-
-
 def test_two_files_are_joined_by_the_trial(tmp_path):
     study = made_up_study(batch_sizes=(64, 256), epochs=2)
 
-    trials, observations, *_ = write_csv(study, tmp_path / "report.csv")
+    trials, observations, *_ = write_tables(sweep_files(study), (), tmp_path / "report.csv")
 
     assert (trials.name, observations.name) == ("report.csv", "report-observations.csv")
     ids = {record.trial.trial_id for record in study.records}

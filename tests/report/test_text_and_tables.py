@@ -19,16 +19,16 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_text import advice_headline, advice_text
-from batchlab.report.noise import noise_text
+from batchlab.report.noise import noise_sections
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
-from batchlab.report.profile import profile_text
+from batchlab.report.profile import profile_section
+from batchlab.report.sections import sections_text
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, aligned_text
 from batchlab.report.text import (
     estimate_text,
     on_a_terminal,
     quantity_text,
-    range_text,
     table_width,
     text_width,
 )
@@ -66,11 +66,6 @@ from batchlab.store.store import Store
 )
 def test_a_number_is_written_with_its_unit(name, value, text):
     assert quantity_text(name, value) == text
-
-
-def test_a_range_whose_ends_read_the_same_is_one_value() -> None:
-    assert range_text("peak_bytes", 71_700_000, 71_700_001) == "71.7 MB"
-    assert range_text("peak_bytes", 71_700_000, 72_000_000) == "71.7 MB to 72 MB"
 
 
 written = Reason.as_written
@@ -118,16 +113,6 @@ def test_csv_keeps_full_precision_and_leaves_unknown_values_empty():
     ]
 
 
-def test_text_aligns_numbers_to_the_right_and_words_to_the_left():
-    text = TABLE.without_empty_columns().to_text()
-
-    assert text.splitlines() == [
-        "name    time per step",
-        'a, "b"        1.23 ms',
-        "c                   –",
-    ]
-
-
 NUMBERS = [
     ["batch size", "mean accuracy", "lowest", "highest"],
     ["64", "0.9698", "0.9612", "0.9743"],
@@ -141,47 +126,51 @@ WORDS = [
 ]
 
 
-def test_headers_are_wrapped_first() -> None:
-    lines = aligned_text(NUMBERS, is_number=[False, True, True, True], width=40).splitlines()
+@pytest.mark.parametrize(
+    ("rows", "width", "lines"),
+    [
+        (  # Headers are wrapped first.
+            NUMBERS,
+            40,
+            [
+                "batch size         mean  lowest  highest",
+                "               accuracy",
+                "64               0.9698  0.9612   0.9743",
+                "2000 (full)      0.9684  0.9601   0.9712",
+            ],
+        ),
+        (  # What is still too wide becomes tables that each name their rows.
+            NUMBERS,
+            30,
+            [
+                "batch size        mean  lowest",
+                "              accuracy",
+                "64              0.9698  0.9612",
+                "2000 (full)     0.9684  0.9601",
+                "",
+                "batch size   highest",
+                "64            0.9743",
+                "2000 (full)   0.9712",
+            ],
+        ),
+        (  # Rows that take two columns to tell apart keep both.
+            [
+                ["size", "rate", "a", "s"],
+                ["64", "0.1", "0.97", "12345"],
+                ["64", "0.2", "0.98", "9"],
+            ],
+            18,
+            [
+                *("size  rate     a", "64     0.1  0.97", "64     0.2  0.98", ""),
+                *("size  rate      s", "64     0.1  12345", "64     0.2      9"),
+            ],
+        ),
+    ],
+)
+def test_a_table_that_is_too_wide_is_made_narrower(rows, width, lines) -> None:
+    is_number = [False, *[True] * (len(rows[0]) - 1)]
 
-    assert lines == [
-        "batch size         mean  lowest  highest",
-        "               accuracy",
-        "64               0.9698  0.9612   0.9743",
-        "2000 (full)      0.9684  0.9601   0.9712",
-    ]
-
-
-def test_what_is_still_too_wide_becomes_tables_that_each_name_their_rows() -> None:
-    lines = aligned_text(NUMBERS, is_number=[False, True, True, True], width=30).splitlines()
-
-    assert lines == [
-        "batch size        mean  lowest",
-        "              accuracy",
-        "64              0.9698  0.9612",
-        "2000 (full)     0.9684  0.9601",
-        "",
-        "batch size   highest",
-        "64            0.9743",
-        "2000 (full)   0.9712",
-    ]
-
-
-def test_rows_that_take_two_columns_to_tell_apart_keep_both() -> None:
-    rows = [
-        ["size", "rate", "accuracy", "steps"],
-        ["64", "0.1", "0.9698", "12345"],
-        ["64", "0.2", "0.9684", "23456"],
-    ]
-
-    lines = aligned_text(rows, is_number=[True] * 4, width=20).splitlines()
-
-    assert [line.split() for line in lines if "64" in line] == [
-        ["64", "0.1", "0.9698"],
-        ["64", "0.2", "0.9684"],
-        ["64", "0.1", "12345"],
-        ["64", "0.2", "23456"],
-    ]
+    assert aligned_text(rows, is_number=is_number, width=width).splitlines() == lines
 
 
 @pytest.mark.parametrize("width", [40, 50, 60])
@@ -206,6 +195,20 @@ def test_a_text_is_as_wide_as_the_terminal_from_40_to_100(columns: int, used: in
     assert (text_width(88), table_width()) == (88, None)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sections_text([profile_section(made_up_profile())]),
+        lambda: sections_text(noise_sections(made_up_noise())),
+        lambda: text_report(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))),
+    ],
+)
+def test_the_laboratorys_texts_fit_every_terminal(make) -> None:
+    for columns in WIDTHS:
+        with on_a_terminal(columns):
+            assert max(map(len, make().splitlines())) <= columns
+
+
 def to_be_wrapped(said: str) -> list[str]:
     """All lines but code and commands, which are to be copied in one piece."""
     head, *after = said.split("\n\npaste:\n")
@@ -214,39 +217,16 @@ def to_be_wrapped(said: str) -> list[str]:
     return [line for line in lines if "batchlab advise" not in line]
 
 
-@pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_advice_fits_every_terminal(kind: str, columns: int) -> None:
+def test_every_kind_of_advice_fits_every_terminal(kind: str) -> None:
     advice = KINDS[kind]()
+    study = advice_study(advice)
 
-    with on_a_terminal(columns):
-        said = advice_text(advice, study=advice_study(advice), report=Path("report.html"))
-        said += advice_headline(advice, study=advice_study(advice))
-
-    assert [line for line in to_be_wrapped(said) if len(line) > columns] == []
-
-
-@pytest.mark.parametrize("columns", WIDTHS)
-def test_the_laboratorys_texts_fit_every_terminal(columns: int) -> None:
-    with on_a_terminal(columns):
-        texts = (
-            profile_text(made_up_profile()),
-            noise_text(made_up_noise()),
-            text_report(made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))),
-        )
-
-    for said in texts:
-        assert [line for line in said.splitlines() if len(line) > columns] == []
-
-
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "report.html"
-    path.write_bytes(b"old")
-
-    write_output_file(path, b"new")
-
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
+    for columns in WIDTHS:
+        with on_a_terminal(columns):
+            said = advice_text(advice, study=study, report=Path("report.html"))
+            said += advice_headline(advice, study=study)
+        assert [line for line in to_be_wrapped(said) if len(line) > columns] == []
 
 
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
@@ -278,7 +258,7 @@ def test_a_page_in_place_of_any_store_is_refused(tmp_path):
 def test_a_text_report_loads_neither_torch_nor_a_plotting_library():
     code = (
         "import sys\n"
-        "from batchlab.report.sweep_page import text_report, write_csv\n"
+        "from batchlab.report.sweep_page import sweep_files, text_report\n"
         "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'batchlab.training'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
     )

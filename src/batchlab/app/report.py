@@ -65,7 +65,9 @@ def report(
         NothingToDrawError: no figure has anything to show.
     """
     store = Path(store)
-    shown, warning = _shown(store, study)
+    with Store.existing(store) as opened:
+        shown = stored_in(opened, study)
+        warning = _why_no_answer(opened, shown)
     words, headline = None, None
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
@@ -83,19 +85,18 @@ def report(
 
 def stored(store: Path, study: str | None) -> Study | Advised:
     """A study of a store, with its answer where it has one."""
-    return _shown(store, study)[0]
-
-
-def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
-    """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
-        shown = stored_in(opened, study)
-        if isinstance(shown, Advised) or opened.advice(shown.study_id) is None:
-            return shown, None
-        return shown, (
-            f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does "
-            f"not read, so its trials are shown; this asks anew from them: {shown.command}"
-        )
+        return stored_in(opened, study)
+
+
+def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
+    """A warning where a study has an answer that does not read."""
+    if isinstance(shown, Advised) or store.advice(shown.study_id) is None:
+        return None
+    return (
+        f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {shown.command}"
+    )
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
@@ -142,19 +143,25 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     if output_format == "html":
         write_page(shown, path)
         return (path,)
-    image_format: Literal["svg", "png"] = "svg" if output_format == "svg" else "png"
+    from batchlab.report.advice_figures import advice_looks
+    from batchlab.report.advice_page import advice_files
+    from batchlab.report.advice_run_figures import advice_figures
+    from batchlab.report.cells import figure_looks
+    from batchlab.report.chart import write_figure_images
+    from batchlab.report.page import write_tables
+    from batchlab.report.sweep_figures import sweep_figures
+    from batchlab.report.sweep_page import sweep_files
+
     if isinstance(shown, Advised):
-        from batchlab.report.advice_page import write_advice_csv, write_advice_images
-
-        seen = (shown.advice, shown.study, shown.profile)
-        if output_format == "csv":
-            return write_advice_csv(*seen, path)
-        return write_advice_images(*seen, path, image_format)
-    from batchlab.report.sweep_page import write_csv, write_images
-
-    if output_format == "csv":
-        return write_csv(shown, path)
-    return write_images(shown, path, image_format)
+        figures = advice_figures(shown.advice, shown.study, shown.profile)
+        looks = advice_looks(shown.advice, shown.study)
+    else:
+        figures, looks = sweep_figures(shown), figure_looks(shown)
+    if output_format in ("svg", "png"):
+        return write_figure_images(figures, looks, path, output_format)
+    if isinstance(shown, Advised):
+        return write_tables(advice_files(shown.advice, shown.study), figures, path)
+    return write_tables(sweep_files(shown), figures, path)
 
 
 def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:

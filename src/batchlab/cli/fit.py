@@ -64,7 +64,8 @@ def fit(
     if as_json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return
-    from batchlab.report.fit import fit_text
+    from batchlab.report.fit import fit_sections
+    from batchlab.report.sections import sections_text
 
     with as_wide_as_stdout():
-        print(fit_text(found), end="")
+        print(sections_text(fit_sections(found)), end="")

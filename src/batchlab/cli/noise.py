@@ -48,8 +48,8 @@ def noise(
     with at_work("noise", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
-        from batchlab.report.noise import noise_headline, noise_text
-        from batchlab.report.noise_page import noise_page
+        from batchlab.report.noise import noise_page, noise_sections
+        from batchlab.report.sections import first_fact, sections_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
@@ -61,4 +61,5 @@ def noise(
         print(made.to_json(report=report))
         return
     where = "" if report is None else f"\nThe report: {report}\n"
-    print_result(lambda: noise_text(made) + where, headline=lambda: noise_headline(made))
+    parts = list(noise_sections(made))
+    print_result(lambda: sections_text(parts) + where, headline=lambda: first_fact(parts[0]))

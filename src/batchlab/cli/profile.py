@@ -50,7 +50,8 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     with at_work("profile", given["workload"], quiet=quiet) as progress:
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
-        from batchlab.report.profile import profile_headline, profile_text
+        from batchlab.report.profile import profile_section
+        from batchlab.report.sections import first_fact, sections_text
 
         made = run_profile(
             **given,
@@ -60,4 +61,5 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     if as_json:
         print(made.to_json())
         return
-    print_result(lambda: profile_text(made), headline=lambda: profile_headline(made))
+    part = profile_section(made)
+    print_result(lambda: sections_text([part]), headline=lambda: first_fact(part))

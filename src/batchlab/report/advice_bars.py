@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from batchlab.advice.advice import Advice
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
-from batchlab.report.text import quantity_text, text_width, with_a_capital, wrapped_lines
-from batchlab.words.catalogue import text
+from batchlab.report.text import quantity_text, text_width, wrapped_lines
+from batchlab.words.catalogue import capitalized, text
 
 WIDTH = 100
 _LONGEST, _SHORTEST = 44, 8  # characters of the longest bar
@@ -29,7 +29,7 @@ def bars(advice: Advice) -> list[str]:
     words = objective_words(advice)
     title = text(
         "{figure}, {target}, by batch size:",
-        figure=with_a_capital(words.figure),
+        figure=capitalized(words.figure),
         target=target_text(advice.target),
     )
     values = [_value(words.quantity, cost) for _, _, cost in found]

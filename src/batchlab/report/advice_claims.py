@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Endings
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
 from batchlab.report.advice_rows import is_raced
 from batchlab.report.advice_words import (
-    SAID,
     end_text,
     is_same,
     near_text,
@@ -22,27 +20,17 @@ from batchlab.report.advice_words import (
     target_text,
 )
 from batchlab.report.text import (
+    ClaimVerdict,
     Sentence,
     clause,
     estimate_text,
     interval_text,
     whole_sentence,
-    with_a_capital,
 )
-from batchlab.words.catalogue import listing, message_text, text
+from batchlab.words.catalogue import capitalized, listing, plural, text
 from batchlab.words.numbers import english_number
 
-_Values = dict[str, object]
-# A code of `SAID` with the values that the code needs. Beside those of its text these may be the
-# `verdict` on what was tested and the `command` that does what the text says.
-_Said = tuple[str, _Values]
-
-
-def advice_said(advice: Advice, study: Study | None) -> Iterator[tuple[str, str, _Values]]:
-    """Everything that can be said of an advice as (topic, code, values), the answer first."""
-    about = _About(advice, study)
-    for topic, tell in _TOPICS.items():
-        yield from ((topic, code, values) for code, values in tell(about))
+_Told = Iterator[Sentence]  # what is told of a topic, still without its name
 
 
 def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
@@ -55,23 +43,15 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
     Returns:
         A sentence or two a topic, in reading order.
     """
-    about = _About(advice, study)
-    by_topic: dict[str, list[_Said]] = {}
-    for topic, code, values in advice_said(advice, study):
-        by_topic.setdefault(topic, []).append((code, values))
-    return tuple(
-        Sentence(
-            topic=topic,
-            text=" ".join(with_a_capital(about.say(code, **values)) for code, values in said),
-            verdict=_first(said, "verdict", None),
-            command=_first(said, "command", ""),
-        )
-        for topic, said in by_topic.items()
-    )
-
-
-def _first(said: list[_Said], name: str, unknown: Any) -> Any:
-    return next((values[name] for _, values in said if name in values), unknown)
+    about, found = _About(advice, study), []
+    for topic, tell in _TOPICS.items():
+        told = list(tell(about))
+        if told:
+            words = " ".join(capitalized(each.text) for each in told if each.text)
+            verdict = next((each.verdict for each in told if each.verdict), None)
+            command = next((each.command for each in told if each.command), "")
+            found.append(Sentence(topic=topic, text=words, verdict=verdict, command=command))
+    return tuple(found)
 
 
 class _About:
@@ -79,10 +59,10 @@ class _About:
 
     def __init__(self, advice: Advice, study: Study | None) -> None:
         self.advice, self.study = advice, study
-        named, reference = advice.named, advice.reference
-        self._known: _Values = {
-            "own_size": reference.batch_size,
-            "own_rate": reference.learning_rate,
+        named, own = advice.named, advice.reference
+        self._known: dict[str, object] = {
+            "own_size": own.batch_size,
+            "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
@@ -98,70 +78,106 @@ class _About:
             }
             self._known["set_this"] = self._set_this(named)
 
-    def say(self, code: str, **values: object) -> str:
-        """The text of a code with its values."""
-        return message_text(SAID[code], **(self._known | values))
+    def say(self, message: str, /, **values: object) -> str:
+        """A text with its values and those that every text may have."""
+        return text(message, **(self._known | values))
+
+    def tell(
+        self,
+        message: str,
+        /,
+        verdict: ClaimVerdict | None = None,
+        command: str = "",
+        **values: object,
+    ) -> Sentence:
+        """The same as something that is told, its topic still unnamed."""
+        said = self.say(message, **values)
+        return Sentence(topic="", text=said, verdict=verdict, command=command)
 
     def takes(self, times: str) -> str:
         """What a configuration with so many times the figure of another does."""
         return objective_words(self.advice).takes(times)
 
+    def open(self) -> Sentence:
+        """That there is no answer, and to what."""
+        return self.tell(_OPEN[self.advice.objective], verdict="cannot_tell")
+
     def _set_this(self, named: Configuration) -> str:
         """What to set, and what of it stays."""
-        code = "use"
+        setting = "use batch size {size} with learning rate {rate:rate}"
         if is_same(named, self.advice.reference):
-            code = "keep_all"
+            setting = "keep batch size {size} and learning rate {rate:rate}"
         elif named.batch_size == self.advice.reference.batch_size:
-            code = "keep_size"
-        setting = self.say(code)
-        return self.say("falling", setting=setting) if named.cool_down else setting
+            setting = "keep batch size {size} and set learning rate {rate:rate}"
+        if named.cool_down:
+            setting += " that falls to zero over the last {part:percent} of the training"
+        return self.say(setting)
 
 
 # ---- the answer
 
+_OPEN = {
+    "time": "Still open: which batch size gets to {target} first.",
+    "samples": "Still open: the largest batch size that needs few extra samples to {target}.",
+    "quality": "Still open: which batch size gives the best validation {metric}.",
+}
+_RECOMMENDED = {
+    "time": "{set_this} for the least time to {target}.",
+    "samples": (
+        "{set_this}: the largest that gets to {target} with at most {delta:percent} more samples "
+        "than the fewest."
+    ),
+    "quality": "{set_this} for the best validation {metric} in a run of fixed length.",
+}
 
-def _answer(about: _About) -> Iterator[_Said]:
+
+def _answer(about: _About) -> _Told:
     """The verdict; where it is open, what is best so far."""
     advice, found = about.advice, about.advice.recommendation
     if advice.verdict == "cannot_tell" or found is None:
-        codes = [f"open_{advice.objective}"]
-        if advice.provisional is not None:
-            codes = list(_best_so_far(advice, advice.provisional))
-        yield from ((code, {"verdict": "cannot_tell"}) for code in codes)
-    elif advice.verdict == "indifferent":
-        if advice.flat_set:
-            yield "all_between", {"low": advice.flat_set[0], "high": advice.flat_set[-1]}
+        if advice.provisional is None:
+            yield about.open()
         else:
-            yield "all_near", {}
-        yield from (("set_this", {}), ("least_memory", {}))
+            yield about.tell(_best_so_far(advice, advice.provisional), verdict="cannot_tell")
+    elif advice.verdict == "indifferent":
+        flat, which = advice.flat_set, about.say("all are {near}")
+        if flat:
+            which = about.say("{low} to {high} are all {near}", low=flat[0], high=flat[-1])
+        yield about.tell("The batch size hardly matters here: {which}.", which=which)
+        yield about.tell("{set_this}.")
+        yield about.tell("It takes the least memory.")
     elif found.cool_down:
         yield _cooled(about, found)
     elif advice.verdict == "better":
         assert advice.gain.low is not None
-        takes = about.takes(about.say("at_least", times=ratio_text(advice.gain.low)))
-        yield "better" if advice.target is None else "better_to_target", {"takes": takes}
+        takes = about.takes(about.say("at least {times}", times=ratio_text(advice.gain.low)))
+        to_target = "" if advice.target is None else about.say(" to {target}")
+        yield about.tell("{set_this}: {yours} {takes}{to}.", takes=takes, to=to_target)
     else:
-        yield f"recommended_{advice.objective}", {}
+        yield about.tell(_RECOMMENDED[advice.objective])
     if advice.verdict == "better":
-        yield "perhaps_better_still", {}
+        yield about.tell("Another batch size may be better still.")
 
 
-def _best_so_far(advice: Advice, found: Configuration) -> Iterator[str]:
+def _best_so_far(advice: Advice, found: Configuration) -> str:
     """What to set for now."""
     endings = advice.endings
     if is_same(found, advice.reference):
-        yield "kept_for_now"
-    elif is_raced(advice):
-        yield "best_of_race"
-    else:
-        yield "best_so_far"
-        if endings is not None and endings.is_likely_worse():
-            yield "faster_ends_worse"
-        elif endings is not None and not endings.recommended.found:
-            yield "faster_not_followed"
+        return (
+            "For now keep batch size {size} and learning rate {rate:rate}: nothing else that was "
+            "tried is known to be better."
+        )
+    best = "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain"
+    if is_raced(advice):
+        return best + ", from a few single runs)."
+    if endings is not None and endings.is_likely_worse():
+        return best + "). What is faster seems to end worse."
+    if endings is not None and not endings.recommended.found:
+        return best + "). Others may be faster, but were not trained to the end."
+    return best + ")."
 
 
-def _cooled(about: _About, found: Configuration) -> _Said:
+def _cooled(about: _About, found: Configuration) -> Sentence:
     """What to set where the rate falls to zero: how long such trainings take, and their end.
 
     They don't stop at the target, so the time to it is not what is saved.
@@ -169,53 +185,64 @@ def _cooled(about: _About, found: Configuration) -> _Said:
     endings = about.advice.endings
     assert endings is not None
     epochs, low = endings.recommended.epochs, endings.difference.low
-    ends = about.say("no_worse")
+    ends = about.say("it ends no worse")
     if low is not None and low < 0:  # how much worse it ends at most than the better of both
-        ends = about.say("at_most_worse", worst=-low)
+        ends = about.say("it ends at most {worst:.2g} worse (95 %)", worst=-low)
     own_s, reference_s = (
         _training_s(about, each.batch_size, epochs) for each in (found, about.advice.reference)
     )
     if own_s is None or reference_s is None:
-        return "cooled", {"ends": ends}
-    return "cooled_in", {"ends": ends, "epochs": epochs, "own": own_s, "reference": reference_s}
+        return about.tell("{set_this}. With that {ends}.", ends=ends)
+    return about.tell(
+        "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of {reference:train_s} "
+        "with your batch size, and {ends}.",
+        ends=ends,
+        epochs=epochs,
+        own=own_s,
+        reference=reference_s,
+    )
 
 
 def _training_s(about: _About, batch_size: int, epochs: float) -> float | None:
     """Seconds of so many passes at this batch size."""
-    candidate, study = about.advice.candidate(batch_size), about.study
-    if candidate is None or candidate.step_s.estimate is None or study is None:
+    step_s, study = _step_s(about.advice, batch_size), about.study
+    if step_s is None or study is None:
         return None
-    return epochs * study.workload.n_train / batch_size * candidate.step_s.estimate
+    return epochs * study.workload.n_train / batch_size * step_s
 
 
-def _how_sure(about: _About) -> Iterator[_Said]:
+def _step_s(advice: Advice, batch_size: int) -> float | None:
+    candidate = advice.candidate(batch_size)
+    return None if candidate is None else candidate.step_s.estimate
+
+
+def _how_sure(about: _About) -> _Told:
     """Why the verdict is what it is; of an open one first that it is open."""
-    advice = about.advice
-    if advice.verdict == "cannot_tell" and advice.provisional:
-        yield f"open_{advice.objective}", {}
-    if reason := whole_sentence(advice.reason):
-        yield "reason", {"reason": reason}
+    if about.advice.verdict == "cannot_tell" and about.advice.provisional:
+        yield Sentence(topic="", text=about.open().text)
+    if reason := whole_sentence(about.advice.reason):
+        yield Sentence(topic="", text=reason)
 
 
-def _missing(about: _About) -> Iterator[_Said]:
+def _missing(about: _About) -> _Told:
     """What was missing for an answer, and about how much more would settle it."""
     advice, proposed = about.advice, about.advice.proposed_target
     if advice.verdict not in ("better", "cannot_tell"):
         return
-    said: list[_Said] = []
     options: dict[str, str] = {}
     # The reason is in the answer: what it says is not said again.
     if advice.missing is not None and not advice.reason.quotes(advice.missing):
-        said.append(("missing", {"missing": clause(advice.missing)}))
+        yield about.tell("Missing: {missing}.", missing=clause(advice.missing))
     if advice.more_budget_s is not None:
-        said.append(("more_time", {"more_s": advice.more_budget_s}))
         options |= _with_more(advice, advice.more_budget_s)
+        message = "About {more_s:about_seconds} more may settle it."
+        yield about.tell(message, more_s=advice.more_budget_s)
     if proposed is not None and proposed != advice.target:
-        said.append(("got_as_far", {"reached": target_text(proposed)}))
         options["--target"] = f"{proposed.metric}={proposed.value:.6g}"
-    command = "" if about.study is None else about.study.command
-    command = follow_up(command, options) if options else ""
-    yield from ((code, values | {"command": command}) for code, values in said)
+        yield about.tell("The runs did get as far as {reached}.", reached=target_text(proposed))
+    if options:
+        command = "" if about.study is None else about.study.command
+        yield Sentence(topic="", text="", command=follow_up(command, options))
 
 
 def _with_more(advice: Advice, more_s: float) -> dict[str, str]:
@@ -233,22 +260,36 @@ def _flag(value_s: float) -> str:
     return f"{-(-float(number) // 1):.0f}{letter}" if letter else "1s"
 
 
-def _flat_set(about: _About) -> Iterator[_Said]:
+def _flat_set(about: _About) -> _Told:
     """Which batch sizes do about as well."""
     flat = about.advice.flat_set
     if len(flat) == 1:
-        yield "none_near", {}
+        yield about.tell("No other batch size is proven to be {near} (95 %).")
     elif flat:
-        yield "near", {"sizes": listing([str(batch_size) for batch_size in flat])}
+        message = "Batch sizes {sizes} are {near} (95 %, for all of them together)."
+        yield about.tell(message, sizes=listing([str(batch_size) for batch_size in flat]))
 
 
 # ---- why
 
 # What is nearer to 1 than this is called the same: step times are known to a few per cent.
 _SAME = 1.05
+# What is said of as much, of so many times more, and of so many times less.
+_BATCH = ("The same batch size", "A batch {times} times as large", "A batch {times} times smaller")
+_RATE = (
+    " at the same learning rate",
+    " with {times} times the learning rate",
+    " with a learning rate {times} times smaller",
+)
+_STEPS = ("as many steps", "{times} times fewer steps", "{times} times as many steps")
+_EACH = (
+    ", and each step takes as long",
+    ", and each step takes only {times} times as long",
+    ", {but} each step is {times} times faster",
+)
 
 
-def _why(about: _About) -> Iterator[_Said]:
+def _why(about: _About) -> _Told:
     """Steps and step time beside the configuration as it is; where the time is surely less.
 
     The time to the target is steps times step time, so the ratio of the steps is that of the times
@@ -259,41 +300,35 @@ def _why(about: _About) -> Iterator[_Said]:
     is_faster = gain.low is not None and gain.low > 1
     if found is None or found.cool_down or advice.objective != "time" or not is_faster:
         return
-    steps_s = [
-        None if (candidate := advice.candidate(each.batch_size)) is None else candidate.step_s
-        for each in (found, own)
-    ]
-    found_s, own_s = (None if step_s is None else step_s.estimate for step_s in steps_s)
+    found_s, own_s = (_step_s(advice, each.batch_size) for each in (found, own))
     if found_s is None or own_s is None or gain.estimate is None:
         return
-    larger, fewer, longer = found.batch_size / own.batch_size, gain.estimate, found_s / own_s
-    fewer *= longer
-    less = "less_too" if fewer > 1 else "less"
-    yield (
-        "why",
-        {
-            "batch": _than(about, "batch", larger, near=1.0),
-            "rates": _than(about, "rate", found.learning_rate / own.learning_rate),
-            "steps": _than(about, "steps", fewer),
-            "each": "" if larger == 1 else _than(about, "each", longer, less=less),
-        },
+    larger, longer = found.batch_size / own.batch_size, found_s / own_s
+    fewer = gain.estimate * longer
+    but = text("and" if fewer > 1 else "but")
+    yield about.tell(
+        "{batch}{rates} needs {steps}{each}.",
+        batch=_than(_BATCH, larger, near=1.0),
+        rates=_than(_RATE, found.learning_rate / own.learning_rate),
+        steps=_than(_STEPS, fewer),
+        each="" if larger == 1 else _than(_EACH, longer, but=but),
     )
 
 
 def _than(
-    about: _About, what: str, times: float, *, near: float = _SAME, less: str = "less"
+    messages: tuple[str, str, str], times: float, *, near: float = _SAME, but: str = ""
 ) -> str:
     """Whether there is as much, so many times more, or so many times less."""
+    same, more, less = messages
     if times == 1 or 1 / near < times < near:
-        return about.say(f"{what}_same")
-    which = "more" if times > 1 else less
-    return about.say(f"{what}_{which}", times=ratio_text(max(times, 1 / times)))
+        return text(same)
+    return text(more if times > 1 else less, times=ratio_text(max(times, 1 / times)), but=but)
 
 
 # ---- when a training is done
 
 
-def _when_to_stop(about: _About) -> Iterator[_Said]:
+def _when_to_stop(about: _About) -> _Told:
     """When a training run with the recommendation is done."""
     advice, epochs = about.advice, _expected_epochs(about)
     if advice.recommendation is None:
@@ -301,18 +336,22 @@ def _when_to_stop(about: _About) -> Iterator[_Said]:
     if advice.recommendation.cool_down:
         # The rate of such a training has fallen to zero when it ends, so its length is fixed.
         assert advice.endings is not None
-        yield "stop_at_zero", {"length": advice.endings.recommended.epochs}
+        message = "After {length:.3g} epochs, when the rate has fallen to zero."
+        yield about.tell(message, length=advice.endings.recommended.epochs)
         if epochs:
-            yield "expected_after", {"epochs": epochs}
+            yield about.tell("{target} is expected after {epochs}.", epochs=epochs)
     elif advice.target is None:
         if epochs:
-            yield "stop_after", {"epochs": epochs}
+            yield about.tell("After {epochs}: the length of the run is fixed.", epochs=epochs)
     else:
-        yield "stop_expected" if epochs else "stop_at", {"epochs": epochs}
+        expected = about.say(", expected after {epochs}", epochs=epochs) if epochs else ""
+        yield about.tell("At {target}{expected}.", expected=expected)
         if advice.target_origin == "pilot":  # where the user did not give it
-            yield "from_pilot", {}
+            yield about.tell("That is slightly easier than what {yours} ends with.")
         elif advice.target_origin == "easier":
-            yield "easier_target", {}
+            yield about.tell(
+                "The target is an easier one: the budget did not reach for the plateau."
+            )
 
 
 def _expected_epochs(about: _About) -> str:
@@ -321,215 +360,273 @@ def _expected_epochs(about: _About) -> str:
     known = None if expected is None else expected.epochs_to_target
     if known is None or known.estimate is None:
         return ""
-    epochs = about.say("epochs", epochs=known.estimate)
+    epochs = about.say("{epochs:epochs_to_target} epochs", epochs=known.estimate)
     interval = interval_text("epochs_to_target", known)
     return f"{epochs} ({interval})" if interval else epochs
 
 
-def _other_targets(about: _About) -> Iterator[_Said]:
+def _other_targets(about: _About) -> _Told:
     """Whether the answer would be another at an easier or a harder target."""
     for other in about.advice.other_targets:
-        values: _Values = {"which": other.which, "other": target_text(other.target)}
         if other.verdict == "cannot_tell" or other.batch_size is None:
-            yield "other_open", {**values, "why": clause(other.reason)}
+            answer = about.say("the answer is open: {why}", why=clause(other.reason))
         elif other.verdict == "indifferent":
-            yield "other_alike", values
+            answer = about.say("the batch size does not matter")
         else:
-            yield _keeps(about.advice, other.batch_size), {**values, "found": other.batch_size}
+            message = "the answer is batch size {found}" + _beside(about.advice, other.batch_size)
+            answer = about.say(message, found=other.batch_size)
+        yield about.tell(
+            "At the {which:term} target ({other}) {answer}.",
+            which=other.which,
+            other=target_text(other.target),
+            answer=answer,
+        )
 
 
-def _keeps(advice: Advice, batch_size: int) -> str:
-    """How the answer at another target is told beside the recommendation."""
+def _beside(advice: Advice, batch_size: int) -> str:
+    """How the answer at another target stands to the recommendation."""
     if advice.recommendation is None:
-        return "other_answer"
+        return ""
     if advice.recommendation.batch_size == batch_size:
-        return "other_same"
-    return "other_good" if batch_size in advice.flat_set else "other_depends"
+        return " as well"
+    return (
+        ", which is as good here" if batch_size in advice.flat_set else ": it depends on the target"
+    )
 
 
 # ---- the gain
 
 
-def _gain(about: _About) -> Iterator[_Said]:
+def _gain(about: _About) -> _Told:
     """The recommendation against the configuration as it is: batch size and rate together."""
-    advice, gain = about.advice, about.advice.gain
+    advice, gain, head = about.advice, about.advice.gain, about.advice.head_to_head
     if advice.recommendation is None:
         # What a race saw, and how far such figures may be off.
         if advice.provisional is not None and gain.estimate is not None:
-            takes = about.takes(ratio_text(gain.estimate))
-            yield "gain_raced", {"takes": takes, "interval": _interval(about, gain)}
+            yield about.tell(
+                "In single runs {yours} {takes} (95 %: {interval}). The interval comes from how "
+                "far such runs were off on recorded trainings.",
+                takes=about.takes(ratio_text(gain.estimate)),
+                interval=_interval(about, gain),
+            )
     elif is_same(advice.recommendation, advice.reference):
-        yield "nothing_to_gain", {"nothing": reference_text(advice, "nothing_to_gain")}
+        yield Sentence(topic="", text=reference_text(advice, "nothing_to_gain"))
     else:
-        yield "gain", {"compared": _compared(about, gain), "missed": _missed(about)}
+        missed = ""
+        if head is not None and None in head.reference:
+            message = "; it missed the target on {missed} of {n} seeds"
+            n = len(head.reference)
+            missed = about.say(message, missed=head.reference.count(None), n=n)
+        yield about.tell(
+            "{yours} (batch size {own_size}, learning rate {own_rate:rate}) {compared}{missed}.",
+            compared=_compared(about, gain),
+            missed=missed,
+        )
 
 
-def _missed(about: _About) -> str:
-    """How often the reference missed the target in the verification."""
-    head = about.advice.head_to_head
-    missed = 0 if head is None else sum(value is None for value in head.reference)
-    if head is None or not missed:
-        return ""
-    return about.say("gain_missed", missed=missed, n=len(head.reference))
-
-
-def _gain_from_batch_size(about: _About) -> Iterator[_Said]:
+def _gain_from_batch_size(about: _About) -> _Told:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice, found = about.advice, about.advice.recommendation
     if found is None or is_same(found, advice.reference):
         return
     if found.batch_size == advice.reference.batch_size:
-        yield "size_stays", {}
+        yield about.tell("None: the batch size stays, only other settings change.")
         return
-    compared, tuned = _compared(about, advice.gain_from_batch_size), advice.reference_tuned
-    if tuned is None:
-        yield "size_gain", {"compared": compared}
-    else:
-        yield "size_gain_at", {"tuned": tuned.learning_rate, "compared": compared}
+    at = ""
+    if advice.reference_tuned is not None:
+        at = about.say(" ({tuned:rate})", tuned=advice.reference_tuned.learning_rate)
+    compared = _compared(about, advice.gain_from_batch_size)
+    message = "Batch size {own_size} at its tuned rate{at} {compared}."
+    yield about.tell(message, at=at, compared=compared)
     # Who the whole gain belongs to, as far as both intervals say so.
     whole, part = advice.gain, advice.gain_from_batch_size
     if whole.low is None or whole.low <= 1 or part.estimate is None:
         return
     if whole.estimate is not None and part.estimate > whole.estimate:
-        yield "own_rate_better", {}
+        yield about.tell(
+            "On these seeds your own rate was the better of the two at that batch size."
+        )
     elif part.low is None or part.low <= 1:
-        yield "rate_gains", {}
+        yield about.tell("The part of the gain that is certain comes from the learning rate.")
     elif part.high is None or whole.low <= part.high:
-        yield "size_gains", {}
+        yield about.tell("The batch size alone gains this much.")
     else:
-        yield "size_gains_part", {}
+        yield about.tell("The batch size alone gains this much, the learning rate the rest.")
 
 
 def _compared(about: _About, ratio: Estimate) -> str:
     """The other configuration's figure over the recommendation's, as far as it is known."""
     if ratio.estimate is None and ratio.low is not None:
-        return about.takes(about.say("at_least", times=ratio_text(ratio.low)))
+        return about.takes(about.say("at least {times}", times=ratio_text(ratio.low)))
     if ratio.estimate is None:
-        return about.say("not_compared", why=clause(ratio.reason) or about.say("not_measured"))
+        why = clause(ratio.reason) or about.say("it was not measured")
+        return about.say("can't be compared: {why}", why=why)
     times = ratio_text(ratio.estimate)
     if ratio.low is None and ratio.high is None:
-        return about.say("no_interval", takes=about.takes(times))
+        return about.say("{takes} (no interval, so it may be chance)", takes=about.takes(times))
     is_more = ratio.low is not None and ratio.low > 1
     is_less = not is_more and ratio.high is not None and ratio.high < 1
-    takes = about.say(
-        "surely_takes",
-        takes=about.takes(about.say("only", times=times) if is_less else times),
+    takes = plural(
+        "{takes} (95 %: {interval}, {n} seed)",
+        "{takes} (95 %: {interval}, {n} seeds)",
+        ratio.n,
+        takes=about.takes(about.say("only {times}", times=times) if is_less else times),
         interval=_interval(about, ratio),
-        n=ratio.n,
     )
     if is_more:
         return takes
-    return about.say("did_better" if is_less else "perhaps_alike", takes=takes)
+    end = "{takes}: it did better" if is_less else "{takes}; there may be no difference"
+    return about.say(end, takes=takes)
 
 
 def _interval(about: _About, ratio: Estimate) -> str:
     if ratio.low is None and ratio.high is not None:
-        return about.say("at_most", times=ratio_text(ratio.high))
+        return about.say("at most {times}", times=ratio_text(ratio.high))
     if ratio.high is None and ratio.low is not None:
-        return about.say("at_least", times=ratio_text(ratio.low))
+        return about.say("at least {times}", times=ratio_text(ratio.low))
     low, high = ratio_text(ratio.low or 0.0), ratio_text(ratio.high or 0.0)
-    return low if low == high else about.say("between", low=low, high=high)
+    return low if low == high else about.say("{low} to {high}", low=low, high=high)
 
 
-def _break_even(about: _About) -> Iterator[_Said]:
+def _break_even(about: _About) -> _Told:
     """What the study cost against what it saves in each run."""
     advice, runs = about.advice, about.advice.pay_back_runs
     if advice.recommendation is None or advice.recommendation.cool_down:
         return  # with a cool-down the answer itself compares whole trainings
     if runs is not None:
-        yield "pays_after" if runs > 1 else "pays_at_once", {"runs": runs}
+        trainings = about.say("{runs:two_digits} trainings", runs=runs)
+        if runs <= 1:
+            trainings = about.say("one training")
+        message = "Breaks even after about {trainings} (the study took {spent_s:train_s})."
+        yield about.tell(message, trainings=trainings)
+    elif advice.objective == "time" and advice.gain.low is not None and advice.gain.low > 1:
+        yield about.tell(
+            "The study took {spent_s:train_s}. After how many trainings it breaks even is not "
+            "known."
+        )
     elif advice.objective == "time":
-        is_faster = advice.gain.low is not None and advice.gain.low > 1
-        yield "pays_sometime" if is_faster else "pays_never", {}
+        yield about.tell(
+            "The study took {spent_s:train_s} and found nothing that surely saves time."
+        )
 
 
 # ---- where whole trainings end
 
 
-def _ending(about: _About) -> Iterator[_Said]:
+def _ending(about: _About) -> _Told:
     """Where trainings of each end, and how much worse the recommendation may at most end."""
     endings = about.advice.endings
     if endings is None or not endings.recommended.found:
         return
     mine, constant = endings.recommended, endings.at_constant_rate
-    ends, epochs = _ends(about, endings), mine.epochs
+    ends = _ends(about, endings)
     if constant is None:
-        trained = about.say("trained", n=len(mine.found), epochs=epochs)
-        yield "ends", {"trained": trained, "ends": ends}
+        n, once = len(mine.found), "Trained once for {epochs:.3g} epochs"
+        trained = plural(once, "Trained {n} times for {epochs:.3g} epochs", n, epochs=mine.epochs)
+        yield about.tell("{trained}, {ends}.", trained=trained, ends=ends)
     else:
-        is_worse = constant.verdict == "worse"
-        yield (
-            "cooled_ends",
-            {
-                "worse": about.say("surely_worse" if is_worse else "perhaps_worse"),
-                "of": constant.metric,
-                "end": end_text(constant, constant.recommended),
-                "other": end_text(constant, constant.compared_with),
-                "part": mine.cool_down,
-                "epochs": epochs,
-                "trained": about.say("trained_each", n=len(endings.seeds)),
-                "ends": ends,
-            },
+        worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
+        yield about.tell(
+            "At a constant rate {worse}: at {of} {end}, the better of yours at {other}. So a rate "
+            "that falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
+            "({trained}). With it {ends}.",
+            worse=text(worse),
+            of=constant.metric,
+            end=end_text(constant, constant.recommended),
+            other=end_text(constant, constant.compared_with),
+            part=mine.cool_down,
+            epochs=mine.epochs,
+            trained=plural("{n} training each", "{n} trainings each", len(endings.seeds)),
+            ends=ends,
         )
-    yield _judged(endings)
+    yield _judged(about, endings)
 
 
 def _ends(about: _About, endings: Endings) -> str:
     """Where each of the configurations ends, the references each once."""
     mine, own = endings.recommended, about.advice.reference
-    is_rate = mine.batch_size == own.batch_size and mine.learning_rate != own.learning_rate
-    code = "named_rate" if is_rate else "named_size"
-    others = []
+    named = "batch size {size}"
+    if mine.batch_size == own.batch_size and mine.learning_rate != own.learning_rate:
+        named = "batch size {size} at learning rate {rate:rate}"
+    others = ""
     for other in endings.references:
-        name = about.say("tuned")
+        name = about.say("{own_size} at its tuned rate")
         if other is endings.reference:
             name = reference_text(about.advice, "configuration")
+        message = ", {named} was not trained to its end"
         if other.found:
-            others.append(about.say("other_ends", named=name, end=end_text(endings, other)))
-        else:
-            others.append(about.say("other_not_followed", named=name))
+            message = ", {named} at {end}"
+        end = end_text(endings, other) if other.found else ""
+        others += about.say(message, named=name, end=end)
     return about.say(
-        "named_ends",
-        named=about.say(code, size=mine.batch_size, rate=mine.learning_rate),
+        "{named} ends at {of} {end}{others}",
+        named=about.say(named, size=mine.batch_size, rate=mine.learning_rate),
         of=endings.metric,
         end=end_text(endings, mine),
-        others="".join(others),
+        others=others,
     )
 
 
-def _judged(endings: Endings) -> _Said:
+def _judged(about: _About, endings: Endings) -> Sentence:
     """How much worse it may be, against how much is allowed."""
-    if endings.compared_with == endings.recommended:
-        is_own = endings.recommended == endings.reference
-        return "ends_own" if is_own else "ends_alone", {}
     low, margin = endings.difference.low, endings.margin
+    if endings.compared_with == endings.recommended:
+        if endings.recommended == endings.reference:
+            return about.tell("It is your own configuration.")
+        return about.tell("No training of your configuration came to its end.")
     if endings.verdict == "worse":
-        return "ends_worse", {"why": clause(endings.reason)}
+        return about.tell("That is worse: {why}.", why=clause(endings.reason))
     if low is None:
-        return "ends_too_few", {}
+        return about.tell("These are too few trainings to tell whether it ends as well.")
     if low >= 0 and endings.verdict == "no_worse":
-        return "ends_as_well", {}
+        return about.tell("It certainly ends at least as well (95 %).")
     worst, mean = max(0.0, -low), endings.compared_with.mean
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
-        return "ends_up_to", {"worst": worst, "margin": margin}
-    return "ends_more_errors", {"worst": worst / errors, "margin": margin / errors}
+        message = (
+            "It may be up to {worst:.2g} worse than the better of yours (95 %); {margin:.2g} is "
+            "allowed."
+        )
+        return about.tell(message, worst=worst, margin=margin)
+    message = (
+        "It may make up to {worst:percent} more errors than the better of yours (95 %); "
+        "{margin:percent} is allowed."
+    )
+    return about.tell(message, worst=worst / errors, margin=margin / errors)
 
 
-def _trained_model(about: _About) -> Iterator[_Said]:
+def _trained_model(about: _About) -> _Told:
     """That a whole training with what is named is kept, and how to get its model."""
     named, endings, study = about.advice.named, about.advice.endings, about.study
     if named is None or endings is None or study is None or study.workload.is_own_command:
         return  # a command keeps its models itself
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
     if any(end is not None and end.found and is_same(end, named) for end in followed):
-        yield "model_kept", {"command": weights_command(study)}
+        yield about.tell(
+            "A whole training with it was kept. This command writes its model to a file.",
+            command=weights_command(study),
+        )
 
 
 # ---- the usual sizes
 
+# What is said of one and of several that are near the best, worse, open, not trained, never met it.
+_OF_USUAL_SIZES = (
+    ("{sizes} is {near}", "{sizes} are {near}"),
+    ("with {sizes} it {takes} as with the best", "with {sizes} it {takes} as with the best"),
+    ("{sizes} is still open", "{sizes} are still open"),
+    (
+        "{sizes} was not trained: this is read off the fitted curve",
+        "{sizes} were not trained: this is read off the fitted curve",
+    ),
+    (
+        "no run of {sizes} met the target, so only this bound is known",
+        "no run of {sizes} met the target, so only these bounds are known",
+    ),
+)
 
-def _usual_sizes(about: _About) -> Iterator[_Said]:
+
+def _usual_sizes(about: _About) -> _Told:
     """How good the sizes that people take without measuring are here, each tuned."""
     advice = about.advice
     valued = [c for c in advice.candidates if c.batch_size in USUAL_SIZES]
@@ -540,30 +637,27 @@ def _usual_sizes(about: _About) -> Iterator[_Said]:
     if not worse and all(c.relative.estimate is None for c in valued):
         return
     if not good and not worse:
-        yield "usual_open", {"sizes": _sizes(open_ones), "verdict": "cannot_tell"}
+        message = "It is open whether any of the usual {sizes} is near the best."
+        yield about.tell(message, sizes=_sizes(open_ones), verdict="cannot_tell")
         return
     untrained = [c for c in valued if c.learning_rate is None]
     fitted = [c for c in untrained if c.relative.estimate is not None]
     bounded = [c for c in worse if c in untrained and c not in fitted]
-    times = (
-        about.say("at_least", times=listing([ratio_text(at_least[c.batch_size]) for c in worse]))
-        if worse
-        else ""
-    )
+    takes = ""
+    if worse:
+        times = listing([ratio_text(at_least[c.batch_size]) for c in worse])
+        takes = about.takes(about.say("at least {times}", times=times))
     found = [
-        about.say(code, sizes=_sizes(those), n=len(those), takes=about.takes(times))
-        for code, those in (
-            ("size_near", good),
-            ("size_worse", worse),
-            ("size_open", open_ones),
-            ("size_fitted", fitted),
-            ("size_bounded", bounded),
+        plural(one, several, len(those), sizes=_sizes(those), takes=takes, near=near_text(advice))
+        for those, (one, several) in zip(
+            (good, worse, open_ones, fitted, bounded), _OF_USUAL_SIZES, strict=True
         )
         if those
     ]
-    verdict = "held" if good else "did_not_hold" if not open_ones else "cannot_tell"
-    yield "usual", {"found": found[0], "verdict": verdict}
-    yield from (("usual_too", {"found": more}) for more in found[1:])
+    verdict: ClaimVerdict = "held" if good else "cannot_tell" if open_ones else "did_not_hold"
+    message = "Each usual size at its tuned rate: {found}."
+    yield about.tell(message, found=found[0], verdict=verdict)
+    yield from (about.tell("{found}.", found=more) for more in found[1:])
 
 
 def _at_least(advice: Advice, candidate: Candidate) -> float:
@@ -578,14 +672,24 @@ def _at_least(advice: Advice, candidate: Candidate) -> float:
     return low
 
 
-def _sizes(candidates: list[Candidate]) -> str:
+def _sizes(candidates: Sequence[Candidate]) -> str:
     return listing([str(candidate.batch_size) for candidate in candidates])
 
 
 # ---- laws, in the words of researchers
 
+# Why B_crit is a bound; the reason itself would give the bound again.
+_BOUNDED = {
+    "b_crit_beyond_largest": (
+        "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}"
+    ),
+    "b_crit_below_smallest": (
+        "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}"
+    ),
+}
 
-def _critical_batch_size(about: _About) -> Iterator[_Said]:
+
+def _critical_batch_size(about: _About) -> _Told:
     """The critical batch size with its interval, or why there is none."""
     laws = about.advice.laws
     if laws is None:
@@ -593,42 +697,44 @@ def _critical_batch_size(about: _About) -> Iterator[_Said]:
     b_crit, exponent = laws.b_crit, estimate_text("ratio", laws.exponent)
     knows_exponent = laws.exponent.estimate is not None
     if b_crit.estimate is None and b_crit.low is None and b_crit.high is None:
-        why = clause(b_crit.reason) or about.say("b_crit_no_fit")
-        yield "b_crit_untold", {"why": why, "verdict": "cannot_tell"}
+        why = clause(b_crit.reason) or about.say("no fit")
+        message = "The critical batch size can't be told: {why}."
+        yield about.tell(message, why=why, verdict="cannot_tell")
+        message = "In the more general law the exponent is {exponent}; in this law it is 1."
         if knows_exponent:
-            yield "exponent_untold", {"exponent": exponent}
+            yield about.tell(message, exponent=exponent)
         return
     found = estimate_text("critical_batch_size", b_crit)
-    if b_crit.estimate is None and b_crit.reason is not None:
-        found = about.say("b_crit_bound", bound=found, why=_why_bound(about, b_crit.reason))
-    yield "b_crit", {"found": found}
+    if b_crit.estimate is None and (reason := b_crit.reason) is not None:
+        why = clause(reason)
+        if reason.code in _BOUNDED:
+            why = about.say(_BOUNDED[reason.code], **reason.named)
+        found = about.say("{bound}: {why}", bound=found, why=why)
+    yield about.tell("The critical batch size for this target is {found}.", found=found)
+    message = "The steps follow the more general law, with an exponent of {exponent} instead of 1."
     if not laws.law_holds and knows_exponent:
-        yield "exponent", {"exponent": exponent}
+        yield about.tell(message, exponent=exponent)
 
 
-def _why_bound(about: _About, reason: Reason) -> str:
-    """Why B_crit is a bound; the reason itself would give the bound again."""
-    if reason.code in ("b_crit_beyond_largest", "b_crit_below_smallest"):
-        return about.say(reason.code, **reason.named)
-    return clause(reason)
-
-
-def _law_of_steps(about: _About) -> Iterator[_Said]:
+def _law_of_steps(about: _About) -> _Told:
     """The law that the steps were fitted with, or that it was not used; nothing without a fit."""
     laws = about.advice.laws
     if laws is None or not laws.curve:
         return
     if laws.law_holds:
-        yield "law_fitted", {}
-        yield "s_min", {"s_min": estimate_text("steps_to_target", laws.s_min)}
-        yield "e_min", {"e_min": estimate_text("samples_to_target", laws.e_min)}
+        s_min = estimate_text("steps_to_target", laws.s_min)
+        e_min = estimate_text("samples_to_target", laws.e_min)
+        yield about.tell("The steps were fitted with S = S_min (1 + B_crit / B), on log steps.")
+        yield about.tell("S_min: {s_min}.", s_min=s_min)
+        yield about.tell("E_min in examples: {e_min}.", e_min=e_min)
     else:
-        yield "law_not_used", {}
+        yield about.tell("The law S = S_min (1 + B_crit / B) was not used.")
     if laws.lack_of_fit.estimate is not None:
-        yield "lack_of_fit", {"p": laws.lack_of_fit.estimate}
+        message = "Its test against the scatter of the seeds gives p = {p:.2g}."
+        yield about.tell(message, p=laws.lack_of_fit.estimate)
 
 
-def _rules(about: _About) -> Iterator[_Said]:
+def _rules(about: _About) -> _Told:
     """Where the scaling rules would have put the learning rate of the recommended batch size."""
     advice, found = about.advice, about.advice.recommendation
     if found is None or found.batch_size == advice.reference.batch_size:
@@ -636,15 +742,20 @@ def _rules(about: _About) -> Iterator[_Said]:
     candidate = advice.candidate(found.batch_size)
     if candidate is None or not candidate.rule_learning_rates:
         return
+    rule = "{rule} {by_rule:learning_rate} ({times:times} times it)"
     rates = [
-        about.say("rule", rule=rule, by_rule=rate, times=rate / found.learning_rate)
-        for rule, rate in candidate.rule_learning_rates
+        about.say(rule, rule=name, by_rule=rate, times=rate / found.learning_rate)
+        for name, rate in candidate.rule_learning_rates
     ]
-    yield "rules", {"rates": ", ".join(rates)}
+    yield about.tell(
+        "Scaling rules beside the tuned rate: {rates}. They start from the tuned rate of batch "
+        "size {own_size}.",
+        rates=", ".join(rates),
+    )
 
 
 # What is told of each topic, in reading order.
-_TOPICS: dict[str, Callable[[_About], Iterator[_Said]]] = {
+_TOPICS: dict[str, Callable[[_About], _Told]] = {
     "answer": _answer,
     "why": _why,
     "how sure": _how_sure,

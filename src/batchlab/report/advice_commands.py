@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,24 +24,21 @@ class StoredCommand:
 
     name: str  # such as "advise"
     parts: tuple[tuple[str, ...], ...]  # a named workload, and the options with their values
-    own_command: tuple[str, ...] | None  # after `--`: somebody's own training command
+    own_command: tuple[str, ...]  # somebody's own training command, from its `--` on
 
     @classmethod
     def of(cls, command: str) -> StoredCommand | None:
         """A command line as a study keeps it, read apart; None: it was a call in Python."""
         if not command.startswith(_PROGRAM):
             return None
-        words = shlex.split(command)[1:]
-        own = None
-        if "--" in words:
-            place = words.index("--")
-            words, own = words[:place], tuple(words[place + 1 :])
-        return cls(name=words[0], parts=tuple(_parts(words[1:])), own_command=own)
+        name, *words = shlex.split(command)[1:]
+        end = words.index("--") if "--" in words else len(words)
+        return cls(name=name, parts=tuple(_parts(words[:end])), own_command=tuple(words[end:]))
 
     def value(self, option: str) -> str | None:
         """The value of an option, the last where it was given twice; None: it was not given."""
-        given = [_value(part) for part in self.parts if _name(part) == option]
-        return given[-1] if given else None
+        given = [part for part in self.parts if _option(part) == option]
+        return None if not given else given[-1][-1].removeprefix(f"{option}=")
 
     def varied(
         self,
@@ -58,12 +56,14 @@ class StoredCommand:
             word
             for part in self.parts
             if not part[0].startswith("-")
-            or (_name(part) not in {*leave_out, *options} and (keep is None or _name(part) in keep))
+            or (
+                _option(part) not in {*leave_out, *options}
+                and (keep is None or _option(part) in keep)
+            )
             for word in part
         ]
         added = [word for pair in options.items() for word in pair]
-        own = [] if self.own_command is None else ["--", *self.own_command]
-        return shlex.join(["batchlab", name or self.name, *stays, *added, *own])
+        return shlex.join(["batchlab", name or self.name, *stays, *added, *self.own_command])
 
 
 def _parts(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -72,16 +72,11 @@ def _parts(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
         if not word.startswith("-") or word in _FLAGS or "=" in word:
             yield (word,)
         else:
-            value = next(following, None)
-            yield (word,) if value is None else (word, value)
+            yield (word, *itertools.islice(following, 1))
 
 
-def _name(part: tuple[str, ...]) -> str:
+def _option(part: tuple[str, ...]) -> str:
     return part[0].partition("=")[0]
-
-
-def _value(part: tuple[str, ...]) -> str:
-    return part[1] if len(part) > 1 else part[0].partition("=")[2]
 
 
 def follow_up(command: str, options: Mapping[str, str]) -> str:
@@ -116,10 +111,9 @@ def weights_command(study: Study) -> str:
 def script_lines(found: Configuration) -> tuple[str, ...]:
     """The lines that set `found`, for a script with `train_set`, `model`, `loss_fn`, `optimizer`.
 
-    With a cool-down also `epochs`: the training has a planned end.
-
-    Whole batches are loaded and split, so that the last batch of an epoch and one that the
-    micro-batch does not divide are weighted right.
+    With a cool-down also `epochs`: the training has a planned end. Whole batches are loaded and
+    split, so that the last batch of an epoch and one that the micro-batch does not divide are
+    weighted right.
     """
     loader = f"loader = DataLoader(train_set, batch_size={found.batch_size}, shuffle=True)"
     group = f"    group.update(lr={found.learning_rate:.6g})"

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.records.estimate import Estimate
@@ -32,6 +33,8 @@ from batchlab.report.text import (
 )
 from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
+
+T = TypeVar("T")
 
 # ---- epochs to the target
 
@@ -245,42 +248,25 @@ class Effects:
         return tuple(effect for effect in self.flat if effect.noises)
 
     @property
-    def shows_epochs(self) -> bool:
-        """Whether the epochs of one batch size stand beside those of another, or beside a bound."""
-        return len(self.to_target) > 1 and any(each.enough for each in self.to_target)
+    def plateaus(self) -> tuple[Effect, ...]:
+        """Where there is no target: those that reached their plateau, or are known not to have."""
+        flat = () if self.to_target else self.flat
+        return tuple(each for each in flat if each.plateau_epochs or each.unfinished_epochs)
 
     @property
-    def shows_plateaus(self) -> bool:
-        """The same of the epochs to the plateau, where there is no target."""
-        told = self._with_plateau
-        return len(told) > 1 and any(effect.plateau_epochs for effect in told)
-
-    @property
-    def shows_gap(self) -> bool:
-        """Whether the gap of two batch sizes is known."""
-        return len(self.ends) > 1
-
-    @property
-    def shows_noise(self) -> bool:
-        """Whether the noise of two batch sizes is known."""
-        return len(self.noisy) > 1
-
-    @property
-    def shows_nothing(self) -> bool:
-        """Whether not even of one batch size an effect is known."""
-        is_enough = any(each.enough for each in self.to_target)
-        return not (self._with_plateau or is_enough or self.noisy or self.ends)
+    def knows_enough(self) -> bool:
+        """Whether of any batch size it is known how many epochs are enough for the target."""
+        return any(each.enough for each in self.to_target)
 
     @property
     def shows_all(self) -> bool:
         """Whether a sweep would show nothing more."""
-        return self.shows_gap and (self.shows_noise or self.has_schedule)
+        return bool(compared(self.ends)) and (bool(compared(self.noisy)) or self.has_schedule)
 
-    @property
-    def _with_plateau(self) -> list[Effect]:
-        """Where there is no target: those that reached their plateau, or are known not to have."""
-        plateaus = () if self.to_target else self.flat
-        return [effect for effect in plateaus if effect.plateau_epochs or effect.unfinished_epochs]
+
+def compared(found: tuple[T, ...]) -> tuple[T, ...]:
+    """What is known of several batch sizes; of one alone there is nothing to compare it with."""
+    return found if len(found) > 1 else ()
 
 
 def effects_of(advice: Advice, study: Study) -> Effects:
@@ -324,7 +310,7 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
 
 def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container[str]) -> list[str]:
     """Those that stand under no picture; one for all of them where nothing is known."""
-    if effects.shows_nothing:
+    if not (effects.knows_enough or effects.plateaus or effects.noisy or effects.ends):
         return [text("The runs of this study ended too early to show it.")]
     return [sentence for name, sentence in said.items() if name not in drawn]
 

@@ -42,8 +42,8 @@ from batchlab.report.figure import (
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Value
-from batchlab.report.text import estimate_text, label_text, quantity_text, with_a_capital
-from batchlab.words.catalogue import text
+from batchlab.report.text import estimate_text, label_text, quantity_text
+from batchlab.words.catalogue import capitalized, text
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -161,7 +161,7 @@ def objective_figure(advice: Advice) -> Figure:
     return Figure(
         "a",
         "objective",
-        text("{figure} by batch size", figure=with_a_capital(words.figure)),
+        text("{figure} by batch size", figure=capitalized(words.figure)),
         [panel],
         notes=_objective_notes(advice, panel.rows),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
@@ -30,7 +29,7 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
-from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.page import Tables, downloads, render_page, study_environment
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
 
@@ -120,20 +119,17 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
         tried=tried_table(advice),
         steps=steps_table(advice),
-        downloads=(
-            download(
-                "batchlab-candidates.csv",
-                text("one row a batch size in question"),
-                candidates_table(advice),
-            ),
-            download("batchlab-runs.csv", text("one row a training run"), tried_table(advice)),
-            download(
-                "batchlab-observations.csv",
-                text("one row a number that was seen"),
-                observations_table(study),
-            ),
-        ),
+        downloads=downloads(advice_files(advice, study)),
     )
+
+
+def advice_files(advice: Advice, study: Study) -> Tables:
+    """The tables that can be taken out: the batch sizes in question, and what else was seen."""
+    return {
+        "candidates": (text("one row a batch size in question"), candidates_table(advice)),
+        "runs": (text("one row a training run"), tried_table(advice)),
+        "observations": (text("one row a number that was seen"), observations_table(study)),
+    }
 
 
 def _summary(advice: Advice) -> str:
@@ -146,43 +142,3 @@ def _summary(advice: Advice) -> str:
         return text(asked)
     target = text("Target: {target}.", target=target_text(advice.target))
     return f"{text(asked)} {target}"
-
-
-def write_advice_images(
-    advice: Advice,
-    study: Study,
-    profile: Profile | None,
-    path: Path,
-    image_format: Literal["svg", "png"],
-) -> tuple[Path, ...]:
-    """Write one image a figure of the advice; see `write_figure_images`."""
-    from batchlab.report.chart import write_figure_images
-
-    figures, looks = advice_figures(advice, study, profile), advice_looks(advice, study)
-    return write_figure_images(figures, looks, path, image_format)
-
-
-def write_advice_csv(
-    advice: Advice, study: Study, profile: Profile | None, path: Path
-) -> tuple[Path, ...]:
-    """Write the batch sizes in question to `path`, and what else was seen beside it.
-
-    Args:
-        advice: the advice.
-        study: its runs.
-        profile: where step times and memory are from; None: only what the advice says of them.
-        path: `report.csv` gets one row a batch size, `report-runs.csv` one a training run,
-            `report-observations.csv` one a number seen; each figure has its rows in a file too.
-
-    Returns:
-        The files.
-
-    Raises:
-        OutputFileError: a file cannot be written.
-    """
-    tables = {
-        "": candidates_table(advice),
-        "-runs": tried_table(advice),
-        "-observations": observations_table(study),
-    }
-    return write_tables(tables, advice_figures(advice, study, profile), path)

@@ -11,6 +11,7 @@ from batchlab.records.trial import TrialRecord
 from batchlab.report.advice_effects import (
     Effects,
     EpochsToTarget,
+    compared,
     effects_of,
 )
 from batchlab.report.advice_figures import (
@@ -33,8 +34,8 @@ from batchlab.report.figure import (
     thinned,
 )
 from batchlab.report.table import Value
-from batchlab.report.text import quantity_text, split_label, term_text, with_a_capital
-from batchlab.words.catalogue import number_text, text
+from batchlab.report.text import quantity_text, split_label
+from batchlab.words.catalogue import capitalized, number_text, term_text, text
 
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
@@ -162,7 +163,7 @@ def progress_figure(advice: Advice, study: Study) -> Figure:
     return Figure(
         "f",
         "progress",
-        text("{what} along training time", what=with_a_capital(what)),
+        text("{what} along training time", what=capitalized(what)),
         [panel],
         notes=(
             text(
@@ -314,8 +315,7 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
 def effects_figure(advice: Advice, study: Study) -> Figure:
     """Epochs, noise and the train and held-out metric of whole trainings, by batch size."""
     effects = effects_of(advice, study)
-    to_target = effects.to_target if effects.shows_epochs else ()
-    ends = effects.ends if effects.shows_gap else ()
+    to_target = compared(effects.to_target) if effects.knows_enough else ()
     panels = []
     if to_target and advice.target is not None:
         panels.append(
@@ -326,10 +326,10 @@ def effects_figure(advice: Advice, study: Study) -> Figure:
                 tuple(row for each in to_target for row in _target_rows(each)),
             )
         )
-    elif effects.shows_plateaus:
+    elif any(effect.plateau_epochs for effect in compared(effects.plateaus)):
         panels.append(plateau_panel(effects.flat))
-    panels.append(jumps_panel(study, effects.noisy if effects.shows_noise else ()))
-    panels.append(finals_panel(study, ends, key="h-gap"))
+    panels.append(jumps_panel(study, compared(effects.noisy)))
+    panels.append(finals_panel(study, compared(effects.ends), key="h-gap"))
     return Figure(
         "h",
         "effects",
@@ -367,14 +367,15 @@ def _target_notes(to_target: Sequence[EpochsToTarget]) -> Iterator[str]:
 
 
 def _end_notes(study: Study, effects: Effects) -> Iterator[str]:
-    if effects.shows_gap:
+    ends = compared(effects.ends)
+    if ends:
         yield text(
             "The gap is the distance from train to {split}, at the end of whole trainings.",
             split=term_text(held_out_split(study) or "test"),
         )
-        if len({round(record.epochs) for e in effects.ends for record in e.records}) > 1:
-            yield text("These trainings are not equally long: the table has their epochs.")
-    noisy = effects.noisy if effects.shows_noise else ()
-    ends = effects.ends if effects.shows_gap else ()
-    if any(len(effect.records) > 1 for effect in (*noisy, *ends)):
+        epochs = {round(record.epochs) for effect in ends for record in effect.records}
+        if len(epochs) > 1:
+            message = "These trainings are not equally long: {low} to {high} epochs."
+            yield text(message, low=min(epochs), high=max(epochs))
+    if any(len(effect.records) > 1 for effect in (*compared(effects.noisy), *ends)):
         yield text("Jumps and metrics: the mark is the mean of the seeds, the bar their range.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, Expected, RateTried
 from batchlab.records.study import Study
@@ -16,14 +16,12 @@ from batchlab.report.advice_words import (
     target_text,
 )
 from batchlab.report.table import Column, Table, Value, table_of
-from batchlab.report.text import bound_text, estimate_text, interval_only_text, quantity_text
+from batchlab.report.text import bound_text, interval_only_text, quantity_text
 from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN
 from batchlab.words.reasons import reason_text
 
 # ---- what the user has beside what is named
-
-_Row = tuple[str, str, str]
 
 
 def side_by_side(advice: Advice) -> Table | None:
@@ -31,18 +29,15 @@ def side_by_side(advice: Advice) -> Table | None:
     named = advice.named
     if named is None or is_same(named, advice.reference):
         return None
-    return Table(
-        caption=text("What changes"),
-        columns=(
-            Column("quantity", label=" "),
-            Column("yours", label=reference_text(advice, "short")),
-            Column("named", label=named_text(advice)),
-        ),
-        rows=tuple(_changes(advice, named)),
+    columns = (
+        Column("quantity", label=" "),
+        Column("yours", label=reference_text(advice, "short")),
+        Column("named", label=named_text(advice)),
     )
+    return Table(caption=text("What changes"), columns=columns, rows=tuple(_changes(advice, named)))
 
 
-def _changes(advice: Advice, named: Configuration) -> Iterator[_Row]:
+def _changes(advice: Advice, named: Configuration) -> Iterator[tuple[str, str, str]]:
     own = advice.reference
     size = str(named.batch_size)
     if named.accumulation_steps > 1:
@@ -50,7 +45,13 @@ def _changes(advice: Advice, named: Configuration) -> Iterator[_Row]:
         size = text("{size} ({n} × {micro})", size=size, n=n, micro=micro)
     yield text("batch size"), str(own.batch_size), size
     yield text("learning rate"), _rate(own), _rate(named)
-    yield from _cost(advice)
+    words, named_figure, own_figure = objective_words(advice), named_cost(advice), own_cost(advice)
+    if named_figure is not None:
+        label = words.figure
+        if advice.target is not None:
+            label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
+        yours = UNKNOWN if own_figure is None else own_figure.text(words.quantity)
+        yield label, yours, named_figure.text(words.quantity, with_interval=True)
     yield from _end(advice, named)
     found = [advice.candidate(each.batch_size) for each in (own, named)]
     peaks = [None if each is None else each.peak_bytes for each in found]
@@ -66,19 +67,7 @@ def _rate(found: Configuration) -> str:
     return text("{rate}, to 0 over the last {part:percent}", rate=rate, part=found.cool_down)
 
 
-def _cost(advice: Advice) -> Iterator[_Row]:
-    """The figure that was asked to be least, or for quality the metric itself."""
-    words, named, own = objective_words(advice), named_cost(advice), own_cost(advice)
-    if named is None:
-        return
-    label = words.figure
-    if advice.target is not None:
-        label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
-    yours = UNKNOWN if own is None else own.text(words.quantity)
-    yield label, yours, named.text(words.quantity, with_interval=True)
-
-
-def _end(advice: Advice, named: Configuration) -> Iterator[_Row]:
+def _end(advice: Advice, named: Configuration) -> Iterator[tuple[str, str, str]]:
     """Where whole trainings end, of what is named if it was followed to its end."""
     endings = advice.endings
     if endings is None:
@@ -97,25 +86,25 @@ def _end(advice: Advice, named: Configuration) -> Iterator[_Row]:
 
 # ---- what is expected and what was in question
 
+_EXPECTED = {
+    "time_to_target_s": "time to target",
+    "steps_to_target": "steps",
+    "epochs_to_target": "epochs",
+    "samples_to_target": "samples",
+    "peak_bytes": "peak memory",
+}
+
 
 def expected_table(expected: Expected) -> Table:
     """What the recommendation is expected to take; what can't be told is left out."""
-    named = (
-        ("time_to_target_s", text("time to target"), expected.time_to_target_s),
-        ("steps_to_target", text("steps"), expected.steps_to_target),
-        ("epochs_to_target", text("epochs"), expected.epochs_to_target),
-        ("samples_to_target", text("samples"), expected.samples_to_target),
-        ("peak_bytes", text("peak memory"), expected.peak_bytes),
-    )
     rows: list[tuple[Value, ...]] = []
-    for name, label, known in named:
+    for name, label in _EXPECTED.items():
+        known = getattr(expected, name)
+        value = bound_text(name, known)
         if known.estimate is not None:
             value = quantity_text(name, known.estimate)
-        elif bound_text(name, known):
-            value = estimate_text(name, known)
-        else:
-            continue
-        rows.append((label, value, interval_only_text(name, known) or None, known.n))
+        if value:
+            rows.append((text(label), value, interval_only_text(name, known) or None, known.n))
     return Table(
         caption=text("What the recommendation is expected to take"),
         columns=(
@@ -136,7 +125,7 @@ def candidates_table(advice: Advice) -> Table:
         is_shown = advice.objective == "quality"
         return words.shown_estimate(candidate.cost).estimate if is_shown else None
 
-    def figure(name: str, label: str | None = None) -> Column:
+    def figure(name: str, label: str) -> Column:
         return Column(name, label=label, of=lambda candidate: getattr(candidate, name).estimate)
 
     return table_of(
@@ -180,38 +169,33 @@ def cost_table(advice: Advice, study: Study) -> Table:
         for r in study.records
         for t in (r.trial,)
     }
+    first: dict[_Key, str] = {}
     runs: dict[str, dict[_Key, RateTried]] = {}
-    seen: set[_Key] = set()
     for tried in advice.tried:
         is_cooled = tried.purpose == "cool_down"
         key = (tried.batch_size, tried.learning_rate, tried.seed, is_cooled)
-        if key not in seen or key in runs.get(tried.purpose, {}):
+        if first.setdefault(key, tried.purpose) == tried.purpose:
             runs.setdefault(tried.purpose, {})[key] = tried
-        seen.add(key)
-    rows: list[tuple[Value, ...]] = []
-    for purpose, found in runs.items():
-        known = [seconds[key] for key in found if key in seconds]
-        rows.append(
-            (
-                _purpose_text(purpose),
-                len(found),
-                len({tried.batch_size for tried in found.values()}),
-                sum(tried.steps for tried in found.values()),
-                sum(tried.steps * tried.batch_size for tried in found.values()),
-                sum(known) if len(known) == len(found) else None,
-            )
-        )
-    return Table(
-        caption=text("What was run. Runs side by side each count their own seconds."),
-        columns=(
-            Column("purpose", label=text("to")),
-            Column("runs", "n", text("training runs")),
-            Column("batch_sizes", "n", text("batch sizes")),
-            Column("steps", "steps_to_target", text("steps")),
-            Column("samples", "samples_to_target", text("samples")),
-            Column("train_s", label=text("training and evaluation")),
-        ),
-        rows=tuple(rows),
+
+    def total_s(purpose: str) -> float | None:
+        known = [seconds[key] for key in runs[purpose] if key in seconds]
+        return sum(known) if len(known) == len(runs[purpose]) else None
+
+    def of_runs(key: str, quantity: str, label: str, of: Callable[[RateTried], int]) -> Column:
+        return Column(key, quantity, label, of=lambda p: sum(map(of, runs[p].values())))
+
+    def n_sizes(purpose: str) -> int:
+        return len({tried.batch_size for tried in runs[purpose].values()})
+
+    return table_of(
+        text("What was run. Runs side by side each count their own seconds."),
+        runs,
+        Column("purpose", label=text("to"), of=_purpose_text),
+        of_runs("runs", "n", text("training runs"), lambda tried: 1),
+        Column("batch_sizes", "n", text("batch sizes"), of=n_sizes),
+        of_runs("steps", "steps_to_target", text("steps"), lambda tried: tried.steps),
+        of_runs("samples", "samples_to_target", text("samples"), lambda t: t.steps * t.batch_size),
+        Column("train_s", label=text("training and evaluation"), of=total_s),
     ).without_empty_columns()
 
 

@@ -14,8 +14,8 @@ from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import quantity_text, term_text
-from batchlab.words.catalogue import plural, text
+from batchlab.report.text import quantity_text
+from batchlab.words.catalogue import plural, term_text, text
 
 # ---- which data decide
 

@@ -25,9 +25,8 @@ from batchlab.report.text import (
     label_text,
     quantity_text,
     split_label,
-    term_text,
 )
-from batchlab.words.catalogue import listing, number_text, plural, text
+from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,8 +19,8 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import label_text, quantity_text, range_text, term_text
-from batchlab.words.catalogue import text
+from batchlab.report.text import label_text, quantity_text, range_text
+from batchlab.words.catalogue import term_text, text
 
 T = TypeVar("T")
 Row = dict[str, Value | bool]

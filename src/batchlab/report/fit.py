@@ -1,4 +1,4 @@
-"""The fits of a points file as plain text for a terminal."""
+"""The fits of a points file in words and as tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
 from batchlab.laws.registry import FittedLaw
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
-from batchlab.report.text import estimate_text, listed, wrapped_text
+from batchlab.report.text import estimate_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
 
@@ -20,25 +21,18 @@ _NOT_REJECTED = (
 )
 
 
-def fit_text(found: PointsFit) -> str:
-    """For each group its batch sizes, the law in numbers, and its caveats, for a terminal."""
-    parts = []
+def fit_sections(found: PointsFit) -> Iterator[Section]:
+    """For each group the law in numbers, its caveats and its batch sizes; then all of them."""
+    all_points = text("Steps to target of {source}", source=found.source)
     for group in found.groups:
-        title = group_name(group.group) or text("all points")
-        table = group_table(group).without_empty_columns().to_text()
-        parts += [title, table, listed(group_facts(group, found.overhead_fraction))]
-    if found.across is not None:
-        parts.append(listed(map(across_text, found.across)))
-    parts.append(wrapped_text(method_text()))
-    return "\n\n".join(parts) + "\n"
+        facts = tuple(_facts(group, found.overhead_fraction))
+        yield Section(title=_name(group.group) or all_points, facts=facts, table=_table(group))
+    if found.across:
+        yield Section(title=text("Across the groups"), facts=tuple(map(_across_text, found.across)))
+    yield Section(facts=(text("Fitted by {method}.", method=text(METHOD)),))
 
 
-def method_text() -> str:
-    """How the laws were fitted."""
-    return text("Fitted by {method}.", method=text(METHOD))
-
-
-def group_table(group: GroupFit) -> Table:
+def _table(group: GroupFit) -> Table:
     """One row a batch size of a group."""
     return table_of(
         text("steps to target by batch size"),
@@ -51,11 +45,11 @@ def group_table(group: GroupFit) -> Table:
         Column("fitted_steps", "steps_to_target", text("on the law")),
         Column("step_s"),
         Column("time_to_target_s"),
-    )
+    ).without_empty_columns()
 
 
-def group_facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
-    """Facts about the laws of a group, a line each: those of the law that decisions use first."""
+def _facts(group: GroupFit, overhead_fraction: float) -> Iterator[str]:
+    """A line each: those of the law that decisions use first."""
     used, *others = group.laws
     yield from _parameters(used)
     if group.law_holds:
@@ -102,12 +96,11 @@ def _parameters(fitted: FittedLaw) -> Iterator[str]:
 
 def _distances(laws: Sequence[FittedLaw]) -> Iterator[str]:
     """How far the runs lie from each law, where there are several to compare."""
-    known = [(law, law.residual_sd) for law in laws]
     parts = [
         # What noise-free points leave is rounding.
         text("{sd:percent} from {formula}", sd=round(sd, 6), formula=text(law.formula))
-        for law, sd in known
-        if sd is not None
+        for law in laws
+        if (sd := law.residual_sd) is not None
     ]
     if len(parts) > 1:
         yield text(
@@ -123,11 +116,11 @@ def _estimate_or_reason(quantity: str, estimate: Estimate) -> str:
     return text("{value}: {reason}", value=value, reason=reason_text(estimate.reason))
 
 
-def across_text(law: AcrossFit) -> str:
+def _across_text(law: AcrossFit) -> str:
     """A power law over a column, in one line."""
     over = text("{quantity} over {column}", quantity=law.quantity, column=law.column)
     if law.group:
-        over = text("{over} ({group})", over=over, group=group_name(law.group))
+        over = text("{over} ({group})", over=over, group=_name(law.group))
     exponent = law.exponent
     if exponent.estimate is None:
         return text("{over}: {reason}", over=over, reason=reason_text(exponent.reason))
@@ -148,6 +141,6 @@ def across_text(law: AcrossFit) -> str:
     )
 
 
-def group_name(group: dict[str, str]) -> str:
+def _name(group: dict[str, str]) -> str:
     """The values that tell a group apart; empty without grouping."""
     return ", ".join(f"{column} {value}" for column, value in group.items())

@@ -1,4 +1,4 @@
-"""How noisy a gradient is along a training: tables, and text for a terminal."""
+"""How noisy a gradient is along a training: in words, as tables, and as a page of two figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.report.table import Column, Table, table_of
-from batchlab.report.text import interval_only_text, listed, wrapped_text
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    Row,
+    alone,
+    interval_mark,
+    mark,
+)
+from batchlab.report.page import downloads, render_page
+from batchlab.report.palette import looks
+from batchlab.report.sections import Section
+from batchlab.report.table import Column, Table, Value, table_of
+from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
@@ -24,38 +35,28 @@ _CLEAR = (
 _BOUND = "At step {step} the noise scale is above {low:critical_batch_size} examples."
 _UNKNOWN = "At step {step} the noise scale can't be told."
 _GROWTH = (
-    "It goes from {first:critical_batch_size} at step {first_step} to {last:critical_batch_size} "
-    "at step {last_step}: {change}."
-)
-_GROWTH_BEFORE = (
-    "Before that it goes from {first:critical_batch_size} at step {first_step} to "
+    "{it} goes from {first:critical_batch_size} at step {first_step} to "
     "{last:critical_batch_size} at step {last_step}: {change}."
 )
 
 
-def noise_text(noise: Noise) -> str:
-    """What the noise scale means for the batch size in use, then tables, for a terminal."""
-    tables = [noise_table(noise), *([layers_table(noise)] if noise.along[-1].layers else [])]
-    shown = "\n\n".join(table.to_text() for table in tables)
-    return f"{wrapped_text(noise_title(noise))}\n\n{listed(noise_facts(noise))}\n\n{shown}\n"
-
-
-def noise_headline(noise: Noise) -> str:
-    """What is read first: the noise scale at the last step."""
-    return f"{wrapped_text(next(noise_facts(noise)))}\n"
-
-
-def noise_title(noise: Noise) -> str:
-    """What was measured."""
-    return text(
+def noise_sections(noise: Noise) -> Iterator[Section]:
+    """What the noise scale means for the batch size in use, a row a step, a row a parameter."""
+    title = text(
         "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
         workload=noise.workload.name,
         size=noise.workload.batch_size,
         rate=noise.workload.learning_rate,
     )
+    yield Section(title=title, facts=tuple(_facts(noise)), table=_table(noise))
+    if noise.along[-1].layers:
+        yield Section(table=_layers_table(noise))
 
 
-def noise_table(noise: Noise) -> Table:
+# ---- tables
+
+
+def _table(noise: Noise) -> Table:
     """One row a point of the training."""
     n_train = noise.workload.n_train
 
@@ -66,7 +67,7 @@ def noise_table(noise: Noise) -> Table:
         return None if point.preconditioned is None else point.preconditioned.estimate
 
     return table_of(
-        text("Gradient noise of {workload} by step", workload=noise.workload.name),
+        text("Gradient noise of {workload} by step", workload=noise.workload),
         noise.along,
         Column("step"),
         Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),
@@ -76,7 +77,7 @@ def noise_table(noise: Noise) -> Table:
     ).without_empty_columns()
 
 
-def layers_table(noise: Noise) -> Table:
+def _layers_table(noise: Noise) -> Table:
     """One row a trainable parameter, at the last point."""
     last = noise.along[-1]
     return table_of(
@@ -89,23 +90,26 @@ def layers_table(noise: Noise) -> Table:
 
 def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
     """Of what every row has: the noise scale and what it is the ratio of."""
+
+    def scale(found: Sampled) -> float | None:
+        return found.gradient_noise_scale.estimate
+
     return (
-        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=_scale),
+        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=scale),
         Column("interval", label=text("95 %"), of=interval),
         Column("grad_sq", "ratio", "|G|²", of=lambda each: each.gradient_norm_squared.estimate),
         Column("trace", "ratio", "tr Σ", of=lambda each: each.noise_trace.estimate),
     )
 
 
-def _scale(found: Sampled) -> float | None:
-    return found.gradient_noise_scale.estimate
-
-
 def _interval(found: Sampled) -> str:
     return interval_only_text("critical_batch_size", found.gradient_noise_scale)
 
 
-def noise_facts(noise: Noise) -> Iterator[str]:
+# ---- words
+
+
+def _facts(noise: Noise) -> Iterator[str]:
     """What follows for the batch size in use, a sentence or two each."""
     last = noise.along[-1]
     yield _meaning(noise)
@@ -146,11 +150,131 @@ def _growth(noise: Noise) -> Iterator[str]:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    yield text(
-        _GROWTH if last_step == noise.along[-1].step else _GROWTH_BEFORE,
-        first=first,
-        first_step=first_step,
-        last=last,
-        last_step=last_step,
-        change=change,
+    it = text("It" if last_step == noise.along[-1].step else "Before that it")
+    steps = {"first_step": first_step, "last_step": last_step}
+    yield text(_GROWTH, it=it, first=first, last=last, change=change, **steps)
+
+
+# ---- figures
+
+
+def noise_figures(noise: Noise) -> tuple[Figure, ...]:
+    """The figures of a noise, in their order."""
+    return _along(noise), _variance(noise)
+
+
+def _along(noise: Noise) -> Figure:
+    """The noise scale along a training, beside the batch size in use."""
+    panel = Panel(
+        "along",
+        label_text("noise_scale"),
+        "noise_scale",
+        tuple(_along_rows(noise)),
+        axis="step",
+    )
+    notes = [
+        text(
+            "The noise scale is the batch size at which half of a gradient's squared length is "
+            "noise (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162). It usually grows "
+            "while the loss falls, because the gradient shrinks faster than its noise."
+        ),
+        text(
+            "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
+        ),
+    ]
+    if any(point.gradient_noise_scale.estimate is None for point in noise.along):
+        notes.append(text("An arrow: only a lower bound is known."))
+    return Figure(
+        "a",
+        "along",
+        text("The noise scale along a training"),
+        [panel],
+        notes=notes,
+        nothing=text("It could not be told at any point of the training."),
+        table=_table(noise),
+    )
+
+
+def _along_rows(noise: Noise) -> Iterator[Row]:
+    size = noise.workload.batch_size
+    for point in noise.along:
+        at: dict[str, Value] = {"batch_size": size, "step": point.step}
+        scale = point.gradient_noise_scale
+        yield from interval_mark("point", scale, **at)
+        if scale.estimate is not None:
+            yield mark("line", scale.estimate, **at)
+        elif scale.low is not None:
+            yield mark("bound", scale.low, **at)
+    yield mark("level", size, text=text("batch size in use: {size}", size=size))
+
+
+def _variance(noise: Noise) -> Figure:
+    """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
+    rows = tuple(_variance_rows(noise))
+    panel = Panel(
+        "variance",
+        text("variance of the gradient of a batch, at step {step}", step=noise.along[-1].step),
+        "gradient_variance",
+        rows,
+    )
+    return Figure(
+        "b",
+        "variance",
+        text("Twice the batch, half the noise"),
+        [panel],
+        notes=(
+            text(
+                "How far the gradient of a batch lies from that of the whole training set (mean "
+                "squared distance). It is the noise of one example over the batch size. A batch "
+                "that is a large part of the training set has less, and all of it has none "
+                "(sampling without replacement)."
+            ),
+            text(
+                "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
+                "cross near the noise scale, or before it where that is a large part of the "
+                "training set."
+            ),
+        ),
+        nothing=text("The noise of one example is not known."),
+    )
+
+
+def _variance_rows(noise: Noise) -> Iterator[Row]:
+    found = noise.along[-1].found
+    trace, n_train = found.trace.estimate, noise.workload.n_train
+    if trace is None or trace <= 0 or n_train < 4:
+        return
+    for power in range((n_train // 2).bit_length()):
+        size = 2**power
+        left = (n_train - size) / (n_train - 1)
+        value = alone(trace / size * left)
+        yield from interval_mark("band", value, batch_size=size, series="in theory")
+    if found.scale.estimate is not None and found.grad_sq.estimate is not None:
+        words = text("squared length of the gradient itself")
+        yield mark("level", found.grad_sq.estimate, text=words)
+    words = text("in use: {size}", size=noise.workload.batch_size)
+    yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
+
+
+# ---- the page
+
+
+def noise_page(noise: Noise, *, command: str) -> str:
+    """The page as text: what follows for the batch size in use first."""
+    part, *others = noise_sections(noise)
+    tables = [each.table for each in (part, *others) if each.table is not None]
+    rows = (text("one row a step"), text("one row a parameter"))
+    files = dict(zip(("noise", "layers"), zip(rows, tables, strict=False), strict=False))
+    return render_page(
+        "noise.html.j2",
+        noise=noise,
+        command=command,
+        environment=list(noise.environment),
+        figures=(figures := noise_figures(noise)),
+        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
+        title=part.title,
+        facts=part.facts,
+        shown=figures,
+        layers=tables[1] if others else None,
+        downloads=downloads(files),
     )

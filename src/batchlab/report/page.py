@@ -54,33 +54,49 @@ class Download:
 
 
 def download(
-    name: str, words: str, table: Table, *, most_characters: int = MOST_ADDRESS_CHARACTERS
+    name: str, words: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
 ) -> Download:
     """A table as a file within the page: plain where it is small, else packed."""
     content = table.to_csv()
     address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
-    if len(address) > min(_MOST_PLAIN_CHARACTERS, most_characters):
+    if len(address) > min(_MOST_PLAIN_CHARACTERS, most):
         packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
-    fits = len(address) <= most_characters
+    fits = len(address) <= most
     return Download(
         name=name, words=words, address=address if fits else None, n_rows=len(table.rows)
     )
 
 
-def write_tables(
-    tables: Mapping[str, Table], figures: Iterable[Figure], path: Path
-) -> tuple[Path, ...]:
-    """Write tables by what their file name ends in, and the rows of figures, beside `path`.
+Tables = Mapping[str, tuple[str, Table]]
+"""What can be taken out of a page, by name: what a row of it is, and the table."""
 
-    The table without such an ending goes to `path` itself.
+
+def downloads(tables: Tables) -> list[Download]:
+    """Each table as a file within the page."""
+    return [
+        download(f"batchlab-{name}.csv", words, table) for name, (words, table) in tables.items()
+    ]
+
+
+def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
+    """Write the tables and the rows of the figures as CSV files.
+
+    Args:
+        tables: the first goes to `path` itself, the others beside it, by their names:
+            `report.csv`, `report-observations.csv`.
+        figures: each has its rows in a file, too.
+        path: the file of the first table.
+
+    Returns:
+        The files.
 
     Raises:
         OutputFileError: a file cannot be written.
     """
-    written = []
-    for ending, table in tables.items():
-        file = path.with_name(f"{path.stem}{ending}.csv") if ending else path
+    written: list[Path] = []
+    for name, (_, table) in tables.items():
+        file = path.with_name(f"{path.stem}-{name}.csv") if written else path
         write_output_file(file, table.to_csv().encode())
         written.append(file)
     return (*written, *write_figure_rows(figures, path))

@@ -9,8 +9,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from batchlab.report.text import label_text, shown_quantity, term_text
-from batchlab.words.catalogue import text
+from batchlab.report.text import label_text, shown_quantity
+from batchlab.words.catalogue import term_text, text
 from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
 
 # Rows with a value but these, which place a line, a shade or words.

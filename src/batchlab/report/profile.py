@@ -1,4 +1,4 @@
-"""A profile as plain text for a terminal."""
+"""A profile in words and as a table."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
+from batchlab.report.sections import Section
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import (
     TOO_UNSTEADY,
     bound_text,
     estimate_text,
-    listed,
     range_text,
     whole_sentence,
-    wrapped_text,
 )
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
@@ -23,50 +22,20 @@ from batchlab.words.reasons import reason_text
 _FAR_OFF_FRACTION = 0.2
 # Processes that lie further apart than this deserve a word.
 _SCATTERED = 0.04
-# What is said of the largest batch size without a limit of the memory, and with one.
-_LARGEST = {
-    "none": (
-        "No batch size ran in one piece.",
-        "No batch size ran in one piece within {limit_bytes:peak_bytes}.",
-    ),
-    "all": (
-        "All {largest} training examples fit in one batch.",
-        "All {largest} training examples fit in one batch within {limit_bytes:peak_bytes}.",
-    ),
-    "fits": (
-        "The largest batch size that fits in one piece: {largest}.",
-        "The largest batch size that fits in one piece within {limit_bytes:peak_bytes}: {largest}.",
-    ),
-    "tried": (
-        "The largest batch size that was tried and fits: {largest}.",
-        "The largest batch size that was tried and fits within {limit_bytes:peak_bytes}: "
-        "{largest}.",
-    ),
-}
 
 
-def profile_text(profile: Profile) -> str:
-    """A table, the largest batch that fits, the laws in words, for a terminal."""
-    head, table = wrapped_text(profile_title(profile)), profile_table(profile).to_text()
-    return f"{head}\n\n{table}\n\n{listed(profile_facts(profile))}\n"
-
-
-def profile_headline(profile: Profile) -> str:
-    """What is read first: the largest batch size that fits."""
-    return f"{wrapped_text(next(profile_facts(profile)))}\n"
-
-
-def profile_title(profile: Profile) -> str:
-    """What was profiled, and on which machine."""
-    return text(
+def profile_section(profile: Profile) -> Section:
+    """What was profiled and on which machine, what follows from it, and its table."""
+    title = text(
         "{workload} on {device_name} ({device})",
         workload=profile.workload.name,
         device_name=profile.device_name,
         device=profile.device,
     )
+    return Section(title=title, facts=tuple(_facts(profile)), table=_table(profile))
 
 
-def profile_table(profile: Profile) -> Table:
+def _table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
 
     def interval(point: ProfilePoint) -> str | None:
@@ -74,9 +43,6 @@ def profile_table(profile: Profile) -> Table:
         if step_s.low is not None and step_s.high is not None:
             return range_text("step_s", step_s.low, step_s.high)
         return text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
-
-    def threads(point: ProfilePoint) -> int | None:
-        return None if point.timing is None else point.timing.threads
 
     used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
     on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))
@@ -89,7 +55,7 @@ def profile_table(profile: Profile) -> Table:
         Column("samples_per_s"),
         Column("peak_bytes"),
         *((on_gpu,) if used_gpu else ()),
-        Column("threads", label=text("threads"), of=threads),
+        Column("threads", label=text("threads"), of=lambda p: p.timing and p.timing.threads),
         Column("status", None, text("status"), True, lambda point: point.status.value),
     )
 
@@ -104,14 +70,10 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
     return text("{name} = {n_steps} × {micro}", name=name, n_steps=n, micro=micro)
 
 
-def profile_facts(profile: Profile) -> Iterator[str]:
-    """What follows from a profile, a sentence or two each: the largest that fits first."""
-    largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
-    free, within = _LARGEST[_largest_case(profile)]
-    message = free if limit_bytes is None else within
-    yield text(message, largest=largest, limit_bytes=limit_bytes)
-    yield _memory_text(profile)
-    yield from _not_run_text(profile)
+def _facts(profile: Profile) -> Iterator[str]:
+    """A sentence or two each: the largest batch size that fits first."""
+    yield _largest_text(profile)
+    yield from _memory_text(profile)
     yield _law_text(profile)
     if profile.evaluations_in_steps is not None:
         yield whole_sentence(profile.evaluations_in_steps)
@@ -134,30 +96,33 @@ def profile_facts(profile: Profile) -> Iterator[str]:
         yield text("Larger batch sizes were not tried, because several in a row did not run.")
 
 
-def _largest_case(profile: Profile) -> str:
-    largest = profile.largest_batch_size
+def _largest_text(profile: Profile) -> str:
+    largest, limit_bytes = profile.largest_batch_size, profile.memory_limit_bytes
     if largest is None:
-        return "none"
-    if largest == profile.workload.n_train:
-        return "all"
-    return "fits" if profile.stopped == "memory" else "tried"
+        message = "No batch size ran in one piece{within}."
+    elif largest == profile.workload.n_train:
+        message = "All {largest} training examples fit in one batch{within}."
+    elif profile.stopped == "memory":
+        message = "The largest batch size that fits in one piece{within}: {largest}."
+    else:
+        message = "The largest batch size that was tried and fits{within}: {largest}."
+    within = "" if limit_bytes is None else text(" within {limit:peak_bytes}", limit=limit_bytes)
+    return text(message, largest=largest, within=within)
 
 
-def _memory_text(profile: Profile) -> str:
+def _memory_text(profile: Profile) -> Iterator[str]:
+    """The law of memory, and what it gives the batch sizes that have not run in one piece."""
     fixed, each = profile.memory.fixed_bytes, profile.memory.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
         reason = reason_text(fixed.reason or each.reason)
-        return text("Memory by batch size: cannot tell ({reason}).", reason=reason)
-    return text(
-        "Memory: about {fixed:peak_bytes}, and {each:peak_bytes} more for each example of the "
-        "batch (above an idle process).",
-        fixed=fixed.estimate,
-        each=each.estimate,
-    )
-
-
-def _not_run_text(profile: Profile) -> Iterator[str]:
-    """What the law of memory gives the batch sizes that have not run in one piece."""
+        yield text("Memory by batch size: cannot tell ({reason}).", reason=reason)
+    else:
+        yield text(
+            "Memory: about {fixed:peak_bytes}, and {each:peak_bytes} more for each example of the "
+            "batch (above an idle process).",
+            fixed=fixed.estimate,
+            each=each.estimate,
+        )
     told = [
         text("{predicted} at {size}", predicted=estimate_text("peak_bytes", known), size=size)
         for size, known in ((each.batch_size, each.predicted_bytes) for each in profile.not_run)
@@ -195,31 +160,27 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     The sentence is without its full stop.
     """
     least, each = overhead_s.estimate, s_per_example.estimate
+    bound = bound_text("critical_batch_size", knee)
     if knee.estimate is not None:
-        return text(
+        message = (
             "about {least:step_s} for the smallest batch, and {each:step_s} for each example of a "
             "large one. The two are equal at a batch size of about {knee}. Far above that, larger "
-            "batches train no more examples a second",
-            least=least,
-            each=each,
-            knee=estimate_text("critical_batch_size", knee),
+            "batches train no more examples a second"
         )
-    bound = bound_text("critical_batch_size", knee)
-    if bound and knee.low is not None and least is not None:
-        return text(
+    elif bound and knee.low is not None and least is not None:
+        message = (
             "about {least:step_s} at every batch size that ran. The time of the examples begins "
-            "to show at a batch size of {bound}",
-            least=least,
-            bound=bound,
+            "to show at a batch size of {bound}"
         )
-    if bound and each is not None:
-        return text(
+    elif bound and each is not None:
+        message = (
             "about {each:step_s} for each example, from the smallest batch size on. A step "
-            "without examples takes as long as a batch size of {bound}",
-            each=each,
-            bound=bound,
+            "without examples takes as long as a batch size of {bound}"
         )
-    return text("cannot tell ({reason})", reason=reason_text(knee.reason))
+    else:
+        message = "cannot tell ({reason})"
+    equal_at, why = estimate_text("critical_batch_size", knee), reason_text(knee.reason)
+    return text(message, least=least, each=each, knee=equal_at, bound=bound, reason=why)
 
 
 def _throughput_text(profile: Profile) -> str:

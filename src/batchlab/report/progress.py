@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -87,6 +87,11 @@ class ProgressState(Silent):
     # ---- what is known of it now
 
     @property
+    def name(self) -> str:
+        """The command and its subject."""
+        return f"{self.command} {self.subject}".strip()
+
+    @property
     def stage_number(self) -> int | None:
         """Which of the stages it is at, from 1 on; None: at something beside them."""
         return self.stages.index(self.stage) + 1 if self.stage in self.stages else None
@@ -123,8 +128,6 @@ class ProgressState(Silent):
 
 
 _LONGEST_BAR = 30
-_FULL, _EMPTY = "█", "░"
-_FULL_ASCII, _EMPTY_ASCII = "#", "-"
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
@@ -138,7 +141,7 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
     lines = [
         _fitting(_head(state), width),
         _bar_line(state, width, ascii_only=ascii_only),
-        *([_fitting(best_so_far_wordings(state.lead), width)] if state.lead is not None else []),
+        "" if state.lead is None else _fitting(best_so_far_wordings(state.lead), width),
         *_now(state, width),
     ]
     return [line[:width] for line in lines if line]
@@ -146,57 +149,43 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
 
 def stage_text(state: ProgressState) -> str:
     """Where it is, in one line of any length: what a pipe is told."""
-    name = f"{state.command} {state.subject}".strip()
-    number = state.stage_number
-    if not name:
-        return state.stage
+    stage = _stage(state)
+    if not state.name:
+        return stage
+    between = ": " if state.stage_number is None else ", "
+    return text("{name}{between}{stage}", name=state.name, between=between, stage=stage)
+
+
+def _stage(state: ProgressState) -> str:
+    """What it is at, and which of the stages that is."""
+    doing, number = state.stage or text("starting"), state.stage_number
     if number is None:
-        return text("{name}: {doing}", name=name, doing=state.stage)
-    return text(
-        "{name}, stage {number} of {n}: {doing}",
-        name=name,
-        number=number,
-        n=len(state.stages),
-        doing=state.stage,
-    )
+        return doing
+    return text("stage {number} of {n}: {doing}", number=number, n=len(state.stages), doing=doing)
 
 
 def clock_text(seconds: float) -> str:
     """Seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
     if hours:
-        if not minutes:
-            return text("{hours}h", hours=hours)
-        return text("{hours}h{minutes:02d}m", hours=hours, minutes=minutes)
-    if not minutes:
-        return text("{seconds}s", seconds=rest)
-    if not rest:
-        return text("{minutes}m", minutes=minutes)
-    return text("{minutes}m{seconds:02d}s", minutes=minutes, seconds=rest)
+        return text("{h}h{m:02d}m", h=hours, m=m) if m else text("{h}h", h=hours)
+    if minutes:
+        return text("{m}m{s:02d}s", m=minutes, s=s) if s else text("{m}m", m=minutes)
+    return text("{s}s", s=s)
 
 
-def _fitting(wordings: Iterator[str], width: int) -> str:
+def _fitting(wordings: Iterable[str], width: int) -> str:
     """The first wording that fits, or the last."""
-    said = ""
-    for said in wordings:
-        if len(said) <= width:
-            break
-    return said
+    *longer, shortest = wordings
+    return next((said for said in longer if len(said) <= width), shortest)
 
 
 def _head(state: ProgressState) -> Iterator[str]:
-    name = f"{state.command} {state.subject}".strip()
-    doing = state.stage or text("starting")
-    number = state.stage_number
-    if number is not None:
-        of = {"number": number, "n": len(state.stages)}
-        yield text("{name}   stage {number} of {n}: {doing}", name=name, doing=doing, **of)
-        yield text("stage {number} of {n}: {doing}", doing=doing, **of)
-        yield text("{number}/{n}: {doing}", doing=doing, **of)
-    elif name:
-        yield text("{name}   {doing}", name=name, doing=doing)
-    yield doing
+    stage = _stage(state)
+    if state.name:
+        yield text("{name}   {stage}", name=state.name, stage=stage)
+    yield stage
 
 
 def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
@@ -204,7 +193,7 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
     fraction = state.done_fraction
     if fraction is None:
         return after
-    full, empty = (_FULL_ASCII, _EMPTY_ASCII) if ascii_only else (_FULL, _EMPTY)
+    full, empty = "#-" if ascii_only else "█░"
     percent = f"{100 * fraction:3.0f} %"
     room = width - len(f"[]  {percent}  {after}")
     if room < 5:
@@ -226,9 +215,8 @@ def _time(state: ProgressState) -> str:
 
 def _now(state: ProgressState, width: int) -> Iterator[str]:
     if state.runs is None:
-        full, short = state.doing
-        if full:
-            yield _fitting((text("now: {doing}", doing=each) for each in (full, short)), width)
+        if state.doing[0]:
+            yield _fitting((text("now: {doing}", doing=each) for each in state.doing), width)
         return
     why = reason_text(state.runs.why)
     wordings = [text("now: {doing}", doing=each) for each in _runs(state.runs)]
@@ -236,7 +224,7 @@ def _now(state: ProgressState, width: int) -> Iterator[str]:
     if len(together) <= width:
         yield together
         return
-    yield _fitting(iter(wordings), width)
+    yield _fitting(wordings, width)
     why = text("why: {why}", why=why)
     if len(why) <= width:
         yield why
@@ -245,29 +233,24 @@ def _now(state: ProgressState, width: int) -> Iterator[str]:
 def _runs(runs: RunsAsked) -> Iterator[str]:
     sizes = _several([str(size) for size in runs.batch_sizes])
     rates = _several([number_text(rate, "rate") for rate in runs.learning_rates])
-    n_seeds = len(runs.seeds)
-    seeds = plural("seed {seeds}", "seeds {seeds}", n_seeds, seeds=_several(runs.seeds))
+    seeds = plural("seed {s}", "seeds {s}", len(runs.seeds), s=_several(runs.seeds))
     if len(runs.batch_sizes) > 1:  # each has rates of its own
         yield text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
-        yield text("batch sizes {sizes}", sizes=sizes)
         yield text("{n} batch sizes", n=len(runs.batch_sizes))
         return
-    of_rates = plural(
-        "learning rate {rates}", "learning rates {rates}", len(runs.learning_rates), rates=rates
-    )
+    n = len(runs.learning_rates)
+    of_rates = plural("learning rate {rates}", "learning rates {rates}", n, rates=rates)
     named = {"size": sizes, "rates": rates, "seeds": seeds}
     yield text("batch size {size}, {of_rates}, {seeds}", of_rates=of_rates, **named)
     yield text("batch size {size} at {rates}, {seeds}", **named)
-    yield text("{size} at {rates}, {seeds}", **named)
     yield text("{size} at {rates}", **named)
-    yield text("batch size {size}", **named)
 
 
 def _several(parts: Sequence[object]) -> str:
     said = [str(part) for part in parts]
-    return (
-        listing(said) if len(said) < 4 else text("{first} to {last}", first=said[0], last=said[-1])
-    )
+    if len(said) < 4:
+        return listing(said)
+    return text("{first} to {last}", first=said[0], last=said[-1])
 
 
 _WIDTH = 88
@@ -309,9 +292,8 @@ class NotebookProgress(ProgressState):
         """Leave one line, and the warnings."""
         if self._handle is None:
             return
-        name = f"{self.command} {self.subject}"
         # The cell may go on long after the command.
-        took = in_words("{name}: {took}", name=name, took=clock_text(self._told_s))
+        took = in_words("{name}: {took}", name=self.name, took=clock_text(self._told_s))
         self._write([took, *self._said()])
 
     def _said(self) -> list[str]:

@@ -20,15 +20,12 @@ from batchlab.report.cells import (
 )
 from batchlab.report.sweep_evidence import (
     NAMES,
-    BudgetName,
     Comparison,
     EqualBudget,
     Evidence,
     Measured,
     Race,
     budget_split,
-    difference_text,
-    equal_text,
     metric_text,
     paired,
     races,
@@ -43,118 +40,9 @@ from batchlab.report.text import (
     best_so_far_text,
     label_text,
     quantity_text,
-    term_text,
 )
-from batchlab.words.catalogue import capitalized, listing, number_text, plural, text
+from batchlab.words.catalogue import capitalized, listing, number_text, plural, term_text, text
 from batchlab.words.reasons import reason_text
-
-# What a sweep says, by its code. `{metric}` is the metric that counts on the data that decide.
-_SAID = {
-    # ---- The conclusion.
-    "best_in_epochs": "{best} did best in {epochs}: {metric} {value}",
-    "may_be_chance": "{said}. One seed each: this may be chance.",
-    "surely": "{said}.",
-    "others_as_good": "{said}. {rivals} may be as good.",
-    "is_best": "In {budget}, {best} is best with {value}",
-    "is_ahead": "In {budget}, {best} is ahead with {value}",
-    "many_as_good": "{said}; {n} others may be as good.",
-    "some_as_good": "{said}; {rivals} may be as good.",
-    "never_measured": "The {metric} was never measured.",
-    "ended_at": "{size} ended at {metric} {value}.",
-    # ---- The claims, where something is missing.
-    "nothing_held_out": "There are no test and no validation data.",
-    "none_inside": "No batch size from {low} to {high} was run.",
-    "none_outside": "No batch size outside {low} to {high} was run.",
-    "no_full_batch": "Full batch was not run, or no trial of it ended well.",
-    "no_train_metric": "No training metric was measured in equal epochs.",
-    "little_learned": (
-        "Little has been learned yet: in {budget} the best {metric} is {best}, hardly better than "
-        "before training. More epochs or a higher learning rate would tell."
-    ),
-    "trained_apart": (
-        "Some have trained further than others: in {budget} {metric} is {best}, but {worst}, more "
-        "than {margin} apart. More epochs, or a tuned rate for each, would tell."
-    ),
-    "left_out": (
-        "Left out: {sizes}, whose {metric} is more than {margin} off the best. That shows how far "
-        "training got, not how it generalizes."
-    ),
-    "same_reason": "For the same reason as the one above.",
-    # ---- The claims that the smallest batch size is better than the largest.
-    "levels": "In {budget}, {what} is {small} and {large}",
-    "differs": "{levels}, a difference of {difference}.",
-    "but_reversed": "{seen} But it goes the other way {where}.",
-    "reverse": "{levels}: the reverse, by {difference}.",
-    "no_difference": "{levels}: no difference that matters, {difference}.",
-    "no_interval": "{levels}. {missing}.",
-    "too_close": "{levels}: too close for these seeds to tell, {difference}. More seeds would.",
-    "less_trained_too": (
-        "The largest also learned its training data less well, which is part of this."
-    ),
-    "less_trained_less_gap": (
-        "The largest also learned its training data less well, and less training makes the gap "
-        "smaller."
-    ),
-    # ---- The claims that one batch size is as good as all others, or better.
-    "never_much_worse": "In {budgets}, {size} is at most {tolerance} worse than any size outside.",
-    "always_better": "In {budgets}, it is better than every other size.",
-    "beaten": "In {budget}, {better} has a better {metric} than {worse}, by {difference}.",
-    "ahead_of_some": "{seen} In {budgets}, full batch is ahead of some other size.",
-    "no_better": (
-        "In {budget}, {size} is no better than {other}: {metric} differs by {difference}."
-    ),
-    "all_too_close": (
-        "In {budgets}, {size} and {others} are too close for these seeds to tell. More seeds would."
-    ),
-    # ---- What else was seen.
-    "paired": (
-        "On the same {n:,} {split} examples, {best} (the best on {chosen_on} data) {found}."
-    ),
-    "right_more": "is right more often than {sizes}",
-    "right_less": "is right less often than {sizes}",
-    "right_alike": "cannot be told from {sizes}",
-    "no_race": "{budget} was not compared: the step times were not measured alone.",
-    "no_validation": (
-        "Whether the epochs were enough is shown by validation data, and there are none. Test data "
-        "must not decide it."
-    ),
-    "open_plateaus": (
-        "Whether the epochs were enough cannot be told for {sizes}. The table of trials in the "
-        "report says why."
-    ),
-    "speed": (
-        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
-        "{slow}. A step takes {fast_s:step_s}, at {slow} {slow_s:step_s}."
-    ),
-    "highest_rate": (
-        "The best learning rate is the highest that was tried at {sizes}: a higher one may be "
-        "better."
-    ),
-    "lowest_rate": (
-        "The best learning rate is the lowest that was tried at {sizes}: a lower one may be better."
-    ),
-    "bad_end": "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
-}
-
-
-def _say(evidence: Evidence, code: str, **values: object) -> str:
-    """What is said by a code; cells, budgets and differences in the values become words."""
-    metric = metric_text(budget_split(evidence.study), evidence.metric)
-    found = {"metric": metric} | values
-    return text(_SAID[code], **{name: _word(evidence, value) for name, value in found.items()})
-
-
-def _word(evidence: Evidence, value: object) -> object:
-    match value:
-        case Cell():
-            return evidence.name(value)
-        case EqualBudget():
-            return value.words
-        case Comparison():
-            return difference_text(evidence.metric, value)
-        case _:
-            return value
-
 
 # ---- the conclusion
 
@@ -166,7 +54,7 @@ class Conclusion:
     """What is read first: which batch size ended best after equal epochs, and how sure that is."""
 
     headline: str
-    lead: str  # what equal time and steps say, and what was compared; "" if no trial ended well
+    lead: str = ""  # what equal time and steps say, and what was compared
 
 
 def conclusion(study: Study) -> Conclusion:
@@ -183,7 +71,12 @@ def conclusion(study: Study) -> Conclusion:
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        return Conclusion(headline=_nothing_compared(study), lead="")
+        nothing = "No trial ended well, so nothing can be compared."
+        if not study.records:
+            nothing = "No trial has been run."
+        elif any(record.status is None for record in study.records):
+            nothing = "No trial has ended well so far, so nothing can be compared yet."
+        return Conclusion(headline=text(nothing))
     raced = {race.budget.name: race for race in races(evidence)}
     if "epochs" not in raced:
         return Conclusion(headline=_of_one(evidence), lead=_basis_text(evidence))
@@ -194,36 +87,37 @@ def conclusion(study: Study) -> Conclusion:
     )
 
 
-def _nothing_compared(study: Study) -> str:
-    if not study.records:
-        return text("No trial has been run.")
-    if any(record.status is None for record in study.records):
-        return text("No trial has ended well so far, so nothing can be compared yet.")
-    return text("No trial ended well, so nothing can be compared.")
-
-
 def _headline(evidence: Evidence, race: Race) -> str:
     amount = race.budget.amount
     n = 1 if amount == 1 else 2
-    epochs = plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount)
-    value = quantity_text(evidence.metric, race.level)
-    said = _say(evidence, "best_in_epochs", best=race.leader, epochs=epochs, value=value)
-    rivals = capitalized(batch_sizes_text(evidence.study, race.rivals)) if race.rivals else ""
-    code = {"no_interval": "may_be_chance", "clear": "surely", "tied": "others_as_good"}
-    return _say(evidence, code[race.standing], said=capitalized(said), rivals=rivals)
+    said = evidence.say(
+        "{best} did best in {epochs}: {metric} {value}",
+        best=race.leader,
+        epochs=plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount),
+        value=quantity_text(evidence.metric, race.level),
+    )
+    end = ""
+    if race.standing == "no_interval":
+        end = text(" One seed each: this may be chance.")
+    elif race.standing == "tied":
+        rivals = capitalized(batch_sizes_text(evidence.study, race.rivals))
+        end = text(" {rivals} may be as good.", rivals=rivals)
+    return f"{capitalized(said)}.{end}"
 
 
 def _other(evidence: Evidence, race: Race) -> str:
     """Who leads when something else is equal."""
+    message = "In {budget}, {best} is {ahead} with {value}{rivals}."
+    ahead = text("best" if race.standing == "clear" else "ahead")
+    rivals = ""  # the headline has said that it may be chance
+    if race.standing == "tied":
+        rivals = text("; {n} others may be as good", n=len(race.rivals))
+        if len(race.rivals) <= _MOST_NAMED:
+            rivals = evidence.say("; {rivals} may be as good", rivals=race.rivals)
     value = quantity_text(evidence.metric, race.level)
-    code = "is_best" if race.standing == "clear" else "is_ahead"
-    said = _say(evidence, code, budget=race.budget, best=race.leader, value=value)
-    if race.standing != "tied":
-        return _say(evidence, "surely", said=said)  # the headline has said that it may be chance
-    if len(race.rivals) > _MOST_NAMED:
-        return _say(evidence, "many_as_good", said=said, n=len(race.rivals))
-    rivals = batch_sizes_text(evidence.study, race.rivals)
-    return _say(evidence, "some_as_good", said=said, rivals=rivals)
+    return evidence.say(
+        message, budget=race.budget, best=race.leader, ahead=ahead, value=value, rivals=rivals
+    )
 
 
 def _of_one(evidence: Evidence) -> str:
@@ -231,75 +125,60 @@ def _of_one(evidence: Evidence) -> str:
     cell, *_ = evidence.cells
     level = evidence.final(budget_split(evidence.study)).level(cell)
     if level is None:
-        return _say(evidence, "never_measured")
+        return evidence.say("The {metric} was never measured.")
     value = quantity_text(evidence.metric, level)
-    return capitalized(_say(evidence, "ended_at", size=cell, value=value))
+    return capitalized(evidence.say("{size} ended at {metric} {value}.", size=cell, value=value))
 
 
 def _basis_text(evidence: Evidence) -> str:
     """What was compared, at which learning rates and with how many seeds."""
-    study, seeds = evidence.study, _seeds_text(evidence)
+    study, n = evidence.study, len(evidence.cells)
+    n_seeds = sorted({len(cell.ended_well) for cell in evidence.cells})
+    fewest, most = (number_text(count, "") for count in (n_seeds[0], n_seeds[-1]))
+    which = most if fewest == most else text("{few} to {more}", few=fewest, more=most)
+    seeds = plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
     by_size: dict[int, set[float]] = {}
     for record in study.records:
         by_size.setdefault(record.trial.batch_size, set()).add(record.trial.learning_rate)
-    n, rates = len(evidence.cells), _rates_text(study, by_size)
+    message = "Compared: {n} batch sizes {rates}, {seeds} each."
     if n == 1:
-        told = text("Trained {rates}, {seeds}.", rates=rates, seeds=seeds)
-    else:
-        message = "Compared: {n} batch sizes {rates}, {seeds} each."
-        told = text(message, n=n, rates=rates, seeds=seeds)
-    if all(len(own) == 1 for own in by_size.values()):
-        return told
-    return text(
-        "{told} The best of several rates looks better than it is on the {split} data that chose "
-        "it.",
-        told=told,
-        split=_chosen_on(study),
-    )
-
-
-def _seeds_text(evidence: Evidence) -> str:
-    n_seeds = sorted({len(cell.ended_well) for cell in evidence.cells})
-    fewest, most = (number_text(n, "") for n in (n_seeds[0], n_seeds[-1]))
-    which = most if fewest == most else text("{few} to {more}", few=fewest, more=most)
-    return plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
+        message = "Trained {rates}, {seeds}."
+    if any(len(own) > 1 for own in by_size.values()):
+        message += (
+            " The best of several rates looks better than it is on the {split} data that chose it."
+        )
+    rates = _rates_text(study, by_size)
+    return text(message, n=n, rates=rates, seeds=seeds, split=_chosen_on(study))
 
 
 def _rates_text(study: Study, by_size: Mapping[int, set[float]]) -> str:
-    """At which learning rates, in words."""
+    """At which learning rates, and by which rule where it was one alone."""
     distinct = set().union(*by_size.values())
-    if len(distinct) == 1:
+    rules = {record.trial.scaling_rule for record in study.records}
+    rule = next(iter(rules))
+    if len(distinct) == 1 and len(by_size) == 1:
+        message = "at learning rate {rate:learning_rate}"
+    elif len(distinct) == 1:
+        message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
+    elif any(len(own) > 1 for own in by_size.values()):
+        message = "at the best of its learning rates on {split} data"
+        if len(by_size) > 1:
+            message = "each at the best of its learning rates on {split} data"
+    elif len(rules) != 1 or rule == "none":
+        message = "at one learning rate each, not tuned"
+    elif moves_adam(rule):
         message = (
-            "at learning rate {rate:learning_rate}"
-            if len(by_size) == 1
-            else "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
+            "at one learning rate each, set by the rule {rule} (which moves Adam's betas and eps "
+            "too), not tuned"
         )
-        return text(message, rate=distinct.pop())
-    if all(len(own) == 1 for own in by_size.values()):
-        return _one_rate_each({record.trial.scaling_rule for record in study.records})
-    message = "at the best of its learning rates on {split} data"
-    if len(by_size) > 1:
-        message = "each at the best of its learning rates on {split} data"
-    return text(message, split=_chosen_on(study))
+    else:
+        message = "at one learning rate each, set by the rule {rule}, not tuned"
+    return text(message, rate=min(distinct), split=_chosen_on(study), rule=rule)
 
 
 def _chosen_on(study: Study) -> str:
     split = deciding_split(study)
     return term_text("training" if split == "train" else split)
-
-
-def _one_rate_each(rules: set[str]) -> str:
-    """That each batch size has one rate, and by which rule where it was one alone."""
-    if len(rules) != 1 or rules == {"none"}:
-        return text("at one learning rate each, not tuned")
-    (rule,) = rules
-    if moves_adam(rule):
-        return text(
-            "at one learning rate each, set by the rule {rule} (which moves Adam's betas and eps "
-            "too), not tuned",
-            rule=rule,
-        )
-    return text("at one learning rate each, set by the rule {rule}, not tuned", rule=rule)
 
 
 # ---- the claims: what people say of batch sizes, each held against this study's own numbers
@@ -322,7 +201,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     told = []
     for i, (topic, (verdict, why)) in enumerate(zip(CLAIMS, found, strict=True)):
         if i and verdict == "not_tested" and why == found[i - 1][1]:
-            why = _say(evidence, "same_reason")
+            why = text("For the same reason as the one above.")
         told.append(Sentence(topic=topic, text=why, verdict=verdict))
     return tuple(told)
 
@@ -342,24 +221,28 @@ def larger_batches_generalize_worse(evidence: Evidence) -> _Found:
     """Whether the held-out metric falls as the batch size grows, after equal epochs."""
     split = held_out_split(evidence.study)
     if split is None:
-        return "cannot_tell", _say(evidence, "nothing_held_out")
+        return "cannot_tell", text(_NOTHING_HELD_OUT)
+    note = "The largest also learned its training data less well, which is part of this."
     what = metric_text(split, evidence.metric)
-    return _ordered(evidence, what, evidence.at_end(split), {"held": "less_trained_too"})
+    return _ordered(evidence, what, evidence.at_end(split), {"held": note})
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> _Found:
     """Whether training gets further ahead of held-out data as the batch size grows."""
     split = held_out_split(evidence.study)
     if split is None:
-        return "cannot_tell", _say(evidence, "nothing_held_out")
+        return "cannot_tell", text(_NOTHING_HELD_OUT)
     what = text(
         "generalization gap ({train} − {split} {metric})",
         train=term_text("training"),
         split=term_text(split),
         metric=label_text(evidence.metric),
     )
-    noted: tuple[ClaimVerdict, ...] = ("did_not_hold", "cannot_tell")
-    notes = dict.fromkeys(noted, "less_trained_less_gap")
+    note = (
+        "The largest also learned its training data less well, and less training makes the gap "
+        "smaller."
+    )
+    notes: dict[ClaimVerdict, str] = {"did_not_hold": note, "cannot_tell": note}
     return _ordered(evidence, what, evidence.gaps(split), notes)
 
 
@@ -373,20 +256,23 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Found:
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
-        code = "none_outside" if inside else "none_inside"
-        return "cannot_tell", _say(evidence, code, low=low, high=high)
+        message = "No batch size {which} {low} to {high} was run."
+        which = text("outside" if inside else "from")
+        return "cannot_tell", text(message, which=which, low=low, high=high)
     # Chosen by its size and not by its result, which would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
     held = _held_everywhere(evidence, start, outside, budgets)
     if worse := _with_outcome(held, "worse"):
         return "did_not_hold", _beaten(evidence, start, worse)
-    if all(comparison.at_most_slightly_worse for _, _, comparison in held):
-        least = quantity_text(evidence.metric, evidence.tolerance)
-        said = _say(
-            evidence, "never_much_worse", budgets=_names(budgets), size=start, tolerance=least
+    low_ends = (comparison.difference.low for _, _, comparison in held)
+    if all(end is not None and end > -evidence.tolerance for end in low_ends):
+        return "held", evidence.say(
+            "In {budgets}, {size} is at most {tolerance} worse than any size outside.",
+            budgets=_names(budgets),
+            size=start,
+            tolerance=quantity_text(evidence.metric, evidence.tolerance),
         )
-        return "held", said
     return "cannot_tell", _open(evidence, start, held, budgets)
 
 
@@ -395,23 +281,30 @@ def full_batch_converges_better(evidence: Evidence) -> _Found:
     n_train, budgets = evidence.study.workload.n_train, evidence.budgets
     full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
     if full is None:
-        return "cannot_tell", _say(evidence, "no_full_batch")
+        return "cannot_tell", text("Full batch was not run, or no trial of it ended well.")
     minis = [cell for cell in evidence.cells if cell is not full]
     held = _held_everywhere(evidence, full, minis, budgets)
     better = _with_outcome(held, "better")
     if worse := _with_outcome(held, "worse"):
         seen = _beaten(evidence, full, worse)
-        if not better:
-            return "did_not_hold", seen
-        won = {budget.name for budget, _, _ in better}
-        ahead = [budget for budget in budgets if budget.name in won]
-        return "did_not_hold", _say(evidence, "ahead_of_some", seen=seen, budgets=_names(ahead))
+        if better:
+            won = {budget.name for budget, _, _ in better}
+            ahead = _names([budget for budget in budgets if budget.name in won])
+            also = text("In {budgets}, full batch is ahead of some other size.", budgets=ahead)
+            seen = f"{seen} {also}"
+        return "did_not_hold", seen
     if same := _with_outcome(held, "same"):
         budget, other, difference = same[0]
-        found = {"budget": budget, "size": full, "other": other, "difference": difference}
-        return "did_not_hold", _say(evidence, "no_better", **found)
+        return "did_not_hold", evidence.say(
+            "In {budget}, {size} is no better than {other}: {metric} differs by {difference}.",
+            budget=budget,
+            size=full,
+            other=other,
+            difference=difference,
+        )
     if len(better) == len(held):
-        return "held", _say(evidence, "always_better", budgets=_names(budgets))
+        message = "In {budgets}, it is better than every other size."
+        return "held", text(message, budgets=_names(budgets))
     return "cannot_tell", _open(evidence, full, held, budgets)
 
 
@@ -421,6 +314,19 @@ CLAIMS: dict[str, Callable[[Evidence], _Found]] = {
     "32 to 128 is a good start": good_start_between_32_and_128,
     "Full batch converges better": full_batch_converges_better,
 }
+_NOTHING_HELD_OUT = "There are no test and no validation data."
+_LITTLE_LEARNED = (
+    "Little has been learned yet: in {budget} the best {metric} is {best}, hardly better than "
+    "before training. More epochs or a higher learning rate would tell."
+)
+_TRAINED_APART = (
+    "Some have trained further than others: in {budget} {metric} is {best}, but {worst}, more "
+    "than {margin} apart. More epochs, or a tuned rate for each, would tell."
+)
+_LEFT_OUT = (
+    "Left out: {sizes}, whose {metric} is more than {margin} off the best. That shows how far "
+    "training got, not how it generalizes."
+)
 
 
 def _ordered(
@@ -433,26 +339,27 @@ def _ordered(
     """
     fit = training_fit(evidence)
     if fit is None:
-        return "not_tested", _say(evidence, "no_train_metric")
+        return "not_tested", text("No training metric was measured in equal epochs.")
     compared = [cell for cell in fit.alike if measured.level(cell) is not None]
-    metric, margin = (
-        metric_text("train", evidence.metric),
-        quantity_text(evidence.metric, fit.margin),
-    )
+    metric = metric_text("train", evidence.metric)
+    margin = quantity_text(evidence.metric, fit.margin)
     if len(compared) < 2 or not fit.begun:
-        code, budget = "trained_apart" if fit.begun else "little_learned", evidence.budgets[0]
-        best, worst = evidence.level_text(*fit.best), evidence.level_text(*fit.worst)
-        found = {"budget": budget, "metric": metric, "best": best, "worst": worst}
-        return "not_tested", _say(evidence, code, margin=margin, **found)
+        return "not_tested", evidence.say(
+            _TRAINED_APART if fit.begun else _LITTLE_LEARNED,
+            budget=evidence.budgets[0],
+            metric=metric,
+            margin=margin,
+            best=evidence.level_text(*fit.best),
+            worst=evidence.level_text(*fit.worst),
+        )
     verdict, seen = _order_found(evidence, what, measured, compared)
-    notes = [seen]
     ends = evidence.at_end("train").compare(compared[-1], compared[0])
     if ends.outcome == "worse" and verdict in less_trained:
-        notes.append(_say(evidence, less_trained[verdict]))
+        seen = f"{seen} {text(less_trained[verdict])}"
     if fit.others:
-        sizes = batch_sizes_text(evidence.study, [cell.batch_size for cell in fit.others])
-        notes.append(_say(evidence, "left_out", sizes=sizes, metric=metric, margin=margin))
-    return verdict, " ".join(notes)
+        sizes = [cell.batch_size for cell in fit.others]
+        seen = f"{seen} {evidence.say(_LEFT_OUT, sizes=sizes, metric=metric, margin=margin)}"
+    return verdict, seen
 
 
 def _order_found(
@@ -460,30 +367,38 @@ def _order_found(
 ) -> _Found:
     """What the first and the last of several say of their order, and the verdict that follows."""
     first, last = compared[0], compared[-1]
-    small, large = (evidence.level_text(cell, measured.level(cell)) for cell in (first, last))
-    budget, ends = evidence.budgets[0], measured.compare(first, last)
-    levels = _say(evidence, "levels", budget=budget, what=what, small=small, large=large)
-
-    def said(code: str, **values: object) -> str:
-        return _say(evidence, code, levels=levels, difference=ends, **values)
-
+    ends, missing, where = measured.compare(first, last), "", ""
+    verdict: ClaimVerdict = "cannot_tell" if ends.outcome == "cannot_tell" else "did_not_hold"
     if ends.outcome == "better":
+        end = ", a difference of {difference}."
         reversed_pairs = [
-            text("from {first} to {last}", first=evidence.name(one), last=evidence.name(next_one))
+            evidence.say("from {first} to {last}", first=one, last=next_one)
             for one, next_one in pairwise(compared)
             if measured.compare(one, next_one, n_comparisons=len(compared) - 1).outcome == "worse"
         ]
-        if not reversed_pairs:
-            return "held", said("differs")
-        where = listing(reversed_pairs)
-        return "did_not_hold", said("but_reversed", seen=said("differs"), where=where)
-    if ends.outcome == "worse":
-        return "did_not_hold", said("reverse")
-    if ends.outcome == "same":
-        return "did_not_hold", said("no_difference")
-    if ends.missing:
-        return "cannot_tell", said("no_interval", missing=capitalized(ends.missing))
-    return "cannot_tell", said("too_close")
+        if reversed_pairs:
+            end, where = end + " But it goes the other way {where}.", listing(reversed_pairs)
+        else:
+            verdict = "held"
+    elif ends.outcome == "worse":
+        end = ": the reverse, by {difference}."
+    elif ends.outcome == "same":
+        end = ": no difference that matters, {difference}."
+    elif ends.missing:
+        end, missing = ". {missing}.", capitalized(ends.missing)
+    else:
+        end = ": too close for these seeds to tell, {difference}. More seeds would."
+    seen = evidence.say(
+        "In {budget}, {what} is {small} and {large}" + end,
+        budget=evidence.budgets[0],
+        what=what,
+        small=evidence.level_text(first, measured.level(first)),
+        large=evidence.level_text(last, measured.level(last)),
+        difference=ends,
+        missing=missing,
+        where=where,
+    )
+    return verdict, seen
 
 
 _Held = tuple[EqualBudget, Cell, Comparison]
@@ -494,13 +409,12 @@ def _held_everywhere(
 ) -> list[_Held]:
     """`cell` against each of `others` under each budget, all intervals holding together."""
     split, n = budget_split(evidence.study), len(others) * len(budgets)
-    held = []
-    for budget in budgets:
-        measured = evidence.measured(budget, split)
-        held += [
-            (budget, other, measured.compare(cell, other, n_comparisons=n)) for other in others
-        ]
-    return held
+    measured = [(budget, evidence.measured(budget, split)) for budget in budgets]
+    return [
+        (budget, other, values.compare(cell, other, n_comparisons=n))
+        for budget, values in measured
+        for other in others
+    ]
 
 
 def _with_outcome(held: Sequence[_Held], outcome: str) -> list[_Held]:
@@ -510,8 +424,13 @@ def _with_outcome(held: Sequence[_Held], outcome: str) -> list[_Held]:
 def _beaten(evidence: Evidence, cell: Cell, worse: Sequence[_Held]) -> str:
     """The comparison in which `cell` lost most clearly."""
     budget, other, difference = min(worse, key=lambda found: found[2].difference.estimate or 0.0)
-    found = {"budget": budget, "better": other, "worse": cell, "difference": difference}
-    return _say(evidence, "beaten", **found)
+    return evidence.say(
+        "In {budget}, {better} has a better {metric} than {worse}, by {difference}.",
+        budget=budget,
+        better=other,
+        worse=cell,
+        difference=difference,
+    )
 
 
 def _open(
@@ -521,21 +440,22 @@ def _open(
     if missing[0] is not None and None not in missing:
         return text("{missing}.", missing=capitalized(missing[0]))
     unsure = {other.batch_size for _, other, _ in _with_outcome(held, "cannot_tell")}
-    others = batch_sizes_text(evidence.study, sorted(unsure))
-    return _say(evidence, "all_too_close", budgets=_names(budgets), size=cell, others=others)
+    return evidence.say(
+        "In {budgets}, {size} and {others} are too close for these seeds to tell. More seeds "
+        "would.",
+        budgets=_names(budgets),
+        size=cell,
+        others=sorted(unsure),
+    )
 
 
 def _names(budgets: Sequence[EqualBudget]) -> str:
-    return listing([equal_text(budget.name) for budget in budgets])
+    return listing([text("equal {what}", what=text(budget.name)) for budget in budgets])
 
 
 # ---- what else was seen
 
-_TOPICS: dict[BudgetName, str] = {
-    "epochs": "equal epochs",
-    "steps": "equal steps",
-    "time": "equal time",
-}
+_Seen = Iterator[tuple[str, str]]  # topics, and what is said
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
@@ -549,9 +469,6 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
     )
 
 
-_Seen = Iterator[tuple[str, str]]  # topics, and what is said
-
-
 def _paired(evidence: Evidence) -> _Seen:
     """Which batch sizes the best one is told apart from on the same held-out examples."""
     found = paired(evidence)
@@ -561,13 +478,25 @@ def _paired(evidence: Evidence) -> _Seen:
     behind = [size for size, each in found.more.items() if (each.high or 0.0) < 0]
     alike = [size for size in found.more if size not in (*ahead, *behind)]
     said = [
-        _say(evidence, code, sizes=batch_sizes_text(evidence.study, sizes))
-        for code, sizes in (("right_more", ahead), ("right_less", behind), ("right_alike", alike))
+        evidence.say(message, sizes=sizes)
+        for message, sizes in (
+            ("is right more often than {sizes}", ahead),
+            ("is right less often than {sizes}", behind),
+            ("cannot be told from {sizes}", alike),
+        )
         if sizes
     ]
-    split, chosen_on = term_text(found.split), term_text(deciding_split(evidence.study))
-    values = {"n": found.n, "split": split, "best": found.best, "chosen_on": chosen_on}
-    yield "held-out examples", _say(evidence, "paired", found="; ".join(said), **values)
+    yield (
+        "held-out examples",
+        evidence.say(
+            "On the same {n:,} {split} examples, {best} (the best on {chosen_on} data) {found}.",
+            n=found.n,
+            split=term_text(found.split),
+            best=found.best,
+            chosen_on=term_text(deciding_split(evidence.study)),
+            found="; ".join(said),
+        ),
+    )
 
 
 def _no_race(evidence: Evidence) -> _Seen:
@@ -575,14 +504,21 @@ def _no_race(evidence: Evidence) -> _Seen:
     known = {budget.name for budget in evidence.budgets}
     for name in NAMES if len(evidence.cells) > 1 else ():
         if name not in known:
-            budget = capitalized(text(_TOPICS[name]))
-            yield _TOPICS[name], _say(evidence, "no_race", budget=budget)
+            message = "{budget} was not compared: the step times were not measured alone."
+            topic = f"equal {name}"
+            yield topic, text(message, budget=capitalized(text(topic)))
 
 
 def _open_plateaus(evidence: Evidence) -> _Seen:
     """Where it cannot be told whether the epochs were enough."""
     if not evidence.study.workload.has_validation:
-        yield "plateau", _say(evidence, "no_validation")
+        yield (
+            "plateau",
+            text(
+                "Whether the epochs were enough is shown by validation data, and there are none. "
+                "Test data must not decide it."
+            ),
+        )
         return
     plateau = plateaus_of(evidence.study)
     open_sizes = [
@@ -591,8 +527,11 @@ def _open_plateaus(evidence: Evidence) -> _Seen:
         if any(plateau(record).verdict == "cannot_tell" for record in cell.ended_well)
     ]
     if open_sizes:
-        sizes = batch_sizes_text(evidence.study, open_sizes)
-        yield "plateau", _say(evidence, "open_plateaus", sizes=sizes)
+        message = (
+            "Whether the epochs were enough cannot be told for {sizes}. The table of trials in the "
+            "report says why."
+        )
+        yield "plateau", evidence.say(message, sizes=open_sizes)
 
 
 def _speed(evidence: Evidence) -> _Seen:
@@ -602,9 +541,9 @@ def _speed(evidence: Evidence) -> _Seen:
     if len(timed) < 2:
         return
     slow, fast = (choose(timed, key=lambda each: each.samples_per_s) for choose in (min, max))
-    said = _say(
-        evidence,
-        "speed",
+    said = text(
+        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
+        "{slow}. A step takes {fast_s:step_s}, at {slow} {slow_s:step_s}.",
         fast=batch_text(evidence.study, fast.batch_size),
         per_s=fast.samples_per_s,
         times=fast.samples_per_s / slow.samples_per_s,
@@ -624,10 +563,14 @@ def _edges(evidence: Evidence) -> _Seen:
     several = [
         cell for cell in chosen_cells(study) if len(rates[cell.batch_size]) > 1 and cell.ended_well
     ]
-    for code, edge in (("highest_rate", max), ("lowest_rate", min)):
-        found = [c.batch_size for c in several if c.learning_rate == edge(rates[c.batch_size])]
+    message = (
+        "The best learning rate is the {edge} that was tried at {sizes}: a {other} one may be "
+        "better."
+    )
+    for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
+        found = [c.batch_size for c in several if c.learning_rate == of(rates[c.batch_size])]
         if found:
-            yield "learning rate", _say(evidence, code, sizes=batch_sizes_text(study, found))
+            yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=found)
 
 
 def _failed(evidence: Evidence) -> _Seen:
@@ -635,8 +578,13 @@ def _failed(evidence: Evidence) -> _Seen:
     for record in evidence.study.records:
         if record.ended_well:
             continue
-        trial, rate = trial_words(record), record.trial.learning_rate
+        trial = trial_words(record)
         if record.reason:
             trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
-        size = batch_text(evidence.study, record.trial.batch_size)
-        yield "left out", _say(evidence, "bad_end", size=size, rate=rate, trial=trial)
+        said = text(
+            "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
+            size=batch_text(evidence.study, record.trial.batch_size),
+            rate=record.trial.learning_rate,
+            trial=trial,
+        )
+        yield "left out", said

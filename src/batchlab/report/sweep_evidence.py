@@ -16,11 +16,10 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Split, TrialRecord
 from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split
-from batchlab.report.text import batch_text, label_text, quantity_text, term_text
-from batchlab.words.catalogue import number_text, text
+from batchlab.report.text import batch_sizes_text, batch_text, label_text, quantity_text
+from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
-Seeds = Mapping[int, float]  # seed -> value
 ONE_SEED = "one seed: this may be chance"
 
 # ---- one metric of every batch size in one place
@@ -52,48 +51,40 @@ class Comparison:
             return None
         return reason_text(self.difference.reason) or text(ONE_SEED)
 
-    @property
-    def at_most_slightly_worse(self) -> bool:
-        """Whether the interval rules out that the first is worse by more than the tolerance."""
-        return self.difference.low is not None and self.difference.low > -self.tolerance
-
-
-def difference_text(metric: str, comparison: Comparison) -> str:
-    """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139)"."""
-    found = comparison.difference
-    if found.estimate is None:
-        return text("an unknown amount ({reason})", reason=reason_text(found.reason))
-    size = quantity_text(metric, abs(found.estimate))
-    if found.low is None or found.high is None:
-        return text("{size} (one seed: no interval)", size=size)
-    low, high = found.low, found.high
-    if found.estimate < 0:
-        low, high = -high, -low
-    return text(
-        "{size} (95 %: {low} to {high})",
-        size=size,
-        low=quantity_text(metric, low),
-        high=quantity_text(metric, high),
-    )
+    def size_text(self, metric: str) -> str:
+        """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139)"."""
+        found = self.difference
+        if found.estimate is None:
+            return text("an unknown amount ({reason})", reason=reason_text(found.reason))
+        size = quantity_text(metric, abs(found.estimate))
+        if found.low is None or found.high is None:
+            return text("{size} (one seed: no interval)", size=size)
+        low, high = (found.low, found.high) if found.estimate >= 0 else (-found.high, -found.low)
+        return text(
+            "{size} (95 %: {low} to {high})",
+            size=size,
+            low=quantity_text(metric, low),
+            high=quantity_text(metric, high),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
     """One metric of every compared batch size in one place."""
 
-    by_batch_size: Mapping[int, Seeds]  # the value of every seed that has one
+    by_batch_size: Mapping[int, Sequence[float]]  # the value of every seed that has one
     pooled: PooledCells  # the seeds' scatter over all of them
     better: Better
     tolerance: float  # a difference below it does not matter, >= 0
 
     def level(self, cell: Cell) -> float | None:
         """The mean of a cell; None where no seed has a value."""
-        values = self._values(cell)
+        values = self.by_batch_size[cell.batch_size]
         return fmean(values) if values else None
 
     def mean(self, cell: Cell) -> Estimate:
         """The mean of a cell with its interval."""
-        return self.pooled.mean(self._values(cell))
+        return self.pooled.mean(self.by_batch_size[cell.batch_size])
 
     def compare(self, first: Cell, second: Cell, *, n_comparisons: int = 1) -> Comparison:
         """The first cell held against the second.
@@ -103,29 +94,24 @@ class Measured:
         """
         if self.better == "lower":
             first, second = second, first
-        difference = self.pooled.difference(
-            self._values(first), self._values(second), confidence=1 - 0.05 / n_comparisons
-        )
+        one, other = (self.by_batch_size[cell.batch_size] for cell in (first, second))
+        difference = self.pooled.difference(one, other, confidence=1 - 0.05 / n_comparisons)
         return Comparison(difference=difference, tolerance=self.tolerance)
-
-    def _values(self, cell: Cell) -> list[float]:
-        return list(self.by_batch_size[cell.batch_size].values())
 
 
 # ---- equal budgets
 
 BudgetName = Literal["epochs", "steps", "time"]
 NAMES: tuple[BudgetName, ...] = ("epochs", "steps", "time")
-Place = Callable[[TrialRecord, Evaluation], float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EqualBudget:
     """The largest budget of one kind that every compared trial has spent."""
 
+    study: Study
     name: BudgetName
     amount: float  # epochs, optimizer steps, or seconds at the step time measured alone
-    place: Place  # where an evaluation lies on this axis
 
     @property
     def words(self) -> str:
@@ -133,7 +119,7 @@ class EqualBudget:
         form = "train_s" if self.name == "time" else ",.6g"
         return text(
             "equal {what} ({amount} each)",
-            what=term_text(self.name),
+            what=text(self.name),
             amount=number_text(self.amount, form),
         )
 
@@ -142,8 +128,8 @@ class EqualBudget:
 
         None where it is not known on both sides, nor exactly there.
         """
-        at = self.amount
-        points = [(self.place(record, e), value) for e, value in record.curve(split, metric)]
+        at, curve = self.amount, record.curve(split, metric)
+        points = [(_place(self.study, self.name, record, each), value) for each, value in curve]
         # The budget is the end of one of the trials: rounding must not put it beyond that end.
         slack = 1e-9 * abs(at)
         for where, value in points:
@@ -162,33 +148,24 @@ def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> Equal
     """
     if name == "time" and any(study.timing(cell.batch_size) is None for cell in cells):
         return None
-    place = _place(study, name)
     spent = [
-        place(record, record.evaluations[-1])
+        _place(study, name, record, record.evaluations[-1])
         for cell in cells
         for record in cell.ended_well
         if record.evaluations
     ]
-    return EqualBudget(name=name, amount=min(spent), place=place) if spent else None
+    return EqualBudget(study=study, name=name, amount=min(spent)) if spent else None
 
 
-def equal_text(name: BudgetName) -> str:
-    """A budget's name in words: "equal steps"."""
-    return text("equal {what}", what=term_text(name))
-
-
-def _place(study: Study, name: BudgetName) -> Place:
+def _place(study: Study, name: BudgetName, record: TrialRecord, evaluation: Evaluation) -> float:
+    """How much of such a budget was spent at an evaluation."""
     if name == "epochs":
-        return lambda record, evaluation: record.epoch_of(evaluation)
+        return record.epoch_of(evaluation)
     if name == "steps":
-        return lambda record, evaluation: float(evaluation.step)
-
-    def seconds(record: TrialRecord, evaluation: Evaluation) -> float:
-        timing = study.timing(record.trial.batch_size)
-        assert timing is not None, "equal_budget has looked"
-        return evaluation.step * timing.step_s
-
-    return seconds
+        return float(evaluation.step)
+    timing = study.timing(record.trial.batch_size)
+    assert timing is not None, "equal_budget has looked"
+    return evaluation.step * timing.step_s
 
 
 def budget_split(study: Study) -> Split:
@@ -242,9 +219,11 @@ class Evidence:
         values = [fmean(values) for values in finals if values]
         return default_delta(self.metric, values) if values else 0.0
 
+    # ---- what was measured
+
     def measured(self, budget: EqualBudget, split: Split) -> Measured:
         """The metric that counts when a budget was spent."""
-        return self._of_metric(split, lambda record: budget.value(record, split, self.metric))
+        return self._pooled(split, lambda record: budget.value(record, split, self.metric))
 
     def at_end(self, split: Split) -> Measured:
         """The metric that counts after equal epochs."""
@@ -252,7 +231,7 @@ class Evidence:
 
     def final(self, split: Split) -> Measured:
         """The last known value of the metric that counts, of the trials that ended well."""
-        return self._of_metric(split, lambda record: record.final(split, self.metric))
+        return self._pooled(split, lambda record: record.final(split, self.metric))
 
     def gaps(self, split: Split) -> Measured:
         """Train metric less that of `split` after equal epochs; the smaller overfit is better.
@@ -268,39 +247,20 @@ class Evidence:
             return None if train is None or held_out is None else train - held_out
 
         better: Better = "lower" if self.better == "higher" else "higher"
-        return self._pooled("generalization_gap", split, better, gap)
-
-    def ranked(self, measured: Measured) -> list[tuple[Cell, float]]:
-        """The cells with a known mean and that mean, the best first."""
-        levels = [(cell, measured.level(cell)) for cell in self.cells]
-        known = [(cell, level) for cell, level in levels if level is not None]
-        return sorted(known, key=lambda pair: pair[1], reverse=self.better == "higher")
-
-    def level_text(self, cell: Cell, level: float | None) -> str:
-        """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
-        value = quantity_text(self.metric, level)
-        return text("{value} at {size}", value=value, size=self.name(cell))
-
-    def name(self, cell: Cell) -> str:
-        """A batch size in words."""
-        return batch_text(self.study, cell.batch_size)
-
-    def _of_metric(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
-        return self._pooled(self.metric, split, self.better, value)
+        return self._pooled(split, gap, metric="generalization_gap", better=better)
 
     def _pooled(
         self,
-        metric: str,
         split: Split,
-        better: Better,
         value: Callable[[TrialRecord], float | None],
+        *,
+        metric: str | None = None,
+        better: Better | None = None,
     ) -> Measured:
         by_batch_size = {
-            cell.batch_size: {
-                record.trial.seed: known
-                for record in cell.ended_well
-                if (known := value(record)) is not None
-            }
+            cell.batch_size: [
+                known for record in cell.ended_well if (known := value(record)) is not None
+            ]
             for cell in self.cells
         }
         workload = self.study.workload
@@ -309,13 +269,52 @@ class Evidence:
             "validation": workload.n_validation or 0,
             "test": workload.n_test,
         }[split]
-        values = [list(seeds.values()) for seeds in by_batch_size.values()]
         return Measured(
             by_batch_size=by_batch_size,
-            pooled=PooledCells.of(values, metric=metric, n_examples=n_examples),
-            better=better,
+            pooled=PooledCells.of(
+                list(by_batch_size.values()), metric=metric or self.metric, n_examples=n_examples
+            ),
+            better=better or self.better,
             tolerance=self.tolerance,
         )
+
+    def ranked(self, measured: Measured) -> list[tuple[Cell, float]]:
+        """The cells with a known mean and that mean, the best first."""
+        levels = [(cell, measured.level(cell)) for cell in self.cells]
+        known = [(cell, level) for cell, level in levels if level is not None]
+        return sorted(known, key=lambda pair: pair[1], reverse=self.better == "higher")
+
+    # ---- in words
+
+    def say(self, message: str, /, **values: object) -> str:
+        """A text with its values, those of the study in words: cells, budgets, differences.
+
+        Several batch sizes become "batch sizes 32 and 64"; `{metric}` is the one that counts.
+        """
+        known = {"metric": metric_text(budget_split(self.study), self.metric)} | values
+        return text(message, **{name: self._word(value) for name, value in known.items()})
+
+    def _word(self, value: object) -> object:
+        match value:
+            case Cell():
+                return self.name(value)
+            case EqualBudget():
+                return value.words
+            case Comparison():
+                return value.size_text(self.metric)
+            case list() | tuple():
+                return batch_sizes_text(self.study, value)
+            case _:
+                return value
+
+    def name(self, cell: Cell) -> str:
+        """A batch size in words."""
+        return batch_text(self.study, cell.batch_size)
+
+    def level_text(self, cell: Cell, level: float | None) -> str:
+        """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
+        value = quantity_text(self.metric, level)
+        return text("{value} at {size}", value=value, size=self.name(cell))
 
 
 # ---- who leads
@@ -449,26 +448,12 @@ class TrainingFit:
 
 def training_fit(evidence: Evidence) -> TrainingFit | None:
     """The training fit of the compared cells; None where the train metric is not known."""
-    measured = evidence.at_end("train")
-    levels = [(cell, measured.level(cell)) for cell in evidence.cells]
-    known = [(cell, level) for cell, level in levels if level is not None]
+    known = evidence.ranked(evidence.at_end("train"))
     if not known:
         return None
-    choose = max if evidence.better == "higher" else min
-    best = choose(known, key=lambda found: found[1])
+    best = known[0]
     margin = _TOLERANCES * evidence.tolerance
-    alike = tuple(cell for cell, level in known if abs(level - best[1]) <= margin)
-    return TrainingFit(
-        alike=alike,
-        others=tuple(cell for cell in evidence.cells if cell not in alike),
-        begun=_begun(evidence, best[1]),
-        best=best,
-        worst=max(known, key=lambda found: abs(found[1] - best[1])),
-        margin=margin,
-    )
-
-
-def _begun(evidence: Evidence, best: float) -> bool:
+    alike = {cell.batch_size for cell, level in known if abs(level - best[1]) <= margin}
     untrained = [
         value
         for cell in evidence.cells
@@ -476,5 +461,12 @@ def _begun(evidence: Evidence, best: float) -> bool:
         for at, value in record.curve("train", evidence.metric)
         if at.step == 0
     ]
-    gained = best - fmean(untrained) if untrained else math.inf
-    return abs(gained) > STARTED_DELTAS * evidence.tolerance
+    gained = best[1] - fmean(untrained) if untrained else math.inf
+    return TrainingFit(
+        alike=tuple(cell for cell in evidence.cells if cell.batch_size in alike),
+        others=tuple(cell for cell in evidence.cells if cell.batch_size not in alike),
+        begun=abs(gained) > STARTED_DELTAS * evidence.tolerance,
+        best=best,
+        worst=max(known, key=lambda found: abs(found[1] - best[1])),
+        margin=margin,
+    )

@@ -44,8 +44,8 @@ from batchlab.report.figure import (
     thinned,
 )
 from batchlab.report.table import Column, Table, Value, table_of
-from batchlab.report.text import label_text, split_label, term_text
-from batchlab.words.catalogue import text
+from batchlab.report.text import label_text, split_label
+from batchlab.words.catalogue import term_text, text
 
 MOST_POINTS = 160  # of a line on the page: more than its pixels can show; the CSV has all
 MOST_ROWS = 9_000  # of all lines together: the page stays below 5 MB with any number of them

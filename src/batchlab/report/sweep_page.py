@@ -6,14 +6,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from batchlab.records.json_document import SCHEMA
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
-    Cell,
     chosen_cells,
     figure_looks,
     held_out_split,
@@ -22,7 +20,9 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
-from batchlab.report.page import download, render_page, study_environment, write_tables
+from batchlab.report.figure import thinned
+from batchlab.report.page import Tables, downloads, render_page, study_environment
+from batchlab.report.sections import Section, sections_text
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
@@ -39,16 +39,9 @@ from batchlab.report.sweep_tables import (
     trials_table,
 )
 from batchlab.report.table import Table
-from batchlab.report.text import (
-    Sentence,
-    label_text,
-    listed,
-    quantity_text,
-    term_text,
-    wrapped_text,
-)
+from batchlab.report.text import Sentence, label_text, quantity_text, wrapped_text
 from batchlab.version import __version__
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import term_text, text
 from batchlab.words.document import document_text
 
 # ---- JSON
@@ -91,29 +84,13 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 # ---- files
 
 
-def write_csv(study: Study, path: Path) -> tuple[Path, ...]:
-    """Write the trials to `path`, their observations and the rows of the figures beside it.
-
-    Args:
-        study: the study.
-        path: `report.csv` gets one row a trial; `report-observations.csv` one row a number seen,
-            in long format, joined by `trial_id`; each figure has its rows in a file too.
-
-    Returns:
-        The files.
-
-    Raises:
-        OutputFileError: a file cannot be written.
-    """
-    tables = {"": trials_table(study), "-observations": observations_table(study)}
-    return write_tables(tables, sweep_figures(study), path)
-
-
-def write_images(study: Study, path: Path, image_format: Literal["svg", "png"]) -> tuple[Path, ...]:
-    """Write one image a figure; see `write_figure_images`."""
-    from batchlab.report.chart import write_figure_images
-
-    return write_figure_images(sweep_figures(study), figure_looks(study), path, image_format)
+def sweep_files(study: Study) -> Tables:
+    """The tables that can be taken out: the trials, and in long format every number seen."""
+    numbers = text("one row a number that was seen, joined by trial_id")
+    return {
+        "trials": (text("one row a trial"), trials_table(study)),
+        "observations": (numbers, observations_table(study)),
+    }
 
 
 # ---- a terminal
@@ -131,8 +108,7 @@ def text_report(study: Study) -> str:
     Returns:
         Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
     """
-    parts = [part for part in _parts(study) if part]
-    return "\n\n".join(parts) + "\n"
+    return sections_text((Section(title=study.workload.name), *_parts(study)))
 
 
 def sweep_headline(study: Study) -> str:
@@ -141,28 +117,29 @@ def sweep_headline(study: Study) -> str:
     return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
-def _parts(study: Study) -> Iterator[str]:
-    found = conclusion(study)
-    yield f"{study.workload.name}\n{wrapped_text(found.headline)}"
-    yield wrapped_text(found.lead)
+def answer_section(study: Study) -> Section:
+    """Which batch size did best, and a row a batch size."""
+    found, summary = conclusion(study), summary_table(study, chosen_cells(study))
+    facts = (found.lead,) if found.lead else ()
+    return Section(title=found.headline, facts=facts, table=summary if study.records else None)
+
+
+def _parts(study: Study) -> Iterator[Section]:
+    yield answer_section(study)
     if not study.records:
         return
-    chosen = chosen_cells(study)
-    yield _captioned(summary_table(study, chosen))
-    yield _curves_text(study, chosen)
-    yield listed((*effect_sentences(study).values(), *map(str, sentences(study))))
-    yield listed(map(claim_text, claim_sentences(Evidence.of(study))))
+    seen = (*effect_sentences(study).values(), *map(str, sentences(study)))
+    yield Section(drawing=tuple(_curves(study)))
+    yield Section(facts=seen)
+    yield Section(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
-        yield _captioned(rate_table(study))
-    yield wrapped_text(trial_counts(study))
-    yield text("Command: {command}", command=study.command)
+        yield Section(table=rate_table(study))
+    command = text("Command: {command}", command=study.command)
+    yield Section(facts=(trial_counts(study),))
+    yield Section(drawing=(command,))
 
 
-def _captioned(table: Table) -> str:
-    return f"{wrapped_text(table.caption)}\n{table.to_text()}"
-
-
-def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
+def _curves(study: Study) -> Iterator[str]:
     """The held-out metric along the epochs, one line a batch size, all on one scale."""
     metric = study.workload.metrics[0].name
     split = held_out_split(study) or "train"
@@ -173,11 +150,11 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
             for place in mean_curve(cell, split, metric, None)
             if place["step"] and place["epoch"] == int(place["epoch"] or 0)
         ]
-        for cell in chosen
+        for cell in chosen_cells(study)
     }
     values = [value for curve in curves.values() for value in curve]
     if not values:
-        return ""
+        return
     low, high = min(values), max(values)
     width = max(map(len, labels.values()))
     caption = text(
@@ -189,20 +166,19 @@ def _curves_text(study: Study, chosen: Sequence[Cell]) -> str:
         high=quantity_text(metric, high),
         high_bar=_BARS[-1],
     )
-    lines = [
-        f"{label:>{width}}  {_bars(curve, low, high)}  {quantity_text(metric, curve[-1])}"
-        for label, curve in curves.items()
-        if curve
-    ]
-    return "\n".join([wrapped_text(caption), *lines])
+    yield wrapped_text(caption)
+    for label, curve in curves.items():
+        if curve:
+            last = quantity_text(metric, curve[-1])
+            yield f"{label:>{width}}  {_bars(curve, low, high)}  {last}"
 
 
 def _bars(curve: Sequence[float], low: float, high: float) -> str:
-    last = len(curve) - 1
-    n = min(len(curve), _CURVE_CHARACTERS)
-    shown = [curve[round(i * last / max(1, n - 1))] for i in range(n)]
     room = high - low or 1.0
-    return "".join(_BARS[round((value - low) / room * (len(_BARS) - 1))] for value in shown)
+    return "".join(
+        _BARS[round((value - low) / room * (len(_BARS) - 1))]
+        for value in thinned(curve, _CURVE_CHARACTERS)
+    )
 
 
 # ---- a page
@@ -210,8 +186,9 @@ def _bars(curve: Sequence[float], low: float, high: float) -> str:
 
 def html_page(study: Study) -> str:
     """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    figures = sweep_figures(study)
-    trials, evidence, looks = trials_table(study), Evidence.of(study), figure_looks(study)
+    figures, files = sweep_figures(study), sweep_files(study)
+    _, trials = files["trials"]
+    evidence, looks = Evidence.of(study), figure_looks(study)
     return render_page(
         "page.html.j2",
         study=study,
@@ -239,14 +216,7 @@ def html_page(study: Study) -> str:
             trials.only((*IDENTITY[1:], *REASONS, "trial_id")).without_empty_columns(),
             caption=text("Why a trial ended so, has this plateau and this diagnosis"),
         ),
-        downloads=(
-            download("batchlab-trials.csv", text("one row a trial"), trials),
-            download(
-                "batchlab-observations.csv",
-                text("one row a number that was seen, joined by trial_id"),
-                observations_table(study),
-            ),
-        ),
+        downloads=downloads(files),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,9 +40,8 @@ from batchlab.report.text import (
     label_text,
     quantity_text,
     split_label,
-    term_text,
 )
-from batchlab.words.catalogue import listing, number_text, text
+from batchlab.words.catalogue import listing, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- by batch size
@@ -260,32 +259,29 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 class _Told(NamedTuple):
     """A trial with what was made of it."""
 
+    document: TrialDocument
     record: TrialRecord
     plateau: Plateau
     diagnoses: Sequence[Diagnosis]
-    generalization_gap: float | None
 
 
-def _told(study: Study) -> list[_Told]:
-    first, held_out, plateau = study.workload.metrics[0], held_out_split(study), plateaus_of(study)
-    return [
-        _Told(
-            record,
-            plateau(record),
-            diagnose(record, metric=first.name, better=first.better, plateau=plateau(record)),
-            None if held_out is None else final_gap(record, held_out, first.name),
-        )
-        for record in study.records
-    ]
+def _told(study: Study) -> Iterator[_Told]:
+    first, plateaus = study.workload.metrics[0], plateaus_of(study)
+    for record in study.records:
+        plateau = plateaus(record)
+        found = diagnose(record, metric=first.name, better=first.better, plateau=plateau)
+        yield _Told(_document(study, record, plateau, found), record, plateau, found)
 
 
 def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
     """Every trial as `--json` prints it."""
-    return tuple(_document(study, told) for told in _told(study))
+    return tuple(told.document for told in _told(study))
 
 
-def _document(study: Study, told: _Told) -> TrialDocument:
-    record = told.record
+def _document(
+    study: Study, record: TrialRecord, plateau: Plateau, diagnoses: Sequence[Diagnosis]
+) -> TrialDocument:
+    metrics, held_out = [row.name for row in study.workload.metrics], held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
     # Fields that have the name of an attribute of the record, or else of its trial.
@@ -303,15 +299,15 @@ def _document(study: Study, told: _Told) -> TrialDocument:
         samples_to_target=None if crossing is None else crossing.samples,
         crossing=crossing,
         resumed_from_step=record.resumed_from_steps,
-        plateau=told.plateau.verdict,
-        plateau_epoch=told.plateau.epoch,
-        diagnosis=tuple(found.rule.name for found in told.diagnoses),
+        plateau=plateau.verdict,
+        plateau_epoch=plateau.epoch,
+        diagnosis=tuple(found.rule.name for found in diagnoses),
         final={
-            split: {row.name: record.final(split, row.name) for row in study.workload.metrics}
+            split: {name: record.final(split, name) for name in metrics}
             for split in SPLITS
             if any(score.split == split for e in record.evaluations for score in e.scores)
         },
-        generalization_gap=told.generalization_gap,
+        generalization_gap=None if held_out is None else final_gap(record, held_out, metrics[0]),
     )
     return TrialDocument(**(taken | made))
 
@@ -326,13 +322,10 @@ def trials_table(study: Study) -> Table:
     """All trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
     metric = study.workload.metrics[0].name
 
-    def asked(key: str, label: str | None = None, *, has_terms: bool = False) -> Column:
-        return Column(
-            key, label=label, has_terms=has_terms, of=lambda told: getattr(told.record.trial, key)
-        )
-
-    def seen(key: str, label: str | None = None) -> Column:
-        return Column(key, label=label, of=lambda told: getattr(told.record, key))
+    def field(key: str, label: str | None = None, *, has_terms: bool = False) -> Column:
+        """What the trial's document has, too."""
+        quantity = None if has_terms else key
+        return Column(key, quantity, label, has_terms, lambda told: getattr(told.document, key))
 
     def final(split: Split, name: str) -> Column:
         label = split_label(split, name)
@@ -347,33 +340,33 @@ def trials_table(study: Study) -> Table:
     return table_of(
         text("All trials"),
         _told(study),
-        asked("trial_id", text("trial")),
-        Column("status", None, text("status"), True, lambda t: status_text(t.record)),
-        asked("batch_mode", text("mode"), has_terms=True),
-        asked("batch_size"),
-        asked("micro_batch_size", text("micro-batch size")),
-        asked("learning_rate"),
-        asked("seed", text("seed")),
+        field("trial_id", text("trial")),
+        field("status", text("status"), has_terms=True),
+        field("batch_mode", text("mode"), has_terms=True),
+        field("batch_size"),
+        field("micro_batch_size", text("micro-batch size")),
+        field("learning_rate"),
+        field("seed", text("seed")),
         Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),
-        seen("steps", text("steps")),
+        field("steps", text("steps")),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
-        Column("generalization_gap", label=_gap_label(study, metric)),
-        seen("train_s"),
-        seen("eval_s"),
+        field("generalization_gap", _gap_label(study, metric)),
+        field("train_s"),
+        field("eval_s"),
         *(measured(row) for row in measurement_rows().values() if row.of_trial is not None),
-        seen("engine", text("engine")),
-        seen("threads", text("threads")),
+        field("engine", text("engine")),
+        field("threads", text("threads")),
         Column("plateau", label=text("plateau"), of=lambda t: text(_PLATEAU[t.plateau.verdict])),
-        Column("plateau_epoch", label=text("plateau epoch"), of=lambda t: t.plateau.epoch),
+        field("plateau_epoch", text("plateau epoch")),
         Column("diagnosis", label=text("diagnosis"), of=_diagnosis_text),
-        Column("reason", None, text("why it ended so"), of=lambda t: _told_of(t.record.reason)),
+        Column("reason", None, text("why it ended so"), of=lambda t: _reasons(t.record.reason)),
         Column("plateau_reason", None, text("why this plateau"), of=_plateau_reason),
         Column("diagnosis_reason", label=text("why this diagnosis"), of=_diagnosis_reason),
-        Column("notes", label=text("notes"), of=lambda t: _told_of(*t.record.notes)),
+        Column("notes", label=text("notes"), of=lambda t: _reasons(*t.record.notes)),
     )
 
 
-def _told_of(*reasons: Reason | None) -> str | None:
+def _reasons(*reasons: Reason | None) -> str | None:
     return " ".join(map(reason_text, reasons)) or None
 
 

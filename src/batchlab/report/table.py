@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchlab.report.text import (
-    label_text,
-    quantity_text,
-    table_width,
-    term_text,
-    wrapped_lines,
-)
+from batchlab.report.text import label_text, quantity_text, table_width, wrapped_lines
+from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
@@ -130,49 +126,36 @@ def aligned_text(
     still too wide becomes several tables below each other, each with the columns that tell its
     rows apart. With None as its width a table is as wide as it gets.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if width is None or _total(widths) <= width:
-        return "\n".join(_lines(rows, widths, is_number))
-    by_header = _narrowed(rows, widths, is_number=[True] * len(widths), width=width)
-    if _total(by_header) <= width:
-        return "\n".join(_lines(rows, by_header, is_number))
-    n_keys = _n_keys(rows)
-    if len(widths) <= max(_FEW, n_keys + 1):
-        narrow = _narrowed(rows, widths, is_number=is_number, width=width)
-        return "\n".join(_lines(rows, narrow, is_number))
-    return "\n\n".join(
-        aligned_text(
-            [[row[i] for i in group] for row in rows],
-            is_number=[is_number[i] for i in group],
-            width=width,
-        )
-        for group in _groups(by_header, width, n_keys=n_keys)
-    )
+    columns = [tuple(column) for column in zip(*rows, strict=True)]
+    whole = [max(map(len, column)) for column in columns]
+    if width is None:
+        return "\n".join(_lines(rows, whole, is_number))
+    headers_wrapped = [_least(column, wraps_words=False) for column in columns]
+    all_wrapped = [
+        _least(column, wraps_words=not number)
+        for column, number in zip(columns, is_number, strict=True)
+    ]
+    tables = []
+    for group in _groups(headers_wrapped, width, n_keys=_n_keys(rows)):
+        least = [headers_wrapped[i] for i in group]
+        if _total(least) > width:
+            least = [all_wrapped[i] for i in group]
+        widths = _narrowed([whole[i] for i in group], least, width)
+        cells = [[row[i] for i in group] for row in rows]
+        tables.append("\n".join(_lines(cells, widths, [is_number[i] for i in group])))
+    return "\n\n".join(tables)
 
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_BETWEEN) * (len(widths) - 1)
 
 
-def _narrowed(
-    rows: Sequence[Sequence[str]], widths: Sequence[int], *, is_number: Sequence[bool], width: int
-) -> list[int]:
-    """Columns made narrower, the widest first, as far as is needed; numbers are not wrapped."""
-    columns = zip(zip(*rows, strict=True), widths, is_number, strict=True)
-    least = [_least(column, wide, is_number=number) for column, wide, number in columns]
-    narrow = list(widths)
-    while _total(narrow) > width:
-        i = max(range(len(narrow)), key=lambda i: narrow[i] - least[i] and narrow[i])
-        if narrow[i] == least[i]:
-            break
-        narrow[i] -= 1
-    return narrow
-
-
-def _least(column: Sequence[str], wide: int, *, is_number: bool) -> int:
+def _least(column: Sequence[str], *, wraps_words: bool) -> int:
+    """The width of a column whose header is wrapped, and its cells if they are words."""
     header, *cells = column
-    pieces = [*map(len, cells)] if is_number else [_NARROWEST, *map(_longest_piece, cells)]
-    return min(wide, max(_longest_piece(header), *pieces))
+    pieces = [_NARROWEST, *map(_longest_piece, cells)] if wraps_words else map(len, cells)
+    least: int = max([_longest_piece(header), *pieces])
+    return min(least, max(map(len, column)))
 
 
 def _longest_piece(cell: str) -> int:
@@ -187,15 +170,25 @@ def _n_keys(rows: Sequence[Sequence[str]]) -> int:
     return 1
 
 
-def _groups(widths: Sequence[int], width: int, *, n_keys: int) -> list[list[int]]:
+def _groups(least: Sequence[int], width: int, *, n_keys: int) -> list[list[int]]:
     """Which columns stand together, each time behind those that tell the rows apart."""
+    if len(least) <= max(_FEW, n_keys + 1):
+        return [list(range(len(least)))]
     keys = list(range(n_keys))
     groups = [keys]
-    for i in range(n_keys, len(widths)):
-        if len(groups[-1]) > n_keys and _total([widths[j] for j in (*groups[-1], i)]) > width:
+    for i in range(n_keys, len(least)):
+        if len(groups[-1]) > n_keys and _total([least[j] for j in (*groups[-1], i)]) > width:
             groups.append(keys)
         groups[-1] = [*groups[-1], i]
     return groups
+
+
+def _narrowed(whole: Sequence[int], least: Sequence[int], width: int) -> list[int]:
+    """Columns made narrower, the widest first, as far as is needed and can be."""
+    narrow = list(whole)
+    while _total(narrow) > width and narrow != list(least):
+        narrow[max(range(len(narrow)), key=lambda i: narrow[i] > least[i] and narrow[i])] -= 1
+    return narrow
 
 
 def _lines(
@@ -206,9 +199,9 @@ def _lines(
             wrapped_lines(cell, wide) if len(cell) > wide else [cell]
             for cell, wide in zip(row, widths, strict=True)
         ]
-        for n in range(max(map(len, cells))):
-            parts = [cell[n] if n < len(cell) else "" for cell in cells]
-            yield _BETWEEN.join(
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            aligned = [
                 part.rjust(wide) if number else part.ljust(wide)
                 for part, wide, number in zip(parts, widths, is_number, strict=True)
-            ).rstrip()
+            ]
+            yield _BETWEEN.join(aligned).rstrip()

@@ -14,7 +14,7 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import TERMS, listing, number_text, text
+from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import form_of
 from batchlab.words.reasons import reason_text
 
@@ -168,14 +168,6 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 # ---- words
 
-# What is called otherwise in a study than where it is one of the terms that all records share.
-_OWN = {"time": "time", "reference, tuned": "tuned rate only"}
-
-
-def term_text(key: str) -> str:
-    """A key of a record as people read it: a split, a status, what two batch sizes have equal."""
-    return text(_OWN.get(key) or TERMS.get(key, key))
-
 
 def split_label(split: str, metric: str) -> str:
     """A metric of a split, as a column or a panel is called: "train accuracy"."""
@@ -214,11 +206,9 @@ def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
         "samples_to_target": text("{value} examples to target", value=value),
     }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
     rate = number_text(best.learning_rate, "rate")
-    named = {"size": best.batch_size, "rate": rate, "figure": figure, "value": value}
-    yield text("best so far: batch size {size} at learning rate {rate} ({figure})", **named)
-    yield text("best so far: batch size {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({figure})", **named)
-    yield text("best so far: {size} at {rate} ({value})", **named)
+    named = {"size": best.batch_size, "rate": rate}
+    yield text("best so far: batch size {size} at learning rate {rate} ({f})", f=figure, **named)
+    yield text("best so far: {size} at {rate} ({value})", value=value, **named)
     yield text("best so far: {size} at {rate}", **named)
 
 
@@ -228,17 +218,12 @@ def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
 def whole_sentence(reason: Reason) -> str:
     """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
     words = clause(reason)
-    return f"{with_a_capital(words)}." if words else ""
+    return f"{capitalized(words)}." if words else ""
 
 
 def clause(reason: Reason | None) -> str:
     """A reason as part of a sentence: without the full stop of its own."""
     return reason_text(reason).strip().rstrip(".")
-
-
-def with_a_capital(words: str) -> str:
-    """The words as a sentence or a heading begins."""
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]

@@ -29,6 +29,7 @@ TERMS: dict[str, str] = {
     "time": "time to target",
     "samples": "examples to target",
     "quality": "remaining error",
+    "reference, tuned": "tuned rate only",
 }
 """Keys that records hold and people read in other words."""
 
@@ -76,9 +77,8 @@ def term_text(key: str) -> str:
 
 
 def capitalized(words: str) -> str:
-    """The words with their first letter in upper case."""
-    place = next((i for i, character in enumerate(words) if character.isalpha()), 0)
-    return words[:place] + words[place : place + 1].upper() + words[place + 1 :]
+    """The words as a sentence or a heading begins."""
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 class _Writer(string.Formatter):
