@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from tests.reference.accumulated_workloads import FAULTS, SOUND
@@ -203,10 +204,13 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         usual = made_up_profile()
         return replace(
             usual,
-            workload_id=self.summary.workload_id,
-            workload=self.summary.name,
-            n_train=self.summary.n_train,
-            reference_batch_size=self.summary.batch_size,
+            workload=msgspec.structs.replace(
+                usual.workload,
+                workload_id=self.summary.workload_id,
+                name=self.summary.name,
+                n_train=self.summary.n_train,
+                batch_size=self.summary.batch_size,
+            ),
             points=tuple(
                 replace(
                     usual.points[0],
