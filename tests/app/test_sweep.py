@@ -57,7 +57,7 @@ def lab(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured alone they take a second a batch size; here they are made up."""
+    """Measured alone they take half a second a batch size; here they are made up."""
 
     def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
         made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from tests.reference.local_engine import Clock, ask, engine_on, shape
 from tests.reference.made_up_study import STUDY, store_with_study
-from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.small_workloads import small_workload
-from tests.reference.toy_study import Toy, advised, interrupt, toy
+from tests.reference.toy_study import advised, interrupt, toy
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunEnd, RunLength, RunRequest
@@ -43,21 +42,6 @@ def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path: Path) -> No
     assert finished != [request.trial.trial_id for request in first.asked]
     assert idle.asked == []
     assert again == advice
-
-
-def test_runs_begun_ahead_are_replayed_as_well(tmp_path: Path) -> None:
-    def resuming() -> Toy:
-        engine = toy()
-        engine.capabilities = SideBySideEngine.capabilities  # type: ignore[misc]
-        return engine
-
-    first, again = resuming(), resuming()
-    advice = advised(tmp_path / "lab.db", first)
-    ahead = [request for request in first.asked if request.trial.seed >= 80]
-
-    assert advised(tmp_path / "lab.db", again) == advice
-    assert again.asked == []
-    assert first.asked.index(ahead[0]) < len(first.asked) / 2
 
 
 @pytest.mark.slow

@@ -60,15 +60,6 @@ def test_one_that_asks_for_names_gets_them() -> None:
     assert groups[1]["params"][1] is model.get_parameter("3.bias")
 
 
-def test_names_go_straight_into_an_optimizer_of_pytorch() -> None:
-    def optimizer(named_parameters: Any, learning_rate: float) -> Any:
-        return torch.optim.AdamW(named_parameters, lr=learning_rate)
-
-    made = made_optimizers(workload(optimizer), small_mlp(), 0.1)
-
-    assert made.optimizers[0].param_groups[0]["param_names"][0] == "0.weight"
-
-
 def test_others_get_parameters() -> None:
     model = small_mlp()
 
@@ -120,34 +111,31 @@ def parameter() -> nn.Parameter:
     return nn.Parameter(torch.zeros(3))
 
 
-def test_they_are_those_that_the_optimizer_was_made_with() -> None:
-    made = torch.optim.AdamW([parameter()], lr=0.1, betas=(0.8, 0.99), eps=1e-6)
-
-    assert adam_settings(made) == AdamSettings(betas=(0.8, 0.99), eps=1e-6)
-
-
-@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])
-def test_an_optimizer_without_betas_has_none(kind: type[torch.optim.Optimizer]) -> None:
-    assert adam_settings(kind([parameter()], lr=0.1)) is None  # type: ignore[call-arg]
-
-
-def test_of_several_groups_the_least_betas_count() -> None:
-    made = torch.optim.Adam(
-        [
-            {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6},
-            {"params": [parameter()], "betas": (0.8, 0.999)},
-        ]
-    )
-
-    assert adam_settings(made) == AdamSettings(betas=(0.8, 0.99), eps=1e-6)
-
-
-@pytest.mark.parametrize("betas", [0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b")])
-def test_settings_of_another_kind_are_none(betas: object) -> None:
+def with_betas(betas: Any) -> torch.optim.Optimizer:
     made = torch.optim.Adam([parameter()])
     made.param_groups[0]["betas"] = betas
+    return made
 
-    assert adam_settings(made) is None
+
+OWN = {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("made", "settings"),
+    [
+        (torch.optim.AdamW([OWN]), AdamSettings(betas=(0.9, 0.99), eps=1e-6)),
+        (  # of several groups the least betas count
+            torch.optim.Adam([OWN, {"params": [parameter()], "betas": (0.8, 0.999)}]),
+            AdamSettings(betas=(0.8, 0.99), eps=1e-6),
+        ),
+        *((kind([parameter()], lr=0.1), None) for kind in (torch.optim.SGD, torch.optim.Adagrad)),
+        *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
+    ],
+)
+def test_adams_settings_are_those_that_the_optimizer_has(
+    made: torch.optim.Optimizer, settings: AdamSettings | None
+) -> None:
+    assert adam_settings(made) == settings
 
 
 def scaled_by(rule: str) -> Trial:

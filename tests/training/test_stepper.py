@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.errors import WorkloadError
-from batchlab.training.stepper import Stepper, step_function
+from batchlab.training.stepper import step_function
 from batchlab.workload.definition import Workload
 
 OPTIMIZERS = {
@@ -92,16 +92,6 @@ class TestTextbook:
         assert losses == textbook.losses
         assert losses[-1] < 0.5 * losses[0]
         assert_same_weights(stepper.model, textbook.model)
-
-    def test_the_same_seed_means_the_same_initial_weights_at_every_batch_size(self) -> None:
-        workload = small_workload()
-        steppers = [
-            Stepper(workload, small_trial(workload, batch_size=size, seed=5), torch.device("cpu"))
-            for size in (1, 8, 40)
-        ]
-
-        assert_same_weights(steppers[0].model, steppers[1].model)
-        assert_same_weights(steppers[0].model, steppers[2].model)
 
 
 def padded_sequences(n: int) -> tuple[Tensor, Tensor]:

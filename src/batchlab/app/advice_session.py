@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
@@ -169,6 +170,7 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
+        self._here: Profile  # of this machine, as far as it goes by now
         # By batch size, as the engine plans with them.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
@@ -206,11 +208,10 @@ class AdviceSession:
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
-        why_not = self._why_not_comparable
-        if why_not is not None:
-            self._listener.warning(reason_text(why_not))
+        if self._why_not_comparable is not None:
+            self._listener.warning(reason_text(self._why_not_comparable))
         watcher = AdviceProgress(self._listener, journal)
-        here = self._begun_with(journal, watcher)
+        here = self._here = self._begun_with(journal, watcher)
         is_whole = not self._is_of_the_reference_alone(here)
         watcher.is_beginning = not is_whole
         shown = self._asked.profile or here
@@ -234,35 +235,8 @@ class AdviceSession:
                 spent_s=inner.spent_s(),
             )
         engine = ReplayingEngine(inner, journal)
-        question = Question(
-            objective=self._asked.objective,
-            metric=self._metric,
-            better=next(m.better for m in self._summary.metrics if m.name == self._metric),
-            target=self._target,
-            target_origin="pilot" if self._target is None else "given",
-            reference=reference,
-            options=options,
-            n_train=self._summary.n_train,
-            n_validation=self._summary.n_validation,
-            budget_s=budget_s,
-            longest_epochs=self._subject.epochs,
-            longest_s=self._asked.train_s,
-            rules=self._rules(reference.batch_size),
-            not_comparable=why_not,
-        )
-
-        def with_all_options() -> Question:
-            nonlocal here
-            watcher.is_beginning = False
-            if len(journal.profiles) == 1:
-                made = self._measured(watcher, known=here.points)
-                spent_s = journal.spent_before_s + inner.spent_s()
-                journal.put_whole_profile(made.to_json(), spent_s=spent_s)
-            here = Profile.from_json(journal.profiles[-1])
-            options = self._options(here)
-            self._plan(here, options)
-            return replace(question, options=options)
-
+        question = self._question(options, reference, budget_s=budget_s)
+        with_all_options = partial(self._with_all_options, question, journal, watcher, inner)
         try:
             advice = decide(
                 question,
@@ -278,14 +252,49 @@ class AdviceSession:
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(
-                *filter(None, [stands_in, self._worth_in_trainings(here, advice)]),
+                *filter(None, [stands_in, self._worth_in_trainings(advice)]),
                 *advice.caveats,
-                *self._caveats(here),
+                *self._caveats(),
             ),
         )
         journal.put_study(advice.target)
         journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s())
         put_advice(self._store, self._study.study_id, advice)
+
+    def _question(
+        self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
+    ) -> Question:
+        """What the advisor is asked."""
+        return Question(
+            objective=self._asked.objective,
+            metric=self._metric,
+            better=next(m.better for m in self._summary.metrics if m.name == self._metric),
+            target=self._target,
+            target_origin="pilot" if self._target is None else "given",
+            reference=reference,
+            options=options,
+            n_train=self._summary.n_train,
+            n_validation=self._summary.n_validation,
+            budget_s=budget_s,
+            longest_epochs=self._subject.epochs,
+            longest_s=self._asked.train_s,
+            rules=self._rules(reference.batch_size),
+            not_comparable=self._why_not_comparable,
+        )
+
+    def _with_all_options(
+        self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
+    ) -> Question:
+        """The question with the batch sizes beside the reference's, timed now unless they were."""
+        watcher.is_beginning = False
+        if len(journal.profiles) == 1:
+            made = self._measured(watcher, known=self._here.points)
+            spent_s = journal.spent_before_s + inner.spent_s()
+            journal.put_whole_profile(made.to_json(), spent_s=spent_s)
+        self._here = Profile.from_json(journal.profiles[-1])
+        options = self._options(self._here)
+        self._plan(self._here, options)
+        return replace(question, options=options)
 
     @property
     def _metric(self) -> str:
@@ -346,7 +355,7 @@ class AdviceSession:
         trial = replace(self._trial, batch_size=own.batch_size)
         return trial.plan.steps_in(self._subject.epochs) * timed_s
 
-    def _worth_in_trainings(self, here: Profile, advice: Advice) -> Reason | None:
+    def _worth_in_trainings(self, advice: Advice) -> Reason | None:
         """What answers with so many trainings were worth where the best is known.
 
         None: nothing is named, nothing like it was asked there, or how long a training takes was
@@ -355,7 +364,7 @@ class AdviceSession:
         is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
         if not is_like_it or advice.named is None:
             return None
-        step_s = here.about_step_s(advice.reference.batch_size)
+        step_s = self._here.about_step_s(advice.reference.batch_size)
         if self._subject.epochs is not None:
             one_s = self._training_s(advice.reference, step_s)
         else:
@@ -523,7 +532,7 @@ class AdviceSession:
 
     # ---- after the advice
 
-    def _caveats(self, here: Profile) -> list[Reason]:
+    def _caveats(self) -> list[Reason]:
         caveats = []
         elsewhere = self._asked.profile
         if elsewhere is not None:
@@ -532,7 +541,7 @@ class AdviceSession:
                     "profile_from_elsewhere",
                     there=elsewhere.device_name,
                     created_at=elsewhere.created_at,
-                    here=here.device_name,
+                    here=self._here.device_name,
                 )
             )
             if elsewhere.workload.workload_id != self._trial.workload_id:

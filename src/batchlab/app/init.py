@@ -65,17 +65,13 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
         trouble = (
             "what it printed for --help shows no flags that batchlab knows; it may have trained"
         )
-    _write_new(path, drafted(command, flags))
-    found = of_one_length(flags)
-    return Initialized(path=path, found=found, missing=missing_of(found), trouble=trouble)
-
-
-def _write_new(path: Path, text: str) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(drafted(command, flags))
     except OSError as error:
         raise BatchlabError(f"{path} can't be written: {error.strerror}") from None
+    found = of_one_length(flags)
+    return Initialized(path=path, found=found, missing=missing_of(found), trouble=trouble)
 
 
 # Long enough to import a framework; a script that does not know --help is stopped after it.

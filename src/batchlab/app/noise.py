@@ -132,7 +132,13 @@ def _measured(
             said = child.receive()
             if isinstance(said, Ended):
                 refuse_edited(said)
-                return _ended(subject, points, said)
+                reason = said.value if said.status is None else said.reason
+                if not points:
+                    raise WorkloadError(
+                        f"workload {subject.summary.reference!r}: the noise of its gradient cannot "
+                        f"be measured: {reason_text(reason)}"
+                    )
+                return tuple(points), reason
             points.append(said)
             listener.progress(
                 done_fraction=len(points) / len(request.steps),
@@ -148,15 +154,3 @@ def _measured(
         )
     finally:
         child.kill()
-
-
-def _ended(
-    subject: WorkloadSubject, points: list[NoisePoint], ended: Ended
-) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    reason = ended.value if ended.status is None else ended.reason
-    if not points:
-        raise WorkloadError(
-            f"workload {subject.summary.reference!r}: the noise of its gradient cannot be "
-            f"measured: {reason_text(reason)}"
-        )
-    return tuple(points), reason

@@ -65,7 +65,9 @@ def report(
         NothingToDrawError: no figure has anything to show.
     """
     store = Path(store)
-    shown, warning = _shown(store, study)
+    with Store.existing(store) as opened:
+        shown = stored_in(opened, study)
+        warning = _why_no_answer(opened, shown)
     words, headline = None, None
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
@@ -83,19 +85,18 @@ def report(
 
 def stored(store: Path, study: str | None) -> Study | Advised:
     """A study of a store, with its answer where it has one."""
-    return _shown(store, study)[0]
-
-
-def _shown(store: Path, study: str | None) -> tuple[Study | Advised, str | None]:
-    """A study with its answer, and a warning where it has one that does not read."""
     with Store.existing(store) as opened:
-        shown = stored_in(opened, study)
-        if isinstance(shown, Advised) or opened.advice(shown.study_id) is None:
-            return shown, None
-        return shown, (
-            f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does "
-            f"not read, so its trials are shown; this asks anew from them: {shown.command}"
-        )
+        return stored_in(opened, study)
+
+
+def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
+    """A warning where a study has an answer that does not read."""
+    if isinstance(shown, Advised) or store.advice(shown.study_id) is None:
+        return None
+    return (
+        f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does not "
+        f"read, so its trials are shown; this asks anew from them: {shown.command}"
+    )
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:

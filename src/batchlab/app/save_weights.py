@@ -96,12 +96,11 @@ def save_weights(
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
     """The longest run of a configuration, and of equally long ones the one that ended best."""
+    wanted = (named.batch_size, named.learning_rate, named.cool_down)
     runs = [
         record
         for record in records
-        if record.trial.batch_size == named.batch_size
-        and record.trial.learning_rate == named.learning_rate
-        and record.trial.cool_down == named.cool_down
+        if (record.trial.batch_size, record.trial.learning_rate, record.trial.cool_down) == wanted
         and record.ended_well
     ]
     if not runs:

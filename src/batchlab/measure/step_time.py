@@ -19,10 +19,10 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
 
-# About a second a batch size, in blocks of steps; more where a single step takes long. The median
-# of fifteen lies between the fourth from either end (95 %): three that something else got into
-# don't count.
-_TIMED_S = 1.0
+# About half a second a batch size, in blocks of steps; more where a single step takes long. The
+# median of fifteen lies between the fourth from either end (95 %): three that something else got
+# into don't count.
+_TIMED_S = 0.5
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
 # Clocks and allocator take a while to settle: of so many rounds the first ones are warm-up too.
