@@ -61,9 +61,15 @@ def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_deci
     draw = random.Random(seed)
     print(f"seed {seed}, {KILLS} kills")
     before: tuple[JournalEntry, ...] = ()
+    killed = 0
     for _ in range(KILLS):
         process = started(tmp_path, *advise)
-        wait_until(lambda known=before: len(decisions_in(store)) > len(known), process)
+        wait_until(
+            lambda known=before: len(decisions_in(store)) > len(known), process, or_ends=True
+        )
+        if process.poll() is not None:  # it had nothing left to decide
+            break
+        killed += 1
         time.sleep(draw.uniform(0, 1))
         process.kill()
         process.communicate()
@@ -74,6 +80,7 @@ def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_deci
         assert now[: len(before)] == before, f"seed {seed}: it decided anew"
         before = now
 
+    assert killed >= 3
     process = started(tmp_path, *advise)
     out, err = process.communicate(timeout=5 * WITHIN_S)
 

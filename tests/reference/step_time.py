@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from scipy.optimize import minimize
 from tests.reference.made_up_profile import made_up_point, made_up_profile
@@ -108,7 +109,9 @@ class MadeUpTimes:
                 for _ in range(2)
             )
             points.append(replace(first, again=(second.timing,)))
-        return replace(made_up_profile(*points), n_train=2 * max(self.sizes)), truth_s
+        made = made_up_profile(*points)
+        workload = msgspec.structs.replace(made.workload, n_train=2 * max(self.sizes))
+        return replace(made, workload=workload), truth_s
 
 
 _TO_512 = tuple(2**power for power in range(10))

@@ -15,7 +15,9 @@ from tests.reference.made_up_advice import (
     cooled_advice,
     law,
     made_up_advice,
+    made_up_gap,
     made_up_jump,
+    nothing_reached_advice,
     tuned_rate,
     with_endings,
 )
@@ -29,10 +31,12 @@ from batchlab.report.advice_effects import (
     Effects,
     EpochsToTarget,
     SweepCommand,
+    compared,
     effect_sentences,
     effects_of,
     epochs_to_target,
     sweep_command,
+    untold_sentences,
     whole_trainings,
 )
 
@@ -85,6 +89,25 @@ def only_yours(advice: Advice) -> Study:
         if r.final("train", "accuracy") is None or r.trial.batch_size == advice.reference.batch_size
     ]
     return replace(study, records=tuple(kept))
+
+
+def test_what_one_batch_size_alone_shows_is_told_and_not_compared():
+    study = only_yours(ADVICE)
+    found, sentences = effects(ADVICE, study), said(ADVICE, study)
+
+    assert [effect.batch_size for effect in found.ends] == [64]
+    assert compared(found.ends) == compared(found.noisy) == ()
+    assert not found.shows_all
+    assert f"{made_up_gap(64):.4f} at batch size 64. No other" in sentences["gap"]
+    assert effects(ADVICE).shows_all
+
+
+def test_a_study_that_shows_nothing_says_so_once():
+    advice = nothing_reached_advice()
+
+    assert len(said(advice)) == 3
+    assert len(untold_sentences(effects(advice), said(advice), ())) == 1
+    assert len(untold_sentences(effects(ADVICE), said(ADVICE), ("gap",))) == 2
 
 
 def test_noise_is_never_taken_of_a_training_that_still_improves():
@@ -261,6 +284,14 @@ def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():
     )
 
     assert list(found(WITHOUT_RUNS, study)) == [64]
+
+
+def test_where_the_length_was_fixed_the_longest_are_whole():
+    quality = replace(WITHOUT_RUNS, objective="quality", target=None)
+    lengths = {64: 8, 256: 7}
+    study = study_of(*(training(size, epochs=n, is_whole=False) for size, n in lengths.items()))
+
+    assert list(found(quality, study)) == [64]
 
 
 def test_the_answers_rate_counts_first_and_else_the_one_that_ends_best_on_validation_data():

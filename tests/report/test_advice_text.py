@@ -20,14 +20,14 @@ from tests.reference.made_up_advice import (
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.advice.advice import Advice, Configuration, RateTried
+from batchlab.advice.advice import Advice, Configuration, RateTried, Step
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_bars import bars
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import TERMS, researcher_terms
 from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
-from batchlab.report.advice_text import advice_text
+from batchlab.report.advice_text import advice_text, explain_text
 
 written = Reason.as_written
 
@@ -95,9 +95,26 @@ def test_bars_are_as_long_as_the_times_they_stand_for():
     assert (64, "yours") in drawn
     assert (64, "tuned rate") in drawn
     assert (1024, "recommended") in drawn
+    tuned = Estimate.of(1.9, interval=(0.85, 4.2), n=3)  # as it was found in the verification
+    (_, tuned_s), (_, named_s) = (
+        drawn_bars(replace(ADVICE, gain_from_batch_size=tuned))[bar]
+        for bar in ((64, "tuned rate"), (1024, "recommended"))
+    )
+    assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
     longest = max(value for _, value in drawn.values())
     for length, value in drawn.values():
         assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
+
+
+def test_explain_has_one_line_a_step_with_the_time():
+    steps = [
+        Step(spent_s=spent_s, did=written(did), why=written("for that"))
+        for spent_s, did in ((0.5, "did this"), (130.0, "did more"))
+    ]
+
+    said = explain_text(replace(ADVICE, steps=tuple(steps)))
+
+    assert said == "  500 ms  did this: for that\n2.17 min  did more: for that\n"
 
 
 def rows(advice: Advice) -> dict[str, tuple[str, str]]:

@@ -74,6 +74,20 @@ def test_no_line_is_too_long_and_bar_and_time_are_always_there(width: int) -> No
     assert not any(line.endswith("…") for line in lines)
 
 
+def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
+    now_s = 0.0
+    state = ProgressState(clock=lambda: now_s)
+    state.begins(command="sweep", subject="mnist-mlp", stages=("timing", "training"))
+    state.phase("training")
+    full, short = "batch size 64, learning rate 0.01, seed 0: 45%", "64 at 0.01, seed 0: 45%"
+    state.progress(done_fraction=0.25, left_s=61.0, text=full, short=short)
+    now_s = 1.0
+
+    bar = f"[{'█' * 7}{'░' * 23}]   25 %  1m left"
+    assert progress_lines(state, 79)[1:] == [bar, f"now: {full}"]
+    assert progress_lines(state, 39)[2] == f"now: {short}"
+
+
 def test_a_pipe_is_told_the_stage_in_one_line() -> None:
     assert stage_text(an_advice(1)) == "advise mnist-mlp, stage 2 of 3: setting the target"
     assert stage_text(an_advice(stage="writing the report")) == (

@@ -414,6 +414,14 @@ def test_without_seeds_examples_others_or_test_data_nothing_is_said(study):
     assert paired(Evidence.of(study())) is None
 
 
+def test_of_several_the_intervals_are_wide_enough_for_all_of_them():
+    three = with_right(paired_study(), right_of)
+    two = replace(three, records=tuple(r for r in three.records if r.trial.batch_size != 32))
+    wide, narrow = (paired(Evidence.of(study)).more[256] for study in (three, two))
+
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
 def test_trials_that_were_asked_about_unlike_examples_are_not_compared():
     mixed = with_right(paired_study(), lambda b, s: right_of(b, s)[: N - (b == 256)])
 

@@ -89,7 +89,7 @@ def test_it_trains_as_the_textbook_does_bit_for_bit(
     [
         pytest.param(N, "reshuffle", False, marks=pytest.mark.nightly),
         (9, "reshuffle", True),
-        pytest.param(N, "replacement", False, marks=pytest.mark.slow),
+        pytest.param(N, "replacement", False, marks=pytest.mark.nightly),
     ],
 )
 def test_stopped_anywhere_it_ends_as_if_it_had_not_been(

@@ -21,6 +21,7 @@ from tests.reference.user_file import write_user_file
 from batchlab.errors import EditedError
 from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
+from batchlab.workload.builtin import workload_names
 from batchlab.workload.identity import made_model
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload, with_model
 from batchlab.workload.source import files_below, heard_opening
@@ -239,41 +240,30 @@ def test_nothing_is_heard_outside_and_a_file_that_is_gone_does_not_count(tmp_pat
 # The same again
 
 
-IDENTITIES = """
-import sys
-from pathlib import Path
-from batchlab.workload.builtin import workload_names
-from batchlab.workload.loading import load_workload, with_model
-from batchlab.workload.identity import made_model
-files = [f"{path}:workload" for path in sorted(Path("examples").glob("*.py"))]
-for reference in (*workload_names(), *files):
-    if "def workload" in (Path(reference[:-9]).read_text() if ":" in reference else "def workload"):
-        twice = set()
-        for _ in range(2):
-            loaded = load_workload(reference, {})
-            made = made_model(lambda: loaded.workload, loaded.folder)
-            twice.add(with_model(loaded, made).workload_id)
-        print(reference, *twice, flush=True)
-"""
+def identities_here() -> list[str]:
+    """What each built-in workload and example is known by, loaded twice."""
+    files = [f"{path}:workload" for path in sorted((ROOT / "examples").glob("*.py"))]
+    found = []
+    for name in (*workload_names(), *files):
+        if name in files and "def workload" not in Path(name[: -len(":workload")]).read_text():
+            continue
+        twice = {known(name).workload_id for _ in range(2)}
+        found.append(" ".join((name, *twice)))
+    return found
 
 
 @pytest.mark.slow
 def test_every_built_in_workload_and_example_is_the_same_in_two_loads_and_two_processes() -> None:
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", IDENTITIES],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()
-        for seed in ("1", "2")
-    ]
+    code = "from tests.workload.test_edited_files import *; print(*identities_here(), sep='\\n')"
 
-    assert runs[0] == runs[1]
-    assert {len(line.split()) for line in runs[0]} == {2}
-    assert len(runs[0]) > 15
+    there = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    here = identities_here()
+    assert here == there.stdout.splitlines()
+    assert {len(line.split()) for line in here} == {2}
+    assert len(here) > 15
 
 
 @pytest.fixture

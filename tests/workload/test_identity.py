@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -303,17 +302,9 @@ def test_a_live_workload_is_the_same_in_two_processes() -> None:
         "from tests.reference.live_models import LIVE, live_identity\n"
         "for kind, make in LIVE.items(): print(live_identity(model=make()))"
     )
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for seed in ("1", "2")
-    ]
 
-    assert runs[0] == runs[1]
-    assert len(runs[0]) == len(LIVE)
+    there = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert there == [live_identity(model=make()) for make in LIVE.values()]
