@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.made_up_study import made_up_summary
+from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.check import check_batch_counts, check_metrics, check_workload
-from batchlab.processes.children import Line
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import live_workload
@@ -34,16 +33,6 @@ def accuracy(model: nn.Module, batch: Any) -> Tensor:
     return (model(batch[0]).argmax(1) == batch[1]).float().mean()
 
 
-class Unpacked:
-    """A packed that holds the workload itself: these tests need no child process."""
-
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
-
-    def unpack(self) -> Workload:
-        return self._workload
-
-
 def check(**fields: Any) -> WorkloadSummary:
     base: dict[str, Any] = {
         "name": "checked",
@@ -55,8 +44,7 @@ def check(**fields: Any) -> WorkloadSummary:
         "metrics": {"accuracy": accuracy},
         "learning_rate": 0.01,
     }
-    packed = cast("PackedWorkload", Unpacked(Workload(**(base | fields))))
-    return check_workload(cast("Line", None), packed, "cpu", made_up_summary())
+    return check_workload(None, Unpacked(Workload(**(base | fields))), "cpu", made_up_summary())
 
 
 def refusal(**fields: Any) -> str:
@@ -326,7 +314,6 @@ def test_a_queue_that_takes_the_divisors_of_its_length_is_no_reason_to_refuse() 
 
 CPU = torch.device("cpu")
 EVEN = RunnableSizes(least=2, multiple_of=2)
-ODD = (torch.arange(310) % 2).float()
 INPUTS = torch.randn(310, 2, generator=torch.Generator().manual_seed(0))
 
 
@@ -384,25 +371,8 @@ def test_a_metric_that_differentiates_is_offered_gradients(
     assert checked(metrics={"error": keeps}) == ()
 
 
-def counts(model: nn.Module, batch: Any) -> Tensor:
-    said, true = model(batch[0]).flatten() > 100, batch[1] == 1  # it never says yes
-    return torch.stack([(said & true).sum(), (said & ~true).sum(), (~said & true).sum()])
-
-
-def f1(total: Tensor, count: float) -> float:
-    hits, false, missed = total.tolist()
-    return 2 * hits / (2 * hits + false + missed)
-
-
 def sorted_by_class(n: int, *, n_positive: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n, 2), (torch.arange(n) >= n - n_positive).float()
-
-
-def test_a_finalised_metric_is_asked_of_many_examples_and_not_of_the_first_few() -> None:
-    """Of no positive and no positive answer F1 is 0 / 0."""
-    data = {"train": sorted_by_class(200, n_positive=50), "validation": (INPUTS[:101], ODD[:101])}
-
-    assert checked(metrics={"f1": Metric(sum=counts, finalise=f1, better="higher")}, **data) == ()
 
 
 def test_a_batch_of_nothing_but_padding_is_no_failure() -> None:
@@ -456,13 +426,6 @@ def test_a_metric_is_asked_about_the_last_batch_of_validation() -> None:
         checked(metrics={"accuracy": accuracy})
 
     assert "metric 'accuracy' on the last 37 examples of validation raised" in str(caught.value)
-
-
-def test_examples_that_no_batch_reaches_are_told_beforehand() -> None:
-    assert checked(EVEN) == (
-        "the last example of validation (101) will be left out of its evaluations: the model takes "
-        "an even number of examples in a pass",
-    )
 
 
 def test_a_split_that_the_model_cannot_take_is_refused() -> None:

@@ -10,8 +10,7 @@ import pytest
 import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import optimum
-from tests.reference.made_up import made_up_study
-from tests.reference.moments import moment_of
+from tests.reference.made_up import made_up_study, made_up_trial
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 from torch.utils.data import Dataset
@@ -24,14 +23,33 @@ from batchlab.measure.measurements import (
     on_request,
 )
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
+from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
+from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
 
 def row(name: str):
     return AT_STEP[name]
+
+
+def moment_of(
+    model: nn.Module, *, workload: Workload | None = None, trial: Trial | None = None
+) -> Moment:
+    """The model where an epoch ends."""
+    return Moment(
+        model=model,
+        initial=(),
+        before=(),
+        workload=workload,
+        device=torch.device("cpu"),
+        trial=trial or made_up_trial(),
+        step=10,
+        has_all_splits=True,
+    )
 
 
 def test_the_rows_are_these() -> None:

@@ -53,7 +53,7 @@ def train(
     scale: float = 1.0,
     between: Callable[[nn.Module], object] = lambda model: None,
     to_none: bool = True,
-) -> Monitor:
+) -> Monitor | None:
     """An ordinary loop, accumulated or not."""
     optimizer = torch.optim.SGD(model.parameters(), lr=rate / scale, momentum=0.9)
     monitor = Monitor(model, optimizer) if watch else None

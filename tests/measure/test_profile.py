@@ -141,18 +141,16 @@ def test_the_law_of_the_step_time_goes_through_what_ran_in_one_piece() -> None:
     assert law.knee_batch_size.estimate == pytest.approx(100, rel=1e-3)
 
 
-def test_the_full_batch_which_gathers_nothing_is_left_out_of_the_law_of_the_step_time() -> None:
+def test_the_full_batch_which_gathers_nothing_counts_only_where_without_it_there_were_no_law() -> (
+    None
+):
     points = [made_up_point(2**p) for p in range(11)]
-    law = made_up_profile(*points, made_up_point(2000, median_s=0.5 * step_s(2000))).step_time
+    without = made_up_profile(*points, made_up_point(2000, median_s=0.5 * step_s(2000))).step_time
+    with_it = made_up_profile(*map(made_up_point, (8, 64, 2000))).step_time
 
-    assert 2000 not in law.batch_sizes
-    assert law.step_s(2000).estimate == pytest.approx(step_s(2000), rel=1e-3)
-
-
-def test_the_full_batch_counts_where_without_it_there_were_no_law() -> None:
-    law = made_up_profile(*map(made_up_point, (8, 64, 2000))).step_time
-
-    assert law.batch_sizes == (8, 64, 2000)
+    assert 2000 not in without.batch_sizes
+    assert without.step_s(2000).estimate == pytest.approx(step_s(2000), rel=1e-3)
+    assert with_it.batch_sizes == (8, 64, 2000)
 
 
 def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
@@ -187,15 +185,12 @@ def test_a_profile_comes_back_from_json_as_it_was() -> None:
     assert Profile.from_dict(profile.to_dict()) == profile
 
 
-def test_the_document_is_what_its_schema_says() -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text(Profile)))
-    jsonschema.validate(json.loads(made_up_profile().to_json()), json.loads(schema_text(Profile)))
+def test_the_document_is_what_its_schema_and_the_schemas_file_say() -> None:
+    schema = schema_text(Profile)
+    assert SCHEMA.read_text() == schema, f"write schema_text(Profile) into {SCHEMA}"
 
-
-def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(Profile), (
-        f"write schema_text(Profile) of batchlab.measure.profile into {SCHEMA}"
-    )
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema))
+    jsonschema.validate(json.loads(made_up_profile().to_json()), json.loads(schema))
 
 
 def test_what_a_later_version_adds_or_can_be_computed_is_not_read() -> None:

@@ -446,18 +446,6 @@ def test_the_first_leaves_the_second_as_much_time() -> None:
     assert second > first
 
 
-def test_what_scatters_from_start_to_start_is_started_until_its_step_time_is_known() -> None:
-    quiet, noisy, hopeless = (timed(Wavering(sd=sd)) for sd in (0.01, 0.05, 1.0))
-
-    starts = [
-        {len(point.timings) for point in search.points} for search in (quiet, noisy, hopeless)
-    ]
-    assert starts[0] == {2}
-    assert len(starts[1]) == 1
-    assert 2 < min(starts[1]) < 12
-    assert starts[2] == {12}
-
-
 def test_without_time_the_rest_is_not_tried() -> None:
     machine, told = MadeUpMachine(budget_s=0.0), Told()
 

@@ -76,7 +76,7 @@ def test_it_is_never_below_0_and_the_same_for_the_same_seed() -> None:
     workload = loaded_workload("mnist-softmax", {}).workload
     model = workload.model()
     nn.init.normal_(model[1].weight, std=0.05)
-    surface = LossSurface(workload, model, torch.arange(300), device=CPU)
+    surface = LossSurface(workload, model, torch.arange(100), device=CPU)
 
     found = [sharpness(surface, epsilon=5e-4, seed=seed) for seed in (0, 0, 1)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.reference.small_workloads import Unpacked
 from torch import nn
 
 from batchlab.machine import thread_choices
@@ -165,20 +166,10 @@ def workload_with(loss: Callable[..., torch.Tensor]) -> Workload:
     return replace(slow_workload(), loss=loss)
 
 
-class _Packed:
-    """A packed that is not packed, so that its loss can write into this process's lists."""
-
-    def __init__(self, workload: Workload) -> None:
-        self._workload = workload
-
-    def unpack(self) -> Workload:
-        return self._workload
-
-
 def timed(workload: Workload, *, timed_s: float, **given: Any) -> StepTiming:
     threads = torch.get_num_threads()
     n_train = len(workload.train[0])
-    packed = PackedWorkload(workload) if n_train > 100 else _Packed(workload)
+    packed = PackedWorkload(workload) if n_train > 100 else Unpacked(workload)
     try:
         return measure_step_time(
             None,

@@ -73,6 +73,16 @@ def small_workload(
     )
 
 
+class Unpacked:
+    """In place of what is packed for a child: the workload itself, in this process."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+
+    def unpack(self) -> Workload:
+        return self._workload
+
+
 def small_trial(
     workload: Workload,
     *,

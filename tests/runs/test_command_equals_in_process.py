@@ -119,24 +119,18 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         yield script, in_process
 
 
-@pytest.mark.parametrize("size", BATCH_SIZES)
-def test_its_steps_to_target_are_the_very_same(both: Both, size: int) -> None:
-    script, in_process = both[0][size], both[1][size]
-
-    crossing = script.crossing(TARGET)
-    assert crossing.held
-    assert crossing == in_process.crossing(TARGET)
-    assert script.status is in_process.status is Status.TARGET_REACHED
-
-
-@pytest.mark.parametrize("size", BATCH_SIZES)
-def test_its_curve_is_the_very_same(both: Both, size: int) -> None:
-    script, in_process = both[0][size], both[1][size]
-
-    assert [
+def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None]]:
+    return [
         (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
-        for each in script.evaluations
-    ] == [
-        (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
-        for each in in_process.evaluations
+        for each in record.evaluations
     ]
+
+
+@pytest.mark.parametrize("size", BATCH_SIZES)
+def test_its_curve_and_its_steps_to_target_are_the_very_same(both: Both, size: int) -> None:
+    script, in_process = both[0][size], both[1][size]
+
+    assert told(script) == told(in_process)
+    assert script.crossing(TARGET) == in_process.crossing(TARGET)
+    assert script.crossing(TARGET).held
+    assert script.status is in_process.status is Status.TARGET_REACHED

@@ -125,6 +125,9 @@ def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
     assert told.warnings == []
 
 
+CRASHES = (
+    "for s in range(21): print('step', s, 'val_loss 1')\nraise SystemExit('the disk is on fire')"
+)
 TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
 
 
@@ -158,14 +161,14 @@ def test_a_script_that_stops_early_has_ended_and_one_that_trains_on_has_not(
     assert (record.status, record.notes) == (Status.OK, (note,))
     assert record.has_ended_itself == has_ended
     assert longer.has_ended_itself
-    assert longer.evaluations == record.evaluations
+    assert curve(longer) == curve(record)
 
 
 @pytest.mark.parametrize(
     ("options", "status", "steps", "said"),
     [
         ({"more": ("--fail", "nan")}, Status.NAN, [21], "step 21"),
-        ({"more": ("--fail", "crash")}, Status.ERROR, [20], "the disk is on fire"),
+        ({"source": CRASHES}, Status.ERROR, [20], "the disk is on fire"),
         ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "val_loss was never told"),
     ],
 )
@@ -206,13 +209,21 @@ def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
     assert sum("val_loss" in warning for warning in told.warnings) == 1
 
 
-def test_three_trainings_whose_counter_goes_back_stop_the_study(tmp_path: Path) -> None:
-    lines = [f"step {step} val_loss 0.5" for step in (10, 20, 5, 15)]
-    engine = command_engine(printing(tmp_path, *lines), tmp_path)
-    asked(engine, steps=4000, seed=0)
-    asked(engine, steps=4000, seed=1)
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("for s in (10, 20, 5, 15): print('step', s, 'val_loss 0.5')", "goes backward: 5 after"),
+        ("print('step 2 val_loss 0.5'); raise SystemExit('no disk')", "no disk"),
+    ],
+)
+def test_the_third_failure_of_one_kind_stops_the_study(
+    source: str, said: str, tmp_path: Path
+) -> None:
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path)
+    for seed in range(2):
+        asked(engine, steps=4000, seed=seed)
 
-    with pytest.raises(TrialError, match=r"3 runs failed in the same way.*goes backward: 5 after"):
+    with pytest.raises(TrialError, match=f"3 runs failed in the same way.*{said}"):
         asked(engine, steps=4000, seed=2)
 
 

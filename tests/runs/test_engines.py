@@ -1,4 +1,4 @@
-"""What an engine says that it can do is what it does."""
+"""What engines that train do with a trial that is trained elsewhere."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.command_engine import command_engine
 from tests.reference.local_engine import engine_on
 from tests.reference.made_up_study import store_with_study
-from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_workload
 from tests.reference.training_script import training_script
 
@@ -22,22 +19,14 @@ from batchlab.runs.contract import Engine
 from batchlab.store.store import Store
 
 
-@pytest.fixture(params=["plain", "command", "recorded"])
+@pytest.fixture(params=["plain", "command"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "recorded":
-        grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
-        return RecordedEngine(grid, seeds=(0, 1), step_s={16: 1.0, 32: 1.0, 64: 1.0})
     if request.param == "command":
         return command_engine(training_script(tmp_path), tmp_path)
     store = store_with_study(tmp_path / "lab.db")
     return engine_on(store, PackedWorkload(small_workload(n=40)))
 
 
-def test_an_engine_with_several_workers_says_that_it_runs_side_by_side(engine: Engine) -> None:
-    assert engine.capabilities.side_by_side or engine.n_workers == 1
-
-
-@pytest.mark.parametrize("engine", ["plain", "command"], indirect=True)
 def test_a_trial_that_another_process_trains_is_waited_for(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,5 +38,6 @@ def test_a_trial_that_another_process_trains_is_waited_for(
         engine.submit(RunRequest(trial=trial, length=RunLength(steps=4)))
         end = engine.next_finished()
 
+    assert engine.capabilities.side_by_side or engine.n_workers == 1
     assert len(slept_s) > 0
     assert (end.record.status, end.record.steps) == (Status.OK, 4)

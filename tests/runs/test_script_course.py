@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from tests.reference.script_verdict import script_status
 
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target, Trial
+from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.runs.script_course import ScriptCourse
+from batchlab.training.plain import divergence
 
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 
@@ -49,10 +51,9 @@ def test_the_batch_loss_is_the_mean_since_the_evaluation_before() -> None:
     seen.add({"m": 1.0}, step=2, samples=20, at_s=2.0)
     seen.add({"train_loss": 1.0}, step=3, samples=30, at_s=3.0)
 
-    made = seen.add({"m": 0.9}, step=4, samples=40, at_s=4.0)
+    seen.add({"m": 0.9}, step=4, samples=40, at_s=4.0)
 
     assert [each.batch_loss for each in seen.evaluations] == [3.0, 1.0]
-    assert made is not None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -96,6 +97,29 @@ def test_an_infinite_batch_loss_may_be_a_skipped_step_and_nan_is_not() -> None:
     verdict = seen.verdict()
 
     assert verdict.status is Status.NAN
+
+
+def script_status(
+    evaluations: Sequence[Evaluation], request: RunRequest, metric: str, better: Better
+) -> Status | None:
+    """How it is to end, by all of its evaluations each time: slow and obvious."""
+    by_step = sorted(evaluations, key=lambda each: each.step)
+    if not by_step:
+        return None
+    last = by_step[-1]
+    if last.step > 0 and last.is_not_finite("validation", metric):
+        return Status.NAN
+    if better == "lower" and divergence([_as_loss(each) for each in by_step]) is not None:
+        return Status.DIVERGED
+    until = request.length.until
+    crossing = None if until is None else crossing_of(by_step, until)
+    if crossing is not None and crossing.held:
+        return Status.TARGET_REACHED
+    return Status.OK if last.step >= request.last_step else None
+
+
+def _as_loss(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, scores=(replace(evaluation.scores[0], metric="loss"),))
 
 
 def random_course(

@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.reference.command_ends import failed_end
 
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script.process import (
+    CommandEnd,
     FailureCount,
     out_of_memory_line,
     status_and_reason,
@@ -106,23 +108,30 @@ def test_other_lines_are_not_taken_for_it(line: str) -> None:
     assert out_of_memory_line([line], **NONE_SEEN) is None
 
 
-def test_words_alone_count_only_together_with_a_failed_exit() -> None:
-    assert end_of("CUDA out of memory, trying half the batch", wait_status=0) == Status.OK
-    assert end_of("CUDA out of memory, trying half the batch") == Status.OOM
+TRYING = "CUDA out of memory, trying half the batch"
 
 
-@pytest.mark.parametrize("wait_status", [signal.SIGKILL, 137 << 8], ids=["command", "shell"])
-def test_signal_nine_is_memory_only_if_the_kernel_killed_for_it(wait_status: int) -> None:
-    assert end_of(wait_status=wait_status, kernel_killed=True) == Status.OOM
-    assert end_of(wait_status=wait_status, kernel_killed=False) == Status.KILLED
-
-
-def test_a_kill_for_memory_elsewhere_is_not_blamed_for_a_mistake() -> None:
-    assert end_of("NameError: name 'x' is not defined", kernel_killed=True) == Status.ERROR
-
-
-def test_an_end_that_batchlab_asked_for_is_no_failure_whatever_was_said() -> None:
-    assert end_of("MemoryError", asked=True) == Status.KILLED
+@pytest.mark.parametrize(
+    ("lines", "seen", "status"),
+    [
+        # Words alone count only together with a failed exit.
+        ([TRYING], {"wait_status": 0}, Status.OK),
+        ([TRYING], {}, Status.OOM),
+        # Signal nine, of the command or of its shell, only if the kernel killed for it.
+        *(
+            ([], {"wait_status": nine, "kernel_killed": killed}, status)
+            for nine in (signal.SIGKILL, 137 << 8)
+            for killed, status in ((True, Status.OOM), (False, Status.KILLED))
+        ),
+        # A kill elsewhere is not blamed for a mistake, nor what batchlab asked for for anything.
+        (["NameError: name 'x' is not defined"], {"kernel_killed": True}, Status.ERROR),
+        (["MemoryError"], {"asked": True}, Status.KILLED),
+    ],
+)
+def test_memory_ran_out_only_where_an_end_bears_it_out(
+    lines: list[str], seen: dict[str, Any], status: Status
+) -> None:
+    assert end_of(*lines, **seen) == status
 
 
 def test_the_real_thing_is_recognized(start, tmp_path: Path) -> None:
@@ -217,6 +226,29 @@ def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
     end = started.launched.wait(120)
 
     assert "ValueError: 32 does not divide" in reason_text(end.reason)
+
+
+def failed_end(
+    *,
+    last_line: str = "KeyError: 'label'",
+    exit_code: int = 1,
+    status: Status = Status.ERROR,
+    was_asked: bool = False,
+) -> CommandEnd:
+    """The end of a command that failed after a second."""
+    return CommandEnd(
+        status=status,
+        reason=Reason.of(
+            "command_failed", command="python train.py", exit_code=exit_code, said=last_line
+        ),
+        exit_code=exit_code,
+        was_asked=was_asked,
+        last_lines=("Traceback (most recent call last):", last_line),
+        started_s=0.0,
+        ended_s=1.0,
+        peak_bytes=None,
+        gpu_peak_bytes=None,
+    )
 
 
 def test_three_failures_of_the_same_kind_are_enough() -> None:

@@ -130,52 +130,43 @@ def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
         points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, 1300)))
 
 
-def closed_with(*closing: Reading) -> tuple[list[float | None], list[str]]:
-    """The values and contradictions of three epochs and what a script says at its end."""
+@pytest.mark.parametrize(
+    "closing",
+    [
+        [reading(epoch=2, val_loss=0.4), reading(val_loss=0.4), reading(epoch=2, val_loss=0.4)],
+        [reading(val_loss=0.4)],
+    ],
+    ids=["about the best epoch", "without a counter"],
+)
+def test_a_closing_line_is_left_out_and_that_is_said(closing: list[Reading]) -> None:
     epochs = [reading(epoch=n, val_loss=value) for n, value in ((1, 0.9), (2, 0.4), (3, 0.7))]
+
     points = told(*epochs, *closing)
-    return [point.value for point in points.points], points.contradictions
 
-
-def test_a_closing_line_about_the_best_epoch_is_left_out_and_that_is_said() -> None:
-    again = reading(epoch=2, val_loss=0.4)
-
-    values, said = closed_with(again, reading(val_loss=0.4), again)
-
-    assert values == [0.9, 0.4, 0.7]
-    assert said == ["val_loss = 0.4 was printed for epoch 2 after that of epoch 3; it is left out"]
-
-
-def test_a_value_without_a_counter_never_replaces_one_with_a_counter() -> None:
-    values, said = closed_with(reading(val_loss=0.4))
-
-    assert values == [0.9, 0.4, 0.7]
-    assert said == [
-        "val_loss was printed twice at sample 3000, as 0.7 and without a counter 0.4; "
-        "the first one counts"
-    ]
+    assert [point.value for point in points.points] == [0.9, 0.4, 0.7]
+    assert len(points.contradictions) == 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "printed"),
+    ("asked", "printed", "found"),
     [
-        ("val_loss", "eval_loss"),
-        ("val_loss", "val loss"),
-        ("val_loss", "validation.loss"),
-        ("val_loss", "val/loss"),
-        ("loss", "eval_loss"),
-        ("accuracy", "val_acc"),
-        ("accuracy", "Accuracy"),
-        ("eval_loss", "val_loss"),
+        ("val_loss", "eval_loss", True),
+        ("val_loss", "val loss", True),
+        ("val_loss", "validation.loss", True),
+        ("val_loss", "val/loss", True),
+        ("loss", "eval_loss", True),
+        ("accuracy", "val_acc", True),
+        ("accuracy", "Accuracy", True),
+        ("eval_loss", "val_loss", True),
+        *(("val_loss", other, False) for other in ("train_loss", "test_loss", "val_loss_2", "los")),
     ],
 )
-def test_a_metric_is_found_under_its_other_names(asked: str, printed: str) -> None:
-    assert points_of(reading(step=1, **{printed: 0.5}), metric=asked) == [(32, 1, 0.5)]
+def test_a_metric_is_found_under_its_other_names_and_no_other_is_taken_for_it(
+    asked: str, printed: str, found: bool
+) -> None:
+    points = points_of(reading(step=1, **{printed: 0.5}), metric=asked)
 
-
-@pytest.mark.parametrize("printed", ["train_loss", "test_loss", "val_loss_2", "los"])
-def test_another_metric_is_not_taken_for_it(printed: str) -> None:
-    assert points_of(reading(step=1, **{printed: 0.5}), metric="val_loss") == []
+    assert points == [(32, 1, 0.5)] * found
 
 
 def test_the_name_to_the_letter_goes_before_all_others() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.line_by_line import readings_line_by_line
 from tests.reference.sampled_output import in_pieces, readings_of, sample, sample_names
 
-from batchlab.script.output import OutputReader
+from batchlab.script.formats import FORMATS
+from batchlab.script.output import OutputReader, plain_text
+from batchlab.script.reading import Reading
 
 MIXED = b"".join(
     (
@@ -40,6 +42,22 @@ def test_the_readings_do_not_depend_on_how_the_output_is_cut(name: str, longest:
     ]
 
     assert cut + reader.finish() == readings_of(output)
+
+
+def readings_line_by_line(output: bytes) -> list[Reading]:
+    """Every line given to every shape, nothing passed over."""
+    readers = [row() for row in FORMATS.values()]
+    readings: list[Reading] = []
+    for line in re.split(rb"[\r\n]", output):
+        text = plain_text(line[: 64 * 1024])
+        for reader in readers:
+            found = reader.read(text, 0.0)
+            if found is not None:
+                readings += found
+                break
+    for reader in readers:
+        readings += reader.finish()
+    return readings
 
 
 @pytest.mark.parametrize("name", sample_names())

@@ -93,13 +93,13 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, said: st
     assert str(tmp_path / "batchlab.toml") in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_told_with_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"can't be read: No such file.*batchlab init"):
-        read_run_file(tmp_path / "batchlab.toml")
+@pytest.mark.parametrize(
+    ("wrote", "said"),
+    [(None, r"can't be read: No such file.*batchlab init"), (b"\xff\xfe\x00", "no text in UTF-8")],
+)
+def test_what_cannot_be_read_is_refused(tmp_path: Path, wrote: bytes | None, said: str) -> None:
+    if wrote is not None:
+        (tmp_path / "batchlab.toml").write_bytes(wrote)
 
-
-def test_a_binary_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "batchlab.toml").write_bytes(b"\xff\xfe\x00")
-
-    with pytest.raises(UsageError, match="no text in UTF-8"):
+    with pytest.raises(UsageError, match=said):
         read_run_file(tmp_path / "batchlab.toml")

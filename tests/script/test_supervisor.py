@@ -21,6 +21,26 @@ from batchlab.script.process import MARK, OWNER, end_leftovers, end_marked, livi
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+def test_descendants_are_those_that_psutil_finds(start: Callable) -> None:
+    started = start(
+        "import os, time\n"
+        "for generation in range(2):\n"
+        "    if os.fork(): os.fork()\n"
+        "print('forked', flush=True); time.sleep(600)"
+    )
+    while started.text.count("forked") < 9:
+        started.launched.wait(0.01)
+    root = started.launched._supervisor.pid
+
+    found = supervisor.descendants(root)
+
+    assert sorted(found) == sorted(
+        child.pid for child in psutil.Process(root).children(recursive=True)
+    )
+    assert len(found) == 9
+    assert {*found.values()} == {started.launched.pid}  # one group
+
+
 def test_a_name_of_a_program_may_hold_anything(tmp_path: Path) -> None:
     strange = tmp_path / "a) R 1 ("
     strange.symlink_to("/bin/sleep")
