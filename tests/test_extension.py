@@ -30,10 +30,10 @@ from batchlab.records.study import Study
 from batchlab.report.fit import fit_sections
 from batchlab.report.notebook import notebook_view
 from batchlab.report.page import write_tables
-from batchlab.report.sections import sections_text
 from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, sweep_files, text_report
 from batchlab.report.sweep_tables import trials_table
+from batchlab.report.table import sections_text
 from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin

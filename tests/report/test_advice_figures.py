@@ -26,10 +26,10 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice, RateTried
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_bars import bars
 from batchlab.report.advice_figures import advice_looks
 from batchlab.report.advice_run_figures import advice_figures, effects_figure
 from batchlab.report.advice_tables import side_by_side
+from batchlab.report.advice_text import bars
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure, Row
 from batchlab.report.text import quantity_text

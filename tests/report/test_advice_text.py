@@ -22,12 +22,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Advice, Configuration, RateTried, Step
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_bars import bars
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import TERMS, researcher_terms
 from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
-from batchlab.report.advice_text import advice_text, explain_text
+from batchlab.report.advice_text import advice_text, bars, explain_text
 
 written = Reason.as_written
 

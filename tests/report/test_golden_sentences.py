@@ -36,9 +36,9 @@ from batchlab.report.effects import effect_sentences
 from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.profile import profile_section
-from batchlab.report.sections import Section
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.table import Section
 
 PAGE = Path(__file__).with_name("golden_sentences.txt")
 

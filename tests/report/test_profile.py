@@ -11,7 +11,7 @@ from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.profile import profile_section
-from batchlab.report.sections import sections_text
+from batchlab.report.table import sections_text
 
 
 def words(profile: Profile) -> str:

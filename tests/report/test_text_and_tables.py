@@ -22,9 +22,8 @@ from batchlab.report.advice_text import advice_headline, advice_text
 from batchlab.report.noise import noise_sections
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.report.profile import profile_section
-from batchlab.report.sections import sections_text
 from batchlab.report.sweep_page import text_report
-from batchlab.report.table import Column, Table, aligned_text
+from batchlab.report.table import Column, Table, aligned_text, sections_text
 from batchlab.report.text import (
     estimate_text,
     on_a_terminal,

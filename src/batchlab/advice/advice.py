@@ -11,13 +11,12 @@ import msgspec
 
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.json_document import SCHEMA
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.version import __version__
-from batchlab.words.document import document_text, plain, schema_text
+from batchlab.words.document import SCHEMA, document_text, plain, schema_text
 
 Objective = Literal["time", "samples", "quality"]
 Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]

@@ -65,7 +65,7 @@ def fit(
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return
     from batchlab.report.fit import fit_sections
-    from batchlab.report.sections import sections_text
+    from batchlab.report.table import sections_text
 
     with as_wide_as_stdout():
         print(sections_text(fit_sections(found)), end="")

@@ -51,7 +51,7 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.profile import profile_section
-        from batchlab.report.sections import first_fact, sections_text
+        from batchlab.report.table import first_fact, sections_text
 
         made = run_profile(
             **given,

@@ -13,7 +13,7 @@ from batchlab.cli import options
 @options.as_json
 def workloads(as_json: bool) -> None:
     """List the built-in workloads with their settings and defaults."""
-    from batchlab.records.json_document import SCHEMA
+    from batchlab.words.document import SCHEMA
     from batchlab.workload.loading import describe_workloads
 
     described = describe_workloads()

@@ -22,9 +22,9 @@ from batchlab.laws.steps import (
 )
 from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
-from batchlab.records.json_document import SCHEMA
 from batchlab.records.shown import ShownInNotebook
 from batchlab.version import __version__
+from batchlab.words.document import SCHEMA
 
 MEASURES = ("steps_to_target", "samples_to_target")
 # No training was ever measured beyond it or below its inverse, and there a law overflows.

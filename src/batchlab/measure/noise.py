@@ -11,11 +11,10 @@ import msgspec
 
 from batchlab.laws.noise_scale import NoiseScale, noise_scale
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.noise import GradientSample
 from batchlab.records.shown import ShownInNotebook
 from batchlab.version import __version__
-from batchlab.words.document import plain
+from batchlab.words.document import SCHEMA, json_text, plain
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place

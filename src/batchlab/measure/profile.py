@@ -17,12 +17,11 @@ from batchlab.laws.lines import MemoryFit, fit_memory
 from batchlab.laws.scatter import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.json_document import SCHEMA, json_text
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Count, StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
-from batchlab.words.document import plain, reason_of
+from batchlab.words.document import SCHEMA, json_text, plain, reason_of
 
 Stopped = Literal["memory", "time", "errors"]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]

@@ -7,12 +7,11 @@ from dataclasses import asdict
 
 import msgspec
 
-from batchlab.records.json_document import SCHEMA
 from batchlab.records.study import Accumulation, Finding
 from batchlab.report.text import wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
-from batchlab.words.document import document_text
+from batchlab.words.document import SCHEMA, document_text
 from batchlab.words.reasons import CAUSES
 
 

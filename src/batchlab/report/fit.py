@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from batchlab.fitting.fit import METHOD, AcrossFit, GroupFit, PointsFit
 from batchlab.laws.registry import FittedLaw
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.sections import Section
-from batchlab.report.table import Column, Table, table_of
+from batchlab.report.table import Column, Section, Table, table_of
 from batchlab.report.text import estimate_text
 from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text

@@ -16,8 +16,7 @@ from batchlab.report.figure import (
 )
 from batchlab.report.page import downloads, render_page
 from batchlab.report.palette import looks
-from batchlab.report.sections import Section
-from batchlab.report.table import Column, Table, Value, table_of
+from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text

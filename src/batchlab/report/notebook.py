@@ -20,10 +20,10 @@ from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_section
-from batchlab.report.sections import Section
 from batchlab.report.sweep_figures import curve_figures
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
+from batchlab.report.table import Section
 
 
 def study_curves(study: Study) -> tuple[str, str] | None:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
-from batchlab.report.sections import Section
-from batchlab.report.table import Column, Table, table_of
+from batchlab.report.table import Column, Section, Table, table_of
 from batchlab.report.text import (
     TOO_UNSTEADY,
     bound_text,

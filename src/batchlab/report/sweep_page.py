@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from batchlab.records.json_document import SCHEMA
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
     chosen_cells,
@@ -22,7 +21,6 @@ from batchlab.report.cells import (
 from batchlab.report.effects import effect_sentences
 from batchlab.report.figure import thinned
 from batchlab.report.page import Tables, downloads, render_page, study_environment
-from batchlab.report.sections import Section, sections_text
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
@@ -38,11 +36,11 @@ from batchlab.report.sweep_tables import (
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import Table
+from batchlab.report.table import Section, Table, sections_text
 from batchlab.report.text import Sentence, label_text, quantity_text, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import term_text, text
-from batchlab.words.document import document_text
+from batchlab.words.document import SCHEMA, document_text
 
 # ---- JSON
 

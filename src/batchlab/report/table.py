@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from batchlab.report.text import label_text, quantity_text, table_width, wrapped_lines
+from batchlab.report.text import (
+    label_text,
+    listed,
+    quantity_text,
+    table_width,
+    wrapped_lines,
+    wrapped_text,
+)
 from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
@@ -205,3 +212,30 @@ def _lines(
                 for part, wide, number in zip(parts, widths, is_number, strict=True)
             ]
             yield _BETWEEN.join(aligned).rstrip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """What belongs together, from top to bottom, in a terminal and in a notebook."""
+
+    title: str = ""
+    facts: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()  # lines that stay as they are
+    picture: tuple[str, str] | None = None  # an SVG, and what it shows in words; in no terminal
+    table: Table | None = None
+
+
+def sections_text(sections: Iterable[Section]) -> str:
+    """The sections for a terminal, a blank line between any two things, ended by a newline."""
+    said = []
+    for section in sections:
+        facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
+        said += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        if section.table is not None:
+            said.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
+    return "\n\n".join(filter(None, said)) + "\n"
+
+
+def first_fact(section: Section) -> str:
+    """What is read first of it, for where a long text ends."""
+    return f"{wrapped_text(section.facts[0])}\n"

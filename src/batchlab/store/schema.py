@@ -11,9 +11,8 @@ import msgspec
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.json_document import plain_float
 from batchlab.records.trial import Target
-from batchlab.words.document import coded, reason_of
+from batchlab.words.document import coded, plain_float, reason_of
 from batchlab.words.reasons import reason_text
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": in the file's header, so `file` and we know our own

@@ -17,11 +17,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from batchlab.records import json_document
 from batchlab.records.estimate import Reason, Value
-from batchlab.records.json_document import json_text, plain_float
 from batchlab.words.reasons import has_words, reason_text
 
+SCHEMA = 1
+"""Version of the documents; it rises when a field changes its meaning or goes."""
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL = {"type": "null"}
 Held = Literal["a reason", "reasons", "named", "else"]
 _CODED = {
@@ -40,7 +42,7 @@ def document_text(document: object) -> str:
 
 def schema_text(kind: type) -> str:
     """The JSON Schema of what `document_text` makes of a kind of record."""
-    schema = json_document.schema_of(_as_shown(kind))
+    schema = {"$schema": _DIALECT} | msgspec.json.schema(_as_shown(kind))
     for described in schema["$defs"].values():
         if "properties" in described:
             described["properties"] = dict(_described(described["properties"]))
@@ -189,3 +191,20 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{name}_coded", {"type": "array", "items": one}
         else:
             yield name, described
+
+
+def json_text(document: object) -> str:
+    """A document as indented JSON; a number that is not finite is null."""
+    encoded = msgspec.json.encode(document, enc_hook=plain_float)
+    return msgspec.json.format(encoded, indent=2).decode()
+
+
+def plain_float(value: object) -> float:
+    """Msgspec's hook for NumPy's float64, which is a float that msgspec does not see as one.
+
+    Raises:
+        TypeError: any other kind of value.
+    """
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(value)
