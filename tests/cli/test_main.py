@@ -14,7 +14,6 @@ from batchlab.cli import main as cli
 from batchlab.version import __version__
 
 # A frozen list: a new option is a decision, taken here.
-HELP = {"--help", "-h"}
 # Of a training command that is given after `--`.
 OWN_COMMAND = {
     *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
@@ -75,17 +74,20 @@ def test_the_commands_are_these() -> None:
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_a_command_has_exactly_these_options(command: str) -> None:
-    context = click.Context(cli.batchlab.commands[command], info_name=command)
-    context.help_option_names = ["-h", "--help"]
-
     options = {
         name
-        for parameter in context.command.get_params(context)
+        for parameter in cli.batchlab.commands[command].params
         if isinstance(parameter, click.Option)
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
 
-    assert options == OPTIONS[command] | HELP
+    assert options == OPTIONS[command]
+
+
+@pytest.mark.parametrize("name", ["-h", "--help"])
+def test_help_is_asked_for_by_either_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._exit_code(["sweep", name]) == 0
+    assert "--batch-sizes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", OPTIONS)
