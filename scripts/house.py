@@ -17,13 +17,13 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # to say that one may rise.
 CEILINGS = {
     "advice": 6_180,
-    "app": 3_570,
+    "app": 3_580,
     "cli": 1_540,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
     "measure": 5_260,
-    "plans": 260,
+    "plans": 270,
     "processes": 780,
     "records": 1_590,
     "report": 9_670,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_210,
     "top": 500,
 }
-CEILING = 48_600
+CEILING = 48_620
 
 Graph = dict[str, set[str]]
 

@@ -48,7 +48,7 @@ def moment_of(
         device=torch.device("cpu"),
         trial=trial or made_up_trial(),
         step=10,
-        has_all_splits=True,
+        is_end=True,
     )
 
 

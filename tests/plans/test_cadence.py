@@ -11,6 +11,9 @@ from tests.reference.batch_plan import Rule, WalkedBatchPlan
 from batchlab.plans.cadence import Pause, n_pauses, pauses, with_every_epoch_end
 from batchlab.records.batch_plan import BatchPlan
 
+# The epochs at whose ends train and test are evaluated too: half as many again each time.
+ON_ALL_SPLITS = (1, 2, 3, 5, 8, 12, 18, 27, 41, 62, 93, 140)
+
 
 def step_sizes(n_train: int, batch_size: int, *, drop_last: bool) -> list[int]:
     """Examples of each step of one epoch."""
@@ -35,19 +38,19 @@ def marks_up_to(n_train: int, samples: float) -> list[float]:
 def pauses_by_walking(
     n_train: int, batch_size: int, *, drop_last: bool, last_step: int
 ) -> list[tuple[int, bool]]:
-    """(step, whether it is an epoch end) of every pause, for runs of up to 200 epochs."""
+    """(step, whether on all splits) of every pause, for runs of up to 200 epochs."""
     sizes = step_sizes(n_train, batch_size, drop_last=drop_last)
     assert last_step <= 200 * len(sizes), "epoch ends are thinned after that"
     return pauses_along(
         n_train,
         [sizes[step % len(sizes)] for step in range(last_step + 1)],
-        epoch_ends={step for step in range(1, last_step + 1) if step % len(sizes) == 0},
+        epoch_ends=[step for step in range(1, last_step + 1) if step % len(sizes) == 0],
         last_step=last_step,
     )
 
 
 def pauses_along(
-    n_train: int, sizes: list[int], *, epoch_ends: set[int], last_step: int
+    n_train: int, sizes: list[int], *, epoch_ends: list[int], last_step: int
 ) -> list[tuple[int, bool]]:
     """The same for steps of any sizes, those of the run's steps and of the one after them."""
     done = [0]
@@ -65,9 +68,9 @@ def pauses_along(
         )
         if passes_a_mark or next_is_too_far:
             last_mark = step
-        epoch_end = step in epoch_ends or step == last_step
-        if last_mark == step or epoch_end:
-            pauses.append((step, epoch_end))
+        if step in (last_mark, last_step) or step in epoch_ends:
+            whole = step in epoch_ends and epoch_ends.index(step) + 1 in ON_ALL_SPLITS
+            pauses.append((step, whole or step == last_step))
     return pauses
 
 
@@ -116,7 +119,7 @@ def test_the_pauses_are_those_found_by_walking_every_step(
 
     steps = 7 * len(step_sizes(n, batch_size, drop_last=drop_last))
     expected = pauses_by_walking(n, batch_size, drop_last=drop_last, last_step=steps)
-    assert [(pause.step, pause.epoch_end) for pause in found] == expected
+    assert [(pause.step, pause.all_splits) for pause in found] == expected
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [*CONFIGURATIONS, (50_000, 64), (50_000, 1700)])
@@ -145,7 +148,7 @@ def test_where_a_run_is_watched_the_pauses_are_those_of_every_run(n: int, batch_
 
     assert watched(found) == watched(everything)
     assert set(found) <= set(everything)
-    assert [p for p in found if p.epoch_end] == [p for p in everything if p.epoch_end]
+    assert [p for p in found if p.all_splits] == [p for p in everything if p.all_splits]
 
 
 def test_before_a_run_is_watched_pauses_but_epoch_ends_lie_a_factor_apart() -> None:
@@ -182,7 +185,7 @@ def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(
 ) -> None:
     found = all_pauses(640, 10, epochs=9, interval_samples=interval_samples)
 
-    ends = [pause.step // 64 for pause in found if pause.epoch_end]
+    ends = [pause.step // 64 for pause in found if pause.step % 64 == 0]
     assert ends == [*range(every, 9, every), 9]
 
 
@@ -201,8 +204,8 @@ def test_pauses_are_counted_by_what_is_evaluated(
 
     plan = BatchPlan(n_train=100, batch_size=10, drop_last=False)
     validation, whole = n_pauses(plan, 70, watched_from_samples, interval_samples)
-    assert validation == sum(not pause.epoch_end for pause in found)
-    assert whole == sum(pause.epoch_end for pause in found) == 7
+    assert validation == sum(not pause.all_splits for pause in found)
+    assert whole == sum(pause.all_splits for pause in found) == 5  # epochs 1, 2, 3, 5 and the last
     assert n_pauses(plan, 0) == (0, 0)
 
 
@@ -224,12 +227,13 @@ def test_a_run_taken_up_again_has_the_pauses_that_were_left(
 
 
 def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_later() -> None:
-    ends = [pause.step // 2 for pause in all_pauses(10, 5, epochs=1000) if pause.epoch_end]
+    found = [pause.step for pause in all_pauses(10, 5, epochs=1000)]
 
+    ends = [step // 2 for step in found if step % 2 == 0]
     assert ends[:200] == list(range(1, 201))
-    assert ends[200:203] == [202, 204, 206]
-    assert ends[-1] == 1000
-    assert all(later - end <= max(1, end // 100) for end, later in pairwise(ends))
+    assert {*range(200, 300, 2), *range(300, 400, 3), 1000} <= set(ends)
+    marks = [step for step in found if step > 400 and step % 2]
+    assert len(found) < 400 + 330 + 2 * len(marks)
 
 
 N_GROWING = 60
@@ -258,13 +262,13 @@ class TestABatchSizeThatChanges:
     ) -> None:
         plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
         walked = list(islice(plan.walk(), 42))
-        ends = {here.step for here in walked if here.step_of_epoch == 0} - {0}
+        ends = [here.step for here in walked if here.step_of_epoch == 0 and here.step]
 
         found = list(pauses(plan, last_step=40))
 
         sizes = [here.batch_size for here in walked]
         expected = pauses_along(N_GROWING, sizes[:41], epoch_ends=ends, last_step=40)
-        assert [(pause.step, pause.epoch_end) for pause in found] == expected
+        assert [(pause.step, pause.all_splits) for pause in found] == expected
 
 
 @pytest.mark.parametrize("after_step", [0, 3, 5, 12])

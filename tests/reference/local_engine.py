@@ -58,7 +58,7 @@ def ask(
     batch_size: int = 10,
     steps: int = 12,
     until: Target | None = None,
-    all_splits: AllSplits = "each_epoch",
+    all_splits: AllSplits = "on_the_way",
 ) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
     length = RunLength(steps=steps, until=until, all_splits=all_splits)

@@ -56,7 +56,7 @@ def test_a_run_that_is_evaluated_less_is_expected_to_cost_less(seldom: dict[str,
     assert often_s - seldom_s == pytest.approx(0.5 * (often - less))
 
 
-@pytest.mark.parametrize(("all_splits", "whole"), [("each_epoch", 10), ("at_end", 1), ("never", 0)])
+@pytest.mark.parametrize(("all_splits", "whole"), [("on_the_way", 6), ("at_end", 1), ("never", 0)])
 def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
     all_splits: AllSplits, whole: int
 ) -> None:

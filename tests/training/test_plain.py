@@ -112,15 +112,15 @@ class TestTextbook:
         run = run_engine(workload, trial, RunLength(epochs=3))
 
         expected = [(0, True)] + [
-            (pause.step, pause.epoch_end) for pause in pauses(trial.plan, last_step=42)
+            (pause.step, pause.all_splits) for pause in pauses(trial.plan, last_step=42)
         ]
         found = [
             (evaluation.step, {score.split for score in evaluation.scores})
             for evaluation in run.evaluations
         ]
         assert found == [
-            (step, {"train", "validation", "test"} if epoch_end else {"validation"})
-            for step, epoch_end in expected
+            (step, {"train", "validation", "test"} if all_splits else {"validation"})
+            for step, all_splits in expected
         ]
 
     @pytest.mark.parametrize(

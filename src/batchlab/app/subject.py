@@ -17,7 +17,7 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.run import UNWATCHED, AllSplits, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.runs.contract import Engine, RunPlan
@@ -29,6 +29,8 @@ Kind = TypeVar("Kind")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
+# Without a target the end of a training counts, and its course is only drawn.
+_LOOKS_AT_AN_EPOCH = 16
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
 
@@ -55,7 +57,7 @@ class Subject(ABC):
     has_shape = False
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None
-    all_splits: AllSplits = "each_epoch"
+    all_splits: AllSplits = "on_the_way"
     keeps_cadence = True
 
     def __init__(self, question: Question) -> None:
@@ -114,11 +116,21 @@ class Subject(ABC):
     @property
     def length(self) -> RunLength:
         """How far its trials run."""
+        length = self.seldom_watched_length
+        if length.until is None:
+            return length
+        return replace(length, watched_from_samples=0, interval_samples=0)
+
+    @property
+    def seldom_watched_length(self) -> RunLength:
+        """The same, evaluated just often enough to draw it: a stored training answers with that."""
         epochs, steps = self.epochs, self.question.steps
         return RunLength(
             epochs=epochs,
             steps=steps,
             until=self.target,
+            watched_from_samples=UNWATCHED,
+            interval_samples=self.summary.n_train // _LOOKS_AT_AN_EPOCH,
             all_splits=self.all_splits,
             to_own_end=self.question.name == "sweep" and not (epochs or steps),
         )

@@ -185,11 +185,11 @@ class StoredSweep:
 
     def _unfinished(self) -> list[Trial]:
         """The trials of which something is to be trained: what is stored does not answer."""
-        keeps = self._subject.keeps_cadence
+        keeps, length = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             trial
             for trial in self._trials
-            if not is_answered(self._record(trial), self._length, keeps_cadence=keeps)
+            if not is_answered(self._record(trial), length, keeps_cadence=keeps)
         ]
 
     def _record(self, trial: Trial) -> TrialRecord | None:

@@ -91,7 +91,7 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     """
     rows = measurement_rows()
     return {
-        name: partial(_where_all_splits_are if rows[name].on_request else _after_a_step, at_step)
+        name: partial(_where_an_epoch_ends if rows[name].on_request else _after_a_step, at_step)
         for name, at_step in AT_STEP.items()
         if name in asked or not rows[name].on_request
     }
@@ -101,8 +101,8 @@ def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
     return at_step(moment) if moment.step > 0 else None
 
 
-def _where_all_splits_are(at_step: AtStep, moment: Moment) -> float | None:
-    if not moment.has_all_splits:
+def _where_an_epoch_ends(at_step: AtStep, moment: Moment) -> float | None:
+    if not moment.is_end:
         return None
     try:
         return at_step(moment)

@@ -21,6 +21,8 @@ _UNWATCHED_RATIO = 1.5
 # Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
 # 300 on every third one, ...
 _EPOCH_ENDS_KEPT = 100
+# Train and test data, which decide nothing, are evaluated where half as many epochs again are done.
+_ALL_SPLITS_RATIO = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +31,11 @@ class Pause:
 
     Attributes:
         step: optimizer steps done.
-        epoch_end: whether train and test are evaluated as well as validation.
+        all_splits: whether train and test are evaluated as well as validation.
     """
 
     step: int
-    epoch_end: bool
+    all_splits: bool
 
 
 def pauses(
@@ -52,7 +54,7 @@ def pauses(
 
     Args:
         plan: how many examples each step sees.
-        last_step: the run's length in steps; always a pause, counted as an epoch end.
+        last_step: the run's length in steps; always a pause, on all splits.
         after_step: leave out the pauses up to this step (where a run is taken up again).
         watched_from_samples: marks before so many samples are left out unless the samples have
             grown by half since the last pause: for a run whose target can't be met there yet.
@@ -65,7 +67,8 @@ def pauses(
     """
     marks = _steps_of_marks(plan, last_step=last_step)
     ends = _steps_of_epoch_ends(plan, last_step=last_step)
-    mark, end = next(marks, None), next(ends, None)
+    mark = next(marks, None)
+    end, all_splits = next(ends, (None, False))
     last_samples = 0
     while mark is not None or end is not None:
         step = min(candidate for candidate in (mark, end) if candidate is not None)
@@ -78,11 +81,11 @@ def pauses(
         if (is_far and (watched or step == end)) or step == last_step:
             last_samples = samples
             if step > after_step:
-                yield Pause(step=step, epoch_end=step == end)
+                yield Pause(step=step, all_splits=step == end and all_splits)
         if mark == step:
             mark = next(marks, None)
         if end == step:
-            end = next(ends, None)
+            end, all_splits = next(ends, (None, False))
 
 
 def with_every_epoch_end(
@@ -96,7 +99,7 @@ def with_every_epoch_end(
     for pause in found:
         epoch = plan.position(last_step)[0] + 1
         while (end := plan.steps_in(epoch)) < pause.step:
-            yield Pause(step=end, epoch_end=False)
+            yield Pause(step=end, all_splits=False)
             epoch += 1
         yield pause
         last_step = pause.step
@@ -115,8 +118,8 @@ def n_pauses(
         watched_from_samples=watched_from_samples,
         interval_samples=interval_samples,
     )
-    ends = [pause.epoch_end for pause in found]
-    return ends.count(False), ends.count(True)
+    whole = [pause.all_splits for pause in found]
+    return whole.count(False), whole.count(True)
 
 
 def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
@@ -150,9 +153,12 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
     return step
 
 
-def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
-    epoch = 1
+def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
+    """The last step of each epoch that is kept, and whether it is one for all splits."""
+    epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
-        yield step
+        on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all
+        last_on_all = epoch if on_all else last_on_all
+        yield step, on_all
         epoch += max(1, epoch // _EPOCH_ENDS_KEPT)
-    yield last_step
+    yield last_step, True

@@ -27,8 +27,7 @@ class Moment:
         device: where the model is, a `torch.device`.
         trial: what is trained: its batch size and how it is cut.
         step: steps taken; 0: the initial weights.
-        has_all_splits: whether train and test data are evaluated here too: where an epoch ends,
-            and at the end.
+        is_end: whether an epoch ends here, or the run does.
     """
 
     model: Any
@@ -38,7 +37,7 @@ class Moment:
     device: Any
     trial: Trial
     step: int
-    has_all_splits: bool
+    is_end: bool
 
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
@@ -57,8 +56,8 @@ class Measurement:
         quantity: its name in records, unit and label.
         cost: one line for a person: what taking it costs.
         on_request: whether it costs so much that it is taken only where it was asked for by name,
-            and of a model only where all splits are evaluated: at the initial weights, where an
-            epoch ends, and at the end. Others are taken at every evaluation after the first step.
+            and of a model only at the initial weights, where an epoch ends, and at the end. Others
+            are taken at every evaluation after the first step.
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
             "along_training", or "at_the_start" or "at_the_end" by batch size.

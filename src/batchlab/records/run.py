@@ -9,11 +9,13 @@ from batchlab.errors import UsageError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 
-AllSplits = Literal["each_epoch", "at_end", "never"]
-"""When train and test data are evaluated too: untrained, at each epoch's end and at the run's; at
+AllSplits = Literal["on_the_way", "at_end", "never"]
+"""When train and test data are evaluated too: untrained, at some epochs' ends and at the run's; at
 the run's end alone; never. Validation data are evaluated at every pause."""
 
 _BEYOND_ANY_END = 2**62
+UNWATCHED = _BEYOND_ANY_END
+"""As `RunLength.watched_from_samples`: seldom evaluated all along, for no level is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +42,7 @@ class RunLength:
     until: Target | None = None
     watched_from_samples: int = 0
     interval_samples: int = 0
-    all_splits: AllSplits = "each_epoch"
+    all_splits: AllSplits = "on_the_way"
     to_own_end: bool = False
 
     def last_step(self, trial: Trial) -> int:

@@ -42,7 +42,7 @@ class CostModel:
         n_validation, n_whole = n_pauses(
             trial.plan, steps, length.watched_from_samples, length.interval_samples
         )
-        if length.all_splits != "each_epoch":
+        if length.all_splits != "on_the_way":
             n_ends = 1 if length.all_splits == "at_end" else 0
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
         start_s = _mean(self.starts) if self.starts[0] else _FIRST_START_S

@@ -387,10 +387,10 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
 
     Runs of the advice are evaluated on them at the end, or never.
     """
-    if length.all_splits != "each_epoch" or not record.evaluations:
+    if length.all_splits != "on_the_way" or not record.evaluations:
         return True
     marks = pauses(record.trial.plan, last_step=record.steps)
-    asked = {0, *(mark.step for mark in marks if mark.epoch_end)} - {record.steps}
+    asked = {0, *(mark.step for mark in marks if mark.all_splits)} - {record.steps}
     return all(each.has_all_splits for each in record.evaluations if each.step in asked)
 
 

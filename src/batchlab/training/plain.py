@@ -266,7 +266,7 @@ class _Run:
             self._emit(self._progress.evaluations)
         else:
             self._progress = Progress(versions=task.versions, engine=ENGINE, threads=task.threads)
-            self._evaluate(Pause(step=0, epoch_end=True))
+            self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
         kept = self._stepper.kept
@@ -343,8 +343,7 @@ class _Run:
         return with_every_epoch_end(found, self._trial.plan, after_step=self._progress.step)
 
     def _tell_schedule(self) -> None:
-        is_epoch_end = self._trial.plan.position(self._progress.step)[1] == 0
-        if self._stepper.rates.follows_metric and is_epoch_end:
+        if self._stepper.rates.follows_metric and self._is_epoch_end():
             counts = self._workload.metric_names[0]
             value = self._progress.evaluations[-1].score("validation", counts)
             if value is not None:
@@ -391,7 +390,7 @@ class _Run:
             eval_s=eval_s,
             batch_loss=before.loss_sum / before.loss_examples if trained else None,
             scores=scores,
-            measured=self._measured(before.step, has_all_splits=has_all_splits),
+            measured=self._measured(is_end=has_all_splits or self._is_epoch_end()),
         )
         self._emit((evaluation,))
         evaluations = (*before.evaluations, evaluation)
@@ -421,9 +420,12 @@ class _Run:
         when = self._task.length.all_splits
         if when == "never":
             return False
-        is_end = pause.epoch_end if when == "each_epoch" else pause.step == self._task.last_step
+        is_end = pause.all_splits if when == "on_the_way" else pause.step == self._task.last_step
         # If the target holds here too, it is the last evaluation: a trial ends with all splits.
         return is_end or self._may_end()
+
+    def _is_epoch_end(self) -> bool:
+        return self._trial.plan.position(self._progress.step)[1] == 0
 
     def _may_end(self) -> bool:
         """Whether the run ends at its next evaluation if that meets the target."""
@@ -436,8 +438,9 @@ class _Run:
     def _weights(self) -> list[Tensor]:
         return [part.detach().clone() for part in self._stepper.model.parameters()]
 
-    def _measured(self, step: int, *, has_all_splits: bool) -> tuple[tuple[str, float | None], ...]:
+    def _measured(self, *, is_end: bool) -> tuple[tuple[str, float | None], ...]:
         """What is measured of the model, by name; None: no finite number."""
+        step = self._progress.step
         moment = Moment(
             model=self._stepper.model,
             initial=self._initial,
@@ -446,7 +449,7 @@ class _Run:
             device=self._device,
             trial=self._trial,
             step=step,
-            has_all_splits=has_all_splits,
+            is_end=is_end,
         )
         found = {name: measure(moment) for name, measure in self._measures.items()}
         self._before = []
@@ -459,7 +462,7 @@ class _Run:
 
     def _with_right_examples(self, scores: tuple[Score, ...]) -> tuple[Score, ...]:
         """The scores with which test examples were right, where a sweep's run ends."""
-        if self._task.length.all_splits != "each_epoch":
+        if self._task.length.all_splits != "on_the_way":
             return scores
         counts = self._workload.metric_names[0]
         with self._evaluated_weights():
