@@ -17,6 +17,8 @@ from hypothesis import settings
 # Read by torch when it is imported, here and in the processes that tests start. Two threads each
 # on a busy machine wait for one another, and a test of a second then takes a minute.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What pages and builds keep for the next process is kept for the tests alone.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache")
 # In the background (`nohup scripts/test &`) Ctrl-C is ignored, and what tests start would inherit
 # that: they could not be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,12 +7,14 @@ to stdout, progress and warnings to stderr. Exit codes: 0 the command did its wo
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -83,7 +85,15 @@ def _interrupt(*_: object) -> NoReturn:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+    if arguments is not None:
+        sys.exit(_exit_code(arguments))
+    code = _exit_code(sys.argv[1:])
+    # Python would unload torch piece by piece: half a second in which nothing happens any more.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:

@@ -21,12 +21,15 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
+from batchlab.cache import kept_text
 from batchlab.errors import BatchlabError
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import write_output_file
@@ -105,28 +108,28 @@ class _Marks:
         """What is marked across the chart, and what laws say."""
         for _ in self._of("span"):
             rows = _of_kinds(self.across, "span")
-            yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2="to_size")
+            yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2=alt.X2("to_size"))
         for _ in self._of("place"):
             rows = _of_kinds(self.across, "place")
             yield rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[2, 3], clip=True)
             words = self._beside(rows, away=4, fontSize=11, baseline="top")
             yield words.encode(y=alt.value(2))
         for rows in self._of("band"):
-            rows = rows.encode(detail="series:N")
+            rows = rows.encode(detail=alt.Detail("series:N"))
             area = rows.mark_area(color=_INK, opacity=0.13, clip=True)
-            yield area.encode(y="low:Q", y2="high:Q")
+            yield area.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
             yield rows.mark_line(color=_INK, opacity=0.5, strokeWidth=1.5, clip=True)
         for rows in self._of("level"):
             rule = rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[5, 3])
             yield rule.encode(x=alt.value(0), x2=alt.value("width"))
             words = rows.mark_text(color=_INK, fontSize=11, align="left", baseline="bottom", dy=-2)
-            yield words.encode(text="text:N", x=alt.value(3))
+            yield words.encode(text=alt.Text("text:N"), x=alt.value(3))
         for rows in self._of("rule"):
             line = rows.mark_line(color=_INK, opacity=0.6, strokeDash=[4, 3], clip=True)
-            yield line.encode(detail="series:N")
+            yield line.encode(detail=alt.Detail("series:N"))
             named = rows.transform_filter("isValid(datum.text)")
             words = named.mark_text(color=_INK, fontSize=11, align="right", dy=-9)
-            yield words.encode(text="text:N")
+            yield words.encode(text=alt.Text("text:N"))
 
     def lines(self) -> Iterator[alt.Chart]:
         """Lines through what was seen, in ink by batch size, along training one a batch size."""
@@ -136,21 +139,21 @@ class _Marks:
         if self.panel.axis == "configuration" and "point" not in self.kinds:
             for rows in self._of("run"):
                 line = rows.mark_line(color=_INK, opacity=0.35, strokeWidth=1)
-                yield line.encode(detail="seed:N")
+                yield line.encode(detail=alt.Detail("seed:N"))
         for rows in self._colored("curve"):
             area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
-            yield area.encode(y="low:Q", y2="high:Q")
+            yield area.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
             marks = rows.transform_filter("datum.marked").mark_point(
                 filled=True, size=46, opacity=1
             )
             yield marks.encode(shape=self.shape)
         for rows in self._colored("lone"):
             line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
-            yield line.encode(detail="run:N")
+            yield line.encode(detail=alt.Detail("run:N"))
             yield _cross(rows.transform_filter("datum.marked"))
         for rows in self._colored("curve", "line"):
             line = rows.mark_line(strokeWidth=2, clip=True)
-            yield line.encode(strokeDash=self.of_series or self.dash, detail="seed:N")
+            yield line.encode(strokeDash=self.of_series or self.dash, detail=alt.Detail("seed:N"))
 
     def points(self) -> Iterator[alt.Chart]:
         """Single runs, and before them what stands for several."""
@@ -159,11 +162,11 @@ class _Marks:
         for rows in self._colored("bound"):
             yield rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
         for rows in self._colored("point", "mean"):
-            yield rows.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
+            yield rows.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
             yield rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape)
         for rows in self._colored("open"):
             bar = rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2])
-            yield bar.encode(y="low:Q", y2="high:Q")
+            yield bar.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
             yield rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape)
         for rows in self._colored("as_is"):
             yield _cross(rows)
@@ -172,7 +175,7 @@ class _Marks:
         """What an answer names in a ring, and words beside their marks."""
         for rows in self._of("verified"):
             bar = rows.mark_rule(strokeWidth=2, color=_INK)
-            yield bar.encode(y="low:Q", y2="high:Q")
+            yield bar.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
         for rows in self._of("words"):
             yield self._beside(rows, away=11)
         for rows in self._of("named"):
@@ -195,7 +198,7 @@ class _Marks:
         words = rows.mark_text(
             **drawn, align=alt.expr(side), dx=alt.expr(f"({side}) == 'left' ? {away} : -{away}")
         )
-        told: alt.Chart = words.encode(text="text:N")
+        told: alt.Chart = words.encode(text=alt.Text("text:N"))
         return told
 
     def lost(self) -> Iterator[alt.Chart]:
@@ -402,8 +405,9 @@ _PLAIN_LABEL = (
 def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The Vega-Lite specification of a panel without its data, for its place on a page."""
     # A theme that the user switched on in a notebook is none of the report's business.
-    with alt.theme.enable("none"):
-        spec: Spec = plot(panel, looks).to_dict(validate=False)  # the tests validate every plot
+    # The tests validate every plot, which takes as long as all the rest.
+    with alt.theme.enable("none"), debug_mode(False):
+        spec: Spec = plot(panel, looks).to_dict(validate=False)
     size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
     return spec | size | {"config": _CONFIG}
 
@@ -436,8 +440,12 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
 
 @functools.cache
 def script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else."""
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_version()))
+    """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else: a second to make."""
+    text, version = "window.vegaEmbed = vegaEmbed;", _version()
+    return kept_text(
+        f"vega-lite-{version}-by-{version_of('vl-convert-python')}.js",
+        lambda: str(vl_convert.javascript_bundle(text, vl_version=version)),
+    )
 
 
 def _version() -> str:
