@@ -13,8 +13,8 @@ PAGE = Path("page.html")
 @pytest.mark.parametrize(
     ("budget_s", "page", "reserved_s"),
     [
-        (60.0, PAGE, 9.0),
-        (10.0, PAGE, 5.0),  # never more than half of a budget
+        (60.0, PAGE, 4.0),
+        (6.0, PAGE, 3.0),  # never more than half of a budget
         (60.0, None, 0.7),  # text alone
     ],
 )

@@ -98,7 +98,7 @@ def advise(
     again after the answer, it shows the same answer at once.
     """
     check_output_file(report, store=given["store"])
-    with at_work("advise", given["workload"], quiet=quiet) as progress:
+    with at_work("advise", given["workload"], quiet=quiet, has_page=True) as progress:
         from batchlab.app.advise import advised
         from batchlab.app.question import asked
         from batchlab.app.report import json_document, write_page

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-# What a budget leaves for training ends so much earlier: writing the page takes 4 s on an idle
-# machine and 9 s on a busy one, the text alone a fraction of a second.
-_REPORT_RESERVE_S = 9.0
+# What a budget leaves for training ends so much earlier: writing the page takes 1 to 2 s on an idle
+# machine and twice that on a busy one, the text alone a fraction of a second.
+_REPORT_RESERVE_S = 4.0
 _TEXT_RESERVE_S = 0.7
 
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def at_work(
-    command: str, workload: TrainingCommand | str, *, quiet: bool
+    command: str, workload: TrainingCommand | str, *, quiet: bool, has_page: bool = False
 ) -> Iterator[ProgressListener]:
     """Context: a command that trains; gives what is told how it gets on.
 
-    What the user's own code prints is no result, here or in a child: a script reads those.
+    What the user's own code prints is no result, here or in a child: a script reads those. What
+    writes a page (`has_page`) is loaded while the server of child processes loads torch.
     """
     from batchlab.processes.server import start_early
 
@@ -33,6 +34,10 @@ def at_work(
         with progress_on_stderr(quiet=quiet) as progress:
             subject = workload if isinstance(workload, str) else workload.name
             progress.begins(command=command, subject=subject, stages=())
+            if has_page:
+                from batchlab.report.chart import prepare
+
+                prepare()
             yield progress
 
 

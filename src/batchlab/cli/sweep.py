@@ -108,7 +108,7 @@ def sweep(
     store = given["store"]
     if report is not None:
         check_output_file(report, store=store)
-    with at_work("sweep", given["workload"], quiet=quiet) as progress:
+    with at_work("sweep", given["workload"], quiet=quiet, has_page=report is not None) as progress:
         from batchlab.app.report import json_document, write_page
         from batchlab.app.sweep import sweep as run_sweep
 

@@ -438,6 +438,12 @@ def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
     return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
 
 
+def prepare() -> None:
+    """Load and start what draws: half a second, best spent while something else is waited for."""
+    script()
+    vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
+
+
 @functools.cache
 def script() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else: a second to make."""
