@@ -1,0 +1,622 @@
+"""Emit: a graph becomes the text of one C function that runs many steps, or many evaluations.
+
+Examples are taken in tiles of a few hundred, so that what a tile needs stays in the cache. What is
+summed over examples is complete after the last tile; what uses such a sum comes in another pass
+over the tiles (a level), as late as it can, so that one pass does nearly everything.
+
+In a pass, values with as many lines share one loop over these lines. Within a line, loops over its
+elements follow one another, each with all expressions that are known by then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+
+from batchlab.training.native.graph import (
+    C_TYPES,
+    STAND_IN,
+    Graph,
+    Node,
+    Shape,
+    View,
+    contiguous,
+    loops_of,
+    times_rows,
+    unsupported,
+)
+
+TILE = 256  # examples
+_SOURCES = ("parameter", "buffer", "constant")
+_LONGEST_LINE = 4096  # elements of a line that are kept on the stack
+
+
+@dataclass(slots=True)
+class _Segment:
+    """One loop over the elements of a line."""
+
+    length: int
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Kernel:
+    """One loop over lines, or one product, or the examples of a tile fetched from a column."""
+
+    kind: str
+    n_lines: int
+    segments: list[_Segment] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """How a graph's gradients change the parameters: see `batchlab.training.native.updates`.
+
+    Attributes:
+        text: C: `prepare` and `update`.
+        n_states: tensors that the optimizer keeps for each parameter.
+        n_numbers: that it takes for each group of parameters.
+        is_plain: whether a step is `w = (1 - lr * decay) * w - lr * gradient`.
+        groups: the group of each parameter.
+    """
+
+    text: str
+    n_states: int
+    n_numbers: int
+    is_plain: bool
+    groups: tuple[int, ...]
+
+
+class _Schedule:
+    """In which pass and which loop each node is made, and what has to be kept in memory."""
+
+    def __init__(self, graph: Graph) -> None:
+        ends = [view.node for view in (*graph.outputs, *(g for g in graph.gradients if g))]
+        self.nodes = _alive(graph, ends)
+        self.level = _levels(self.nodes)
+        self.n_levels = max(self.level.values(), default=0) + 1
+        self.kernels: dict[tuple[int, bool], list[_Kernel]] = {}
+        self._at: dict[Node, tuple[tuple[int, bool], int, int]] = {}
+        self.stored: set[Node] = {node for node in ends if node.kind not in _SOURCES}
+        self.scratch: set[Node] = set()
+        self.crossing: set[Node] = set()
+        for node in self.nodes:
+            if node.kind not in _SOURCES:
+                self._place(node)
+        for node in self.nodes:
+            for view in node.operands:
+                self._keep(view, node)
+        self.scratch -= self.stored
+
+    def _bucket(self, node: Node) -> tuple[int, bool]:
+        in_rows = node.rows or any(view.node.rows for view in node.operands)
+        if in_rows and not node.rows:
+            made_of = [view.node for view in node.operands if view.node.rows]
+            return max(self.level[each] for each in made_of), True
+        return self.level[node], in_rows
+
+    def _place(self, node: Node) -> None:
+        bucket = self._bucket(node)
+        kernels = self.kernels.setdefault(bucket, [])
+        n_lines = math.prod(node.space[:-1])
+        first = 0
+        for view in node.operands:
+            where = self._at.get(view.node)
+            if where is None or where[0] != bucket:
+                continue
+            first = max(first, where[1] + (self._relation(view, node) is None))
+        if node.kind in ("product", "column"):
+            kernels.append(_Kernel(node.kind, n_lines, nodes=[node]))
+            self._at[node] = (bucket, len(kernels) - 1, 0)
+            return
+        fitting = [
+            at
+            for at, kernel in enumerate(kernels)
+            if at >= first and kernel.kind == "lines" and kernel.n_lines == n_lines
+        ]
+        if not fitting:
+            kernels.append(_Kernel("lines", n_lines))
+        at = fitting[0] if fitting else len(kernels) - 1
+        segment = self._segment(node, kernels[at], (bucket, at))
+        self._at[node] = (bucket, at, segment)
+        kernels[at].segments[segment].nodes.append(node)
+
+    def _segment(self, node: Node, kernel: _Kernel, here: tuple[tuple[int, bool], int]) -> int:
+        length, first = node.space[-1], 0
+        for view in node.operands:
+            where = self._at.get(view.node)
+            if where is None or where[:2] != here:
+                continue
+            later = view.node.ends_lines or view.node.space[-1] != length
+            first = max(first, where[2] + later)
+        for at, segment in enumerate(kernel.segments):
+            if at >= first and segment.length == length:
+                return at
+        kernel.segments.append(_Segment(length))
+        return len(kernel.segments) - 1
+
+    def _relation(self, view: View, user: Node) -> str | None:
+        """How a node of the same loop is used: "element", "line" (one number), None: not so."""
+        made = view.node
+        if made.kind in (*_SOURCES, "column", "product") or made.accumulates:
+            return None
+        if user.kind == "product" or math.prod(made.space[:-1]) != math.prod(user.space[:-1]):
+            return None
+        width = 1 if made.ends_lines else made.space[-1]
+        shape, strides = loops(view)
+        lines = tuple(step * width for step in contiguous(shape[:-1]))
+        pairs = zip(shape[:-1], strides[:-1], lines, strict=True)
+        if view.offset or any(n != 1 and step != line for n, step, line in pairs):
+            return None
+        if width == 1 and (strides[-1] == 0 or shape[-1] == 1):
+            return "line"
+        return "element" if shape[-1] == width and strides[-1] == 1 else None
+
+    def _keep(self, view: View, user: Node) -> None:
+        made = view.node
+        if made.kind in _SOURCES:
+            return
+        where, there = self._at[made], self._at[user]
+        if where[0][0] != there[0][0] and made.rows:
+            self.crossing.add(made)
+        if where[:2] != there[:2] or self._relation(view, user) is None:
+            self.stored.add(made)
+        elif where[2] != there[2] and not made.ends_lines and made.space[-1] > 1:
+            is_short = made.space[-1] <= _LONGEST_LINE
+            (self.scratch if is_short else self.stored).add(made)
+
+    def is_here(self, view: View, user: Node) -> bool:
+        """Whether a node's value is at hand where it is used, and need not be read."""
+        where = self._at.get(view.node)
+        if where is None or self._relation(view, user) is None:
+            return False
+        there = self._at[user]
+        is_line = view.node.ends_lines or view.node.space[-1] == 1
+        return where[:2] == there[:2] and (where[2] == there[2] or is_line)
+
+
+def loops(view: View) -> tuple[Shape, Shape]:
+    """A view's dimensions and strides as loops have them: at least two, examples not last."""
+    shape = loops_of(view.shape)
+    if len(shape) == len(view.shape):
+        return shape, view.strides
+    missing = (0,) * (len(shape) - len(view.shape))
+    first = shape[: len(view.shape)] == view.shape and bool(view.shape) and view.rows
+    return shape, (*view.strides, *missing) if first else (*missing, *view.strides)
+
+
+def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
+    wanted = set(ends)
+    for node in reversed(graph.nodes):
+        if node in wanted:
+            wanted.update(view.node for view in node.operands)
+    return [node for node in graph.nodes if node in wanted]
+
+
+def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
+    """The pass of each node: the last in which it may be made."""
+    earliest: dict[Node, int] = {}
+    for node in nodes:
+        made_of = [(view.node, view.node.rows and not node.rows) for view in node.operands]
+        earliest[node] = max((earliest[each] + after for each, after in made_of), default=0)
+    latest = dict.fromkeys(nodes, max(earliest.values(), default=0))
+    for node in reversed(nodes):
+        for view in node.operands:
+            before = latest[node] - (view.node.rows and not node.rows)
+            latest[view.node] = min(latest[view.node], before)
+    return latest
+
+
+class _Writer:
+    """Writes the C of one schedule."""
+
+    def __init__(self, name: str, graph: Graph, update: Update | None) -> None:
+        self._function = name
+        self._graph = graph
+        self._update = update
+        self._plan = _Schedule(graph)
+        self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
+        self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
+        self._uses: dict[Node, int] = {}
+        for node in self._plan.nodes:
+            for view in node.operands:
+                self._uses[view.node] = self._uses.get(view.node, 0) + 1
+        for end in (*graph.outputs, *graph.gradients):
+            if end is not None:
+                self._uses[end.node] = self._uses.get(end.node, 0) + 1
+
+    def _name(self, node: Node) -> str:
+        return f"{'p' if node.kind == 'parameter' else 'b'}{self._numbers[node]}"
+
+    def _at_once(self, node: Node) -> bool:
+        """Whether a gradient is a product that may go straight into its parameter."""
+        return (
+            self._update is not None
+            and node.kind == "product"
+            and node.accumulates
+            and self._uses[node] == 1
+            and any(g is not None and g.node is node and g.is_whole for g in self._graph.gradients)
+        )
+
+    def text(self) -> str:
+        """The whole of it, without the kernels that all programs share."""
+        body = [*self._step()]
+        taken = [f"    {c} *{n} = TAKE({c}, {count});" for c, n, count in self._memory]
+        needed = " + ".join(f"SPACE({c}, {count})" for c, _, count in self._memory) or "0"
+        lines = [
+            f"EXPORT int64_t space_of_{self._function}(int64_t most) {{",
+            "    const long room = most_in_tile(most); (void)room;",
+            f"    return 64 + {needed};",
+            "}",
+            f"EXPORT int {self._function}(const struct call *call) {{",
+            "    int bad = 0;",
+            "    char *space = call->space;",
+            "    const long most = call->largest, room = most_in_tile(most); (void)room;",
+            "    const int64_t *index = call->index, *sizes = call->sizes;",
+            "    const double *shares = call->shares;",
+            *self._sources(),
+            *taken,
+            "    for (int64_t step = 0; step < call->n_steps; step++) {",
+            "    const int64_t n_parts = call->parts[step];",
+            f"    double *told = call->told + step * {len(self._graph.outputs)};",
+            f"    for (int k = 0; k < {len(self._graph.outputs)}; k++) told[k] = 0;",
+            *body,
+            "    }",
+            "    return bad;",
+            "}",
+        ]
+        return "\n".join(line for line in lines if line) + "\n"
+
+    def _sources(self) -> Iterator[str]:
+        for node in self._plan.nodes:
+            if node.kind in _SOURCES:
+                kind = C_TYPES[node.dtype]
+                const = "" if node.kind == "parameter" else "const "
+                yield f"    {const}{kind} *{self._name(node)} = call->{node.kind}s[{node.place}];"
+            elif node.kind == "column":
+                kind = C_TYPES[node.dtype]
+                yield f"    const {kind} *column{node.place} = call->columns[{node.place}];"
+
+    def _take(self, kind: str, name: str, count: str) -> None:
+        self._memory.append((kind, name, count))
+
+    def _step(self) -> Iterator[str]:
+        graph = self._graph
+        for node in self._plan.nodes:
+            if node in self._plan.stored:
+                n = math.prod(node.shape)
+                if node in self._plan.crossing:
+                    self._take(node.c_type, f"all{self._name(node)}", times_rows(n, "most"))
+                else:
+                    self._take(node.c_type, self._name(node), times_rows(n, "room"))
+        gradients = list(self._gradients())
+        yield "    for (int64_t part = 0; part < n_parts; part++) {"
+        yield "    const long B = *sizes++, T = rows_of_tile(B);"
+        yield "    const double share = *shares++; (void)share;"
+        if self._update is not None:
+            yield "    const int at_once = n_parts == 1 && T >= B && !(call->clip > 0);"
+        for level in range(self._plan.n_levels):
+            yield from self._level(level)
+        for place, view in enumerate(graph.outputs):
+            yield f"    told[{place}] += share * {self._read_scalar(view)};"
+        yield "    if (n_parts > 1) {"
+        for place, name, n in gradients:
+            yield f"    gather_part({n}, sum{place}, {name}, share, part == 0);"
+        yield "    }"
+        if self._update is not None:
+            yield "    if (part == n_parts - 1) {"
+            yield from self._updates(gradients)
+            yield "    }"
+        yield "    index += B;"
+        yield "    }"
+
+    def _read_scalar(self, view: View) -> str:
+        return f"(double){self._name(view.node)}[{view.offset}]"
+
+    def _gradients(self) -> Iterator[tuple[int, str, int]]:
+        for place, view in enumerate(self._graph.gradients):
+            if view is not None:
+                n = math.prod(view.shape)
+                self._take("float", f"sum{place}", str(n))
+                yield place, self._name(view.node), n
+
+    def _level(self, level: int) -> Iterator[str]:
+        for kernel in self._plan.kernels.get((level, False), []):
+            yield from self._clears(kernel)
+            yield from self._kernel(kernel, "1")
+        inner = self._plan.kernels.get((level, True), [])
+        if not inner:
+            return
+        for kernel in inner:
+            yield from self._clears(kernel, rows=False)
+        yield "    for (long t0 = 0, n = 0; t0 < B; t0 += T) {"
+        yield "    n = B - t0 < T ? B - t0 : T;"
+        for node in self._plan.nodes:
+            if node in self._plan.crossing and level >= self._plan.level[node]:
+                per = math.prod(node.shape) // STAND_IN
+                name = self._name(node)
+                yield f"    {node.c_type} *{name} = all{name} + t0 * {per}; (void){name};"
+        for kernel in inner:
+            yield from self._clears(kernel, rows=True)
+            yield from self._kernel(kernel, "n")
+        yield "    }"
+
+    def _clears(self, kernel: _Kernel, *, rows: bool | None = None) -> Iterator[str]:
+        """Zeros for what a loop adds to; where it has rows, for each tile."""
+        for segment in kernel.segments:
+            for node in segment.nodes:
+                if node.accumulates and (rows is None or node.rows == rows):
+                    n = times_rows(math.prod(node.shape), "n")
+                    yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
+
+    def _kernel(self, kernel: _Kernel, rows: str) -> Iterator[str]:
+        if kernel.kind == "column":
+            yield from self._fetch(kernel.nodes[0])
+        elif kernel.kind == "product":
+            yield from self._product(kernel.nodes[0])
+        else:
+            yield from _Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()
+
+    def _fetch(self, node: Node) -> Iterator[str]:
+        per = math.prod(node.shape[1:])
+        name, column = self._name(node), f"column{node.place}"
+        if per == 1:
+            yield f"    for (long e = 0; e < n; e++) {name}[e] = {column}[index[t0 + e]];"
+        else:
+            size = f"{per} * sizeof(*{name})"
+            yield f"    for (long e = 0; e < n; e++) memcpy({name} + e * {per},"
+            yield f"        {column} + index[t0 + e] * {per}, {size});"
+
+    def _operand(self, view: View) -> str:
+        rows, columns = view.strides
+        return f"{self._name(view.node)} + {view.offset}, {rows}, {columns}"
+
+    def _product(self, node: Node) -> Iterator[str]:
+        a, b = node.operands[:2]
+        bias = (
+            f"{self._name(node.operands[2].node)} + {node.operands[2].offset}"
+            if len(node.operands) > 2
+            else "0"
+        )
+        sizes = ", ".join(times_rows(size, "n") for size in (a.shape[0], b.shape[1], a.shape[1]))
+        beta = "t0 > 0" if node.accumulates else "0"
+        unless = "if (!at_once) " if self._at_once(node) else ""
+        yield (
+            f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
+            f"{beta}, {self._name(node)});"
+        )
+
+    def _updates(self, gradients: Sequence[tuple[int, str, int]]) -> Iterator[str]:
+        update = self._update
+        assert update is not None
+        yield "    float clip = 1;"
+        yield "    if (call->clip > 0) {"
+        yield "    double square = 0;"
+        for place, name, n in gradients:
+            yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
+        yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
+        yield "    }"
+        per_step = update.n_numbers * (max(update.groups, default=0) + 1)
+        for place, name, n in gradients:
+            view = self._graph.gradients[place]
+            assert view is not None
+            at = f"step * {per_step} + {update.groups[place] * update.n_numbers}"
+            states = ", ".join(
+                f"call->states[{place * update.n_states + k}]" if k < update.n_states else "0"
+                for k in range(2)
+            )
+            yield f"    {{ float d[8]; prepare(call->numbers + {at}, call->counts[{place}], d);"
+            yield f"    float *w = call->parameters[{place}];"
+            whole = f"update({n}, w, n_parts > 1 ? sum{place} : {name}, {states}, clip, d);"
+            if self._at_once(view.node):
+                a, b = view.node.operands[:2]
+                sizes = ", ".join(
+                    times_rows(size, "B") for size in (a.shape[0], b.shape[1], a.shape[1])
+                )
+                few = times_rows(a.shape[1], "B")
+                given = f"{sizes}, {self._operand(a)}, {self._operand(b)}"
+                yield f"    if (at_once && {few} <= FEW) update_few({given}, w, {states}, d);"
+                if update.is_plain:
+                    yield f"    else if (at_once) product({given}, 0, -d[0], d[1], w);"
+                else:
+                    yield f"    else if (at_once) {{ product({given}, 0, 1, 0, {name});"
+                    yield f"    {whole} }}"
+                yield "    else"
+            yield f"    {whole} }}"
+
+
+class _Lines:
+    """Writes one loop over lines."""
+
+    def __init__(self, writer: _Writer, kernel: _Kernel, n_lines: str) -> None:
+        self._writer = writer
+        self._plan = writer._plan
+        self._kernel = kernel
+        self._n_lines = n_lines
+        self._before: dict[str, str] = {}  # what is read once, by its name
+        self._ahead: dict[str, str] = {}  # what is read or pointed to once a line
+        self._pointers: dict[object, str] = {}
+
+    def text(self) -> Iterator[str]:
+        """The loop."""
+        inner = [line for segment in self._kernel.segments for line in self._segment(segment)]
+        yield from (f"    {line}" for line in ("{", *self._before.values()))
+        yield f"    for (long r = 0; r < {self._n_lines}; r++) {{"
+        yield from (f"        {line}" for line in (*self._ahead.values(), *inner))
+        yield "    }}"
+
+    def _value(self, node: Node) -> str:
+        return f"v{self._writer._numbers[node]}"
+
+    def _segment(self, segment: _Segment) -> Iterator[str]:
+        declared: list[str] = []
+        inner: list[str] = []
+        after: list[str] = []
+        clauses: list[str] = []
+        for node in segment.nodes:
+            for into, lines in zip(
+                (declared, clauses, inner, after), self._node(node, segment), strict=True
+            ):
+                into.extend(lines)
+        yield from declared
+        if segment.length == 1:
+            yield from (line for line in inner)
+        else:
+            yield f"#pragma omp simd {' '.join(clauses)}"
+            yield f"for (long c = 0; c < {segment.length}; c++) {{"
+            yield from (f"    {line}" for line in inner)
+            yield "}"
+        yield from after
+
+    def _node(self, node: Node, segment: _Segment) -> tuple[list[str], ...]:
+        """What a node declares before the loop, its clauses, its lines in the loop and after it."""
+        value, kind, declared = self._value(node), node.c_type, []
+        if node.kind in ("sum", "peak"):
+            return self._reduction(node, segment)
+        if node.kind == "scatter":
+            up, place = node.operands
+            n, width = node.shape
+            row = f"const int64_t {value} = place_of({self._read(place, node)}, {n}, &bad);"
+            target = f"{self._writer._name(node)}[{value} * {width} + {self._column(segment)}]"
+            return [row], [], [f"{target} += {self._read(up, node)};"], []
+        if node.kind == "take":
+            place, table = node.operands
+            n, width = table.shape
+            if not table.is_whole:
+                raise unsupported("embedding of a view")
+            row = f"place_of({self._read(place, node)}, {n}, &bad)"
+            declared.append(f"const int64_t at{value} = {row};")
+            place_text = f"at{value} * {width} + {self._column(segment)}"
+            text = f"{self._writer._name(table.node)}[{place_text}]"
+        else:
+            text = node.text
+            for at, view in enumerate(node.operands):
+                text = text.replace(f"{{{at}}}", self._read(view, node))
+            text = text.replace("{column}", f"(int64_t){self._column(segment)}")
+        lines = [f"const {kind} {value} = {text};"]
+        if node in self._plan.stored:
+            lines.append(f"{self._place(View.of(node), node)} = {value};")
+        elif node in self._plan.scratch:
+            declared.append(f"{kind} line{value}[{segment.length}];")
+            lines.append(f"line{value}[c] = {value};")
+        return declared, [], lines, []
+
+    def _column(self, segment: _Segment) -> str:
+        return "0" if segment.length == 1 else "c"
+
+    def _reduction(self, node: Node, segment: _Segment) -> tuple[list[str], ...]:
+        read, value = self._read(node.operands[0], node), self._value(node)
+        is_loop = segment.length > 1
+        over_line = len(node.space) - 1 in node.dims or not is_loop
+        if node.kind == "peak":
+            start = "-INFINITY" if node.dtype.is_floating_point else "INT64_MIN"
+            line = f"{value} = {value} > {read} ? {value} : {read};"
+            clause = f"reduction(max:{value})"
+        else:
+            start, line, clause = "0", f"{value} += {read};", f"reduction(+:{value})"
+        after = []
+        if node.ends_lines:
+            if node in self._plan.stored:
+                after.append(f"{self._writer._name(node)}[r] = {value};")
+        elif not over_line:
+            return [], [], [f"{self._sum_place(node)} += {read};"], []
+        else:
+            after.append(f"{self._sum_place(node)} += {value};")
+        declared = [f"{C_TYPES[node.dtype]} {value} = {start};"]
+        return declared, [clause] if is_loop else [], [line], after
+
+    def _sum_place(self, node: Node) -> str:
+        """Where a sum over lines adds its elements: the dimensions that are gone do not move it."""
+        shape = node.space
+        kept = tuple(1 if dim in node.dims else size for dim, size in enumerate(shape))
+        steps = tuple(0 if dim in node.dims else step for dim, step in enumerate(contiguous(kept)))
+        return self._place(View(node, shape, steps), node)
+
+    def _read(self, view: View, user: Node) -> str:
+        node = view.node
+        if self._plan.is_here(view, user):
+            return self._value(node)
+        if node in self._plan.scratch:
+            return f"line{self._value(node)}[c]"
+        shape, strides = loops(view)
+        if strides[-1] and shape[-1] > 1:
+            return self._place(view, user)
+        place = self._place(View(node, shape, (*strides[:-1], 0), view.offset), user)
+        is_fixed = not any(n > 1 and step for n, step in zip(shape, strides, strict=True))
+        name = self._pointers.setdefault(("value", place), f"s{len(self._pointers)}")
+        line = f"const {node.c_type} {name} = {place};"
+        (self._before if is_fixed else self._ahead).setdefault(name, line)
+        return name
+
+    def _place(self, view: View, user: Node) -> str:
+        """An element of a view in C, at line `r` and column `c` of the loops of its user."""
+        shape, strides = loops(view)
+        name = self._writer._name(view.node)
+        lines = _line_offset(shape[:-1], strides[:-1])
+        column = strides[-1] if shape[-1] > 1 else 0
+        if not lines and not column:
+            return f"{name}[{view.offset}]"
+        pointer = name
+        if lines or view.offset:
+            pointer = self._pointers.setdefault(
+                (name, lines, view.offset), f"q{len(self._pointers)}"
+            )
+            const = "const " if view.node.kind in _SOURCES else ""
+            self._ahead.setdefault(
+                pointer,
+                f"{const}{view.node.c_type} *{pointer} = {name} + {lines or 0} + {view.offset};",
+            )
+        if not column:
+            return f"{pointer}[0]"
+        return f"{pointer}[c]" if column == 1 else f"{pointer}[c * {column}]"
+
+
+def _line_offset(shape: Shape, strides: Shape) -> str:
+    """The offset of line `r` in C: one term a group of dimensions that lie behind one another."""
+    groups: list[tuple[int, int]] = []  # size, stride
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if groups and groups[-1][1] == stride * size:
+            groups[-1] = (groups[-1][0] * size, stride)
+        else:
+            groups.append((size, stride))
+    terms = []
+    inner = 1
+    for at, (size, stride) in reversed(list(enumerate(groups))):
+        if stride:
+            index = "r" if inner == 1 else f"(r / {inner})"
+            index = index if at == 0 else f"({index} % {size})"
+            terms.append(f"{index} * {stride}" if stride != 1 else index)
+        inner *= size
+    return " + ".join(terms)
+
+
+def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
+    """The C of some graphs, each under its name; the first may change parameters."""
+    kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
+    parts = [f"#define TILE {TILE}", kernels]
+    for name, graph, update in functions:
+        if update is not None:
+            parts += [update.text, _FEW]
+        parts.append(_Writer(name, graph, update).text())
+    return "\n".join(parts)
+
+
+_FEW = """
+// Each line of a gradient that is the sum of a few outer products, used as soon as it is made.
+static void update_few(long M, long N, long K, const float *a, long am, long ak,
+                       const float *b, long bk, long bn, float *w, float *s, float *t,
+                       const float *d) {
+    float line[LINE];
+    for (long m = 0; m < M; m++)
+        for (long n0 = 0; n0 < N; n0 += LINE) {
+            const long n = N - n0 < LINE ? N - n0 : LINE;
+            outer_line(n, K, a + m * am, ak, b + n0 * bn, bk, bn, line);
+            update(n, w + m * N + n0, line, s ? s + m * N + n0 : 0, t ? t + m * N + n0 : 0, 1, d);
+        }
+}
+"""

@@ -1,0 +1,22 @@
+"""Libraries of the tests: in a folder of the session, and built in a tenth of a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchlab.training.native import build
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is built."""
+    return tmp_path_factory.mktemp("native")
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler does not optimise: the C is the same."""
+    flags = tuple("-O0" if flag == "-O2" else flag for flag in build.FLAGS)
+    monkeypatch.setattr(build, "FLAGS", flags)
