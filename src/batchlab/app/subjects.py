@@ -322,6 +322,7 @@ _NOT_OF_COMMANDS = {
     "drop_last": "--drop-last",
     "micro_batch_size": "--micro-batch-size",
     "device": "--device",
+    "trainer": "--trainer",
     "measure": "--measure",
 }
 

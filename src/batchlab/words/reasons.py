@@ -122,6 +122,7 @@ _MEASURED: dict[str, Message] = {
         "{expected}: too wide to call; more epochs or a larger validation set would tell"
     ),
     # Why a workload is not trained by a function in C.
+    "trained_plainly": "PyTorch's own loop trains it: {why}",
     "native_another_model": (
         "the model or the optimizer is not as it was when the function in C was made of it"
     ),
