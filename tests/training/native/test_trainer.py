@@ -60,9 +60,7 @@ def assert_alike(one: Stepper, other: Stepper) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 50])
-def test_every_optimizer_takes_pytorchs_steps(
-    name: str, batch_size: int, libraries: Path
-) -> None:
+def test_every_optimizer_takes_pytorchs_steps(name: str, batch_size: int, libraries: Path) -> None:
     workload = workload_with(name)
     trial = small_trial(workload, batch_size=batch_size, seed=3)
 

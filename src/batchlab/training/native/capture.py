@@ -91,6 +91,10 @@ class _Recorder(TorchDispatchMode):
             self._hold(tensor, source=place)
         self._n_sources = len(sources)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else PyTorch loads its own compiler, which takes seconds
+
     def place_of(self, tensor: Tensor) -> int:
         """Where the tape has this tensor."""
         place = self._places.get(id(tensor))
@@ -142,10 +146,10 @@ class _Recorder(TorchDispatchMode):
         arguments = _by_name(func, *tree_unflatten(refs, spec))
         given = [part for part in flat if isinstance(part, Tensor)]
         results = found if isinstance(found, (tuple, list)) else [found]
+        memory = {_memory(part): self.place_of(part) for part in given}
         written = any(a.alias_info and a.alias_info.is_write for a in func._schema.arguments)
         if written:
             self._check_may_write(func, given[0])
-        memory = {_memory(part): self.place_of(part) for part in given}
         name = re.sub(r"_(?=\.|$)", "", _name(func), count=1) if written else _name(func)
         self.tape.calls.append(Call(name, arguments))
         call = len(self.tape.calls) - 1

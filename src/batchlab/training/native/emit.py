@@ -11,6 +11,7 @@ elements follow one another, each with all expressions that are known by then.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -219,6 +220,7 @@ class _Writer:
         self._update = update
         self._plan = _Schedule(graph)
         self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
+        self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
         self._uses: dict[Node, int] = {}
         for node in self._plan.nodes:
@@ -252,7 +254,7 @@ class _Writer:
             f"    return 64 + {needed};",
             "}",
             f"EXPORT int {self._function}(const struct call *call) {{",
-            "    int bad = 0;",
+            "    int found = 0, *bad = &found; (void)bad;",
             "    char *space = call->space;",
             "    const long most = call->largest, room = most_in_tile(most); (void)room;",
             "    const int64_t *index = call->index, *sizes = call->sizes;",
@@ -265,10 +267,10 @@ class _Writer:
             f"    for (int k = 0; k < {len(self._graph.outputs)}; k++) told[k] = 0;",
             *body,
             "    }",
-            "    return bad;",
+            "    return found;",
             "}",
         ]
-        return "\n".join(line for line in lines if line) + "\n"
+        return "\n".join(line for line in (*self._loops, *lines) if line) + "\n"
 
     def _sources(self) -> Iterator[str]:
         for node in self._plan.nodes:
@@ -294,7 +296,7 @@ class _Writer:
                     self._take(node.c_type, self._name(node), times_rows(n, "room"))
         gradients = list(self._gradients())
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
-        yield "    const long B = *sizes++, T = rows_of_tile(B);"
+        yield "    const long B = *sizes++, T = rows_of_tile(B), n = B; (void)n;"
         yield "    const double share = *shares++; (void)share;"
         if self._update is not None:
             yield "    const int at_once = n_parts == 1 && T >= B && !(call->clip > 0);"
@@ -358,7 +360,22 @@ class _Writer:
         elif kernel.kind == "product":
             yield from self._product(kernel.nodes[0])
         else:
-            yield from _Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()
+            yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
+
+    def _called(self, lines: list[str]) -> str:
+        """A loop as a function of its own: a compiler's time grows faster than a function."""
+        text = "\n".join(lines)
+        used = sorted(set(re.findall(r"\b[bp]\d+\b", text)))
+        kinds = {self._name(node): node for node in self._plan.nodes}
+        given = [
+            f"{'const ' if kinds[name].kind in ('buffer', 'constant') else ''}"
+            f"{kinds[name].c_type} *{name}"
+            for name in used
+        ]
+        name = f"{self._function}_{len(self._loops)}"
+        declared = ", ".join(["const long n", "const long B", "int *bad", *given])
+        self._loops.append(f"static __attribute__((noinline)) void {name}({declared}) {text}\n")
+        return f"    {name}({', '.join(['n', 'B', 'bad', *used])});"
 
     def _fetch(self, node: Node) -> Iterator[str]:
         per = math.prod(node.shape[1:])
@@ -370,9 +387,13 @@ class _Writer:
             yield f"    for (long e = 0; e < n; e++) memcpy({name} + e * {per},"
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
-    def _operand(self, view: View) -> str:
+    def _operand(self, view: View, *, after: bool = False) -> str:
+        """A matrix; `after` the tiles, of which there was one then."""
         rows, columns = view.strides
-        return f"{self._name(view.node)} + {view.offset}, {rows}, {columns}"
+        name = (
+            f"{'all' if after and view.node in self._plan.crossing else ''}{self._name(view.node)}"
+        )
+        return f"{name} + {view.offset}, {rows}, {columns}"
 
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
@@ -417,7 +438,7 @@ class _Writer:
                     times_rows(size, "B") for size in (a.shape[0], b.shape[1], a.shape[1])
                 )
                 few = times_rows(a.shape[1], "B")
-                given = f"{sizes}, {self._operand(a)}, {self._operand(b)}"
+                given = f"{sizes}, {self._operand(a, after=True)}, {self._operand(b, after=True)}"
                 yield f"    if (at_once && {few} <= FEW) update_few({given}, w, {states}, d);"
                 if update.is_plain:
                     yield f"    else if (at_once) product({given}, 0, -d[0], d[1], w);"
@@ -443,7 +464,7 @@ class _Lines:
     def text(self) -> Iterator[str]:
         """The loop."""
         inner = [line for segment in self._kernel.segments for line in self._segment(segment)]
-        yield from (f"    {line}" for line in ("{", *self._before.values()))
+        yield from ("{", *(f"    {line}" for line in self._before.values()))
         yield f"    for (long r = 0; r < {self._n_lines}; r++) {{"
         yield from (f"        {line}" for line in (*self._ahead.values(), *inner))
         yield "    }}"
@@ -479,7 +500,7 @@ class _Lines:
         if node.kind == "scatter":
             up, place = node.operands
             n, width = node.shape
-            row = f"const int64_t {value} = place_of({self._read(place, node)}, {n}, &bad);"
+            row = f"const int64_t {value} = place_of({self._read(place, node)}, {n}, bad);"
             target = f"{self._writer._name(node)}[{value} * {width} + {self._column(segment)}]"
             return [row], [], [f"{target} += {self._read(up, node)};"], []
         if node.kind == "take":
@@ -487,7 +508,7 @@ class _Lines:
             n, width = table.shape
             if not table.is_whole:
                 raise unsupported("embedding of a view")
-            row = f"place_of({self._read(place, node)}, {n}, &bad)"
+            row = f"place_of({self._read(place, node)}, {n}, bad)"
             declared.append(f"const int64_t at{value} = {row};")
             place_text = f"at{value} * {width} + {self._column(segment)}"
             text = f"{self._writer._name(table.node)}[{place_text}]"
@@ -496,6 +517,7 @@ class _Lines:
             for at, view in enumerate(node.operands):
                 text = text.replace(f"{{{at}}}", self._read(view, node))
             text = text.replace("{column}", f"(int64_t){self._column(segment)}")
+            text = self._with_places(text, node, segment)
         lines = [f"const {kind} {value} = {text};"]
         if node in self._plan.stored:
             lines.append(f"{self._place(View.of(node), node)} = {value};")
@@ -503,6 +525,19 @@ class _Lines:
             declared.append(f"{kind} line{value}[{segment.length}];")
             lines.append(f"line{value}[c] = {value};")
         return declared, [], lines, []
+
+    def _with_places(self, text: str, node: Node, segment: _Segment) -> str:
+        """The place in each dimension in place of `{d0}`, `{d1}`."""
+        shape = node.space
+        first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
+        for dim in range(len(node.shape)):
+            at = dim + first
+            inner = math.prod(shape[at + 1 : -1])
+            place = f"(r / {inner} % {times_rows(shape[at], 'B')})"
+            if at == len(shape) - 1:
+                place = self._column(segment)
+            text = text.replace(f"{{d{dim}}}", place)
+        return text
 
     def _column(self, segment: _Segment) -> str:
         return "0" if segment.length == 1 else "c"

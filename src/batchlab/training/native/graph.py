@@ -99,8 +99,8 @@ class Node:
         shape: its shape.
         dtype: its type.
         operands: what it is made of, each of the shape in which it is used.
-        text: of a point: C, with `{0}`, `{1}` for its operands and `{column}` for the place within
-            a row.
+        text: of a point: C, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
+            each dimension, and `{column}` for that in the last.
         dims: of a sum or peak: over which dimensions of its operand.
         place: of a source: its number among those of its kind.
     """

@@ -17,6 +17,7 @@ import torch
 from batchlab.records.estimate import Reason
 from batchlab.training.native.capture import Call, Held, Ref, Tape
 from batchlab.training.native.graph import (
+    STAND_IN,
     Graph,
     Number,
     RefusedError,
@@ -132,7 +133,7 @@ class Builder:
             if isinstance(part, View):
                 cast = is_float and not part.dtype.is_floating_point
                 names.append(f"{'(float)' if cast else ''}{{{len(operands)}}}")
-                operands.append(part.expanded(shape))
+                operands.append(part if part.shape == shape else part.expanded(shape))
             else:
                 names.append(literal(part, suffix if is_float else None))
         filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
@@ -346,7 +347,7 @@ def _labels(a: Arguments) -> tuple[View, View]:
 def _picked(g: Builder, text: str, a: Arguments, *more: View) -> View:
     """An element for the label's class, 0 for the others and where the label is to be ignored."""
     x, target = _labels(a)
-    label = f"label_of({{0}}, {a['ignore_index']}, {x.shape[1]}, &bad)"
+    label = f"label_of({{0}}, {a['ignore_index']}, {x.shape[1]}, bad)"
     checked = g.graph.add("point", target.shape, torch.int64, operands=(target,), text=label)
     weight = [] if a["weight"] is None else [a["weight"]]
     is_label = g.point("{0} == {column}", checked, shape=x.shape, dtype=torch.bool)
@@ -384,6 +385,8 @@ def _loss_of(text: str) -> Callable[[Builder, Arguments], View]:
     """A loss that is the mean, the sum or all of an expression of {0} and {1}."""
 
     def lowered(g: Builder, a: Arguments) -> View:
+        if a.get("weight") is not None or a.get("pos_weight") is not None:
+            raise unsupported("a loss with weights")
         more = [a[name] for name in ("beta", "delta") if name in a]
         each = g.point(text, a["self"], a["target"], *more)
         if a["reduction"] == 0:
@@ -456,6 +459,55 @@ def _embedding_backward(g: Builder, a: Arguments) -> View:
     return g.graph.add("scatter", shape, up.dtype, operands=(up, places))
 
 
+def _shifted(g: Builder, x: View, shape: Shape, dim: int, start: int) -> View:
+    """As if it had the whole shape and lay in it from `start` on: to be read there only."""
+    if x.strides[-1] == 0:
+        x = g.point("{0}", x, dtype=x.dtype)
+    if shape[-1] == 1:  # what does not change within a line is read before the line
+        raise unsupported("a part of a tensor with nothing in its last dimension")
+    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
+
+
+def _select_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    wide = (*up.shape[:dim], 1, *up.shape[dim:])
+    up = up.reshaped(wide, (*up.strides[:dim], 0, *up.strides[dim:]))
+    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
+    return g.point(text, up, shape=shape, dtype=up.dtype)
+
+
+def _slice_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
+    if step != 1 or shape[dim] % STAND_IN == 0:
+        raise unsupported("slice of examples or with steps")
+    if stop - start == shape[dim]:
+        return g.point("{0}", up, dtype=up.dtype)
+    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
+    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
+
+
+def _sizes(sizes: Sequence[Number]) -> Shape:
+    return tuple(int(n.factor) * STAND_IN if isinstance(n, Scaled) else int(n) for n in sizes)
+
+
+def _cat(g: Builder, a: Arguments) -> View:
+    parts: list[View] = a["tensors"]
+    dim = a["dim"] % len(parts[0].shape)
+    total = sum(part.shape[dim] for part in parts)
+    shape = (*parts[0].shape[:dim], total, *parts[0].shape[dim + 1 :])
+    if total % STAND_IN == 0 or len({part.dtype for part in parts}) > 1:
+        raise unsupported("cat of examples or of several types")
+    text, start, moved = "", 0, []
+    for at, part in enumerate(parts):
+        moved.append(_shifted(g, part, shape, dim, start))
+        start += part.shape[dim]
+        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
+    return g.point(f"({text}0)", *moved, shape=shape, dtype=parts[0].dtype)
+
+
 COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "mm": _product,
     "addmm": _product_and_bias,
@@ -496,6 +548,12 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "huber_loss_backward": _slope_of(
         "({0} - {1} <= -{3} ? -{2} * {3} : {0} - {1} >= {3} ? {2} * {3} : {2} * ({0} - {1}))"
     ),
+    "binary_cross_entropy_with_logits": _loss_of(
+        "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
+    ),
+    "select_backward": _select_backward,
+    "slice_backward": _slice_backward,
+    "cat": _cat,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "embedding": _embedding,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,7 +275,7 @@ class Program:
         told: Tensor,
         numbers: Tensor | None = None,
         clip: float = 0.0,
-        **tensors: Sequence[Tensor | None],
+        tensors: Mapping[str, Sequence[Tensor | None]],
     ) -> None:
         """Run it: see `struct call`.
 

@@ -7,11 +7,12 @@ from itertools import count as counted_from
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.batching import order_of, sees_all_as_they_lie
+from batchlab.training.evaluator import as_metric, evaluated_sum
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import (
     NativeBuild,
@@ -21,8 +22,10 @@ from batchlab.training.native.program import (
     examples_layout,
     layout_of,
 )
+from batchlab.training.native.scores import NativeScores
 from batchlab.training.native.updates import rule_of
 from batchlab.training.stepper import Stepper
+from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Batch, Workload
 
 _CPU = torch.device("cpu")
@@ -105,9 +108,7 @@ class NativeStepper(Stepper):
             numbers=numbers,
             told=told,
             clip=self._workload.clip_norm or 0.0,
-            states=self._states(),
-            counts=self._counts(),
-            **self._held,
+            tensors={**self._held, "states": self._states(), "counts": self._counts()},
         )
         return told.tolist(), sizes
 
@@ -233,6 +234,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
         for step, loss, right in zip(counted_from(1), found, expected, strict=False):
             if not abs(loss - right) <= _OF_LOSS * (abs(right) + 1):
                 raise RefusedError(Reason.of("native_differs", what="loss", step=step))
+        _check_scores(build, workload, native.model)
         names = [name for name, _ in plain.model.named_parameters()]
         ends = zip(native.model.parameters(), plain.model.parameters(), strict=True)
         for name, (one, other), begun in zip(names, ends, start, strict=True):
@@ -240,4 +242,25 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
             way = float((other - begun).detach().double().norm())
             size = float(other.detach().double().norm())
             if not apart <= _OF_WAY * way + _OF_SIZE * size:
+                raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
+
+
+# Examples that the check of evaluations looks at, and how many at once.
+_EXAMPLES = 300
+_AT_ONCE = 128
+
+
+def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
+    if build.unmeasured is not None:
+        return
+    columns = columns_of(workload)
+    index = torch.arange(min(_EXAMPLES, len(columns)))
+    found = NativeScores(build, model).sums(columns.parts, index, batch_size=_AT_ONCE)
+    with untouched_model(model):
+        for name, total in found.items():
+            metric = as_metric(workload, name)
+            batches = map(columns.batch, index.split(_AT_ONCE))
+            right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
+            # One example on the edge of being right counts as one.
+            if not abs(total - right) <= 1 + _OF_LOSS * abs(right):
                 raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
