@@ -4,13 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
-from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
+from tests.reference.simulated_question import BATCH_SIZES, knee, question
 
 from batchlab.advice.advisor import advise
 from batchlab.errors import UsageError
-from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 
 TRUTH = Truth()
@@ -82,54 +81,6 @@ def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
 
 
 @pytest.mark.slow
-def test_b_crit_is_told_with_an_interval_that_holds_the_truth():
-    advice, _ = advised()
-
-    assert advice.laws.b_crit.low <= TRUTH.b_crit <= advice.laws.b_crit.high
-
-
-def test_what_no_run_was_spent_on_is_not_laid_to_step_times():
-    """Too small a budget leaves a batch size untried; how well it was timed has no part in that."""
-
-    def roughly(size):
-        step_s = knee(1024)(size)
-        interval = (step_s / 1.3, step_s * 1.3)
-        return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
-
-    advice, _ = advised(trainings=8.0, options=tuple(map(roughly, BATCH_SIZES)))
-
-    assert advice.verdict == "cannot_tell"
-    assert {"a_size_not_tried", "more_runs_would_tell"} <= codes(advice.reason)
-    assert advice.more_budget_s is not None
-
-
-@pytest.mark.slow
-def test_what_step_times_alone_leave_open_is_not_run_on_and_said():
-    """Half of the budget and more would go to seeds that can tell nothing."""
-
-    def known_to(fraction):
-        def timed(size):
-            step_s = knee(1024)(size)
-            interval = (step_s / (1 + fraction), step_s * (1 + fraction))
-            return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
-
-        advice, _ = advised(trainings=200.0, options=tuple(map(timed, BATCH_SIZES)))
-        return advice
-
-    well, badly = known_to(0.01), known_to(0.3)
-
-    assert well.verdict == "recommend"
-    assert badly.verdict == "better"  # than the reference by far, though perhaps not the best
-    assert badly.flat_set == ()
-    assert badly.spent_s < 0.5 * badly.budget_s
-    assert "better_step_times_would_tell" in codes(badly.reason)
-    assert badly.more_budget_s is None
-    assert any(step.why.code == "step_times_keep_open" for step in badly.steps)
-    runs = sorted(candidate.n_runs for candidate in badly.candidates)
-    assert runs[-2] >= 6  # few runs would tell too little of what they leave open
-
-
-@pytest.mark.slow
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     truth = Truth(noise=0.12)
     step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}
@@ -156,20 +107,6 @@ def test_where_recorded_seeds_run_out_those_that_verify_value_but_for_one():
     assert advice.verdict == "cannot_tell"
     # Of ten, two chose the rates; one would have verified a recommendation.
     assert {run.seed for run in advice.tried if run.purpose == "value"} == {2, 3, 4, 5, 6, 8, 9}
-
-
-@pytest.mark.parametrize(("epochs", "origin"), [(10.0, "pilot"), (13.0, "easier")])
-def test_a_pilot_gets_to_a_planned_end_within_half_of_the_budget(epochs, origin):
-    # Of 23 epochs 10 are less than half, and 13 more.
-    step_s = knee(4096)
-    budget_s = 23 * (N_TRAIN // 64 + 1) * step_s(64)
-    asked = question(step_s, budget_s=budget_s, target=None, longest_epochs=epochs)
-
-    advice = advise(asked, SimulatedEngine(truth=Truth(), step_s=step_s))
-
-    assert advice.target_origin == origin
-    (planned,) = [step.did.named["epochs"] for step in advice.steps if step.did.code == "pilot"]
-    assert (planned == pytest.approx(epochs, abs=0.01)) == (origin == "pilot")
 
 
 def test_the_planned_end_of_a_training_sets_the_level():

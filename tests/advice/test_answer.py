@@ -236,11 +236,3 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.more_budget_s > 0
     assert advice.expected.steps_to_target.estimate == pytest.approx(400)
     assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
-
-
-def test_a_reference_that_was_never_seen_to_arrive_is_beaten_by_its_bound():
-    bound = Estimate(estimate=None, low=2.0, high=None, n=3, reason=WHY)
-
-    advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=bound))
-
-    assert advice.verdict == "better"

@@ -77,24 +77,3 @@ def test_who_looks_on_sees_every_run_and_changes_nothing():
     assert seen >= {(run.batch_size, run.seed) for run in advice.tried}
     assert watcher.leads[0] is None
     assert watcher.leads[-1].batch_size in advice.flat_set
-
-
-def test_every_round_of_runs_says_why():
-    watcher = Watcher()
-    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
-    asked = question(knee(1024), budget_s=60 * Truth().best_steps(64) * 1e-3, target=None)
-
-    advise(asked, engine, watcher=watcher)
-
-    codes = {
-        purpose: {
-            runs.why.code
-            for runs, each in zip(watcher.runs, watcher.purposes, strict=True)
-            if each == purpose
-        }
-        for purpose in set(watcher.purposes)
-    }
-    assert codes["pilot"] == {"asked_for_end"}
-    assert codes["verify"] == {"asked_to_verify"}
-    assert {"asked_for_rate", "larger_may_be_better"} <= codes["tune"]
-    assert "asked_on_fresh_seeds" in codes["value"]

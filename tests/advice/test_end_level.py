@@ -142,15 +142,6 @@ def test_a_perfect_reference_does_not_ask_for_the_ceiling():
     assert level_of(end.value, end.margin) == 0.999
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "balanced accuracy"])
-def test_a_fraction_by_any_name_has_the_margin_of_an_accuracy(metric):
-    asked = replace(ASKED, metric=metric)
-
-    end = end_level(asked, record_of(approach(0.978, rate=1.0), metric=metric), planned_steps=NEVER)
-
-    assert end.margin == pytest.approx(0.05 * 0.022, rel=0.01)
-
-
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))
 def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(value, margin):
     for question_, sign in ((ASKED, -1), (LOSS, 1)):

@@ -12,7 +12,7 @@ from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.whole_trainings import compared_with, requests_of, seeds_that_fit
+from batchlab.advice.whole_trainings import compared_with
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 
@@ -191,21 +191,6 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     assert state.sizes[256].whole_steps == 25 * per_epoch
 
 
-def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
-    """Of those two that are whole still tell something; a cool-down that was cut is none."""
-    state = state_with({})
-    requests = requests_of(state, [CHOSEN], state.seeds.verify[:3])
-    state.question = replace(
-        state.question,
-        budget_s=state.engine.spent_s() + state.usual_s(requests) / 1.05,
-    )
-
-    fitting = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])
-    with_cool_down = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3], cool_down=0.2)
-
-    assert (len(fitting), len(with_cool_down)) == (3, 2)
-
-
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
     overfits = replace(END, ended_by="overfitting")
     last = state_with({}).sizes[CHOSEN[0]].whole_steps
@@ -274,17 +259,6 @@ def test_where_the_reference_fails_on_every_seed_what_lasts_ends_no_worse():
     assert endings.compared_with == endings.recommended
 
 
-def test_a_recorded_training_that_ends_at_its_last_evaluation_before_the_end_is_whole():
-    state = state_with({})
-    last = state.sizes[CHOSEN[0]].whole_steps
-    nearly = Run(Status.OK, ((0, 0.1), (round(0.96 * last), 0.97)))
-    far = Run(Status.OK, ((0, 0.1), (round(0.9 * last), 0.97)))
-
-    endings = found({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (nearly, nearly, far)})
-
-    assert endings.recommended.values == (0.97, 0.97, None)
-
-
 @pytest.mark.parametrize("ended_by", ["plateau", "overfitting"])
 def test_a_training_that_went_on_counts_as_far_as_the_others_go(ended_by):
     """Beside a slower candidate the references were trained longer, and got better there."""
@@ -331,24 +305,3 @@ def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_ar
 
     assert (endings.verdict, endings.difference.low) == ("open", None)
     assert endings.is_likely_worse(beyond_errors=1) == seems
-
-
-def test_a_rate_that_fell_at_another_end_tells_nothing_of_this_one():
-    """Cooled down beside a slower batch size, over twice the epochs."""
-    ends = {REFERENCE: ALIKE, CHOSEN: shifted(ALIKE, -0.01)}
-    state = state_with(ends)
-    seeds = state.seeds.verify[:3]
-
-    def cooled_over(times: int) -> object:
-        for key, record in state.records.items():
-            steps = times * state.sizes[key[0]].whole_steps
-            trial = replace(record.trial, cool_down=0.2, horizon_steps=steps)
-            longer = [replace(each, step=times * each.step) for each in record.evaluations]
-            cooled = replace(record, trial=trial, evaluations=tuple(longer))
-            state.cooled[key] = cooled
-        given = {"recommended": CHOSEN, "reference": REFERENCE, "tuned": None, "n_looks": 1}
-        constant = endings_of(state, seeds, **given)
-        return endings_of(state, seeds, constant=constant, **given)
-
-    assert len(cooled_over(1).recommended.found) == 3
-    assert cooled_over(2) is None

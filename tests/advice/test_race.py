@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 
 import pytest
 from tests.reference.raced_study import END, FLAT, OWN, STEP_S, named, raced
-from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee
 
 
@@ -66,32 +65,6 @@ def test_a_batch_size_that_never_gets_to_the_level_gives_way_without_being_train
     assert trained_to_their_end(advice) == [128]
 
 
-def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
-    advice, _ = raced(
-        trainings=1.5,
-        step_s=knee(100),
-        best_rate=0.01,
-        b_crit=20.0,
-        asked={"sizes": (64, 512, 1024), "longest_epochs": 40.0},
-    )
-
-    assert advice.target_origin == "easier"
-    assert 512 in {run.batch_size for run in advice.tried}
-    assert trained_to_their_end(advice) == []
-
-
-def test_where_nothing_is_sooner_the_reference_stays_and_no_challenger_is_followed_far():
-    """512 processes 1.6 times the examples a second and needs 6 times as many; the rate is best."""
-    step_s = knee(100)
-    advice, _ = raced(step_s=step_s, best_rate=0.01, b_crit=20.0, asked={"sizes": (64, 512, 1024)})
-
-    assert named(advice) == OWN
-    (own,) = [t for t in advice.tried if (t.batch_size, t.learning_rate) == OWN]
-    followed = [t.steps * step_s(t.batch_size) for t in advice.tried if t.purpose == "tune"]
-    assert followed
-    assert max(followed) <= 0.5 * own.steps_to_target * step_s(64)
-
-
 def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_raced():
     """A batch of 8 needs 28 examples for each 84 that one of 64 needs, and processes as many."""
     truth, step_s = Truth(**FLAT | {"b_crit": 20.0}), knee(8)
@@ -122,18 +95,3 @@ def test_the_fewest_examples_are_not_raced_for():
     advice, _ = raced(asked={"objective": "samples"})
 
     assert "race_size" not in [step.did.code for step in advice.steps]
-
-
-class EndsBefore(SimulatedEngine):
-    """A recording: what comes back ends at an evaluation before the step that was asked for."""
-
-    def answer(self, request):
-        record = super().answer(request)
-        return replace(record, evaluations=record.evaluations[:-1])
-
-
-def test_a_recording_that_ends_before_what_was_asked_does_not_hold_the_race_up():
-    advice, engine = raced(trainings=1.5, kind=EndsBefore)
-
-    assert advice.verdict == "cannot_tell"
-    assert len(engine.asked) < 100

@@ -1,7 +1,5 @@
 """Target levels: from a pilot's plateau, easier ones, and the neighbours of a target."""
 
-from dataclasses import replace
-
 import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record
 from tests.reference.reason_codes import codes
@@ -22,13 +20,6 @@ def simulated(steps, *, until=None, rate=0.04):
     engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
     trial = engine.trial(batch_size=64, learning_rate=rate, seed=0)
     return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
-
-
-def flat(record):
-    """The same as if it had learned nothing."""
-    start = record.evaluations[0].scores
-    evaluations = tuple(replace(each, scores=start) for each in record.evaluations)
-    return replace(record, evaluations=evaluations)
 
 
 def curve_to(level, *, epochs=25):
@@ -98,15 +89,6 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
 
 
-def test_where_the_reference_learned_nothing_by_its_planned_end_another_rate_sets_the_level():
-    nothing, learned = flat(simulated(200, rate=0.01)), simulated(200)
-
-    level = from_pilot(ASKED, [nothing, learned], planned_steps=200)
-
-    assert level.end.learning_rate == 0.04
-    assert level.origin == "pilot"
-
-
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
     record = simulated(1000)
 
@@ -125,12 +107,3 @@ def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_bey
 
     assert record.crossing(easy).samples < record.crossing(TARGET).samples
     assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)
-
-
-def test_a_harder_target_leaves_half_of_the_errors_at_least():
-    """Of 0.985 half as far beyond would lie above 1."""
-    high = Target(metric="accuracy", value=0.985, better="higher")
-
-    _, hard = neighbours(ASKED, high, [curve_to(0.99)])
-
-    assert hard.value == pytest.approx(0.9925)

@@ -1,14 +1,13 @@
 """Verification: paired fresh seeds, intervals that hold the truth, bounds where a run missed."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from tests.reference.made_up_outcome import quality_state
 from tests.reference.made_up_state import diverged, learning_rate, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import BATCH_SIZES, knee, option, question
+from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.run_log import SeedPlan
 from batchlab.advice.study_state import StudyState
@@ -104,26 +103,6 @@ def test_without_budget_nothing_is_verified_and_the_gain_is_not_told():
 
     assert verification.head_to_head is None
     assert verification.gain.reason
-
-
-def test_the_error_of_the_step_times_is_in_the_gain_of_another_batch_size():
-    sure = [option(size, STEP_S(size)) for size in BATCH_SIZES]
-    unsure = [
-        replace(
-            known,
-            step_s=replace(
-                known.step_s,
-                low=0.8 * known.step_s.estimate,
-                high=1.25 * known.step_s.estimate,
-            ),
-        )
-        for known in sure
-    ]
-    exact, _ = verified(truth=Truth(), options=tuple(sure))
-
-    inexact, _ = verified(truth=Truth(), options=tuple(unsure))
-
-    assert inexact.gain.high / inexact.gain.low > 1.3 * exact.gain.high / exact.gain.low
 
 
 VERIFYING = SeedPlan.of(None).verify

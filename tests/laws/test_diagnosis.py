@@ -147,12 +147,6 @@ def test_each_picture_has_its_diagnosis_with_its_evidence(name):
     assert {rule: evidence.code for rule, evidence in found.items()} == expected
 
 
-def test_a_loss_that_wobbles_around_the_untrained_one_is_not_diverged():
-    curves = with_losses(train=lambda e: 2.3 + 0.01 * e, validation=lambda e: 2.3 + 0.01 * e)
-
-    assert "diverged" not in found_in(made_up_record(curves=curves))
-
-
 def test_a_spike_is_told_with_its_step():
     record = made_up_record(**CURVES["a loss spike"][0])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -108,22 +107,6 @@ def test_estimates_are_unbiased_and_their_intervals_cover(
     covered = np.mean([each.scale.holds(trace / grad_sq) for each in found])
     assert all(each.scale.estimate is not None for each in found)
     assert 0.92 <= covered <= 0.98
-
-
-def test_without_an_end_of_examples_it_is_what_they_were_drawn_from() -> None:
-    stream = np.random.default_rng(9)
-    truth = 0.2
-    found = []
-
-    for _ in range(N_DRAWS):
-        gradients = truth + stream.standard_normal((400, 10))
-        sample = drawn(gradients, stream, n_blocks=20, block=20)
-        found.append(noise_scale(replace(sample, n_train=None)))
-
-    covered = np.mean([each.scale.holds(1 / truth**2) for each in found])
-    assert 0.92 <= covered <= 0.98
-    values = [each.grad_sq.estimate for each in found if each.grad_sq.estimate is not None]
-    assert abs(np.mean(values) - 10 * truth**2) < 4 * np.std(values, ddof=1) / N_DRAWS**0.5
 
 
 def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_lies() -> None:

@@ -96,16 +96,6 @@ def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not(
     assert high >= 0.016
 
 
-def test_blocks_that_scatter_widely_are_not_believed_because_processes_agree() -> None:
-    pairs = [twice(2**power, 0.01, 0.01001) for power in range(10)]
-    restless = made_up_point(1024, median_s=0.01, scatter=[0.5, 1.5] * 7 + [1.0])
-    point = replace(restless, again=(restless.timing,))
-
-    profile = made_up_profile(*pairs, point)
-
-    assert width(profile, 1024) > 0.3
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
@@ -115,46 +105,6 @@ def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) 
     least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
     assert held["with their scatter"][0] > least
     assert held["and the law"][0] > least
-
-
-@pytest.mark.slow
-def test_the_law_takes_out_most_of_what_processes_add() -> None:
-    """Eleven sizes on one flat law, each off by 14 %: together they tell more than each alone."""
-    rng = np.random.default_rng(2)
-    alone, together = [], []
-    widths: list[tuple[float, float]] = []
-    for _ in range(30):
-        profile, truth_s = PROCESSES["launches of a GPU, 11 sizes"].profile(rng)
-        for point in profile.points:
-            true_s = truth_s[point.batch_size]
-            for seen, errors in (
-                (profile.timed_s(point), alone),
-                (profile.step_s(point.batch_size), together),
-            ):
-                assert seen.estimate is not None
-                errors.append(math.log(seen.estimate / true_s) ** 2)
-            known = profile.step_s(point.batch_size)
-            assert known.low is not None
-            assert known.high is not None
-            widths.append((width(profile, point.batch_size), math.log(known.high / known.low)))
-
-    assert math.sqrt(np.mean(together)) < 0.65 * math.sqrt(np.mean(alone))
-    timed, with_law = np.mean(widths, axis=0)
-    assert with_law < 0.65 * timed
-
-
-def test_on_a_quiet_machine_a_size_off_the_law_keeps_its_own_time() -> None:
-    points = [
-        twice(size, seconds, seconds * 1.005)
-        for size in (2**power for power in range(11))
-        for seconds in [(1e-3 + 1e-5 * size) * (1.3 if size == 256 else 1.0)]
-    ]
-    profile = made_up_profile(*points)
-
-    own = profile.timed_s(next(point for point in points if point.batch_size == 256))
-    known = profile.step_s(256)
-
-    assert known.estimate == pytest.approx(own.estimate, rel=0.01)
 
 
 def test_both_timings_travel_with_the_profile() -> None:

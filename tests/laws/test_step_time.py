@@ -157,15 +157,6 @@ def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
     assert fit_step_time([(1, time), (2, time), (4, time)]).step_s(2).estimate == pytest.approx(1)
 
 
-def test_a_measured_time_without_an_interval_is_believed_as_it_is() -> None:
-    points = exactly(SIZES)
-    points[5] = (points[5][0], known(2 * (points[5][1].estimate or 0.0)))
-
-    assert fit_step_time(points).measured_step_s(SIZES[5]).estimate == pytest.approx(
-        points[5][1].estimate
-    )
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None:
     points = replace(CPU, block_sd=0.3).draw(np.random.default_rng(seed))

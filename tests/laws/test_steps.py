@@ -82,13 +82,6 @@ def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
 # Curves of any exponent
 
 
-def test_many_precise_batch_sizes_overrule_the_prior():
-    fit = fit_steps_to_target(drawn(sizes=WIDE, exponent=0.5, seeds=6, sigma=0.01, cadence=0.0))
-
-    assert fit.b_crit.holds(120)
-    assert fit.b_crit.high / fit.b_crit.low < 1.6
-
-
 def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
     # Their steepest fall lies beyond where the exponent's search otherwise looks.
     logs = {1: -10.0, 2: 0.3, 3: -2.9, 4: 2.7}
@@ -150,33 +143,7 @@ def test_with_too_little_the_law_cannot_be_tested_and_the_reason_says_so(seen, c
     assert test.reason.code == code
 
 
-@pytest.mark.slow
-def test_seeds_that_all_agree_leave_the_interval_to_the_distances_from_the_curve():
-    held, n_draws = [], 200
-    rng = np.random.default_rng(8)
-    study = MadeUpStudy(sizes=FIVE, b_crit=250, seeds=1, sigma=0.04, cadence=0.0)
-    for _ in range(n_draws):
-        seen = [one for one in study.draw(rng)[0] for _ in range(3)]
-        fit = fit_steps_to_target(seen, n_resamples=199)
-        if fit.law_holds:
-            held.append(fit.b_crit.holds(250))
-
-    assert len(held) > 0.95 * n_draws
-    assert abs(np.mean(held) - 0.95) < 4 * (0.95 * 0.05 / len(held)) ** 0.5
-
-
 # Steps of the configurations as tuned
-
-
-def test_a_batch_size_that_lies_off_the_law_keeps_its_own_measurement():
-    seen = drawn(sigma=0.005, cadence=0.0, seeds=5)
-    off = [exact(one.batch_size, one.steps * (1.15 if one.batch_size == 64 else 1)) for one in seen]
-
-    fit = fit_steps_to_target(off)
-
-    own = 1000 * (1 + 120 / 64) * 1.15
-    assert math.exp(fit.log_steps([64])[0]) == pytest.approx(own, rel=0.02)
-    assert fit.steps(64).low < own < fit.steps(64).high
 
 
 def test_without_a_law_the_steps_are_interpolated_and_stay_monotone():
@@ -234,48 +201,7 @@ def test_pure_scatter_leaves_b_crit_untold():
     assert fit.b_crit.reason.code == "steps_scatter"
 
 
-@pytest.mark.slow
-def test_what_is_told_holds_its_estimate():
-    rng = np.random.default_rng(5)
-    for exponent in (0.6, 1.0, 1.5):
-        for _ in range(20):
-            seen = [
-                exact(b, 1000 * (1 + (250 / b) ** exponent) * math.exp(0.1 * rng.normal()))
-                for b in (16, 128, 1024, 8192)
-                for _ in range(2)
-            ]
-            fit = fit_steps_to_target(seen, n_resamples=199)
-
-            for found in (fit.b_crit, fit.s_min):
-                assert found.estimate is None or found.holds(found.estimate)
-
-
 # Bounds and wide intervals among the observations
-
-
-def test_narrow_intervals_of_evaluations_count_as_their_geometric_middle():
-    intervals = [
-        replace(one, after_steps=one.steps / 1.02, steps=one.steps * 1.02) for one in on_the_law()
-    ]
-
-    assert fit_steps_to_target(intervals).b_crit.estimate == pytest.approx(200, rel=1e-9)
-
-
-def test_a_run_that_never_got_there_raises_the_steps_that_leaving_it_out_would_underrate():
-    law = {b: 1000 * (1 + 120 / b) for b in WIDE}
-    cut = [
-        one
-        if one.batch_size < 1024 or one.steps < law[one.batch_size]
-        else replace(one, after_steps=law[one.batch_size], steps=None)
-        for one in drawn(1, cadence=0.0, seeds=5)
-    ]
-
-    fit = fit_steps_to_target(cut)
-    without = fit_steps_to_target([one for one in cut if not one.censored])
-
-    truth = math.log(law[2048])
-    assert abs(fit.log_steps([2048])[0] - truth) < abs(without.log_steps([2048])[0] - truth)
-    assert fit.steps(2048).low < law[2048] < fit.steps(2048).high
 
 
 @pytest.mark.slow

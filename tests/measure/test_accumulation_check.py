@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from tests.reference.accumulated_workloads import (
     numbers,
     vectors,
     whole_numbers,
-    words,
 )
 from torch import Tensor, nn
 
@@ -196,14 +194,6 @@ def test_a_correct_workload_passes(name: str) -> None:
     assert found.rounding < 0.02
 
 
-def test_without_its_weight_a_mean_over_words_is_named() -> None:
-    found = accumulation_of(replace(words(), weight=None), CPU)
-
-    (finding,) = found.findings
-    assert finding.cause == "unlike_weights"
-    assert not found.equal
-
-
 def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
     def hidden() -> nn.Module:
         model = zeros()
@@ -236,15 +226,6 @@ def test_a_coupled_loss_is_found_behind_its_random_draws() -> None:
         "differs_on_average",
     ]
     assert not coupled.equal
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_random_draws_alone_are_not_taken_for_more(seed: int) -> None:
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        torch.rand(seed)  # moves the stream on
-        return jittered(model, batch, 0.0)
-
-    assert accumulation_of(vectors(loss=loss), CPU).equal
 
 
 def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:

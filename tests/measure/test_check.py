@@ -291,16 +291,6 @@ def test_which_sizes_run_is_among_the_facts() -> None:
     assert "the last example of validation (9) will be left out" in facts.warnings[0]
 
 
-def test_a_model_that_takes_its_own_batch_size_only_is_checked_with_that() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return cross_entropy(model, (batch[0].view(10, 4), batch[1]))
-
-    facts = check(loss=loss, metrics={}, batch_size=10)
-
-    assert facts.sizes == RunnableSizes(least=10, multiple_of=10, most=10)
-    assert facts.warnings == ()
-
-
 def test_a_queue_that_takes_the_divisors_of_its_length_is_no_reason_to_refuse() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         assert not model.training or 16 % len(batch[0]) == 0
@@ -404,16 +394,6 @@ def test_examples_from_all_over_the_set_are_looked_at(over_all: bool) -> None:
     checked(metrics={"area": metric}, train=data, validation=data)
 
     assert seen == [(1000, 500)]
-
-
-def test_a_metric_over_all_is_asked_about_as_many_at_once_as_the_model_takes() -> None:
-    def pairs(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
-        assert len(batch[0]) % 2 == 0
-        return model(batch[0]), batch[0]
-
-    metric = Metric(over_all=lambda found, true: 0.5, predict=pairs, better="higher")
-
-    assert len(checked(EVEN, metrics={"paired": metric})) == 1
 
 
 def test_a_metric_is_asked_about_the_last_batch_of_validation() -> None:

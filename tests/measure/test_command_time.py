@@ -92,14 +92,6 @@ def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
 
 
 @pytest.mark.slow
-def test_a_script_that_ends_first_is_timed_by_what_it_did(tmp_path: Path) -> None:
-    point = timed(tmp_path, _STEPS.format(n=400))
-
-    assert point.status is Status.OK
-    assert point.timing.step_s > 0.0019
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "status", "said"),
     [

@@ -191,21 +191,6 @@ def test_examples_count_by_their_weight() -> None:
     assert close(gradients(workload, model, batch), (mean, squares))
 
 
-def test_a_batch_may_be_a_dictionary() -> None:
-    x, y = regression(4)
-    batch = {"x": x, "more": [y, "a name"]}
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return (model(batch["x"]) - batch["more"][0]).square().mean()
-
-    model = nn.Linear(4, 1)
-    workload = workload_of(lambda: nn.Linear(4, 1), loss)
-
-    way = per_example(workload, model, batch)
-
-    assert close(way[1](workload, model, batch), one_by_one(workload, model, batch))
-
-
 def contrastive(model: nn.Module, batch: Batch) -> Tensor:
     x, y = batch
     return F.cross_entropy(model(x) @ y.T, torch.arange(len(x)))
@@ -261,14 +246,3 @@ def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:
 
     assert [module.training for module in model] == [True, False, True]
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_in_half_precision_examples_have_gradients_of_their_own_all_the_same() -> None:
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)).bfloat16()
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return (model(batch[0].bfloat16()).float() - batch[1]).square().mean()
-
-    way = per_example(workload_of(nn.Identity, loss), model, regression(4))
-
-    assert way[0] == "layers"

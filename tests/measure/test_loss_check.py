@@ -174,14 +174,6 @@ def test_a_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
         assert seen(**({"loss": cross_entropy} | given(seed)), seed=seed) == LossSeen()
 
 
-def test_weights_of_classes_make_another_mean_and_couple_nothing() -> None:
-    def weighted(model: nn.Module, batch: Any) -> Tensor:
-        return F.cross_entropy(model(batch[0]), batch[1], weight=torch.tensor([1.0, 5.0, 20.0]))
-
-    for seed in range(40):
-        assert not seen(weighted, seed=seed, train=classes(seed, 3, is_sorted=False)).couples
-
-
 # Losses that couple
 
 
@@ -331,35 +323,3 @@ class Standardized(nn.Module):
 
 def test_a_layer_that_couples_in_training_is_found_by_what_it_does() -> None:
     assert seen(cross_entropy, Standardized) == LossSeen(couples_in_training=True)
-
-
-def test_a_queue_that_does_not_take_every_part_is_no_error() -> None:
-    class Queued(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(6, 3)
-            self.register_buffer("queue", torch.zeros(8, 3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            found: Tensor = self.linear(x) + 0.1 * self.queue.mean(0)
-            if self.training:
-                assert 1 < len(x) <= 8
-                self.queue = torch.cat([self.queue[len(x) :], found.detach()])
-            return found
-
-    seen(cross_entropy, Queued)
-
-
-def test_dropout_in_training_couples_nothing() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            found: Tensor = self.net(F.dropout(x, 0.5, training=self.training))
-            return found
-
-    called = [seen(cross_entropy, Own, seed=seed) for seed in range(20)]
-
-    assert sum(each.couples_in_training for each in called) <= 1

@@ -95,16 +95,6 @@ def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:
     assert row("gradient_norm")(moment_of(model)) == pytest.approx(float(flat.norm()))
 
 
-def test_a_sparse_gradient_counts_each_row_once() -> None:
-    torch.manual_seed(0)
-    model = nn.Embedding(4, 2, sparse=True)
-
-    (gradient,) = stepped(model, model(torch.tensor([0, 2, 2, 1])).square().sum(1).mean())
-
-    found = row("gradient_norm")(moment_of(model))
-    assert found == pytest.approx(float(gradient.to_dense().norm()))
-
-
 def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
@@ -326,44 +316,8 @@ def test_what_cannot_be_taken_has_no_value(name: str) -> None:
     assert measured_at_steps([name])[name](moment) is None
 
 
-def test_attention_has_an_eigenvalue() -> None:
-    workload = small_workload()
-    torch.manual_seed(0)
-    inside = nn.TransformerEncoderLayer(4, 2, dim_feedforward=8, batch_first=True)
-    model = nn.Sequential(nn.Unflatten(1, (1, 4)), inside, nn.Flatten(), nn.Linear(4, 3))
-    fitting = replace(
-        workload, train=(torch.randn(40, 4), torch.arange(40) % 3), model=lambda: model
-    )
-
-    assert math.isfinite(row("top_eigenvalue")(moment_of(model, workload=fitting)))
-
-
 def test_a_loss_that_is_linear_in_the_weights_has_no_curvature() -> None:
     workload, model = least_squares(500)
     linear = replace(workload, loss=lambda m, batch: m(batch[0]).mean())
 
     assert row("top_eigenvalue")(moment_of(model, workload=linear)) == pytest.approx(0, abs=1e-9)
-
-
-def test_batch_normalization_meets_no_pass_of_one_example() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    data = (torch.randn(513, 4), torch.arange(513) % 3)
-    workload = replace(small_workload(), train=data, model=lambda: model)
-
-    assert row("sharpness")(moment_of(model, workload=workload)) > 0
-
-
-def test_micro_batches_are_small_enough_for_an_interval() -> None:
-    """Batch normalization couples examples: gradients are of micro-batches of the batch size."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    data = (torch.randn(1600, 4), torch.arange(1600) % 3)
-    workload = replace(small_workload(), train=data, model=lambda: model, batch_size=200)
-
-    noise = GradientNoise(workload, torch.device("cpu"))
-    point = noise.sample(model, seed=0, most_examples=160)
-
-    assert point.way == "micro-batches"
-    assert len(point.sample.block_examples) >= 8
-    assert point.sample.n_examples <= 160

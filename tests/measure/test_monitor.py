@@ -238,17 +238,6 @@ def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> Non
     assert monitor._pairs[0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_of_an_accumulated_step_the_first_micro_batch_is_seen() -> None:
-    torch.manual_seed(7)
-    model = nn.Linear(FEATURES, 1)
-    (x, y) = next(batches(32, 1))
-    trace, grad_sq = pair_by_hand(model, model, x[:8], y[:8])
-
-    monitor = train(model, steps=1, pieces=4)
-
-    assert monitor._pairs[0] == pytest.approx((trace / 16, grad_sq / 16), rel=1e-4)
-
-
 def test_a_model_without_known_layers_says_so() -> None:
     monitor = train(
         nn.Sequential(nn.Unflatten(1, (1, FEATURES)), nn.Conv1d(1, 1, FEATURES), nn.Flatten()),

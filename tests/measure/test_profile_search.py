@@ -68,18 +68,6 @@ def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
     assert default_batch_sizes(37, reference_batch_size=64) == (1, 2, 4, 8, 16, 32, 37)
 
 
-def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again() -> None:
-    machine = MadeUpMachine()
-
-    search = searched(machine, n_train=1000)
-
-    tried = [size for size, _ in machine.probed]
-    assert tried == 2 * sorted(set(tried))
-    assert all(len(point.again) == 1 for point in search.points)
-    assert search.stopped is None
-    assert largest(search) == 1000
-
-
 def test_the_workloads_own_size_is_tried_first_then_larger_then_smaller_ones() -> None:
     machine = MadeUpMachine()
 
@@ -201,15 +189,6 @@ def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
 # What goes wrong
 
 
-def test_a_size_that_cannot_run_does_not_keep_the_others_from_it() -> None:
-    machine = MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size == 1 else None)
-
-    search = searched(machine)
-
-    assert whole(search)[1].status is Status.ERROR
-    assert largest(search) == N_TRAIN
-
-
 @pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
 def test_two_bad_ends_in_a_row_end_the_growth(status: Status) -> None:
     machine = MadeUpMachine(goes_wrong=lambda size: status if size >= 64 else None)
@@ -265,31 +244,7 @@ def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_foun
     assert N_TRAIN not in {point.batch_size for point in search.points}
 
 
-def test_where_there_is_time_every_size_but_the_second_is_timed_in_full() -> None:
-    # In proportion to one example, all of them would seem to need 50 s a step. They need 0.5 s.
-    machine = MadeUpMachine(budget_s=60.0)
-
-    searched(machine, n_train=50_000)
-
-    full = max(machine.timed_s)
-    assert machine.timed_s.count(full) >= len(machine.timed_s) - 1
-
-
 # Timed again
-
-
-def test_only_what_ran_in_one_piece_is_timed_again() -> None:
-    machine = MadeUpMachine(
-        room_bytes=peak_bytes(100),
-        goes_wrong=lambda size: Status.ERROR if size == 1 else None,
-    )
-
-    search = searched(machine, ceiling_bytes=peak_bytes(100))
-
-    for point in search.points:
-        in_one_piece = point.ran and point.micro_batch_size == point.batch_size
-        assert bool(point.again) == in_one_piece
-    assert any(point.ran and not point.again for point in search.points)
 
 
 class Wavering(MadeUpMachine):
@@ -401,16 +356,6 @@ def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> 
     assert order == [32, 64, 16, 8, 128, 8, 16, 32, 64, 128]
     assert search.stopped is None
     assert all(len(point.timings) == 2 for point in search.points)
-
-
-def test_the_first_that_does_not_fit_ends_the_growth() -> None:
-    machine = MadeUpMachine(room_bytes=peak_bytes(32))
-
-    search = timed(machine)
-
-    assert (128, 128) not in machine.probed
-    assert search.stopped == "memory"
-    assert {p.batch_size: p.status for p in search.points}[64] is Status.OOM
 
 
 def test_beyond_memory_a_command_that_accumulates_does() -> None:

@@ -92,17 +92,6 @@ def test_batch_norm_needs_two_in_training_and_one_in_an_evaluation() -> None:
     assert sizes_in_evaluation(workload(model), model(), CPU) == ANY_SIZE
 
 
-def test_a_model_that_keeps_its_first_size_is_tried_anew_with_the_next() -> None:
-    class Remembering(nn.Linear):
-        size = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.size = self.size or len(x)
-            return super().forward(x.view(self.size, 4))
-
-    assert sizes_in_training(workload(lambda: Remembering(4, 1)), CPU) == ANY_SIZE
-
-
 def test_the_rule_of_a_metric_is_that_of_the_evaluation() -> None:
     def of_pairs(model: nn.Module, batch: Any) -> Tensor:
         return model(batch[0]).view(-1, 2).sum(1).mean()
@@ -162,21 +151,6 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
     assert told.startswith(
         "a training step of 9 examples, an epoch's last batch, raised ValueError"
     )
-
-
-def test_a_model_that_keeps_the_size_of_its_batches_cannot_take_a_smaller_last_one() -> None:
-    class Stateful(nn.Linear):
-        state: Tensor | None = None
-
-        def forward(self, x: Tensor) -> Tensor:
-            found = super().forward(x)
-            found = found if self.state is None else found + 0 * torch.stack([self.state, found])[0]
-            self.state = found.detach()
-            return found
-
-    seen = check_step(workload(lambda: Stateful(4, 1), batch_size=16), CPU, ANY_SIZE)
-
-    assert not seen.last_batch_runs  # of 40 examples it has 8
 
 
 def update(optimizer: Any, loss: Tensor) -> Tensor:
@@ -398,22 +372,6 @@ def test_what_is_kept_where_no_checkpoint_looks_is_told(workload: Callable[[], W
 
     assert told.startswith(OTHERWISE)
     assert "Keep it in a buffer of the model (register_buffer)" in told
-
-
-def test_a_late_first_update_is_waited_for() -> None:
-    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
-        loss = cross_entropy(model, batch)
-        loss.backward()
-        model.n += 1
-        if model.n % 9 == 0:
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss
-
-    workload = replace(small_workload(), model=Kept, step=step)
-
-    assert warnings(workload, n_steps=3) == ()  # no weight has changed: nothing to compare
-    assert warnings(workload, n_steps=8)[0].startswith(OTHERWISE)
 
 
 def test_a_training_that_is_random_by_itself_is_told_apart() -> None:
