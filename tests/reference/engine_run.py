@@ -23,10 +23,8 @@ from batchlab.workload.definition import Workload
 class EngineRun:
     """What a run said and what it left behind.
 
-    Attributes:
-        outcome: how it ended.
-        evaluations: what it emitted, without its times: those are never the same.
-        tensors: model, optimizer and random streams at its end; empty without a checkpoint.
+    The evaluations are without their times, which are never the same; the tensors those of model,
+    optimizer and random streams at its end, none without a checkpoint.
     """
 
     outcome: Outcome

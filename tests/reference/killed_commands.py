@@ -57,13 +57,7 @@ VICTIMS = ("trial", "batchlab", "both", "supervisor", "batchlab and supervisor")
 
 
 def assert_no_kill_leaves_a_process(folder: Path, *, seed: int, kills: int) -> None:
-    """Kill so many times at random moments and look each time.
-
-    Args:
-        folder: for what the commands write.
-        seed: of the victims and moments; printed, and in the message of a failure.
-        kills: how many.
-    """
+    """Kill so many times at random moments and look each time."""
     print(f"seed {seed}")
     draw = random.Random(seed)
     for turn in range(kills):

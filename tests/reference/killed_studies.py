@@ -115,12 +115,7 @@ def sweep_of_workload(store: Path, epochs: int) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kill:
-    """What was there when the sweep was killed.
-
-    Attributes:
-        checkpoint_steps: of the trials that this process had brought forward by then.
-        checkpoint_ages_s: how long ago those checkpoints had been written.
-    """
+    """What was there when the sweep was killed."""
 
     checkpoint_steps: tuple[int, ...]
     checkpoint_ages_s: tuple[float, ...]
@@ -131,12 +126,8 @@ def assert_killed_often_ends_the_same(
 ) -> None:
     """Kill a sweep of a workload at random moments; its numbers are those of one undisturbed.
 
-    Args:
-        folder: an empty one, for the stores.
-        seed: of the moments.
-        epochs: so many that the sweep outlasts the kills.
-        kills: how often it is killed.
-        while_starting: how many of them come before its first checkpoint.
+    So many `epochs` that it outlasts the kills; `while_starting` of them come before its
+    first checkpoint.
     """
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -217,14 +208,7 @@ def sweep_of_script(
 def assert_killed_studies_end_the_same(
     folder: Path, *, seed: int, kills: int, resumes: bool
 ) -> None:
-    """Kill batchlab, its script or both so many times at random moments, over some sweeps.
-
-    Args:
-        folder: an empty one, for the script and the stores.
-        seed: of the victims and moments; printed, and in the message of a failure.
-        kills: how many.
-        resumes: whether the command has {resume_from}.
-    """
+    """Kill batchlab, its script or both so many times at random moments, over some sweeps."""
     print(f"seed {seed}, {kills} kills")
     draw = random.Random(seed)
     killed: list[str] = []

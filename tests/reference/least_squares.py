@@ -87,10 +87,7 @@ def stationary_excess_loss(x: Matrix, y: Matrix, *, learning_rate: float, batch_
 class Optimum:
     """Where least squares ends, and the shape of the loss there (and everywhere).
 
-    Attributes:
-        weights: the minimizer, shape (dimension,), float64.
-        loss: half the mean squared residual there.
-        curvatures: eigenvalues of the Hessian X^T X / n, shape (dimension,), ascending.
+    The curvatures are the eigenvalues of the Hessian X^T X / n, ascending.
     """
 
     weights: Tensor

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
+from tests.reference.simulated_engine import SimulatedEngine, Truth, record_of
 from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Question
 from batchlab.advice.study_state import RateSearch, StudyState
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 TARGET = 0.97
 BUDGET_S = 1e6
@@ -29,26 +29,7 @@ class Run:
     curve: tuple[tuple[int, float], ...]
 
     def record_of(self, trial: Trial) -> TrialRecord:
-        return TrialRecord(
-            trial=trial,
-            status=self.status,
-            reason=None,
-            engine="made-up",
-            threads=1,
-            versions=(),
-            peak_bytes=None,
-            evaluations=tuple(
-                Evaluation(
-                    step=step,
-                    samples=step * trial.batch_size,
-                    train_s=0.0,
-                    eval_s=0.0,
-                    batch_loss=None,
-                    scores=(Score(split="validation", metric=METRIC, value=value),),
-                )
-                for step, value in self.curve
-            ),
-        )
+        return record_of(trial, self.status, None, self.curve)
 
 
 def met(steps: int) -> Run:

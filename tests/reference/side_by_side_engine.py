@@ -13,12 +13,7 @@ from batchlab.records.run import RunEnd, RunRequest
 
 @dataclass
 class SideBySideEngine(SimulatedEngine):
-    """`n_workers` runs at a time, on a clock that counts the steps of each worker.
-
-    Attributes:
-        n_workers: runs at a time.
-        busy_s: seconds of all workers together in which they had a run.
-    """
+    """`n_workers` runs at a time, on a clock that counts the steps of each worker."""
 
     n_workers: int = 2
     busy_s: float = 0.0

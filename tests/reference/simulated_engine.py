@@ -155,7 +155,7 @@ class SimulatedEngine(AnswersAtOnce):
         limit = request.length.last_step(trial)
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
-            record = _record(
+            record = record_of(
                 trial, Status.DIVERGED, Reason.as_written("the loss grew"), ((0, 0.1), (5, 0.05))
             )
         else:
@@ -179,7 +179,7 @@ class SimulatedEngine(AnswersAtOnce):
                 elif step - met_at >= 0.1 * met_at:
                     status = Status.TARGET_REACHED
                     break
-            record = _record(trial, status, reason, tuple(curve))
+            record = record_of(trial, status, reason, tuple(curve))
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, record.steps)
         new_steps = max(0, record.steps - before)
@@ -227,9 +227,10 @@ def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
         yield pause.step
 
 
-def _record(
+def record_of(
     trial: Trial, status: Status, reason: Reason | None, curve: tuple[tuple[int, float], ...]
 ) -> TrialRecord:
+    """The record of a trial with this accuracy by step."""
     return TrialRecord(
         trial=trial,
         status=status,

@@ -21,12 +21,7 @@ from batchlab.workload.definition import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model after the loop, and the loss of each step before its update.
-
-    Attributes:
-        average: of the weights along the way, where one was kept.
-        rates: the learning rate of each step.
-    """
+    """A model after the loop, and the loss of each step before its update."""
 
     model: nn.Module
     losses: list[float]
@@ -68,15 +63,8 @@ def train_by_the_textbook(
 ) -> Trained:
     """Train a new model on the given examples of `workload.train`, one optimizer step a list.
 
-    Args:
-        workload: its data, model, loss and optimizer; nothing else of it.
-        steps: the examples of each.
-        learning_rate: what the optimizer is made with.
-        seed: of the initial weights.
-        clip_norm: to what the gradient is clipped.
-        decay: of the average, per step, beginning with the initial weights.
-        scheduler: makes one, which goes on after the steps that `is_scheduled` names.
-        is_scheduled: of the steps taken, counted from 1.
+    `decay` is that of the average, per step, beginning with the initial weights; the `scheduler`
+    goes on after the steps that `is_scheduled` names, counted from 1.
     """
     loader = DataLoader(
         TensorDataset(*workload.train),

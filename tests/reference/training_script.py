@@ -56,15 +56,7 @@ TIMED_SOURCE = _SOURCE.replace(
 def training_script(
     folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object
 ) -> TrainingCommand:
-    """The command of a script that is written into a folder.
-
-    Args:
-        folder: where the script is written, and runs.
-        more: further arguments.
-        source: another text of it.
-        seed: whether the command has {seed}.
-        fields: of the command, in place of the usual ones.
-    """
+    """The command of a script that is written into a folder."""
     path = folder / "train.py"
     path.write_text(source)
     arguments = [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-N_TRAIN = 200
-
 _TEXT = """
 import torch
 import torch.nn.functional as F
@@ -53,12 +51,7 @@ def write_user_file(
 ) -> str:
     """Write the file and return the reference of its workload.
 
-    Args:
-        folder: where.
-        name: the file's name.
-        before: lines before the functions.
-        keywords: of the function `workload`.
-        fields: fields of the Workload in place of those above, as keywords: `learning_rate=0.2`.
+    `keywords` are those of the function `workload`, `fields` those of its Workload.
     """
     file = folder / name
     file.write_text(_TEXT.format(before=before, keywords=keywords, fields=fields))
