@@ -100,20 +100,6 @@ def overfitting(epoch: float) -> float:
     return float(np.interp(epoch, range(17), (5.132, *_OVERFITTING)))
 
 
-def test_a_run_expected_to_get_worse_is_trained_on_until_it_has_turned():
-    """After 8 epochs what follows its best is too little to be sure that it has turned."""
-    so_far = record_of(overfitting, epochs=8, metric="loss")
-    further = record_of(overfitting, epochs=16, metric="loss")
-
-    assert not ends_early(LOSS, so_far)
-    assert ends_early(LOSS, further)
-    # Where the budget ends it after 8 epochs, its best counts all the same.
-    for record in (so_far, further):
-        end = end_level(LOSS, record, planned_steps=NEVER)
-        assert end.ended_by == "overfitting"
-        assert end.value == pytest.approx(2.3, abs=0.01)
-
-
 def test_of_a_loss_only_what_nobody_sees_is_given_away():
     """Its floor is not known: 5 % of all of it may be most of what there is to learn."""
     record = record_of(lambda epoch: 2.3 + 2 * math.exp(-epoch), metric="loss")
@@ -133,13 +119,6 @@ def test_the_margin_is_five_per_cent_of_the_errors_where_they_are_known():
     assert margin(0.3, "error", "lower", 9.0) == pytest.approx(0.015)
     assert margin(0.3, "loss", "lower", 0.002) == 0.002
     assert margin(98.0, "accuracy", "higher", 0.2) == 0.2  # in percent
-
-
-def test_a_perfect_reference_does_not_ask_for_the_ceiling():
-    end = end_level(ASKED, record_of(lambda epoch: min(1.0, 0.5 + epoch)), planned_steps=NEVER)
-
-    assert end.value == 1.0
-    assert level_of(end.value, end.margin) == 0.999
 
 
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))

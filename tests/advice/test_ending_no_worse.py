@@ -124,33 +124,6 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
     assert advice.provisional.batch_size > 64
 
 
-@pytest.mark.slow
-def test_with_the_budget_that_may_tell_half_of_the_studies_that_were_open_name_a_batch_size():
-    proposed, named = 0, 0
-    one_s = Truth().best_steps(64) * STEP_S(64)
-    for trainings in (14.0, 30.0):
-        for salt in range(7):
-            advice, _ = advised(trainings=trainings, salt=salt, end_noise=0.0003)
-            if advice.recommendation is None and advice.more_budget_s is not None:
-                more = trainings + advice.more_budget_s / one_s
-                again, _ = advised(trainings=more, salt=salt, end_noise=0.0003)
-                proposed, named = proposed + 1, named + (again.recommendation is not None)
-
-    assert proposed >= 3
-    assert named >= proposed / 2
-
-
-@pytest.mark.slow
-def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
-    """Decided on again, it keeps what was found on it: a further look would be one too many."""
-    advice, _ = advised(trainings=300.0, noise=0.2, salt=2)
-
-    looks = [
-        step.did.named["size"] for step in advice.steps if step.did.code == "verify_to_the_end"
-    ]
-    assert max(looks.count(size) for size in looks) <= 2
-
-
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
     seen = conclusion.verify
 

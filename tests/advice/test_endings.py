@@ -118,16 +118,6 @@ def test_a_whole_training_that_fails_ends_worse_whatever_the_others_do():
     assert endings.reason.code == "whole_trainings_failed"
 
 
-def test_what_was_not_followed_to_the_end_is_not_counted():
-    state = state_with({})
-    half = replace(ends_at(state, CHOSEN, 0.5), curve=((0, 0.1), (10, 0.5)))
-
-    endings = found({REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (half, *ALIKE[1:])})
-
-    assert endings.recommended.values[0] is None
-    assert endings.recommended.found == pytest.approx(ALIKE[1:])
-
-
 def test_what_stopped_early_has_come_to_its_end():
     last = state_with({}).sizes[CHOSEN[0]].whole_steps
     marks = tuple((round(share * last), 0.975) for share in (0.3, 0.4, 0.5))
@@ -250,13 +240,6 @@ def test_a_reference_that_was_not_run_leaves_it_open_and_one_that_fails_does_not
 
     assert (missing.verdict, missing.reason.code) == ("open", "whole_trainings_not_seen")
     assert failing.verdict == "no_worse"
-
-
-def test_where_the_reference_fails_on_every_seed_what_lasts_ends_no_worse():
-    endings = found({REFERENCE: [diverged(50)] * 3, TUNED: ALIKE}, chosen=TUNED)
-
-    assert endings.verdict == "no_worse"
-    assert endings.compared_with == endings.recommended
 
 
 @pytest.mark.parametrize("ended_by", ["plateau", "overfitting"])

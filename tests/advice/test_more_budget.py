@@ -18,23 +18,8 @@ from batchlab.advice.verification import Conclusion
 from batchlab.records.estimate import Estimate, Reason
 
 
-def studied(*, n_seeds: int | None, budget_s: float, noise: float = 0.3) -> Advice:
-    engine = SimulatedEngine(truth=Truth(noise=noise), step_s=knee(48), n_seeds=n_seeds)
-    return advise(question(knee(48), budget_s=budget_s), engine)
-
-
 def caveats(advice: Advice) -> dict[str, Reason]:
     return {caveat.code: caveat for caveat in advice.caveats}
-
-
-@pytest.mark.parametrize("n_seeds", [5, 6])
-def test_a_study_that_ended_before_its_budget_asks_for_no_more_and_says_why(n_seeds: int) -> None:
-    advice = studied(n_seeds=n_seeds, budget_s=1100.0)
-
-    assert advice.verdict == "cannot_tell"
-    assert advice.spent_s < 0.2 * advice.budget_s
-    assert advice.more_budget_s is None
-    assert "ended_before_budget" in caveats(advice)
 
 
 def known_to(factor: float, size: int) -> Option:

@@ -9,7 +9,7 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.decision import costs_of
 from batchlab.advice.run_log import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.tuning import confirm, run_valuations, tune
+from batchlab.advice.tuning import run_valuations, tune
 
 STEP_S = knee(512)
 
@@ -85,28 +85,6 @@ def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
     costs = state.sizes[512].learning_costs()
     usual = Truth().steps(512, rate)
     assert sorted(costs) == pytest.approx([usual, usual, state.sizes[512].value_limit], rel=0.1)
-
-
-def test_two_slow_seeds_of_three_were_a_lucky_rate():
-    state = found(truth=slow_on(10, 11))
-    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
-
-    run_valuations(state, state.sizes[512], 1)
-
-    assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
-
-
-def test_a_slow_seed_does_not_end_the_search_of_a_batch_size():
-    state = found(truth=slow_on(0))
-    usual = Truth().best_steps(512)
-
-    search = tune(state, state.sizes[512], limit_steps=math.ceil(1.6 * usual))
-
-    assert search.learning_rate is not None
-    assert abs(math.log2(search.learning_rate / 0.04) - 0.7 * 3) <= 1
-    assert search.seeds == [1]
-    assert confirm(state, state.sizes[512])  # the next seed that it was not asked about
-    assert len(set(search.seeds)) == 2
 
 
 def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():

@@ -133,10 +133,3 @@ def test_a_seed_that_missed_counts_for_as_long_as_it_was_followed():
     without, _ = verified(truth=slow_on((), times=1.0))
     assert missed.gain.estimate < without.gain.estimate
     assert missed.gain.low < 0.8 * without.gain.low
-
-
-def test_what_misses_on_most_fresh_seeds_stands_against_it():
-    verification, _ = verified(truth=slow_on(VERIFYING, times=3.5))
-
-    assert verification.missed == 6
-    assert verification.against.code == "missed_on_fresh_seeds"

@@ -178,19 +178,6 @@ def test_delta_is_absolute_for_fractions_and_a_hundredth_of_the_level_of_a_loss(
     assert default_delta("loss", [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]) == pytest.approx(0.003)
 
 
-def test_a_trial_is_judged_on_its_validation_curve_at_epoch_ends():
-    curves = made_up_curves(validation=0.97, rate=0.5)
-    record = made_up_record(curves=curves, epochs=25, evaluations_per_epoch=4)
-
-    plateau = plateau_of(record, metric="accuracy", better="higher")
-
-    truth = first_flat_epoch(
-        curves["validation", "accuracy"], n_epochs=25, horizon_epochs=H, delta=DELTA
-    )
-    assert plateau.verdict == "reached"
-    assert abs(plateau.epoch - truth) <= 1
-
-
 def test_only_validation_scores_at_epoch_ends_count():
     curves = made_up_curves(validation=0.97, test=0.97)
     smooth = curves["validation", "accuracy"]

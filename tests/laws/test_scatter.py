@@ -158,19 +158,6 @@ def test_0_9705_against_0_9371_of_two_seeds_with_ranges_of_0_002_is_a_difference
         assert found.n == 4
 
 
-def test_the_interval_of_a_difference_follows_from_those_of_the_means():
-    first, second = [3.0, 5.0, 4.5], [1.0, 2.0, 3.0]
-    pooled = pool([first, second], metric="loss")
-    one, other = pooled.mean(first), pooled.mean(second)
-
-    found = pooled.difference(first, second)
-
-    # On the metric's own scale both are symmetric: their squares add up.
-    half = math.sqrt((one.high - one.estimate) ** 2 + (other.high - other.estimate) ** 2)
-    assert found.high - found.estimate == pytest.approx(half)
-    assert found.estimate - found.low == pytest.approx(half)
-
-
 def test_the_bounds_of_shares_are_as_uneven_as_those_of_their_means():
     first, second = [0.99, 0.98], [0.9, 0.96]
     pooled = pool([first, second])

@@ -432,15 +432,6 @@ def joined(examples: list[Any]) -> Any:
     return torch.cat([x for x, _ in examples]), labels(examples)
 
 
-def listed(examples: list[Any]) -> Any:
-    return [x for x, _ in examples], labels(examples)
-
-
-def two_views(examples: list[Any]) -> Any:
-    once, _ = padded(examples)
-    return torch.cat([once, once]), labels(examples)
-
-
 def labels(examples: list[Any]) -> Tensor:
     return torch.tensor([label for _, label in examples])
 
@@ -461,7 +452,7 @@ def check_counts(
 
 @pytest.mark.parametrize(
     ("collate", "counted"),
-    [(time_first, "8 and 13"), (joined, "11 and 24"), (listed, "3 and 3")],
+    [(time_first, "8 and 13"), (joined, "11 and 24")],
 )
 def test_a_first_tensor_that_does_not_count_examples_asks_for_a_weight(
     collate: Callable[[list[Any]], Any], counted: str
@@ -476,7 +467,7 @@ def test_a_first_tensor_that_does_not_count_examples_asks_for_a_weight(
     assert "weight=lambda batch: len(batch[1])" in told
 
 
-@pytest.mark.parametrize("collate", [padded, packed, two_views])
+@pytest.mark.parametrize("collate", [padded, packed])
 def test_counts_that_grow_with_the_examples_pass(collate: Callable[[list[Any]], Any]) -> None:
     check_counts(collate)
     check_counts(collate, EVEN)

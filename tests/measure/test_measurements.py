@@ -11,9 +11,8 @@ import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import optimum
 from tests.reference.made_up import made_up_study, made_up_trial
-from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.small_workloads import cropped_workload, small_trial, small_workload
 from torch import nn
-from torch.utils.data import Dataset
 
 from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
@@ -261,28 +260,8 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert line == {10: pytest.approx(3.0)}
 
 
-class Noisy(Dataset):
-    """Examples that are drawn anew each time they are fetched."""
-
-    def __len__(self) -> int:
-        return 60
-
-    def __getitem__(self, index: int):
-        return torch.randn(4) + index % 3, index % 3
-
-
-def drawing_workload():
-    """Dropout, and a Dataset that draws."""
-    small = small_workload()
-
-    def model() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
-
-    return replace(small, train=Noisy(), validation=None, test=None, model=model)
-
-
 def test_where_examples_are_drawn_the_training_is_the_same_too() -> None:
-    workload = drawing_workload()
+    workload = cropped_workload()
     trial, length = small_trial(workload, batch_size=6), RunLength(epochs=3)
 
     plain = run_engine(workload, trial, length)

@@ -68,18 +68,6 @@ def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
     assert default_batch_sizes(37, reference_batch_size=64) == (1, 2, 4, 8, 16, 32, 37)
 
 
-def test_the_workloads_own_size_is_tried_first_then_larger_then_smaller_ones() -> None:
-    machine = MadeUpMachine()
-
-    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
-
-    tried = [size for size, _ in machine.probed]
-    assert tried[:6] == [32, 64, 128, 256, 16, 8]
-    assert tried[6] == 32  # and timed again first
-    assert sorted(tried[6:]) == [8, 16, 32, 64, 128, 256]
-    assert search.stopped is None
-
-
 def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
     machine = MadeUpMachine(budget_s=1.5)
 
@@ -135,17 +123,6 @@ def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
     assert failed(knowing) == 0
     assert failed(blind) > 0
     assert len(knowing.probed) < len(blind.probed)
-
-
-def test_a_law_that_is_wrong_is_overruled_by_what_runs() -> None:
-    # The ceiling says 5000, the machine has room for 300 only.
-    machine = MadeUpMachine(room_bytes=peak_bytes(300))
-
-    search = searched(machine, ceiling_bytes=peak_bytes(5000))
-
-    too_large = min(size for size, micro in machine.probed if size == micro and size > 300)
-    assert 240 <= largest(search) <= 300
-    assert too_large <= 1.25 * largest(search)
 
 
 def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
@@ -381,16 +358,6 @@ def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     assert dict(found[64].reason.values)["peak_bytes"] == 64_000
 
 
-def test_the_first_leaves_the_second_as_much_time() -> None:
-    machine = MadeUpMachine(budget_s=60.0)
-
-    timed(machine)
-
-    first, second, *_ = machine.limits_s
-    assert 20.0 < first < 30.0
-    assert second > first
-
-
 def test_without_time_the_rest_is_not_tried() -> None:
     machine, told = MadeUpMachine(budget_s=0.0), Told()
 
@@ -399,11 +366,3 @@ def test_without_time_the_rest_is_not_tried() -> None:
     assert machine.probed == []
     assert search.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
-
-
-@pytest.mark.parametrize("broken", [(64,), (64, 128)])
-def test_a_batch_size_that_fails_is_kept_with_its_reason(broken: tuple[int, ...]) -> None:
-    search = timed(MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size in broken else None))
-
-    found = {point.batch_size: point for point in search.points}
-    assert {size for size in found if not found[size].ran} == set(broken)

@@ -173,13 +173,3 @@ def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
             assert surface.loss(surface.weights) == pytest.approx(
                 float(workload.loss(model, workload.train))
             )
-
-
-def test_the_hessian_is_that_at_the_models_own_weights_wherever_one_has_looked() -> None:
-    model = network()
-    surface = LossSurface(workload_of(model), model, torch.arange(N), device=CPU)
-    before = top_eigenvalues(surface)
-
-    surface.loss(surface.weights + 1.0)
-
-    assert top_eigenvalues(surface) == pytest.approx(before)

@@ -21,7 +21,6 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
-from torch.utils.data import Dataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.steps_check import (
@@ -216,18 +215,10 @@ def told(workload: Workload) -> str:
     return str(caught.value)
 
 
-TEACHER = small_mlp()
-
-
-def distilled(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    """A frozen model from outside is no state."""
-    return update(optimizer, (model(batch[0]) - TEACHER(batch[0])).square().mean())
-
-
 @pytest.mark.parametrize(
     "fields",
     [
-        *({"step": step} for step in (good, skips_and_says_so, complains, distilled)),
+        *({"step": step} for step in (good, skips_and_says_so, complains)),
         {"step": good, "schedule": lambda fraction: fraction},  # it begins with a rate of 0
     ],
 )
@@ -345,28 +336,7 @@ def with_a_counter_on_the_model() -> Workload:
     return replace(small_workload(), model=Kept, step=step)
 
 
-def with_a_data_set_that_draws() -> Workload:
-    class Drawing(Dataset[Any]):
-        def __init__(self) -> None:
-            self.draws = np.random.default_rng(0)
-
-        def __len__(self) -> int:
-            return 40
-
-        def __getitem__(self, place: int) -> tuple[Tensor, int]:
-            return torch.from_numpy(self.draws.normal(size=6).astype("float32")), place % 3
-
-    return replace(small_workload(), train=Drawing())
-
-
-SECRETS: list[Callable[[], Workload]] = [
-    augmented_by_its_own_generator,
-    with_a_counter_on_the_model,
-    with_a_data_set_that_draws,
-]
-
-
-@pytest.mark.parametrize("workload", SECRETS)
+@pytest.mark.parametrize("workload", [augmented_by_its_own_generator, with_a_counter_on_the_model])
 def test_what_is_kept_where_no_checkpoint_looks_is_told(workload: Callable[[], Workload]) -> None:
     (told,) = warnings(workload())
 
@@ -401,14 +371,6 @@ def in_a_buffer() -> Workload:
     return replace(small_workload(), model=Carrying, step=step)
 
 
-def left_for_reading() -> Workload:
-    def step(model: Any, optimizer: Any, batch: Sequence[Tensor]) -> Tensor:
-        model.kept = update(optimizer, cross_entropy(model, batch)).detach()
-        return model.kept
-
-    return replace(small_workload(), model=Kept, step=step)
-
-
 SOUND: dict[str, Callable[[], Workload]] = {
     "plain": small_workload,
     "dropout": lambda: small_workload(dropout=0.5),
@@ -417,11 +379,7 @@ SOUND: dict[str, Callable[[], Workload]] = {
     "the same with workers": lambda: cropped_workload(workers=2),
     "averaged weights": lambda: replace(small_workload(), ema=0.9),
     "bfloat16": lambda: small_workload(dtype=torch.bfloat16),
-    "LBFGS": lambda: small_workload(
-        optimizer=lambda parts, rate: torch.optim.LBFGS(parts, lr=rate, max_iter=3)
-    ),
     "state in a buffer": in_a_buffer,
-    "a tensor that nothing reads": left_for_reading,
     "rate that begins with 0": lambda: replace(small_workload(), schedule=lambda part: part),
 }
 

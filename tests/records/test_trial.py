@@ -43,12 +43,6 @@ def test_an_identity_is_the_same_for_ever(changes: dict[str, Any], trial_id: str
     assert replace(TRIAL, **changes).trial_id == trial_id
 
 
-def test_a_new_field_at_its_default_changes_no_identity() -> None:
-    for trial in (TRIAL, replace(TRIAL, **OTHERWISE)):
-        assert later(trial).trial_id == trial.trial_id
-        assert later(trial, warmup_steps=3).trial_id != trial.trial_id
-
-
 def test_an_identity_leaves_out_what_is_at_its_default() -> None:
     assert TRIAL.identity == {
         "format": 2,
