@@ -1,5 +1,7 @@
 """The advisor on engines whose truth is known: verdicts, budget, honesty about its seeds."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 
@@ -123,18 +125,12 @@ def test_the_planned_end_of_a_training_sets_the_level():
     at_the_end = 0.03 * (TRUTH.steps(64, 0.01) / planned) ** 0.5
     assert 1.0 <= (1 - advice.target.value) / at_the_end <= 1.25
 
-
-def test_only_ends_that_are_shown_are_evaluated_on_train_and_test_data():
-    planned = math.ceil(5.0 * (N_TRAIN // 64 + 1))
-
-    advice, engine = advised(target=None, longest_epochs=5.0, trainings=400)
-
+    # Only ends that are shown are evaluated on train and test data.
     whole = [asked for asked in engine.asked if asked.length.all_splits == "at_end"]
     rest = [asked for asked in engine.asked if asked not in whole]
     assert {asked.length.all_splits for asked in rest} == {"never"}
     pilots = {run.seed for run in advice.tried if run.purpose == "pilot"}
-    first = [asked.last_step for asked in whole if asked.trial.seed in pilots]
-    assert set(first) == {planned}
+    assert {ask.last_step for ask in whole if ask.trial.seed in pilots} == {planned}
     verified = {(run.batch_size, run.seed) for run in advice.tried if run.purpose == "verify"}
     assert verified <= {(asked.trial.batch_size, asked.trial.seed) for asked in whole}
 
@@ -270,3 +266,18 @@ def rescored(record, change):
             for evaluation in record.evaluations
         ),
     )
+
+
+def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_tried():
+    """The steps of this machine cost the same up to 8192 examples: larger ones look cheap."""
+    truth = Truth(noise=0.02, override=lambda size: 2000.0 if size <= 64 else 90.0 * size)
+    epochs = 64 * 4000 / N_TRAIN
+    step_s = knee(8192)
+    asked = question(step_s, budget_s=40 * 2000 * step_s(64), longest_epochs=epochs)
+    engine = SimulatedEngine(truth=truth, step_s=step_s)
+
+    advice = advise(asked, engine)
+
+    assert max(ask.trial.batch_size for ask in engine.asked) == 256
+    (at_1024,) = [each for each in advice.candidates if each.batch_size == 1024]
+    assert at_1024.steps_to_target.reason == Reason.of("missed_by_smaller", size=256)

@@ -1,5 +1,7 @@
 """The answer: every figure follows from the state and the conclusion in closed form."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 
@@ -19,9 +21,13 @@ from tests.reference.made_up_outcome import (
     two_levels,
     verification,
 )
-from tests.reference.made_up_state import BUDGET_S, learning_rate
-from tests.reference.simulated_engine import N_TRAIN
+from tests.reference.made_up_state import BUDGET_S, Run, learning_rate, made_up_state, met
+from tests.reference.reason_codes import codes
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, option, question
 
+from batchlab.advice.advice import Advice, Option
+from batchlab.advice.advisor import advise
 from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
 from batchlab.advice.verification import Conclusion
@@ -236,3 +242,37 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.more_budget_s > 0
     assert advice.expected.steps_to_target.estimate == pytest.approx(400)
     assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
+
+
+def caveats(advice: Advice) -> dict[str, Reason]:
+    return {caveat.code: caveat for caveat in advice.caveats}
+
+
+def known_to(factor: float, size: int) -> Option:
+    step_s = knee(48)(size)
+    interval = (step_s / factor, step_s * factor)
+    return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
+
+
+def test_a_study_that_step_times_keep_open_does_not_say_that_time_would_not_settle_it() -> None:
+    engine = SimulatedEngine(truth=Truth(noise=0.1), step_s=knee(48))
+    options = tuple(known_to(1.3, size) for size in (64, 128, 256, 512))
+
+    advice = advise(question(knee(48), budget_s=1100.0, options=options), engine)
+
+    assert "better_step_times_would_tell" in codes(advice.reason)
+    told = codes(caveats(advice)["ended_before_budget"])
+    assert told == {"ended_before_budget", "trainings_tell_no_step_times"}
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "step_s", "code"), [(64, 1e-3, "seeds_used_up"), (2, 1e4, "next_run_too_dear")]
+)
+def test_why_no_further_run_was_made_is_said(n_runs: int, step_s: float, code: str) -> None:
+    runs: dict[int, list[Run]] = {size: [met(1000)] * n_runs for size in (64, 128)}
+    state = made_up_state(runs, spent_s=100.0, step_s=lambda size: step_s)
+    is_open = decision(verdict="cannot_tell", batch_size=None, inside=(False, False))
+
+    advice = answered(state, Conclusion(decision=is_open), origin="given")
+
+    assert code in codes(caveats(advice)["ended_before_budget"])

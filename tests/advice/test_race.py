@@ -5,9 +5,40 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from tests.reference.raced_study import END, FLAT, OWN, STEP_S, named, raced
-from tests.reference.simulated_engine import Truth
-from tests.reference.simulated_question import knee
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advisor import advise
+from batchlab.advice.race import race_gain
+
+EPOCHS = 12.0
+END = 1 - 0.03 / 1.05  # the level of the truth is 5 % of the errors below it
+OWN = (64, 0.01)
+STEP_S = knee(1024)
+# To the level the reference takes 4.4 epochs, a batch of 1024 10.7 of the 12.
+FLAT = {"s_min": 150.0, "b_crit": 400.0}
+
+
+def raced(
+    *,
+    trainings=4.0,
+    n_workers=1,
+    salt=0,
+    step_s=STEP_S,
+    kind=SimulatedEngine,
+    asked=(),
+    **truth,
+):
+    """The advice with so many whole trainings left; `asked` are fields of the question."""
+    known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))
+    engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
+    whole_s = EPOCHS * (N_TRAIN // 64 + 1) * step_s(64)
+    given = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS} | dict(asked)
+    return advise(question(step_s, budget_s=trainings * whole_s, **given), engine), engine
+
+
+def named(advice):
+    return advice.provisional.batch_size, advice.provisional.learning_rate
 
 
 def time_s(truth, cell, step_s):
@@ -95,3 +126,79 @@ def test_the_fewest_examples_are_not_raced_for():
     advice, _ = raced(asked={"objective": "samples"})
 
     assert "race_size" not in [step.did.code for step in advice.steps]
+
+
+# What is named, and the gain
+
+
+def caveat(advice):
+    return next((each for each in advice.caveats if each.code == "below_the_soonest"), None)
+
+
+def soonest_of(advice):
+    """The rate that was soonest to the level among the runs of what is named."""
+    tried = [
+        run
+        for run in advice.tried
+        if run.batch_size == advice.provisional.batch_size and run.steps_to_target is not None
+    ]
+    return min(tried, key=lambda run: run.steps_to_target).learning_rate
+
+
+def test_far_from_the_end_half_of_the_rate_that_was_soonest_is_named():
+    advice, _ = raced(trainings=0.3)
+
+    size, rate = named(advice)
+    told = caveat(advice)
+    assert told is not None
+    assert rate == pytest.approx(soonest_of(advice) / 2)
+    assert dict(told.values) == {"size": size, "rate": rate, "soonest": soonest_of(advice)}
+
+
+def test_where_the_pilot_came_further_the_soonest_is_named():
+    advice, _ = raced(trainings=0.9)
+
+    assert advice.target_origin == "easier"
+    assert advice.recommendation is None
+    assert named(advice)[0] > OWN[0]
+    assert named(advice)[1] == soonest_of(advice)
+    assert caveat(advice) is None
+
+
+def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
+    advice, _ = raced(trainings=0.9, asked={"longest_epochs": None})
+
+    assert advice.target_origin == "easier"
+    assert caveat(advice) is not None
+
+
+def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record():
+    advice, _ = raced(trainings=4.0)
+
+    size, rate = named(advice)
+    steps = {
+        (run.batch_size, run.learning_rate): run.steps_to_target
+        for run in advice.tried
+        if run.purpose in ("pilot", "tune") and run.steps_to_target is not None
+    }
+    seen = steps[OWN] * STEP_S(64) / (steps[size, rate] * STEP_S(size))
+    assert (advice.target_origin, caveat(advice)) == ("pilot", None)
+    assert advice.gain.estimate == pytest.approx(seen, rel=1e-6)
+    assert advice.gain == race_gain(advice.gain.estimate, end_was_seen=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainings", [1.5, 3.0, 5.0])
+def test_the_true_gain_lies_within(trainings):
+    held = []
+    for salt in range(12):
+        advice, engine = raced(trainings=trainings, salt=salt)
+        size, rate = named(advice)
+        own, other = (
+            engine.truth.steps_to(advice.target.value, *cell) * STEP_S(cell[0])
+            for cell in (OWN, (size, rate))
+        )
+        low = advice.gain.low or 0.0  # where the pilot was cut there is none
+        held.append(low <= own / other <= advice.gain.high)
+
+    assert sum(held) >= 11

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import Unpacked
+from tests.reference.small_workloads import Unpacked, accuracy
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
@@ -27,10 +27,6 @@ Y = torch.arange(60) % 3
 
 def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
-
-
-def accuracy(model: nn.Module, batch: Any) -> Tensor:
-    return (model(batch[0]).argmax(1) == batch[1]).float().mean()
 
 
 def check(**fields: Any) -> WorkloadSummary:

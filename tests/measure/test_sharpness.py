@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from tests.reference.least_squares import optimum
+from tests.reference.small_workloads import cross_entropy
 from torch import Tensor, nn
 
 from batchlab.errors import UsageError
@@ -79,10 +79,6 @@ def test_a_box_without_size_is_refused(epsilon: float) -> None:
 
 
 N = 90
-
-
-def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1])
 
 
 def network() -> nn.Module:

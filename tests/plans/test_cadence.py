@@ -119,17 +119,6 @@ def test_the_pauses_are_those_found_by_walking_every_step(
     assert [(pause.step, pause.epoch_end) for pause in found] == expected
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [*CONFIGURATIONS, (50_000, 64), (50_000, 1700)])
-def test_pauses_are_at_most_five_percent_apart_or_every_step(n: int, batch_size: int) -> None:
-    steps = [0, *(pause.step for pause in all_pauses(n, batch_size, epochs=20))]
-
-    for before, step in pairwise(steps):
-        samples = samples_after(n, batch_size, step)
-        spacing = samples - samples_after(n, batch_size, before)
-        if samples_after(n, batch_size, before) >= 20 / 64 * n:
-            assert step == before + 1 or spacing <= 0.05 * samples
-
-
 @pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
 def test_where_a_run_is_watched_the_pauses_are_those_of_every_run(n: int, batch_size: int) -> None:
     everything = all_pauses(n, batch_size, epochs=9)

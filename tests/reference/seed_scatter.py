@@ -55,19 +55,12 @@ def _degrees_at(unlike: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpCells:
-    """Sweeps whose true means are known.
+    """Sweeps whose true means are known."""
 
-    Attributes:
-        unlike: standard deviation of the log of the cells' own standard deviations.
-        tail: degrees of freedom of the seeds' t noise; None: normal.
-        shared: correlation of a seed's noise between cells.
-        accuracy: whether the values are accuracies near 1, of 1,000 examples, made of log odds.
-    """
-
-    unlike: float = 0.0
-    tail: int | None = None
-    shared: float = 0.0
-    accuracy: bool = False
+    unlike: float = 0.0  # standard deviation of the log of the cells' own standard deviations
+    tail: int | None = None  # degrees of freedom of the seeds' t noise; None: normal
+    shared: float = 0.0  # correlation of a seed's noise between cells
+    accuracy: bool = False  # values are accuracies near 1, of 1,000 examples, made of log odds
 
     def draw(self, n_cells: int, n_seeds: int, random: np.random.Generator) -> tuple[Array, Array]:
         """Values, shape (cells, seeds), and the true mean of each cell."""

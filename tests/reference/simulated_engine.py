@@ -26,40 +26,25 @@ _UNTRAINED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true of a simulated workload.
+    """What is true of a simulated workload."""
 
-    Attributes:
-        s_min, b_crit: of the law of the steps to the target at the best rate.
-        best_rate: the best learning rate at batch size 64.
-        rate_exponent: the best rate goes with (B / 64) to this power.
-        target: the level of accuracy that the law is for.
-        noise: standard deviation of a seed's log steps.
-        left, right: how the log steps rise with squared octaves below and above the best rate.
-        cliff_octaves: from so many octaves above the best rate on, training diverges.
-        exponent: of the generalized law; 1 is the law.
-        override: the steps at the best rate by batch size, instead of the law.
-        slow: by batch size and seed, how many times as many steps this seed takes.
-        end: by batch size and rate, the accuracy that a whole training ends with; None: the curve
-            goes on rising for ever.
-        end_noise: standard deviation of a seed's end.
-        cooling: by batch size and rate, how much better a training ends whose rate falls to zero.
-        lasts: by batch size and rate, after how many times the way to the target training diverges.
-    """
-
-    s_min: float = 500.0
+    s_min: float = 500.0  # with b_crit the law of the steps to the target at the best rate
     b_crit: float = 200.0
-    best_rate: float = 0.04
+    best_rate: float = 0.04  # at batch size 64; it goes with (B / 64) to the power below
     rate_exponent: float = 0.7
     target: float = 0.97
-    noise: float = 0.06
-    left: float = 0.06
-    right: float = 0.12
-    cliff_octaves: float = 2.6
-    exponent: float = 1.0
-    override: Callable[[int], float] | None = None
+    noise: float = 0.06  # standard deviation of a seed's log steps
+    left: float = 0.06  # how log steps rise with squared octaves below the best rate
+    right: float = 0.12  # and above it
+    cliff_octaves: float = 2.6  # so far above the best rate training diverges
+    exponent: float = 1.0  # of the generalized law; 1 is the law
+    override: Callable[[int], float] | None = None  # steps at the best rate, instead of the law
+    # By batch size and seed, how many times as many steps this seed takes.
     slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
-    end: Callable[[int, float], float] | None = None
-    end_noise: float = 0.0005
+    end: Callable[[int, float], float] | None = None  # of a whole training; None: it goes on rising
+    end_noise: float = 0.0005  # standard deviation of a seed's end
+    # By batch size and rate, how much better a training ends whose rate falls to zero, and after
+    # how many times the way to the target it diverges.
     cooling: Callable[[int, float], float] = lambda batch_size, rate: 0.0
     lasts: Callable[[int, float], float] = lambda batch_size, rate: math.inf
 
