@@ -241,11 +241,7 @@ def test_one_run_without_a_remaining_error_leaves_nothing_to_compare_and_nothing
     engine = LogDensity(truth=TRUTH, step_s=knee(64))
 
     advice, _ = advised(
-        engine=engine,
-        objective="quality",
-        better="lower",
-        target=None,
-        longest_epochs=20.0,
+        engine=engine, objective="quality", better="lower", target=None, longest_epochs=20.0
     )
 
     assert min(run.best_value for run in advice.tried) < 0 < max(r.best_value for r in advice.tried)

@@ -22,10 +22,7 @@ def run_log(**changes):
 
 
 def run(log, *runs, steps=20_000):
-    log.run(
-        [log.request((size, rate), seed, steps=steps) for size, rate, seed in runs],
-        "tune",
-    )
+    log.run([log.request((size, rate), seed, steps=steps) for size, rate, seed in runs], "tune")
 
 
 def test_the_least_mean_time_leads_with_its_seconds():

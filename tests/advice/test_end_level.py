@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,16 +100,6 @@ def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     assert end.ended_by == "overfitting"
     assert 0.45 <= end.value <= 0.49
     assert end.n == 3
-
-
-_OVERFITTING = (
-    *(3.004, 2.547, 2.318, 2.304, 2.298, 2.312, 2.425, 2.464),
-    *(2.425, 2.489, 2.379, 2.532, 2.520, 2.525, 2.596, 2.502),
-)
-
-
-def overfitting(epoch: float) -> float:
-    return float(np.interp(epoch, range(17), (5.132, *_OVERFITTING)))
 
 
 def test_of_a_loss_only_what_nobody_sees_is_given_away():

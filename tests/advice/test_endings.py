@@ -105,11 +105,7 @@ def test_seeds_that_end_on_the_same_count_scatter_as_far_as_the_count_can_tell(
 
 
 def test_a_whole_training_that_fails_ends_worse_whatever_the_others_do():
-    ends = {
-        REFERENCE: ALIKE,
-        TUNED: ALIKE,
-        CHOSEN: (0.999, diverged(50), 0.999),
-    }
+    ends = {REFERENCE: ALIKE, TUNED: ALIKE, CHOSEN: (0.999, diverged(50), 0.999)}
 
     endings = found(ends)
 

@@ -20,14 +20,7 @@ FLAT = {"s_min": 150.0, "b_crit": 400.0}
 
 
 def raced(
-    *,
-    trainings=4.0,
-    n_workers=1,
-    salt=0,
-    step_s=STEP_S,
-    kind=SimulatedEngine,
-    asked=(),
-    **truth,
+    *, trainings=4.0, n_workers=1, salt=0, step_s=STEP_S, kind=SimulatedEngine, asked=(), **truth
 ):
     """The advice with so many whole trainings left; `asked` are fields of the question."""
     known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))

@@ -38,9 +38,7 @@ def batch_loss(base, spike):
 
 
 HIGH_AT_REST = with_losses(
-    train=falls(1.6, rate=1.0),
-    validation=falls(1.62, rate=1.0),
-    accuracy=approach(0.4, rate=1.0),
+    train=falls(1.6, rate=1.0), validation=falls(1.62, rate=1.0), accuracy=approach(0.4, rate=1.0)
 )
 CURVES = {
     "healthy": ({"epochs": 25}, {}),

@@ -54,9 +54,7 @@ def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values(
     trace, grad_sq = population(six)
 
     found = [
-        noise_scale(
-            sample_of([cut[:2], cut[2:4], cut[4:]], n_train=6, by_examples=by_examples),
-        )
+        noise_scale(sample_of([cut[:2], cut[2:4], cut[4:]], n_train=6, by_examples=by_examples))
         for cut in permutations(six)
     ]
 

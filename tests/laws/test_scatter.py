@@ -307,10 +307,7 @@ def test_the_whole_training_set_is_no_sample() -> None:
     found = generalization_gap(*values, **whole)
 
     low, high = wilson_interval(0.99, 10_000)
-    assert (found.low, found.high) == (
-        pytest.approx(0.90 - high),
-        pytest.approx(0.90 - low),
-    )
+    assert (found.low, found.high) == (pytest.approx(0.90 - high), pytest.approx(0.90 - low))
     part = generalization_gap(*values, **SIZES)
     assert part.high - part.low > found.high - found.low
 

@@ -22,14 +22,9 @@ SIZES = tuple(2**power for power in range(14))
 CPU, GPU = STUDIES["a CPU, 14 sizes"], STUDIES["a GPU, 14 sizes"]
 
 
-def exactly(
-    sizes: Sequence[int], *, overhead_s: float = 1e-3, each_s: float = 1e-5, sharpness: float = 1
-) -> list[tuple[int, Estimate]]:
+def exactly(sizes: Sequence[int], *, sharpness: float = 1) -> list[tuple[int, Estimate]]:
     return [
-        (
-            size,
-            known(law(size, overhead_s=overhead_s, s_per_example=each_s, sharpness=sharpness)),
-        )
+        (size, known(law(size, overhead_s=1e-3, s_per_example=1e-5, sharpness=sharpness)))
         for size in sizes
     ]
 

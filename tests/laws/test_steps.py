@@ -67,11 +67,7 @@ def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(se
 
 
 def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
-    seen = [
-        *on_the_law(),
-        exact(50, 5000 * math.exp(0.01)),
-        NEVER,
-    ]
+    seen = [*on_the_law(), exact(50, 5000 * math.exp(0.01)), NEVER]
 
     fit = fit_steps_to_target(seen)
 

@@ -7,13 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.accumulated_workloads import (
-    FAULTS,
-    SOUND,
-    numbers,
-    vectors,
-    whole_numbers,
-)
+from tests.reference.accumulated_workloads import FAULTS, SOUND, numbers, vectors, whole_numbers
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
@@ -164,10 +158,7 @@ def test_a_coupled_loss_is_found_behind_its_random_draws() -> None:
 
     assert [finding.cause for finding in plain.findings] == ["random_loss"]
     assert plain.equal
-    assert [finding.cause for finding in coupled.findings] == [
-        "random_loss",
-        "differs_on_average",
-    ]
+    assert [finding.cause for finding in coupled.findings] == ["random_loss", "differs_on_average"]
     assert not coupled.equal
 
 

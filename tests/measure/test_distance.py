@@ -32,10 +32,7 @@ def test_the_squares_of_the_layers_sum_to_that_of_the_whole() -> None:
 
 @pytest.mark.parametrize(
     ("one", "far"),
-    [
-        (torch.full((100,), 300.0, dtype=torch.float16), 3000.0),
-        (torch.tensor([3 + 4j]), 5.0),
-    ],
+    [(torch.full((100,), 300.0, dtype=torch.float16), 3000.0), (torch.tensor([3 + 4j]), 5.0)],
     ids=["half precision is widened", "both parts of complex weights"],
 )
 def test_every_kind_of_number_counts(one: torch.Tensor, far: float) -> None:

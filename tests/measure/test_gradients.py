@@ -10,21 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batchlab.measure.gradients import (
-    Gradients,
-    batch_gradient,
-    one_by_one,
-    per_example,
-)
+from batchlab.measure.gradients import Gradients, batch_gradient, one_by_one, per_example
 from batchlab.workload.definition import Batch, Workload
 
 N = 7
 
 
 def workload_of(
-    model: Callable[[], nn.Module],
-    loss: Callable[[nn.Module, Batch], Tensor],
-    **fields: Any,
+    model: Callable[[], nn.Module], loss: Callable[[nn.Module, Batch], Tensor], **fields: Any
 ) -> Workload:
     return Workload(
         name="made up", model=model, train=(torch.zeros(N, 1),), validation=None, loss=loss,
@@ -118,14 +111,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Batch]] = {
     "no bias": (lambda: nn.Linear(4, 1, bias=False), regression(4)),
     "short sequence": (lambda: vector(nn.Linear(40, 30)), regression(3, 40)),
     "long sequence": (lambda: vector(nn.Linear(4, 3)), regression(50, 4)),
-    "convolution": (
-        lambda: vector(nn.Conv2d(2, 3, 3, stride=2, padding=1)),
-        regression(2, 8, 8),
-    ),
-    "groups": (
-        lambda: vector(nn.Conv2d(4, 8, (2, 3), dilation=2, groups=2)),
-        regression(4, 9, 9),
-    ),
+    "convolution": (lambda: vector(nn.Conv2d(2, 3, 3, stride=2, padding=1)), regression(2, 8, 8)),
+    "groups": (lambda: vector(nn.Conv2d(4, 8, (2, 3), dilation=2, groups=2)), regression(4, 9, 9)),
     "one wide": (lambda: vector(nn.Conv2d(6, 9, 1)), regression(6, 4, 4)),
     "embedding": (lambda: vector(nn.Embedding(5, 4)), tokens(6)),
     "layer norm": (lambda: vector(nn.LayerNorm(4)), regression(3, 4)),

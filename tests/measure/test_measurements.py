@@ -16,11 +16,7 @@ from torch import nn
 
 from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.measurements import (
-    expected_variance,
-    measurement_rows,
-    on_request,
-)
+from batchlab.measure.measurements import expected_variance, measurement_rows, on_request
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES

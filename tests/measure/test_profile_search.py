@@ -8,11 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.reference.made_up_profile import (
-    FIXED_BYTES,
-    MadeUpMachine,
-    peak_bytes,
-)
+from tests.reference.made_up_profile import FIXED_BYTES, MadeUpMachine, peak_bytes
 from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint

@@ -113,11 +113,7 @@ def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (2, 10)])
 def test_of_least_squares_they_are_the_closed_form(dimension: int, condition_number: int) -> None:
-    settings = {
-        "n": "500",
-        "dimension": str(dimension),
-        "condition_number": str(condition_number),
-    }
+    settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}
     workload = loaded_workload("least-squares", settings).workload
     curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
     surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)

@@ -172,12 +172,7 @@ def timed(workload: Workload, *, timed_s: float, **given: Any) -> StepTiming:
     packed = PackedWorkload(workload) if n_train > 100 else Unpacked(workload)
     try:
         return measure_step_time(
-            None,
-            packed,
-            replace(trial(10), n_train=n_train),
-            "cpu",
-            timed_s,
-            **given,
+            None, packed, replace(trial(10), n_train=n_train), "cpu", timed_s, **given
         )
     finally:
         torch.set_num_threads(threads)

@@ -187,10 +187,7 @@ def test_pauses_are_counted_by_what_is_evaluated(
 def test_a_run_taken_up_again_has_the_pauses_that_were_left(
     after_step: int, watched_from_samples: int, interval_samples: int
 ) -> None:
-    watched = {
-        "watched_from_samples": watched_from_samples,
-        "interval_samples": interval_samples,
-    }
+    watched = {"watched_from_samples": watched_from_samples, "interval_samples": interval_samples}
     everything = all_pauses(100, 4, epochs=3, **watched)
 
     rest = all_pauses(100, 4, epochs=3, after_step=after_step, **watched)

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_trial
-
-from batchlab.records.trial import Trial
 
 TRIAL = made_up_trial()
 OTHERWISE: dict[str, Any] = {
@@ -20,24 +18,8 @@ OTHERWISE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LaterTrial(Trial):
-    """What a later version may make of a trial."""
-
-    warmup_steps: int = 0
-
-
-def later(trial: Trial, **changes: Any) -> LaterTrial:
-    values = {field.name: getattr(trial, field.name) for field in fields(Trial)}
-    return LaterTrial(**values, **changes)
-
-
 @pytest.mark.parametrize(
-    ("changes", "trial_id"),
-    [
-        ({}, "7ac45b8771f86750"),
-        (OTHERWISE, "7506421a88cb9209"),
-    ],
+    ("changes", "trial_id"), [({}, "7ac45b8771f86750"), (OTHERWISE, "7506421a88cb9209")]
 )
 def test_an_identity_is_the_same_for_ever(changes: dict[str, Any], trial_id: str) -> None:
     assert replace(TRIAL, **changes).trial_id == trial_id

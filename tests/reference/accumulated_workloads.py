@@ -103,20 +103,11 @@ def n_words(batch: Batch) -> float:
 
 
 def words(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
-    given: dict[str, Any] = {
-        "loss": _guessed,
-        "weight": n_words,
-        "train": (sentences(),),
-        **fields,
-    }
+    given: dict[str, Any] = {"loss": _guessed, "weight": n_words, "train": (sentences(),), **fields}
     return _workload("words", model or Reader, **given)
 
 
-SOUND: dict[str, Callable[[], Workload]] = {
-    "vectors": vectors,
-    "images": images,
-    "words": words,
-}
+SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images, "words": words}
 
 # The faults: each takes a sound workload and gives one that is not.
 

@@ -43,11 +43,7 @@ class AskingAdvisor:
                 if spent_s + expected_s > question.budget_s:
                     continue
                 steps.append(
-                    Step(
-                        spent_s=spent_s,
-                        did=written("train"),
-                        why=written(f"{expected_s:.6g} s"),
-                    )
+                    Step(spent_s=spent_s, did=written("train"), why=written(f"{expected_s:.6g} s"))
                 )
                 for record in self._run(question, engine, option.batch_size, length, len(steps)):
                     tried[record.trial.trial_id] = record

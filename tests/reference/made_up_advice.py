@@ -148,9 +148,7 @@ def made_up_advice(
             *_verified(recommendation, tuned, reference, steps, reference_misses),
         ),
         head_to_head=_head_to_head(
-            figures[best.batch_size],
-            figures[tuned.batch_size],
-            misses=reference_misses,
+            figures[best.batch_size], figures[tuned.batch_size], misses=reference_misses
         ),
         other_targets=(
             TargetAnswer(

@@ -76,11 +76,7 @@ def made_up_state(
         rate = learning_rate(batch_size)
         size = state.sizes[batch_size]
         size.search = RateSearch(
-            size=size,
-            learning_rate=rate,
-            learning_cost=1000.0,
-            finished=True,
-            seeds=[0],
+            size=size, learning_rate=rate, learning_cost=1000.0, finished=True, seeds=[0]
         )
         for seed, run in zip(state.seeds.value, each, strict=False):
             trial = engine.trial(batch_size=batch_size, learning_rate=rate, seed=seed)

@@ -9,10 +9,7 @@ from batchlab.runs.replay import Journal, StudyName
 from batchlab.store.store import Store
 
 STUDY = StudyName(
-    study_id="study",
-    command="batchlab advise small",
-    workload_id="made-up-id",
-    environment=(),
+    study_id="study", command="batchlab advise small", workload_id="made-up-id", environment=()
 )
 
 

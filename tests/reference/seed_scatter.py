@@ -102,9 +102,7 @@ def misses(
     for _ in range(n_studies):
         values, truth = sweep.draw(n_cells, n_seeds, random)
         pooled = PooledCells.of(
-            values.tolist(),
-            metric="accuracy" if sweep.accuracy else "a metric",
-            n_examples=1000,
+            values.tolist(), metric="accuracy" if sweep.accuracy else "a metric", n_examples=1000
         )
         found = pooled.difference(values[0].tolist(), values[-1].tolist())
         missed.append(not found.holds(float(truth[0] - truth[-1])))

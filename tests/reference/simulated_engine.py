@@ -103,10 +103,7 @@ class SimulatedEngine(AnswersAtOnce):
 
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        resumes=True,
-        side_by_side=True,
-        keeps_cadence=True,
-        cools_down=True,
+        resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
     )
 
     def __post_init__(self) -> None:

@@ -103,10 +103,7 @@ def train_by_the_textbook(
         if schedule is not None and is_scheduled(taken):
             schedule.step()
     return Trained(
-        model=model,
-        losses=losses,
-        rates=rates,
-        average=None if average is None else average.module,
+        model=model, losses=losses, rates=rates, average=None if average is None else average.module
     )
 
 
