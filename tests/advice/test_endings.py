@@ -55,14 +55,19 @@ def shifted(values, by):
 
 
 @pytest.mark.parametrize(
-    ("better_by", "verdict"), [(0.002, "no_worse"), (0.0, "open"), (-0.004, "worse")]
+    ("better_by", "verdict", "code"),
+    [
+        (0.002, "no_worse", "ends_no_worse"),
+        (0.0, "open", "ending_open"),
+        (-0.004, "worse", "ends_worse"),
+    ],
 )
-def test_the_interval_against_the_margin_is_the_verdict(better_by, verdict):
+def test_the_interval_against_the_margin_is_the_verdict(better_by, verdict, code):
     ends = {REFERENCE: ALIKE, TUNED: shifted(ALIKE, -0.01), CHOSEN: shifted(ALIKE, better_by)}
 
     endings = found(ends)
 
-    assert endings.verdict == verdict
+    assert (endings.verdict, endings.reason.code) == (verdict, code)
     assert endings.difference.estimate == pytest.approx(better_by)
     assert endings.margin == pytest.approx(0.05 * (1 - 0.978))
     half = endings.difference.high - endings.difference.estimate

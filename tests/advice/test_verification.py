@@ -190,3 +190,4 @@ def test_a_reference_that_was_better_stands_in_for_it(other, found, lost, falls)
 
     expected = ("reference_was_better", REFERENCE) if falls else (None, None)
     assert (against[0] and against[0].code, against[1]) == expected
+    assert not falls or (against[0].named["other"], against[0].named["rate"]) == REFERENCE
