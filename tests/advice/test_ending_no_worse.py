@@ -69,7 +69,6 @@ def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_see
     advice, engine = advised(trainings=trainings)
 
     assert advice.target_origin == "pilot"
-    assert advice.recommendation is not None
     assert advice.endings.verdict == "no_worse"
     chosen = (advice.recommendation.batch_size, advice.recommendation.learning_rate)
     assert cells(advice.endings)[:2] == [chosen, (64, 0.01)]

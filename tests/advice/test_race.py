@@ -109,7 +109,6 @@ def test_the_race_is_on_the_pilots_seed_and_what_it_names_is_followed_on_fresh_o
 
     raced_on = {run.seed for run in advice.tried if run.purpose in ("pilot", "tune")}
     assert len(raced_on) == 1
-    assert advice.endings is not None
     assert advice.endings.recommended.cell == named(advice)
     assert not raced_on & set(advice.endings.seeds)
     assert len(advice.endings.recommended.found) >= 1
@@ -143,7 +142,6 @@ def test_far_from_the_end_half_of_the_rate_that_was_soonest_is_named():
 
     size, rate = named(advice)
     told = caveat(advice)
-    assert told is not None
     assert rate == pytest.approx(soonest_of(advice) / 2)
     assert dict(told.values) == {"size": size, "rate": rate, "soonest": soonest_of(advice)}
 

@@ -120,7 +120,6 @@ def test_fresh_seeds_that_are_slower_than_promised_are_doubled_and_stand_against
     verification, state = verified(truth=slow_on(VERIFYING, times=2.6))
 
     assert len(state.of_cell(state.sizes[512].cell, "verify")) == 6
-    assert verification.against is not None
     assert verification.against.code == "slower_on_fresh_seeds"
     assert verification.against.named["times"] == pytest.approx(2.6, rel=0.15)
 

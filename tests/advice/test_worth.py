@@ -7,7 +7,6 @@ from batchlab.records.estimate import Reason
 
 
 def values_of(reason: Reason | None) -> dict[str, object]:
-    assert reason is not None
     return dict(reason.values)
 
 

@@ -26,8 +26,6 @@ def first_flat_epoch(
     """The first epoch k in 1..n_epochs with curve(k + h) - curve(k) < delta, None without one."""
     for k in range(1, n_epochs + 1):
         now, later = curve(float(k)), curve(float(k + horizon_epochs))
-        assert now is not None
-        assert later is not None
         if later - now < delta:
             return k
     return None

@@ -82,7 +82,6 @@ class InHalf(nn.Module):
         self.layer = nn.Linear(6, 4, dtype=torch.bfloat16)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
         scores: Tensor = F.linear(
             x.bfloat16(), self.layer.weight.bfloat16(), self.layer.bias.bfloat16()
         ).to(x)

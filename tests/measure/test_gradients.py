@@ -64,7 +64,6 @@ class Tied(nn.Module):
         self.scores.weight = self.table.weight
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The first score at each position."""
         scores: Tensor = self.scores(self.table(ids))
         return scores[:, :, :1].mean(dim=1)
 
@@ -77,7 +76,6 @@ class Twice(nn.Module):
         self.layer = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The first of four."""
         y: Tensor = self.layer(torch.tanh(self.layer(x)))
         return y[:, :1]
 

@@ -172,8 +172,7 @@ class Dropping(nn.Module):
         self.net = mlp()
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.net(F.dropout(x, 0.5, training=True))
-        return found
+        return self.net(F.dropout(x, 0.5, training=True))
 
 
 def noisy(model: nn.Module, batch: Any) -> Tensor:

@@ -209,9 +209,7 @@ class Twice(nn.Module):
         self.last = nn.Linear(FEATURES, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A number."""
-        y: Tensor = self.last(self.first(torch.tanh(self.first(x))))
-        return y
+        return self.last(self.first(torch.tanh(self.first(x))))
 
 
 def pair_by_hand(model: nn.Module, layer: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:

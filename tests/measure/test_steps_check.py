@@ -301,8 +301,7 @@ class Kept(nn.Module):
         self.n = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.net(x)
-        return found
+        return self.net(x)
 
 
 def augmented(generator: Callable[[], np.random.Generator]) -> Workload:

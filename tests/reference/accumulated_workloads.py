@@ -80,9 +80,7 @@ class Reader(nn.Module):
         self.hidden, self.scores = nn.Linear(8, 16), nn.Linear(16, WORDS)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Scores, shape (n, length, words)."""
-        scores: Tensor = self.scores(torch.tanh(self.hidden(self.table(ids))))
-        return scores
+        return self.scores(torch.tanh(self.hidden(self.table(ids))))
 
 
 def sentences() -> Tensor:
@@ -120,14 +118,10 @@ class Wrapped(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the model inside."""
-        y: Tensor = self.inner(x)
-        return y
+        return self.inner(x)
 
 
 class Dropped(Wrapped):
-    """Dropout by function."""
-
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(self.inner(x), 0.3, self.training)
 
@@ -141,8 +135,7 @@ class Counted(Wrapped):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        y: Tensor = self.inner(x) * (1 + 0.1 * self.calls)
-        return y
+        return self.inner(x) * (1 + 0.1 * self.calls)
 
 
 class Centred(Wrapped):
@@ -182,15 +175,12 @@ class Normalized(Wrapped):
 
 
 class DroppedByLayer(Wrapped):
-    """Dropout by a layer."""
-
     def __init__(self, inner: nn.Module) -> None:
         super().__init__(inner)
         self.drop = nn.Dropout(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.drop(self.inner(x))
-        return y
+        return self.drop(self.inner(x))
 
 
 def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:

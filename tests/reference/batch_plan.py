@@ -121,6 +121,5 @@ class GrowingTrial(Trial):
 
 
 def growing(trial: Trial, *, doubled_every: int) -> GrowingTrial:
-    """The same trial with batches that grow."""
     given = {field.name: getattr(trial, field.name) for field in fields(trial)}
     return GrowingTrial(**given, doubled_every=doubled_every)

@@ -37,7 +37,6 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
 
 
 def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
-    """A training of a command."""
     return Trial(
         workload_id=summary.workload_id,
         workload=summary.name,

@@ -32,7 +32,6 @@ class EngineRun:
     tensors: dict[str, Tensor]
 
     def parameters(self) -> dict[str, Tensor]:
-        """The model's parameters and buffers."""
         return {
             name.removeprefix("model."): tensor
             for name, tensor in self.tensors.items()

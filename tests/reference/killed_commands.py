@@ -76,8 +76,6 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         stdout=subprocess.PIPE,
     )
     try:
-        assert batchlab.stdin is not None
-        assert batchlab.stdout is not None
         if draw.random() < 0.7:
             assert batchlab.stdout.readline() == b"ready\n", place
             time.sleep(draw.uniform(0, 0.1))

@@ -253,7 +253,6 @@ def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: rando
 
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
-    """The victim, if it was alive."""
     scripts = pids(folder)
     if victim != "script":
         if process.poll() is not None:
@@ -293,7 +292,6 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_script(pid: int) -> None:
-    """Kill a script, if it still runs."""
     try:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)

@@ -318,7 +318,6 @@ def cooled_advice() -> Advice:
     advice = with_endings(made_up_advice(), better_by=-0.006, verdict="worse")
     found, constant = advice.recommendation, advice.endings
     assert found is not None
-    assert constant is not None
 
     def cooled(ending: Ending, value: float) -> Ending:
         return replace(ending_at(*ending.cell, value), cool_down=0.2)
@@ -491,7 +490,6 @@ def _configuration(candidate: Candidate) -> Configuration:
 
 def _expected(candidate: Candidate, spread: float) -> Expected:
     samples = candidate.samples_to_target.estimate
-    assert samples is not None
     assert candidate.peak_bytes is not None
     return Expected(
         time_to_target_s=candidate.time_to_target_s,

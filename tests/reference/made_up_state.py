@@ -45,7 +45,6 @@ def cut(steps: int) -> Run:
 
 
 def diverged(steps: int) -> Run:
-    """A run that diverged after so many steps."""
     return Run(Status.DIVERGED, ((0, 0.1), (steps, 0.05)))
 
 

@@ -74,8 +74,7 @@ def _hungry_loss(megabytes: int, model: nn.Module, batch: Batch) -> Tensor:
     loss = cross_entropy(model, batch)
     if not model.training:
         return loss
-    held: Tensor = _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
-    return held
+    return _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
 
 
 class _Holding(torch.autograd.Function):

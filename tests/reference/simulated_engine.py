@@ -60,7 +60,6 @@ class Truth:
 
     def steps_to(self, level: float, batch_size: int, learning_rate: float) -> float:
         """Steps to a level of accuracy of a curve with an end, without noise; infinite above it."""
-        assert self.end is not None
         end = self.end(batch_size, learning_rate)
         if end <= level:
             return math.inf
@@ -199,7 +198,6 @@ class SimulatedEngine(AnswersAtOnce):
 
 
 def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
-    """Steps of evaluation."""
     for pause in pauses(
         trial.plan,
         last_step=limit,

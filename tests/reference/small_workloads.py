@@ -94,7 +94,6 @@ def small_trial(
     horizon_steps: int | None = None,
     seed: int = 0,
 ) -> Trial:
-    """A trial of `workload`."""
     n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
     return replace(
         made_up_trial(
@@ -142,8 +141,7 @@ def jitter(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def cosine(fraction: float) -> float:
     """The user's own shape, with NumPy, as many write it."""
-    shape: float = 0.5 * (1 + np.cos(np.pi * fraction))
-    return shape
+    return 0.5 * (1 + np.cos(np.pi * fraction))
 
 
 def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:

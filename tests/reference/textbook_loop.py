@@ -73,7 +73,6 @@ def train_by_the_textbook(
     )
     torch.manual_seed(seed)
     model = workload.model()
-    assert workload.optimizer is not None
     optimizer = workload.optimizer(list(model.parameters()), learning_rate)
     schedule = None if scheduler is None else scheduler(optimizer)
     average = None
