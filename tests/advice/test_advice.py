@@ -1,7 +1,5 @@
 """An advice in Python: a short name for itself, and its rate set in an optimizer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """The advisor on engines whose truth is known: verdicts, budget, honesty about its seeds."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

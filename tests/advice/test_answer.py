@@ -1,7 +1,5 @@
 """The answer: every figure follows from the state and the conclusion in closed form."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -56,9 +54,6 @@ def recommended(state=None, **changes):
     """The answer where 128 is recommended, verified unless `changes` say otherwise."""
     found = {"decision": decision(), "verification": verification()} | changes
     return answer(state or state_of(), **found)
-
-
-# ---- verdict
 
 
 @pytest.mark.parametrize(
@@ -118,9 +113,6 @@ def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
     assert Reason.of("some_seeds_missed", missed=1, n=6) in advice.caveats
 
 
-# ---- how much more would tell
-
-
 @pytest.mark.parametrize(
     ("high", "times"),
     [
@@ -137,9 +129,6 @@ def test_intervals_shrink_with_the_root_of_the_runs(high, times):
 
 def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
     assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
-
-
-# ---- what is expected
 
 
 def test_expected_time_is_the_verified_steps_times_the_step_time_with_both_errors():
@@ -183,9 +172,6 @@ def test_for_quality_every_run_has_the_steps_that_are_given(given, steps):
     assert advice.candidate(128).steps_to_target.estimate == steps
 
 
-# ---- gain and pay-back
-
-
 def test_the_study_pays_back_after_what_it_took_over_what_a_run_saves():
     advice = recommended(state_of(spent_s=100.0))
 
@@ -208,9 +194,6 @@ def test_nothing_pays_back_that_saves_no_time_for_sure(state, verified):
     assert recommended(state, verification=verified).pay_back_runs is None
 
 
-# ---- other targets
-
-
 def test_a_recommendation_that_another_target_flips_is_a_caveat():
     state, decided = two_levels(SLOW_AT_LAST, FASTER_AT_LAST)
     assert decided.batch_size == 128
@@ -221,9 +204,6 @@ def test_a_recommendation_that_another_target_flips_is_a_caveat():
     assert (easier.verdict, easier.batch_size) == ("recommend", 64)
     (caveat,) = advice.caveats
     assert (caveat.code, caveat.named["size"]) == ("another_decision_at_target", 64)
-
-
-# ---- better
 
 
 def test_what_is_better_for_sure_is_named_though_the_best_is_open():

@@ -1,7 +1,5 @@
 """What leads while a study is under way, and that telling of it decides nothing."""
 
-from __future__ import annotations
-
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question

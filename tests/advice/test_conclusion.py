@@ -1,7 +1,5 @@
 """The conclusion: the fastest that is not seen to end worse, and what stays open beside it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -44,9 +44,6 @@ def unsure_of(step_s, *sizes):
     )
 
 
-# ---- means of the runs
-
-
 def test_a_run_that_missed_counts_as_far_as_it_was_followed_and_one_that_diverged_not():
     state = made_up_state({64: [met(1000), cut(4000), diverged(10)], 128: [cut(4000)]})
 
@@ -61,9 +58,6 @@ def test_where_no_batch_size_was_valued_there_are_no_costs(runs):
     assert costs_of(made_up_state(runs)) is None
 
 
-# ---- what the objective multiplies with
-
-
 def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
     state = state_of(options=unsure_of(1e-3, 128))
 
@@ -74,9 +68,6 @@ def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
     sd = math.log(1.5) / Z
     assert abs(np.std(added[:, 1]) - sd) < 4 * sd / (2 * N_DRAWS) ** 0.5
     assert abs(np.mean(added[:, 1])) < 4 * sd / N_DRAWS**0.5
-
-
-# ---- draws
 
 
 def test_draws_of_a_mean_are_students_t_around_it():
@@ -97,9 +88,6 @@ def test_draws_of_a_mean_are_students_t_around_it():
         assert abs(np.mean(scaled)) < 4 * math.sqrt(7 / 5 / N_DRAWS)
 
 
-# ---- the law
-
-
 def test_where_the_law_holds_it_reaches_every_batch_size_that_ran():
     costs = costs_of(by_the_law(64, 256, 1024, scatter=0.02, objective="samples"))
 
@@ -117,9 +105,6 @@ def test_where_the_law_does_not_hold_only_batch_sizes_between_the_valued_ones_ha
 
     assert not costs.fit.law_holds
     assert costs.batch_sizes == (32, 64, 128, 256, 512, 1024, 2048)
-
-
-# ---- observations
 
 
 def test_runs_that_measure_nothing_are_no_observations():

@@ -107,9 +107,6 @@ def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():
     assert held / n_studies < 1
 
 
-# ---- what is told of it
-
-
 def test_a_batch_size_without_a_bound_is_told_and_kept_in_a_store():
     """An infinite number in a note was an error at the end of the study."""
     why = _bounds_of(decision(relative=(1.0, 1.0), high=(1.3, math.inf)))

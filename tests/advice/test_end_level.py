@@ -1,7 +1,5 @@
 """What a run ends with, the level that counts as ending as well, and targets beside it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

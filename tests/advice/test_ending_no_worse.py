@@ -1,7 +1,5 @@
 """The advice of a study that saw the end of a training: what it names ends no worse."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

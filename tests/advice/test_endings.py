@@ -1,7 +1,5 @@
 """Endings: shown to be no worse, shown to be worse, or open; by a margin fixed beforehand."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The race: a batch size and a rate from a handful of trainings."""
 
-from __future__ import annotations
-
 import statistics
 
 import pytest

@@ -87,6 +87,15 @@ def test_one_slow_seed_removes_neither_a_rate_nor_a_batch_size():
     assert sorted(costs) == pytest.approx([usual, usual, state.sizes[512].value_limit], rel=0.1)
 
 
+def test_two_slow_seeds_of_three_were_a_lucky_rate():
+    state = found(truth=slow_on(10, 11))
+    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
+
+    run_valuations(state, state.sizes[512], 1)
+
+    assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
+
+
 def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     state = found(truth=slow_on(0, 1))
     tune(state, state.sizes[64], limit_steps=10**6)

@@ -1,7 +1,5 @@
 """Verification: paired fresh seeds, bounds where a run missed, and what speaks against it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of

@@ -1,7 +1,5 @@
 """`batchlab fit`: points read, grouped, fitted; what is refused, and in which words."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Lines, power laws and the law of memory: known ones come back, intervals hold the truth."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

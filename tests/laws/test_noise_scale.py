@@ -1,7 +1,5 @@
 """The noise scale and how a distance grew: unbiased, covered, honest when lost."""
 
-from __future__ import annotations
-
 import math
 from itertools import permutations
 

@@ -1,7 +1,5 @@
 """The plateau rule against curves whose noiseless truth is known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -214,9 +212,6 @@ def test_a_trial_that_diverged_has_no_plateau(status):
     plateau = plateau_of(made_up_record(status=status), metric="accuracy", better="higher")
 
     assert (plateau.verdict, plateau.reason.code) == ("cannot_tell", "no_level_after_bad_end")
-
-
-# The noise of a metric
 
 
 def test_of_noise_around_a_straight_trend_only_the_noise_is_left():

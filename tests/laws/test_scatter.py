@@ -1,7 +1,5 @@
 """How seeds scatter: means, differences and gaps in closed cases, and their coverage."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The law of the step time, and how far processes lie apart: bounds hold the truth or say so."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The law of steps to target: known answers, coverage, and what it refuses to say."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -29,8 +27,6 @@ from batchlab.laws.steps import batch_at_overhead, fit_steps_to_target
 from batchlab.laws.steps_curve import StepsObservation
 
 NEVER = StepsObservation(batch_size=800, after_steps=500, steps=None)
-
-# The point
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -75,9 +71,6 @@ def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
     assert fit.residuals[-2] - fit.residuals[1] == pytest.approx(0.01)
 
 
-# Curves of any exponent
-
-
 def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
     # Their steepest fall lies beyond where the exponent's search otherwise looks.
     logs = {1: -10.0, 2: 0.3, 3: -2.9, 4: 2.7}
@@ -85,9 +78,6 @@ def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
     fit = fit_steps_to_target([exact(b, math.exp(log)) for b, log in logs.items()])
 
     assert 0.1 <= fit.exponent.estimate <= 10
-
-
-# Whether the law holds
 
 
 def test_the_test_statistic_is_the_textbook_one():
@@ -139,9 +129,6 @@ def test_with_too_little_the_law_cannot_be_tested_and_the_reason_says_so(seen, c
     assert test.reason.code == code
 
 
-# Steps of the configurations as tuned
-
-
 def test_without_a_law_the_steps_are_interpolated_and_stay_monotone():
     fit = fit_steps_to_target(drawn(exponent=0.7, sigma=0.03))
     sizes = np.geomspace(8, 2048, 30)
@@ -168,9 +155,6 @@ def test_beyond_the_range_steps_neither_jump_nor_rise_nor_fall_faster_than_perfe
     assert np.all(draws[:, 4] - draws[:, 2] >= -math.log(10) - 1e-9)
 
 
-# What is only bounded
-
-
 def test_b_crit_above_the_measured_range_is_a_lower_bound():
     fit = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000))
 
@@ -195,9 +179,6 @@ def test_pure_scatter_leaves_b_crit_untold():
 
     assert (fit.b_crit.estimate, fit.b_crit.low, fit.b_crit.high) == (None, None, None)
     assert fit.b_crit.reason.code == "steps_scatter"
-
-
-# Bounds and wide intervals among the observations
 
 
 @pytest.mark.slow
@@ -227,9 +208,6 @@ def test_wide_intervals_are_used_as_intervals_and_not_as_their_middles():
 
     assert fit.b_crit.holds(120)
     assert fit.steps(64).low < 100 * (1 + 120 / 64) < fit.steps(64).high
-
-
-# Too little, and what cannot be
 
 
 def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_name():
@@ -263,9 +241,6 @@ def test_an_observation_that_cannot_be_is_refused(given, message):
         StepsObservation(**given)
 
 
-# The table of laws
-
-
 def test_every_law_leaves_a_residual_for_each_run_and_the_one_that_decides_comes_first():
     fit = fit_steps_to_target(on_the_law((1, 10, 50, 200, 800), seeds=2, exponent=0.7))
 
@@ -279,9 +254,6 @@ def test_every_law_leaves_a_residual_for_each_run_and_the_one_that_decides_comes
     assert used.residuals == fit.residuals
     assert len(free.residuals) == len(fit.observations)
     assert free.residual_sd < 0.001 < 0.03 < used.residual_sd
-
-
-# The batch size at an overhead of samples
 
 
 OVERHEAD_SIZES = (64, 256, 1024, 4096)

@@ -1,7 +1,5 @@
 """The check of accumulation: faults that are put into sound workloads are found and named."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -53,7 +51,7 @@ def frozen() -> nn.Module:
 
 def frozen_norm() -> nn.Module:
     class Eval(nn.BatchNorm1d):
-        def train(self, mode: bool = True) -> Eval:
+        def train(self, mode: bool = True) -> nn.Module:
             super().train(False)
             return self
 

@@ -1,7 +1,5 @@
 """Whether a workload can be trained: its parts, its metrics, its batches, before any run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -67,9 +65,6 @@ SOUND: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_workload_passes_without_a_warning(name: str) -> None:
     assert check(**SOUND[name]) == replace(made_up_summary(), n_parameters=15)
-
-
-# Model and optimizer
 
 
 def test_what_model_and_optimizer_are_is_among_the_facts() -> None:
@@ -189,9 +184,6 @@ def test_memory_running_out_is_no_fault_of_the_workload() -> None:
         check(loss=loss)
 
 
-# The loss
-
-
 @pytest.mark.parametrize(
     "loss",
     [
@@ -215,9 +207,6 @@ def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
     warnings = check(loss=lambda model, batch: cross_entropy(model, batch) * float("nan")).warnings
 
     assert warnings == ("the untrained model's loss on the first examples is nan",)
-
-
-# Labels
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -248,9 +237,6 @@ def test_whole_numbers_that_are_no_classes_are_no_labels() -> None:
     assert facts.warnings == ()
 
 
-# Rows and metrics
-
-
 def test_equal_examples_in_two_splits_get_a_warning_with_their_number() -> None:
     validation = (torch.cat([X[:3], X[40:47]]).clone(), torch.cat([Y[:3], Y[40:47]]))
 
@@ -269,9 +255,6 @@ def test_the_check_draws_the_same_numbers_whatever_was_drawn_before() -> None:
         told.append(check(loss=loss).warnings)
 
     assert told[0] == told[1] != ()
-
-
-# What runs
 
 
 def pairs_alone(model: nn.Module, batch: Any) -> Tensor:

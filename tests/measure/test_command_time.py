@@ -1,7 +1,5 @@
 """The step time of a real script, from its own progress, and why there may be none."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Set as AbstractSet
 from pathlib import Path

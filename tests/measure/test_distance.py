@@ -1,7 +1,5 @@
 """How far two models lie apart: whole and by layer, from models and from state dicts."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """Samples of gradients: right on problems with a closed form, and nothing is left behind."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The gradients of single examples: every way agrees with one example after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -52,9 +50,6 @@ def mlp(dtype: torch.dtype = torch.float32) -> nn.Module:
     return nn.Sequential(*layers).to(dtype)
 
 
-# Losses whose examples meet only where classes do
-
-
 def pairwise(model: nn.Module, batch: Any) -> Tensor:
     """A smooth area under the curve: each positive example against each negative one."""
     scores = model(batch[0])[:, 0]
@@ -77,9 +72,6 @@ def test_a_loss_that_couples_classes_is_found_in_sorted_data_too(is_sorted: bool
     ]
 
     assert sum(each.couples for each in called) >= 19
-
-
-# Losses that couple nothing
 
 
 def coarse(dtype: torch.dtype) -> dict[str, Any]:
@@ -143,9 +135,6 @@ def test_a_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
         assert seen(**({"loss": cross_entropy} | given(seed)), seed=seed) == LossSeen()
 
 
-# Losses that couple
-
-
 def contrastive(model: nn.Module, batch: Any) -> Tensor:
     found = F.normalize(model(batch[0].bfloat16()), dim=1)
     return F.cross_entropy(found @ found.T * 5, torch.arange(len(found)))
@@ -159,9 +148,6 @@ def of_both_classes(model: nn.Module, batch: Any) -> Tensor:
 def test_a_coarse_model_and_one_that_needs_two_classes_still_show_what_they_couple() -> None:
     assert seen(contrastive, lambda: mlp(torch.bfloat16)).couples
     assert seen(of_both_classes, train=classes(0, 2, is_sorted=True)).couples
-
-
-# Random losses
 
 
 class Dropping(nn.Module):
@@ -228,9 +214,6 @@ def test_a_contrastive_loss_is_found_behind_its_random_draws() -> None:
     assert sum(each.couples for each in called) >= 19
 
 
-# Sums
-
-
 def coarse_sum(model: nn.Module, batch: Any) -> Tensor:
     return F.mse_loss(model(batch[0].bfloat16())[:, 0], batch[1].bfloat16(), reduction="sum")
 
@@ -254,9 +237,6 @@ SUMS: dict[str, dict[str, Any]] = {
 def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
     with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
         seen(**SUMS[name])
-
-
-# Layers that couple in training only
 
 
 class Standardized(nn.Module):

@@ -1,7 +1,5 @@
 """The measurements: what each row says, and what it measures of a model at a step."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from dataclasses import replace
@@ -69,9 +67,6 @@ def test_seeds_are_summed_up_as_the_row_says(over_seeds: str, one: float) -> Non
     assert found.of_seeds([1.0, 9.0, 2.0]) == one
 
 
-# At every evaluation
-
-
 def stepped(model: nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
     """The gradients that a step leaves in the model."""
     loss.backward()
@@ -109,9 +104,6 @@ def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
             float((weights[each.step] - weights[0]).norm()), rel=1e-5
         )
     assert run.evaluations[0].measurement("update_norm") is None
-
-
-# On request
 
 
 def least_squares(n: int):

@@ -1,7 +1,5 @@
 """The monitor in a loop of one's own: right, and without a trace in the training."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 

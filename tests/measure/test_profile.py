@@ -1,7 +1,5 @@
 """Profiles as records: their summaries, and their way through JSON to another machine."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The search for what fits, on a made-up machine: no processes, no PyTorch, a clock of its own."""
 
-from __future__ import annotations
-
 import math
 import random
 from dataclasses import replace
@@ -54,9 +52,6 @@ def largest(search: ProfileSearch) -> int:
     return max(size for size, point in whole(search).items() if point.ran)
 
 
-# What is tried
-
-
 def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
     sizes = default_batch_sizes(1000, reference_batch_size=50)
 
@@ -86,9 +81,6 @@ def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulat
     assert search.stopped == "memory"
     ran = {point.batch_size for point in search.points if point.ran}
     assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
-
-
-# Where memory ends
 
 
 @pytest.mark.parametrize("fits", [3, 17, 100, 129, 700, 1023, 1025, 5000, 9999])
@@ -130,9 +122,6 @@ def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
     assert machine.probed == [(1, 1)]
 
 
-# Accumulation
-
-
 def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
 
@@ -157,9 +146,6 @@ def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
 
     last = [point for point in search.points if point.batch_size == 4096]
     assert [point.micro_batch_size <= 300 for point in last] == [True]
-
-
-# What goes wrong
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
@@ -189,9 +175,6 @@ def test_a_hang_costs_its_own_time_limit_only_and_is_not_held_against_what_the_b
     assert (largest(search) == N_TRAIN) == is_known
 
 
-# Time
-
-
 @pytest.mark.parametrize("budget_s", [2.0, 5.0, 15.0, 60.0])
 def test_the_budget_is_never_exceeded(budget_s: float) -> None:
     machine = MadeUpMachine(budget_s=budget_s, seconds=lambda size: 1e-3 * size)
@@ -215,9 +198,6 @@ def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_foun
     assert machine.left_s() < 20  # one step of all examples takes 10 s
     assert search.stopped == "memory"
     assert N_TRAIN not in {point.batch_size for point in search.points}
-
-
-# Timed again
 
 
 class Wavering(MadeUpMachine):
@@ -294,9 +274,6 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
     assert whole(search)[64].ran
     assert not whole(search)[64].again
     assert whole(search)[128].again
-
-
-# Defects of other batch-size finders, held here by name
 
 
 def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:

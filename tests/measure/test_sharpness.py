@@ -1,7 +1,5 @@
 """Sharpness: the box of the paper, on losses whose maximum is known."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Step times: what is timed, how often, and with which threads."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Real steps before any run: what runs, whether it trains, whether it can be stopped."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -49,9 +47,6 @@ def workload(model: Callable[[], nn.Module] = lambda: nn.Linear(4, 1), **fields:
     return Workload(name="sized", model=model, **({"learning_rate": 0.01} | data | fields))
 
 
-# The rule
-
-
 @pytest.mark.parametrize(
     ("runs", "rule"),
     [
@@ -80,9 +75,6 @@ def test_a_few_tries_tell_the_rule(runs: Callable[[int], bool], rule: RunnableSi
     assert len(tried) <= 14
 
 
-# In training and in evaluations
-
-
 def test_batch_norm_needs_two_in_training_and_one_in_an_evaluation() -> None:
     def model() -> nn.Module:
         return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
@@ -98,9 +90,6 @@ def test_the_rule_of_a_metric_is_that_of_the_evaluation() -> None:
     sized = workload(metrics={"error": of_pairs})
 
     assert sizes_in_evaluation(sized, nn.Linear(4, 1), CPU) == RunnableSizes(least=2, multiple_of=2)
-
-
-# A real step
 
 
 def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:

@@ -1,7 +1,5 @@
 """Cadence: evaluations at the same samples for every batch size, near enough to each other."""
 
-from __future__ import annotations
-
 import random
 from itertools import islice, pairwise
 

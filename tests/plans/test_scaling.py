@@ -1,7 +1,5 @@
 """Scaling rules: the rate that goes with another batch size."""
 
-from __future__ import annotations
-
 import pytest
 from tests.reference.made_up import made_up_trial
 

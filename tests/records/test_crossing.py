@@ -1,7 +1,5 @@
 """Crossing: where a target was met to stay, against the definition read word for word."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Estimates hold what their bounds do not exclude; reasons come back as they went."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,7 +1,5 @@
 """Workloads that are right under accumulation, and faults to break them with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

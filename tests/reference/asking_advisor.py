@@ -1,7 +1,5 @@
 """An advisor for tests: it asks in a plain order, as far as the clock says, and recommends."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

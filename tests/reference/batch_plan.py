@@ -4,8 +4,6 @@ It follows any rule for the batch size of a step. With one size at every step it
 the constant plan; with sizes that grow it is a plan that src knows nothing of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 

@@ -1,7 +1,5 @@
 """The engine of a command, on a store that knows it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A whole run of the plain engine, and everything about it that can be looked at afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Random kills of a command, of the batchlab that started it, or of both; and what is left then."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """Commands that train, in processes of their own: killed at random moments, and looked at."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

@@ -1,7 +1,5 @@
 """A command that writes very much, and what is kept of it at which cost."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import resource

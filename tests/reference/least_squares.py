@@ -3,8 +3,6 @@
 Loss of one example: (x w - y)^2 / 2. H = X^T X / N, r = X w* - y, A = I - rate * H.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 

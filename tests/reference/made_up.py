@@ -4,8 +4,6 @@ Nothing here trains. A curve is a function of the epoch (0 is the untrained mode
 in one line what the record shows and can therefore say in one line what must be concluded from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

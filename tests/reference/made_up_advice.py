@@ -5,8 +5,6 @@ scatter, step times a line, tuned rates a power; a test changes one of them, or 
 `dataclasses.replace`, and says what the words must be then.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

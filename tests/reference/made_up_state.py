@@ -4,8 +4,6 @@ Nothing here trains or searches. Every batch size named is tuned to one rate, an
 valuations with fresh seeds; what follows from them can be said in closed form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

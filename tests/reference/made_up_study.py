@@ -1,7 +1,5 @@
 """A store with one study in it that has not been told anything yet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from batchlab.records.study import MetricSummary, WorkloadSummary

@@ -1,7 +1,5 @@
 """Slow twins of the noise scale: straight from the definitions, example by example."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from batchlab.records.noise import GradientSample

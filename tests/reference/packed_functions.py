@@ -1,7 +1,5 @@
 """What the tests of parcels run in child processes."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Made-up pages: every kind of advice and three kinds of sweeps, to be opened in a browser."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

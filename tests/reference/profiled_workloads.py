@@ -1,7 +1,5 @@
 """Workloads that hang, crash or take memory at one batch size; importable in child processes."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

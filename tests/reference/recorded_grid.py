@@ -1,7 +1,5 @@
 """Grids on a disk: made of whole runs of the plain engine, or of curves that are known by heart."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a made-up sweep says: its claims, sentences, races and final metrics."""
 
-from __future__ import annotations
-
 import numpy as np
 from tests.reference.made_up import made_up_curves
 

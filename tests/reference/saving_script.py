@@ -1,7 +1,5 @@
 """A training script that saves its state as JSON, and goes on from there where it is told to."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

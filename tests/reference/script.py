@@ -1,7 +1,5 @@
 """A script of benchmarks/ as a module, with what it finds beside it."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Iterator

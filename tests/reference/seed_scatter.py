@@ -1,7 +1,5 @@
 """Slow twin of the pooled scatter of seeds, from Smyth's model in loops, and made-up sweeps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A simulated engine with workers: runs end in the order of their lengths, not in that asked."""
 
-from __future__ import annotations
-
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace

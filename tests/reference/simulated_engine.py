@@ -1,7 +1,5 @@
 """An engine whose truth is known: S(B, learning rate) in closed form, seeds' noise, a cadence."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Workloads so small that a whole run takes milliseconds, and one that has everything in it."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The law's oracles: slow and obvious, and studies made up from a known truth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

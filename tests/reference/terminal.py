@@ -1,7 +1,5 @@
 """A command in a terminal of a width: what it writes there, line by line."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty

@@ -3,8 +3,6 @@
 It is given the examples of every step as a list of indices, so that it owes its order to nobody.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Its loss falls with the steps, soonest at the rate that is best for its batch si
 `S_MIN * (1 + CRITICAL / batch_size)` steps to a third of the way; seeds scatter by a percent.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

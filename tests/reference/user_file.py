@@ -1,7 +1,5 @@
 """A user's file with a workload in it, small enough to train in a blink; parts can be replaced."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _TEXT = """
