@@ -10,7 +10,7 @@ from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.whole_trainings import compared_with
+from batchlab.advice.whole_trainings import compared_with, requests_of, seeds_that_fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 
@@ -178,6 +178,20 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     compared_with(state, state.sizes[256])
     assert state.whole_epochs == 25
     assert state.sizes[256].whole_steps == 25 * per_epoch
+
+
+def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
+    """Of those two that are whole still tell something; a cool-down that was cut is none."""
+    state = state_with({})
+    requests = requests_of(state, [CHOSEN], state.seeds.verify[:3])
+    state.question = replace(
+        state.question, budget_s=state.engine.spent_s() + state.usual_s(requests) / 1.05
+    )
+
+    fitting = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])
+    with_cool_down = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3], cool_down=0.2)
+
+    assert (len(fitting), len(with_cool_down)) == (3, 2)
 
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
