@@ -224,6 +224,24 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
 
 
+@pytest.mark.parametrize(
+    ("value", "code"), [(0.97, "faster_seems_to_end_worse"), (None, "faster_not_seen_to_end")]
+)
+def test_of_what_was_passed_over_it_is_told_how_it_ends(value, code):
+    yours, mine = ending_at(64, 0.01, 0.978), ending_at(128, learning_rate(128), 0.97)
+    mine = replace(mine, values=(value,) * 3)
+    passed = ends_beside(yours, mine, better_by=-0.008, half=0.009, verdict="open")
+    state = state_of()
+    state.end = END
+    seen = verification(endings=ends_beside(yours, yours, better_by=0, half=0, verdict="no_worse"))
+
+    advice = recommended(
+        state, decision=open_decision(1.3), verification=seen, passed_over=passed, origin="pilot"
+    )
+
+    assert advice.missing.code == code
+
+
 def caveats(advice: Advice) -> dict[str, Reason]:
     return {caveat.code: caveat for caveat in advice.caveats}
 

@@ -72,3 +72,18 @@ def test_who_looks_on_sees_every_run_and_changes_nothing():
     assert seen >= {(run.batch_size, run.seed) for run in advice.tried}
     assert watcher.leads[0] is None
     assert watcher.leads[-1].batch_size in advice.flat_set
+
+
+def test_every_round_of_runs_says_why():
+    watcher = Watcher()
+    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
+    asked = question(knee(1024), budget_s=60 * Truth().best_steps(64) * 1e-3, target=None)
+
+    advise(asked, engine, watcher=watcher)
+
+    codes = {
+        (each, runs.why.code) for each, runs in zip(watcher.purposes, watcher.runs, strict=True)
+    }
+    assert {("pilot", "asked_for_end"), ("verify", "asked_to_verify")} < codes
+    assert {("tune", "asked_for_rate"), ("tune", "larger_may_be_better")} < codes
+    assert ("value", "asked_on_fresh_seeds") in codes

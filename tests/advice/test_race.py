@@ -87,6 +87,20 @@ def test_a_batch_size_that_never_gets_to_the_level_gives_way_without_being_train
     assert trained_to_their_end(advice) == [128]
 
 
+def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
+    advice, _ = raced(
+        trainings=1.5,
+        step_s=knee(100),
+        best_rate=0.01,
+        b_crit=20.0,
+        asked={"sizes": (64, 512, 1024), "longest_epochs": 40.0},
+    )
+
+    assert advice.target_origin == "easier"
+    assert 512 in {run.batch_size for run in advice.tried}
+    assert trained_to_their_end(advice) == []
+
+
 def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_raced():
     """A batch of 8 needs 28 examples for each 84 that one of 64 needs, and processes as many."""
     truth, step_s = Truth(**FLAT | {"b_crit": 20.0}), knee(8)
