@@ -11,7 +11,7 @@ from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 
 N_TRAIN = 10_000
@@ -21,21 +21,12 @@ def searched(
     machine: MadeUpMachine,
     sizes: tuple[int, ...] | None = None,
     *,
-    ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
-    listener: ProgressListener | None = None,
-    accumulates: bool = True,
-    first: int | None = None,
+    **given: Any,
 ) -> ProfileSearch:
-    search = ProfileSearch(
-        machine,
-        n_train=n_train,
-        ceiling_bytes=ceiling_bytes,
-        left_s=machine.left_s,
-        listener=listener or Silent(),
-        may_accumulate=accumulates,
-        first=first,
-    )
+    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Silent(), "first": None}
+    usual |= {"ceiling_bytes": None, "may_accumulate": True}
+    search = ProfileSearch(machine, n_train=n_train, **(usual | given))
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
 
@@ -280,7 +271,7 @@ def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
     told = Told()
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
-    search = searched(machine, listener=told, accumulates=False)
+    search = searched(machine, listener=told, may_accumulate=False)
 
     assert {point.accumulation_steps for point in search.points} == {1}
     assert search.stopped == "memory"

@@ -79,25 +79,11 @@ CONFIGURATIONS = [
 
 
 def all_pauses(
-    n: int,
-    batch_size: int,
-    *,
-    epochs: int,
-    drop_last: bool = False,
-    after_step: int = 0,
-    watched_from_samples: int = 0,
-    interval_samples: int = 0,
+    n: int, batch_size: int, *, epochs: int, drop_last: bool = False, **given: int
 ) -> list[Pause]:
+    plan = BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last)
     steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
-    return list(
-        pauses(
-            BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last),
-            last_step=epochs * steps_per_epoch,
-            after_step=after_step,
-            watched_from_samples=watched_from_samples,
-            interval_samples=interval_samples,
-        )
-    )
+    return list(pauses(plan, last_step=epochs * steps_per_epoch, **given))
 
 
 def samples_after(n: int, batch_size: int, step: int) -> int:

@@ -68,16 +68,15 @@ def made_up_trial(
     scaling_rule: str = "none",
 ) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    trial = Trial(
+    return Trial(
         workload_id="made-up-id",
         workload=workload,
         n_train=n_train,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
-    )
-    return replace(
-        trial, micro_batch_size=micro_batch_size or batch_size, scaling_rule=scaling_rule
+        micro_batch_size=micro_batch_size or batch_size,
+        scaling_rule=scaling_rule,
     )
 
 
