@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.reference.saving_script import pids, saving_script
 
@@ -55,23 +56,21 @@ def wait_until(
         time.sleep(0.02)
 
 
-def records_of(store: Path) -> tuple[TrialRecord, ...]:
-    """Of the last study; none where the store is being made."""
+def _of_last_study(store: Path, read: Callable[[Store], tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Nothing where the store is being made."""
     try:
         with Store.existing(store) as opened:
-            return opened.study().records if opened.studies() else ()
+            return read(opened) if opened.studies() else ()
     except StoreError:
         return ()
+
+
+def records_of(store: Path) -> tuple[TrialRecord, ...]:
+    return _of_last_study(store, lambda opened: opened.study().records)
 
 
 def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
-    """Of the last study; none where the store is being made."""
-    try:
-        with Store.existing(store) as opened:
-            studies = opened.studies()
-            return stored_journal(opened, studies[-1][0]) if studies else ()
-    except StoreError:
-        return ()
+    return _of_last_study(store, lambda made: stored_journal(made, made.studies()[-1][0]))
 
 
 def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
