@@ -246,6 +246,17 @@ def caveats(advice: Advice) -> dict[str, Reason]:
     return {caveat.code: caveat for caveat in advice.caveats}
 
 
+def test_a_study_that_ended_before_its_budget_asks_for_no_more_and_says_why() -> None:
+    engine = SimulatedEngine(truth=Truth(noise=0.3), step_s=knee(48), n_seeds=5)
+
+    advice = advise(question(knee(48), budget_s=1100.0), engine)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.spent_s < 0.2 * advice.budget_s
+    assert advice.more_budget_s is None
+    assert "ended_before_budget" in caveats(advice)
+
+
 def known_to(factor: float, size: int) -> Option:
     step_s = knee(48)(size)
     interval = (step_s / factor, step_s * factor)
