@@ -1,13 +1,12 @@
 """An advice in Python: a short name for itself, and its rate set in an optimizer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
 import torch
 from tests.reference.made_up_advice import cannot_tell_advice, made_up_advice
 
+from batchlab.advice.advice import Advice
 from batchlab.errors import UsageError
 
 
@@ -25,22 +24,16 @@ def test_its_repr_names_the_verdict_and_the_configuration_alone() -> None:
     assert repr(cannot_tell_advice()) == "Advice(verdict='cannot_tell')"
 
 
-def test_applied_the_rate_is_that_of_every_group() -> None:
+BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recommendation)
+
+
+@pytest.mark.parametrize("advice", [made_up_advice(), BEST_SO_FAR])
+def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
     optimizer = two_groups()
 
-    made_up_advice().apply(optimizer)
+    advice.apply(optimizer)
 
     assert [group["lr"] for group in optimizer.param_groups] == [0.26, 0.26]
-
-
-def test_the_best_so_far_can_be_applied_too() -> None:
-    best = made_up_advice().recommendation
-    assert best is not None
-    optimizer = two_groups()
-
-    replace(cannot_tell_advice(), provisional=replace(best, learning_rate=0.5)).apply(optimizer)
-
-    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_without_a_configuration_nothing_is_applied() -> None:

@@ -19,9 +19,13 @@ from tests.reference.made_up_outcome import (
     two_levels,
     verification,
 )
-from tests.reference.made_up_state import BUDGET_S, learning_rate
-from tests.reference.simulated_engine import N_TRAIN
+from tests.reference.made_up_state import BUDGET_S, Run, learning_rate, made_up_state, met
+from tests.reference.reason_codes import codes
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, option, question
 
+from batchlab.advice.advice import Advice, Option
+from batchlab.advice.advisor import advise
 from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
 from batchlab.advice.verification import Conclusion
@@ -50,9 +54,6 @@ def recommended(state=None, **changes):
     """The answer where 128 is recommended, verified unless `changes` say otherwise."""
     found = {"decision": decision(), "verification": verification()} | changes
     return answer(state or state_of(), **found)
-
-
-# ---- verdict
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,6 @@ def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
     assert Reason.of("some_seeds_missed", missed=1, n=6) in advice.caveats
 
 
-# ---- how much more would tell
-
-
 @pytest.mark.parametrize(
     ("high", "times"),
     [
@@ -131,9 +129,6 @@ def test_intervals_shrink_with_the_root_of_the_runs(high, times):
 
 def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
     assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
-
-
-# ---- what is expected
 
 
 def test_expected_time_is_the_verified_steps_times_the_step_time_with_both_errors():
@@ -177,9 +172,6 @@ def test_for_quality_every_run_has_the_steps_that_are_given(given, steps):
     assert advice.candidate(128).steps_to_target.estimate == steps
 
 
-# ---- gain and pay-back
-
-
 def test_the_study_pays_back_after_what_it_took_over_what_a_run_saves():
     advice = recommended(state_of(spent_s=100.0))
 
@@ -202,9 +194,6 @@ def test_nothing_pays_back_that_saves_no_time_for_sure(state, verified):
     assert recommended(state, verification=verified).pay_back_runs is None
 
 
-# ---- other targets
-
-
 def test_a_recommendation_that_another_target_flips_is_a_caveat():
     state, decided = two_levels(SLOW_AT_LAST, FASTER_AT_LAST)
     assert decided.batch_size == 128
@@ -215,9 +204,6 @@ def test_a_recommendation_that_another_target_flips_is_a_caveat():
     assert (easier.verdict, easier.batch_size) == ("recommend", 64)
     (caveat,) = advice.caveats
     assert (caveat.code, caveat.named["size"]) == ("another_decision_at_target", 64)
-
-
-# ---- better
 
 
 def test_what_is_better_for_sure_is_named_though_the_best_is_open():
@@ -238,9 +224,64 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.pay_back_runs == pytest.approx(BUDGET_S / (2.0 * 400 * STEP_S))
 
 
-def test_a_reference_that_was_never_seen_to_arrive_is_beaten_by_its_bound():
-    bound = Estimate(estimate=None, low=2.0, high=None, n=3, reason=WHY)
+@pytest.mark.parametrize(
+    ("value", "code"), [(0.97, "faster_seems_to_end_worse"), (None, "faster_not_seen_to_end")]
+)
+def test_of_what_was_passed_over_it_is_told_how_it_ends(value, code):
+    yours, mine = ending_at(64, 0.01, 0.978), ending_at(128, learning_rate(128), 0.97)
+    mine = replace(mine, values=(value,) * 3)
+    passed = ends_beside(yours, mine, better_by=-0.008, half=0.009, verdict="open")
+    state = state_of()
+    state.end = END
+    seen = verification(endings=ends_beside(yours, yours, better_by=0, half=0, verdict="no_worse"))
 
-    advice = answer(state_of(), decision=open_decision(1.3), verification=verification(gain=bound))
+    advice = recommended(
+        state, decision=open_decision(1.3), verification=seen, passed_over=passed, origin="pilot"
+    )
 
-    assert advice.verdict == "better"
+    assert advice.missing.code == code
+
+
+def caveats(advice: Advice) -> dict[str, Reason]:
+    return {caveat.code: caveat for caveat in advice.caveats}
+
+
+def test_a_study_that_ended_before_its_budget_asks_for_no_more_and_says_why() -> None:
+    engine = SimulatedEngine(truth=Truth(noise=0.3), step_s=knee(48), n_seeds=5)
+
+    advice = advise(question(knee(48), budget_s=1100.0), engine)
+
+    assert advice.verdict == "cannot_tell"
+    assert advice.spent_s < 0.2 * advice.budget_s
+    assert advice.more_budget_s is None
+    assert "ended_before_budget" in caveats(advice)
+
+
+def known_to(factor: float, size: int) -> Option:
+    step_s = knee(48)(size)
+    interval = (step_s / factor, step_s * factor)
+    return replace(option(size, step_s), step_s=Estimate.of(step_s, interval=interval, n=2))
+
+
+def test_a_study_that_step_times_keep_open_does_not_say_that_time_would_not_settle_it() -> None:
+    engine = SimulatedEngine(truth=Truth(noise=0.1), step_s=knee(48))
+    options = tuple(known_to(1.3, size) for size in (64, 128, 256, 512))
+
+    advice = advise(question(knee(48), budget_s=1100.0, options=options), engine)
+
+    assert "better_step_times_would_tell" in codes(advice.reason)
+    told = codes(caveats(advice)["ended_before_budget"])
+    assert told == {"ended_before_budget", "trainings_tell_no_step_times"}
+
+
+@pytest.mark.parametrize(
+    ("n_runs", "step_s", "code"), [(64, 1e-3, "seeds_used_up"), (2, 1e4, "next_run_too_dear")]
+)
+def test_why_no_further_run_was_made_is_said(n_runs: int, step_s: float, code: str) -> None:
+    runs: dict[int, list[Run]] = {size: [met(1000)] * n_runs for size in (64, 128)}
+    state = made_up_state(runs, spent_s=100.0, step_s=lambda size: step_s)
+    is_open = decision(verdict="cannot_tell", batch_size=None, inside=(False, False))
+
+    advice = answered(state, Conclusion(decision=is_open), origin="given")
+
+    assert code in codes(caveats(advice)["ended_before_budget"])

@@ -1,7 +1,5 @@
 """CarriedOver: the bounds of two rules, and what rejects them."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

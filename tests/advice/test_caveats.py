@@ -1,9 +1,8 @@
 """Caveats: that a rate lies beside one that diverges is said, with how often it may diverge."""
 
 import pytest
-from tests.reference.made_up_outcome import WHY, decision, verification
+from tests.reference.made_up_outcome import decision, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
-from tests.reference.simulated_question import REFERENCE
 
 from batchlab.advice.answer import answered
 from batchlab.advice.verification import Conclusion
@@ -52,15 +51,3 @@ def test_a_rate_that_diverged_once_itself_is_told_though_nothing_above_it_was_ru
 @pytest.mark.parametrize("times", [0.5, 4.0])
 def test_what_diverged_far_above_or_below_says_nothing(times):
     assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == ()
-
-
-def test_the_users_own_configuration_is_not_said_to_be_at_an_edge():
-    reference = (REFERENCE.batch_size, REFERENCE.learning_rate)
-    state = state_with([met(90)])
-    for times, run in ((1.0, met(90)), (2.0, diverged(40))):
-        rate = times * reference[1]
-        trial = state.engine.trial(batch_size=64, learning_rate=rate, seed=7)
-        state.records[64, rate, 7] = run.record_of(trial)
-        state.purposes[64, rate, 7] = "tune"
-
-    assert caveats(state, raced=reference, reason=WHY) == ()

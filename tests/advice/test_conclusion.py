@@ -1,7 +1,5 @@
 """The conclusion: the fastest that is not seen to end worse, and what stays open beside it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -55,24 +53,6 @@ def test_what_its_first_seed_spoke_against_is_named_if_the_others_show_that_it_i
     assert 128 not in state.ruled_out
 
 
-def test_what_runs_that_came_since_speak_for_leaves_it_open_which_is_the_best(concluding_again):
-    no_worse = verified(128, "no_worse", better_by=0.0)
-
-    found, _ = concluding_again(no_worse, by_now=64)
-
-    assert found.verification == no_worse
-    assert (found.decision.verdict, found.decision.batch_size) == ("cannot_tell", None)
-
-
-def test_what_all_its_seeds_speak_against_leaves_nothing_open(concluding_again):
-    found, state = concluding_again(verified(128, "worse", better_by=-0.004))
-
-    assert found.verification.batch_size == 64
-    assert found.passed_over is None
-    assert (found.decision.verdict, found.decision.batch_size) == ("recommend", 64)
-    assert 128 in state.ruled_out
-
-
 def test_what_stays_open_with_all_its_seeds_is_told_with_all_of_them(concluding_again):
     still_open = verified(128, "open", better_by=-0.003)
 
@@ -80,13 +60,6 @@ def test_what_stays_open_with_all_its_seeds_is_told_with_all_of_them(concluding_
 
     assert found.passed_over == still_open.endings
     assert (found.decision.verdict, found.decision.batch_size) == ("cannot_tell", None)
-
-
-def test_without_budget_for_further_seeds_it_is_passed_over_by_its_first(concluding_again):
-    found, _ = concluding_again(verified(128, "no_worse", better_by=0.0), n_left=1)
-
-    assert found.passed_over.seeds == (80,)
-    assert found.verification.batch_size == 64
 
 
 def test_where_nothing_else_ends_no_worse_all_its_seeds_are_told_of(concluding_again):

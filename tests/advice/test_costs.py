@@ -44,9 +44,6 @@ def unsure_of(step_s, *sizes):
     )
 
 
-# ---- means of the runs
-
-
 def test_a_run_that_missed_counts_as_far_as_it_was_followed_and_one_that_diverged_not():
     state = made_up_state({64: [met(1000), cut(4000), diverged(10)], 128: [cut(4000)]})
 
@@ -61,9 +58,6 @@ def test_where_no_batch_size_was_valued_there_are_no_costs(runs):
     assert costs_of(made_up_state(runs)) is None
 
 
-# ---- what the objective multiplies with
-
-
 def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
     state = state_of(options=unsure_of(1e-3, 128))
 
@@ -74,9 +68,6 @@ def test_what_is_not_known_of_the_step_time_is_added_to_the_draws():
     sd = math.log(1.5) / Z
     assert abs(np.std(added[:, 1]) - sd) < 4 * sd / (2 * N_DRAWS) ** 0.5
     assert abs(np.mean(added[:, 1])) < 4 * sd / N_DRAWS**0.5
-
-
-# ---- draws
 
 
 def test_draws_of_a_mean_are_students_t_around_it():
@@ -97,9 +88,6 @@ def test_draws_of_a_mean_are_students_t_around_it():
         assert abs(np.mean(scaled)) < 4 * math.sqrt(7 / 5 / N_DRAWS)
 
 
-# ---- the law
-
-
 def test_where_the_law_holds_it_reaches_every_batch_size_that_ran():
     costs = costs_of(by_the_law(64, 256, 1024, scatter=0.02, objective="samples"))
 
@@ -117,60 +105,6 @@ def test_where_the_law_does_not_hold_only_batch_sizes_between_the_valued_ones_ha
 
     assert not costs.fit.law_holds
     assert costs.batch_sizes == (32, 64, 128, 256, 512, 1024, 2048)
-
-
-SUPERLINEAR_S = {256: 211, 1024: 106, 2048: 78, 8192: 53}
-
-
-def superlinear():
-    """Exponent 1.5 on a machine whose step takes time for each example: times to target in s."""
-    runs = {
-        size: [round(total_s / (1e-6 * size) * factor) for factor in (0.995, 1.0, 1.005)]
-        for size, total_s in SUPERLINEAR_S.items()
-    }
-    return state_of(runs, step_s=lambda size: 1e-6 * size)
-
-
-def test_times_that_fall_with_the_batch_are_kept_as_they_were_measured():
-    costs = costs_of(superlinear())
-
-    assert not costs.fit.law_holds
-    assert costs.fit.monotone.samples_fall is not None
-    measured = [costs.batch_sizes.index(size) for size in SUPERLINEAR_S]
-    assert np.exp(costs.log_costs[measured]) == pytest.approx([211, 106, 78, 53], rel=0.01)
-    assert costs.batch_sizes[int(np.argmin(costs.log_costs))] == 8192
-    # And in all that the runs leave possible, not in the mean alone.
-    low, high = np.exp(np.quantile(costs.draws[:, measured], (0.025, 0.975), axis=0))
-    assert np.all(low > np.array([211, 106, 78, 53]) * 0.95)
-    assert np.all(high < np.array([211, 106, 78, 53]) * 1.05)
-
-
-def test_runs_whose_samples_fall_rule_no_larger_batch_out():
-    steps = {32: (16_400, 16_500, 16_600), 64: (4_000, 4_020, 4_040), 128: (990, 995, 1_000)}
-    state = state_of(steps)
-    state.sizes[256].missed_at = 500
-
-    # Fewer than 500 * 256 / 8192 steps would need fewer examples, as they do here.
-    assert state.optimistic_log_cost(state.sizes[8192]) == -math.inf
-    assert state.log_learning_cost_not_met(state.sizes[8192]) == -math.inf
-    # That a larger batch needs more steps was not seen: 8 needs at least what 32 does.
-    assert state.optimistic_log_cost(state.sizes[8]) == pytest.approx(
-        np.mean(np.log(steps[32])) + math.log(1e-3), abs=1e-3
-    )
-
-
-def test_a_batch_size_that_missed_with_some_seeds_rejects_no_rule():
-    # With the run that was cut 128 takes as long as it must; without it it looks too fast.
-    runs = {64: list(map(met, (1000, 1010, 1020))), 128: [met(400), met(404), cut(1500)]}
-    state = made_up_state(runs)
-
-    assert state.carried_over().caveats() == []
-
-
-# ---- what misses leave
-
-
-# ---- observations
 
 
 def test_runs_that_measure_nothing_are_no_observations():

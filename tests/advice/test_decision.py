@@ -47,31 +47,6 @@ def test_what_the_draws_leave_open_is_not_decided():
     assert {decision.contender, decision.blocking} == {32, 64}
 
 
-def test_batch_sizes_that_are_only_known_to_be_slow_do_not_widen_the_bounds_of_others():
-    log_costs = np.log([1.5, 1.2, 1.0, 1.4])
-    draws = draws_around(log_costs, 0.02)
-    slow = draws.copy()
-    slow[:, [0, 3]] = log_costs[[0, 3]] + np.random.default_rng(1).exponential(1, (len(draws), 2))
-
-    plain = decide(SIZES, log_costs, draws, **GIVEN)
-    one_sided = decide(SIZES, log_costs, slow, **GIVEN)
-
-    assert one_sided.high[1:3] == pytest.approx(plain.high[1:3], rel=0.01)
-    assert one_sided.high[0] > 5 * plain.high[0]
-
-
-def test_no_bound_lies_below_its_estimate():
-    log_costs = np.array([0.2, 0.0])
-    draws = log_costs - np.random.default_rng(0).exponential(1, (2000, 1)) * [1, 0]
-    draws[:10, 0] = 0.5
-
-    of_two = {"may_recommend": [True, True], "peak_bytes": [1000, 2000], "delta": 0.2}
-    decision = decide(SIZES[:2], log_costs, draws, **(GIVEN | of_two))
-
-    assert decision.high[0] == pytest.approx(math.exp(0.2))
-    assert not decision.inside[0]
-
-
 def test_where_all_are_the_same_the_one_with_the_least_memory_is_taken():
     decision = decided(np.log([1.01, 1.02, 1.0, 1.01]), 0.003)
 
@@ -130,9 +105,6 @@ def test_the_upper_bounds_hold_all_at_once_in_95_of_100_studies():
     # Whichever is the best, its bounds hold; against the others they may be wider than need be.
     assert held / n_studies >= 0.95 - 4 * standard_error
     assert held / n_studies < 1
-
-
-# ---- what is told of it
 
 
 def test_a_batch_size_without_a_bound_is_told_and_kept_in_a_store():

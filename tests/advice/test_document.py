@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +62,6 @@ def test_a_document_has_every_promised_name() -> None:
     assert (document["store"], document["report"]) == ("lab.db", "out.html")
 
 
-def test_the_numbers_are_those_of_the_advice() -> None:
-    advice = made_up_advice()
-
-    document = document_of(advice)
-
-    assert advice.recommendation is not None
-    assert document["recommendation"]["batch_size"] == advice.recommendation.batch_size
-    assert document["gain"]["low"] == advice.gain.low
-    assert document["flat_set"] == list(advice.flat_set)
-    assert len(document["trials"]) == len(advice.tried)
-    assert [c["batch_size"] for c in document["candidates"]] == [
-        candidate.batch_size for candidate in advice.candidates
-    ]
-
-
 @pytest.mark.parametrize("made", [cannot_tell_advice, nothing_reached_advice, one_sided_advice])
 def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advice]) -> None:
     advice = made()
@@ -89,19 +71,6 @@ def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advi
     assert document["verdict"] == advice.verdict
     assert (document["recommendation"] is None) == (advice.recommendation is None)
     assert document["missing"] == (reason_text(advice.missing) or None)
-
-
-@pytest.mark.slow
-def test_what_is_best_so_far_is_told_where_nothing_is_recommended() -> None:
-    chosen = made_up_advice().recommendation
-    assert chosen is not None
-
-    document = document_of(replace(cannot_tell_advice(), provisional=chosen))
-
-    assert document["recommendation"] is None
-    assert set(document["provisional"]) >= RECOMMENDATION
-    assert document["provisional"]["batch_size"] == chosen.batch_size
-    assert document_of(made_up_advice())["provisional"] is None
 
 
 @pytest.mark.slow

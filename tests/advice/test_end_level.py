@@ -1,21 +1,33 @@
-"""EndLevel: what a run ends with, and the level that counts as ending as well."""
-
-from __future__ import annotations
+"""What a run ends with, the level that counts as ending as well, and targets beside it."""
 
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record
+from tests.reference.reason_codes import codes
+from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advice import Question
-from batchlab.advice.level import as_well_as, end_level, ends_early, last_values, margin_beside
+from batchlab.advice.level import (
+    as_well_as,
+    end_as,
+    end_level,
+    end_so_far,
+    ends_early,
+    from_pilot,
+    last_values,
+    margin_beside,
+    neighbours,
+    of_the_worst,
+)
 from batchlab.records.quantities import Better
-from batchlab.records.trial import TrialRecord
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Target, TrialRecord
+from batchlab.runs.contract import run_all
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LOSS = replace(ASKED, metric="loss", better="lower")
@@ -88,32 +100,6 @@ def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     assert end.n == 3
 
 
-# Validation loss at the ends of 16 epochs: a net of 256 x 256 units on 400 noisy examples of a
-# linear regression, Adam at 0.001, batch size 32. At epoch 64 it is at 3.5.
-_OVERFITTING = (
-    *(3.004, 2.547, 2.318, 2.304, 2.298, 2.312, 2.425, 2.464),
-    *(2.425, 2.489, 2.379, 2.532, 2.520, 2.525, 2.596, 2.502),
-)
-
-
-def overfitting(epoch: float) -> float:
-    return float(np.interp(epoch, range(17), (5.132, *_OVERFITTING)))
-
-
-def test_a_run_expected_to_get_worse_is_trained_on_until_it_has_turned():
-    """After 8 epochs what follows its best is too little to be sure that it has turned."""
-    so_far = record_of(overfitting, epochs=8, metric="loss")
-    further = record_of(overfitting, epochs=16, metric="loss")
-
-    assert not ends_early(LOSS, so_far)
-    assert ends_early(LOSS, further)
-    # Where the budget ends it after 8 epochs, its best counts all the same.
-    for record in (so_far, further):
-        end = end_level(LOSS, record, planned_steps=NEVER)
-        assert end.ended_by == "overfitting"
-        assert end.value == pytest.approx(2.3, abs=0.01)
-
-
 def test_of_a_loss_only_what_nobody_sees_is_given_away():
     """Its floor is not known: 5 % of all of it may be most of what there is to learn."""
     record = record_of(lambda epoch: 2.3 + 2 * math.exp(-epoch), metric="loss")
@@ -135,22 +121,6 @@ def test_the_margin_is_five_per_cent_of_the_errors_where_they_are_known():
     assert margin(98.0, "accuracy", "higher", 0.2) == 0.2  # in percent
 
 
-def test_a_perfect_reference_does_not_ask_for_the_ceiling():
-    end = end_level(ASKED, record_of(lambda epoch: min(1.0, 0.5 + epoch)), planned_steps=NEVER)
-
-    assert end.value == 1.0
-    assert level_of(end.value, end.margin) == 0.999
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "balanced accuracy"])
-def test_a_fraction_by_any_name_has_the_margin_of_an_accuracy(metric):
-    asked = replace(ASKED, metric=metric)
-
-    end = end_level(asked, record_of(approach(0.978, rate=1.0), metric=metric), planned_steps=NEVER)
-
-    assert end.margin == pytest.approx(0.05 * 0.022, rel=0.01)
-
-
 @given(value=st.floats(0.01, 0.999), margin=st.floats(1e-6, 0.5))
 def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(value, margin):
     for question_, sign in ((ASKED, -1), (LOSS, 1)):
@@ -163,3 +133,100 @@ def test_the_level_is_worse_than_the_end_by_the_margin_and_a_little_rounding(val
 )
 def test_the_level_is_a_round_figure(value, margin, level):
     assert level_of(value, margin) == level
+
+
+LONG = 10**9
+TARGET = Target(metric="accuracy", value=0.97, better="higher")
+
+
+def simulated(steps, *, until=None, rate=0.04):
+    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
+    trial = engine.trial(batch_size=64, learning_rate=rate, seed=0)
+    return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
+
+
+def curve_to(level, *, epochs=25):
+    curves = made_up_curves()
+    curves["validation", "accuracy"] = approach(level, rate=1.0)
+    return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=4)
+
+
+def test_a_pilot_with_a_plateau_sets_a_level_with_five_per_cent_more_errors():
+    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+
+    assert level.origin == "pilot"
+    assert level.end.ended_by == "plateau"
+    assert 0.894 <= level.target.value <= 0.895  # a round figure at most a fifth of that easier
+
+
+def test_of_runs_that_came_to_their_end_the_clearly_better_sets_the_level():
+    both = from_pilot(ASKED, [curve_to(0.8), curve_to(0.9)], planned_steps=LONG)
+    other_way_round = from_pilot(ASKED, [curve_to(0.9), curve_to(0.8)], planned_steps=LONG)
+
+    assert both == other_way_round == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+
+
+def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference():
+    """One seed each: the better of two alike is not what the reference ends with."""
+    luckier = 0.9 + 1.9 * 0.05 * 0.1
+
+    level = from_pilot(ASKED, [curve_to(0.9), curve_to(luckier)], planned_steps=LONG)
+
+    assert level == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+
+
+@pytest.mark.parametrize("order", [(0.88, 0.9, 0.92), (0.92, 0.88, 0.9)])
+def test_the_worst_of_the_seeds_sets_the_level(order):
+    """What one seed ends with, half of the others miss."""
+    alone = from_pilot(ASKED, [curve_to(0.88)], planned_steps=LONG)
+    first = from_pilot(ASKED, [curve_to(order[0])], planned_steps=LONG).end
+
+    level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
+
+    assert (level.target, level.end) == (alone.target, alone.end)
+    assert codes(level.why) == {"worst_of_seeds", "ends_at_plateau"}
+    assert level.why.named["best"] == pytest.approx(0.92)
+
+
+def hardly_learned(**changes):
+    """What labels drawn at random give: a wobble, and a little better than untrained."""
+    curves = {
+        **made_up_curves(),
+        ("validation", "accuracy"): lambda epoch: 0.1 + 0.002 * (epoch > 0) + 0.001 * (epoch % 2),
+    }
+    return made_up_record(curves=curves, evaluations_per_epoch=2, **changes)
+
+
+def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
+    """A level within its wobble would be met by chance, and soonest by whoever is luckiest."""
+    cut = hardly_learned(epochs=20)
+
+    assert from_pilot(ASKED, [cut], planned_steps=LONG) is None
+    beside = from_pilot(ASKED, [cut, curve_to(0.9)], planned_steps=LONG)
+    assert beside.target == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG).target
+    on_its_way = made_up_record(
+        curves={**made_up_curves(), ("validation", "accuracy"): approach(0.9, rate=0.02)},
+        epochs=20,
+        evaluations_per_epoch=2,
+    )
+    assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
+
+
+def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
+    record = simulated(1000)
+
+    level = from_pilot(ASKED, [record], planned_steps=LONG)
+
+    so_far = end_so_far(ASKED, record)
+    assert (level.origin, level.end) == ("easier", None)
+    assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
+    assert record.crossing(level.target).samples <= record.samples
+
+
+def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():
+    record = simulated(10_000, until=TARGET)
+
+    easy, hard = neighbours(ASKED, TARGET, [record])
+
+    assert record.crossing(easy).samples < record.crossing(TARGET).samples
+    assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)

@@ -1,8 +1,5 @@
 """The advice of a study that saw the end of a training: what it names ends no worse."""
 
-from __future__ import annotations
-
-import functools
 import math
 from dataclasses import replace
 
@@ -10,12 +7,10 @@ import pytest
 from tests.reference.reason_codes import codes
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import N_TRAIN, REFERENCE, knee, question
+from tests.reference.simulated_question import N_TRAIN, knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
-from batchlab.advice.run_log import RunLog
-from batchlab.records.estimate import Estimate, Reason
 
 STEP_S = knee(1024)
 # The level is 5 % of the errors below it.
@@ -72,7 +67,6 @@ def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_see
     advice, engine = advised(trainings=trainings)
 
     assert advice.target_origin == "pilot"
-    assert advice.recommendation is not None
     assert advice.endings.verdict == "no_worse"
     chosen = (advice.recommendation.batch_size, advice.recommendation.learning_rate)
     assert cells(advice.endings)[:2] == [chosen, (64, 0.01)]
@@ -81,13 +75,6 @@ def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_see
     assert engine.spent_s() <= 1.05 * advice.budget_s
     chose = {run.seed for run in advice.tried if run.purpose in ("pilot", "tune", "value")}
     assert not chose & set(advice.endings.seeds)
-
-
-def test_a_batch_size_that_never_gets_to_the_level_is_not_named():
-    advice, _ = advised(end=lambda size, rate: USUAL_END - (0.004 if size > 128 else 0.0))
-
-    assert advice.recommendation.batch_size <= 128
-    assert advice.endings.verdict == "no_worse"
 
 
 @pytest.mark.slow
@@ -132,80 +119,6 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
     assert len(advice.endings.seeds) > 6  # as many more as were likely to tell
     assert "ending_open" in codes(advice.missing)
     assert advice.provisional.batch_size > 64
-
-
-@pytest.mark.slow
-def test_with_the_budget_that_may_tell_half_of_the_studies_that_were_open_name_a_batch_size():
-    proposed, named = 0, 0
-    one_s = Truth().best_steps(64) * STEP_S(64)
-    for trainings in (14.0, 30.0):
-        for salt in range(7):
-            advice, _ = advised(trainings=trainings, salt=salt, end_noise=0.0003)
-            if advice.recommendation is None and advice.more_budget_s is not None:
-                more = trainings + advice.more_budget_s / one_s
-                again, _ = advised(trainings=more, salt=salt, end_noise=0.0003)
-                proposed, named = proposed + 1, named + (again.recommendation is not None)
-
-    assert proposed >= 3
-    assert named >= proposed / 2
-
-
-@pytest.mark.slow
-def test_whole_trainings_are_not_cut_by_the_end_of_the_budget():
-    """What is named has three seeds, and what is begun comes to its end."""
-    for salt in range(4):
-        advice, _ = advised(trainings=30.0, salt=salt)
-
-        assert len(advice.endings.seeds) >= 3, salt
-        for each in (advice.endings.recommended, advice.endings.reference):
-            assert len(each.found) == len(advice.endings.seeds), salt
-
-
-@pytest.mark.slow
-def test_a_configuration_is_looked_at_as_often_as_was_fixed_before():
-    """Decided on again, it keeps what was found on it: a further look would be one too many."""
-    advice, _ = advised(trainings=300.0, noise=0.2, salt=2)
-
-    looks = [
-        step.did.named["size"] for step in advice.steps if step.did.code == "verify_to_the_end"
-    ]
-    assert max(looks.count(size) for size in looks) <= 2
-
-
-def unseen(found):
-    """A verification in which no training of the batch size came to its end."""
-    endings = found.endings
-    if endings is None:  # nothing was left for it
-        return found
-    nothing = tuple(None for _ in endings.seeds)
-    mine = replace(endings.recommended, values=nothing, test=nothing)
-    why = Reason.of("ending_seen_once", size=mine.batch_size)
-    endings = replace(
-        endings,
-        recommended=mine,
-        difference=Estimate.cannot_tell(why),
-        standard_error=None,
-        verdict="open",
-        reason=why,
-    )
-    return replace(found, endings=endings)
-
-
-def test_what_no_training_came_to_the_end_of_gives_way_to_the_next_fastest(monkeypatch):
-    seen, asked = conclusion.verify, []
-
-    def verify(state, size, **settings):
-        asked.append(size.batch_size)
-        found = seen(state, size, **settings)
-        return unseen(found) if size.batch_size == asked[0] else found
-
-    monkeypatch.setattr(conclusion, "verify", verify)
-
-    advice, _ = advised()
-
-    assert len(asked) >= 2
-    assert advice.recommendation.batch_size == asked[1] != asked[0]
-    assert advice.verdict == "better"  # the fastest may be better still
 
 
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
@@ -284,65 +197,6 @@ def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_men
     assert "others_not_cooled" in codes(advice.reason)
 
 
-def test_no_cool_down_is_tried_whose_whole_training_takes_longer_than_the_reference_to_the_level():
-    """A reference of few steps: smaller batches are sooner on the way, and not at the end."""
-    step_s = knee(256)
-    own = replace(REFERENCE, batch_size=1024, micro_batch_size=1024, learning_rate=0.035)
-    truth = Truth(
-        end=lambda size, rate: USUAL_END + (0.012 if size == 1024 and rate != 0.035 else 0.0),
-        cooling=lambda size, rate: 0.014 if size != 1024 else 0.0005,
-        end_noise=0.0002,
-        b_crit=100.0,
-        s_min=800.0,
-        best_rate=0.01,
-        left=0.3,
-        right=0.3,
-    )
-    engine = SimulatedEngine(truth=truth, step_s=step_s)
-    budget_s = 200 * truth.best_steps(1024) * step_s(1024)
-
-    advice = advise(
-        question(step_s, budget_s=budget_s, target=None, target_origin="pilot", reference=own),
-        engine,
-    )
-
-    assert not any(request.trial.cool_down for request in engine.asked)
-    assert advice.recommendation.batch_size == 1024
-
-
-@pytest.mark.slow
-def test_few_seeds_are_no_short_budget_and_what_ends_worse_gets_its_cool_down():
-    """With time for six seeds the fastest need not give way, though the engine has three."""
-    few = functools.partial(SimulatedEngine, n_seeds=9)
-
-    advice, _ = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0005, kind=few)
-
-    assert advice.recommendation.batch_size == 1024
-    assert advice.recommendation.cool_down == 0.2
-    assert len(advice.endings.seeds) == 3
-
-
-@pytest.mark.slow
-def test_the_last_seed_waits_for_the_others_so_that_it_is_what_the_end_of_the_budget_cuts(
-    monkeypatch,
-):
-    rounds = []
-    run = RunLog.run
-
-    def watched(self, requests, purpose):
-        if purpose == "verify":
-            rounds.append({request.trial.seed for request in requests})
-        return run(self, requests, purpose)
-
-    monkeypatch.setattr(RunLog, "run", watched)
-
-    advice, _ = advised(trainings=300.0)
-
-    first, last, *_ = [seeds for seeds in rounds if seeds]
-    assert (len(first), len(last)) == (2, 1)
-    assert first | last <= set(advice.endings.seeds)
-
-
 @pytest.mark.slow
 def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
     """Both sides get it: against a reference without one, nearly every high rate would pass."""
@@ -352,24 +206,6 @@ def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
     assert advice.recommendation.cool_down == 0.0
     notes = [c.note for c in advice.candidates if c.batch_size == 1024]
     assert notes[0].code == "cool_down_mends_nothing"
-
-
-@pytest.mark.slow
-def test_a_cool_down_is_no_excuse_for_a_reference_that_ends_better_without_one():
-    advice, _ = others_end_worse(0.012, lambda size, rate: 0.004 if size > 64 else -0.02)
-
-    assert advice.recommendation.batch_size == 64
-
-
-@pytest.mark.slow
-def test_where_the_engine_cannot_cool_down_it_is_not_tried(monkeypatch):
-    cannot = replace(SimulatedEngine.capabilities, cools_down=False)
-    monkeypatch.setattr(SimulatedEngine, "capabilities", cannot)
-
-    advice, engine = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0)
-
-    assert not any(request.trial.cool_down for request in engine.asked)
-    assert advice.recommendation.batch_size == 64
 
 
 @pytest.mark.slow

@@ -1,14 +1,35 @@
 """The race: a batch size and a rate from a handful of trainings."""
 
-from __future__ import annotations
-
 import statistics
-from dataclasses import replace
 
 import pytest
-from tests.reference.raced_study import END, FLAT, OWN, STEP_S, named, raced
-from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import knee
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
+
+from batchlab.advice.advisor import advise
+from batchlab.advice.race import race_gain
+
+EPOCHS = 12.0
+END = 1 - 0.03 / 1.05  # the level of the truth is 5 % of the errors below it
+OWN = (64, 0.01)
+STEP_S = knee(1024)
+# To the level the reference takes 4.4 epochs, a batch of 1024 10.7 of the 12.
+FLAT = {"s_min": 150.0, "b_crit": 400.0}
+
+
+def raced(
+    *, trainings=4.0, n_workers=1, salt=0, step_s=STEP_S, kind=SimulatedEngine, asked=(), **truth
+):
+    """The advice with so many whole trainings left; `asked` are fields of the question."""
+    known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))
+    engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
+    whole_s = EPOCHS * (N_TRAIN // 64 + 1) * step_s(64)
+    given = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS} | dict(asked)
+    return advise(question(step_s, budget_s=trainings * whole_s, **given), engine), engine
+
+
+def named(advice):
+    return advice.provisional.batch_size, advice.provisional.learning_rate
 
 
 def time_s(truth, cell, step_s):
@@ -80,18 +101,6 @@ def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
     assert trained_to_their_end(advice) == []
 
 
-def test_where_nothing_is_sooner_the_reference_stays_and_no_challenger_is_followed_far():
-    """512 processes 1.6 times the examples a second and needs 6 times as many; the rate is best."""
-    step_s = knee(100)
-    advice, _ = raced(step_s=step_s, best_rate=0.01, b_crit=20.0, asked={"sizes": (64, 512, 1024)})
-
-    assert named(advice) == OWN
-    (own,) = [t for t in advice.tried if (t.batch_size, t.learning_rate) == OWN]
-    followed = [t.steps * step_s(t.batch_size) for t in advice.tried if t.purpose == "tune"]
-    assert followed
-    assert max(followed) <= 0.5 * own.steps_to_target * step_s(64)
-
-
 def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_raced():
     """A batch of 8 needs 28 examples for each 84 that one of 64 needs, and processes as many."""
     truth, step_s = Truth(**FLAT | {"b_crit": 20.0}), knee(8)
@@ -112,7 +121,6 @@ def test_the_race_is_on_the_pilots_seed_and_what_it_names_is_followed_on_fresh_o
 
     raced_on = {run.seed for run in advice.tried if run.purpose in ("pilot", "tune")}
     assert len(raced_on) == 1
-    assert advice.endings is not None
     assert advice.endings.recommended.cell == named(advice)
     assert not raced_on & set(advice.endings.seeds)
     assert len(advice.endings.recommended.found) >= 1
@@ -124,16 +132,76 @@ def test_the_fewest_examples_are_not_raced_for():
     assert "race_size" not in [step.did.code for step in advice.steps]
 
 
-class EndsBefore(SimulatedEngine):
-    """A recording: what comes back ends at an evaluation before the step that was asked for."""
-
-    def answer(self, request):
-        record = super().answer(request)
-        return replace(record, evaluations=record.evaluations[:-1])
+# What is named, and the gain
 
 
-def test_a_recording_that_ends_before_what_was_asked_does_not_hold_the_race_up():
-    advice, engine = raced(trainings=1.5, kind=EndsBefore)
+def caveat(advice):
+    return next((each for each in advice.caveats if each.code == "below_the_soonest"), None)
 
-    assert advice.verdict == "cannot_tell"
-    assert len(engine.asked) < 100
+
+def soonest_of(advice):
+    """The rate that was soonest to the level among the runs of what is named."""
+    tried = [
+        run
+        for run in advice.tried
+        if run.batch_size == advice.provisional.batch_size and run.steps_to_target is not None
+    ]
+    return min(tried, key=lambda run: run.steps_to_target).learning_rate
+
+
+def test_far_from_the_end_half_of_the_rate_that_was_soonest_is_named():
+    advice, _ = raced(trainings=0.3)
+
+    size, rate = named(advice)
+    told = caveat(advice)
+    assert rate == pytest.approx(soonest_of(advice) / 2)
+    assert dict(told.values) == {"size": size, "rate": rate, "soonest": soonest_of(advice)}
+
+
+def test_where_the_pilot_came_further_the_soonest_is_named():
+    advice, _ = raced(trainings=0.9)
+
+    assert advice.target_origin == "easier"
+    assert advice.recommendation is None
+    assert named(advice)[0] > OWN[0]
+    assert named(advice)[1] == soonest_of(advice)
+    assert caveat(advice) is None
+
+
+def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
+    advice, _ = raced(trainings=0.9, asked={"longest_epochs": None})
+
+    assert advice.target_origin == "easier"
+    assert caveat(advice) is not None
+
+
+def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record():
+    advice, _ = raced(trainings=4.0)
+
+    size, rate = named(advice)
+    steps = {
+        (run.batch_size, run.learning_rate): run.steps_to_target
+        for run in advice.tried
+        if run.purpose in ("pilot", "tune") and run.steps_to_target is not None
+    }
+    seen = steps[OWN] * STEP_S(64) / (steps[size, rate] * STEP_S(size))
+    assert (advice.target_origin, caveat(advice)) == ("pilot", None)
+    assert advice.gain.estimate == pytest.approx(seen, rel=1e-6)
+    assert advice.gain == race_gain(advice.gain.estimate, end_was_seen=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainings", [1.5, 3.0, 5.0])
+def test_the_true_gain_lies_within(trainings):
+    held = []
+    for salt in range(12):
+        advice, engine = raced(trainings=trainings, salt=salt)
+        size, rate = named(advice)
+        own, other = (
+            engine.truth.steps_to(advice.target.value, *cell) * STEP_S(cell[0])
+            for cell in (OWN, (size, rate))
+        )
+        low = advice.gain.low or 0.0  # where the pilot was cut there is none
+        held.append(low <= own / other <= advice.gain.high)
+
+    assert sum(held) >= 11

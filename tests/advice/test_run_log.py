@@ -1,10 +1,7 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
-from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
-from tests.reference.whole_grid import write_whole_grid
 
 from batchlab.advice.run_log import RunLog
 
@@ -65,18 +62,6 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
 
 
-def test_a_cool_down_over_another_length_is_not_paid_for_yet():
-    recorder = run_log()
-
-    def cooled(steps):
-        return recorder.request((64, 0.04), 80, steps=steps, whole=True, cool_down=0.2)
-
-    recorder.run([cooled(1000)], "cool_down")
-
-    assert recorder.expected_s([cooled(1000)]) == 0.0
-    assert recorder.expected_s([cooled(500)]) == 0.5
-
-
 def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     recorder = run_log()
     cooled = recorder.request((64, 0.04), 80, steps=1000, whole=True, cool_down=0.2)
@@ -87,11 +72,3 @@ def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried(recorder.until)]
     assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
     assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2
-
-
-def test_a_plan_is_known_where_the_reference_rate_was_not_recorded(tmp_path):
-    grid = RecordedGrid.read(write_whole_grid(tmp_path))
-    engine = RecordedEngine(grid, seeds=(0,), step_s=grid.header.step_s)
-    log = RunLog(question=question(knee(64), budget_s=1.0), engine=engine, until=None)
-
-    assert log.plan(256).steps_in(1) == 4

@@ -1,18 +1,15 @@
 """StudyState: seeds with one purpose each, rates that give way, bounds for what was not run."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.allocation import visit
 from batchlab.advice.decision import costs_of
 from batchlab.advice.run_log import SeedPlan
 from batchlab.advice.study_state import StudyState
-from batchlab.advice.tuning import confirm, run_valuations, tune
-from batchlab.records.estimate import Reason
+from batchlab.advice.tuning import run_valuations, tune
 
 STEP_S = knee(512)
 
@@ -33,18 +30,6 @@ def test_no_seed_has_two_purposes(n_seeds):
     assert plan.value
     assert plan.verify
     assert n_seeds is None or set(seeds) == set(range(n_seeds))
-
-
-def test_a_rate_between_two_that_were_searched_is_expected_to_cost_what_the_best_of_them_does():
-    flat = {"left": 0.1, "right": 0.1}
-    state = found(truth=Truth(noise=0.0, best_rate=0.01 * 2**1.5, **flat))
-    search = tune(state, state.sizes[64], limit_steps=10**6)
-    assert search.learning_rate == 0.01 * 2**1.5
-    request = state.request(state.sizes[64].cell, 10, steps=state.sizes[64].value_limit)
-
-    expected_s = state.usual_s([request])
-
-    assert expected_s <= 1.25 * search.learning_cost * STEP_S(64)
 
 
 def test_a_rate_that_fresh_seeds_speak_against_is_moved_back():
@@ -82,17 +67,6 @@ def test_what_misses_rule_out_is_not_read_off_the_law():
     assert set(costs_of(state).batch_sizes) & {1024, 2048, 4096, 8192} == {1024}
 
 
-def test_a_miss_says_no_more_than_the_steps_that_were_run():
-    state = found(truth=Truth(noise=0.0), longest_epochs=9)  # 64 needs 7 of them, 256 needs 12
-    tune(state, state.sizes[64], limit_steps=10**6)
-    run_valuations(state, state.sizes[64], 1)
-
-    visit(state, state.sizes[256], why=Reason.as_written("a test"))
-
-    assert 256 in state.ruled_out
-    assert state.sizes[256].missed_at == state.plan(256).steps_in(9)
-
-
 def slow_on(*seeds, batch_size=512, times=3.5):
     """A truth whose batch size takes so many times as many steps on these seeds."""
     return Truth(
@@ -122,33 +96,6 @@ def test_two_slow_seeds_of_three_were_a_lucky_rate():
     assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
 
 
-def test_what_misses_until_the_planned_end_has_missed():
-    """No run goes beyond it, though three times what the first seed took may lie there."""
-    state = found(truth=slow_on(10, 11, 12, times=2.0))
-    usual = Truth().best_steps(512)
-    epochs = math.ceil(1.5 * usual * 512 / state.question.n_train)
-    state.question = replace(state.question, longest_epochs=epochs)
-    rate = tune(state, state.sizes[512], limit_steps=10**6).learning_rate
-    assert state.sizes[512].value_limit == state.longest_steps(512) < 3 * usual
-
-    run_valuations(state, state.sizes[512], 1)
-
-    assert state.sizes[512].cell is None or state.sizes[512].cell[1] < rate
-
-
-def test_a_slow_seed_does_not_end_the_search_of_a_batch_size():
-    state = found(truth=slow_on(0))
-    usual = Truth().best_steps(512)
-
-    search = tune(state, state.sizes[512], limit_steps=math.ceil(1.6 * usual))
-
-    assert search.learning_rate is not None
-    assert abs(math.log2(search.learning_rate / 0.04) - 0.7 * 3) <= 1
-    assert search.seeds == [1]
-    assert confirm(state, state.sizes[512])  # the next seed that it was not asked about
-    assert len(set(search.seeds)) == 2
-
-
 def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     state = found(truth=slow_on(0, 1))
     tune(state, state.sizes[64], limit_steps=10**6)
@@ -160,11 +107,3 @@ def test_two_seeds_that_no_rate_meets_rule_a_batch_size_out():
     assert search.learning_rate is None
     assert search.seeds == [0, 1]
     assert not tune(state, state.sizes[512], limit_steps=10**6).may_be_a_slow_seed
-
-
-def test_a_run_that_the_engine_does_not_have_bounds_nothing():
-    state = found()
-
-    state.sizes[4096].missed_at = 0  # a recorded grid has fewer seeds of some rates
-
-    assert state.log_learning_cost_not_met(state.sizes[8192]) == -math.inf

@@ -40,18 +40,6 @@ def test_beside_a_rate_that_diverges_the_next_lower_is_taken_where_hardly_slower
     assert math.log2(found.learning_rate / 0.01) == octaves
 
 
-@pytest.mark.parametrize(("best", "octaves"), [(0.96, 0.0), (1.04, 2.0)])
-def test_of_rates_alike_a_coarse_search_takes_the_one_further_beyond_the_target(best, octaves):
-    truth = Truth(noise=0.0, best_rate=0.01 * 2**best, left=0.1, right=0.1)
-
-    found, _ = search(truth=truth, strides=(2,))
-
-    target = found.run_log.until
-    by_rate = {record.trial.learning_rate: record.crossing(target) for record in found.records}
-    assert by_rate[0.01] == by_rate[0.04]
-    assert math.log2(found.learning_rate / 0.01) == octaves
-
-
 def test_an_engine_with_certain_rates_is_asked_for_no_other():
     class Gridded(SimulatedEngine):
         def learning_rates(self, batch_size):
@@ -76,19 +64,6 @@ def test_a_second_seed_is_asked_about_the_best_rate_and_its_neighbours():
 
     seeds = [ask.trial.seed for ask in engine.asked[before:]]
     assert seeds == [1, 1, 1]
-
-
-@pytest.mark.slow
-def test_two_seeds_find_better_rates_than_one():
-    truth = Truth(noise=0.12, left=0.06, right=0.12)
-    one, two = [], []
-    for salt in range(60):
-        found, _ = search(truth=truth, salt=salt)
-        one.append(math.log(truth.steps(64, found.learning_rate) / truth.best_steps(64)))
-        found.confirm(limit_steps=10**6, seed=1)
-        two.append(math.log(truth.steps(64, found.learning_rate) / truth.best_steps(64)))
-
-    assert sum(two) < sum(one)
 
 
 def test_what_a_further_seed_saves_is_what_the_lowest_point_of_a_noisy_parabola_costs():

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from batchlab.advice.worth import NAMED_FOR_NOW, RECOMMENDED, worth_of
@@ -7,7 +5,6 @@ from batchlab.records.estimate import Reason
 
 
 def values_of(reason: Reason | None) -> dict[str, object]:
-    assert reason is not None
     return dict(reason.values)
 
 

@@ -1,10 +1,7 @@
 """`batchlab fit`: points read, grouped, fitted; what is refused, and in which words."""
 
-from __future__ import annotations
-
 import json
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -177,24 +174,6 @@ def test_the_text_names_each_group_its_law_and_the_method(command) -> None:  # t
     assert out.count("critical batch size B_crit: 2") == 2
     assert "least squares on log steps" in out
     assert max(map(len, out.splitlines())) <= 100
-
-
-@pytest.mark.slow
-def test_ten_thousand_points_in_a_hundred_groups_take_less_than_5_s(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    table = [
-        {"g": g, "batch_size": 2**i, "seed": s, "steps_to_target": law(2**i) * math.exp(noise)}
-        for g in range(100)
-        for i in range(3, 13)
-        for s, noise in enumerate(0.05 * rng.normal(size=10))
-    ]
-    file = written(tmp_path / "points.csv", table)
-
-    started_s = time.process_time()  # of this process: others may keep the machine busy
-    found = fit(file, group_by=["g"])
-
-    assert len(found.groups) == 100
-    assert time.process_time() - started_s < 5
 
 
 # What is refused

@@ -38,19 +38,11 @@ def batch_loss(base, spike):
 
 
 HIGH_AT_REST = with_losses(
-    train=falls(1.6, rate=1.0),
-    validation=falls(1.62, rate=1.0),
-    accuracy=approach(0.4, rate=1.0),
+    train=falls(1.6, rate=1.0), validation=falls(1.62, rate=1.0), accuracy=approach(0.4, rate=1.0)
 )
 CURVES = {
     "healthy": ({"epochs": 25}, {}),
-    "healthy, slower": ({"curves": made_up_curves(rate=0.3), "epochs": 40}, {}),
-    "healthy, faster": (
-        {"curves": made_up_curves(rate=2.0), "epochs": 40, "evaluations_per_epoch": 4},
-        {},
-    ),
     "a bad end": ({"status": Status.DIVERGED, "epochs": 8}, {"diverged": "ended_badly"}),
-    "not a number": ({"status": Status.NAN, "epochs": 8}, {"diverged": "ended_badly"}),
     "a loss above the untrained one": (
         {"curves": with_losses(train=lambda e: 2.3 + 0.1 * e, validation=lambda e: 2.3)},
         {"diverged": "loss_grew"},
@@ -60,7 +52,6 @@ CURVES = {
         {"unstable": "loss_spikes"},
     ),
     "a wobble by half": (batch_loss(0.7, lambda e: 0.2 + (0.1 if round(e) % 3 == 0 else 0)), {}),
-    "a tiny loss doubles": (batch_loss(0.1, lambda e: 1e-4 + (1e-3 if e == 20 else 0)), {}),
     "validation loss turns": (
         {"curves": with_losses(train=falls(0.0), validation=turning), "epochs": 25},
         {"overfitting": "validation_loss_rose"},
@@ -93,14 +84,6 @@ CURVES = {
     "a narrow gap": ({"curves": made_up_curves(train=1.0, validation=0.96), "epochs": 25}, {}),
     "test scores far below": ({"curves": made_up_curves(train=1.0, test=0.2), "epochs": 25}, {}),
     "a high loss at rest": ({"curves": HIGH_AT_REST}, {"underfitting": "loss_at_rest"}),
-    "a low loss at rest": (
-        {"curves": with_losses(train=falls(0.9, rate=1.0), validation=falls(0.92, rate=1.0))},
-        {},
-    ),
-    "a high loss, validation far behind": (
-        {"curves": HIGH_AT_REST | {("validation", "loss"): falls(1.9, rate=1.0)}},
-        {},
-    ),
     "a high loss that still falls": (
         {
             "curves": with_losses(
@@ -145,12 +128,6 @@ def test_each_picture_has_its_diagnosis_with_its_evidence(name):
     found = found_in(made_up_record(**given))
 
     assert {rule: evidence.code for rule, evidence in found.items()} == expected
-
-
-def test_a_loss_that_wobbles_around_the_untrained_one_is_not_diverged():
-    curves = with_losses(train=lambda e: 2.3 + 0.01 * e, validation=lambda e: 2.3 + 0.01 * e)
-
-    assert "diverged" not in found_in(made_up_record(curves=curves))
 
 
 def test_a_spike_is_told_with_its_step():

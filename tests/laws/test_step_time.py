@@ -1,6 +1,4 @@
-"""The law of the step time: known laws come back, intervals hold the truth, bounds say so."""
-
-from __future__ import annotations
+"""The law of the step time, and how far processes lie apart: bounds hold the truth or say so."""
 
 import math
 from collections.abc import Sequence
@@ -8,25 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from benchmarks.step_time_coverage import process_coverage
 from tests.reference.by_day import by_day
-from tests.reference.step_time import STUDIES, fit_by_search, law
+from tests.reference.made_up_profile import made_up_point, made_up_profile
+from tests.reference.step_time import PROCESSES, STUDIES, fit_by_search, law
 
-from batchlab.errors import FitError
-from batchlab.laws.step_time import fit_step_time
+from batchlab.errors import FitError, ProfileError
+from batchlab.laws.step_time import ProcessScatter, fit_step_time
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 
 SIZES = tuple(2**power for power in range(14))
 CPU, GPU = STUDIES["a CPU, 14 sizes"], STUDIES["a GPU, 14 sizes"]
 
 
-def exactly(
-    sizes: Sequence[int], *, overhead_s: float = 1e-3, each_s: float = 1e-5, sharpness: float = 1
-) -> list[tuple[int, Estimate]]:
+def exactly(sizes: Sequence[int], *, sharpness: float = 1) -> list[tuple[int, Estimate]]:
     return [
-        (
-            size,
-            known(law(size, overhead_s=overhead_s, s_per_example=each_s, sharpness=sharpness)),
-        )
+        (size, known(law(size, overhead_s=1e-3, s_per_example=1e-5, sharpness=sharpness)))
         for size in sizes
     ]
 
@@ -103,11 +99,9 @@ def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
 
     assert fit.knee_batch_size.estimate is None
     assert fit.knee_batch_size.high is None
-    assert fit.knee_batch_size.low is not None
     assert 64 < fit.knee_batch_size.low < 1000
     assert fit.knee_batch_size.reason.code == "knee_beyond_largest"
     assert fit.s_per_example.estimate is None
-    assert fit.s_per_example.high is not None
     assert fit.s_per_example.high > 1e-6
     assert fit.overhead_s.holds(1e-3)
 
@@ -119,7 +113,6 @@ def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_abov
 
     assert fit.knee_batch_size.estimate is None
     assert fit.knee_batch_size.low is None
-    assert fit.knee_batch_size.high is not None
     assert fit.knee_batch_size.high < 32
     assert fit.knee_batch_size.reason.code == "knee_below_smallest"
     assert fit.overhead_s.estimate is None
@@ -157,15 +150,6 @@ def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
     assert fit_step_time([(1, time), (2, time), (4, time)]).step_s(2).estimate == pytest.approx(1)
 
 
-def test_a_measured_time_without_an_interval_is_believed_as_it_is() -> None:
-    points = exactly(SIZES)
-    points[5] = (points[5][0], known(2 * (points[5][1].estimate or 0.0)))
-
-    assert fit_step_time(points).measured_step_s(SIZES[5]).estimate == pytest.approx(
-        points[5][1].estimate
-    )
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None:
     points = replace(CPU, block_sd=0.3).draw(np.random.default_rng(seed))
@@ -173,8 +157,6 @@ def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None
 
     for size, time in points:
         assert time.estimate is not None
-        assert time.low is not None
-        assert time.high is not None
         own_sd = math.log(time.high / time.low) / (2 * 1.959964)
         on_law = fit.step_s(size).estimate
         assert on_law is not None
@@ -188,3 +170,108 @@ def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None
 def test_a_batch_size_below_1_has_no_step_time() -> None:
     with pytest.raises(FitError, match="expected at least 1"):
         fit_step_time(exactly(SIZES)).step_s(0)
+
+
+STEADY = (1.0,) * 15
+
+
+def twice(batch_size: int, first_s: float, second_s: float) -> ProfilePoint:
+    one, other = (
+        made_up_point(batch_size, median_s=step_s, scatter=STEADY) for step_s in (first_s, second_s)
+    )
+    return replace(one, again=(other.timing,))
+
+
+def width(profile: Profile, batch_size: int) -> float:
+    (point,) = [point for point in profile.points if point.batch_size == batch_size]
+    timed = profile.timed_s(point)
+    return math.log(timed.high / timed.low)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 9])
+def test_a_scatter_known_exactly_gives_the_interval_of_a_mean(n: int) -> None:
+    known = ProcessScatter(log_sd=0.1, degrees=1e9, n_sizes=100)
+
+    seen = known.of_size([0.01] * n, Estimate.of(0.01, interval=(None, None), n=15))
+
+    assert seen.high == pytest.approx(0.01 * math.exp(1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
+    assert seen.low == pytest.approx(0.01 * math.exp(-1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
+    assert seen.n == n
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
+    rng = np.random.default_rng(n)
+    times = [np.exp(rng.normal(0, 0.1, n)).tolist() for _ in range(3001)]
+
+    scatter = ProcessScatter.of(times)
+
+    assert scatter.log_sd == pytest.approx(0.1, rel=0.06)
+
+
+def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
+    """Its difference is all there is, and counts once: t with one degree of freedom."""
+    profile = made_up_profile(twice(64, 0.01, 0.011))
+
+    seen = profile.timed_s(profile.points[0])
+
+    half = 12.706 * math.log(1.1) / 2
+    assert seen.high == pytest.approx(math.sqrt(0.01 * 0.011) * math.exp(half), rel=1e-3)
+
+
+def test_a_drift_in_any_process_is_told() -> None:
+    steady = made_up_point(64, scatter=STEADY)
+    drifting = made_up_point(64, scatter=[1.0] * 7 + [1.3] * 8)
+
+    assert not steady.drifted
+    assert replace(steady, again=(drifting.timing,)).drifted
+
+
+def test_the_time_of_two_processes_is_their_geometric_mean() -> None:
+    point = twice(64, 0.01, 0.04)
+
+    assert point.step_s.estimate == pytest.approx(0.02)
+    assert point.samples_per_s == pytest.approx(64 / 0.02)
+
+
+def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not() -> None:
+    calm = [twice(2**power, 0.01, 0.0101) for power in range(10)]
+    odd = twice(1024, 0.01, 0.016)
+
+    alone, together = made_up_profile(*calm), made_up_profile(*calm, odd)
+
+    assert width(together, 64) < 1.2 * width(alone, 64)
+    assert width(together, 1024) > 10 * width(together, 64)
+    low, high = together.timed_s(odd).low, together.timed_s(odd).high
+    assert low <= 0.01
+    assert high >= 0.016
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
+    held = process_coverage(PROCESSES[name], n_profiles=40, seed=1)
+
+    # Sizes of one profile share their scatter: as good as about 200 independent ones.
+    least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
+    assert held["with their scatter"][0] > least
+    assert held["and the law"][0] > least
+
+
+def test_both_timings_travel_with_the_profile() -> None:
+    profile = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(10)))
+
+    read = Profile.from_json(profile.to_json())
+
+    assert read == profile
+    assert profile.to_dict()["process_log_sd"] == pytest.approx(
+        math.log(1.2) / (math.sqrt(2) * 0.6744898)
+    )
+
+
+def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
+    document = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(4))).to_dict()
+    document["points"][2]["again"][0]["block_s"][1] = -1.0
+
+    with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s"):
+        Profile.from_dict(document)

@@ -1,7 +1,5 @@
 """The measurements: what each row says, and what it measures of a model at a step."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from dataclasses import replace
@@ -11,17 +9,12 @@ import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import optimum
 from tests.reference.made_up import made_up_study, made_up_trial
-from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.small_workloads import cropped_workload, small_trial, small_workload
 from torch import nn
-from torch.utils.data import Dataset
 
 from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.measurements import (
-    expected_variance,
-    measurement_rows,
-    on_request,
-)
+from batchlab.measure.measurements import expected_variance, measurement_rows, on_request
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES
@@ -74,9 +67,6 @@ def test_seeds_are_summed_up_as_the_row_says(over_seeds: str, one: float) -> Non
     assert found.of_seeds([1.0, 9.0, 2.0]) == one
 
 
-# At every evaluation
-
-
 def stepped(model: nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
     """The gradients that a step leaves in the model."""
     loss.backward()
@@ -93,16 +83,6 @@ def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:
     flat = torch.cat([part.flatten() for part in gradients])
     assert len(gradients) == 4
     assert row("gradient_norm")(moment_of(model)) == pytest.approx(float(flat.norm()))
-
-
-def test_a_sparse_gradient_counts_each_row_once() -> None:
-    torch.manual_seed(0)
-    model = nn.Embedding(4, 2, sparse=True)
-
-    (gradient,) = stepped(model, model(torch.tensor([0, 2, 2, 1])).square().sum(1).mean())
-
-    found = row("gradient_norm")(moment_of(model))
-    assert found == pytest.approx(float(gradient.to_dense().norm()))
 
 
 def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
@@ -124,9 +104,6 @@ def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
             float((weights[each.step] - weights[0]).norm()), rel=1e-5
         )
     assert run.evaluations[0].measurement("update_norm") is None
-
-
-# On request
 
 
 def least_squares(n: int):
@@ -271,28 +248,8 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert line == {10: pytest.approx(3.0)}
 
 
-class Noisy(Dataset):
-    """Examples that are drawn anew each time they are fetched."""
-
-    def __len__(self) -> int:
-        return 60
-
-    def __getitem__(self, index: int):
-        return torch.randn(4) + index % 3, index % 3
-
-
-def drawing_workload():
-    """Dropout, and a Dataset that draws."""
-    small = small_workload()
-
-    def model() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
-
-    return replace(small, train=Noisy(), validation=None, test=None, model=model)
-
-
 def test_where_examples_are_drawn_the_training_is_the_same_too() -> None:
-    workload = drawing_workload()
+    workload = cropped_workload()
     trial, length = small_trial(workload, batch_size=6), RunLength(epochs=3)
 
     plain = run_engine(workload, trial, length)
@@ -326,44 +283,8 @@ def test_what_cannot_be_taken_has_no_value(name: str) -> None:
     assert measured_at_steps([name])[name](moment) is None
 
 
-def test_attention_has_an_eigenvalue() -> None:
-    workload = small_workload()
-    torch.manual_seed(0)
-    inside = nn.TransformerEncoderLayer(4, 2, dim_feedforward=8, batch_first=True)
-    model = nn.Sequential(nn.Unflatten(1, (1, 4)), inside, nn.Flatten(), nn.Linear(4, 3))
-    fitting = replace(
-        workload, train=(torch.randn(40, 4), torch.arange(40) % 3), model=lambda: model
-    )
-
-    assert math.isfinite(row("top_eigenvalue")(moment_of(model, workload=fitting)))
-
-
 def test_a_loss_that_is_linear_in_the_weights_has_no_curvature() -> None:
     workload, model = least_squares(500)
     linear = replace(workload, loss=lambda m, batch: m(batch[0]).mean())
 
     assert row("top_eigenvalue")(moment_of(model, workload=linear)) == pytest.approx(0, abs=1e-9)
-
-
-def test_batch_normalization_meets_no_pass_of_one_example() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    data = (torch.randn(513, 4), torch.arange(513) % 3)
-    workload = replace(small_workload(), train=data, model=lambda: model)
-
-    assert row("sharpness")(moment_of(model, workload=workload)) > 0
-
-
-def test_micro_batches_are_small_enough_for_an_interval() -> None:
-    """Batch normalization couples examples: gradients are of micro-batches of the batch size."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    data = (torch.randn(1600, 4), torch.arange(1600) % 3)
-    workload = replace(small_workload(), train=data, model=lambda: model, batch_size=200)
-
-    noise = GradientNoise(workload, torch.device("cpu"))
-    point = noise.sample(model, seed=0, most_examples=160)
-
-    assert point.way == "micro-batches"
-    assert len(point.sample.block_examples) >= 8
-    assert point.sample.n_examples <= 160

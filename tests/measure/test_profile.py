@@ -1,7 +1,5 @@
 """Profiles as records: their summaries, and their way through JSON to another machine."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable
@@ -20,7 +18,6 @@ from tests.reference.made_up_profile import (
     peak_bytes,
     step_s,
 )
-from tests.reference.reason_codes import codes
 
 from batchlab.errors import ProfileError
 from batchlab.measure.profile import Profile
@@ -129,16 +126,6 @@ def test_the_plateau_is_the_smallest_size_that_no_other_beats_by_a_tenth() -> No
 
 
 # JSON
-
-
-def test_the_law_of_the_step_time_goes_through_what_ran_in_one_piece() -> None:
-    accumulated = made_up_point(4096, micro_batch_size=64)
-    law = made_up_profile(*(made_up_point(2**p) for p in range(11)), accumulated).step_time
-
-    assert law.batch_sizes == tuple(2**p for p in range(11))
-    assert law.overhead_s.estimate == pytest.approx(1e-3, rel=1e-3)
-    assert law.s_per_example.estimate == pytest.approx(1e-5, rel=1e-3)
-    assert law.knee_batch_size.estimate == pytest.approx(100, rel=1e-3)
 
 
 def test_the_full_batch_which_gathers_nothing_counts_only_where_without_it_there_were_no_law() -> (
@@ -284,24 +271,6 @@ def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> 
     assert held / n_draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / n_draws)
 
 
-def test_the_interval_of_many_blocks_is_narrower_than_their_range() -> None:
-    scatter = [1 + 0.01 * i for i in range(21)]
-
-    step = made_up_point(64, scatter=scatter).step_s
-
-    # Of 21 ordered blocks, the 6th from both ends (binomial tables).
-    assert step.low == pytest.approx(step_s(64) * 1.05)
-    assert step.high == pytest.approx(step_s(64) * 1.15)
-
-
-def test_a_point_that_did_not_run_has_no_time_but_a_reason() -> None:
-    point = made_up_point(64, status=Status.OOM, reason="memory ran out")
-
-    assert codes(point.step_s.reason) == {"size_did_not_run", "as_written"}
-    assert point.samples_per_s is None
-    assert not point.ran
-
-
 @pytest.mark.parametrize(
     ("scatter", "expected"),
     [
@@ -317,13 +286,3 @@ def test_a_drift_is_seen_between_the_halves_of_the_blocks(
     scatter: tuple[float, ...], expected: bool | None
 ) -> None:
     assert made_up_point(64, scatter=scatter).drifted is expected
-
-
-def test_steady_blocks_are_hardly_ever_taken_for_a_drift() -> None:
-    rng = np.random.default_rng(1)
-    drifted = [
-        made_up_point(64, scatter=np.exp(rng.normal(0.0, 0.02, 8)).tolist()).drifted
-        for _ in range(1000)
-    ]
-
-    assert sum(map(bool, drifted)) < 30  # 2 of the 70 ways to halve eight blocks, and 5 % apart

@@ -1,23 +1,17 @@
 """The search for what fits, on a made-up machine: no processes, no PyTorch, a clock of its own."""
 
-from __future__ import annotations
-
 import math
 import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.reference.made_up_profile import (
-    FIXED_BYTES,
-    MadeUpMachine,
-    peak_bytes,
-)
+from tests.reference.made_up_profile import FIXED_BYTES, MadeUpMachine, peak_bytes
 from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 
 N_TRAIN = 10_000
@@ -27,21 +21,12 @@ def searched(
     machine: MadeUpMachine,
     sizes: tuple[int, ...] | None = None,
     *,
-    ceiling_bytes: int | None = None,
     n_train: int = N_TRAIN,
-    listener: ProgressListener | None = None,
-    accumulates: bool = True,
-    first: int | None = None,
+    **given: Any,
 ) -> ProfileSearch:
-    search = ProfileSearch(
-        machine,
-        n_train=n_train,
-        ceiling_bytes=ceiling_bytes,
-        left_s=machine.left_s,
-        listener=listener or Silent(),
-        may_accumulate=accumulates,
-        first=first,
-    )
+    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Silent(), "first": None}
+    usual |= {"ceiling_bytes": None, "may_accumulate": True}
+    search = ProfileSearch(machine, n_train=n_train, **(usual | given))
     search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
     return search
 
@@ -58,38 +43,11 @@ def largest(search: ProfileSearch) -> int:
     return max(size for size, point in whole(search).items() if point.ran)
 
 
-# What is tried
-
-
 def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
     sizes = default_batch_sizes(1000, reference_batch_size=50)
 
     assert sizes == (1, 2, 4, 8, 16, 32, 50, 64, 128, 256, 512, 1000)
     assert default_batch_sizes(37, reference_batch_size=64) == (1, 2, 4, 8, 16, 32, 37)
-
-
-def test_where_all_fit_each_is_tried_from_the_smallest_up_and_then_timed_again() -> None:
-    machine = MadeUpMachine()
-
-    search = searched(machine, n_train=1000)
-
-    tried = [size for size, _ in machine.probed]
-    assert tried == 2 * sorted(set(tried))
-    assert all(len(point.again) == 1 for point in search.points)
-    assert search.stopped is None
-    assert largest(search) == 1000
-
-
-def test_the_workloads_own_size_is_tried_first_then_larger_then_smaller_ones() -> None:
-    machine = MadeUpMachine()
-
-    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
-
-    tried = [size for size, _ in machine.probed]
-    assert tried[:6] == [32, 64, 128, 256, 16, 8]
-    assert tried[6] == 32  # and timed again first
-    assert sorted(tried[6:]) == [8, 16, 32, 64, 128, 256]
-    assert search.stopped is None
 
 
 def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
@@ -114,9 +72,6 @@ def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulat
     assert search.stopped == "memory"
     ran = {point.batch_size for point in search.points if point.ran}
     assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
-
-
-# Where memory ends
 
 
 @pytest.mark.parametrize("fits", [3, 17, 100, 129, 700, 1023, 1025, 5000, 9999])
@@ -149,17 +104,6 @@ def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
     assert len(knowing.probed) < len(blind.probed)
 
 
-def test_a_law_that_is_wrong_is_overruled_by_what_runs() -> None:
-    # The ceiling says 5000, the machine has room for 300 only.
-    machine = MadeUpMachine(room_bytes=peak_bytes(300))
-
-    search = searched(machine, ceiling_bytes=peak_bytes(5000))
-
-    too_large = min(size for size, micro in machine.probed if size == micro and size > 300)
-    assert 240 <= largest(search) <= 300
-    assert too_large <= 1.25 * largest(search)
-
-
 def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
     machine = MadeUpMachine(room_bytes=FIXED_BYTES // 2)
 
@@ -167,9 +111,6 @@ def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
 
     assert [point.status for point in search.points] == [Status.OOM]
     assert machine.probed == [(1, 1)]
-
-
-# Accumulation
 
 
 def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
@@ -196,18 +137,6 @@ def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
 
     last = [point for point in search.points if point.batch_size == 4096]
     assert [point.micro_batch_size <= 300 for point in last] == [True]
-
-
-# What goes wrong
-
-
-def test_a_size_that_cannot_run_does_not_keep_the_others_from_it() -> None:
-    machine = MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size == 1 else None)
-
-    search = searched(machine)
-
-    assert whole(search)[1].status is Status.ERROR
-    assert largest(search) == N_TRAIN
 
 
 @pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
@@ -237,9 +166,6 @@ def test_a_hang_costs_its_own_time_limit_only_and_is_not_held_against_what_the_b
     assert (largest(search) == N_TRAIN) == is_known
 
 
-# Time
-
-
 @pytest.mark.parametrize("budget_s", [2.0, 5.0, 15.0, 60.0])
 def test_the_budget_is_never_exceeded(budget_s: float) -> None:
     machine = MadeUpMachine(budget_s=budget_s, seconds=lambda size: 1e-3 * size)
@@ -263,33 +189,6 @@ def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_foun
     assert machine.left_s() < 20  # one step of all examples takes 10 s
     assert search.stopped == "memory"
     assert N_TRAIN not in {point.batch_size for point in search.points}
-
-
-def test_where_there_is_time_every_size_but_the_second_is_timed_in_full() -> None:
-    # In proportion to one example, all of them would seem to need 50 s a step. They need 0.5 s.
-    machine = MadeUpMachine(budget_s=60.0)
-
-    searched(machine, n_train=50_000)
-
-    full = max(machine.timed_s)
-    assert machine.timed_s.count(full) >= len(machine.timed_s) - 1
-
-
-# Timed again
-
-
-def test_only_what_ran_in_one_piece_is_timed_again() -> None:
-    machine = MadeUpMachine(
-        room_bytes=peak_bytes(100),
-        goes_wrong=lambda size: Status.ERROR if size == 1 else None,
-    )
-
-    search = searched(machine, ceiling_bytes=peak_bytes(100))
-
-    for point in search.points:
-        in_one_piece = point.ran and point.micro_batch_size == point.batch_size
-        assert bool(point.again) == in_one_piece
-    assert any(point.ran and not point.again for point in search.points)
 
 
 class Wavering(MadeUpMachine):
@@ -368,14 +267,11 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
     assert whole(search)[128].again
 
 
-# Defects of other batch-size finders, held here by name
-
-
 def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
     told = Told()
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
-    search = searched(machine, listener=told, accumulates=False)
+    search = searched(machine, listener=told, may_accumulate=False)
 
     assert {point.accumulation_steps for point in search.points} == {1}
     assert search.stopped == "memory"
@@ -403,16 +299,6 @@ def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> 
     assert all(len(point.timings) == 2 for point in search.points)
 
 
-def test_the_first_that_does_not_fit_ends_the_growth() -> None:
-    machine = MadeUpMachine(room_bytes=peak_bytes(32))
-
-    search = timed(machine)
-
-    assert (128, 128) not in machine.probed
-    assert search.stopped == "memory"
-    assert {p.batch_size: p.status for p in search.points}[64] is Status.OOM
-
-
 def test_beyond_memory_a_command_that_accumulates_does() -> None:
     search = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True)
 
@@ -436,16 +322,6 @@ def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     assert dict(found[64].reason.values)["peak_bytes"] == 64_000
 
 
-def test_the_first_leaves_the_second_as_much_time() -> None:
-    machine = MadeUpMachine(budget_s=60.0)
-
-    timed(machine)
-
-    first, second, *_ = machine.limits_s
-    assert 20.0 < first < 30.0
-    assert second > first
-
-
 def test_without_time_the_rest_is_not_tried() -> None:
     machine, told = MadeUpMachine(budget_s=0.0), Told()
 
@@ -454,11 +330,3 @@ def test_without_time_the_rest_is_not_tried() -> None:
     assert machine.probed == []
     assert search.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
-
-
-@pytest.mark.parametrize("broken", [(64,), (64, 128)])
-def test_a_batch_size_that_fails_is_kept_with_its_reason(broken: tuple[int, ...]) -> None:
-    search = timed(MadeUpMachine(goes_wrong=lambda size: Status.ERROR if size in broken else None))
-
-    found = {point.batch_size: point for point in search.points}
-    assert {size for size in found if not found[size].ran} == set(broken)

@@ -1,14 +1,12 @@
 """Sharpness: the box of the paper, on losses whose maximum is known."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from tests.reference.least_squares import optimum
+from tests.reference.small_workloads import cross_entropy
 from torch import Tensor, nn
 
 from batchlab.errors import UsageError
@@ -72,18 +70,6 @@ def test_at_the_lowest_point_the_search_gets_away_from_it() -> None:
     assert found == pytest.approx(100 * 0.01)
 
 
-def test_it_is_never_below_0_and_the_same_for_the_same_seed() -> None:
-    workload = loaded_workload("mnist-softmax", {}).workload
-    model = workload.model()
-    nn.init.normal_(model[1].weight, std=0.05)
-    surface = LossSurface(workload, model, torch.arange(100), device=CPU)
-
-    found = [sharpness(surface, epsilon=5e-4, seed=seed) for seed in (0, 0, 1)]
-
-    assert found[0] == found[1] > 0
-    assert found[2] >= 0
-
-
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
 def test_a_box_without_size_is_refused(epsilon: float) -> None:
     with pytest.raises(UsageError, match="expected a number above 0"):
@@ -91,10 +77,6 @@ def test_a_box_without_size_is_refused(epsilon: float) -> None:
 
 
 N = 90
-
-
-def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1])
 
 
 def network() -> nn.Module:
@@ -129,11 +111,7 @@ def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (2, 10)])
 def test_of_least_squares_they_are_the_closed_form(dimension: int, condition_number: int) -> None:
-    settings = {
-        "n": "500",
-        "dimension": str(dimension),
-        "condition_number": str(condition_number),
-    }
+    settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}
     workload = loaded_workload("least-squares", settings).workload
     curvatures = optimum(*workload.train).curvatures.numpy()[::-1]
     surface = LossSurface(workload, workload.model(), torch.arange(500), device=CPU)
@@ -185,13 +163,3 @@ def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
             assert surface.loss(surface.weights) == pytest.approx(
                 float(workload.loss(model, workload.train))
             )
-
-
-def test_the_hessian_is_that_at_the_models_own_weights_wherever_one_has_looked() -> None:
-    model = network()
-    surface = LossSurface(workload_of(model), model, torch.arange(N), device=CPU)
-    before = top_eigenvalues(surface)
-
-    surface.loss(surface.weights + 1.0)
-
-    assert top_eigenvalues(surface) == pytest.approx(before)

@@ -1,7 +1,5 @@
 """Step times: what is timed, how often, and with which threads."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import Unpacked
 from torch import nn
 
@@ -17,7 +16,6 @@ from batchlab.measure import step_time
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
-from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
 
 STEP_S = 0.004
@@ -34,17 +32,6 @@ def slow_workload() -> Workload:
     return Workload(name="slow", model=lambda: nn.Linear(2, 1), train=(x,), loss=loss)
 
 
-def trial(batch_size: int) -> Trial:
-    return Trial(
-        workload_id="slow",
-        workload="slow",
-        n_train=100,
-        batch_size=batch_size,
-        learning_rate=0.1,
-        seed=0,
-    )
-
-
 class Clock:
     """A clock that steps set forward: how many of them make a block is then no matter of luck."""
 
@@ -59,7 +46,9 @@ class Clock:
 def timing() -> StepTiming:
     threads = torch.get_num_threads()
     try:
-        return measure_step_time(None, PackedWorkload(slow_workload()), trial(10), "cpu")
+        return measure_step_time(
+            None, PackedWorkload(slow_workload()), made_up_trial(batch_size=10, n_train=100), "cpu"
+        )
     finally:
         torch.set_num_threads(threads)
 
@@ -172,12 +161,7 @@ def timed(workload: Workload, *, timed_s: float, **given: Any) -> StepTiming:
     packed = PackedWorkload(workload) if n_train > 100 else Unpacked(workload)
     try:
         return measure_step_time(
-            None,
-            packed,
-            replace(trial(10), n_train=n_train),
-            "cpu",
-            timed_s,
-            **given,
+            None, packed, made_up_trial(batch_size=10, n_train=n_train), "cpu", timed_s, **given
         )
     finally:
         torch.set_num_threads(threads)

@@ -1,7 +1,5 @@
 """Scaling rules: the rate that goes with another batch size."""
 
-from __future__ import annotations
-
 import pytest
 from tests.reference.made_up import made_up_trial
 
@@ -59,9 +57,7 @@ def moved(adam: AdamSettings | None, *, rule: str = "sde-adam", size: int, refer
     ],
 )
 def test_sde_adam_moves_rate_betas_and_eps_together(
-    sizes: tuple[int, int],
-    given: AdamSettings,
-    expected: tuple[float, tuple[float, float], float],
+    sizes: tuple[int, int], given: AdamSettings, expected: tuple[float, tuple[float, float], float]
 ) -> None:
     found = moved(given, size=sizes[1], reference=sizes[0])
 

@@ -1,7 +1,5 @@
 """The constant plan gives what walking every step and counting its examples gives."""
 
-from __future__ import annotations
-
 import random
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """Crossing: where a target was met to stay, against the definition read word for word."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -100,7 +98,5 @@ def test_a_value_that_is_not_a_number_does_not_meet_a_level_and_one_not_evaluate
 
     met_late, met_early = crossing_of(broken, TARGET), crossing_of(unseen, TARGET)
 
-    assert met_late is not None
-    assert met_early is not None
     assert (met_late.samples, met_late.after_step) == (300, 21)
     assert met_early.samples == 200

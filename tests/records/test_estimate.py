@@ -1,9 +1,6 @@
 """Estimates hold what their bounds do not exclude; reasons come back as they went."""
 
-from __future__ import annotations
-
 import msgspec
-import numpy as np
 import pytest
 
 from batchlab.records.estimate import Estimate, Reason
@@ -70,12 +67,6 @@ def test_a_whole_number_stays_whole_in_json() -> None:
 
     kinds = [type(msgspec.json.decode(text, type=Reason).named["x"]) for text in texts]
     assert kinds == [int, float]
-
-
-def test_numbers_of_numpy_become_plain() -> None:
-    found = Reason.of("code", n=np.int64(3), x=np.float64(0.5), y=np.float32(0.5)).named
-
-    assert [type(found[name]) for name in "nxy"] == [int, float, float]
 
 
 def test_a_value_that_is_no_plain_value_is_refused() -> None:

@@ -1,12 +1,8 @@
-from __future__ import annotations
-
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_trial
-
-from batchlab.records.trial import Trial
 
 TRIAL = made_up_trial()
 OTHERWISE: dict[str, Any] = {
@@ -20,33 +16,11 @@ OTHERWISE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LaterTrial(Trial):
-    """What a later version may make of a trial."""
-
-    warmup_steps: int = 0
-
-
-def later(trial: Trial, **changes: Any) -> LaterTrial:
-    values = {field.name: getattr(trial, field.name) for field in fields(Trial)}
-    return LaterTrial(**values, **changes)
-
-
 @pytest.mark.parametrize(
-    ("changes", "trial_id"),
-    [
-        ({}, "7ac45b8771f86750"),
-        (OTHERWISE, "7506421a88cb9209"),
-    ],
+    ("changes", "trial_id"), [({}, "7ac45b8771f86750"), (OTHERWISE, "7506421a88cb9209")]
 )
 def test_an_identity_is_the_same_for_ever(changes: dict[str, Any], trial_id: str) -> None:
     assert replace(TRIAL, **changes).trial_id == trial_id
-
-
-def test_a_new_field_at_its_default_changes_no_identity() -> None:
-    for trial in (TRIAL, replace(TRIAL, **OTHERWISE)):
-        assert later(trial).trial_id == trial.trial_id
-        assert later(trial, warmup_steps=3).trial_id != trial.trial_id
 
 
 def test_an_identity_leaves_out_what_is_at_its_default() -> None:

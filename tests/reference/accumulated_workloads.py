@@ -1,7 +1,5 @@
 """Workloads that are right under accumulation, and faults to break them with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -80,9 +78,7 @@ class Reader(nn.Module):
         self.hidden, self.scores = nn.Linear(8, 16), nn.Linear(16, WORDS)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Scores, shape (n, length, words)."""
-        scores: Tensor = self.scores(torch.tanh(self.hidden(self.table(ids))))
-        return scores
+        return self.scores(torch.tanh(self.hidden(self.table(ids))))
 
 
 def sentences() -> Tensor:
@@ -103,20 +99,11 @@ def n_words(batch: Batch) -> float:
 
 
 def words(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
-    given: dict[str, Any] = {
-        "loss": _guessed,
-        "weight": n_words,
-        "train": (sentences(),),
-        **fields,
-    }
+    given: dict[str, Any] = {"loss": _guessed, "weight": n_words, "train": (sentences(),), **fields}
     return _workload("words", model or Reader, **given)
 
 
-SOUND: dict[str, Callable[[], Workload]] = {
-    "vectors": vectors,
-    "images": images,
-    "words": words,
-}
+SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images, "words": words}
 
 # The faults: each takes a sound workload and gives one that is not.
 
@@ -129,14 +116,10 @@ class Wrapped(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the model inside."""
-        y: Tensor = self.inner(x)
-        return y
+        return self.inner(x)
 
 
 class Dropped(Wrapped):
-    """Dropout by function."""
-
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(self.inner(x), 0.3, self.training)
 
@@ -150,8 +133,7 @@ class Counted(Wrapped):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        y: Tensor = self.inner(x) * (1 + 0.1 * self.calls)
-        return y
+        return self.inner(x) * (1 + 0.1 * self.calls)
 
 
 class Centred(Wrapped):
@@ -191,15 +173,12 @@ class Normalized(Wrapped):
 
 
 class DroppedByLayer(Wrapped):
-    """Dropout by a layer."""
-
     def __init__(self, inner: nn.Module) -> None:
         super().__init__(inner)
         self.drop = nn.Dropout(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.drop(self.inner(x))
-        return y
+        return self.drop(self.inner(x))
 
 
 def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:

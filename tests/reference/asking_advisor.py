@@ -1,7 +1,5 @@
 """An advisor for tests: it asks in a plain order, as far as the clock says, and recommends."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -43,11 +41,7 @@ class AskingAdvisor:
                 if spent_s + expected_s > question.budget_s:
                     continue
                 steps.append(
-                    Step(
-                        spent_s=spent_s,
-                        did=written("train"),
-                        why=written(f"{expected_s:.6g} s"),
-                    )
+                    Step(spent_s=spent_s, did=written("train"), why=written(f"{expected_s:.6g} s"))
                 )
                 for record in self._run(question, engine, option.batch_size, length, len(steps)):
                     tried[record.trial.trial_id] = record

@@ -4,8 +4,6 @@ It follows any rule for the batch size of a step. With one size at every step it
 the constant plan; with sizes that grow it is a plan that src knows nothing of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
@@ -121,6 +119,5 @@ class GrowingTrial(Trial):
 
 
 def growing(trial: Trial, *, doubled_every: int) -> GrowingTrial:
-    """The same trial with batches that grow."""
     given = {field.name: getattr(trial, field.name) for field in fields(trial)}
     return GrowingTrial(**given, doubled_every=doubled_every)

@@ -1,7 +1,5 @@
 """A real browser with a report open: what a reader sees, and what the console says."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -1,7 +1,5 @@
 """The cases of a long table that scripts/test runs; the night runs all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the tests run in child processes: functions that must be importable there."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

@@ -1,7 +1,5 @@
 """The engine of a command, on a store that knows it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +35,6 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
 
 
 def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
-    """A training of a command."""
     return Trial(
         workload_id=summary.workload_id,
         workload=summary.name,

@@ -1,7 +1,5 @@
 """The same points as data of every kind that a workload may have."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

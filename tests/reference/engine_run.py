@@ -1,7 +1,5 @@
 """A whole run of the plain engine, and everything about it that can be looked at afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +21,8 @@ from batchlab.workload.definition import Workload
 class EngineRun:
     """What a run said and what it left behind.
 
-    Attributes:
-        outcome: how it ended.
-        evaluations: what it emitted, without its times: those are never the same.
-        tensors: model, optimizer and random streams at its end; empty without a checkpoint.
+    The evaluations are without their times, which are never the same; the tensors those of model,
+    optimizer and random streams at its end, none without a checkpoint.
     """
 
     outcome: Outcome
@@ -34,7 +30,6 @@ class EngineRun:
     tensors: dict[str, Tensor]
 
     def parameters(self) -> dict[str, Tensor]:
-        """The model's parameters and buffers."""
         return {
             name.removeprefix("model."): tensor
             for name, tensor in self.tensors.items()

@@ -1,7 +1,5 @@
 """The command lines that an example tells its reader, and what batchlab takes them for."""
 
-from __future__ import annotations
-
 import ast
 import shlex
 from collections.abc import Sequence

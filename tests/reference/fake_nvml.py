@@ -1,7 +1,5 @@
 """NVML of a machine with two GPUs, made up."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 GB = 1 << 30

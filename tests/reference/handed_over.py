@@ -1,7 +1,5 @@
 """A workload as somebody writes it first, and what refuses what was handed over wrongly."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """IDX, read and written value by value, straight from the description of the format."""
 
-from __future__ import annotations
-
 import struct
 
 Nested = float | list["Nested"]

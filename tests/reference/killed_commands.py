@@ -1,7 +1,5 @@
 """Random kills of a command, of the batchlab that started it, or of both; and what is left then."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -57,13 +55,7 @@ VICTIMS = ("trial", "batchlab", "both", "supervisor", "batchlab and supervisor")
 
 
 def assert_no_kill_leaves_a_process(folder: Path, *, seed: int, kills: int) -> None:
-    """Kill so many times at random moments and look each time.
-
-    Args:
-        folder: for what the commands write.
-        seed: of the victims and moments; printed, and in the message of a failure.
-        kills: how many.
-    """
+    """Kill so many times at random moments and look each time."""
     print(f"seed {seed}")
     draw = random.Random(seed)
     for turn in range(kills):
@@ -82,8 +74,6 @@ def _kill_once(folder: Path, study: str, victim: str, draw: random.Random, place
         stdout=subprocess.PIPE,
     )
     try:
-        assert batchlab.stdin is not None
-        assert batchlab.stdout is not None
         if draw.random() < 0.7:
             assert batchlab.stdout.readline() == b"ready\n", place
             time.sleep(draw.uniform(0, 0.1))

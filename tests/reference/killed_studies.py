@@ -1,7 +1,5 @@
 """Commands that train, in processes of their own: killed at random moments, and looked at."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -12,6 +10,7 @@ from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.reference.saving_script import pids, saving_script
 
@@ -57,23 +56,21 @@ def wait_until(
         time.sleep(0.02)
 
 
-def records_of(store: Path) -> tuple[TrialRecord, ...]:
-    """Of the last study; none where the store is being made."""
+def _of_last_study(store: Path, read: Callable[[Store], tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Nothing where the store is being made."""
     try:
         with Store.existing(store) as opened:
-            return opened.study().records if opened.studies() else ()
+            return read(opened) if opened.studies() else ()
     except StoreError:
         return ()
+
+
+def records_of(store: Path) -> tuple[TrialRecord, ...]:
+    return _of_last_study(store, lambda opened: opened.study().records)
 
 
 def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
-    """Of the last study; none where the store is being made."""
-    try:
-        with Store.existing(store) as opened:
-            studies = opened.studies()
-            return stored_journal(opened, studies[-1][0]) if studies else ()
-    except StoreError:
-        return ()
+    return _of_last_study(store, lambda made: stored_journal(made, made.studies()[-1][0]))
 
 
 def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
@@ -115,12 +112,7 @@ def sweep_of_workload(store: Path, epochs: int) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kill:
-    """What was there when the sweep was killed.
-
-    Attributes:
-        checkpoint_steps: of the trials that this process had brought forward by then.
-        checkpoint_ages_s: how long ago those checkpoints had been written.
-    """
+    """What was there when the sweep was killed."""
 
     checkpoint_steps: tuple[int, ...]
     checkpoint_ages_s: tuple[float, ...]
@@ -131,12 +123,8 @@ def assert_killed_often_ends_the_same(
 ) -> None:
     """Kill a sweep of a workload at random moments; its numbers are those of one undisturbed.
 
-    Args:
-        folder: an empty one, for the stores.
-        seed: of the moments.
-        epochs: so many that the sweep outlasts the kills.
-        kills: how often it is killed.
-        while_starting: how many of them come before its first checkpoint.
+    So many `epochs` that it outlasts the kills; `while_starting` of them come before its
+    first checkpoint.
     """
     print(f"seed {seed}")
     rng = random.Random(seed)
@@ -217,14 +205,7 @@ def sweep_of_script(
 def assert_killed_studies_end_the_same(
     folder: Path, *, seed: int, kills: int, resumes: bool
 ) -> None:
-    """Kill batchlab, its script or both so many times at random moments, over some sweeps.
-
-    Args:
-        folder: an empty one, for the script and the stores.
-        seed: of the victims and moments; printed, and in the message of a failure.
-        kills: how many.
-        resumes: whether the command has {resume_from}.
-    """
+    """Kill batchlab, its script or both so many times at random moments, over some sweeps."""
     print(f"seed {seed}, {kills} kills")
     draw = random.Random(seed)
     killed: list[str] = []
@@ -269,7 +250,6 @@ def _wait_for_a_moment(process: subprocess.Popen[str], folder: Path, draw: rando
 
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
-    """The victim, if it was alive."""
     scripts = pids(folder)
     if victim != "script":
         if process.poll() is not None:
@@ -309,7 +289,6 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_script(pid: int) -> None:
-    """Kill a script, if it still runs."""
     try:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)

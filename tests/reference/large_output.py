@@ -1,7 +1,5 @@
 """A command that writes very much, and what is kept of it at which cost."""
 
-from __future__ import annotations
-
 import gzip
 import os
 import resource
@@ -48,7 +46,6 @@ def assert_a_large_output_is_kept_small(folder: Path, *, n_bytes: int) -> None:
         f"kept {kept_bytes} bytes"
     )
 
-    assert end is not None
     assert end.status == Status.OK
     assert abs(seen - n_bytes) < 200
     assert kept_bytes < 4_000_000

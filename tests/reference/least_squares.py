@@ -3,8 +3,6 @@
 Loss of one example: (x w - y)^2 / 2. H = X^T X / N, r = X w* - y, A = I - rate * H.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -87,10 +85,7 @@ def stationary_excess_loss(x: Matrix, y: Matrix, *, learning_rate: float, batch_
 class Optimum:
     """Where least squares ends, and the shape of the loss there (and everywhere).
 
-    Attributes:
-        weights: the minimizer, shape (dimension,), float64.
-        loss: half the mean squared residual there.
-        curvatures: eigenvalues of the Hessian X^T X / n, shape (dimension,), ascending.
+    The curvatures are the eigenvalues of the Hessian X^T X / n, ascending.
     """
 
     weights: Tensor

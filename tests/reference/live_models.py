@@ -1,7 +1,5 @@
 """Model functions as a notebook makes them, and the identity of a workload that has one."""
 
-from __future__ import annotations
-
 import random
 import threading
 from collections.abc import Callable

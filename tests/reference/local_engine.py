@@ -1,7 +1,5 @@
 """The engine of this machine on a small workload, under a clock that a test sets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from tests.reference.small_workloads import small_trial, small_workload

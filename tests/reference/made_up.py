@@ -4,8 +4,6 @@ Nothing here trains. A curve is a function of the epoch (0 is the untrained mode
 in one line what the record shows and can therefore say in one line what must be concluded from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -66,21 +64,19 @@ def made_up_trial(
     seed: int = 0,
     n_train: int = 4096,
     workload: str = "made-up",
-    workload_id: str = "made-up-id",
     micro_batch_size: int | None = None,
     scaling_rule: str = "none",
 ) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    trial = Trial(
-        workload_id=workload_id,
+    return Trial(
+        workload_id="made-up-id",
         workload=workload,
         n_train=n_train,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
-    )
-    return replace(
-        trial, micro_batch_size=micro_batch_size or batch_size, scaling_rule=scaling_rule
+        micro_batch_size=micro_batch_size or batch_size,
+        scaling_rule=scaling_rule,
     )
 
 
@@ -91,24 +87,21 @@ def made_up_record(
     epochs: int = 20,
     evaluations_per_epoch: int = 1,
     batch_loss: Curve | None = None,
-    gradient_norm: Curve | None = None,
     step_s: float = 0.001,
     eval_s: float = 0.01,
     status: Status | None = Status.OK,
     reason: str | None = None,
     target: Target | None = None,
     peak_bytes: int | None = 50_000_000,
-    notes: tuple[str, ...] = (),
 ) -> TrialRecord:
     """A record whose scores follow `curves`; train and test are scored at epoch ends only.
 
     A curve may return None or a number that is not finite: the score is then unknown.
-    `batch_loss` is the training loss curve, and `gradient_norm` is 1, where they are not given.
+    `batch_loss` is the training loss curve where it is not given; the gradient norm is 1.
     """
     trial = trial or made_up_trial()
     curves = made_up_curves() if curves is None else curves
     batch_loss = batch_loss or curves.get(("train", "loss"), lambda epoch: 1.0)
-    gradient_norm = gradient_norm or (lambda epoch: 1.0)
     plan = trial.plan
     steps = {0}
     for ended in range(epochs):
@@ -125,7 +118,7 @@ def made_up_record(
                 train_s=step * step_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
-                measured=() if step == 0 else (("gradient_norm", _finite(gradient_norm(epoch))),),
+                measured=() if step == 0 else (("gradient_norm", 1.0),),
                 scores=tuple(
                     Score(split=split, metric=metric, value=_finite(curve(epoch)))
                     for (split, metric), curve in curves.items()
@@ -143,7 +136,6 @@ def made_up_record(
         target=target,
         evaluations=tuple(evaluations),
         peak_bytes=peak_bytes,
-        notes=tuple(map(Reason.as_written, notes)),
     )
 
 
@@ -182,20 +174,8 @@ def made_up_study(
 ) -> Study:
     """A study of every batch size × learning rate × seed, its curves from `curves(b, rate, seed)`.
 
-    Args:
-        batch_sizes: examples per step.
-        learning_rates: the rates, the same for every batch size.
-        seeds: how many seeds, counted from 0.
-        curves: gives the curves of one cell.
-        epochs: length of every trial that is not in `endings`.
-        evaluations_per_epoch: how often validation is scored.
-        n_train: examples in the training set.
-        n_validation: validation examples; 0 leaves the validation curves out.
-        n_test: test examples; 0 leaves the test curves out.
-        metrics: names and directions; the first one counts.
-        step_s: seconds a step of a batch size takes.
-        timed: whether the study holds step times measured alone.
-        endings: (batch size, rate, seed) -> (status, reason, epochs) of trials that ended badly.
+    The first metric counts; with 0 examples a split has no curves. `endings` are the (status,
+    reason, epochs) of trials that ended badly.
     """
     absent = {split for split, n in (("validation", n_validation), ("test", n_test)) if n == 0}
     records = []

@@ -5,8 +5,6 @@ scatter, step times a line, tuned rates a power; a test changes one of them, or 
 `dataclasses.replace`, and says what the words must be then.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,6 +23,7 @@ from batchlab.advice.advice import (
     Expected,
     HeadToHead,
     Laws,
+    Purpose,
     RateTried,
     Step,
     TargetAnswer,
@@ -46,6 +45,11 @@ REFERENCE_FACTOR = 2.5  # the reference's steps as a multiple of those at its tu
 def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
     """An estimate whose interval reaches `share` of the value to both sides."""
     return Estimate.of(value, interval=(value * (1 - share), value * (1 + share)), n=n)
+
+
+def above(low: float, n: int, why: str) -> Estimate:
+    """An estimate of which a lower bound is known."""
+    return Estimate(estimate=None, low=low, high=None, n=n, reason=written(why))
 
 
 def law(batch_size: float) -> float:
@@ -82,16 +86,8 @@ def made_up_advice(
 ) -> Advice:
     """The advice of a study in which everything was measured.
 
-    Args:
-        sizes: batch sizes in question.
-        steps: steps to target by batch size, at its tuned rate.
-        step_s: seconds per step by batch size.
-        objective: "time", "samples" or "quality".
-        spread: half width of the intervals, a fraction.
-        scatter: standard deviation of the log of a run's steps.
-        reference: the workload's own configuration.
-        reference_misses: whether the reference missed the target on every fresh seed.
-        does_not_fit: batch sizes that run only in micro-batches of a quarter.
+    Intervals reach the share `spread` to both sides; log steps of runs scatter by `scatter`.
+    What does not fit runs in micro-batches of a quarter.
     """
     reference = reference or Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
     figures = {size: _figure(objective, size, steps(size), step_s(size)) for size in sizes}
@@ -116,6 +112,7 @@ def made_up_advice(
     recommendation = _configuration(best)
     tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
     gain = REFERENCE_FACTOR * figures[tuned.batch_size] / figures[best.batch_size]
+    flat_set = tuple(c.batch_size for c in flat)
     return Advice(
         verdict="indifferent" if alike else "recommend",
         reason=written(
@@ -130,16 +127,10 @@ def made_up_advice(
         target_origin="pilot",
         delta=0.1,
         recommendation=recommendation,
-        flat_set=tuple(c.batch_size for c in flat),
+        flat_set=flat_set,
         expected=_expected(best, spread),
         gain=(
-            Estimate(
-                estimate=None,
-                low=1.8,
-                high=None,
-                n=4,
-                reason=written("the reference missed it"),
-            )
+            above(1.8, 4, "the reference missed it")
             if reference_misses
             else around(gain, spread, 4)
         ),
@@ -155,9 +146,7 @@ def made_up_advice(
             *_verified(recommendation, tuned, reference, steps, reference_misses),
         ),
         head_to_head=_head_to_head(
-            figures[best.batch_size],
-            figures[tuned.batch_size],
-            misses=reference_misses,
+            figures[best.batch_size], figures[tuned.batch_size], misses=reference_misses
         ),
         other_targets=(
             TargetAnswer(
@@ -166,7 +155,7 @@ def made_up_advice(
                 verdict="recommend",
                 reason=written("the same interval"),
                 batch_size=best.batch_size,
-                flat_set=tuple(c.batch_size for c in flat),
+                flat_set=flat_set,
             ),
             TargetAnswer(
                 target=replace(TARGET, value=0.96),
@@ -181,22 +170,13 @@ def made_up_advice(
             written("The answer holds for a constant learning rate; a schedule may move it."),
             written("Step times were measured on this machine; another one has others."),
         ),
-        steps=(
-            Step(
-                spent_s=4.2,
-                did=written("profiled 8 batch sizes"),
-                why=written("step time and memory decide"),
-            ),
-            Step(
-                spent_s=31.0,
-                did=written("ran the reference"),
-                why=written("its plateau sets the target"),
-            ),
-            Step(
-                spent_s=95.5,
-                did=written("tuned 8 learning rates"),
-                why=written("each size at its own best"),
-            ),
+        steps=tuple(
+            Step(spent_s=spent_s, did=written(did), why=written(why))
+            for spent_s, did, why in (
+                (4.2, "profiled 8 batch sizes", "step time and memory decide"),
+                (31.0, "ran the reference", "its plateau sets the target"),
+                (95.5, "tuned 8 learning rates", "each size at its own best"),
+            )
         ),
         n_trials=len(sizes) * 8,
         spent_s=118.4,
@@ -268,13 +248,7 @@ def nothing_reached_advice() -> Advice:
 def one_sided_advice() -> Advice:
     """B_crit lies above the measured range: a lower bound."""
     advice = made_up_advice(steps=lambda b: 200_000 / b + 2)
-    bound = Estimate(
-        estimate=None,
-        low=9000.0,
-        high=None,
-        n=24,
-        reason=written("beyond the largest batch size, 4096"),
-    )
+    bound = above(9000.0, 24, "beyond the largest batch size, 4096")
     return replace(advice, laws=replace(advice.laws, b_crit=bound, s_min=UNTOLD))
 
 
@@ -342,7 +316,6 @@ def cooled_advice() -> Advice:
     advice = with_endings(made_up_advice(), better_by=-0.006, verdict="worse")
     found, constant = advice.recommendation, advice.endings
     assert found is not None
-    assert constant is not None
 
     def cooled(ending: Ending, value: float) -> Ending:
         return replace(ending_at(*ending.cell, value), cool_down=0.2)
@@ -515,7 +488,6 @@ def _configuration(candidate: Candidate) -> Configuration:
 
 def _expected(candidate: Candidate, spread: float) -> Expected:
     samples = candidate.samples_to_target.estimate
-    assert samples is not None
     assert candidate.peak_bytes is not None
     return Expected(
         time_to_target_s=candidate.time_to_target_s,
@@ -548,6 +520,21 @@ def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
     )
 
 
+def _run(
+    size: int, rate: float, seed: int, purpose: Purpose, cut: float, met: float | None, ended: str
+) -> RateTried:
+    """A run that met the target after so many steps, or was cut."""
+    return RateTried(
+        batch_size=size,
+        learning_rate=rate,
+        seed=seed,
+        purpose=purpose,
+        status=ended,
+        steps=round(cut if met is None else met),
+        steps_to_target=met,
+    )
+
+
 def _tried(
     sizes: Sequence[int], steps: Callable[[float], float], scatter: float
 ) -> Iterator[RateTried]:
@@ -559,26 +546,11 @@ def _tried(
             missed = octave == -3 and size >= 256
             ended = "diverged" if octave == 3 else "ok" if missed else "target_reached"
             met = ended == "target_reached"
-            yield RateTried(
-                batch_size=size,
-                learning_rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
-                seed=0,
-                purpose="tune",
-                status=ended,
-                steps=round(taken if met else 1.5 * steps(size)),
-                steps_to_target=taken if met else None,
-            )
+            rate = float(f"{tuned_rate(size) * 2**octave:.3g}")
+            yield _run(size, rate, 0, "tune", 1.5 * steps(size), taken if met else None, ended)
         for seed in (1, 2, 3):
             taken = steps(size) * math.exp(random.normal(0, scatter))
-            yield RateTried(
-                batch_size=size,
-                learning_rate=tuned_rate(size),
-                seed=seed,
-                purpose="value",
-                status="target_reached",
-                steps=round(taken),
-                steps_to_target=taken,
-            )
+            yield _run(size, tuned_rate(size), seed, "value", taken, taken, "target_reached")
 
 
 def _verified(
@@ -593,15 +565,9 @@ def _verified(
         missed = misses and found == reference
         taken = times * steps(found.batch_size)
         for seed in (100, 101, 102, 103):
-            yield RateTried(
-                batch_size=found.batch_size,
-                learning_rate=found.learning_rate,
-                seed=seed,
-                purpose="verify",
-                status="ok" if missed else "target_reached",
-                steps=round(0.6 * taken if missed else taken),
-                steps_to_target=None if missed else taken,
-            )
+            met, ended = (None, "ok") if missed else (taken, "target_reached")
+            rate = found.learning_rate
+            yield _run(found.batch_size, rate, seed, "verify", 0.6 * taken, met, ended)
 
 
 def _head_to_head(best: float, tuned: float, *, misses: bool) -> HeadToHead:

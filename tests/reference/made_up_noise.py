@@ -1,7 +1,5 @@
 """Made-up noise along a training: gradients of Gaussian examples with a known mean and spread."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload

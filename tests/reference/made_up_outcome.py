@@ -1,7 +1,5 @@
 """A made-up state of two valued batch sizes, and the decision between them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

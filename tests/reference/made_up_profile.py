@@ -1,7 +1,5 @@
 """Made-up profiles, and a made-up machine to search: times and peaks given by functions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint

@@ -4,18 +4,16 @@ Nothing here trains or searches. Every batch size named is tuned to one rate, an
 valuations with fresh seeds; what follows from them can be said in closed form.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.reference.simulated_engine import METRIC, SimulatedEngine, Truth
+from tests.reference.simulated_engine import SimulatedEngine, Truth, record_of
 from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Question
 from batchlab.advice.study_state import RateSearch, StudyState
-from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 
 TARGET = 0.97
 BUDGET_S = 1e6
@@ -29,26 +27,7 @@ class Run:
     curve: tuple[tuple[int, float], ...]
 
     def record_of(self, trial: Trial) -> TrialRecord:
-        return TrialRecord(
-            trial=trial,
-            status=self.status,
-            reason=None,
-            engine="made-up",
-            threads=1,
-            versions=(),
-            peak_bytes=None,
-            evaluations=tuple(
-                Evaluation(
-                    step=step,
-                    samples=step * trial.batch_size,
-                    train_s=0.0,
-                    eval_s=0.0,
-                    batch_loss=None,
-                    scores=(Score(split="validation", metric=METRIC, value=value),),
-                )
-                for step, value in self.curve
-            ),
-        )
+        return record_of(trial, self.status, None, self.curve)
 
 
 def met(steps: int) -> Run:
@@ -64,7 +43,6 @@ def cut(steps: int) -> Run:
 
 
 def diverged(steps: int) -> Run:
-    """A run that diverged after so many steps."""
     return Run(Status.DIVERGED, ((0, 0.1), (steps, 0.05)))
 
 
@@ -95,11 +73,7 @@ def made_up_state(
         rate = learning_rate(batch_size)
         size = state.sizes[batch_size]
         size.search = RateSearch(
-            size=size,
-            learning_rate=rate,
-            learning_cost=1000.0,
-            finished=True,
-            seeds=[0],
+            size=size, learning_rate=rate, learning_cost=1000.0, finished=True, seeds=[0]
         )
         for seed, run in zip(state.seeds.value, each, strict=False):
             trial = engine.trial(batch_size=batch_size, learning_rate=rate, seed=seed)

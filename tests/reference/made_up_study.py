@@ -1,7 +1,5 @@
 """A store with one study in it that has not been told anything yet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from batchlab.records.study import MetricSummary, WorkloadSummary
@@ -9,10 +7,7 @@ from batchlab.runs.replay import Journal, StudyName
 from batchlab.store.store import Store
 
 STUDY = StudyName(
-    study_id="study",
-    command="batchlab advise small",
-    workload_id="made-up-id",
-    environment=(),
+    study_id="study", command="batchlab advise small", workload_id="made-up-id", environment=()
 )
 
 

@@ -5,8 +5,6 @@
 With `--own-order` its weights and the order of its examples are its own.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import torch

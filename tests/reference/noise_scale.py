@@ -1,7 +1,5 @@
 """Slow twins of the noise scale: straight from the definitions, example by example."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from batchlab.records.noise import GradientSample
@@ -17,12 +15,10 @@ def population(gradients: Vectors) -> tuple[float, float]:
 
 
 def mean_of(gradients: Vectors) -> list[float]:
-    """The mean gradient."""
     return [sum(column) / len(gradients) for column in zip(*gradients, strict=True)]
 
 
 def sq_distance(one: Sequence[float], other: Sequence[float]) -> float:
-    """The squared Euclidean distance."""
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
 
 

@@ -1,7 +1,5 @@
 """What the tests of parcels run in child processes."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -47,11 +45,9 @@ def own_bytes_of_training(line: Line, packed: PackedWorkload, trial: Trial) -> t
 def anonymous_bytes() -> int:
     """This process's own memory, without maps of files and shared memory."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    assert found is not None
     return 1024 * int(found[1])
 
 
 def sizes(line: Line, packed: PackedWorkload) -> tuple[int, int]:
-    """The examples of train and validation."""
     workload = packed.unpack()
     return len(workload.train), len(workload.validation[0])

@@ -1,7 +1,5 @@
 """A page as its elements, and a text that would do harm where it is not escaped."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 
 HOSTILE = "</script><script>alert('x')</script><b>&\"'{{7*7}}"

@@ -1,7 +1,5 @@
 """Made-up pages: every kind of advice and three kinds of sweeps, to be opened in a browser."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,32 +12,17 @@ from batchlab.records.trial import Status
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.sweep_page import html_page
 
-
-def _seeds_and_full_batch() -> Study:
-    return made_up_study(batch_sizes=(64, 256, 1024, 4096), seeds=3, epochs=8)
-
-
-def _rates_and_bad_ends() -> Study:
-    return made_up_study(
-        batch_sizes=(64, 256, 1024, 4096),
-        learning_rates=(0.01, 0.1),
-        seeds=2,
-        epochs=8,
-        endings={
-            (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
-            (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
-        },
-    )
-
-
-def _one_seed_of_one_size() -> Study:
-    return made_up_study(batch_sizes=(64,), seeds=1, epochs=6, n_test=0)
-
-
+FOUR_SIZES = (64, 256, 1024, 4096)
+BAD_ENDS = {
+    (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
+    (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
+}
 SWEEPS: dict[str, Callable[[], Study]] = {
-    "sweep-seeds": _seeds_and_full_batch,
-    "sweep-rates": _rates_and_bad_ends,
-    "sweep-one-seed": _one_seed_of_one_size,
+    "sweep-seeds": lambda: made_up_study(batch_sizes=FOUR_SIZES, seeds=3, epochs=8),
+    "sweep-rates": lambda: made_up_study(
+        batch_sizes=FOUR_SIZES, learning_rates=(0.01, 0.1), seeds=2, epochs=8, endings=BAD_ENDS
+    ),
+    "sweep-one-seed": lambda: made_up_study(batch_sizes=(64,), seeds=1, epochs=6, n_test=0),
 }
 PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS)
 

@@ -1,7 +1,5 @@
 """Workloads that hang, crash or take memory at one batch size; importable in child processes."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal
@@ -74,8 +72,7 @@ def _hungry_loss(megabytes: int, model: nn.Module, batch: Batch) -> Tensor:
     loss = cross_entropy(model, batch)
     if not model.training:
         return loss
-    held: Tensor = _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
-    return held
+    return _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
 
 
 class _Holding(torch.autograd.Function):

@@ -1,7 +1,5 @@
 """The global random streams of this process as values that can be compared."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

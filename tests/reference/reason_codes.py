@@ -1,7 +1,5 @@
 """The codes of a reason: what a test asserts in place of its words."""
 
-from __future__ import annotations
-
 from batchlab.records.estimate import Reason, Value
 
 

@@ -1,7 +1,5 @@
 """What a made-up sweep says: its claims, sentences, races and final metrics."""
 
-from __future__ import annotations
-
 import numpy as np
 from tests.reference.made_up import made_up_curves
 
@@ -29,7 +27,6 @@ LEVEL = dict.fromkeys(SIZES, (0.99, 0.97, 0.97))
 
 
 def claims(study):
-    """The claims with their verdicts."""
     return {found.topic: found.verdict for found in claim_sentences(Evidence.of(study))}
 
 
@@ -39,7 +36,6 @@ def texts(study, topic):
 
 
 def race(study, budget):
-    """The race under one equal budget."""
     (found,) = (found for found in races(Evidence.of(study)) if found.budget.name == budget)
     return found
 

@@ -1,7 +1,5 @@
 """Sampled output: what real trainings printed, in tests/script/samples."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

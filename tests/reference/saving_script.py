@@ -1,7 +1,5 @@
 """A training script that saves its state as JSON, and goes on from there where it is told to."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -63,12 +61,9 @@ def saving_script(
 ) -> TrainingCommand:
     """The command of a script that is written into a folder.
 
-    Args:
-        folder: where the script is written, and runs; `starts.txt` there tells how it was started.
-        more: further arguments, in pairs: "--pause" seconds a step, "--save" no, "--fill" the
-            step at which the disk is filled, "--tell" print in place of `batchlab.log`.
-        resumes: whether the command has {resume_from}.
-        fields: of the command, in place of the usual ones.
+    `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:
+    "--pause" seconds a step, "--save" no, "--fill" the step at which the disk is filled, "--tell"
+    print in place of `batchlab.log`; `fields` are those of the command.
     """
     (folder / "train.py").write_text(_SOURCE)
     arguments = (

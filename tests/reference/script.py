@@ -1,7 +1,5 @@
 """A script of benchmarks/ as a module, with what it finds beside it."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -24,8 +22,6 @@ def script(path: str) -> Iterator[ModuleType]:
     file = BENCHMARKS / path
     name = f"{file.stem}_script"
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:

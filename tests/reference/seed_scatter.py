@@ -1,7 +1,5 @@
 """Slow twin of the pooled scatter of seeds, from Smyth's model in loops, and made-up sweeps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,19 +53,12 @@ def _degrees_at(unlike: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpCells:
-    """Sweeps whose true means are known.
+    """Sweeps whose true means are known."""
 
-    Attributes:
-        unlike: standard deviation of the log of the cells' own standard deviations.
-        tail: degrees of freedom of the seeds' t noise; None: normal.
-        shared: correlation of a seed's noise between cells.
-        accuracy: whether the values are accuracies near 1, of 1,000 examples, made of log odds.
-    """
-
-    unlike: float = 0.0
-    tail: int | None = None
-    shared: float = 0.0
-    accuracy: bool = False
+    unlike: float = 0.0  # standard deviation of the log of the cells' own standard deviations
+    tail: int | None = None  # degrees of freedom of the seeds' t noise; None: normal
+    shared: float = 0.0  # correlation of a seed's noise between cells
+    accuracy: bool = False  # values are accuracies near 1, of 1,000 examples, made of log odds
 
     def draw(self, n_cells: int, n_seeds: int, random: np.random.Generator) -> tuple[Array, Array]:
         """Values, shape (cells, seeds), and the true mean of each cell."""
@@ -109,9 +100,7 @@ def misses(
     for _ in range(n_studies):
         values, truth = sweep.draw(n_cells, n_seeds, random)
         pooled = PooledCells.of(
-            values.tolist(),
-            metric="accuracy" if sweep.accuracy else "a metric",
-            n_examples=1000,
+            values.tolist(), metric="accuracy" if sweep.accuracy else "a metric", n_examples=1000
         )
         found = pooled.difference(values[0].tolist(), values[-1].tolist())
         missed.append(not found.holds(float(truth[0] - truth[-1])))

@@ -1,7 +1,5 @@
 """A simulated engine with workers: runs end in the order of their lengths, not in that asked."""
 
-from __future__ import annotations
-
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -13,12 +11,7 @@ from batchlab.records.run import RunEnd, RunRequest
 
 @dataclass
 class SideBySideEngine(SimulatedEngine):
-    """`n_workers` runs at a time, on a clock that counts the steps of each worker.
-
-    Attributes:
-        n_workers: runs at a time.
-        busy_s: seconds of all workers together in which they had a run.
-    """
+    """`n_workers` runs at a time, on a clock that counts the steps of each worker."""
 
     n_workers: int = 2
     busy_s: float = 0.0

@@ -1,7 +1,5 @@
 """An engine whose truth is known: S(B, learning rate) in closed form, seeds' noise, a cadence."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -26,40 +24,25 @@ _UNTRAINED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is true of a simulated workload.
+    """What is true of a simulated workload."""
 
-    Attributes:
-        s_min, b_crit: of the law of the steps to the target at the best rate.
-        best_rate: the best learning rate at batch size 64.
-        rate_exponent: the best rate goes with (B / 64) to this power.
-        target: the level of accuracy that the law is for.
-        noise: standard deviation of a seed's log steps.
-        left, right: how the log steps rise with squared octaves below and above the best rate.
-        cliff_octaves: from so many octaves above the best rate on, training diverges.
-        exponent: of the generalized law; 1 is the law.
-        override: the steps at the best rate by batch size, instead of the law.
-        slow: by batch size and seed, how many times as many steps this seed takes.
-        end: by batch size and rate, the accuracy that a whole training ends with; None: the curve
-            goes on rising for ever.
-        end_noise: standard deviation of a seed's end.
-        cooling: by batch size and rate, how much better a training ends whose rate falls to zero.
-        lasts: by batch size and rate, after how many times the way to the target training diverges.
-    """
-
-    s_min: float = 500.0
+    s_min: float = 500.0  # with b_crit the law of the steps to the target at the best rate
     b_crit: float = 200.0
-    best_rate: float = 0.04
+    best_rate: float = 0.04  # at batch size 64; it goes with (B / 64) to the power below
     rate_exponent: float = 0.7
     target: float = 0.97
-    noise: float = 0.06
-    left: float = 0.06
-    right: float = 0.12
-    cliff_octaves: float = 2.6
-    exponent: float = 1.0
-    override: Callable[[int], float] | None = None
+    noise: float = 0.06  # standard deviation of a seed's log steps
+    left: float = 0.06  # how log steps rise with squared octaves below the best rate
+    right: float = 0.12  # and above it
+    cliff_octaves: float = 2.6  # so far above the best rate training diverges
+    exponent: float = 1.0  # of the generalized law; 1 is the law
+    override: Callable[[int], float] | None = None  # steps at the best rate, instead of the law
+    # By batch size and seed, how many times as many steps this seed takes.
     slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
-    end: Callable[[int, float], float] | None = None
-    end_noise: float = 0.0005
+    end: Callable[[int, float], float] | None = None  # of a whole training; None: it goes on rising
+    end_noise: float = 0.0005  # standard deviation of a seed's end
+    # By batch size and rate, how much better a training ends whose rate falls to zero, and after
+    # how many times the way to the target it diverges.
     cooling: Callable[[int, float], float] = lambda batch_size, rate: 0.0
     lasts: Callable[[int, float], float] = lambda batch_size, rate: math.inf
 
@@ -75,7 +58,6 @@ class Truth:
 
     def steps_to(self, level: float, batch_size: int, learning_rate: float) -> float:
         """Steps to a level of accuracy of a curve with an end, without noise; infinite above it."""
-        assert self.end is not None
         end = self.end(batch_size, learning_rate)
         if end <= level:
             return math.inf
@@ -118,10 +100,7 @@ class SimulatedEngine(AnswersAtOnce):
 
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        resumes=True,
-        side_by_side=True,
-        keeps_cadence=True,
-        cools_down=True,
+        resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
     )
 
     def __post_init__(self) -> None:
@@ -155,7 +134,7 @@ class SimulatedEngine(AnswersAtOnce):
         limit = request.length.last_step(trial)
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
-            record = _record(
+            record = record_of(
                 trial, Status.DIVERGED, Reason.as_written("the loss grew"), ((0, 0.1), (5, 0.05))
             )
         else:
@@ -179,7 +158,7 @@ class SimulatedEngine(AnswersAtOnce):
                 elif step - met_at >= 0.1 * met_at:
                     status = Status.TARGET_REACHED
                     break
-            record = _record(trial, status, reason, tuple(curve))
+            record = record_of(trial, status, reason, tuple(curve))
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, record.steps)
         new_steps = max(0, record.steps - before)
@@ -217,7 +196,6 @@ class SimulatedEngine(AnswersAtOnce):
 
 
 def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
-    """Steps of evaluation."""
     for pause in pauses(
         trial.plan,
         last_step=limit,
@@ -227,9 +205,10 @@ def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
         yield pause.step
 
 
-def _record(
+def record_of(
     trial: Trial, status: Status, reason: Reason | None, curve: tuple[tuple[int, float], ...]
 ) -> TrialRecord:
+    """The record of a trial with this accuracy by step."""
     return TrialRecord(
         trial=trial,
         status=status,

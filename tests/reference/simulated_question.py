@@ -1,7 +1,5 @@
 """Questions for the simulated engine, as a user would ask them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Workloads so small that a whole run takes milliseconds, and one that has everything in it."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from batchlab.records.trial import Sampling, Trial
+from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
 
 FEATURES, CLASSES = 6, 3
@@ -89,25 +87,18 @@ def small_trial(
     batch_size: int,
     micro_batch_size: int | None = None,
     learning_rate: float = 0.05,
-    sampling: Sampling = "reshuffle",
-    drop_last: bool = False,
-    horizon_steps: int | None = None,
     seed: int = 0,
+    **fields: Any,
 ) -> Trial:
-    """A trial of `workload`."""
     n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
-    return replace(
-        made_up_trial(
-            batch_size=batch_size,
-            micro_batch_size=micro_batch_size,
-            learning_rate=learning_rate,
-            n_train=n,
-            seed=seed,
-        ),
-        sampling=sampling,
-        drop_last=drop_last,
-        horizon_steps=horizon_steps,
+    made = made_up_trial(
+        batch_size=batch_size,
+        micro_batch_size=micro_batch_size,
+        learning_rate=learning_rate,
+        n_train=n,
+        seed=seed,
     )
+    return replace(made, **fields)
 
 
 class Everything(nn.Module):
@@ -142,8 +133,7 @@ def jitter(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def cosine(fraction: float) -> float:
     """The user's own shape, with NumPy, as many write it."""
-    shape: float = 0.5 * (1 + np.cos(np.pi * fraction))
-    return shape
+    return 0.5 * (1 + np.cos(np.pi * fraction))
 
 
 def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:

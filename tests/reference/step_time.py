@@ -1,7 +1,5 @@
 """The step-time law's oracles: a general search for its curve, and times made up from one."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The law's oracles: slow and obvious, and studies made up from a known truth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,34 +65,19 @@ def f_statistic(points: Sequence[tuple[float, float]], s_min: float, e_min: floa
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpStudy:
-    """How studies are made up.
-
-    Attributes:
-        sizes: the batch sizes.
-        b_crit: the truth.
-        seeds: runs at each batch size.
-        sigma: standard deviation of log steps between seeds.
-        tau: standard deviation of a batch size as a whole.
-        cadence: evaluations are so far apart, as a share of the steps to target (0: every step).
-        stopped: the two largest batch sizes end so many sigma beyond the law, None: never.
-        exponent: of the generalized law.
-        s_min: the truth.
-        largest_sigma: standard deviation at the largest batch size, from `sigma` at the smallest
-            in equal ratios; None: `sigma` at every batch size.
-        slow: one run, drawn at random, takes so many times as long.
-    """
+    """How studies are made up."""
 
     sizes: tuple[int, ...]
     b_crit: float
     seeds: int
-    sigma: float
-    tau: float = 0.0
-    cadence: float = 0.05
-    stopped: float | None = None
-    exponent: float = 1.0
+    sigma: float  # standard deviation of log steps between seeds
+    tau: float = 0.0  # standard deviation of a batch size as a whole
+    cadence: float = 0.05  # evaluations are so far apart, as a share of the steps; 0: every step
+    stopped: float | None = None  # the two largest sizes end so many sigma beyond the law
+    exponent: float = 1.0  # of the generalized law
     s_min: float = 1000.0
-    largest_sigma: float | None = None
-    slow: float = 1.0
+    largest_sigma: float | None = None  # at the largest size, from `sigma` in equal ratios
+    slow: float = 1.0  # one run, drawn at random, takes so many times as long
 
     def draw(self, rng: np.random.Generator) -> tuple[list[StepsObservation], dict[int, float]]:
         """One study, and the log of the median steps of each batch size as tuned."""

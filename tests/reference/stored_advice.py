@@ -1,7 +1,5 @@
 """An advice put into a store with its study, its profile and a checkpoint for every run."""
 
-from __future__ import annotations
-
 import torch
 from tests.reference.made_up_advice import advice_study
 from tests.reference.made_up_profile import made_up_profile

@@ -1,7 +1,5 @@
 """A study put into a store, here or by other processes at the same time."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A command in a terminal of a width: what it writes there, line by line."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import pty
@@ -12,7 +10,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,19 +45,12 @@ def in_a_terminal(
     *,
     columns: int,
     folder: Path,
-    environment: Mapping[str, str] | None = None,
     interrupt_when: str | None = None,
     narrower_when: tuple[str, int] | None = None,
 ) -> Written:
     """Run a command whose stdin, stdout and stderr are a terminal.
 
-    Args:
-        command: what to run.
-        columns: of the terminal.
-        folder: where to run it.
-        environment: variables beside the usual ones.
-        interrupt_when: send Ctrl-C once this was written.
-        narrower_when: once this was written, the terminal has so many columns.
+    Ctrl-C is sent once `interrupt_when` was written; `narrower_when` so, it has so many columns.
     """
     ours, its = pty.openpty()
     set_size(its, columns)
@@ -67,7 +58,7 @@ def in_a_terminal(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=variables | {"TERM": "xterm-256color"} | dict(environment or {}),
+        env=variables | {"TERM": "xterm-256color"},
         stdin=its,
         stdout=its,
         stderr=its,

@@ -3,8 +3,6 @@
 It is given the examples of every step as a list of indices, so that it owes its order to nobody.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +19,7 @@ from batchlab.workload.definition import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model after the loop, and the loss of each step before its update.
-
-    Attributes:
-        average: of the weights along the way, where one was kept.
-        rates: the learning rate of each step.
-    """
+    """A model after the loop, and the loss of each step before its update."""
 
     model: nn.Module
     losses: list[float]
@@ -68,15 +61,8 @@ def train_by_the_textbook(
 ) -> Trained:
     """Train a new model on the given examples of `workload.train`, one optimizer step a list.
 
-    Args:
-        workload: its data, model, loss and optimizer; nothing else of it.
-        steps: the examples of each.
-        learning_rate: what the optimizer is made with.
-        seed: of the initial weights.
-        clip_norm: to what the gradient is clipped.
-        decay: of the average, per step, beginning with the initial weights.
-        scheduler: makes one, which goes on after the steps that `is_scheduled` names.
-        is_scheduled: of the steps taken, counted from 1.
+    `decay` is that of the average, per step, beginning with the initial weights; the `scheduler`
+    goes on after the steps that `is_scheduled` names, counted from 1.
     """
     loader = DataLoader(
         TensorDataset(*workload.train),
@@ -85,7 +71,6 @@ def train_by_the_textbook(
     )
     torch.manual_seed(seed)
     model = workload.model()
-    assert workload.optimizer is not None
     optimizer = workload.optimizer(list(model.parameters()), learning_rate)
     schedule = None if scheduler is None else scheduler(optimizer)
     average = None
@@ -115,10 +100,7 @@ def train_by_the_textbook(
         if schedule is not None and is_scheduled(taken):
             schedule.step()
     return Trained(
-        model=model,
-        losses=losses,
-        rates=rates,
-        average=None if average is None else average.module,
+        model=model, losses=losses, rates=rates, average=None if average is None else average.module
     )
 
 

@@ -1,7 +1,5 @@
 """A workload whose functions were made in a call, as those of a notebook are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

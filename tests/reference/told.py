@@ -1,7 +1,5 @@
 """A listener that keeps what a command tells while it works."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from batchlab.records.run import RunsAsked

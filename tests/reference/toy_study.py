@@ -1,7 +1,5 @@
 """A study on a toy engine, by way of its journal: interrupted or killed where a test says."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable

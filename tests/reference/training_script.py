@@ -4,8 +4,6 @@ Its loss falls with the steps, soonest at the rate that is best for its batch si
 `S_MIN * (1 + CRITICAL / batch_size)` steps to a third of the way; seeds scatter by a percent.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -56,15 +54,7 @@ TIMED_SOURCE = _SOURCE.replace(
 def training_script(
     folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object
 ) -> TrainingCommand:
-    """The command of a script that is written into a folder.
-
-    Args:
-        folder: where the script is written, and runs.
-        more: further arguments.
-        source: another text of it.
-        seed: whether the command has {seed}.
-        fields: of the command, in place of the usual ones.
-    """
+    """The command of a script that is written into a folder."""
     path = folder / "train.py"
     path.write_text(source)
     arguments = [

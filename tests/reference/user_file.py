@@ -1,10 +1,6 @@
 """A user's file with a workload in it, small enough to train in a blink; parts can be replaced."""
 
-from __future__ import annotations
-
 from pathlib import Path
-
-N_TRAIN = 200
 
 _TEXT = """
 import torch
@@ -53,12 +49,7 @@ def write_user_file(
 ) -> str:
     """Write the file and return the reference of its workload.
 
-    Args:
-        folder: where.
-        name: the file's name.
-        before: lines before the functions.
-        keywords: of the function `workload`.
-        fields: fields of the Workload in place of those above, as keywords: `learning_rate=0.2`.
+    `keywords` are those of the function `workload`, `fields` those of its Workload.
     """
     file = folder / name
     file.write_text(_TEXT.format(before=before, keywords=keywords, fields=fields))

@@ -1,7 +1,5 @@
 """A grid of whole trainings with known curves, known by heart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
