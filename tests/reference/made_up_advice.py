@@ -386,6 +386,30 @@ KINDS: dict[str, Callable[[], Advice]] = {
 KINDS_BY_DAY = ("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "cool_down")
 
 
+def tried(
+    batch_size: int = 64,
+    *,
+    rate: float = 0.1,
+    seed: int = 0,
+    purpose: str = "tune",
+    steps: int = 100,
+    met: float | None = None,
+    status: str = "ok",
+    best: float | None = None,
+) -> RateTried:
+    """A run; `met` is the step that met the target."""
+    return RateTried(
+        batch_size=batch_size,
+        learning_rate=rate,
+        seed=seed,
+        purpose=purpose,
+        status=status,
+        steps=steps,
+        steps_to_target=met,
+        best_value=best,
+    )
+
+
 @lru_cache(maxsize=32)
 def advice_study(advice: Advice) -> Study:
     """A study with a record for every run of `advice`, crossing the target where it says so."""
@@ -559,25 +583,23 @@ def _tried(
             missed = octave == -3 and size >= 256
             ended = "diverged" if octave == 3 else "ok" if missed else "target_reached"
             met = ended == "target_reached"
-            yield RateTried(
-                batch_size=size,
-                learning_rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
-                seed=0,
-                purpose="tune",
+            yield tried(
+                size,
+                rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
                 status=ended,
                 steps=round(taken if met else 1.5 * steps(size)),
-                steps_to_target=taken if met else None,
+                met=taken if met else None,
             )
         for seed in (1, 2, 3):
             taken = steps(size) * math.exp(random.normal(0, scatter))
-            yield RateTried(
-                batch_size=size,
-                learning_rate=tuned_rate(size),
+            yield tried(
+                size,
+                rate=tuned_rate(size),
                 seed=seed,
                 purpose="value",
                 status="target_reached",
                 steps=round(taken),
-                steps_to_target=taken,
+                met=taken,
             )
 
 
@@ -593,14 +615,14 @@ def _verified(
         missed = misses and found == reference
         taken = times * steps(found.batch_size)
         for seed in (100, 101, 102, 103):
-            yield RateTried(
-                batch_size=found.batch_size,
-                learning_rate=found.learning_rate,
+            yield tried(
+                found.batch_size,
+                rate=found.learning_rate,
                 seed=seed,
                 purpose="verify",
                 status="ok" if missed else "target_reached",
                 steps=round(0.6 * taken if missed else taken),
-                steps_to_target=None if missed else taken,
+                met=None if missed else taken,
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.records.estimate import Reason
@@ -78,6 +79,19 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
         environment=(("torch", "2.13.0"), ("processor", "a processor")),
         created_at="2026-01-01T00:00:00+00:00",
         points=points or tuple(made_up_point(size) for size in sizes),
+    )
+
+
+def limited_profile() -> Profile:
+    """One that a limit of memory cut short: 1 raised an error, and 256 runs in two pieces only."""
+    too_much = written("its peak of 76 MB is above the memory limit of 70 MB")
+    return made_up_profile(
+        made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
+        made_up_point(64),
+        made_up_point(128),
+        replace(made_up_point(256), status=Status.OOM, reason=too_much),
+        made_up_point(256, micro_batch_size=128),
+        memory_limit_bytes=peak_bytes(200),
     )
 
 

@@ -18,6 +18,7 @@ from tests.reference.made_up_advice import (
     made_up_gap,
     made_up_jump,
     nothing_reached_advice,
+    tried,
     tuned_rate,
     with_endings,
 )
@@ -137,36 +138,11 @@ def test_without_a_target_the_epochs_are_those_to_the_plateau():
     assert effects(quality).to_target == ()
 
 
-SIZES = (64, 256, 1024)
-
-
 UNKNOWN = Estimate.cannot_tell(Reason.as_written("one run"))
 
 
 def told(advice: Advice) -> dict[int, EpochsToTarget]:
     return {each.batch_size: each for each in epochs_to_target(advice, advice_study(advice))}
-
-
-def run(
-    size: int,
-    *,
-    rate: float = 0.1,
-    steps: int,
-    met: float | None = None,
-    seed: int = 0,
-    status: str = "ok",
-    best: float | None = None,
-) -> RateTried:
-    return RateTried(
-        batch_size=size,
-        learning_rate=rate,
-        seed=seed,
-        purpose="tune",
-        status=status,
-        steps=steps,
-        steps_to_target=met,
-        best_value=best,
-    )
 
 
 def of_single_runs(*runs: RateTried, code: str = "runs_leave_open") -> Advice:
@@ -175,17 +151,12 @@ def of_single_runs(*runs: RateTried, code: str = "runs_leave_open") -> Advice:
     candidates = tuple(
         replace(c, learning_rate=None, steps_to_target=UNKNOWN) for c in advice.candidates
     )
-    return replace(
-        advice,
-        reason=Reason.of(code),
-        reference_tuned=None,
-        candidates=candidates,
-        tried=runs,
-    )
+    changes = {"reason": Reason.of(code), "candidates": candidates, "tried": runs}
+    return replace(advice, reference_tuned=None, **changes)
 
 
 def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
-    found = told(made_up_advice(sizes=SIZES))
+    found = told(made_up_advice(sizes=(64, 256, 1024)))
 
     for size in (64, 256):
         per_epoch = N_TRAIN / size
@@ -206,7 +177,7 @@ def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
     ],
 )
 def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, rate, met, enough):
-    made = [run(256, rate=at, steps=n, met=m, seed=i) for i, (at, n, m) in enumerate(runs)]
+    made = [tried(256, rate=at, steps=n, met=m, seed=i) for i, (at, n, m) in enumerate(runs)]
 
     found = told(of_single_runs(*made))[256]
 
@@ -216,7 +187,7 @@ def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, r
 
 
 def test_the_rate_that_is_named_counts_first_and_after_a_race_no_estimate_does():
-    runs = run(64, rate=0.2, steps=90, met=64.0), run(64, steps=200, met=128.0)
+    runs = tried(64, rate=0.2, steps=90, met=64.0), tried(64, steps=200, met=128.0)
     named, raced = of_single_runs(*runs), of_single_runs(runs[0], code="single_runs")
     named = replace(named, provisional=replace(named.reference, learning_rate=0.1))
     known = {"learning_rate": 0.2, "steps_to_target": Estimate.of(640, interval=(1, 1e3), n=1)}
@@ -229,9 +200,9 @@ def test_the_rate_that_is_named_counts_first_and_after_a_race_no_estimate_does()
 def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
     found = told(
         of_single_runs(
-            run(1024, rate=0.1, steps=8, best=0.9),
-            run(1024, rate=0.2, steps=40, best=0.6),
-            run(1024, rate=0.4, steps=40, best=0.8),
+            tried(1024, rate=0.1, steps=8, best=0.9),
+            tried(1024, rate=0.2, steps=40, best=0.6),
+            tried(1024, rate=0.4, steps=40, best=0.8),
         )
     )[1024]
 
@@ -240,7 +211,7 @@ def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
 
 @pytest.mark.parametrize("status", ["diverged", "nan", "oom", "error", "killed"])
 def test_a_run_that_failed_is_no_bound(status):
-    assert told(of_single_runs(run(1024, steps=400, status=status))) == {}
+    assert told(of_single_runs(tried(1024, steps=400, status=status))) == {}
 
 
 WITHOUT_RUNS = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study, with_validation_alone
+from tests.reference.shown import rows_of
 
 from batchlab.records.trial import Status
 from batchlab.report.sweep_figures import (
@@ -24,20 +25,18 @@ def curves_figure(study):
     return next(curve_figures(study))
 
 
-def rows_of(figure, **wanted):
-    return [row for row in figure.rows if all(row.get(k) == v for k, v in wanted.items())]
-
-
 def whole(figure, panel: str) -> dict[int, float]:
     return {row["batch_size"]: row["mean"] for row in rows_of(figure, panel=panel, kind="mean")}
 
 
 def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
-    study = made_up_study(batch_sizes=(64,), seeds=3, step_s=lambda batch_size: 0.002)
-    finals = [record.final("test", "accuracy") for record in study.records]
+    longer = {(64, 0.01, 2): (Status.OK, None, 22)}
+    study = made_up_study(batch_sizes=(64,), seeds=3, step_s=lambda b: 0.002, endings=longer)
+    finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
     steps = study.records[0].steps
 
-    last = rows_of(curves_figure(study), split="test", metric="accuracy", run="mean")[-1]
+    shown = rows_of(curves_figure(study), split="test", metric="accuracy")
+    last = [row for row in shown if row["run"] == "mean"][-1]
 
     assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
     expected = {
@@ -47,6 +46,7 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
         "high": max(finals),
     }
     assert {name: last[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert [row["epoch"] for row in shown if row["run"] != "mean"] == [20, 21, 22]
 
 
 def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
