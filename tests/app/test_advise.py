@@ -17,6 +17,7 @@ from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_profile import told_profile
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
@@ -36,7 +37,7 @@ from batchlab.errors import (
     UsageError,
     WorkloadError,
 )
-from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
+from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -63,39 +64,8 @@ def profile_of(
     **_named: Any,
 ) -> Profile:
     """As if every batch size had been measured: a step takes `STEP_S`, whatever its size."""
-    return Profile(
-        workload=ProfiledWorkload(
-            workload_id=trial.workload_id,
-            name=trial.workload,
-            n_train=trial.n_train,
-            batch_size=trial.batch_size,
-        ),
-        device="cpu",
-        device_name="here",
-        memory_limit_bytes=memory_limit_bytes,
-        environment=(("cores", "2"),),
-        created_at="2026-01-01T00:00:00+00:00",
-        points=tuple(
-            ProfilePoint(
-                batch_size=size,
-                micro_batch_size=size,
-                status=Status.OK,
-                timing=made_up_timing(size, step_s=STEP_S, workload_id=trial.workload_id),
-                peak_bytes=30_000_000 + 1000 * size,
-            )
-            for size in sorted(batch_sizes)
-        ),
-    )
-
-
-class StepClock:
-    """A clock that goes on with the steps that are trained, the same in every session."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+    limit = memory_limit_bytes
+    return told_profile(trial, lambda size: STEP_S, batch_sizes, memory_limit_bytes=limit)
 
 
 @pytest.fixture
@@ -259,7 +229,7 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
 
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = StepClock()
+    now_s = 0.0
     real_with_run = CostModel.with_run
 
     def with_run(self: CostModel, record: TrialRecord, **named: Any) -> CostModel:
@@ -275,13 +245,14 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             return 1
 
         def _end(self, run: Any, outcome: Outcome) -> None:
+            nonlocal now_s
             record = self._store.record(run.request.trial.trial_id)
             assert record is not None
-            clock.now_s += 0.5 * (record.steps - run.from_step)
+            now_s += 0.5 * (record.steps - run.from_step)
             super()._end(run, outcome)
 
     def made(store: Store, packed: PackedWorkload, plan: RunPlan) -> LocalProcesses:
-        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=clock)
+        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=lambda: now_s)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
@@ -501,20 +472,11 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
 
 def without(made: Profile, *sizes: int) -> Profile:
     """The same profile, but at these batch sizes the model raised an error."""
+    raised: Any = {"status": Status.ERROR, "reason": Reason.as_written("it raised")}
+    failed = {"timing": None, "peak_bytes": None, **raised}
     return replace(
         made,
-        points=tuple(
-            replace(
-                point,
-                status=Status.ERROR,
-                reason=Reason.as_written("it raised"),
-                timing=None,
-                peak_bytes=None,
-            )
-            if point.batch_size in sizes
-            else point
-            for point in made.points
-        ),
+        points=tuple(replace(p, **failed) if p.batch_size in sizes else p for p in made.points),
     )
 
 
@@ -623,15 +585,8 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     advisor.questions.clear()
     here = profiled[-1]
     profiled.clear()
-    points = [
-        replace(
-            point,
-            timing=made_up_timing(
-                point.batch_size, step_s=STEP_S / 100, workload_id=here.workload.workload_id
-            ),
-        )
-        for point in here.points
-    ]
+    faster = dict(step_s=STEP_S / 100, workload_id=here.workload.workload_id)
+    points = [replace(p, timing=made_up_timing(p.batch_size, **faster)) for p in here.points]
     return replace(here, device_name="a GPU", points=tuple(points))
 
 
@@ -678,9 +633,17 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
 
 
 @pytest.mark.slow
-def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
+def test_a_profile_of_another_workload_is_refused(
+    lab: Path, gpu: Profile, profiled: list[Profile]
+) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
+    # So is one in which nothing ran.
+    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
+        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
+            advise(lab, profile=elsewhere)
+
+    assert profiled == []
 
 
 @pytest.mark.slow
@@ -691,17 +654,6 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
 
     assert advisor.questions[0].reference.batch_size == 10
     assert "cannot be used on a GPU" in reason_text(advice.caveats[0])
-
-
-@pytest.mark.slow
-def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
-    lab: Path, gpu: Profile, profiled: list[Profile]
-) -> None:
-    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
-        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
-            advise(lab, profile=elsewhere)
-
-    assert profiled == []
 
 
 # The caller

@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 import torch
-from msgspec import structs
 from tests.reference.accumulated_workloads import FAULTS, SOUND
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
-from tests.reference.made_up_profile import MadeUpMachine, made_up_profile
+from tests.reference.made_up_profile import MadeUpMachine, made_up_profile, told_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
 from tests.reference.stored_study import put_study
@@ -201,29 +200,7 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         return Ended(value=made_up_timing(trial.batch_size, step_s=step_s(trial.batch_size)))
 
     def profile(self: Any, batch_sizes: Sequence[int], **named: Any) -> Any:
-        usual = made_up_profile()
-        return replace(
-            usual,
-            workload=structs.replace(
-                usual.workload,
-                workload_id=self.summary.workload_id,
-                name=self.summary.name,
-                n_train=self.summary.n_train,
-                batch_size=self.summary.batch_size,
-            ),
-            points=tuple(
-                replace(
-                    usual.points[0],
-                    batch_size=size,
-                    micro_batch_size=size,
-                    timing=made_up_timing(
-                        size, step_s=step_s(size), workload_id=self.summary.workload_id
-                    ),
-                    peak_bytes=30_000_000 + 1000 * size,
-                )
-                for size in sorted(batch_sizes)
-            ),
-        )
+        return told_profile(self.summary, step_s, batch_sizes)
 
     patch.setattr(kind, "engine", engine)
     patch.setattr(kind, "timed", timed)
