@@ -26,6 +26,7 @@ MUST_NOT_LOAD = {
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),
     "report/**/*.py": ("torch", "batchlab.training"),
+    "report/sweep_page.py": ("altair", "vl_convert", "jinja2"),
     "measure/measurements.py": ("torch",),
     "measure/profile*.py": ("torch",),
 }

@@ -6,8 +6,6 @@ import csv
 import errno
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -251,17 +249,3 @@ def test_a_page_in_place_of_any_store_is_refused(tmp_path):
         check_output_file(tmp_path / "lab.db", store=None)
     with pytest.raises(UsageError, match="is a folder"):
         check_output_file(tmp_path, store=None)
-
-
-@pytest.mark.slow
-def test_a_text_report_loads_neither_torch_nor_a_plotting_library():
-    code = (
-        "import sys\n"
-        "from batchlab.report.sweep_page import sweep_files, text_report\n"
-        "heavy = {'torch', 'altair', 'vl_convert', 'jinja2', 'batchlab.training'}\n"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert (done.returncode, done.stderr) == (0, "")
