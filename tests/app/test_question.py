@@ -89,13 +89,6 @@ def test_no_run_of_an_advice_goes_beyond_the_training_that_is_planned(
     assert about("advise", tiny(epochs=planned), **given).epochs == epochs
 
 
-def test_a_schedule_spans_the_training_that_is_planned() -> None:
-    subject = about("advise", tiny(epochs=7, schedule=lambda fraction: 1 - fraction))
-
-    assert subject.epochs == 7
-    assert subject.reference.horizon_steps == subject.reference.plan.steps_in(7)
-
-
 @pytest.mark.parametrize(
     ("n_train", "reference", "sizes"),
     [
@@ -116,12 +109,6 @@ def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
 def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
     with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 100"):
         assert about("sweep", tiny(), batch_sizes=[batch_size]).trials
-
-
-def test_one_example_and_all_of_them_are_batch_sizes() -> None:
-    sizes = about("sweep", tiny(), batch_sizes=[1, 100, "full"]).batch_sizes
-
-    assert sizes == (1, 100, 100)
 
 
 def test_without_anything_given_a_sweep_has_a_few_sizes_at_the_workloads_own_rate() -> None:
@@ -286,20 +273,3 @@ def test_fewer_sizes_keep_ones_own_and_reach_to_larger_ones(most: int) -> None:
     assert 32 in found
     assert set(found) <= set(possible)
     assert most < 2 or max(found) > 32
-
-
-def test_a_sweep_has_every_seed_rate_and_size_once(tmp_path: Path) -> None:
-    subject = known(
-        "sweep",
-        training_script(tmp_path),
-        batch_sizes=(16, "full", 16),
-        learning_rates=(0.1, 0.2),
-        seeds=2,
-        epochs=3,
-    )
-
-    found = [(t.seed, t.learning_rate, t.batch_size) for t in subject.trials]
-    assert len(set(found)) == len(found) == 8
-    assert found[0] == (0, 0.1, 16)
-    assert found[-1] == (1, 0.2, 2000)
-    assert {trial.horizon_steps for trial in subject.trials} == {None}

@@ -10,7 +10,7 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.app.report import ReportFormat, report
-from batchlab.report.sweep_page import html_page, text_report
+from batchlab.report.sweep_page import text_report
 from batchlab.store.store import Store
 
 
@@ -32,17 +32,6 @@ def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
     assert document.headline is None
     assert json.loads(document.text or "")["study"] == study.study_id
     assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
-
-
-@pytest.mark.slow
-def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) -> None:
-    with Store.existing(lab) as store:
-        study = store.study()
-
-    made = report(lab, path=tmp_path / "page.html")
-
-    assert (made.text, made.files) == (None, (tmp_path / "page.html",))
-    assert (tmp_path / "page.html").read_text() == html_page(study)
 
 
 @pytest.mark.slow

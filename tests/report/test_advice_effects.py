@@ -9,17 +9,14 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_record, made_up_trial
 from tests.reference.made_up_advice import (
-    N_TRAIN,
     advice_study,
     cannot_tell_advice,
     cooled_advice,
-    law,
     made_up_advice,
     made_up_gap,
     made_up_jump,
     nothing_reached_advice,
     tried,
-    tuned_rate,
     with_endings,
 )
 
@@ -153,16 +150,6 @@ def of_single_runs(*runs: RateTried, code: str = "runs_leave_open") -> Advice:
     )
     changes = {"reason": Reason.of(code), "candidates": candidates, "tried": runs}
     return replace(advice, reference_tuned=None, **changes)
-
-
-def test_epochs_are_the_estimated_steps_over_those_of_an_epoch():
-    found = told(made_up_advice(sizes=(64, 256, 1024)))
-
-    for size in (64, 256):
-        per_epoch = N_TRAIN / size
-        assert found[size].enough == pytest.approx(law(size) / per_epoch)
-        assert found[size].learning_rate == tuned_rate(size)
-        assert found[size].is_estimated
 
 
 @pytest.mark.parametrize(

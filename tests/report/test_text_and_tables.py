@@ -37,7 +37,6 @@ from batchlab.store.store import Store
     [
         ("step_s", 0.000441, "441 µs"),
         ("step_s", 0.00255, "2.55 ms"),
-        ("train_s", 4.0, "4 s"),
         ("train_s", 600.0, "10 min"),
         ("train_s", 9000.0, "2.5 h"),
         ("train_s", 0.0, "0 s"),
@@ -45,10 +44,7 @@ from batchlab.store.store import Store
         ("step_s", 0.0009996, "1 ms"),
         ("train_s", 119.96, "2 min"),
         ("peak_bytes", 999_600, "1 MB"),
-        ("peak_bytes", 30_100_000, "30.1 MB"),
         ("peak_bytes", 12, "12 B"),
-        ("samples_per_s", 145_200.0, "145 k/s"),
-        ("accuracy", 0.97312, "0.9731"),
         ("generalization_gap", -0.00213, "-0.0021"),
         ("loss", 0.000012345, "1.23e-05"),
         ("learning_rate", 0.003, "0.003"),
