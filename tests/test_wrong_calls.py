@@ -21,11 +21,7 @@ WHOLE = "expected a whole number of at least 1"
 RATE = "expected a finite number above 0, such as 0.01"
 SIZE = "for workload 'tiny': expected 1 to 100, the size of its training set; use 'full' for all"
 ROWS: list[tuple[str, dict[str, Any], str]] = [
-    (
-        "sweep",
-        {"workload": tiny},
-        "workload is the function tiny; give what it returns: tiny()",
-    ),
+    ("sweep", {"workload": tiny}, "workload is the function tiny; give what it returns: tiny()"),
     (
         "advise",
         {"workload": nn.Linear(2, 2)},
@@ -61,26 +57,14 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("sweep", {"batch_sizes": [1.5]}, "batch size 1.5: expected a whole number, or 'full'"),
     ("sweep", {"batch_sizes": ["64"]}, "batch size '64': expected a whole number, or 'full'"),
-    (
-        "sweep",
-        {"batch_sizes": 64},
-        "batch sizes 64: expected several, such as (64, 256, 'full')",
-    ),
+    ("sweep", {"batch_sizes": 64}, "batch sizes 64: expected several, such as (64, 256, 'full')"),
     (
         "sweep",
         {"batch_sizes": "64,256"},
         "batch sizes '64,256': expected several, such as (64, 256, 'full')",
     ),
-    (
-        "sweep",
-        {"batch_sizes": []},
-        "no batch size was given; give some, such as (64, 256, 'full')",
-    ),
-    (
-        "sweep",
-        {"batch_sizes": [True]},
-        "batch size True: expected a whole number, or 'full'",
-    ),
+    ("sweep", {"batch_sizes": []}, "no batch size was given; give some, such as (64, 256, 'full')"),
+    ("sweep", {"batch_sizes": [True]}, "batch size True: expected a whole number, or 'full'"),
     ("sweep", {"micro_batch_size": 0}, f"micro-batch size 0: {WHOLE}"),
     (
         "sweep",
@@ -106,11 +90,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ("sweep", {"learning_rates": [0]}, f"learning rate 0: {RATE}"),
     ("sweep", {"learning_rates": ["0.1"]}, f"learning rate '0.1': {RATE}"),
     ("sweep", {"learning_rates": [float("nan")]}, f"learning rate nan: {RATE}"),
-    (
-        "sweep",
-        {"learning_rates": 0.1},
-        "learning rates 0.1: expected several, such as (0.01, 0.1)",
-    ),
+    ("sweep", {"learning_rates": 0.1}, "learning rates 0.1: expected several, such as (0.01, 0.1)"),
     ("sweep", {"learning_rates": []}, "no learning rate was given; give some, such as (0.01, 0.1)"),
     ("sweep", {"seeds": 0}, f"seeds=0: {WHOLE}"),
     ("sweep", {"seeds": [0, 1]}, f"seeds=[0, 1]: {WHOLE}"),
@@ -131,11 +111,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("sweep", {"target": ("loss", float("nan"))}, "target loss=nan: expected a finite number"),
     ("advise", {"objective": "speed"}, "objective 'speed': expected one of time, samples, quality"),
-    (
-        "sweep",
-        {"settings": {"width": 3}},
-        "workload 'tiny' has no setting 'width'; it has none",
-    ),
+    ("sweep", {"settings": {"width": 3}}, "workload 'tiny' has no setting 'width'; it has none"),
     (
         "sweep",
         {"settings": "width=3"},
@@ -152,11 +128,7 @@ ROWS: list[tuple[str, dict[str, Any], str]] = [
         {"memory_limit_bytes": "2GB"},
         "memory limit '2GB': expected a number of bytes, at least 1, such as 2 * 2**30",
     ),
-    (
-        "sweep",
-        {"store": "."},
-        ". is a folder; a store is a file, for example lab.db",
-    ),
+    ("sweep", {"store": "."}, ". is a folder; a store is a file, for example lab.db"),
 ]
 
 

@@ -31,12 +31,7 @@ from batchlab.app.advise import advised
 from batchlab.app.question import asked
 from batchlab.app.report import stored
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import (
-    BudgetError,
-    ProfileError,
-    UsageError,
-    WorkloadError,
-)
+from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -261,11 +256,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
-    lab: Path,
-    tmp_path: Path,
-    advisor: AskingAdvisor,
-    profiled: list[Profile],
-    after: int,
+    lab: Path, tmp_path: Path, advisor: AskingAdvisor, profiled: list[Profile], after: int
 ) -> None:
     def interrupt(n: int) -> None:
         if n == after:
@@ -442,14 +433,20 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
     assert told() is None  # no training was seen to its end, and none is planned
 
 
+def cut_after(monkeypatch: pytest.MonkeyPatch, n_points: int) -> None:
+    """Have the time for a profile end after so many batch sizes."""
+
+    def cut_short(*asked: Any, **named: Any) -> Profile:
+        whole = profile_of(*asked, **named)
+        return replace(whole, points=whole.points[:n_points], stopped="time")
+
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+
+
 def test_a_budget_that_ends_within_the_profile_is_told(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(*asked: Any, **named: Any) -> Profile:
-        whole = profile_of(*asked, **named)
-        return replace(whole, points=whole.points[:1], stopped="time")
-
-    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+    cut_after(monkeypatch, 1)
 
     with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
         advise(lab)
@@ -459,11 +456,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(*asked: Any, **named: Any) -> Profile:
-        whole = profile_of(*asked, **named)
-        return replace(whole, points=whole.points[:3], stopped="time")
-
-    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+    cut_after(monkeypatch, 3)
 
     advise(lab, batch_sizes=(10, 50, 100))
 

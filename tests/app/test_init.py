@@ -45,32 +45,24 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
     assert placeholders_of(drafted.command or (), None) >= {"batch_size", "learning_rate"}
     assert done.missing == ("seed", "output_dir", "resume_from")
     assert done.trouble is None
+    # Placeholders may be given already.
+    done.path.unlink()
+    again = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
+    assert read_run_file(again.path).command == drafted.command
 
 
-def test_a_command_that_has_placeholders_already_may_be_given(
+def test_a_file_that_is_there_is_left_as_it_is_and_a_link_is_not_followed(
     script: list[str], tmp_path: Path
 ) -> None:
-    done = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
-
-    assert (read_run_file(done.path).command or ())[2:] == (
-        "--batch-size={batch_size}",
-        "--lr={learning_rate}",
-        "--epochs={epochs}",
-    )
-
-
-def test_a_file_that_is_there_is_left_as_it_is(script: list[str], tmp_path: Path) -> None:
-    (tmp_path / "batchlab.toml").write_text("mine")
+    path = tmp_path / "batchlab.toml"
+    path.write_text("mine")
 
     with pytest.raises(UsageError, match="is there already, and is left as it is"):
         init(script, folder=tmp_path)
 
-    assert (tmp_path / "batchlab.toml").read_text() == "mine"
-
-
-def test_a_link_that_leads_nowhere_is_not_followed(script: list[str], tmp_path: Path) -> None:
-    (tmp_path / "batchlab.toml").symlink_to(tmp_path / "elsewhere")
-
+    assert path.read_text() == "mine"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BatchlabError, match="can't be written: File exists"):
         init(script, folder=tmp_path)
 

@@ -134,12 +134,8 @@ def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
 
 
 @pytest.mark.slow
-def test_a_budget_that_ends_before_the_first_point_is_refused() -> None:
+def test_a_budget_before_the_first_point_and_a_training_set_of_two_are_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
         noise(small(60), budget=0.31)
-
-
-@pytest.mark.slow
-def test_a_training_set_of_two_is_refused_in_a_line() -> None:
     with pytest.raises(WorkloadError, match="2 examples; the noise of a gradient takes at least 3"):
         noise(small(2), steps=0)

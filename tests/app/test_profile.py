@@ -37,11 +37,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.05,))
 
-    made = profile(workload(n=37), budget="10m")
+    made = profile(workload(n=37), budget="10m", store=tmp_path / "lab.db")
 
     assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 16, 32, 37]
     assert made.largest_batch_size == 37
@@ -57,6 +57,9 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
+    with Store(tmp_path / "lab.db") as store:
+        kept = store.timings(made.workload.workload_id, "cpu")
+    assert kept == tuple(point.timing for point in made.points)
 
 
 # What is measured
@@ -276,25 +279,11 @@ def test_a_limit_under_the_models_own_size_is_one_clear_error() -> None:
 # What cannot be done
 
 
-def test_a_model_that_cannot_run_at_all_is_one_clear_error() -> None:
-    given = that_does(profiled_workloads.fail, at=None)
-
+def test_a_model_that_cannot_run_and_a_budget_below_one_profile_are_one_clear_error() -> None:
     with pytest.raises(WorkloadError, match=r"a training step .* raised ValueError: this model do"):
-        profile(given, batch_sizes=(1, 2, 4))
-
-
-def test_a_budget_below_one_profile_is_refused() -> None:
+        profile(that_does(profiled_workloads.fail, at=None), batch_sizes=(1, 2, 4))
     with pytest.raises(BudgetError, match="give a larger --budget"):
         profile(workload(), budget=0.5)
-
-
-@pytest.mark.slow
-def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
-    made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
-
-    with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload.workload_id, "cpu")
-    assert kept == tuple(point.timing for point in made.points)
 
 
 def test_without_time_a_profile_has_no_points_and_says_so() -> None:

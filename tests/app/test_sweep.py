@@ -29,13 +29,7 @@ from torch.utils.data import Dataset
 
 import batchlab
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import (
-    BatchSizeError,
-    BudgetError,
-    StoreError,
-    UsageError,
-    WorkloadError,
-)
+from batchlab.errors import BatchSizeError, BudgetError, StoreError, UsageError, WorkloadError
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study
@@ -488,12 +482,10 @@ import os, sys, time
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import Dataset
 import batchlab
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.processes.children import Ended
 from tests.reference.made_up import made_up_timing
-from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 
 WorkloadSubject.timed = lambda self, trial, timeout_s: Ended(
     value=made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
@@ -549,7 +541,6 @@ FULL_DISK = """
 import sys
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 import batchlab
 from batchlab.words.reasons import reason_text
 

@@ -38,6 +38,10 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(script: list[str]) ->
     }
     assert trained_with_now(command, {"learning_rate"}, budget_s=None) == {"learning_rate": 3e-4}
     assert not Path("trained").exists()
+    # A default that the help does not show is not guessed.
+    silent = _SCRIPT.replace("formatter_class=argparse.ArgumentDefaultsHelpFormatter", "")
+    Path("train.py").write_text(silent)
+    assert trained_with_now(command, BOTH, budget_s=None) == {}
 
 
 def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(script: list[str]) -> None:
@@ -46,16 +50,6 @@ def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(script: list[str]) -
     Path("train.py").write_text("open('trained', 'w')")
     assert trained_with_now([*script, "{batch_size}", "{learning_rate}"], BOTH, budget_s=9.0) == {}
     assert not Path("trained").exists()
-
-
-def test_a_default_that_the_help_does_not_show_is_not_guessed(script: list[str]) -> None:
-    Path("train.py").write_text(
-        _SCRIPT.replace("formatter_class=", "").replace(
-            "argparse.ArgumentDefaultsHelpFormatter", ""
-        )
-    )
-
-    assert trained_with_now([*script, "--bs", "{batch_size}"], BOTH, budget_s=None) == {}
 
 
 # As the ImageNet example of PyTorch has them.

@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.whole_habits import WHOLE_HABITS
-from benchmarks.regret.whole_situation import (
-    USUAL_STEP_TIME_SD,
-    WholeSituation,
-    whole_situation,
-)
+from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, WholeSituation, whole_situation
 from tests.reference.whole_grid import N_SEEDS, rise, write_rows, write_whole_grid
 
 # (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.

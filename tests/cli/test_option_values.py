@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from batchlab.cli import main as cli
 from batchlab.cli.options import BUDGET, batch_sizes, learning_rates, n_bytes, setting, target
 from batchlab.errors import UsageError
 
@@ -49,6 +50,17 @@ def test_another_value_is_refused_with_what_is_possible(
     for text in texts:
         with pytest.raises(UsageError, match="expected"):
             read(text)
+
+
+@pytest.mark.parametrize("command", ["advise", "sweep", "profile", "noise", "fit"])
+def test_one_is_enough_of_what_is_counted_and_a_noise_needs_no_step(command: str) -> None:
+    least = 0 if command == "noise" else 1
+    options = cli.batchlab.commands[command].params
+
+    counted = [option for option in options if option.type.name == "N"]
+
+    assert counted
+    assert {option.type.convert(str(least), option, None) for option in counted} == {least}
 
 
 def test_a_default_that_is_no_text_passes_as_it_is() -> None:

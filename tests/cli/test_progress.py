@@ -112,9 +112,7 @@ def test_a_terminal_made_narrower_gets_narrower_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_the_terminal_with_its_cursor_and_without_the_display(
-    tmp_path: Path,
-) -> None:
+def test_ctrl_c_leaves_the_terminal_with_its_cursor_and_without_the_display(tmp_path: Path) -> None:
     written = told(tmp_path, columns=60, seconds=20.0, interrupt_when="best so far")
 
     assert "KeyboardInterrupt" in written.raw

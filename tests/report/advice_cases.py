@@ -159,10 +159,7 @@ CASES: dict[str, tuple[str, Advice]] = {
     "other objective": ("why", replace(ADVICE, objective="samples")),
     # Where whole trainings end.
     "at another rate": ("where it ends", with_ends(batch_size=64, learning_rate=0.04)),
-    "of a loss": (
-        "where it ends",
-        replace(ENDED, endings=replace(ENDED.endings, margin=0.004)),
-    ),
+    "of a loss": ("where it ends", replace(ENDED, endings=replace(ENDED.endings, margin=0.004))),
     "better for sure": ("where it ends", with_endings(ADVICE, better_by=0.003)),
     "too few": (
         "where it ends",

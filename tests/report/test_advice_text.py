@@ -28,14 +28,11 @@ from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import researcher_terms
 from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
-from batchlab.report.advice_text import advice_text, bars, explain_text
+from batchlab.report.advice_text import advice_headline, advice_text, bars, explain_text
+from batchlab.report.text import on_a_terminal
 
 written = Reason.as_written
-
-
 ADVICE = made_up_advice()
-
-
 STUDY = advice_study(ADVICE)
 
 
@@ -43,13 +40,28 @@ def screen(advice) -> str:
     return advice_text(advice, study=STUDY, report=Path("report.html"))
 
 
+def to_be_wrapped(said: str) -> list[str]:
+    """All lines but code and commands, which are to be copied in one piece."""
+    head, *after = said.split("\n\npaste:\n")
+    rest = after[0].partition("\n\n")[2] if after else ""
+    lines = f"{head}\n{rest}".splitlines()
+    return [line for line in lines if "batchlab advise" not in line]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_advice_fits_on_one_screen(kind):
-    lines = screen(KINDS[kind]()).splitlines()
+    advice = KINDS[kind]()
+    lines = screen(advice).splitlines()
 
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
     assert "report: report.html" in lines[-1]
+    study = advice_study(advice)
+    for columns in (40, 60, 80, 120):
+        with on_a_terminal(columns):
+            said = advice_text(advice, study=study, report=Path("report.html"))
+            said += advice_headline(advice, study=study)
+        assert [line for line in to_be_wrapped(said) if len(line) > columns] == []
 
 
 def test_a_screen_ends_with_how_to_get_a_model_that_was_trained_to_its_end():

@@ -7,12 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up_noise import (
-    N_TRAIN,
-    made_up_noise,
-    made_up_point,
-    made_up_sample,
-)
+from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point, made_up_sample
 from tests.reference.shown import rows_of, table_rows
 
 from batchlab.laws.noise_scale import noise_scale

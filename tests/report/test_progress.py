@@ -108,8 +108,6 @@ def test_time_goes_by_the_clock_and_what_is_spent_of_a_budget_never_falls() -> N
 
 
 nbformat = pytest.importorskip("nbformat")
-
-
 nbclient = pytest.importorskip("nbclient")
 
 

@@ -7,16 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
-from tests.reference.said_of_sweep import (
-    BETTER,
-    LEVEL,
-    WORSE,
-    by_size,
-    claims,
-    leader,
-    text,
-    texts,
-)
+from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, leader, text, texts
 
 from batchlab.laws.scatter import PooledCells
 from batchlab.records.trial import RightExamples, Status

@@ -15,10 +15,7 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
-from tests.reference.made_up import (
-    made_up_record,
-    made_up_study,
-)
+from tests.reference.made_up import made_up_record, made_up_study
 from tests.reference.page import HOSTILE, Page
 from tests.reference.said_of_sweep import by_size, finals
 from tests.reference.shown import table_rows
@@ -184,7 +181,6 @@ def test_every_kind_of_study_gives_a_whole_page(study):
 
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
 SWEEP = {"schema", "command", "workload", "store", "report", "trials"}
-
 
 TRIAL = {
     *("trial_id", "status", "engine", "threads", "batch_mode", "batch_size", "micro_batch_size"),
