@@ -64,11 +64,6 @@ def profile_of(
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    return tmp_path / "lab.db"
-
-
-@pytest.fixture
 def profiled(monkeypatch: pytest.MonkeyPatch) -> list[Profile]:
     """Nothing is measured; the profiles are kept."""
     made_up: list[Profile] = []
@@ -109,9 +104,6 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
         "budget": BUDGET_S,
     }
     return batchlab.advise(**(arguments | named))
-
-
-# The answer
 
 
 @pytest.mark.slow
@@ -170,9 +162,6 @@ def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
     found = {size: dict(each) for size, each in advisor.questions[0].rules}
     for size, multiples in rules.items():
         assert found[size] == pytest.approx(multiples)
-
-
-# Asked again, and taken up again
 
 
 @pytest.mark.slow
@@ -298,9 +287,6 @@ def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
     assert len(profiled) == 2
     with closing(sqlite3.connect(lab)) as connection:
         assert connection.execute(evaluations).fetchall() == facts
-
-
-# Refused
 
 
 def test_a_workload_without_validation_data_is_refused(lab: Path, advisor: AskingAdvisor) -> None:
@@ -498,9 +484,6 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
     assert advisor.asked[0][0] == 10
 
 
-# What the workload is like
-
-
 @pytest.mark.slow
 def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     lab: Path, advisor: AskingAdvisor
@@ -566,9 +549,6 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option_and_has_a_
     assert advisor.questions[0].reference.batch_size == 50
     codes = [caveat.code for caveat in advice.caveats]
     assert {"stand_in", "model_has_batch_norm", "loss_couples"} <= set(codes)
-
-
-# A profile of another machine
 
 
 @pytest.fixture
@@ -647,9 +627,6 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
 
     assert advisor.questions[0].reference.batch_size == 10
     assert "cannot be used on a GPU" in reason_text(advice.caveats[0])
-
-
-# The caller
 
 
 @pytest.mark.slow

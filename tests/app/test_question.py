@@ -69,9 +69,6 @@ def test_every_argument_of_advise_is_handed_on_under_its_own_name(
     assert answer == "it"
 
 
-# A workload
-
-
 @pytest.mark.parametrize(
     ("planned", "given", "epochs"),
     [
@@ -186,9 +183,6 @@ def test_the_record_says_that_data_are_loaded_again(
     assert subject.summary.n_train == 800
     assert isinstance(subject, WorkloadSubject)
     assert subject.workload.train == ()  # they are held by nobody here any more
-
-
-# A command
 
 
 @pytest.mark.parametrize(

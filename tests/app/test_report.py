@@ -15,10 +15,10 @@ from batchlab.store.store import Store
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    with Store(tmp_path / "lab.db") as store:
+def lab(lab: Path) -> Path:
+    with Store(lab) as store:
         put_study(store, made_up_study(batch_sizes=(64, 256)))
-    return tmp_path / "lab.db"
+    return lab
 
 
 def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:

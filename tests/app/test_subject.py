@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_profile import told_profile
+from tests.reference.made_up_study import made_up_summary
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
@@ -24,7 +26,7 @@ from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd
-from batchlab.records.study import MetricSummary, Study, WorkloadSummary
+from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Target, Trial
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
@@ -43,16 +45,11 @@ class GridSubject(Subject):
         self._grid = grid
         header = grid.header
         self.name = header.workload
-        self.summary = WorkloadSummary(
+        self.summary = replace(
+            made_up_summary(),
             workload_id=WORKLOAD_ID,
             name=header.workload,
-            reference="a grid",
-            settings=(),
             n_train=header.n_train,
-            n_validation=100,
-            n_test=0,
-            n_train_evaluated=100,
-            n_parameters=10,
             metrics=(MetricSummary(name=header.metric, better=header.better),),
             batch_size=header.reference_batch_size,
             learning_rate=header.reference_learning_rate,
@@ -96,11 +93,6 @@ def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = N
 @pytest.fixture
 def grid(tmp_path: Path) -> RecordedGrid:
     return RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    return tmp_path / "lab.db"
 
 
 def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(

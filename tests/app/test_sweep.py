@@ -44,11 +44,6 @@ STEP_S = 1e-4
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    return tmp_path / "lab.db"
-
-
-@pytest.fixture
 def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured alone they take half a second a batch size; here they are made up."""
 
@@ -73,9 +68,6 @@ def curves(record: TrialRecord) -> list[Any]:
 def trial_rows(lab: Path) -> list[tuple[str, str | None]]:
     with closing(sqlite3.connect(lab)) as connection:
         return list(connection.execute("SELECT trial_id, status FROM trials"))
-
-
-# What is asked for is what is run
 
 
 @pytest.mark.parametrize(
@@ -287,9 +279,6 @@ def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
     )
 
 
-# Nothing is done twice
-
-
 def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
     first = run(lab, batch_sizes=(20, 50))
     children.clear()
@@ -316,9 +305,6 @@ def test_more_epochs_train_only_those_that_are_missing(lab: Path, tmp_path: Path
         shared = tuple(each.without_right for each in one.evaluations)
         assert more.evaluations[: len(one.evaluations)] == shared != one.evaluations
         assert curves(more) == curves(all_at_once)
-
-
-# Budgets
 
 
 @pytest.mark.slow
@@ -368,9 +354,6 @@ def test_a_budget_ends_the_wait_for_the_step_times_of_another_sweep(lab: Path) -
     assert time.monotonic() - started_s < 1.5
 
 
-# What is refused leaves nothing behind
-
-
 def holding(lock: Any, model: nn.Module, batch: Any) -> Any:
     with lock:
         return F.cross_entropy(model(batch[0]), batch[1])
@@ -414,9 +397,6 @@ def test_a_loss_that_couples_examples_is_trained_with_a_warning(lab: Path) -> No
     assert {record.status for record in study.records} == {Status.OK}
 
 
-# BatchNorm
-
-
 def normed(**fields: Any) -> batchlab.Workload:
     return tiny(model=lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
 
@@ -437,9 +417,6 @@ def test_batch_norm_never_meets_a_batch_of_one_by_accident(
         run(lab, workload=normed(), **request_)
 
     assert list(lab.parent.iterdir()) == []
-
-
-# Bad ends are results
 
 
 def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(lab: Path) -> None:
@@ -474,8 +451,6 @@ def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab: Path, children: 
     assert study.records[0].reason
     assert children == ["see_model"]
 
-
-# Real processes
 
 SCRIPT = """
 import os, sys, time
@@ -600,9 +575,6 @@ def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
     lines = done.stdout.splitlines()
     assert lines
     assert all(re.match(DISK_IS_FULL, line) for line in lines), done.stdout
-
-
-# The caller
 
 
 def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(

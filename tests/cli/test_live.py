@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.browser import NEEDS_BROWSER, Browser
 from tests.reference.made_up import made_up_study
 from tests.reference.stored_study import put_study
 
-from batchlab.report.page import with_status
 from batchlab.store.store import Store
 
 STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
@@ -52,25 +50,3 @@ def test_a_live_page_is_a_page(do: Any, opened: list[str], more: tuple[str, str]
     done = do("report", "--live", *more)
 
     assert (done.code, done.out) == (2, "")
-
-
-class TestInABrowser:
-    pytestmark = NEEDS_BROWSER
-
-    @pytest.mark.nightly
-    def test_the_page_loads_itself_again_until_it_has_finished(self, tmp_path: Path) -> None:
-        from batchlab.report.sweep_page import html_page
-
-        page, path = html_page(STUDY), tmp_path / "page.html"
-        path.write_text(with_status(page, "Under way", reload_s=1))
-        browser = Browser(path, tmp_path / "profile", width=900, dark=False, scripts=True)
-        try:
-            browser.wait_for("document.body.innerText.includes('Under way')")
-            path.write_text(with_status(page, "Finished", reload_s=None))
-            browser.wait_for("document.body.innerText.includes('Finished')")
-            browser.ask("window.isTheLast = true")
-            browser.ask("new Promise(resolve => setTimeout(resolve, 2000))")
-            assert browser.ask("window.isTheLast")
-            browser.assert_quiet()
-        finally:
-            browser.driver.quit()

@@ -22,9 +22,6 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 EPOCH = ["--epochs", "1"]
 
 
-# Whole sweeps in this process
-
-
 @pytest.mark.slow
 def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     do: Any, tmp_path: Path
@@ -44,9 +41,6 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert trial["status"] == "error"
     assert trial["learning_rate"] == 0.3
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
-
-
-# Real processes
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
