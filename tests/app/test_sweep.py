@@ -248,21 +248,16 @@ def test_what_a_reader_must_know_of_the_batches_is_noted(lab: Path) -> None:
     )
 
 
-def test_the_study_says_where_and_with_what_it_was_run(lab: Path) -> None:
-    study = run(lab, batch_sizes=(20,), command="batchlab sweep tiny")
+def test_progress_goes_up_to_all_of_it_and_the_study_says_with_what_it_was_run(lab: Path) -> None:
+    told = Told()
+
+    study = run(lab, seeds=2, listener=told, command="batchlab sweep tiny")
 
     environment = dict(study.environment)
     assert environment["torch"] == torch.__version__
     assert {"batchlab", "numpy", "python", "system", "processor", "cores"} <= set(environment)
     assert study.command == "batchlab sweep tiny"
     assert study.spent_s > 0
-
-
-def test_progress_goes_up_to_all_of_it(lab: Path) -> None:
-    told = Told()
-
-    run(lab, seeds=2, listener=told)
-
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == pytest.approx(1.0)
     timing = "timing each batch size alone"
@@ -397,10 +392,6 @@ def test_a_loss_that_couples_examples_is_trained_with_a_warning(lab: Path) -> No
     assert {record.status for record in study.records} == {Status.OK}
 
 
-def normed(**fields: Any) -> batchlab.Workload:
-    return tiny(model=lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
-
-
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
@@ -413,8 +404,11 @@ def normed(**fields: Any) -> batchlab.Workload:
 def test_batch_norm_never_meets_a_batch_of_one_by_accident(
     lab: Path, request_: dict[str, Any], told: str
 ) -> None:
+    def normed() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
     with pytest.raises(BatchSizeError, match=told):
-        run(lab, workload=normed(), **request_)
+        run(lab, workload=tiny(model=normed), **request_)
 
     assert list(lab.parent.iterdir()) == []
 

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import io
 import sys
 
 import pytest
+from tests.reference.terminal import Terminal
 
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
 from batchlab.processes import server as fork_server
 from batchlab.report.text import text_width
 from batchlab.script.command import TrainingCommand
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def put_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.reference.terminal import Written, in_a_terminal
+from tests.reference.terminal import Terminal, Written, in_a_terminal
 from tests.reference.user_file import write_user_file
 
 from batchlab.cli.progress import ProgressDisplay, ProgressLines, progress_on_stderr
@@ -30,11 +30,6 @@ with ProgressDisplay() as progress:
     progress.warning("[bold] " + "long " * 40 + "end")
     time.sleep(SECONDS)
 """
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def told(tmp_path: Path, *, columns: int, seconds: float = 0.8, **more: object) -> Written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -18,6 +19,13 @@ from pathlib import Path
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
 PATIENCE_S = 120.0
+
+
+class Terminal(io.StringIO):
+    """A stream in this process that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

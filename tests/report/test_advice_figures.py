@@ -301,7 +301,9 @@ def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> No
 
     found = [point["mean"], point["low"], point["high"]]
     assert found == pytest.approx([epochs, 0.95 * epochs, 1.05 * epochs])
-    assert len(effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")) == 3
+    fresh = [t for t in WHOLE.tried if (t.batch_size, t.purpose) == (256, "value")]
+    circles = [row["mean"] for row in effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")]
+    assert circles == pytest.approx([t.steps_to_target * 256 / N_TRAIN for t in fresh])
 
 
 def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
