@@ -22,36 +22,6 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("advise", "--metric", "val_loss"), "and none was given"),
-        (("advise", *OWN, *RATE), "needs --metric"),
-        (("advise", "mnist-mlp", *TOLD, *OWN, *RATE), "both say what to train"),
-        (("advise", *TOLD, *OWN, *RATE), "give --learning-rate"),
-        (
-            ("advise", "--metric", "val_loss", *OWN[:-2], "{batch_size}", *RATE),
-            "which batch size you train with now",
-        ),
-        (("advise", *TOLD, "--learning-rate", "0.1", "--", "python", "train.py"), "{batch_size}"),
-        (("advise", *TOLD, *OWN, "--lr", "{lr}"), "did you mean {learning_rate}"),
-        (("advise", "--metric", "score", "--batch-size", "16", *OWN), "--better higher"),
-        (("advise", *TOLD, "--"), "there is no command"),
-        (("sweep", *TOLD, "--measure", "noise_scale", *OWN), "--measure with a command"),
-        (("advise", "batchlab.toml"), "batchlab.toml can't be read"),
-    ],
-)
-def test_a_wrong_command_is_one_line_and_runs_nothing(
-    arguments: tuple[str, ...], said: str, do: Any, script: Path
-) -> None:
-    done = do(*arguments)
-
-    assert done.code == 2
-    assert said in done.err
-    assert done.err.count("\n") == 1
-    assert sorted(path.name for path in script.iterdir()) == ["train.py"]
-
-
 @pytest.mark.slow
 def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
     sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--epochs", "1")
