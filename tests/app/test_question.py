@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, WorkloadSubject, nearest_sizes, subject_of
-from batchlab.errors import BatchSizeError, UsageError
+from batchlab.errors import BatchSizeError
 from batchlab.processes import packed_workload
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
@@ -186,46 +185,6 @@ def test_the_record_says_that_data_are_loaded_again(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"settings": {"width": 3}}, "--set with a command of your own"),
-        ({"drop_last": True}, "--drop-last with a command"),
-        ({"sampling": "replacement"}, "--sampling with a command"),
-        ({"target": ("accuracy", 0.9)}, "the metric of this command is val_loss"),
-        ({"target": ("val_loss", math.nan)}, "finite number"),
-        ({"objective": "quality"}, "give --epochs"),
-        ({"objective": "quality", "epochs": 3, "target": ("val_loss", 0.1)}, "leave --target out"),
-        ({"train_s": 5.0}, "for objective quality"),
-    ],
-)
-def test_what_cannot_be_asked_of_a_script_is_refused_before_it_runs(
-    given: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        about("advise", training_script(tmp_path), **given).planned(list)
-
-
-def test_batch_sizes_are_not_compared_at_one_rate(tmp_path: Path) -> None:
-    command = TrainingCommand(
-        arguments=("python", "x.py", "{batch_size}"), metric="val_loss", folder=tmp_path
-    )
-
-    with pytest.raises(UsageError, match=r"has no \{learning_rate\}"):
-        about("advise", command).planned(list)
-    with pytest.raises(UsageError, match="none of them would act"):
-        about("sweep", command, learning_rates=(0.1,)).planned(list)
-
-
-def test_a_length_that_is_taken_has_to_be_given(tmp_path: Path) -> None:
-    command = training_script(tmp_path, "--epochs", "{epochs}")
-
-    with pytest.raises(UsageError, match="give --epochs"):
-        about("advise", command).planned(list)
-
-    assert known("advise", command, epochs=4).reference.horizon_steps == 4 * 125
-
-
-@pytest.mark.parametrize(
     ("arguments", "given", "length"),
     [
         ((), {}, (None, None, True)),
@@ -244,6 +203,8 @@ def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
 
     assert (found.epochs, found.steps, found.to_own_end) == length
     assert found.all_splits == "never"
+    taken = known("advise", training_script(tmp_path, "--epochs", "{epochs}"), epochs=4)
+    assert taken.reference.horizon_steps == 4 * 125
 
 
 def test_the_candidates_are_as_many_as_the_budget_can_time(tmp_path: Path) -> None:
