@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -111,22 +110,6 @@ def is_running(pid: int) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-@pytest.mark.parametrize(
-    ("command", "told"),
-    [
-        (["no-such-program"], "the command no-such-program was not found"),
-        ([], r"as in batchlab init -- python train\.py"),
-    ],
-)
-def test_a_command_that_cannot_be_run_is_told_and_nothing_is_written(
-    command: list[str], told: str, tmp_path: Path
-) -> None:
-    with pytest.raises(BatchlabError, match=told):
-        init(command, folder=tmp_path)
-
-    assert os.listdir(tmp_path) == []
 
 
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:

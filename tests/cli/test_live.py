@@ -41,12 +41,3 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
     assert opened == [page.as_uri()]
     assert "what batch size does to made-up" in page.read_text()
     assert "Finished: 2 training runs." in page.read_text()
-
-
-@pytest.mark.parametrize(
-    "more", [("--format", "csv"), ("--format", "text"), ("--report", "page.csv")]
-)
-def test_a_live_page_is_a_page(do: Any, opened: list[str], more: tuple[str, str]) -> None:
-    done = do("report", "--live", *more)
-
-    assert (done.code, done.out) == (2, "")

@@ -145,10 +145,3 @@ def test_quiet_leaves_the_result_alone(tmp_path: Path, do: object) -> None:
 
     assert (done.code, done.err) == (0, "")
     assert "1 trial" in done.out
-
-
-def test_errors_are_told_in_quiet_too(do: object) -> None:
-    done = do("sweep", "none.py:workload", "--quiet")  # type: ignore[operator]
-
-    assert done.code != 0
-    assert done.err.startswith("error: ")
