@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_study import STUDY as ADVISED
 from tests.reference.made_up_study import store_with_study
 from tests.reference.stored_advice import put_advised
-from tests.reference.stored_study import put_asked
+from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
 from batchlab.app.advice_session import Advised
@@ -27,7 +27,6 @@ from batchlab.report.progress import ProgressState, progress_lines
 from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 
-STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
 RELOADS = '<meta http-equiv="refresh" content="20">'
 
 

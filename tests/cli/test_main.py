@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 import resource
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -161,3 +163,35 @@ def test_an_interrupt_says_how_to_go_on(typed: str, told: str, do: Any, monkeypa
     done = do(*shlex.split(typed))
 
     assert (done.code, done.err) == (130, f"{told} To go on: batchlab {typed}\n")
+
+
+def test_the_workloads_are_listed_with_their_settings(do: Any) -> None:
+    done, document = do("workloads"), json.loads(do("workloads", "--json").out)
+
+    assert done.code == 0
+    assert "mnist-mlp" in done.out
+    assert "--set width=128" in done.out
+    assert "--set nesterov=false" in done.out
+    settings = {entry["name"]: entry["settings"] for entry in document["workloads"]}
+    assert (document["schema"], document["command"]) == (1, "workloads")
+    assert settings["mnist-mlp"]["width"] == 128
+
+
+def test_it_says_what_it_found_and_what_to_add(
+    do: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "help").write_text("#!/bin/sh\necho '  --batch-size N  examples (default: 8)'\n")
+    (tmp_path / "help").chmod(0o755)
+
+    done = do("init", "--", "./help")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "Wrote batchlab.toml. Edit it before you use it.",
+        "Found: --batch-size (batch_size).",
+        "Not found, add what your script has: {learning_rate}, {seed}, {epochs}, {steps}, "
+        "{output_dir}, {resume_from}.",
+        "Name your metric, and which values of it are better.",
+    ]
+    assert do("init", "--", "./help").code == 2
