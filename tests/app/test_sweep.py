@@ -120,27 +120,11 @@ def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -
     assert curves(by_rule.records[0]) != curves(other_betas.records[0])
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "batch_sizes", "told"),
-    [
-        (torch.optim.SGD, (20,), "the optimizer of workload 'tiny' does not have both"),
-        (
-            partial(torch.optim.Adam, betas=(0.5, 0.999)),
-            (20, 60),
-            r"beta 1 = 0.5 would become -0.5.*sizes up to 39, use",
-        ),
-    ],
-)
-def test_sde_adam_is_refused_before_anything_runs_where_it_has_no_betas_to_move(
-    optimizer: Any, batch_sizes: tuple[int, ...], told: str, lab: Path
-) -> None:
-    with pytest.raises(UsageError, match=told):
-        run(
-            lab,
-            workload=tiny(optimizer=optimizer),
-            batch_sizes=batch_sizes,
-            scaling_rule="sde-adam",
-        )
+def test_sde_adam_is_refused_before_anything_runs_where_it_has_no_betas_to_move(lab: Path) -> None:
+    adam = partial(torch.optim.Adam, betas=(0.5, 0.999))
+
+    with pytest.raises(UsageError, match=r"beta 1 = 0.5 would become -0.5.*sizes up to 39, use"):
+        run(lab, workload=tiny(optimizer=adam), batch_sizes=(20, 60), scaling_rule="sde-adam")
 
     assert list(lab.parent.iterdir()) == []
 
