@@ -182,6 +182,9 @@ def test_the_rate_that_is_named_counts_first_and_after_a_race_no_estimate_does()
 
     assert told(named)[64].enough == 128 / 64
     assert told(replace(raced, candidates=tuple(tuned)))[64].enough == 64 / 64
+    # Where some were on fresh seeds, these are what counts.
+    fresh = tried(256, met=48.0, seed=1, purpose="value")
+    assert told(of_single_runs(tried(256, met=16.0), fresh))[256].enough == 48 / 16
 
 
 def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
