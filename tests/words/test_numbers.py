@@ -26,7 +26,7 @@ from batchlab.words.numbers import english_number, form_of
         (7, "metric", "7"),
         (10.5, "metric", "10.5"),
         (0.0, "metric", "0.0000"),
-        (0.456, "whole_percent", "46 %"),
+        (0.99, "whole_percent", "99 %"),
         (12_345, ",", "12,345"),
         (1.5, "", "1.5"),
     ],
