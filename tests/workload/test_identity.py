@@ -23,12 +23,10 @@ from tests.reference.live_models import (
     of_global_names,
 )
 from tests.reference.user_file import write_user_file
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
-import batchlab
 from batchlab.errors import WorkloadError
-from batchlab.workload.identity import workload_identity
 from batchlab.workload.loading import load_workload
 
 ROOT = Path(__file__).parents[2]
@@ -74,28 +72,28 @@ def test_another_name_or_setting_in_one_file_is_another_workload(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "line", ["import layers", "from layers import WIDTH", "def later(): import layers"]
+    ("line", "edited"),
+    [
+        ("import layers", "layers.py"),
+        ("from layers import WIDTH", "layers.py"),
+        ("def later(): import layers", "layers.py"),
+        ("import layers", "deeper/sizes.py"),  # a neighbour of a neighbour
+    ],
 )
-def test_an_edited_neighbour_makes_another_workload(tmp_path: Path, line: str) -> None:
+def test_an_edited_neighbour_makes_another_workload(tmp_path: Path, line: str, edited: str) -> None:
     reference = write_user_file(tmp_path, before=line)
-    (tmp_path / "layers.py").write_text("WIDTH = 4\n")
-    before = file_identity(reference)
-
-    (tmp_path / "layers.py").write_text("WIDTH = 5\n")
-
-    assert file_identity(reference) != before
-
-
-def test_an_edited_neighbour_of_a_neighbour_makes_another_workload(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path, before="import layers")
-    (tmp_path / "layers.py").write_text("def build():\n    from deeper import blocks\n")
     (tmp_path / "deeper").mkdir()
-    (tmp_path / "deeper" / "__init__.py").write_text("")
-    (tmp_path / "deeper" / "blocks.py").write_text("from . import sizes\n")
-    (tmp_path / "deeper" / "sizes.py").write_text("DEPTH = 2\n")
+    for name, text in {
+        "layers.py": "WIDTH = 4\ndef build():\n    from deeper import blocks\n",
+        "deeper/__init__.py": "",
+        "deeper/blocks.py": "from . import sizes\n",
+        "deeper/sizes.py": "DEPTH = 2\n",
+    }.items():
+        (tmp_path / name).write_text(text)
     before = file_identity(reference)
 
-    (tmp_path / "deeper" / "sizes.py").write_text("DEPTH = 3\n")
+    with (tmp_path / edited).open("a") as file:
+        file.write("MORE = 1\n")
 
     assert file_identity(reference) != before
 
@@ -148,17 +146,14 @@ def test_a_live_workload_made_again_is_the_same(kind: str) -> None:
         (lambda *, w=3: w, lambda *, w=4: w),
         ((lambda w: lambda: w)(3), (lambda w: lambda: w)(4)),
         ((lambda w: lambda: w)(1), (lambda w: lambda: w)(True)),
-        ((lambda w: lambda: w)(torch.relu), (lambda w: lambda: w)(torch.tanh)),
         ((lambda w: lambda: w)(F.relu), (lambda w: lambda: w)(F.gelu)),
         ((lambda w: lambda: w)(torch.float32), (lambda w: lambda: w)(torch.float64)),
         ((lambda w: lambda: w)(range(3)), (lambda w: lambda: w)(range(4))),
         ((lambda w: lambda: w)({"a"}), (lambda w: lambda: w)({"b"})),
         ((lambda w: lambda: w)(np.zeros(3)), (lambda w: lambda: w)(np.ones(3))),
-        ((lambda w: lambda: w)(np.int64(3)), (lambda w: lambda: w)(np.int64(4))),
         ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.ones(3))),
         ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.zeros(3).double())),
         ((lambda w: lambda: w)(Path("a")), (lambda w: lambda: w)(Path("b"))),
-        (partial(Net, 3), partial(Net, 4)),
         (partial(Net, 3), partial(DeeperNet, 3)),
         (partial(Net, 3), partial(LateralNet, 3)),
         (Recipe(3).build, Recipe(4).build),
@@ -239,25 +234,19 @@ class RandomCrops(Dataset[Any]):
         return {"x": crop.numpy(), "label": np.int64(index)}
 
 
-def test_a_dataset_that_draws_random_crops_is_the_same_each_time() -> None:
-    identities = set()
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
-        identities.add(live_identity(train=RandomCrops()))
+def test_a_dataset_that_draws_random_crops_is_the_same_and_the_streams_are_left() -> None:
+    identities, drawn = set(), []
+    for looks in (False, True):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            if looks:
+                identities.add(live_identity(train=RandomCrops()))
+            drawn.append((float(torch.rand(1)), random.random(), np.random.rand()))
 
     assert len(identities) == 1
-
-
-def test_looking_at_a_dataset_leaves_the_random_streams_as_they_were() -> None:
-    torch.manual_seed(7)
-    expected = torch.rand(1)
-    torch.manual_seed(7)
-
-    live_identity(train=RandomCrops())
-
-    assert torch.equal(torch.rand(1), expected)
+    assert drawn[:2] == drawn[2:]
 
 
 def test_a_dataset_that_cannot_be_read_is_told_with_its_place() -> None:
@@ -267,33 +256,6 @@ def test_a_dataset_that_cannot_be_read_is_told_with_its_place() -> None:
 
     with pytest.raises(WorkloadError, match=r"train: reading example 0 raised .*7.png \(test_"):
         live_identity(train=Missing())
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(3, dtype=torch.bfloat16),
-        torch.zeros(3, dtype=torch.bool),
-        torch.zeros(3, dtype=torch.complex64).conj(),
-        torch.zeros(3, 0),
-        torch.eye(3).to_sparse(),
-        torch.zeros(3, 4).t(),
-    ],
-    ids=["bfloat16", "bool", "conjugate", "empty", "sparse", "transposed"],
-)
-def test_tensors_of_every_kind_have_an_identity(tensor: Tensor) -> None:
-    workload = batchlab.Workload(
-        name="kinds",
-        model=lambda: nn.Linear(1, 1),
-        train=(tensor,),
-        loss=lambda model, batch: batch[0].sum(),
-    )
-
-    identities = {
-        workload_identity(workload, source="", settings=(), beside={})[0] for _ in range(2)
-    }
-
-    assert len(identities) == 1
 
 
 @pytest.mark.slow

@@ -63,15 +63,10 @@ def test_its_batch_size_is_taken_where_the_workload_states_none() -> None:
     assert batch_size_and_notes(train=DATA) == (64, ())
     assert batch_size_and_notes(train=DATA, validation=DataLoader(OTHER, 5)) == (64, ())
 
-
-def test_a_loader_larger_than_its_data_makes_one_batch_of_all() -> None:
+    # A loader larger than its data makes one batch of all; a tenth is split off.
     assert batch_size_and_notes(train=DataLoader(DATA, 64), validation=None) == (20, ())
-    assert batch_size_and_notes(train=DataLoader(DATA, 20)) == (18, ())  # a tenth is split off
-
-
-def test_a_loader_that_was_told_no_batch_size_says_that_it_makes_batches_of_one() -> None:
+    assert batch_size_and_notes(train=DataLoader(DATA, 20)) == (18, ())
     batch_size, (note,) = batch_size_and_notes(train=DataLoader(DATA))
-
     assert batch_size == 1
     assert "batches of 1" in note
 
@@ -133,7 +128,6 @@ def test_what_is_not_taken_is_noted() -> None:
             "train is a DataLoader with a collate_fn",
         ),
     ],
-    ids=["weighted", "replacement", "batches", "validation", "no batches", "two collates"],
 )
 def test_a_loader_that_cannot_be_taken_over_is_refused(given: dict[str, Any], told: str) -> None:
     with pytest.raises(WorkloadError) as caught:

@@ -58,28 +58,17 @@ class Endless(IterableDataset[Any]):
 # The split
 
 
-def test_a_tenth_is_held_out_and_every_example_is_in_one_of_the_two() -> None:
+def test_a_tenth_is_held_out_the_same_every_time_and_every_example_is_in_one_of_the_two() -> None:
+    torch.manual_seed(1)
     split = split_off(a_workload())
+    torch.manual_seed(2)
+    again, of_dataset = split_off(a_workload()), split_off(a_workload(train=Squares(100)))
 
     kept, held = split.train[1], split.validation[1]
     assert (len(kept), len(held)) == (90, 10)
     assert torch.equal(torch.cat([kept, held]).sort().values, Y)
-
-
-def test_the_split_is_the_same_every_time_whatever_the_global_seed() -> None:
-    held = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        held.append(split_off(a_workload()).validation[1])
-
-    assert torch.equal(held[0], held[1])
-
-
-def test_a_dataset_is_split_into_the_same_places() -> None:
-    of_dataset = split_off(a_workload(train=Squares(100))).validation
-    of_tensors = split_off(a_workload()).validation
-
-    assert [of_dataset[k][0] for k in range(10)] == of_tensors[1].tolist()
+    assert torch.equal(again.validation[1], held)
+    assert [of_dataset.validation[k][0] for k in range(10)] == held.tolist()
 
 
 # What cannot be used
@@ -91,13 +80,10 @@ def test_a_dataset_is_split_into_the_same_places() -> None:
         ({"train": (X[:9], Y[:9])}, "9 training examples are too few to split a tenth off"),
         ({"train": Squares(9)}, "9 training examples are too few"),
         ({"validation": "half"}, "validation='half'; expected data"),
-        ({"train": (X[:0], Y[:0])}, "train holds no examples"),
         ({"train": Squares(0)}, "train holds no examples"),
         ({"validation": (X[:0],)}, "validation holds no examples"),
-        ({"test": (X[:0],)}, "test holds no examples"),
         ({"train": X}, "train is one tensor"),
         ({"train": [X, Y]}, "train is a list of 2 arrays or tensors"),
-        ({"train": ()}, "train is empty"),
         ({"train": (X, 3)}, "train[1] is of type int"),
         ({"train": (X, Y[:50])}, "train holds the shapes (100, 4) in [0], (50,) in [1]"),
         ({"train": (X, torch.tensor(1.0))}, "train holds the shapes (100, 4) in [0], () in [1]"),
@@ -118,7 +104,6 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
-        ((X, Y), (X, Y)),
         ((X, Y), (X[90:], Y[90:])),
         ((X[:91], Y[:91]), (X[90:], Y[90:])),
         ((X[::2], Y[::2]), (X[50:], Y[50:])),
@@ -137,7 +122,6 @@ def test_a_validation_set_in_the_memory_of_train_is_refused(train: Any, validati
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
-        ((X[:90], Y[:90]), (X[90:], Y[90:])),
         ((X[90:], Y[90:]), (X[:90], Y[:90])),
         ((X[::2], Y[::2]), (X[1::2], Y[1::2])),
         ((X[:50:2], Y[:50:2]), (X[50:], Y[50:])),
@@ -162,7 +146,6 @@ LAST_11 = Subset(SQUARES, range(19, 30))
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
-        (FIRST_20, LAST_11),
         (SQUARES, LAST_10),
         (SQUARES, SQUARES),
         (SQUARES, Collated(dataset=SQUARES, collate=list)),
