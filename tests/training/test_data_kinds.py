@@ -16,15 +16,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload, size_of
 
 CPU = torch.device("cpu")
-KINDS = (
-    "dict",
-    "dict of arrays",
-    "nested",
-    "mapped",
-    "mapped dict",
-    "examples as dicts",
-    "loader",
-)
+KINDS = ("dict", "dict of arrays", "nested", "mapped", "mapped dict", "examples as dicts", "loader")
 
 
 def trained(workload: Workload, *, batch_size: int, micro: int | None, first: int = 0) -> Any:

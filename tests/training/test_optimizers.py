@@ -49,23 +49,17 @@ def workload(optimizer: Any, **fields: Any) -> Workload:
     return replace(small_workload(optimizer=optimizer), **fields)
 
 
-def test_one_that_asks_for_names_gets_them() -> None:
+def test_one_that_asks_for_names_gets_them_and_others_parameters() -> None:
     model = small_mlp()
 
     made = made_optimizers(workload(decayed), model, 0.1)
+    other = made_optimizers(workload(torch.optim.SGD), model, 0.1)
 
     groups = made.optimizers[0].param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert groups[0]["params"][0] is model.get_parameter("0.weight")
     assert groups[1]["params"][1] is model.get_parameter("3.bias")
-
-
-def test_others_get_parameters() -> None:
-    model = small_mlp()
-
-    made = made_optimizers(workload(torch.optim.SGD), model, 0.1)
-
-    assert made.optimizers[0].param_groups[0]["params"] == list(model.parameters())
+    assert other.optimizers[0].param_groups[0]["params"] == list(model.parameters())
 
 
 def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
@@ -85,26 +79,22 @@ def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"),
+    ("optimizer", "fields", "told"),
     [
-        (None, "`optimizer` returned a NoneType"),
-        ({"a": 3}, "has an object of type int under 'a'"),
-        ({}, "has no torch.optim.Optimizer in it"),
-        ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
+        *(
+            (lambda parameters, rate, returned=returned: returned, {"step": lambda *_: None}, told)
+            for returned, told in (
+                (None, "`optimizer` returned a NoneType"),
+                ({"a": 3}, "has an object of type int under 'a'"),
+                ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
+            )
+        ),
+        (several, {}, "only a `step` of your own knows when each of them"),
     ],
 )
-def test_anything_else_is_refused(returned: Any, told: str) -> None:
-    given = workload(lambda parameters, rate: returned, step=lambda *_: None)
-
-    with pytest.raises(WorkloadError) as refused:
-        made_optimizers(given, small_mlp(), 0.1)
-
-    assert told in str(refused.value)
-
-
-def test_a_dict_without_a_step_is_refused() -> None:
-    with pytest.raises(WorkloadError, match="only a `step` of your own knows when each of them"):
-        made_optimizers(workload(several), small_mlp(), 0.1)
+def test_anything_else_is_refused(optimizer: Any, fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(WorkloadError, match=told):
+        made_optimizers(workload(optimizer, **fields), small_mlp(), 0.1)
 
 
 def parameter() -> nn.Parameter:
@@ -265,7 +255,6 @@ def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
     of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
     model.load_state_dict(run.parameters())
     of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
-    told = {score.metric: score.value for score in run.evaluations[-1].scores
-            if score.split == "validation"}  # fmt: skip
-    assert told == {score.metric: score.value for score in of_average}
-    assert told != {score.metric: score.value for score in of_raw}
+    told = [score for score in run.evaluations[-1].scores if score.split == "validation"]
+    assert told == list(of_average)
+    assert told != list(of_raw)

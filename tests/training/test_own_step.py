@@ -42,10 +42,17 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
 
 
 class TestClipping:
-    @pytest.mark.parametrize("optimizer", [momentum_sgd, adam])
-    def test_the_gradient_is_clipped_as_the_textbook_does(self, optimizer: Any) -> None:
-        workload = replace(small_workload(optimizer=optimizer), clip_norm=0.3)
-
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            *({"optimizer": each, "clip_norm": 0.3} for each in (momentum_sgd, adam)),
+            {"step": clipping_step},
+        ],
+    )
+    def test_the_gradient_is_clipped_as_the_textbook_does_bit_for_bit(
+        self, fields: dict[str, Any]
+    ) -> None:
+        workload = replace(small_workload(), **fields)
         trial = small_trial(workload, batch_size=8)
 
         stepper, losses = taken(workload, trial, 10)
@@ -75,17 +82,6 @@ class TestClipping:
 
 
 class TestStep:
-    def test_it_takes_the_textbooks_steps_bit_for_bit(self) -> None:
-        workload = replace(small_workload(), step=clipping_step)
-
-        trial = small_trial(workload, batch_size=8)
-
-        stepper, losses = taken(workload, trial, 10)
-
-        twin = train_by_the_textbook(workload, steps_of(trial, epochs=2), clip_norm=0.3)
-        assert losses == twin.losses
-        assert_same_weights(stepper.model, twin.model)
-
     @pytest.mark.parametrize(
         ("returned", "told"),
         [

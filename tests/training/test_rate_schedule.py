@@ -33,8 +33,6 @@ N_STEPS = EPOCHS * STEPS_AN_EPOCH
 # What makes it, and how often it goes on.
 SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
     "step": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
-    "exponential": (lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.8), "epoch"),
-    "lambda": (lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda k: 1 / (1 + k)), "epoch"),
     "cosine": (lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS), "epoch"),
     "warm-up": (
         lambda optimizer: lr_scheduler.SequentialLR(
@@ -49,10 +47,6 @@ SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
     ),
     "one cycle": (
         lambda optimizer, n_steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
-        "step",
-    ),
-    "cosine by step": (
-        lambda optimizer, n_steps: lr_scheduler.CosineAnnealingLR(optimizer, n_steps),
         "step",
     ),
     "restarts": (
@@ -144,25 +138,18 @@ class TestPlateau:
             if evaluation.step and evaluation.step % STEPS_AN_EPOCH == 0:
                 twin.step(evaluation.score("validation", "accuracy"))
         stepper = Stepper(workload, trial, CPU)
+        optimizer = stepper.optimizer
         load_checkpoint(
-            tmp_path / "kept",
-            model=stepper.model,
-            optimizer=stepper.optimizer,
-            beside=stepper.kept,
+            tmp_path / "kept", model=stepper.model, optimizer=optimizer, beside=stepper.kept
         )
-        assert stepper.optimizer.param_groups[0]["lr"] == twin.optimizer.param_groups[0]["lr"]
-        assert stepper.optimizer.param_groups[0]["lr"] < 0.05
+        rate = optimizer.param_groups[0]["lr"]
+        assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
 
     def test_the_wrong_direction_is_refused(self) -> None:
         workload = scheduled(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer))
 
-        with pytest.raises(WorkloadError) as refused:
+        with pytest.raises(WorkloadError, match="better higher; give it mode='max'"):
             watched(workload, n_steps=1)
-
-        assert str(refused.value) == (
-            "workload 'small': its ReduceLROnPlateau has mode='min', and accuracy, the metric that "
-            "counts, is better higher; give it mode='max'"
-        )
 
 
 def test_what_is_no_scheduler_is_refused() -> None:

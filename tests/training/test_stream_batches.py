@@ -88,18 +88,10 @@ def test_the_random_numbers_of_the_run_and_of_the_stream_do_not_meet() -> None:
     assert torch.equal(batches[0], expected[0])
 
 
-@pytest.mark.parametrize(
-    ("length", "told"),
-    [
-        (45, "workload 'kinds'"),
-        (35, "workload 'kinds'"),
-    ],
-)
-def test_a_wrong_length_is_said(length: int, told: str) -> None:
-    with pytest.raises(WorkloadError) as caught:  # at once, or where the epoch ends
+@pytest.mark.parametrize("length", [35, 45])
+def test_a_wrong_length_is_said(length: int) -> None:
+    with pytest.raises(WorkloadError, match="workload 'kinds': "):  # where the epoch ends
         seen(streamed(Streamed(*points(N), length=length)), 0)
-
-    assert str(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize("length", [85, 95])

@@ -140,13 +140,8 @@ def test_an_object_without_a_direction_says_how_to_give_it_one() -> None:
     class Undirected(MeanAbsolute):
         higher_is_better = None
 
-    with pytest.raises(WorkloadError) as caught:
+    with pytest.raises(WorkloadError, match=r"wrap it: batchlab.Metric\(over_all=Undirected"):
         regression(Undirected())
-
-    assert str(caught.value) == (
-        "workload 'scores': metric 'measured' (Undirected) does not say whether higher is better; "
-        'wrap it: batchlab.Metric(over_all=Undirected(...), better="higher" or "lower")'
-    )
     wrapped = regression(Metric(over_all=Undirected(), better="lower"))
     assert measured(wrapped) == measured(regression(MeanAbsolute()))
 
@@ -234,7 +229,6 @@ def test_texts_are_gathered_as_lists() -> None:
             "`over_all` gave a Tensor of shape (33,)",
         ),
     ],
-    ids=["shapes", "no examples", "no pair", "no number"],
 )
 def test_what_cannot_be_gathered_is_said_in_one_line(metric: Metric, told: str) -> None:
     with pytest.raises(WorkloadError) as caught:
