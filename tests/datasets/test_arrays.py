@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchlab.datasets.readers import read_csv, read_npz
+from batchlab.datasets.readers import read_csv, read_idx, read_npz
 from batchlab.errors import DatasetError
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -80,13 +81,6 @@ class TestNpz:
 
         with pytest.raises(DatasetError, match=r"expected an \.npz"):
             read_npz(path)
-
-    @pytest.mark.parametrize("name", ["missing.npz", "."])
-    def test_a_missing_file_or_a_folder_is_named(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(DatasetError, match="cannot be read") as caught:
-            read_npz(tmp_path / name)
-
-        assert str(tmp_path / name) in str(caught.value)
 
 
 class TestCsv:
@@ -190,12 +184,17 @@ class TestCsv:
         with pytest.raises(DatasetError, match=message):
             read_csv(path, target="y")
 
-    @pytest.mark.parametrize("name", ["missing.csv", "."])
-    def test_a_missing_file_or_a_folder_is_named(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(DatasetError, match="cannot be read") as caught:
-            read_csv(tmp_path / name, target="y")
 
-        assert str(tmp_path / name) in str(caught.value)
+READERS = (read_idx, read_npz, partial(read_csv, target="y"))
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_missing_file_or_a_folder_is_named(tmp_path: Path, name: str, read: Any) -> None:
+    with pytest.raises(DatasetError, match="cannot be read") as caught:
+        read(tmp_path / name)
+
+    assert str(tmp_path / name) in str(caught.value)
 
 
 class Trap:

@@ -19,14 +19,6 @@ MD5_UNPACKED = {
 }
 
 
-@pytest.mark.parametrize("name", SHA256)
-def test_an_embedded_file_has_its_checksum(name: str) -> None:
-    with embedded_file(name) as path:
-        content = path.read_bytes()
-
-    assert hashlib.sha256(content).hexdigest() == SHA256[name]
-
-
 @pytest.mark.parametrize("name", MD5_UNPACKED)
 def test_an_unpacked_mnist_file_is_the_original(name: str) -> None:
     with embedded_file(name) as path:

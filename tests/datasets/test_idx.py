@@ -7,6 +7,7 @@ import hashlib
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,31 +96,25 @@ def test_a_header_that_promises_the_impossible_asks_for_no_memory(folder: Path) 
         read_idx(path)
 
 
-def test_another_shape_than_expected_is_named(folder: Path) -> None:
-    path = folder / "shape"
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ({"shape": (3, 2)}, "has shape (2, 3), expected (3, 2)"),
+        ({"dtype": np.float32}, "holds uint8, expected float32"),
+        ({"sha256": "0" * 64}, "0" * 64),
+        ({"sha256": "0" * 64}, hashlib.sha256(SMALL).hexdigest()),
+    ],
+)
+def test_what_is_other_than_expected_is_named(
+    folder: Path, expected: dict[str, Any], told: str
+) -> None:
+    path = folder / "small"
     path.write_bytes(SMALL)
 
-    with pytest.raises(DatasetError, match=r"has shape \(2, 3\), expected \(3, 2\)"):
-        read_idx(path, shape=(3, 2))
+    with pytest.raises(DatasetError) as caught:
+        read_idx(path, **expected)
 
-
-def test_another_type_than_expected_is_named(folder: Path) -> None:
-    path = folder / "type"
-    path.write_bytes(SMALL)
-
-    with pytest.raises(DatasetError, match="holds uint8, expected float32"):
-        read_idx(path, dtype=np.float32)
-
-
-def test_another_checksum_than_expected_shows_both(folder: Path) -> None:
-    path = folder / "checksum"
-    path.write_bytes(SMALL)
-
-    with pytest.raises(DatasetError, match="SHA-256") as caught:
-        read_idx(path, sha256="0" * 64)
-
-    assert hashlib.sha256(SMALL).hexdigest() in str(caught.value)
-    assert "0" * 64 in str(caught.value)
+    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize("place", [12, -5])  # in the deflated data, in the stored CRC
@@ -131,11 +126,3 @@ def test_one_flipped_bit_in_a_gzip_is_seen_without_a_checksum(folder: Path, plac
 
     with pytest.raises(DatasetError, match=r"flipped\.gz"):
         read_idx(path)
-
-
-@pytest.mark.parametrize("name", ["missing", "."])
-def test_a_missing_file_or_a_folder_is_named(folder: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match="cannot be read") as caught:
-        read_idx(folder / name)
-
-    assert str(folder / name) in str(caught.value)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from tests.reference.idx import idx_values
 
-from batchlab.datasets import embedded as embedded_file
-from batchlab.datasets import embedded as mnist
-from batchlab.datasets.embedded import Mnist, load_mnist
+from batchlab.datasets import embedded
+from batchlab.datasets.embedded import Mnist, embedded_file, load_mnist
 from batchlab.errors import DatasetError
 
 
@@ -22,9 +21,9 @@ def split() -> Mnist:
 
 
 def read_slowly(part: str) -> tuple[np.ndarray, list[float]]:
-    with embedded_file.embedded_file(f"{part}-images-idx3-ubyte.gz") as path:
+    with embedded_file(f"{part}-images-idx3-ubyte.gz") as path:
         content = gzip.decompress(path.read_bytes())
-    with embedded_file.embedded_file(f"{part}-labels-idx1-ubyte.gz") as path:
+    with embedded_file(f"{part}-labels-idx1-ubyte.gz") as path:
         labels = idx_values(gzip.decompress(path.read_bytes()))[1]
     return np.array(list(content[16:]), dtype=np.uint8).reshape(-1, 784), labels
 
@@ -64,14 +63,14 @@ def test_an_embedded_file_that_was_changed_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     name = "t10k-labels-idx1-ubyte.gz"
-    with embedded_file.embedded_file(name) as path:
+    with embedded_file(name) as path:
         content = bytearray(gzip.decompress(path.read_bytes()))
     content[-1] ^= 1
     (tmp_path / name).write_bytes(gzip.compress(bytes(content)))
     monkeypatch.setattr(resources, "files", lambda _: FolderOf(tmp_path))
 
     with pytest.raises(DatasetError, match="SHA-256"):
-        mnist._read(name, shape=(10_000,))
+        embedded._read(name, shape=(10_000,))
 
 
 class FolderOf:

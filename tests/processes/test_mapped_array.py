@@ -16,6 +16,7 @@ from torch import nn
 
 from batchlab.processes.children import run_in_child
 from batchlab.processes.packed_workload import PackedWorkload, reduced_map
+from batchlab.workload import file_region
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import live_workload
 
@@ -32,17 +33,21 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "part",
     [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:], np.s_[::2], np.s_[:, 1], np.s_[5:, 1:3]],
-    ids=["whole", "its end", "one example", "the last one", "every second", "a column", "two"],
 )
-def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> None:
-    mapped = np.load(file, mmap_mode="r")[part]
+@pytest.mark.parametrize("kind", [np.asanyarray, torch.from_numpy])
+def test_a_map_or_a_tensor_over_one_is_opened_again_at_the_same_numbers(
+    file: Path, part: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_region, "WORTH_LOOKING_UP_BYTES", 1)
+    mapped = kind(np.load(file, mmap_mode="r+"))[part]
 
     reduced = reduced_map(mapped)
 
     assert reduced is not None
     opened = reduced[0](*reduced[1])
+    assert isinstance(opened, torch.Tensor) == isinstance(mapped, torch.Tensor)
     assert reduced_map(opened) is None  # what is written to it is in this process only
-    assert np.array_equal(opened, VALUES[part])
+    assert np.array_equal(np.asarray(opened), VALUES[part])
     assert len(pickle.dumps(reduced)) < 1000
 
 
@@ -61,26 +66,7 @@ def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
     others = (mapped[::-1], mapped + 1, VALUES, np.load(file, mmap_mode="c"), None)
 
     assert [reduced_map(other) for other in others] == [None] * 5
-
-
-@pytest.mark.parametrize("part", [np.s_[:], np.s_[2000:, :500]], ids=["whole", "two slices"])
-def test_a_tensor_over_a_map_is_opened_again_at_the_same_numbers(tmp_path: Path, part: Any) -> None:
-    values = np.random.default_rng(0).normal(size=(3000, 600)).astype(np.float32)
-    np.save(tmp_path / "large.npy", values)
-    mapped = np.load(tmp_path / "large.npy", mmap_mode="r+")
-    tensor = torch.from_numpy(mapped)[part]
-
-    reduced = reduced_map(tensor)
-
-    assert reduced is not None
-    assert torch.equal(reduced[0](*reduced[1]), torch.from_numpy(values)[part])
-    assert len(pickle.dumps(reduced)) < 1000
-
-
-def test_a_map_whose_file_is_gone_travels_by_its_bytes(file: Path) -> None:
-    mapped = np.load(file, mmap_mode="r")
     file.unlink()
-
     assert reduced_map(mapped) is None
 
 

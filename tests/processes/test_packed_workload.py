@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,27 +23,17 @@ from batchlab.workload.loading import load_workload
 TIMEOUT_S = 60.0
 
 
-def live_workload(x: torch.Tensor, scale: float = 2.0) -> Workload:
+def live_workload(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
     """A workload that only this process knows: its functions are closures."""
     offset = torch.tensor([0.5])
-    return Workload(
-        name="live",
-        model=lambda: nn.Linear(3, 1),
-        train=(x,),
-        loss=lambda model, batch: (model(batch[0]) * scale + offset).pow(2).mean(),
-        validation=None,
-    )
-
-
-def test_closures_and_tensors_arrive_as_they_were() -> None:
-    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    workload = live_workload(x)
-
-    unpacked = PackedWorkload(workload).unpack()
-
-    model = nn.Linear(3, 1)
-    assert torch.equal(unpacked.train[0], x)
-    assert torch.equal(unpacked.loss(model, (x,)), workload.loss(model, (x,)))
+    given = {
+        "name": "live",
+        "model": lambda: nn.Linear(3, 1),
+        "train": (x,),
+        "loss": lambda model, batch: (model(batch[0]) * scale + offset).pow(2).mean(),
+        "validation": None,
+    }
+    return Workload(**(given | fields))
 
 
 def test_a_child_computes_what_the_parent_computes() -> None:
@@ -68,17 +59,11 @@ def test_the_callers_tensors_stay_where_they_are() -> None:
 
 
 def test_the_same_tensor_used_twice_is_packed_once() -> None:
-    x = torch.zeros(1000, 3)
-    workload = Workload(
-        name="twice",
-        model=lambda: nn.Linear(3, 1),
-        train=(x, x),
-        loss=lambda model, batch: model(batch[0]).mean(),
-        validation=None,
-    )
+    x = torch.ones(1000, 3)
 
-    unpacked = PackedWorkload(workload).unpack()
+    unpacked = PackedWorkload(live_workload(x, train=(x, x))).unpack()
 
+    assert torch.equal(unpacked.train[0], x)
     assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
 
 
@@ -116,13 +101,7 @@ class Rows:
 
 
 def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
-    workload = Workload(
-        name="rows",
-        model=lambda: nn.Linear(3, 1),
-        train=Rows(1_000_000),
-        loss=lambda model, batch: model(batch).mean(),
-        validation=None,
-    )
+    workload = live_workload(torch.zeros(0), train=Rows(1_000_000))
 
     packed = PackedWorkload(workload)
 
@@ -137,15 +116,9 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> 
 
 def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
     lock = threading.Lock()
-    workload = Workload(
-        name="locked",
-        model=lambda: nn.Linear(3, 1),
-        train=(torch.zeros(4, 3),),
-        loss=lambda model, batch: model(batch[0]).mean() * (0 if lock.locked() else 1),
-        validation=None,
-    )
+    workload = live_workload(torch.zeros(4, 3), loss=lambda model, batch: lock.locked())
 
-    with pytest.raises(WorkloadError, match=r"'locked'.*file\.py:name"):
+    with pytest.raises(WorkloadError, match=r"'live'.*file\.py:name"):
         PackedWorkload(workload)
 
 
@@ -154,14 +127,9 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
 
 def packed_file(folder: Path) -> PackedWorkload:
     (folder / "helper_of_mine.py").write_text("WIDTH = 3\n")
-    loaded = load_workload(
-        write_user_file(
-            folder,
-            before="import helper_of_mine",
-            fields="model=lambda: nn.Linear(4, helper_of_mine.WIDTH)",
-        ),
-        {},
-    )
+    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
+    reference = write_user_file(folder, before="import helper_of_mine", fields=fields)
+    loaded = load_workload(reference, {})
     return PackedWorkload(loaded.workload, files=loaded.files)
 
 

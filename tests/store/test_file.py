@@ -95,15 +95,6 @@ def test_existing_makes_nothing(tmp_path):
     assert empty.read_bytes() == b""
 
 
-def test_an_empty_file_becomes_a_store(tmp_path):
-    path = tmp_path / "lab.db"
-    path.touch()
-
-    with Store(path) as store:
-        put_study(store, STUDY)
-        assert store.study().records == STUDY.records
-
-
 @contextmanager
 def unprivileged():
     """Without root's right to write everywhere."""
@@ -126,36 +117,29 @@ def open_folder():
         Path(folder).chmod(0o777)
 
 
-def test_a_read_only_file_is_refused_and_left_as_it_is(whole_store, open_folder):
+@pytest.mark.parametrize(
+    ("of_file", "of_folder", "told"),
+    [
+        (0o444, 0o777, "is read-only"),
+        (0o666, 0o555, "is read-only"),
+        (0o666, 0o000, "(Permission denied)"),
+    ],
+)
+def test_a_file_or_folder_without_the_right_to_write_is_refused_and_left_as_it_is(
+    whole_store, open_folder, of_file, of_folder, told
+):
     path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
-    path.chmod(0o444)
+    path.chmod(of_file)
+    open_folder.chmod(of_folder)
     before = path.read_bytes()
 
     with unprivileged():
-        assert "is read-only" in message_of_opening(path)
+        assert told in message_of_opening(path)
+        if of_folder != 0o777:
+            assert told in message_of_opening(open_folder / "new.db")
 
     assert path.read_bytes() == before
     assert [file.name for file in open_folder.iterdir()] == ["lab.db"]
-
-
-def test_a_read_only_folder_is_refused(whole_store, open_folder):
-    path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
-    path.chmod(0o666)
-    open_folder.chmod(0o555)
-
-    with unprivileged():
-        assert "is read-only" in message_of_opening(path)
-        assert "is read-only" in message_of_opening(open_folder / "new.db")
-
-    assert [file.name for file in open_folder.iterdir()] == ["lab.db"]
-
-
-def test_a_folder_that_may_not_be_entered_is_refused(whole_store, open_folder):
-    path = Path(shutil.copy(whole_store, open_folder / "lab.db"))
-    open_folder.chmod(0o000)
-
-    with unprivileged():
-        assert "(Permission denied)" in message_of_opening(path)
 
 
 # Files that are not a whole store of this version
@@ -379,7 +363,6 @@ def test_a_store_on_a_network_file_system_leaves_wal(path, monkeypatch, caplog):
         store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
         assert an_evaluation(1) in other.record(TRIAL_ID).evaluations
         journal = store._connection.execute("PRAGMA journal_mode").fetchone()
-
         synchronous = store._connection.execute("PRAGMA synchronous").fetchone()
 
     assert journal == ("delete",)

@@ -84,9 +84,7 @@ def evaluations_at(steps: st.SearchStrategy[int]) -> st.SearchStrategy[Evaluatio
         train_s=reals,
         eval_s=reals,
         batch_loss=st.none() | reals,
-        measured=st.dictionaries(texts, st.none() | floats, max_size=3).map(
-            lambda d: tuple(d.items())
-        ),
+        measured=measured,
         scores=st.lists(scores, max_size=3).map(tuple),
     )
 
@@ -306,13 +304,15 @@ def test_an_unknown_study_is_answered_with_those_there_are(store):
 
 
 def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
+    study = {"study_id": "s", "command": "", "environment": (), "trial_ids": ()}
     with Store(tmp_path / "lab.db") as store:
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.begin_trial(RECORD)
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.put_timing(STUDY.timings[0])
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.put_study(study_id="s", command="", workload_id="w", environment=(), trial_ids=())
+        for put in (
+            lambda: store.begin_trial(RECORD),
+            lambda: store.put_timing(STUDY.timings[0]),
+            lambda: store.put_study(workload_id="w", **study),
+        ):
+            with pytest.raises(StoreError, match=r"is not in .*put_workload"):
+                put()
         assert store.workload(WORKLOAD.workload_id) is None
 
 
