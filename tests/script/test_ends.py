@@ -82,7 +82,6 @@ def test_words_that_are_said_of_other_failures_too_need_their_witness(
 @pytest.mark.parametrize(
     "line",
     [
-        "step 100 loss 0.23",
         "memory: 12 GB allocated, 3 GB free",
         "UserWarning: set PYTORCH_CUDA_ALLOC_CONF to avoid running out of memory",
         "requests.exceptions.HTTPError: 429 RESOURCE_EXHAUSTED: quota exceeded",

@@ -58,7 +58,6 @@ def test_parts_of_one_array_that_share_examples_are_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ((X.astype("f8"), Y), "train holds a NumPy array of float64"),
         ((X.astype(">f8"), Y), "train holds a NumPy array of float64"),
         ((X, Y.astype("uint16")), "train holds a NumPy array of uint16"),
         ((np.array(["cat"] * 20), Y), "train holds a NumPy array of <U3"),

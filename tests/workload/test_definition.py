@@ -45,8 +45,6 @@ def by_step(optimizer: Any) -> Any:
         ({"epochs": 0}, "epochs is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"augment": "flip"}, "augment is 'flip'"),
-        ({"collate": 3}, "collate is 3"),
-        ({"weight": 5}, "weight is 5"),
         ({"schedule": 0.5}, "schedule is 0.5"),
         # Other ways to train, which go together or do not.
         ({"step": 3}, "step is 3"),
@@ -55,7 +53,6 @@ def by_step(optimizer: Any) -> Any:
         ({"loss": None}, "it has no loss"),
         ({"loss": None, "step": step}, "it has a `step` and neither a loss nor metrics"),
         ({"step": step, "clip_norm": 1.0}, "clip_norm beside a `step`"),
-        ({"clip_norm": 0}, "clip_norm is 0"),
         ({"clip_norm": float("nan")}, "clip_norm is nan"),
         ({"ema": 1.0}, "ema is 1.0"),
         ({"patience_epochs": 0}, "patience_epochs is 0"),

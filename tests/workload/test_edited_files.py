@@ -180,7 +180,6 @@ def opened_by(folder: Path, path: Path, mode: str = "rb") -> list[str]:
         ("deep/er/c.yaml", "rb", True),
         ("W.PT", "rb", True),
         ("c.json", "wb", False),
-        ("c.json", "r+b", False),
         ("rows.csv", "rb", False),
         (".cache/c.json", "rb", False),
         ("lib/site-packages/c.json", "rb", False),
