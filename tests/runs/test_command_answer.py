@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
+from tests.reference.made_up import made_up_record, made_up_trial
 
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.engine import as_asked, is_answered
 
-TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
+TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
 ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
 TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
 STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)
 
 
-def record(
-    status: Status | None,
-    *,
-    steps: int = 50,
-    reason: Reason | None = None,
-    notes: tuple[Reason, ...] = (),
-) -> TrialRecord:
-    evaluations = tuple(
-        Evaluation(
-            step=step,
-            samples=10 * step,
-            train_s=1.0,
-            eval_s=0.0,
-            batch_loss=None,
-            scores=(Score(split="validation", metric="m", value=1 / step),),
-        )
-        for step in range(10, steps + 1, 10)
+def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRecord:
+    """Evaluated every ten steps, where the metric is 1 / step."""
+    curves = {("validation", "m"): lambda epoch: 1 / max(1, round(100 * epoch))}
+    made = made_up_record(
+        trial=TRIAL, curves=curves, epochs=1, evaluations_per_epoch=10, status=status
     )
-    return TrialRecord(
-        trial=TRIAL,
-        status=status,
-        reason=reason,
-        engine="command",
-        threads=1,
-        versions=(),
-        evaluations=evaluations,
-        peak_bytes=None,
-        notes=notes,
-    )
+    return replace(made, evaluations=made.evaluations[1 : steps // 10 + 1], **fields)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from tests.reference.command_engine import command_engine
 from tests.reference.local_engine import engine_on
 from tests.reference.made_up_study import store_with_study
-from tests.reference.small_workloads import small_workload
 from tests.reference.training_script import training_script
 
 from batchlab.processes.packed_workload import PackedWorkload
@@ -20,11 +19,10 @@ from batchlab.store.store import Store
 
 
 @pytest.fixture(params=["plain", "command"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+def engine(request: pytest.FixtureRequest, packed: PackedWorkload, tmp_path: Path) -> Engine:
     if request.param == "command":
         return command_engine(training_script(tmp_path), tmp_path)
-    store = store_with_study(tmp_path / "lab.db")
-    return engine_on(store, PackedWorkload(small_workload(n=40)))
+    return engine_on(store_with_study(tmp_path / "lab.db"), packed)
 
 
 def test_a_trial_that_another_process_trains_is_waited_for(

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.reference.made_up import made_up_record, made_up_trial
 from tests.reference.made_up_study import STUDY, store_with_study
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Evaluation, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Target
 from batchlab.runs.contract import CostModel
 from batchlab.runs.replay import Journal, stored_journal
 from batchlab.store.store import Store
@@ -21,38 +22,16 @@ LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="h
 PACE = CostModel(steps_s=((8, 1.25, 0.5),), starts=(2, 0.1))
 
 
-TRIAL = Trial(
-    workload_id="made-up-id",
-    workload="small",
-    n_train=40,
-    batch_size=10,
-    learning_rate=0.05,
-    seed=0,
-)
+TRIAL = made_up_trial(batch_size=10, n_train=40)
 REQUEST = RunRequest(trial=TRIAL, length=LENGTH)
 OTHER = RunRequest(trial=replace(TRIAL, seed=1), length=LENGTH)
 
 
 def end_of(request: RunRequest, *, steps: int = 5) -> RunEnd:
-    record = TrialRecord(
-        trial=request.trial,
-        status=Status.OK,
-        engine="toy",
-        threads=1,
-        versions=(),
-        target=request.length.until,
-        peak_bytes=None,
-        evaluations=(
-            Evaluation(
-                step=steps,
-                samples=10 * steps,
-                train_s=0.1,
-                eval_s=0.0,
-                batch_loss=None,
-                scores=(),
-            ),
-        ),
-    )
+    (evaluation,) = made_up_record(trial=request.trial, epochs=0).evaluations
+    evaluation = replace(evaluation, step=steps, samples=10 * steps)
+    made = made_up_record(trial=request.trial, target=request.length.until)
+    record = replace(made, engine="toy", evaluations=(evaluation,))
     return RunEnd(request=request, record=record)
 
 

@@ -25,19 +25,6 @@ EASY = Target(metric="accuracy", value=0.5, better="higher")
 OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
 
 
-@pytest.fixture(scope="module")
-def packed() -> PackedWorkload:
-    return PackedWorkload(small_workload(n=40))
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    path = tmp_path / "lab.db"
-    with Store(path) as store:
-        store.put_workload(made_up_summary())
-    return path
-
-
 @pytest.fixture
 def store(lab: Path) -> Iterator[Store]:
     with Store(lab) as store:

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from tests.reference.local_engine import Clock, ask, engine_on, shape
-from tests.reference.made_up_study import STUDY, store_with_study
-from tests.reference.small_workloads import small_workload
+from tests.reference.made_up_study import STUDY
 from tests.reference.toy_study import advised, interrupt, toy
 
 from batchlab.processes.packed_workload import PackedWorkload
@@ -107,18 +106,6 @@ def test_the_records_of_an_engine_that_keeps_none_are_in_the_study(tmp_path: Pat
 
 
 # Training on this machine
-
-
-@pytest.fixture(scope="module")
-def packed() -> PackedWorkload:
-    return PackedWorkload(small_workload(n=40))
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    path = tmp_path / "lab.db"
-    store_with_study(path).close()
-    return path
 
 
 @pytest.fixture
