@@ -51,9 +51,7 @@ def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
 
 @pytest.mark.slow
 def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
-    tmp_path: Path,
-    undisturbed: list[tuple[int, float | None]],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, undisturbed: list[tuple[int, float | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_evaluations = Store.put_evaluations
 
@@ -181,9 +179,7 @@ STUDY = StudyName(
 
 
 @pytest.mark.slow
-def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(
-    tmp_path: Path,
-) -> None:
+def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path: Path) -> None:
     def replaying(listener: Told) -> ReplayingEngine:
         command = saving_script(tmp_path, resumes=False)
         engine = command_engine(command, tmp_path, listener=listener)

@@ -189,9 +189,7 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
-    engine: LocalProcesses,
-) -> None:
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 

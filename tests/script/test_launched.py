@@ -70,9 +70,7 @@ def test_a_command_that_is_told_to_end_may_say_a_last_word(start: Callable) -> N
     assert end.last_lines == ("ready", "saved")
 
 
-def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
-    start: Callable,
-) -> None:
+def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(start: Callable) -> None:
     started = start(IGNORES_SIGTERM + SLEEPS, grace_s=0.3)
     started.receive_until("here")
     asked_s = time.monotonic()
@@ -129,9 +127,7 @@ def test_a_daemon_that_left_the_session_ends_with_its_command(
         os.kill(daemon, 0)  # not even a zombie
 
 
-def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(
-    start: Callable,
-) -> None:
+def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(start: Callable) -> None:
     started = start("import os, time\nif os.fork() == 0: time.sleep(600)\nprint('left')")
 
     end = ended(started)

@@ -150,9 +150,7 @@ def test_the_last_lines_are_fit_to_be_shown(
     assert all(line.isprintable() or "\t" in line or "\u2028" in line for line in shown)
 
 
-def test_a_full_disk_costs_the_file_and_not_the_training(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_full_disk_costs_the_file_and_not_the_training(caplog: pytest.LogCaptureFixture) -> None:
     output = KeptOutput(Path("/dev/full"))
 
     with caplog.at_level(logging.WARNING):

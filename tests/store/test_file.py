@@ -239,10 +239,7 @@ def test_changed_bytes_that_are_found_out_are_a_store_error_and_stay(whole_store
 def test_a_store_that_another_program_changed_is_called_damaged(path, statement):
     sql(path, statement)
 
-    with (
-        Store.existing(path) as store,
-        pytest.raises(StoreError, match=r"lab\.db is damaged: "),
-    ):
+    with Store.existing(path) as store, pytest.raises(StoreError, match=r"lab\.db is damaged: "):
         store.study()
 
 

@@ -318,7 +318,7 @@ def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
 
 def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
     store.put_record(
-        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9"),
+        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9")
     )
     store.put_study(
         study_id="s",

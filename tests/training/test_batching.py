@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from tests.reference.small_workloads import (
-    cropped_workload,
-    jitter,
-    small_trial,
-    small_workload,
-)
+from tests.reference.small_workloads import cropped_workload, jitter, small_trial, small_workload
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
@@ -23,12 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
-from batchlab.training.batching import (
-    epoch_order,
-    n_examples,
-    on_device,
-    training_batches,
-)
+from batchlab.training.batching import epoch_order, n_examples, on_device, training_batches
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")

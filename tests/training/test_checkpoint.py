@@ -203,11 +203,7 @@ class TestGoingOn:
 
         workload = replace(small_workload(), model=Expanded, ema=ema)
         stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
-        kept: Any = {
-            "model": stepper.model,
-            "optimizer": stepper.optimizer,
-            "beside": stepper.kept,
-        }
+        kept: Any = {"model": stepper.model, "optimizer": stepper.optimizer, "beside": stepper.kept}
 
         save_checkpoint(tmp_path / "c", progress=progress(), **kept)
 

@@ -10,16 +10,8 @@ import pytest
 import torch
 from tests.reference.engine_run import run_engine, taken
 from tests.reference.made_up import made_up_trial
-from tests.reference.small_workloads import (
-    small_mlp,
-    small_trial,
-    small_workload,
-)
-from tests.reference.textbook_loop import (
-    assert_same_weights,
-    steps_of,
-    train_by_the_textbook,
-)
+from tests.reference.small_workloads import small_mlp, small_trial, small_workload
+from tests.reference.textbook_loop import assert_same_weights, steps_of, train_by_the_textbook
 from torch import nn
 
 from batchlab.errors import UsageError, WorkloadError

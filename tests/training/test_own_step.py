@@ -17,11 +17,7 @@ from tests.reference.small_workloads import (
     small_trial,
     small_workload,
 )
-from tests.reference.textbook_loop import (
-    assert_same_weights,
-    steps_of,
-    train_by_the_textbook,
-)
+from tests.reference.textbook_loop import assert_same_weights, steps_of, train_by_the_textbook
 from torch import Tensor, nn
 
 from batchlab.errors import BatchSizeError, WorkloadError

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.reference.engine_run import (
-    STEP_BY_STEP,
-    StopAfter,
-    assert_same_end,
-    peek,
-    run_engine,
-)
+from tests.reference.engine_run import STEP_BY_STEP, StopAfter, assert_same_end, peek, run_engine
 from tests.reference.least_squares import expected_excess_loss, optimum
 from tests.reference.small_workloads import (
     accuracy,
@@ -216,8 +210,7 @@ class TestStopAndGoOn:
                     break
 
             assert_same_end(
-                run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path),
-                whole,
+                run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path), whole
             )
         assert n_written >= 14
 

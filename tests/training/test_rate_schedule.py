@@ -12,11 +12,7 @@ import pytest
 import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.textbook_loop import (
-    assert_same_weights,
-    steps_of,
-    train_by_the_textbook,
-)
+from tests.reference.textbook_loop import assert_same_weights, steps_of, train_by_the_textbook
 from torch.optim import lr_scheduler
 
 from batchlab.errors import WorkloadError

@@ -69,9 +69,7 @@ def fast_area(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_metric_over_all_is_that_of_all_examples_and_no_mean_of_batches(
-    split: str,
-) -> None:
+def test_a_metric_over_all_is_that_of_all_examples_and_no_mean_of_batches(split: str) -> None:
     workload = regression(Metric(over_all=fast_area, better="higher"))
     x, y = getattr(workload, split)
 

@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.by_day import by_day
-from tests.reference.least_squares import (
-    exact_optimum,
-    optimum,
-    stationary_excess_loss,
-)
+from tests.reference.least_squares import exact_optimum, optimum, stationary_excess_loss
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
