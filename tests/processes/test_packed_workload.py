@@ -1,9 +1,13 @@
-"""A packed: what a workload is like after its way to a child process."""
+"""What a workload is like after its way to a child process."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +15,21 @@ import numpy as np
 import pytest
 import torch
 from tests.reference import packed_functions
+from tests.reference.handed_over import Net, workload
 from tests.reference.user_file import write_user_file
 from torch import nn
 
 from batchlab.errors import EditedError, WorkloadError
+from batchlab.processes import packed_workload
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import load_workload
+from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
 TIMEOUT_S = 60.0
 
 
-def live_workload(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
+def closures(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
     """A workload that only this process knows: its functions are closures."""
     offset = torch.tensor([0.5])
     given = {
@@ -38,7 +44,7 @@ def live_workload(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workloa
 
 def test_a_child_computes_what_the_parent_computes() -> None:
     x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    workload = live_workload(x)
+    workload = closures(x)
     torch.manual_seed(0)
     expected = float(workload.loss(workload.model(), (x,)).detach())
 
@@ -50,7 +56,7 @@ def test_a_child_computes_what_the_parent_computes() -> None:
 def test_the_callers_tensors_stay_where_they_are() -> None:
     array = np.zeros((4, 3), dtype=np.float32)
     x = torch.from_numpy(array)
-    PackedWorkload(live_workload(x))
+    PackedWorkload(closures(x))
 
     array[0, 0] = 7.0
 
@@ -61,7 +67,7 @@ def test_the_callers_tensors_stay_where_they_are() -> None:
 def test_the_same_tensor_used_twice_is_packed_once() -> None:
     x = torch.ones(1000, 3)
 
-    unpacked = PackedWorkload(live_workload(x, train=(x, x))).unpack()
+    unpacked = PackedWorkload(closures(x, train=(x, x))).unpack()
 
     assert torch.equal(unpacked.train[0], x)
     assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
@@ -75,7 +81,7 @@ def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
     (_, without), (total, with_them) = (
         run_in_child(
             packed_functions.own_bytes,
-            PackedWorkload(live_workload(torch.ones(n, 3))),
+            PackedWorkload(closures(torch.ones(n, 3))),
             timeout_s=TIMEOUT_S,
         ).value
         for n in (10, n_rows)
@@ -101,7 +107,7 @@ class Rows:
 
 
 def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
-    workload = live_workload(torch.zeros(0), train=Rows(1_000_000))
+    workload = closures(torch.zeros(0), train=Rows(1_000_000))
 
     packed = PackedWorkload(workload)
 
@@ -116,7 +122,7 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> 
 
 def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
     lock = threading.Lock()
-    workload = live_workload(torch.zeros(4, 3), loss=lambda model, batch: lock.locked())
+    workload = closures(torch.zeros(4, 3), loss=lambda model, batch: lock.locked())
 
     with pytest.raises(WorkloadError, match=r"'live'.*file\.py:name"):
         PackedWorkload(workload)
@@ -161,3 +167,121 @@ def test_the_file_of_the_workload_itself_may_be_edited_for_it_travels_by_value(
     ended = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
 
     assert ended.status is None
+
+
+LISTS = """
+import random
+
+def words(n):
+    return [(f"sentence {k % 7} of {k} words and a few more", k % 3) for k in range(n)]
+"""
+
+
+def loaded(folder: Path, *, before: str = LISTS, train: str = "words(size)") -> LoadedWorkload:
+    reference = write_user_file(
+        folder, before=before, keywords="size=300, shift=0.5", fields=f"train={train}"
+    )
+    return load_workload(reference, {"size": "400"})
+
+
+@pytest.fixture(autouse=True)
+def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 16_000)
+
+
+def packed_of(given: LoadedWorkload) -> PackedWorkload:
+    return PackedWorkload(given.workload, again=LoadedAgain.of(given))
+
+
+def test_a_child_calls_its_function_with_the_same_settings(tmp_path: Path) -> None:
+    given = loaded(tmp_path)
+
+    packed = packed_of(given)
+    ended = run_in_child(packed_functions.sizes, packed, timeout_s=60.0)
+
+    assert packed.is_loaded_again
+    assert len(packed._blob) == 0
+    assert ended.value == (400, 40)
+
+
+def test_numbers_do_not_count_for_they_are_shared(tmp_path: Path) -> None:
+    given = loaded(tmp_path, before="", train="examples(100_000, 0)")
+
+    packed = packed_of(given)
+
+    assert not packed.is_loaded_again
+    assert torch.equal(packed.unpack().train[0], given.workload.train[0])
+
+
+def test_a_live_workload_travels_by_value_however_large(tmp_path: Path) -> None:
+    given = live_workload(loaded(tmp_path).workload, {})
+
+    packed = packed_of(given)
+
+    assert not packed.is_loaded_again
+    assert len(packed._blob) > 16_000
+    assert len(packed.unpack().train) == 400
+
+
+@pytest.mark.parametrize("what", ["edited", "not seeded"])
+def test_one_that_is_another_when_it_is_loaded_again_is_refused(what: str, tmp_path: Path) -> None:
+    before: Any = LISTS
+    if what == "not seeded":
+        before = LISTS.replace("k % 7", "random.random()")
+    packed = packed_of(loaded(tmp_path, before=before))
+    if what == "edited":
+        file = tmp_path / "mine.py"
+        file.write_text(file.read_text().replace("k % 7", "k % 5"))
+
+    with pytest.raises(WorkloadError, match="made another workload when it was loaded again: its"):
+        packed.unpack()
+
+
+def seen(model: Callable[[], Any]) -> LoadedWorkload:
+    return with_seen_model(live_workload(workload(model=model), {}), timeout_s=60.0)
+
+
+def test_a_workload_seen_again_is_the_same_and_another_than_before_it_was_seen() -> None:
+    loaded = seen(Net)
+
+    assert loaded.workload_id == seen(Net).workload_id
+    assert loaded.workload_id != loaded.loaded_id
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: os._exit(3),
+        lambda: {}["a"],
+        lambda: 3,
+        (lambda lock: lambda: lock)(threading.Lock()),
+    ],
+    ids=["ends its process", "raises", "no model", "cannot travel"],
+)
+def test_a_model_that_cannot_be_made_is_left_to_the_check(model: Any) -> None:
+    assert seen(model).loaded_id
+
+
+def test_what_a_live_model_reads_and_imports_counts(tmp_path: Path) -> None:
+    sys.path.insert(0, str(tmp_path))
+    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.1}))
+    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 1\n")
+    folder = tmp_path
+
+    def model() -> nn.Module:
+        (folder / "c.json").read_text()
+        __import__("lazy_of_mine")
+        return nn.Linear(3, 2)
+
+    def identity() -> str:
+        loaded = live_workload(workload(model=model), {})
+        return with_seen_model(replace(loaded, folder=tmp_path), timeout_s=60.0).workload_id
+
+    found = [identity(), identity()]
+    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.5}))
+    found.append(identity())
+    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 10\n")
+    found.append(identity())
+
+    assert found[0] == found[1]
+    assert len(set(found)) == 3

@@ -1,18 +1,58 @@
-"""MNIST as arrays: the images that everybody knows, split the same way each time."""
+"""The embedded files: complete and intact, and what is made of them: MNIST and a novel."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.reference.idx import idx_values
 
 from batchlab.datasets import embedded
-from batchlab.datasets.embedded import Mnist, embedded_file, load_mnist
+from batchlab.datasets.embedded import (
+    SHA256,
+    Mnist,
+    as_ids,
+    embedded_file,
+    load_mnist,
+    load_moby_dick,
+)
 from batchlab.errors import DatasetError
+
+MD5_UNPACKED = {
+    "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte.gz": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte.gz": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte.gz": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+@pytest.mark.parametrize("name", MD5_UNPACKED)
+def test_an_unpacked_mnist_file_is_the_original(name: str) -> None:
+    with embedded_file(name) as path:
+        content = gzip.decompress(path.read_bytes())
+
+    assert hashlib.md5(content, usedforsecurity=False).hexdigest() == MD5_UNPACKED[name]
+
+
+def test_every_embedded_file_is_in_the_table_and_they_stay_below_13_mb() -> None:
+    files = list(resources.files("batchlab.datasets").joinpath("embedded").iterdir())
+
+    assert sorted(file.name for file in files) == sorted(SHA256)
+    assert sum(len(file.read_bytes()) for file in files) < 13e6
+
+
+def test_a_file_that_the_installation_lacks_is_named() -> None:
+    with (
+        pytest.raises(DatasetError, match=r"emnist\.gz: this installation"),
+        embedded_file("emnist.gz"),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +121,29 @@ class FolderOf:
 
     def joinpath(self, _: str, name: str) -> Path:
         return self.folder / name
+
+
+def test_the_numbers_spell_the_novel() -> None:
+    with embedded_file("moby_dick.txt.gz") as path:
+        novel = gzip.decompress(path.read_bytes()).decode("utf-8")
+
+    text = load_moby_dick()
+
+    assert "".join(map(text.vocabulary.__getitem__, text.ids.tolist())) == novel
+    assert novel.startswith("CHAPTER 1. Loomings.\n\nCall me Ishmael.")
+
+
+def test_the_vocabulary_is_sorted_and_without_repeats() -> None:
+    text = load_moby_dick()
+
+    assert list(text.vocabulary) == sorted(set(text.vocabulary))
+    assert text.ids.dtype == np.uint8
+    assert sorted(set(text.ids.tolist())) == list(range(len(text.vocabulary)))
+
+
+@given(st.text(alphabet="aZ0 \n—é\U0001f40b", min_size=1))
+def test_any_text_is_spelled_by_its_numbers(text: str) -> None:
+    numbered = as_ids(text)
+
+    assert "".join(numbered.vocabulary[i] for i in numbered.ids) == text
+    assert numbered.vocabulary == "".join(sorted(set(text)))
