@@ -1,7 +1,6 @@
 """The table of wrong calls in Python: each is told in the one line that stands here.
 
-What is wrong in a workload itself is in tests/workload: test_definition, test_given_data,
-test_split.
+What is wrong in a workload itself is in tests/workload: test_definition and test_given_data.
 """
 
 from __future__ import annotations
