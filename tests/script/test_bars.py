@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
-from tests.reference.made_up import made_up_trial
-from tests.reference.sampled_output import readings_of, sample
+from tests.reference.sampled_output import points_of, readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import ProgressPoints
 
 
 @pytest.mark.parametrize(
@@ -89,14 +85,6 @@ def whole(total: int, words: str = "") -> str:
     return "".join(state(n, total, words=words) for n in (0, total // 2, total)) + "\n"
 
 
-def steps_of(output: Iterable[str]) -> list[tuple[int, float]]:
-    """Steps of a batch of 50, of which an epoch has 20, and the values of val_loss there."""
-    points = ProgressPoints("val_loss", made_up_trial(batch_size=50, n_train=1000))
-    for reading in readings_of("".join(output).encode(), metric="val_loss"):
-        points.add(reading)
-    return [(point.step, point.value) for point in points.points]
-
-
 def val_loss(epoch: int) -> str:
     return f"val_loss {1 / (epoch + 1)}\n"
 
@@ -145,7 +133,7 @@ DRAWN: dict[str, tuple[list[str], list[tuple[int, float]]]] = {
 def test_values_stand_where_the_bar_of_the_training_is(drawn: str) -> None:
     output, points = DRAWN[drawn]
 
-    assert steps_of(output) == points
+    assert points_of("".join(output).encode()) == points
 
 
 def test_what_the_bar_around_the_epochs_shows_belongs_to_where_the_inner_one_is() -> None:
@@ -158,7 +146,9 @@ def test_what_the_bar_around_the_epochs_shows_belongs_to_where_the_inner_one_is(
         for epoch in range(3)
     ]
 
-    assert steps_of(output) == [(step, pytest.approx(value)) for step, value in THREE]
+    assert points_of("".join(output).encode()) == [
+        (step, pytest.approx(value)) for step, value in THREE
+    ]
 
 
 def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set() -> None:
@@ -171,8 +161,8 @@ def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_
         moved_first += [state(n + 1, 3, words="Epochs", values=each) for each in (before, shown)]
 
     expected = list(zip((20, 40, 60), values, strict=True))
-    assert steps_of(in_body) == expected
-    assert steps_of(moved_first) == expected
+    assert points_of("".join(in_body).encode()) == expected
+    assert points_of("".join(moved_first).encode()) == expected
 
 
 TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab.log"
@@ -204,6 +194,6 @@ TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab
 )
 def test_what_bars_do_not_tell_is_refused_in_one_line(output: list[str], said: str) -> None:
     with pytest.raises(ProgressError, match=said) as refused:
-        steps_of(output)
+        points_of("".join(output).encode())
 
     assert "\n" not in str(refused.value)

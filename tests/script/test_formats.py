@@ -6,21 +6,11 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.reference.made_up import made_up_trial
-from tests.reference.sampled_output import readings_of, sample
+from tests.reference.sampled_output import points_of, readings_of, sample
 
 from batchlab.errors import ProgressError, UsageError
 from batchlab.progress_log import ProgressLog
 from batchlab.script.formats import LinePattern
-from batchlab.script.metric import ProgressPoints
-
-
-def points_of(output: bytes, metric: str = "val_loss") -> list[tuple[int, float]]:
-    points = ProgressPoints(metric, made_up_trial(batch_size=50, n_train=1000))
-    for reading in readings_of(output, metric=metric):
-        points.add(reading)
-    return [(point.step, point.value) for point in points.points]
-
 
 ODD = (math.nan, math.nan, math.inf, -math.inf)
 Place = tuple[int | None, float | None, float]  # step, epoch, value

@@ -4,8 +4,6 @@ import logging
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
 from contextlib import closing, contextmanager
@@ -30,7 +28,6 @@ from batchlab.store import schema as store_schema
 from batchlab.store.file import file_system_of
 from batchlab.store.store import Store
 
-ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
 
@@ -401,81 +398,6 @@ def test_the_file_system_is_that_of_the_nearest_mount(path, expected):
 
 
 # A full disk
-
-
-FILL_THE_DISK = """
-import sys
-from pathlib import Path
-from batchlab.errors import StoreError
-from tests.reference.stored_study import *
-
-folder = Path(sys.argv[1])
-ballast = folder / "ballast"
-ballast.write_bytes(bytes(100_000))
-stored = []
-
-def put_until_full(store):
-    try:
-        for step in range(len(stored), 100_000):
-            store.put_evaluations(TRIAL_ID, [an_evaluation(step)])
-            stored.append(an_evaluation(step))
-    except StoreError as error:
-        return str(error)
-
-with Store(folder / "lab.db") as store:
-    store.put_workload(WORKLOAD)
-    store.begin_trial(RECORD)
-    message = put_until_full(store)
-    assert "lab.db: the disk is full; free some space" in message, message
-    assert len(stored) > 100
-    assert store.record(TRIAL_ID).evaluations == tuple(stored)
-with Store.existing(folder / "lab.db") as store:
-    assert store.record(TRIAL_ID).evaluations == tuple(stored)
-    put_until_full(store)
-
-ballast.unlink()
-with Store.existing(folder / "lab.db") as store:
-    assert store.record(TRIAL_ID).evaluations == tuple(stored)
-    n_before = len(stored)
-    put_until_full(store)
-    assert len(stored) > n_before
-    assert store.record(TRIAL_ID).evaluations == tuple(stored)
-
-(folder / "full").write_bytes(b"")
-try:
-    with (folder / "full").open("ab", buffering=0) as file:
-        while file.write(bytes(4096)):
-            pass
-except OSError:
-    pass
-try:
-    Store(folder / "new.db")
-except StoreError as error:
-    assert "the disk is full" in str(error), error
-else:
-    raise AssertionError("a store was made without space")
-with Store.existing(folder / "lab.db") as store:  # not a byte is left for SQLite's own files
-    assert store.record(TRIAL_ID).evaluations == tuple(stored)
-"""
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path):
-    # A small disk in a mount namespace of its own, gone with the process.
-    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-Urm"]
-    mount = f"mount -t tmpfs -o size=2m none {tmp_path}"
-    if not shutil.which("unshare") or subprocess.run([*own, "sh", "-c", mount]).returncode != 0:
-        pytest.skip("no right to mount a small disk here")
-    command = [sys.executable, "-c", FILL_THE_DISK, str(tmp_path)]
-
-    run = subprocess.run(
-        [*own, "sh", "-c", f'{mount} && exec "$@"', "sh", *command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-
-    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize(
