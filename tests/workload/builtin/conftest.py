@@ -8,7 +8,7 @@ from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.workload import pieces
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mnist() -> dict[int, Mnist]:
     return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
 
