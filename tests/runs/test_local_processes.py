@@ -98,7 +98,7 @@ def steps_with_all_splits(record: TrialRecord) -> list[int]:
 
 
 def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
-    engine: LocalProcesses, tmp_path: Path
+    engine: LocalProcesses,
 ) -> None:
     first = ran(engine, all_splits="never")
     for_a_sweep = ran(engine)

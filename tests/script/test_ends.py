@@ -139,7 +139,7 @@ def test_memory_ran_out_only_where_an_end_bears_it_out(
     assert found == status
 
 
-def test_the_real_thing_is_recognized(start, tmp_path: Path) -> None:
+def test_the_real_thing_is_recognized(start) -> None:
     started = start(
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
         "bytearray(8 << 30)"

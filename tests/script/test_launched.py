@@ -205,7 +205,7 @@ def test_a_supervisor_that_is_told_to_end_takes_its_command_along(start: Callabl
 
 
 @pytest.mark.slow
-def test_one_that_is_dropped_ends(start: Callable, tmp_path: Path) -> None:
+def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
     marker = f"dropped-{os.getpid()}-{time.monotonic_ns()}"
     launched = Launched(
         ("sleep", "600"),
