@@ -23,7 +23,6 @@ from batchlab.advice.advice import (
     Expected,
     HeadToHead,
     Laws,
-    Purpose,
     RateTried,
     Step,
     TargetAnswer,
