@@ -32,9 +32,7 @@ def test_an_own_command_is_short_and_says_how_to_ask_about_it(name: str) -> None
         assert words[cut + 1 : cut + 3] == ["python", f"examples/commands/{name}.py"]
         given = understood(words)
         TrainingCommand(
-            arguments=words[cut + 1 :],
-            metric=given["metric"],
-            learning_rate=given["learning_rate"],
+            arguments=words[cut + 1 :], metric=given["metric"], learning_rate=given["learning_rate"]
         )
 
 

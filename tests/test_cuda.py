@@ -121,10 +121,7 @@ def test_a_smaller_device_can_be_simulated() -> None:
     limit_bytes = peak_bytes + 20 * 64 * MEGABYTE
 
     made = profile(
-        hungry(megabytes_per_example=64),
-        device="cuda",
-        memory_limit_bytes=limit_bytes,
-        budget="2m",
+        hungry(megabytes_per_example=64), device="cuda", memory_limit_bytes=limit_bytes, budget="2m"
     )
 
     assert made.stopped == "memory"

@@ -15,8 +15,12 @@ import pytest
 from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
+from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
+from batchlab.report.check import CheckDocument
+from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
+from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
 from batchlab.workload.definition import Workload
 
@@ -96,6 +100,14 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
     text = (DOCS / page).read_text("utf-8")
 
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+# A schema that differs is written anew: `schema_text(Kind)` into its file.
+@pytest.mark.parametrize(
+    ("name", "kind"), [("check", CheckDocument), ("noise", Noise), ("sweep", SweepDocument)]
+)
+def test_a_schema_is_that_of_its_document(name: str, kind: type) -> None:
+    assert (DOCS / "schema" / f"{name}.json").read_text("utf-8") == schema_text(kind)
 
 
 def test_the_glossary_has_every_term_that_a_report_explains() -> None:

@@ -105,10 +105,7 @@ def test_the_reference_has_every_public_name_option_and_document(site: Path) -> 
         ('<a href="other.html#there">x</a>', "index.html: other.html#there leads nowhere"),
         ('<a href="#here">x</a>', "index.html: #here leads nowhere"),
         ('<img src="https://a.org/b.svg">', "index.html loads https://a.org/b.svg"),
-        (
-            "<style>@import 'https://a.org/b.css';</style>",
-            "index.html loads https://a.org/b.css",
-        ),
+        ("<style>@import 'https://a.org/b.css';</style>", "index.html loads https://a.org/b.css"),
         (
             '<p style="background: url(https://a.org/b.png)">x</p>',
             "index.html loads https://a.org/b.png",
@@ -121,17 +118,15 @@ def test_a_broken_link_or_a_foreign_resource_is_named(
     assert broken_links(a_site(tmp_path, body)) == [complaint]
 
 
-def test_a_stylesheet_that_loads_from_elsewhere_is_named(tmp_path: Path) -> None:
-    site = a_site(tmp_path, "")
-    (site / "a.css").write_text('@font-face { src: url("https://a.org/f.woff2"); }')
-
-    assert broken_links(site) == ["a.css loads https://a.org/f.woff2"]
-
-
-def test_links_that_lead_somewhere_are_not_named(tmp_path: Path) -> None:
+def test_links_that_lead_somewhere_are_not_named_and_a_foreign_stylesheet_is(
+    tmp_path: Path,
+) -> None:
     body = '<a id="x" href="#x"></a><a href="other.html#here"></a><a href="https://a.org"></a>'
+    site = a_site(tmp_path, body)
 
-    assert broken_links(a_site(tmp_path, body)) == []
+    assert broken_links(site) == []
+    (site / "a.css").write_text('@font-face { src: url("https://a.org/f.woff2"); }')
+    assert broken_links(site) == ["a.css loads https://a.org/f.woff2"]
 
 
 class TestInABrowser:

@@ -7,7 +7,7 @@ from tests.reference.made_up import made_up_trial
 from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes, step_s
 
 from batchlab.app.options import options_of
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -15,13 +15,20 @@ from batchlab.words.reasons import reason_text
 TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
 
 
-def test_a_measured_batch_size_has_its_own_time_and_memory() -> None:
-    (option,) = options_of(made_up_profile(), [64], trial=TRIAL)
+def too_large(batch_size: int) -> ProfilePoint:
+    return made_up_point(batch_size, status=Status.OOM, reason="memory ran out")
 
-    assert option.runs
-    assert option.micro_batch_size == 64
-    assert option.step_s.estimate == pytest.approx(step_s(64), rel=0.02)
-    assert option.peak_bytes == peak_bytes(64)
+
+def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_between() -> None:
+    measured, between = options_of(made_up_profile(), [64, 90], trial=TRIAL)
+
+    assert measured.runs
+    assert measured.micro_batch_size == 64
+    assert measured.step_s.estimate == pytest.approx(step_s(64), rel=0.02)
+    assert measured.peak_bytes == peak_bytes(64)
+    assert between.runs
+    assert step_s(64) < (between.step_s.estimate or 0.0) < step_s(128)
+    assert between.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
 
 
 def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as_it_was() -> None:
@@ -45,18 +52,10 @@ def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as
     assert 0.0107 < (option.step_s.estimate or 0.0) < 0.0115
 
 
-def test_a_batch_size_between_two_measured_ones_is_interpolated() -> None:
-    (option,) = options_of(made_up_profile(), [90], trial=TRIAL)
-
-    assert option.runs
-    assert step_s(64) < (option.step_s.estimate or 0.0) < step_s(128)
-    assert option.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
-
-
 def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
     profile = made_up_profile(
         made_up_point(64),
-        made_up_point(128, status=Status.OOM, reason="memory ran out"),
+        too_large(128),
         made_up_point(128, micro_batch_size=64),
         made_up_point(128, micro_batch_size=32),
     )
@@ -69,36 +68,26 @@ def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "batch_size", "why"),
+    ("profile", "why"),
     [
-        (  # it did not run
-            made_up_profile(
-                made_up_point(64), made_up_point(128, status=Status.OOM, reason="memory ran out")
-            ),
-            128,
-            "as_written",
-        ),
+        (made_up_profile(made_up_point(64), too_large(128)), "as_written"),  # it did not run
         (  # it was not reached
             replace(made_up_profile(made_up_point(64)), stopped="time"),
-            128,
             "profile_ended_before",
         ),
         (  # beyond what fits nothing is interpolated
             replace(
                 made_up_profile(
-                    made_up_point(64),
-                    made_up_point(256, status=Status.OOM, reason="memory ran out"),
-                    made_up_point(256, micro_batch_size=64),
+                    made_up_point(64), too_large(256), made_up_point(256, micro_batch_size=64)
                 ),
                 stopped="memory",
             ),
-            128,
             "does_not_fit",
         ),
     ],
 )
-def test_a_batch_that_cannot_be_had_says_why(profile: Profile, batch_size: int, why: str) -> None:
-    (option,) = options_of(profile, [batch_size], trial=TRIAL)
+def test_a_batch_that_cannot_be_had_says_why(profile: Profile, why: str) -> None:
+    (option,) = options_of(profile, [128], trial=TRIAL)
 
     assert not option.runs
     assert option.note is not None
@@ -138,9 +127,9 @@ def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:
     profile = replace(
         made_up_profile(
             made_up_point(64),
-            made_up_point(128, status=Status.OOM, reason="memory ran out"),
+            too_large(128),
             made_up_point(128, micro_batch_size=64),
-            made_up_point(256, status=Status.OOM, reason="memory ran out"),
+            too_large(256),
             made_up_point(300, status=Status.ERROR, reason="no such kernel"),
         ),
         stopped="memory",

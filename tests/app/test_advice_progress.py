@@ -13,14 +13,7 @@ from tests.reference.told import Told
 
 from batchlab.advice.advice import Question
 from batchlab.advice.advisor import advise
-from batchlab.app.advice_session import (
-    BEGINNING,
-    SEARCH,
-    TARGET,
-    VERIFY,
-    AdviceProgress,
-    stages_of,
-)
+from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, VERIFY, AdviceProgress, stages_of
 from batchlab.app.profile import PROFILING
 
 
@@ -40,16 +33,18 @@ def test_a_target_is_a_stage_where_none_is_given(
     assert stages_of(asked) == stages
 
 
+BUDGET_S = 60 * Truth().best_steps(64) * 1e-3
+
+
+def engine() -> SimulatedEngine:
+    return SimulatedEngine(truth=Truth(), step_s=knee(1024))
+
+
 def test_a_stage_is_told_once_when_it_begins_and_each_lead_as_it_comes() -> None:
     told = Told()
-    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
-    budget_s = 60 * Truth().best_steps(64) * 1e-3
+    asked = question(knee(1024), budget_s=BUDGET_S, target=None)
 
-    advice = advise(
-        question(knee(1024), budget_s=budget_s, target=None),
-        engine,
-        watcher=AdviceProgress(told),
-    )
+    advice = advise(asked, engine(), watcher=AdviceProgress(told))
 
     assert told.phases[:3] == [TARGET, SEARCH, VERIFY]
     assert all(a != b for a, b in zip(told.phases, told.phases[1:], strict=False))
@@ -60,8 +55,8 @@ def test_a_stage_is_told_once_when_it_begins_and_each_lead_as_it_comes() -> None
 
 
 def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -> None:
-    told, budget_s = Told(), 60 * Truth().best_steps(64) * 1e-3
-    whole = question(knee(1024), budget_s=budget_s, target=None)
+    told = Told()
+    whole = question(knee(1024), budget_s=BUDGET_S, target=None)
     watcher = AdviceProgress(told)
     watcher.is_beginning = True
 
@@ -72,21 +67,19 @@ def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -
 
     advice = advise(
         replace(whole, options=(whole.option(64),)),
-        SimulatedEngine(truth=Truth(), step_s=knee(1024)),
+        engine(),
         watcher=watcher,
         with_all_options=with_all_options,
     )
 
     assert told.phases[:3] == [BEGINNING, PROFILING, TARGET]
-    assert advice == advise(whole, SimulatedEngine(truth=Truth(), step_s=knee(1024)))
+    assert advice == advise(whole, engine())
 
 
 def test_repeating_a_decision_at_a_harder_target_is_no_step_back() -> None:
     told = Told()
-    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
-    budget_s = 60 * Truth().best_steps(64) * 1e-3
 
-    advise(question(knee(1024), budget_s=budget_s), engine, watcher=AdviceProgress(told))
+    advise(question(knee(1024), budget_s=BUDGET_S), engine(), watcher=AdviceProgress(told))
 
     assert told.runs[-1].why.code == "harder_target_decided_too"
     assert told.phases == [SEARCH, VERIFY]

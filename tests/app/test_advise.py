@@ -17,6 +17,7 @@ from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_profile import told_profile
 from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
@@ -30,13 +31,8 @@ from batchlab.app.advise import advised
 from batchlab.app.question import asked
 from batchlab.app.report import stored
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import (
-    BudgetError,
-    ProfileError,
-    UsageError,
-    WorkloadError,
-)
-from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
+from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
+from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -63,44 +59,8 @@ def profile_of(
     **_named: Any,
 ) -> Profile:
     """As if every batch size had been measured: a step takes `STEP_S`, whatever its size."""
-    return Profile(
-        workload=ProfiledWorkload(
-            workload_id=trial.workload_id,
-            name=trial.workload,
-            n_train=trial.n_train,
-            batch_size=trial.batch_size,
-        ),
-        device="cpu",
-        device_name="here",
-        memory_limit_bytes=memory_limit_bytes,
-        environment=(("cores", "2"),),
-        created_at="2026-01-01T00:00:00+00:00",
-        points=tuple(
-            ProfilePoint(
-                batch_size=size,
-                micro_batch_size=size,
-                status=Status.OK,
-                timing=made_up_timing(size, step_s=STEP_S, workload_id=trial.workload_id),
-                peak_bytes=30_000_000 + 1000 * size,
-            )
-            for size in sorted(batch_sizes)
-        ),
-    )
-
-
-class StepClock:
-    """A clock that goes on with the steps that are trained, the same in every session."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    return tmp_path / "lab.db"
+    limit = memory_limit_bytes
+    return told_profile(trial, lambda size: STEP_S, batch_sizes, memory_limit_bytes=limit)
 
 
 @pytest.fixture
@@ -144,9 +104,6 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
         "budget": BUDGET_S,
     }
     return batchlab.advise(**(arguments | named))
-
-
-# The answer
 
 
 @pytest.mark.slow
@@ -207,9 +164,6 @@ def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
         assert found[size] == pytest.approx(multiples)
 
 
-# Asked again, and taken up again
-
-
 @pytest.mark.slow
 def test_a_finished_study_asked_again_answers_the_same_without_a_training(
     lab: Path, advisor: AskingAdvisor, children: list[str], profiled: list[Profile]
@@ -259,7 +213,7 @@ def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advi
 
 
 def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = StepClock()
+    now_s = 0.0
     real_with_run = CostModel.with_run
 
     def with_run(self: CostModel, record: TrialRecord, **named: Any) -> CostModel:
@@ -275,13 +229,14 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             return 1
 
         def _end(self, run: Any, outcome: Outcome) -> None:
+            nonlocal now_s
             record = self._store.record(run.request.trial.trial_id)
             assert record is not None
-            clock.now_s += 0.5 * (record.steps - run.from_step)
+            now_s += 0.5 * (record.steps - run.from_step)
             super()._end(run, outcome)
 
     def made(store: Store, packed: PackedWorkload, plan: RunPlan) -> LocalProcesses:
-        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=clock)
+        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=lambda: now_s)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
     monkeypatch.setattr(workload_subject, "LocalProcesses", made)
@@ -290,11 +245,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
-    lab: Path,
-    tmp_path: Path,
-    advisor: AskingAdvisor,
-    profiled: list[Profile],
-    after: int,
+    lab: Path, tmp_path: Path, advisor: AskingAdvisor, profiled: list[Profile], after: int
 ) -> None:
     def interrupt(n: int) -> None:
         if n == after:
@@ -336,9 +287,6 @@ def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
     assert len(profiled) == 2
     with closing(sqlite3.connect(lab)) as connection:
         assert connection.execute(evaluations).fetchall() == facts
-
-
-# Refused
 
 
 def test_a_workload_without_validation_data_is_refused(lab: Path, advisor: AskingAdvisor) -> None:
@@ -471,14 +419,20 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
     assert told() is None  # no training was seen to its end, and none is planned
 
 
+def cut_after(monkeypatch: pytest.MonkeyPatch, n_points: int) -> None:
+    """Have the time for a profile end after so many batch sizes."""
+
+    def cut_short(*asked: Any, **named: Any) -> Profile:
+        whole = profile_of(*asked, **named)
+        return replace(whole, points=whole.points[:n_points], stopped="time")
+
+    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+
+
 def test_a_budget_that_ends_within_the_profile_is_told(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(*asked: Any, **named: Any) -> Profile:
-        whole = profile_of(*asked, **named)
-        return replace(whole, points=whole.points[:1], stopped="time")
-
-    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+    cut_after(monkeypatch, 1)
 
     with pytest.raises(BudgetError, match="after 1 of 3 batch sizes, and the workload's own, 20"):
         advise(lab)
@@ -488,11 +442,7 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_short(*asked: Any, **named: Any) -> Profile:
-        whole = profile_of(*asked, **named)
-        return replace(whole, points=whole.points[:3], stopped="time")
-
-    monkeypatch.setattr(workload_subject, "measure_profile", cut_short)
+    cut_after(monkeypatch, 3)
 
     advise(lab, batch_sizes=(10, 50, 100))
 
@@ -501,20 +451,11 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
 
 def without(made: Profile, *sizes: int) -> Profile:
     """The same profile, but at these batch sizes the model raised an error."""
+    raised: Any = {"status": Status.ERROR, "reason": Reason.as_written("it raised")}
+    failed = {"timing": None, "peak_bytes": None, **raised}
     return replace(
         made,
-        points=tuple(
-            replace(
-                point,
-                status=Status.ERROR,
-                reason=Reason.as_written("it raised"),
-                timing=None,
-                peak_bytes=None,
-            )
-            if point.batch_size in sizes
-            else point
-            for point in made.points
-        ),
+        points=tuple(replace(p, **failed) if p.batch_size in sizes else p for p in made.points),
     )
 
 
@@ -541,9 +482,6 @@ def test_where_the_reference_does_not_run_the_nearest_that_does_stands_in(
         f"0.071 (the rule sqrt) stands in for it"
     )
     assert advisor.asked[0][0] == 10
-
-
-# What the workload is like
 
 
 @pytest.mark.slow
@@ -613,9 +551,6 @@ def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option_and_has_a_
     assert {"stand_in", "model_has_batch_norm", "loss_couples"} <= set(codes)
 
 
-# A profile of another machine
-
-
 @pytest.fixture
 def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     """A profile of the same workload, measured elsewhere."""
@@ -623,15 +558,8 @@ def gpu(lab: Path, advisor: AskingAdvisor, profiled: list[Profile]) -> Profile:
     advisor.questions.clear()
     here = profiled[-1]
     profiled.clear()
-    points = [
-        replace(
-            point,
-            timing=made_up_timing(
-                point.batch_size, step_s=STEP_S / 100, workload_id=here.workload.workload_id
-            ),
-        )
-        for point in here.points
-    ]
+    faster = dict(step_s=STEP_S / 100, workload_id=here.workload.workload_id)
+    points = [replace(p, timing=made_up_timing(p.batch_size, **faster)) for p in here.points]
     return replace(here, device_name="a GPU", points=tuple(points))
 
 
@@ -678,9 +606,17 @@ def test_the_report_made_again_shows_the_profile_given_as_the_one_at_once_did(
 
 
 @pytest.mark.slow
-def test_a_profile_of_another_workload_is_refused(lab: Path, gpu: Profile) -> None:
+def test_a_profile_of_another_workload_is_refused(
+    lab: Path, gpu: Profile, profiled: list[Profile]
+) -> None:
     with pytest.raises(ProfileError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
+    # So is one in which nothing ran.
+    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
+        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
+            advise(lab, profile=elsewhere)
+
+    assert profiled == []
 
 
 @pytest.mark.slow
@@ -691,20 +627,6 @@ def test_a_profile_in_which_the_reference_did_not_run_begins_at_the_nearest_that
 
     assert advisor.questions[0].reference.batch_size == 10
     assert "cannot be used on a GPU" in reason_text(advice.caveats[0])
-
-
-@pytest.mark.slow
-def test_a_profile_in_which_nothing_ran_is_refused_before_any_measurement(
-    lab: Path, gpu: Profile, profiled: list[Profile]
-) -> None:
-    for elsewhere in (without(gpu, *(p.batch_size for p in gpu.points)), replace(gpu, points=())):
-        with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
-            advise(lab, profile=elsewhere)
-
-    assert profiled == []
-
-
-# The caller
 
 
 @pytest.mark.slow

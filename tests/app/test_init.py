@@ -1,15 +1,14 @@
-"""`batchlab init`: a draft that can be read, from a script that was never imported."""
+"""`batchlab init`: a draft from a script that was never imported, and what it trains with now."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from batchlab.app.init import init
+from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.command import placeholders_of
 from batchlab.script.run_file import read_run_file
@@ -45,32 +44,24 @@ def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_pat
     assert placeholders_of(drafted.command or (), None) >= {"batch_size", "learning_rate"}
     assert done.missing == ("seed", "output_dir", "resume_from")
     assert done.trouble is None
+    # Placeholders may be given already.
+    done.path.unlink()
+    again = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
+    assert read_run_file(again.path).command == drafted.command
 
 
-def test_a_command_that_has_placeholders_already_may_be_given(
+def test_a_file_that_is_there_is_left_as_it_is_and_a_link_is_not_followed(
     script: list[str], tmp_path: Path
 ) -> None:
-    done = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
-
-    assert (read_run_file(done.path).command or ())[2:] == (
-        "--batch-size={batch_size}",
-        "--lr={learning_rate}",
-        "--epochs={epochs}",
-    )
-
-
-def test_a_file_that_is_there_is_left_as_it_is(script: list[str], tmp_path: Path) -> None:
-    (tmp_path / "batchlab.toml").write_text("mine")
+    path = tmp_path / "batchlab.toml"
+    path.write_text("mine")
 
     with pytest.raises(UsageError, match="is there already, and is left as it is"):
         init(script, folder=tmp_path)
 
-    assert (tmp_path / "batchlab.toml").read_text() == "mine"
-
-
-def test_a_link_that_leads_nowhere_is_not_followed(script: list[str], tmp_path: Path) -> None:
-    (tmp_path / "batchlab.toml").symlink_to(tmp_path / "elsewhere")
-
+    assert path.read_text() == "mine"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BatchlabError, match="can't be written: File exists"):
         init(script, folder=tmp_path)
 
@@ -121,23 +112,86 @@ def is_running(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("command", "told"),
-    [
-        (["no-such-program"], "the command no-such-program was not found"),
-        ([], r"as in batchlab init -- python train\.py"),
-    ],
-)
-def test_a_command_that_cannot_be_run_is_told_and_nothing_is_written(
-    command: list[str], told: str, tmp_path: Path
-) -> None:
-    with pytest.raises(BatchlabError, match=told):
-        init(command, folder=tmp_path)
-
-    assert os.listdir(tmp_path) == []
-
-
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x' \x7f", "{{kept}}", '{"a": 1}']
 
     assert read_run_file(init(command, folder=tmp_path).path).command == tuple(command)
+
+
+TRAINING = """
+import argparse
+p = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+p.add_argument("--bs", type=int, default=48, help="examples in a batch")
+p.add_argument("--lr", type=float, default=3e-4, help="rate")
+p.add_argument("--seed", type=int, help="none")
+p.parse_args()
+open("trained", "w")
+"""
+BOTH = {"batch_size", "learning_rate"}
+
+
+@pytest.fixture
+def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(TRAINING)
+    return [sys.executable, "-S", "train.py"]
+
+
+def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) -> None:
+    command = [*training, "--bs", "{batch_size}", "--lr={learning_rate}", "--seed", "{seed}"]
+
+    assert trained_with_now(command, BOTH, budget_s=None) == {
+        "batch_size": 48,
+        "learning_rate": 3e-4,
+    }
+    assert trained_with_now(command, {"learning_rate"}, budget_s=None) == {"learning_rate": 3e-4}
+    assert not Path("trained").exists()
+    # A default that the help does not show is not guessed.
+    silent = TRAINING.replace("formatter_class=argparse.ArgumentDefaultsHelpFormatter", "")
+    Path("train.py").write_text(silent)
+    assert trained_with_now(command, BOTH, budget_s=None) == {}
+
+
+def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(training: list[str]) -> None:
+    assert trained_with_now([*training, "{batch_size}"], {"learning_rate"}, budget_s=None) == {}
+    assert trained_with_now(["no-such-program", "--bs", "{batch_size}"], set(), budget_s=None) == {}
+    Path("train.py").write_text("open('trained', 'w')")
+    assert (
+        trained_with_now([*training, "{batch_size}", "{learning_rate}"], BOTH, budget_s=9.0) == {}
+    )
+    assert not Path("trained").exists()
+
+
+# As the ImageNet example of PyTorch has them.
+ALIASES = """
+import argparse
+p = argparse.ArgumentParser()
+p.add_argument("-b", "--batch-size", default=256, type=int, metavar="N", help="(default: 256)")
+p.add_argument("--lr", "--learning-rate", default=0.1, type=float, help="rate (default: 0.1)")
+p.parse_args()
+"""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("-b", "{batch_size}", "--lr", "{learning_rate}"),
+        ("--batch-size={batch_size}", "--learning-rate={learning_rate}"),
+    ],
+)
+def test_a_flag_is_found_under_any_of_its_names(
+    given: tuple[str, ...], training: list[str]
+) -> None:
+    Path("train.py").write_text(ALIASES)
+
+    found = trained_with_now([*training, *given], BOTH, budget_s=None)
+
+    assert found == {"batch_size": 256, "learning_rate": 0.1}
+
+
+def test_a_script_that_does_not_know_help_is_stopped_within_the_budget(training: list[str]) -> None:
+    Path("train.py").write_text("import time; open('began', 'w'); time.sleep(60)")
+    began_s = time.monotonic()
+
+    assert trained_with_now([*training, "--bs", "{batch_size}"], BOTH, budget_s=1.2) == {}
+    assert time.monotonic() - began_s < 10.0

@@ -15,7 +15,7 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_study import STUDY as ADVISED
 from tests.reference.made_up_study import store_with_study
 from tests.reference.stored_advice import put_advised
-from tests.reference.stored_study import put_asked
+from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
 from batchlab.app.advice_session import Advised
@@ -27,7 +27,6 @@ from batchlab.report.progress import ProgressState, progress_lines
 from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 
-STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
 RELOADS = '<meta http-equiv="refresh" content="20">'
 
 
@@ -103,23 +102,20 @@ def store(live: Followed) -> Iterator[Store]:
         yield store
 
 
-def test_before_there_is_a_study_a_line_says_what_is_waited_for(live: Followed) -> None:
-    live.until_ctrl_c(live.store.touch, lambda: Store(live.store).close())
-
-    (said,) = live.said
-    assert str(live.store) in said
-    assert live.shown == live.pages == live.made == []
-
-
-def test_a_study_that_comes_is_shown_once(live: Followed) -> None:
+def test_a_line_says_that_a_study_is_waited_for_and_one_that_comes_is_shown_once(
+    live: Followed,
+) -> None:
     def begin() -> None:
+        assert live.shown == live.pages == live.made == []
         with Store(live.store) as store:
             put_asked(store, STUDY)
 
-    live.until_ctrl_c(begin, lambda: None)
+    live.until_ctrl_c(live.store.touch, lambda: Store(live.store).close(), begin, lambda: None)
 
-    assert len(live.shown) == 1
-    assert "trials: 0" in live.shown[0]
+    (said,) = live.said
+    assert str(live.store) in said
+    (shown,) = live.shown
+    assert "trials: 0" in shown
 
 
 def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(

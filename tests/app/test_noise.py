@@ -17,15 +17,13 @@ from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import NoiseRequest, measure_noise_along
-from batchlab.measure.noise import Noise, NoisePoint
+from batchlab.measure.noise import NoisePoint
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
-from batchlab.words.document import schema_text
 from batchlab.workload.definition import Workload
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "noise.json"
 
 
 class Said:
@@ -136,16 +134,8 @@ def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
 
 
 @pytest.mark.slow
-def test_a_budget_that_ends_before_the_first_point_is_refused() -> None:
+def test_a_budget_before_the_first_point_and_a_training_set_of_two_are_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
         noise(small(60), budget=0.31)
-
-
-@pytest.mark.slow
-def test_a_training_set_of_two_is_refused_in_a_line() -> None:
     with pytest.raises(WorkloadError, match="2 examples; the noise of a gradient takes at least 3"):
         noise(small(2), steps=0)
-
-
-def test_the_schema_is_that_of_the_document() -> None:
-    assert SCHEMA.read_text() == schema_text(Noise)

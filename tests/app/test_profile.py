@@ -37,11 +37,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.05,))
 
-    made = profile(workload(n=37), budget="10m")
+    made = profile(workload(n=37), budget="10m", store=tmp_path / "lab.db")
 
     assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 16, 32, 37]
     assert made.largest_batch_size == 37
@@ -57,9 +57,9 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
-
-
-# What is measured
+    with Store(tmp_path / "lab.db") as store:
+        kept = store.timings(made.workload.workload_id, "cpu")
+    assert kept == tuple(point.timing for point in made.points)
 
 
 @pytest.mark.slow
@@ -70,9 +70,6 @@ def test_a_peak_grows_by_what_an_example_takes() -> None:
     assert all(peak is not None for peak in peaks)
     grown = (peaks[2] - peaks[1]) / 16  # type: ignore[operator]
     assert grown == pytest.approx(4 * MEGABYTE, rel=0.15)
-
-
-# Memory of what has not run
 
 
 @pytest.mark.nightly
@@ -87,9 +84,6 @@ def test_the_law_through_small_sizes_comes_near_the_peak_of_a_larger_one() -> No
     peaks = {point.batch_size: point.peak_bytes for point in made.points if point.in_one_piece}
     law = fit_memory([(size, peaks[size] or 0) for size in (8, 16, 32)])
     assert law.predicted_bytes(96).estimate == pytest.approx(peaks[96], rel=0.25)
-
-
-# The caller
 
 
 @pytest.mark.slow
@@ -116,9 +110,6 @@ def test_the_caller_is_left_as_it_was() -> None:
     assert torch.equal(given.train[0], data)
     assert all(map(torch.equal, weights, model.parameters()))
     assert all(part.grad is None for part in model.parameters())
-
-
-# What a bad batch size takes down: its own probe
 
 
 @pytest.mark.slow
@@ -214,9 +205,6 @@ def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> N
     assert made.largest_batch_size in (6, 7)
 
 
-# A memory limit
-
-
 @pytest.fixture(scope="module")
 def limited() -> Profile:
     """8 MB an example and 32 examples, within 140 MB."""
@@ -273,28 +261,11 @@ def test_a_limit_under_the_models_own_size_is_one_clear_error() -> None:
     assert "\n" not in str(e.value)
 
 
-# What cannot be done
-
-
-def test_a_model_that_cannot_run_at_all_is_one_clear_error() -> None:
-    given = that_does(profiled_workloads.fail, at=None)
-
+def test_a_model_that_cannot_run_and_a_budget_below_one_profile_are_one_clear_error() -> None:
     with pytest.raises(WorkloadError, match=r"a training step .* raised ValueError: this model do"):
-        profile(given, batch_sizes=(1, 2, 4))
-
-
-def test_a_budget_below_one_profile_is_refused() -> None:
+        profile(that_does(profiled_workloads.fail, at=None), batch_sizes=(1, 2, 4))
     with pytest.raises(BudgetError, match="give a larger --budget"):
         profile(workload(), budget=0.5)
-
-
-@pytest.mark.slow
-def test_a_store_that_is_given_gets_the_step_times(tmp_path: Path) -> None:
-    made = profile(workload(), batch_sizes=(4, 8), store=tmp_path / "lab.db")
-
-    with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload.workload_id, "cpu")
-    assert kept == tuple(point.timing for point in made.points)
 
 
 def test_without_time_a_profile_has_no_points_and_says_so() -> None:
@@ -303,9 +274,6 @@ def test_without_time_a_profile_has_no_points_and_says_so() -> None:
     made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
 
     assert (made.points, made.stopped) == ((), "time")
-
-
-# Defects of other batch-size finders, held here by name
 
 
 @pytest.mark.slow

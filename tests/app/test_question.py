@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,7 @@ from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, WorkloadSubject, nearest_sizes, subject_of
-from batchlab.errors import BatchSizeError, UsageError
+from batchlab.errors import BatchSizeError
 from batchlab.processes import packed_workload
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
@@ -69,9 +68,6 @@ def test_every_argument_of_advise_is_handed_on_under_its_own_name(
     assert answer == "it"
 
 
-# A workload
-
-
 @pytest.mark.parametrize(
     ("planned", "given", "epochs"),
     [
@@ -87,13 +83,6 @@ def test_no_run_of_an_advice_goes_beyond_the_training_that_is_planned(
     planned: int | None, given: dict[str, Any], epochs: int | None
 ) -> None:
     assert about("advise", tiny(epochs=planned), **given).epochs == epochs
-
-
-def test_a_schedule_spans_the_training_that_is_planned() -> None:
-    subject = about("advise", tiny(epochs=7, schedule=lambda fraction: 1 - fraction))
-
-    assert subject.epochs == 7
-    assert subject.reference.horizon_steps == subject.reference.plan.steps_in(7)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +105,6 @@ def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
 def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
     with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 100"):
         assert about("sweep", tiny(), batch_sizes=[batch_size]).trials
-
-
-def test_one_example_and_all_of_them_are_batch_sizes() -> None:
-    sizes = about("sweep", tiny(), batch_sizes=[1, 100, "full"]).batch_sizes
-
-    assert sizes == (1, 100, 100)
 
 
 def test_without_anything_given_a_sweep_has_a_few_sizes_at_the_workloads_own_rate() -> None:
@@ -201,49 +184,6 @@ def test_the_record_says_that_data_are_loaded_again(
     assert subject.workload.train == ()  # they are held by nobody here any more
 
 
-# A command
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"settings": {"width": 3}}, "--set with a command of your own"),
-        ({"drop_last": True}, "--drop-last with a command"),
-        ({"sampling": "replacement"}, "--sampling with a command"),
-        ({"target": ("accuracy", 0.9)}, "the metric of this command is val_loss"),
-        ({"target": ("val_loss", math.nan)}, "finite number"),
-        ({"objective": "quality"}, "give --epochs"),
-        ({"objective": "quality", "epochs": 3, "target": ("val_loss", 0.1)}, "leave --target out"),
-        ({"train_s": 5.0}, "for objective quality"),
-    ],
-)
-def test_what_cannot_be_asked_of_a_script_is_refused_before_it_runs(
-    given: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        about("advise", training_script(tmp_path), **given).planned(list)
-
-
-def test_batch_sizes_are_not_compared_at_one_rate(tmp_path: Path) -> None:
-    command = TrainingCommand(
-        arguments=("python", "x.py", "{batch_size}"), metric="val_loss", folder=tmp_path
-    )
-
-    with pytest.raises(UsageError, match=r"has no \{learning_rate\}"):
-        about("advise", command).planned(list)
-    with pytest.raises(UsageError, match="none of them would act"):
-        about("sweep", command, learning_rates=(0.1,)).planned(list)
-
-
-def test_a_length_that_is_taken_has_to_be_given(tmp_path: Path) -> None:
-    command = training_script(tmp_path, "--epochs", "{epochs}")
-
-    with pytest.raises(UsageError, match="give --epochs"):
-        about("advise", command).planned(list)
-
-    assert known("advise", command, epochs=4).reference.horizon_steps == 4 * 125
-
-
 @pytest.mark.parametrize(
     ("arguments", "given", "length"),
     [
@@ -263,6 +203,8 @@ def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
 
     assert (found.epochs, found.steps, found.to_own_end) == length
     assert found.all_splits == "never"
+    taken = known("advise", training_script(tmp_path, "--epochs", "{epochs}"), epochs=4)
+    assert taken.reference.horizon_steps == 4 * 125
 
 
 def test_the_candidates_are_as_many_as_the_budget_can_time(tmp_path: Path) -> None:
@@ -286,20 +228,3 @@ def test_fewer_sizes_keep_ones_own_and_reach_to_larger_ones(most: int) -> None:
     assert 32 in found
     assert set(found) <= set(possible)
     assert most < 2 or max(found) > 32
-
-
-def test_a_sweep_has_every_seed_rate_and_size_once(tmp_path: Path) -> None:
-    subject = known(
-        "sweep",
-        training_script(tmp_path),
-        batch_sizes=(16, "full", 16),
-        learning_rates=(0.1, 0.2),
-        seeds=2,
-        epochs=3,
-    )
-
-    found = [(t.seed, t.learning_rate, t.batch_size) for t in subject.trials]
-    assert len(set(found)) == len(found) == 8
-    assert found[0] == (0, 0.1, 16)
-    assert found[-1] == (1, 0.2, 2000)
-    assert {trial.horizon_steps for trial in subject.trials} == {None}

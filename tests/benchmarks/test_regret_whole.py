@@ -9,9 +9,7 @@ from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.whole_table import (
-    ADVISE,
-)
+from benchmarks.regret.whole_table import ADVISE
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
 

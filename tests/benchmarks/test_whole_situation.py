@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.whole_habits import WHOLE_HABITS
-from benchmarks.regret.whole_situation import (
-    USUAL_STEP_TIME_SD,
-    WholeSituation,
-    whole_situation,
-)
+from benchmarks.regret.whole_level import level_of
+from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, WholeSituation, whole_situation
+from tests.reference.made_up import approach, made_up_record
+from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import N_SEEDS, rise, write_rows, write_whole_grid
+
+from batchlab.advice.level import as_well_as, end_level
 
 # (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.
 OPTIMUM = (256, 0.8)
@@ -119,3 +120,21 @@ def test_searches_find_the_optimum_given_enough(drawn: WholeSituation, who: str)
     named = WHOLE_HABITS[who](drawn, 200 * drawn.whole_reference_s, 0)
 
     assert named.cell == OPTIMUM
+
+
+RECORD = made_up_record(
+    curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4
+)
+CURVE = [(evaluation.step, value) for evaluation, value in RECORD.curve("validation", "accuracy")]
+
+
+def test_the_level_of_one_training_is_that_of_the_advice() -> None:
+    asked = question(knee(64), budget_s=1.0, target=None)
+    end = end_level(asked, RECORD, planned_steps=RECORD.steps)
+    assert end is not None
+
+    level = level_of([CURVE], metric="accuracy", better="higher", has_schedule=False)
+
+    target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
+    assert level.target == target
+    assert (level.end, level.margin) == pytest.approx((end.value, end.margin))

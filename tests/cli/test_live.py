@@ -7,31 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.browser import NEEDS_BROWSER, Browser
-from tests.reference.made_up import made_up_study
-from tests.reference.stored_study import put_study
+from tests.reference.stored_study import STUDY, put_study
 
-from batchlab.report.page import with_status
 from batchlab.store.store import Store
-
-STUDY = made_up_study(batch_sizes=(64, 256), epochs=3)
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a browser was told to open."""
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address))
-    monkeypatch.setattr("os.nice", lambda _: 0)
-    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    return opened
 
 
 @pytest.mark.slow
 def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
-    tmp_path: Path, do: Any, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, do: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("os.nice", lambda _: 0)
     monkeypatch.setenv("DISPLAY", ":0")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, STUDY)
@@ -43,34 +30,3 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
     assert opened == [page.as_uri()]
     assert "what batch size does to made-up" in page.read_text()
     assert "Finished: 2 training runs." in page.read_text()
-
-
-@pytest.mark.parametrize(
-    "more", [("--format", "csv"), ("--format", "text"), ("--report", "page.csv")]
-)
-def test_a_live_page_is_a_page(do: Any, opened: list[str], more: tuple[str, str]) -> None:
-    done = do("report", "--live", *more)
-
-    assert (done.code, done.out) == (2, "")
-
-
-class TestInABrowser:
-    pytestmark = NEEDS_BROWSER
-
-    @pytest.mark.nightly
-    def test_the_page_loads_itself_again_until_it_has_finished(self, tmp_path: Path) -> None:
-        from batchlab.report.sweep_page import html_page
-
-        page, path = html_page(STUDY), tmp_path / "page.html"
-        path.write_text(with_status(page, "Under way", reload_s=1))
-        browser = Browser(path, tmp_path / "profile", width=900, dark=False, scripts=True)
-        try:
-            browser.wait_for("document.body.innerText.includes('Under way')")
-            path.write_text(with_status(page, "Finished", reload_s=None))
-            browser.wait_for("document.body.innerText.includes('Finished')")
-            browser.ask("window.isTheLast = true")
-            browser.ask("new Promise(resolve => setTimeout(resolve, 2000))")
-            assert browser.ask("window.isTheLast")
-            browser.assert_quiet()
-        finally:
-            browser.driver.quit()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 import resource
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,61 +17,25 @@ from batchlab.version import __version__
 
 # A frozen list: a new option is a decision, taken here.
 # Of a training command that is given after `--`.
-OWN_COMMAND = {
-    *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
-    *("--pattern", "--config"),
-}
+OWN_COMMAND = "--metric --better --examples --batch-size --learning-rate --pattern --config"
 OPTIONS = {
-    "advise": {
-        *("--objective", "--target", "--budget", "--trainings", "--batch-sizes", "--epochs"),
-        "--train-time",
-        *(
-            "--memory-limit",
-            "--profile",
-            "--set",
-            "--sampling",
-            "--drop-last",
-            "--device",
-            "--store",
-            "--report",
-        ),
-        *("--json", "--quiet", "--explain"),
-        *OWN_COMMAND,
-    },
-    "sweep": {
-        *("--batch-sizes", "--learning-rates", "--seeds", "--epochs", "--steps", "--target"),
-        *("--set", "--scaling-rule", "--sampling", "--drop-last", "--micro-batch-size"),
-        *("--measure", "--budget", "--store", "--report", "--json", "--quiet", "--device"),
-        *OWN_COMMAND,
-    },
-    "profile": {
-        *("--batch-sizes", "--set", "--memory-limit", "--budget", "--store"),
-        *("--json", "--quiet", "--device"),
-        *OWN_COMMAND,
-    },
-    "noise": {
-        "--steps",
-        "--per-layer",
-        "--set",
-        "--memory-limit",
-        "--budget",
-        "--report",
-        "--json",
-        "--quiet",
-        "--device",
-    },
-    "check": {"--set", "--budget", "--json", "--quiet", "--device"},
-    "fit": {"--group-by", "--across", "--overhead", "--reference-batch-size", "--json"},
-    "init": set(),
-    "report": {"--store", "--study", "--format", "--report", "--live"},
-    "weights": {"--store", "--study", "--output"},
-    "workloads": {"--json"},
-    "completion": set(),
+    "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
+    "--memory-limit --profile --set --sampling --drop-last --device --store --report --json "
+    f"--quiet --explain {OWN_COMMAND}",
+    "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
+    "--scaling-rule --drop-last --micro-batch-size --measure --budget --store --report --json "
+    f"--quiet --device {OWN_COMMAND}",
+    "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
+    f"{OWN_COMMAND}",
+    "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",
+    "check": "--set --budget --json --quiet --device",
+    "fit": "--group-by --across --overhead --reference-batch-size --json",
+    "init": "",
+    "report": "--store --study --format --report --live",
+    "weights": "--store --study --output",
+    "workloads": "--json",
+    "completion": "",
 }
-
-
-def test_the_commands_are_these() -> None:
-    assert set(cli.batchlab.commands) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -81,7 +47,7 @@ def test_a_command_has_exactly_these_options(command: str) -> None:
         for name in (*parameter.opts, *parameter.secondary_opts)
     }
 
-    assert options == OPTIONS[command]
+    assert options == set(OPTIONS[command].split())
 
 
 @pytest.mark.parametrize("name", ["-h", "--help"])
@@ -97,7 +63,7 @@ def test_every_option_and_default_is_explained(command: str, do: Any) -> None:
     done = do(command, "--help")
 
     assert (done.code, done.err) == (0, "")
-    assert OPTIONS[command] <= set(re.findall(r"--[a-z-]+", done.out))
+    assert set(OPTIONS[command].split()) <= set(re.findall(r"--[a-z-]+", done.out))
     silent = [
         parameter.name
         for parameter in cli.batchlab.commands[command].params
@@ -118,6 +84,7 @@ def test_without_arguments_the_commands_are_shown(do: Any) -> None:
     done = do()
 
     assert done.code == 0
+    assert set(cli.batchlab.commands) == set(OPTIONS)
     assert all(command in done.out for command in OPTIONS)
 
 
@@ -196,3 +163,35 @@ def test_an_interrupt_says_how_to_go_on(typed: str, told: str, do: Any, monkeypa
     done = do(*shlex.split(typed))
 
     assert (done.code, done.err) == (130, f"{told} To go on: batchlab {typed}\n")
+
+
+def test_the_workloads_are_listed_with_their_settings(do: Any) -> None:
+    done, document = do("workloads"), json.loads(do("workloads", "--json").out)
+
+    assert done.code == 0
+    assert "mnist-mlp" in done.out
+    assert "--set width=128" in done.out
+    assert "--set nesterov=false" in done.out
+    settings = {entry["name"]: entry["settings"] for entry in document["workloads"]}
+    assert (document["schema"], document["command"]) == (1, "workloads")
+    assert settings["mnist-mlp"]["width"] == 128
+
+
+def test_it_says_what_it_found_and_what_to_add(
+    do: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "help").write_text("#!/bin/sh\necho '  --batch-size N  examples (default: 8)'\n")
+    (tmp_path / "help").chmod(0o755)
+
+    done = do("init", "--", "./help")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "Wrote batchlab.toml. Edit it before you use it.",
+        "Found: --batch-size (batch_size).",
+        "Not found, add what your script has: {learning_rate}, {seed}, {epochs}, {steps}, "
+        "{output_dir}, {resume_from}.",
+        "Name your metric, and which values of it are better.",
+    ]
+    assert do("init", "--", "./help").code == 2

@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-import io
 import sys
+from pathlib import Path
 
 import pytest
+from tests.reference.terminal import Terminal
 
+from batchlab.cli import invocation
+from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import as_wide_as_stdout, at_work, print_result
 from batchlab.processes import server as fork_server
 from batchlab.report.text import text_width
 from batchlab.script.command import TrainingCommand
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 def put_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
@@ -70,3 +68,23 @@ def test_the_server_that_imports_torch_is_started_for_trainings_of_batchlabs_own
         pass
 
     assert started == [True] * (not is_own_command)
+
+
+PAGE = Path("page.html")
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "page", "reserved_s"),
+    [
+        (60.0, PAGE, 4.0),
+        (6.0, PAGE, 3.0),  # never more than half of a budget
+        (60.0, None, 0.7),  # text alone
+    ],
+)
+def test_what_showing_the_results_takes_is_reserved_beside_what_is_gone(
+    budget_s: float, page: Path | None, reserved_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invocation.time, "monotonic", lambda: 103.0)
+    found = Invocation(command_line="batchlab sweep", started_s=100.0)
+
+    assert found.reserved_s(budget_s, page) == pytest.approx(3.0 + reserved_s)

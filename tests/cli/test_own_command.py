@@ -22,42 +22,18 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("advise", "--metric", "val_loss"), "and none was given"),
-        (("advise", *OWN, *RATE), "needs --metric"),
-        (("advise", "mnist-mlp", *TOLD, *OWN, *RATE), "both say what to train"),
-        (("advise", *TOLD, *OWN, *RATE), "give --learning-rate"),
-        (
-            ("advise", "--metric", "val_loss", *OWN[:-2], "{batch_size}", *RATE),
-            "which batch size you train with now",
-        ),
-        (("advise", *TOLD, "--learning-rate", "0.1", "--", "python", "train.py"), "{batch_size}"),
-        (("advise", *TOLD, *OWN, "--lr", "{lr}"), "did you mean {learning_rate}"),
-        (("advise", "--metric", "score", "--batch-size", "16", *OWN), "--better higher"),
-        (("advise", *TOLD, "--"), "there is no command"),
-        (("sweep", *TOLD, "--measure", "noise_scale", *OWN), "--measure with a command"),
-        (("advise", "batchlab.toml"), "batchlab.toml can't be read"),
-    ],
-)
-def test_a_wrong_command_is_one_line_and_runs_nothing(
-    arguments: tuple[str, ...], said: str, do: Any, script: Path
-) -> None:
-    done = do(*arguments)
-
-    assert done.code == 2
-    assert said in done.err
-    assert done.err.count("\n") == 1
-    assert sorted(path.name for path in script.iterdir()) == ["train.py"]
-
-
 @pytest.mark.slow
-def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path) -> None:
+def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
     sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--epochs", "1")
+    command = json.dumps([*OWN[1:], *RATE])
+    (script / "batchlab.toml").write_text(
+        f'command = {command}\nmetric = "val_loss"\nexamples = 2000\nbatch_size = 16\n'
+        "learning_rate = 0.1\nbatch_sizes = [16, 64]\nepochs = 1\n"
+    )
 
     done = do(*sweep, "--store", "lab.db", "--report", "page.html", "--json", *OWN, *RATE)
-    again = do(*sweep, "--store", "lab.db", "--json", *OWN, *RATE)
+    unnamed = do("sweep", "--store", "lab.db", "--json", "--batch-sizes", "64")
+    named = do("sweep", "batchlab.toml", "--store", "lab.db", "--json")
 
     assert done.code == 0, done.err
     document = json.loads(done.out)
@@ -70,7 +46,8 @@ def test_a_sweep_of_a_command_is_trained_stored_and_shown(do: Any, script: Path)
         32,
     ]  # told at every second step
     assert "train.py" in (script / "page.html").read_text()
-    assert json.loads(again.out)["trials"] == document["trials"]
+    assert json.loads(named.out)["trials"] == document["trials"]  # nothing was trained again
+    assert [trial["batch_size"] for trial in json.loads(unnamed.out)["trials"]] == [64]
 
 
 @pytest.mark.slow
@@ -93,22 +70,6 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
     assert json.loads(again.out)["trials"] == ended
     assert {trial["status"] for trial in json.loads(longer.out)["trials"]} == {"ok"}
     assert longer.err == ""
-
-
-@pytest.mark.slow
-def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
-    command = json.dumps([*OWN[1:], *RATE])
-    (script / "batchlab.toml").write_text(
-        f'command = {command}\nmetric = "val_loss"\nexamples = 2000\nbatch_size = 16\n'
-        "learning_rate = 0.1\nbatch_sizes = [16, 64]\nepochs = 1\n"
-    )
-
-    done = do("sweep", "--store", "lab.db", "--json", "--batch-sizes", "64")
-    named = do("sweep", "batchlab.toml", "--store", "lab.db", "--json")
-
-    assert done.code == 0, done.err
-    assert [trial["batch_size"] for trial in json.loads(done.out)["trials"]] == [64]
-    assert [trial["batch_size"] for trial in json.loads(named.out)["trials"]] == [16, 64]
 
 
 def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(

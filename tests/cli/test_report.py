@@ -10,8 +10,6 @@ from tests.reference.stored_advice import put_advised
 
 from batchlab.store.store import Store
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["text", "json", "html"])
@@ -33,12 +31,13 @@ def test_the_report_of_an_advise_study_is_its_advice(
     assert "steps_to_target" in said if output_format == "json" else "learning rate" in said
 
 
+@pytest.mark.parametrize("text", ["{}", "[", '{"reason": {"code": "other_form"}}'])
 def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
-    stored: Path, do: Any
+    stored: Path, do: Any, text: str
 ) -> None:
     with Store(stored) as store:
         study = store.study()
-        store.put_advice(study.study_id, "{}")
+        store.put_advice(study.study_id, text)
 
     done = do("report", "--store", str(stored), "--format", "json")
 

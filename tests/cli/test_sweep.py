@@ -22,26 +22,6 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
 EPOCH = ["--epochs", "1"]
 
 
-# Whole sweeps in this process
-
-
-@pytest.mark.slow
-def test_a_sweep_prints_the_answer_and_where_everything_lies(do: Any, tmp_path: Path) -> None:
-    write_user_file(tmp_path)
-
-    done = do(
-        *("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH),
-        *("--store", "lab.db", "--report", "page.html"),
-    )
-
-    assert done.code == 0, done.err
-    assert "The store: lab.db\nThe report: page.html\n" in done.out
-    assert Path("page.html").stat().st_size > 0
-    with Store.existing("lab.db") as store:
-        command = store.study().command
-    assert command.startswith("batchlab sweep mine.py:workload --batch-sizes 20 --epochs 1")
-
-
 @pytest.mark.slow
 def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     do: Any, tmp_path: Path
@@ -61,9 +41,6 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert trial["status"] == "error"
     assert trial["learning_rate"] == 0.3
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
-
-
-# Real processes
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
@@ -180,24 +157,20 @@ def test_the_help_names_what_can_be_measured(do: Any) -> None:
 def test_what_is_asked_for_is_measured_stored_and_on_the_page(do: Any, tmp_path: Path) -> None:
     write_user_file(tmp_path)
     asked = ["--batch-sizes", "20,50", "--epochs", "2", "--measure", "sharpness"]
-    asked += ["--measure", "noise_scale", "--report", str(tmp_path / "page.html")]
+    asked += ["--measure", "noise_scale", "--store", "lab.db", "--report", "page.html"]
 
     done = do("sweep", "mine.py:workload", *asked)
 
-    assert done.code == 0
-    with Store(tmp_path / "batchlab.db") as store:
-        records = [store.record(trial_id) for trial_id in _trial_ids(tmp_path)]
-    for record in records:
-        assert record is not None
+    assert done.code == 0, done.err
+    assert "The store: lab.db\nThe report: page.html\n" in done.out
+    with Store.existing("lab.db") as store:
+        study = store.study()
+    assert study.command.startswith("batchlab sweep mine.py:workload --batch-sizes 20,50 --epochs")
+    for record in study.records:
         found = {each.samples: dict(each.measured).get("sharpness") for each in record.evaluations}
         assert [at for at, value in found.items() if value is not None] == [0, 200, 400]
-    assert "sharpness, at the end" in (tmp_path / "page.html").read_text()
+    assert "sharpness, at the end" in Path("page.html").read_text()
 
     again = do("sweep", "mine.py:workload", *asked, "--measure", "top_eigenvalue")
 
     assert "2 of 2 trials have no top_eigenvalue: they were trained before" in again.err
-
-
-def _trial_ids(folder: Path) -> list[str]:
-    with closing(sqlite3.connect(folder / "batchlab.db")) as connection:
-        return [row[0] for row in connection.execute("SELECT trial_id FROM trials")]

@@ -23,6 +23,7 @@ from batchlab.words.numbers import moment_text
 TABLE = Path(__file__).with_name("wrong_inputs.txt")
 FILES = {
     "empty.py": "",
+    "train.py": "",
     "broken.py": "import torch\ndef workload(:\n",
     "missing_import.py": "import not_installed\n",
     "raises.py": "raise OSError('no disk')\n",

@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 import torch
-from msgspec import structs
 from tests.reference.accumulated_workloads import FAULTS, SOUND
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
-from tests.reference.made_up_profile import MadeUpMachine, made_up_profile
+from tests.reference.made_up_profile import MadeUpMachine, told_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
 from tests.reference.stored_study import put_study
@@ -85,19 +84,10 @@ def simulated_advice(
     not_comparable: str | None = None,
     **asked: Any,
 ) -> Document:
-    """The advice about a simulated workload.
+    """The advice about a simulated workload; `asked` are fields of the question.
 
-    Args:
-        step_s: seconds of a step by batch size.
-        truth: of the workload.
-        trainings: the budget in trainings of the tuned reference to the target; or with `epochs`
-            in whole trainings of so many passes of the reference.
-        epochs: the passes of a whole training.
-        engine: the kind of engine.
-        engine_fields: of the engine.
-        out_of_memory: batch sizes that did not run in the profile.
-        not_comparable: the code of why the metric compares nothing.
-        asked: fields of the question, the target among them.
+    The budget is in trainings of the tuned reference to the target; or with `epochs` in whole
+    trainings of so many passes of the reference. Sizes out of memory did not run in the profile.
     """
     truth = truth or Truth()
     training_s = truth.best_steps(64) * step_s(64)
@@ -131,12 +121,8 @@ def roughly_timed(
 
 def reference_at(batch_size: int, learning_rate: float) -> Any:
     """Another configuration that the user trains with now."""
-    return replace(
-        REFERENCE,
-        batch_size=batch_size,
-        micro_batch_size=batch_size,
-        learning_rate=learning_rate,
-    )
+    sizes = {"batch_size": batch_size, "micro_batch_size": batch_size}
+    return replace(REFERENCE, learning_rate=learning_rate, **sizes)
 
 
 def _advised(call: Callable[[], batchlab.Advice]) -> Document:
@@ -201,29 +187,7 @@ def _tell_times(patch: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         return Ended(value=made_up_timing(trial.batch_size, step_s=step_s(trial.batch_size)))
 
     def profile(self: Any, batch_sizes: Sequence[int], **named: Any) -> Any:
-        usual = made_up_profile()
-        return replace(
-            usual,
-            workload=structs.replace(
-                usual.workload,
-                workload_id=self.summary.workload_id,
-                name=self.summary.name,
-                n_train=self.summary.n_train,
-                batch_size=self.summary.batch_size,
-            ),
-            points=tuple(
-                replace(
-                    usual.points[0],
-                    batch_size=size,
-                    micro_batch_size=size,
-                    timing=made_up_timing(
-                        size, step_s=step_s(size), workload_id=self.summary.workload_id
-                    ),
-                    peak_bytes=30_000_000 + 1000 * size,
-                )
-                for size in sorted(batch_sizes)
-            ),
-        )
+        return told_profile(self.summary, step_s, batch_sizes)
 
     patch.setattr(kind, "engine", engine)
     patch.setattr(kind, "timed", timed)
@@ -269,16 +233,6 @@ def checked_faults(kind: str, folder: Path) -> Document:
 
 
 # ---- profiles, noise, stored studies
-
-
-def profile_document(text: str) -> Document:
-    """The profile that a file holds, read and told again."""
-    return batchlab.Profile.from_json(text).to_dict()
-
-
-def stored_profile(**fields: Any) -> Document:
-    """A made-up profile whose times and peaks follow formulas."""
-    return made_up_profile(**fields).to_dict()
 
 
 def search_document(

@@ -14,6 +14,7 @@ from tests.golden.adapter import simulated_advice
 from tests.golden.compare import golden
 from tests.reference.accumulated_workloads import SOUND
 from tests.reference.made_up import made_up_curves
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
 from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee
@@ -28,17 +29,11 @@ RACE = {"s_min": 150.0, "b_crit": 400.0, "end_noise": 0.0002}
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A golden study.
-
-    Attributes:
-        document: makes it, in a folder of its own.
-        timed: whether a real clock is at work, so that its readings are left out.
-        slow: whether something really trains.
-    """
+    """A golden study: what makes its document, in a folder of its own."""
 
     document: Callable[[Path], Any]
-    timed: bool = False
-    slow: bool = False
+    timed: bool = False  # a real clock is at work: its readings are left out
+    slow: bool = False  # something really trains
 
 
 def document_of(name: str, folder: Path) -> Any:
@@ -320,7 +315,7 @@ STORED_SWEEPS = {
 
 def _recorded_profile(path: str) -> Study:
     text = (ROOT / path).read_text
-    return Study(document=lambda folder: adapter.profile_document(text()))
+    return Study(document=lambda folder: batchlab.Profile.from_json(text()).to_dict())
 
 
 def _search(**fields: Any) -> Study:
@@ -330,7 +325,7 @@ def _search(**fields: Any) -> Study:
 PROFILES = {
     "recorded-cpu": _recorded_profile("benchmarks/profiles/cpu/mnist-mlp-1.json"),
     "recorded-gpu": _recorded_profile("benchmarks/profiles/h200/regret-transformer.json"),
-    "made-up": Study(document=lambda folder: adapter.stored_profile()),
+    "made-up": Study(document=lambda folder: made_up_profile().to_dict()),
     "search": _search(),
     "search-memory": _search(room_bytes=200_000_000),
     "search-limit": _search(ceiling_bytes=300_000_000),
@@ -343,24 +338,20 @@ PROFILES = {
     ),
 }
 
+
+def _noise(**asked: Any) -> Study:
+    made = partial(batchlab.noise, **asked)
+    return Study(document=lambda folder: made(adapter.precise()).to_dict(), timed=True, slow=True)
+
+
 NOISES = {
     "made-up": Study(document=lambda folder: adapter.noise_document((0, 20.0), (100, 200.0))),
     "made-up-adam": Study(
         document=lambda folder: adapter.noise_document((0, 5.0), (8, 50.0), adam=True)
     ),
     "lost": Study(document=lambda folder: adapter.noise_document((0, 20.0), (50, math.inf))),
-    "workload": Study(
-        document=lambda folder: batchlab.noise(adapter.precise(), steps=20).to_dict(),
-        timed=True,
-        slow=True,
-    ),
-    "per-layer": Study(
-        document=lambda folder: batchlab.noise(
-            adapter.precise(), steps=4, per_layer=True
-        ).to_dict(),
-        timed=True,
-        slow=True,
-    ),
+    "workload": _noise(steps=20),
+    "per-layer": _noise(steps=4, per_layer=True),
 }
 
 CHECKS = {
@@ -408,6 +399,7 @@ FITS = {
     "nothing": _fit(list),
 }
 
+# By name; the first word is the command.
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
     for kind, studies in (
@@ -420,4 +412,3 @@ STUDIES: dict[str, Study] = {
     )
     for name, study in studies.items()
 }
-"""By name; the first word is the command."""

@@ -21,6 +21,7 @@ from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
 TIMEOUT_S = 60.0
+HERE = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def ended(function: object, *arguments: object) -> Ended:
@@ -31,45 +32,37 @@ def test_a_child_returns_its_value() -> None:
     assert ended(child_functions.product, 6, 7).value == 42
 
 
-def test_an_exception_comes_back_with_its_name_first_line_and_traceback() -> None:
-    result = ended(child_functions.raise_value_error)
+@pytest.mark.parametrize(
+    ("function", "arguments", "status", "error", "said"),
+    [
+        # Of an error the name and first line come back, of one of ours its text alone.
+        (child_functions.raise_value_error, (), Status.ERROR, ValueError, "ValueError: first line"),
+        (
+            child_functions.raise_workload_error,
+            *((), Status.ERROR, WorkloadError, "the workload is odd"),
+        ),
+        (child_functions.allocate_beyond_the_machine, (), Status.OOM, None, "smaller"),
+        (child_functions.kill_itself, (), Status.KILLED, None, "SIGKILL"),
+        (child_functions.leave, (3,), Status.ERROR, None, "exit code 3"),
+    ],
+)
+def test_how_a_child_ended_comes_back_with_its_reason(
+    function: object, arguments: tuple[int], status: Status, error: type | None, said: str
+) -> None:
+    result = ended(function, *arguments)
 
-    assert result.status is Status.ERROR
-    assert reason_text(result.reason) == "ValueError: first line"
-    assert result.error == "ValueError"
-    assert result.traceback is not None
-    assert "raise_value_error" in result.traceback
-
-
-def test_an_error_of_ours_comes_back_with_its_text_alone() -> None:
-    result = ended(child_functions.raise_workload_error)
-
-    assert (result.error, reason_text(result.reason)) == (
-        WorkloadError.__name__,
-        "the workload is odd",
-    )
-
-
-def test_memory_that_pytorch_cannot_get_is_out_of_memory() -> None:
-    result = ended(child_functions.allocate_beyond_the_machine)
-
-    assert result.status is Status.OOM
-    assert result.reason is not None
-    assert "smaller" in reason_text(result.reason)
+    assert result.status is status
+    assert said in reason_text(result.reason)
+    assert "\n" not in reason_text(result.reason)
+    if error is not None:
+        assert result.error == error.__name__
+        assert function.__name__ in result.traceback  # type: ignore[attr-defined]
 
 
 def test_a_memory_limit_of_the_process_is_out_of_memory_and_leaves_the_caller_alive() -> None:
     result = ended(child_functions.allocate_beyond_its_limit)
 
     assert result.status is Status.OOM
-
-
-def test_a_child_that_is_killed_is_killed_and_not_out_of_memory() -> None:
-    result = ended(child_functions.kill_itself)
-
-    assert result.status is Status.KILLED
-    assert result.reason is not None
-    assert "SIGKILL" in reason_text(result.reason)
 
 
 def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
@@ -81,14 +74,6 @@ def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
     child = Child(child_functions.kill_itself)
 
     assert child.wait().status is Status.OOM
-
-
-def test_a_child_that_leaves_without_a_word_is_an_error_with_its_exit_code() -> None:
-    result = ended(child_functions.leave, 3)
-
-    assert result.status is Status.ERROR
-    assert result.reason is not None
-    assert "exit code 3" in reason_text(result.reason)
 
 
 @pytest.mark.slow
@@ -132,14 +117,9 @@ def test_a_child_does_not_import_the_callers_main_module_again(tmp_path: Path) -
         "from tests.reference import child_functions\n"
         "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value)\n"
     )
-    root = Path(__file__).parents[2]
 
     done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, env=HERE
     )
 
     assert done.stdout.split("\n") == ["main runs", "6", ""]
@@ -155,10 +135,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         f"child = Child(child_functions.hang_and_tell, {str(pid_file)!r})\n"
         "child.wait()\n"
     )
-    root = Path(__file__).parents[2]
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(root)}
-    )
+    parent = subprocess.Popen([sys.executable, "-c", script], env=HERE)
     wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
     child_pid = int(pid_file.read_text())
 

@@ -1,53 +1,60 @@
-"""A packed: what a workload is like after its way to a child process."""
+"""What a workload and its memory maps are like after their way to a child process."""
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
+import sys
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.reference import packed_functions
+from tests.reference.by_day import by_day
+from tests.reference.handed_over import Net, workload
+from tests.reference.packed_functions import anonymous_bytes, own_bytes_of_training
+from tests.reference.small_workloads import small_trial
 from tests.reference.user_file import write_user_file
 from torch import nn
 
 from batchlab.errors import EditedError, WorkloadError
+from batchlab.processes import packed_workload
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.packed_workload import (
+    LoadedAgain,
+    PackedWorkload,
+    reduced_map,
+    with_seen_model,
+)
+from batchlab.workload import file_region
 from batchlab.workload.definition import Workload
-from batchlab.workload.loading import load_workload
+from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
 TIMEOUT_S = 60.0
 
 
-def live_workload(x: torch.Tensor, scale: float = 2.0) -> Workload:
+def closures(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
     """A workload that only this process knows: its functions are closures."""
     offset = torch.tensor([0.5])
-    return Workload(
-        name="live",
-        model=lambda: nn.Linear(3, 1),
-        train=(x,),
-        loss=lambda model, batch: (model(batch[0]) * scale + offset).pow(2).mean(),
-        validation=None,
-    )
-
-
-def test_closures_and_tensors_arrive_as_they_were() -> None:
-    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    workload = live_workload(x)
-
-    unpacked = PackedWorkload(workload).unpack()
-
-    model = nn.Linear(3, 1)
-    assert torch.equal(unpacked.train[0], x)
-    assert torch.equal(unpacked.loss(model, (x,)), workload.loss(model, (x,)))
+    given = {
+        "name": "live",
+        "model": lambda: nn.Linear(3, 1),
+        "train": (x,),
+        "loss": lambda model, batch: (model(batch[0]) * scale + offset).pow(2).mean(),
+        "validation": None,
+    }
+    return Workload(**(given | fields))
 
 
 def test_a_child_computes_what_the_parent_computes() -> None:
     x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
-    workload = live_workload(x)
+    workload = closures(x)
     torch.manual_seed(0)
     expected = float(workload.loss(workload.model(), (x,)).detach())
 
@@ -59,7 +66,7 @@ def test_a_child_computes_what_the_parent_computes() -> None:
 def test_the_callers_tensors_stay_where_they_are() -> None:
     array = np.zeros((4, 3), dtype=np.float32)
     x = torch.from_numpy(array)
-    PackedWorkload(live_workload(x))
+    PackedWorkload(closures(x))
 
     array[0, 0] = 7.0
 
@@ -68,17 +75,11 @@ def test_the_callers_tensors_stay_where_they_are() -> None:
 
 
 def test_the_same_tensor_used_twice_is_packed_once() -> None:
-    x = torch.zeros(1000, 3)
-    workload = Workload(
-        name="twice",
-        model=lambda: nn.Linear(3, 1),
-        train=(x, x),
-        loss=lambda model, batch: model(batch[0]).mean(),
-        validation=None,
-    )
+    x = torch.ones(1000, 3)
 
-    unpacked = PackedWorkload(workload).unpack()
+    unpacked = PackedWorkload(closures(x, train=(x, x))).unpack()
 
+    assert torch.equal(unpacked.train[0], x)
     assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
 
 
@@ -90,7 +91,7 @@ def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
     (_, without), (total, with_them) = (
         run_in_child(
             packed_functions.own_bytes,
-            PackedWorkload(live_workload(torch.ones(n, 3))),
+            PackedWorkload(closures(torch.ones(n, 3))),
             timeout_s=TIMEOUT_S,
         ).value
         for n in (10, n_rows)
@@ -116,13 +117,7 @@ class Rows:
 
 
 def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
-    workload = Workload(
-        name="rows",
-        model=lambda: nn.Linear(3, 1),
-        train=Rows(1_000_000),
-        loss=lambda model, batch: model(batch).mean(),
-        validation=None,
-    )
+    workload = closures(torch.zeros(0), train=Rows(1_000_000))
 
     packed = PackedWorkload(workload)
 
@@ -137,15 +132,9 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> 
 
 def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
     lock = threading.Lock()
-    workload = Workload(
-        name="locked",
-        model=lambda: nn.Linear(3, 1),
-        train=(torch.zeros(4, 3),),
-        loss=lambda model, batch: model(batch[0]).mean() * (0 if lock.locked() else 1),
-        validation=None,
-    )
+    workload = closures(torch.zeros(4, 3), loss=lambda model, batch: lock.locked())
 
-    with pytest.raises(WorkloadError, match=r"'locked'.*file\.py:name"):
+    with pytest.raises(WorkloadError, match=r"'live'.*file\.py:name"):
         PackedWorkload(workload)
 
 
@@ -154,14 +143,9 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
 
 def packed_file(folder: Path) -> PackedWorkload:
     (folder / "helper_of_mine.py").write_text("WIDTH = 3\n")
-    loaded = load_workload(
-        write_user_file(
-            folder,
-            before="import helper_of_mine",
-            fields="model=lambda: nn.Linear(4, helper_of_mine.WIDTH)",
-        ),
-        {},
-    )
+    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
+    reference = write_user_file(folder, before="import helper_of_mine", fields=fields)
+    loaded = load_workload(reference, {})
     return PackedWorkload(loaded.workload, files=loaded.files)
 
 
@@ -193,3 +177,274 @@ def test_the_file_of_the_workload_itself_may_be_edited_for_it_travels_by_value(
     ended = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
 
     assert ended.status is None
+
+
+LISTS = """
+import random
+
+def words(n):
+    return [(f"sentence {k % 7} of {k} words and a few more", k % 3) for k in range(n)]
+"""
+
+
+def loaded(folder: Path, *, before: str = LISTS, train: str = "words(size)") -> LoadedWorkload:
+    reference = write_user_file(
+        folder, before=before, keywords="size=300, shift=0.5", fields=f"train={train}"
+    )
+    return load_workload(reference, {"size": "400"})
+
+
+@pytest.fixture(autouse=True)
+def small_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 16_000)
+
+
+def packed_of(given: LoadedWorkload) -> PackedWorkload:
+    return PackedWorkload(given.workload, again=LoadedAgain.of(given))
+
+
+def test_a_child_calls_its_function_with_the_same_settings(tmp_path: Path) -> None:
+    given = loaded(tmp_path)
+
+    packed = packed_of(given)
+    ended = run_in_child(packed_functions.sizes, packed, timeout_s=60.0)
+
+    assert packed.is_loaded_again
+    assert len(packed._blob) == 0
+    assert ended.value == (400, 40)
+
+
+def test_numbers_do_not_count_for_they_are_shared(tmp_path: Path) -> None:
+    given = loaded(tmp_path, before="", train="examples(100_000, 0)")
+
+    packed = packed_of(given)
+
+    assert not packed.is_loaded_again
+    assert torch.equal(packed.unpack().train[0], given.workload.train[0])
+
+
+def test_a_live_workload_travels_by_value_however_large(tmp_path: Path) -> None:
+    given = live_workload(loaded(tmp_path).workload, {})
+
+    packed = packed_of(given)
+
+    assert not packed.is_loaded_again
+    assert len(packed._blob) > 16_000
+    assert len(packed.unpack().train) == 400
+
+
+@pytest.mark.parametrize("what", ["edited", "not seeded"])
+def test_one_that_is_another_when_it_is_loaded_again_is_refused(what: str, tmp_path: Path) -> None:
+    before: Any = LISTS
+    if what == "not seeded":
+        before = LISTS.replace("k % 7", "random.random()")
+    packed = packed_of(loaded(tmp_path, before=before))
+    if what == "edited":
+        file = tmp_path / "mine.py"
+        file.write_text(file.read_text().replace("k % 7", "k % 5"))
+
+    with pytest.raises(WorkloadError, match="made another workload when it was loaded again: its"):
+        packed.unpack()
+
+
+def seen(model: Callable[[], Any]) -> LoadedWorkload:
+    return with_seen_model(live_workload(workload(model=model), {}), timeout_s=60.0)
+
+
+def test_a_workload_seen_again_is_the_same_and_another_than_before_it_was_seen() -> None:
+    loaded = seen(Net)
+
+    assert loaded.workload_id == seen(Net).workload_id
+    assert loaded.workload_id != loaded.loaded_id
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: os._exit(3),
+        lambda: {}["a"],
+        lambda: 3,
+        (lambda lock: lambda: lock)(threading.Lock()),
+    ],
+    ids=["ends its process", "raises", "no model", "cannot travel"],
+)
+def test_a_model_that_cannot_be_made_is_left_to_the_check(model: Any) -> None:
+    assert seen(model).loaded_id
+
+
+def test_what_a_live_model_reads_and_imports_counts(tmp_path: Path) -> None:
+    sys.path.insert(0, str(tmp_path))
+    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.1}))
+    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 1\n")
+    folder = tmp_path
+
+    def model() -> nn.Module:
+        (folder / "c.json").read_text()
+        __import__("lazy_of_mine")
+        return nn.Linear(3, 2)
+
+    def identity() -> str:
+        loaded = live_workload(workload(model=model), {})
+        return with_seen_model(replace(loaded, folder=tmp_path), timeout_s=60.0).workload_id
+
+    found = [identity(), identity()]
+    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.5}))
+    found.append(identity())
+    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 10\n")
+    found.append(identity())
+
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
+WIDTH = 4096  # numbers of an example: 16 KiB
+VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "values.npy", VALUES)
+    return tmp_path / "values.npy"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:], np.s_[::2], np.s_[:, 1], np.s_[5:, 1:3]],
+)
+@pytest.mark.parametrize("kind", [np.asanyarray, torch.from_numpy])
+def test_a_map_or_a_tensor_over_one_is_opened_again_at_the_same_numbers(
+    file: Path, part: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_region, "WORTH_LOOKING_UP_BYTES", 1)
+    mapped = kind(np.load(file, mmap_mode="r+"))[part]
+
+    reduced = reduced_map(mapped)
+
+    assert reduced is not None
+    opened = reduced[0](*reduced[1])
+    assert isinstance(opened, torch.Tensor) == isinstance(mapped, torch.Tensor)
+    assert reduced_map(opened) is None  # what is written to it is in this process only
+    assert np.array_equal(np.asarray(opened), VALUES[part])
+    assert len(pickle.dumps(reduced)) < 1000
+
+
+def test_what_is_written_there_stays_there(file: Path) -> None:
+    reduced = reduced_map(np.load(file, mmap_mode="r+"))
+    assert reduced is not None
+
+    reduced[0](*reduced[1])[:] = 0
+
+    assert np.array_equal(np.load(file), VALUES)
+
+
+def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
+    mapped = np.load(file, mmap_mode="r")
+
+    others = (mapped[::-1], mapped + 1, VALUES, np.load(file, mmap_mode="c"), None)
+
+    assert [reduced_map(other) for other in others] == [None] * 5
+    file.unlink()
+    assert reduced_map(mapped) is None
+
+
+class Mapped:
+    def __init__(self, file: Path) -> None:
+        self.values = np.load(file, mmap_mode="r")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(self.values[index].copy())
+
+
+def test_a_dataset_with_a_map_reaches_a_child_without_its_bytes(file: Path) -> None:
+    workload = Workload(
+        name="mapped",
+        model=lambda: nn.Linear(6, 1),
+        train=Mapped(file),
+        loss=lambda model, batch: model(batch).mean(),
+    )
+
+    packed = PackedWorkload(workload)
+
+    assert len(packed._blob) < 20_000
+    assert torch.equal(packed.unpack().train[9_999], torch.from_numpy(VALUES[9_999]))
+
+
+class Read:
+    """Opens its file when it is asked for an example."""
+
+    def __init__(self, file: Path, n: int) -> None:
+        self.file, self.n = file, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        rows = np.memmap(self.file, dtype="float32", mode="r", shape=(self.n, WIDTH))
+        return torch.from_numpy(np.array(rows[index])), 0
+
+
+class Held(Read):
+    """Holds a tensor over a map."""
+
+    def __init__(self, file: Path, n: int) -> None:
+        super().__init__(file, n)
+        rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
+        self.rows = torch.from_numpy(rows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.rows[index].clone(), 0
+
+
+def mapped_data(kind: str, file: Path, n: int) -> Any:
+    rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
+    labels = np.zeros(n, dtype=np.int64)
+    return {
+        "tuple": (rows, labels),
+        "two columns": (rows[:, : WIDTH // 2], rows[:, WIDTH // 2 :], labels),
+        "tensor in a Dataset": Held(file, n),
+        "file in a Dataset": Read(file, n),
+    }[kind]
+
+
+def own_bytes(kind: str, file: Path, n_bytes: int) -> tuple[float, int, int]:
+    """Loss, and what loading and training take of memory in the parent and in a child."""
+    n = n_bytes // (4 * WIDTH)
+    with file.open("wb") as sparse:  # takes no room on the disk
+        sparse.truncate(n_bytes)
+    before = anonymous_bytes()
+    workload = Workload(
+        name="mapped",
+        model=lambda: nn.Linear(WIDTH, 2),
+        train=mapped_data(kind, file, n),
+        loss=lambda model, batch: torch.nn.functional.cross_entropy(
+            model(torch.cat([batch[i] for i in range(len(batch) - 1)], 1)), batch[len(batch) - 1]
+        ),
+    )
+    loaded = live_workload(workload, {}).workload
+    packed = PackedWorkload(loaded)
+    trial = small_trial(loaded, batch_size=64)
+    ended = run_in_child(own_bytes_of_training, packed, trial, timeout_s=60.0)
+    loss, in_child = ended.value
+    return loss, anonymous_bytes() - before, in_child
+
+
+KINDS = ("tuple", "two columns", "tensor in a Dataset", "file in a Dataset")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", by_day(KINDS, ["tuple", "tensor in a Dataset"]))
+def test_a_large_map_takes_no_more_memory_than_a_small_one(kind: str, tmp_path: Path) -> None:
+    megabyte = 1024**2
+    own_bytes(kind, tmp_path / "first", megabyte)  # what is imported on the way is there then
+
+    _, small, small_in_child = own_bytes(kind, tmp_path / "small", 16 * megabyte)
+    loss, large, large_in_child = own_bytes(kind, tmp_path / "large", 1024 * megabyte)
+
+    # A copy of the tenth that is for validation would be 102 MiB. The allocator keeps freed batches
+    # of 4 MiB, now three of them and now seven (16 to 512 MiB of data: 12 to 29 MiB in the child).
+    assert loss > 0
+    assert large - small < 50 * megabyte
+    assert large_in_child - small_in_child < 50 * megabyte

@@ -7,10 +7,11 @@ from pathlib import Path
 from tests.reference.told import Told
 
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
-from batchlab.runs.contract import RunPlan
+from batchlab.runs.contract import Engine, RunPlan
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 
@@ -71,3 +72,24 @@ def command_engine(
         budget_s=budget_s,
     )
     return CommandEngine(store, command, plan, clock=clock)
+
+
+def asked(
+    engine: Engine,
+    steps: int = 60,
+    *,
+    batch_size: int = 16,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    until: float | None = None,
+) -> TrialRecord:
+    """What a run that is waited for is stored as."""
+    trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    target = None if until is None else Target(metric="val_loss", value=until, better="lower")
+    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
+    return engine.next_finished().record
+
+
+def curve(record: TrialRecord) -> list[tuple[int, float | None]]:
+    """Where the metric was told, and what it was."""
+    return [(each.step, each.score("validation", "val_loss")) for each in record.evaluations]

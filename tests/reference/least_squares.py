@@ -4,7 +4,6 @@ Loss of one example: (x w - y)^2 / 2. H = X^T X / N, r = X w* - y, A = I - rate 
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -12,24 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Matrix = NDArray[np.float64]
-
-
-def exact_optimum(x: list[list[int]], y: list[int]) -> tuple[list[Fraction], Fraction]:
-    """The minimizer and its loss in exact fractions, by elimination on X^T X w = X^T y."""
-    n, d = len(x), len(x[0])
-    rows = [
-        [Fraction(sum(x[i][j] * x[i][k] for i in range(n))) for k in range(d)]
-        + [Fraction(sum(x[i][j] * y[i] for i in range(n)))]
-        for j in range(d)
-    ]
-    for j in range(d):
-        rows[j] = [value / rows[j][j] for value in rows[j]]
-        for k in range(d):
-            if k != j:
-                rows[k] = [a - rows[k][j] * b for a, b in zip(rows[k], rows[j], strict=True)]
-    w = [row[-1] for row in rows]
-    residuals = [sum(a * b for a, b in zip(x[i], w, strict=True)) - y[i] for i in range(n)]
-    return w, sum((r * r for r in residuals), start=Fraction(0)) / (2 * n)
 
 
 def expected_excess_loss(

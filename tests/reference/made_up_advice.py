@@ -23,7 +23,6 @@ from batchlab.advice.advice import (
     Expected,
     HeadToHead,
     Laws,
-    Purpose,
     RateTried,
     Step,
     TargetAnswer,
@@ -359,6 +358,30 @@ KINDS: dict[str, Callable[[], Advice]] = {
 KINDS_BY_DAY = ("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "cool_down")
 
 
+def tried(
+    batch_size: int = 64,
+    *,
+    rate: float = 0.1,
+    seed: int = 0,
+    purpose: str = "tune",
+    steps: int = 100,
+    met: float | None = None,
+    status: str = "ok",
+    best: float | None = None,
+) -> RateTried:
+    """A run; `met` is the step that met the target."""
+    return RateTried(
+        batch_size=batch_size,
+        learning_rate=rate,
+        seed=seed,
+        purpose=purpose,
+        status=status,
+        steps=steps,
+        steps_to_target=met,
+        best_value=best,
+    )
+
+
 @lru_cache(maxsize=32)
 def advice_study(advice: Advice) -> Study:
     """A study with a record for every run of `advice`, crossing the target where it says so."""
@@ -520,21 +543,6 @@ def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
     )
 
 
-def _run(
-    size: int, rate: float, seed: int, purpose: Purpose, cut: float, met: float | None, ended: str
-) -> RateTried:
-    """A run that met the target after so many steps, or was cut."""
-    return RateTried(
-        batch_size=size,
-        learning_rate=rate,
-        seed=seed,
-        purpose=purpose,
-        status=ended,
-        steps=round(cut if met is None else met),
-        steps_to_target=met,
-    )
-
-
 def _tried(
     sizes: Sequence[int], steps: Callable[[float], float], scatter: float
 ) -> Iterator[RateTried]:
@@ -546,11 +554,24 @@ def _tried(
             missed = octave == -3 and size >= 256
             ended = "diverged" if octave == 3 else "ok" if missed else "target_reached"
             met = ended == "target_reached"
-            rate = float(f"{tuned_rate(size) * 2**octave:.3g}")
-            yield _run(size, rate, 0, "tune", 1.5 * steps(size), taken if met else None, ended)
+            yield tried(
+                size,
+                rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
+                status=ended,
+                steps=round(taken if met else 1.5 * steps(size)),
+                met=taken if met else None,
+            )
         for seed in (1, 2, 3):
             taken = steps(size) * math.exp(random.normal(0, scatter))
-            yield _run(size, tuned_rate(size), seed, "value", taken, taken, "target_reached")
+            yield tried(
+                size,
+                rate=tuned_rate(size),
+                seed=seed,
+                purpose="value",
+                status="target_reached",
+                steps=round(taken),
+                met=taken,
+            )
 
 
 def _verified(
@@ -565,9 +586,15 @@ def _verified(
         missed = misses and found == reference
         taken = times * steps(found.batch_size)
         for seed in (100, 101, 102, 103):
-            met, ended = (None, "ok") if missed else (taken, "target_reached")
-            rate = found.learning_rate
-            yield _run(found.batch_size, rate, seed, "verify", 0.6 * taken, met, ended)
+            yield tried(
+                found.batch_size,
+                rate=found.learning_rate,
+                seed=seed,
+                purpose="verify",
+                status="ok" if missed else "target_reached",
+                steps=round(0.6 * taken if missed else taken),
+                met=None if missed else taken,
+            )
 
 
 def _head_to_head(best: float, tuned: float, *, misses: bool) -> HeadToHead:

@@ -1,11 +1,14 @@
 """Made-up profiles, and a made-up machine to search: times and peaks given by functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from tests.reference.made_up import made_up_timing
 
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.records.estimate import Reason
-from batchlab.records.study import StepTiming
-from batchlab.records.trial import Status
+from batchlab.records.study import StepTiming, WorkloadSummary
+from batchlab.records.trial import Status, Trial
 
 written = Reason.as_written
 
@@ -76,6 +79,51 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
         environment=(("torch", "2.13.0"), ("processor", "a processor")),
         created_at="2026-01-01T00:00:00+00:00",
         points=points or tuple(made_up_point(size) for size in sizes),
+    )
+
+
+def told_profile(
+    of: Trial | WorkloadSummary,
+    step_s: Callable[[int], float],
+    batch_sizes: Iterable[int],
+    *,
+    memory_limit_bytes: int | None = None,
+) -> Profile:
+    """A profile of what is asked about, as if every batch size had been measured."""
+    name = of.workload if isinstance(of, Trial) else of.name
+    points = (
+        ProfilePoint(
+            batch_size=size,
+            micro_batch_size=size,
+            status=Status.OK,
+            timing=made_up_timing(size, step_s=step_s(size), workload_id=of.workload_id),
+            peak_bytes=30_000_000 + 1000 * size,
+        )
+        for size in sorted(batch_sizes)
+    )
+    return Profile(
+        workload=ProfiledWorkload(
+            workload_id=of.workload_id, name=name, n_train=of.n_train, batch_size=of.batch_size
+        ),
+        device="cpu",
+        device_name="here",
+        memory_limit_bytes=memory_limit_bytes,
+        environment=(("cores", "2"),),
+        created_at="2026-01-01T00:00:00+00:00",
+        points=tuple(points),
+    )
+
+
+def limited_profile() -> Profile:
+    """One that a limit of memory cut short: 1 raised an error, and 256 runs in two pieces only."""
+    too_much = written("its peak of 76 MB is above the memory limit of 70 MB")
+    return made_up_profile(
+        made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
+        made_up_point(64),
+        made_up_point(128),
+        replace(made_up_point(256), status=Status.OOM, reason=too_much),
+        made_up_point(256, micro_batch_size=128),
+        memory_limit_bytes=peak_bytes(200),
     )
 
 

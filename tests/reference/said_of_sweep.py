@@ -2,6 +2,7 @@
 
 import numpy as np
 from tests.reference.made_up import made_up_curves
+from tests.reference.shown import table_rows
 
 from batchlab.report.sweep_claims import claim_sentences, sentences
 from batchlab.report.sweep_evidence import Evidence, races
@@ -48,9 +49,8 @@ def leader(study, budget):
 
 def finals(study):
     """The rows of the table of final metrics, by batch size and column."""
-    table = finals_table(Evidence.of(study))
-    keys = [column.key for column in table.columns]
-    return {row[0]: dict(zip(keys, row, strict=True)) for row in table.rows}
+    rows = table_rows(finals_table(Evidence.of(study)))
+    return {next(iter(row.values())): row for row in rows}
 
 
 def text(study, topic):

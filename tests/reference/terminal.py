@@ -1,6 +1,7 @@
 """A command in a terminal of a width: what it writes there, line by line."""
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -16,6 +17,13 @@ from pathlib import Path
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
 PATIENCE_S = 120.0
+
+
+class Terminal(io.StringIO):
+    """A stream in this process that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from tests.reference.engine_run import taken
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.records.trial import Trial
 from batchlab.training.batching import epoch_order
+from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
 
@@ -79,7 +81,7 @@ def train_by_the_textbook(
         average.update_parameters(model)  # the first time it copies: the initial weights
     model.train()
     losses, rates = [], []
-    for taken, batch in enumerate(loader, start=1):
+    for n_taken, batch in enumerate(loader, start=1):
 
         def closure(batch: list[Tensor] = batch) -> Tensor:
             optimizer.zero_grad()
@@ -97,7 +99,7 @@ def train_by_the_textbook(
             optimizer.step()
         if average is not None:
             average.update_parameters(model)
-        if schedule is not None and is_scheduled(taken):
+        if schedule is not None and is_scheduled(n_taken):
             schedule.step()
     return Trained(
         model=model, losses=losses, rates=rates, average=None if average is None else average.module
@@ -123,3 +125,16 @@ def assert_same_weights(model: nn.Module, twin: nn.Module) -> None:
     """Bit for bit."""
     for part, other in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(part, other)
+
+
+def beside_the_textbook(
+    workload: Workload, trial: Trial, *, epochs: int, **given: Any
+) -> tuple[Stepper, Trained]:
+    """A stepper and its twin after some epochs, whose losses and weights are the same bits."""
+    stepper, losses = taken(workload, trial, trial.plan.steps_in(epochs))
+    rate, seed = trial.learning_rate, trial.seed
+    steps = steps_of(trial, epochs=epochs)
+    twin = train_by_the_textbook(workload, steps, learning_rate=rate, seed=seed, **given)
+    assert losses == twin.losses
+    assert_same_weights(stepper.model, twin.model)
+    return stepper, twin

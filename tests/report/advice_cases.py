@@ -84,25 +84,11 @@ CASES: dict[str, tuple[str, Advice]] = {
     "keeps the batch size": ("answer", OTHER_RATE),
     "nothing from the batch size": ("from the batch size alone", OTHER_RATE),
     # The two gains.
-    "larger": ("gain", replace(ADVICE, gain=around(2.0, 0.1))),
     "smaller": ("gain", replace(ADVICE, gain=around(0.5, 0.1))),
-    "perhaps none": ("gain", replace(ADVICE, gain=around(1.1, 0.2))),
     "perhaps a loss": ("gain", replace(ADVICE, gain=around(0.9, 0.2))),
     "one seed": ("gain", replace(ADVICE, gain=Estimate.of(2.0, interval=(None, None), n=1))),
     "unknown": ("gain", replace(ADVICE, gain=UNTOLD)),
     "a bound": ("gain", replace(ADVICE, gain=BOUND)),
-    "the rest is the rate's": (
-        "from the batch size alone",
-        replace(ADVICE, gain=around(3.0, 0.1, 4), gain_from_batch_size=around(1.5, 0.1, 4)),
-    ),
-    "all is the rate's": (
-        "from the batch size alone",
-        replace(ADVICE, gain=around(3.0, 0.1), gain_from_batch_size=around(1.05, 0.1)),
-    ),
-    "no rest": (
-        "from the batch size alone",
-        replace(ADVICE, gain=around(2.0, 0.2), gain_from_batch_size=around(1.9, 0.2)),
-    ),
     "the own rate was better": (
         "from the batch size alone",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(2.2, 0.2)),
@@ -139,15 +125,11 @@ CASES: dict[str, tuple[str, Advice]] = {
     "given": ("when to stop", replace(ADVICE, target_origin="given")),
     # What it cost.
     "pays at once": ("break-even", replace(ADVICE, pay_back_runs=0.4)),
-    "two digits": ("break-even", replace(ADVICE, pay_back_runs=166.0)),
-    "when it pays is unknown": ("break-even", replace(ADVICE, pay_back_runs=None)),
     "may never pay": ("break-even", replace(ADVICE, pay_back_runs=None, gain=around(1.0, 0.2))),
     # What stands in.
     "stands in, kept": ("gain", replace(STAND_IN, recommendation=STAND_IN.reference)),
-    "stands in, pilot": ("when to stop", replace(STAND_IN, target_origin="pilot")),
     # The best so far.
     "raced": ("answer", RACED),
-    "raced, kept": ("answer", replace(RACED, provisional=RACED.reference)),
     "seems to end worse": (
         "answer",
         replace(with_endings(OPEN, better_by=-0.004, verdict="open"), provisional=TUNED),
@@ -161,10 +143,6 @@ CASES: dict[str, tuple[str, Advice]] = {
         replace(ADVICE, verdict="cannot_tell", recommendation=None, provisional=ADVICE.reference),
     ),
     # What would settle it.
-    "asked in trainings": (
-        "what would settle it",
-        replace(OPEN, trainings=4.0, budget_s=300.0, more_budget_s=420.0),
-    ),
     "not said twice": (
         "what would settle it",
         replace(
@@ -174,21 +152,14 @@ CASES: dict[str, tuple[str, Advice]] = {
         ),
     ),
     # The model.
-    "not followed": ("trained model", with_ends(**NEVER_ENDED)),
     "only the time": ("trained model", ADVICE),
     # Why, in steps and step times.
-    "larger and shorter": ("why", faster(0.16, 1024, 2.0, 4.0)),
     "smaller and faster": ("why", faster(0.01, 16, 8.0, 2.0)),
     "the same size": ("why", faster(0.0025, 64, 2.0, 3.0)),
-    "perhaps no gain": ("why", replace(ADVICE, gain=around(1.02))),
-    "unknown gain": ("why", replace(ADVICE, gain=UNTOLD)),
     "other objective": ("why", replace(ADVICE, objective="samples")),
     # Where whole trainings end.
     "at another rate": ("where it ends", with_ends(batch_size=64, learning_rate=0.04)),
-    "of a loss": (
-        "where it ends",
-        replace(ENDED, endings=replace(ENDED.endings, margin=0.004)),
-    ),
+    "of a loss": ("where it ends", replace(ENDED, endings=replace(ENDED.endings, margin=0.004))),
     "better for sure": ("where it ends", with_endings(ADVICE, better_by=0.003)),
     "too few": (
         "where it ends",

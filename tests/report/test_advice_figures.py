@@ -20,10 +20,12 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     made_up_gap,
     one_sided_advice,
+    tried,
     with_endings,
 )
+from tests.reference.shown import rows_of
 
-from batchlab.advice.advice import Advice, RateTried
+from batchlab.advice.advice import Advice
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_figures import advice_looks
@@ -149,13 +151,12 @@ def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
 def test_after_a_race_every_run_that_met_the_target_is_drawn():
     """No batch size was valued on fresh seeds: these runs are all there is."""
     advice = only_single_runs()
-    tried = tuple(t for t in advice.tried if t.purpose == "tune")
-    own = replace(tried[0], batch_size=64, learning_rate=advice.reference.learning_rate)
-    own = replace(own, purpose="pilot", steps_to_target=8000.0)
-    advice = replace(advice, tried=(own, *tried), reason=Reason.of("single_runs"))
+    tuning = tuple(t for t in advice.tried if t.purpose == "tune")
+    own = tried(rate=advice.reference.learning_rate, purpose="pilot", met=8000.0)
+    advice = replace(advice, tried=(own, *tuning), reason=Reason.of("single_runs"))
     found = figures(advice)
 
-    met = [t for t in tried if t.steps_to_target is not None]
+    met = [t for t in tuning if t.steps_to_target is not None]
     assert len(rows(found["a"], "run")) == len(rows(found["b"], "run")) == len(met)
     assert len({row["batch_size"] for row in rows(found["a"], "run")}) > 1
     for key in "ab":
@@ -222,26 +223,14 @@ def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
     assert rows(figures(ADVICE)["c"], "level") == []
 
 
-def run(rate, seed, steps, *, status="target_reached", met=True) -> RateTried:
-    return RateTried(
-        batch_size=64,
-        learning_rate=rate,
-        seed=seed,
-        purpose="tune",
-        status=status,
-        steps=steps,
-        steps_to_target=float(steps) if met else None,
-    )
-
-
 def test_a_rate_that_most_runs_missed_is_not_on_the_line():
     advice = replace(
         ADVICE,
         tried=(
-            run(0.01, 0, 100),
-            run(0.1, 0, 80),
-            run(0.1, 1, 300, status="ok", met=False),
-            run(1.0, 0, 5, status="diverged", met=False),
+            tried(rate=0.01, steps=100, met=100.0, status="target_reached"),
+            tried(rate=0.1, steps=80, met=80.0, status="target_reached"),
+            tried(rate=0.1, steps=300, seed=1),
+            tried(rate=1.0, steps=5, status="diverged"),
         ),
     )
 
@@ -303,11 +292,7 @@ WHOLE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
 
 def effect_rows(advice: Advice, panel: str, **fields: object) -> list[Row]:
-    return [
-        row
-        for row in effects_figure(advice, advice_study(advice)).rows
-        if row["panel"] == panel and all(row.get(name) == value for name, value in fields.items())
-    ]
+    return rows_of(effects_figure(advice, advice_study(advice)), panel=panel, **fields)
 
 
 def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> None:
@@ -316,12 +301,13 @@ def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> No
 
     found = [point["mean"], point["low"], point["high"]]
     assert found == pytest.approx([epochs, 0.95 * epochs, 1.05 * epochs])
-    assert len(effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")) == 3
+    fresh = [t for t in WHOLE.tried if (t.batch_size, t.purpose) == (256, "value")]
+    circles = [row["mean"] for row in effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")]
+    assert circles == pytest.approx([t.steps_to_target * 256 / N_TRAIN for t in fresh])
 
 
 def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
-    missed = replace(run(0.1, 0, 80, status="ok", met=False), batch_size=512)
-    advice = replace(WHOLE, tried=(*WHOLE.tried, missed))
+    advice = replace(WHOLE, tried=(*WHOLE.tried, tried(512, steps=80)))
 
     shown = effects_figure(advice, advice_study(advice))
 

@@ -37,7 +37,6 @@ STUDY = replace(
     command="batchlab sweep made-up --batch-sizes 64,256,1024,full " + "--set a=b " * 12,
 )
 
-
 ADVICE = made_up_advice()
 
 

@@ -11,19 +11,17 @@ from tests.reference.made_up import (
     made_up_curves,
     made_up_record,
     made_up_study,
-    made_up_timing,
     made_up_trial,
 )
+from tests.reference.shown import table_rows
 
 from batchlab.records.trial import Status
 from batchlab.report.cells import (
     Cell,
-    cells,
     chosen_cells,
     deciding_split,
     final_gap,
     held_out_split,
-    lone_curves,
     mean_curve,
     observations_table,
     rate_notes,
@@ -72,20 +70,6 @@ def better_at(best_rate: float):
     return curves
 
 
-def test_a_cell_averages_only_trials_that_ended_well():
-    study = made_up_study(
-        batch_sizes=(64,),
-        seeds=3,
-        curves=lambda b, rate, seed: {("validation", "accuracy"): lambda epoch: 0.1 * (seed + 1)},
-        endings={(64, 0.01, 2): (Status.DIVERGED, "the loss grew", 3)},
-    )
-
-    (cell,) = cells(study)
-
-    assert cell.final("validation", "accuracy") == pytest.approx((0.1, 0.2))
-    assert [record.trial.seed for record in cell.others] == [2]
-
-
 @pytest.mark.parametrize("metric", [("accuracy", "higher"), ("loss", "lower")])
 @pytest.mark.parametrize("best_rate", [0.01, 0.1])
 def test_the_chosen_rate_is_the_best_on_validation_whatever_the_test_set_says(best_rate, metric):
@@ -106,41 +90,6 @@ def test_a_rate_at_which_a_seed_diverged_comes_after_one_at_which_all_ended_well
     assert [cell.learning_rate for cell in chosen_cells(study)] == [0.01]
 
 
-def constant(value: float):
-    return {("test", "accuracy"): lambda epoch: value}
-
-
-def cell_of(*records) -> Cell:
-    return Cell(records=records)
-
-
-def record(value: float, *, seed: int, epochs: int = 4, status: Status | None = Status.OK):
-    return made_up_record(
-        trial=made_up_trial(seed=seed), curves=constant(value), epochs=epochs, status=status
-    )
-
-
-def test_a_mean_curve_holds_mean_and_range_of_the_seeds_at_every_shared_place():
-    timing = made_up_timing(64, step_s=0.002)
-    cell = cell_of(record(0.5, seed=0), record(0.7, seed=1, epochs=6))
-
-    curve = mean_curve(cell, "test", "accuracy", timing)
-    ((_, alone),) = lone_curves(cell, "test", "accuracy", timing)
-
-    assert [place["epoch"] for place in curve] == [0, 1, 2, 3, 4]
-    assert [curve[-1][name] for name in ("mean", "low", "high", "n")] == [0.6, 0.5, 0.7, 2]
-    assert curve[-1]["equal_time_s"] == pytest.approx(curve[-1]["step"] * 0.002)
-    assert [place["epoch"] for place in alone] == [4, 5, 6]
-
-
-def test_a_diverged_trial_is_no_part_of_a_mean_and_is_drawn_alone():
-    cell = cell_of(record(0.5, seed=0), record(0.1, seed=1, status=Status.DIVERGED))
-
-    assert mean_curve(cell, "test", "accuracy", None)[-1]["mean"] == 0.5
-    ((alone, _),) = lone_curves(cell, "test", "accuracy", None)
-    assert alone.trial.seed == 1
-
-
 def test_thinning_keeps_the_first_and_the_last_point():
     assert thinned(range(101), 6) == [0, 20, 40, 60, 80, 100]
     assert thinned(range(101), 1) == range(100, 101)
@@ -152,7 +101,7 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
     run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
 
-    curve = mean_curve(cell_of(run), "validation", "accuracy", None)
+    curve = mean_curve(Cell(records=(run,)), "validation", "accuracy", None)
 
     assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
     for place, evaluation in zip(curve, run.evaluations, strict=True):
@@ -194,8 +143,7 @@ def test_every_number_of_every_trial_is_one_row_and_a_trial_without_any_is_one()
 
     table = observations_table(study)
 
-    keys = [column.key for column in table.columns]
-    rows = [dict(zip(keys, row, strict=True)) for row in table.rows]
+    rows = table_rows(table)
     n_others = sum(2 for each in first.evaluations if each.step)
     assert len(rows) == sum(len(each.scores) for each in first.evaluations) + n_others + 1
     assert rows[-1]["trial_id"] == second.trial.trial_id

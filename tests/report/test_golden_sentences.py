@@ -16,8 +16,8 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
 from tests.reference.made_up_noise import made_up_noise, made_up_point
+from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
-from tests.reference.made_up_profile import made_up_profile, peak_bytes
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 from tests.report.advice_cases import CASES
 
@@ -78,7 +78,6 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "turned": lambda: _sweep(WORSE | {64: WORSE[256], 256: WORSE[64]}),
     "untrained": lambda: _sweep(dict.fromkeys((64, 1024), (0.11, 0.11, 0.11)), rate=2.0),
     "less trained": lambda: _sweep(WORSE | {1024: (0.983, 0.95, 0.95)}),
-    "trained apart": lambda: _sweep({64: WORSE[64], 256: (0.9, 0.86, 0.86)}),
     "left out": lambda: _sweep(WORSE | {4096: (0.13, 0.13, 0.13)}),
     "full batch better": lambda: _full(0.98, step_s=lambda size: 1e-6),
     "full batch worse": lambda: _full(0.93),
@@ -152,18 +151,6 @@ def _of_part(part: Section) -> Iterator[str]:
     yield from (part.title, *part.facts)
 
 
-def _limited():
-    too_much = Reason.as_written("its peak of 76 MB is above the memory limit of 70 MB")
-    return made_up_profile(
-        profile_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
-        profile_point(64),
-        profile_point(128),
-        replace(profile_point(256), status=Status.OOM, reason=too_much),
-        profile_point(256, micro_batch_size=128),
-        memory_limit_bytes=peak_bytes(200),
-    )
-
-
 def _profiled(*sizes: int, **changes: object):
     return replace(made_up_profile(*map(profile_point, sizes)), **changes)
 
@@ -187,8 +174,7 @@ PROFILES = {
     "untested": lambda: made_up_profile(
         *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
     ),
-    "all": lambda: _profiled(*POWERS),
-    "limited": _limited,
+    "limited": limited_profile,
     "cut by time": lambda: _profiled(64, 128, stopped="time"),
     "cut by errors": lambda: _profiled(64, 128, 256, stopped="errors"),
     "nothing ran": lambda: made_up_profile(profile_point(64, status=Status.OOM, reason="no")),

@@ -9,7 +9,6 @@ import pytest
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
-
 GIGABYTE = 10**9
 CELLS = [
     """

@@ -5,15 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from tests.reference.made_up_noise import (
-    N_TRAIN,
-    made_up_noise,
-    made_up_point,
-    made_up_sample,
-)
+from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point, made_up_sample
+from tests.reference.shown import rows_of, table_rows
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import LayerNoise, Noise
@@ -25,16 +20,12 @@ def figure(key: str, noise: Noise) -> Figure:
     return next(figure for figure in noise_figures(noise) if figure.key == key)
 
 
-def rows_of(shown: Figure, kind: str) -> list[dict[str, Any]]:
-    return [row for row in shown.rows if row["kind"] == kind]
-
-
 def columns_of(noise: Noise, table: int = 0) -> dict[str, tuple[object, ...]]:
     """The columns of one of its tables."""
     shown = list(noise_sections(noise))[table].table
     assert shown is not None
-    rows = zip(*shown.rows, strict=True)
-    return {column.key: row for column, row in zip(shown.columns, rows, strict=True)}
+    rows = table_rows(shown)
+    return {name: tuple(row[name] for row in rows) for name in rows[0]}
 
 
 def test_the_tables_have_a_row_a_step_and_a_parameter_and_columns_for_what_is_known() -> None:
@@ -52,8 +43,8 @@ def test_the_tables_have_a_row_a_step_and_a_parameter_and_columns_for_what_is_kn
 def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
     noise = made_up_noise(made_up_point(0, 20.0), made_up_point(100, 200.0))
 
-    points = rows_of(figure("a", noise), "point")
-    (level,) = rows_of(figure("a", noise), "level")
+    points = rows_of(figure("a", noise), kind="point")
+    (level,) = rows_of(figure("a", noise), kind="level")
 
     assert (level["mean"], level["text"]) == (64, "batch size in use: 64")
     assert [row["step"] for row in points] == [0, 100]
@@ -65,10 +56,10 @@ def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
 def test_where_only_a_bound_is_known_an_arrow_stands() -> None:
     shown = figure("a", made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)))
 
-    (arrow,) = rows_of(shown, "bound")
+    (arrow,) = rows_of(shown, kind="bound")
     assert arrow["step"] == 100
     assert any("arrow" in note for note in shown.notes)
-    assert len(rows_of(shown, "line")) == 1
+    assert len(rows_of(shown, kind="line")) == 1
 
 
 def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
@@ -76,7 +67,7 @@ def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
     trace = noise.noise_trace.estimate
     assert trace is not None
 
-    line = {row["batch_size"]: row["mean"] for row in rows_of(figure("b", noise), "band")}
+    line = {row["batch_size"]: row["mean"] for row in rows_of(figure("b", noise), kind="band")}
 
     assert min(line) == 1
     assert N_TRAIN / 4 < max(line) <= N_TRAIN / 2
@@ -94,8 +85,8 @@ def test_the_variance_crosses_the_gradients_own_length_before_the_noise_scale(sc
 
     shown = figure("b", noise)
 
-    (level,) = rows_of(shown, "level")
-    line = {row["batch_size"]: row["mean"] for row in rows_of(shown, "band")}
+    (level,) = rows_of(shown, kind="level")
+    line = {row["batch_size"]: row["mean"] for row in rows_of(shown, kind="band")}
     noisier = [size for size, value in line.items() if value > level["mean"]]
     clearer = [size for size, value in line.items() if value < level["mean"]]
     # tr Sigma / B (N - B) / (N - 1) = |G|^2, solved for B.

@@ -26,8 +26,6 @@ from batchlab.report.sweep_claims import conclusion
 from batchlab.report.sweep_tables import trials_table
 
 written = Reason.as_written
-
-
 SCRIPT = "<script>alert('a')</script>"
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes
+from tests.reference.made_up_profile import limited_profile, made_up_point, made_up_profile
 
 from batchlab.measure.profile import Profile
-from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status
 from batchlab.report.profile import profile_section
 from batchlab.report.table import sections_text
 
@@ -26,28 +24,15 @@ def cells(profile: Profile, size: str) -> list[str]:
     return line.split()
 
 
-def limited() -> Profile:
-    reason = "its peak of 76 MB is above the memory limit of 70 MB"
-    profile = made_up_profile(
-        made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
-        made_up_point(64),
-        made_up_point(128),
-        replace(made_up_point(256), status=Status.OOM, reason=Reason.as_written(reason)),
-        made_up_point(256, micro_batch_size=128),
-        memory_limit_bytes=peak_bytes(200),
-    )
-    return replace(profile, stopped="memory")
-
-
 def test_every_point_has_a_row_with_time_throughput_memory_threads_and_status() -> None:
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
     on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
 
     assert cells(made, "64") == "64 1.64 ms 1.59 ms to 1.69 ms 39 k/s 56.4 MB 1 ok".split()
     assert cells(on_gpu, "64")[-6:] == ["56.4", "MB", "3", "GB", "1", "ok"]
-    assert cells(limited(), "1")[-1] == "error"
-    assert cells(limited(), "256 = 2 × 128")[-1] == "ok"
-    assert "- Batch size 1: Expected more than 1 value per channel." in words(limited())
+    assert cells(limited_profile(), "1")[-1] == "error"
+    assert cells(limited_profile(), "256 = 2 × 128")[-1] == "ok"
+    assert "- Batch size 1: Expected more than 1 value per channel." in words(limited_profile())
 
 
 def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> None:

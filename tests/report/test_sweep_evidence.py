@@ -7,17 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
-from tests.reference.said_of_sweep import (
-    BETTER,
-    LEVEL,
-    WORSE,
-    by_size,
-    claims,
-    leader,
-    race,
-    text,
-    texts,
-)
+from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, leader, text, texts
 
 from batchlab.laws.scatter import PooledCells
 from batchlab.records.trial import RightExamples, Status
@@ -66,7 +56,6 @@ def compare(first, second, *, better="higher", n_comparisons=1):
         (GOOD, BAD, "higher", "better"),
         (BAD, GOOD, "higher", "worse"),
         (GOOD, BAD, "lower", "worse"),
-        (BAD, GOOD, "lower", "better"),
         (GOOD, {0: 0.95, 1: 0.99, 2: 0.97}, "higher", "cannot_tell"),
         ({0: 0.97}, {0: 0.9}, "higher", "cannot_tell"),
         ({0: 0.97, 1: 0.971}, {2: 0.9, 3: 0.901}, "higher", "better"),  # seeds need not be shared
@@ -153,7 +142,7 @@ def scattered_study(number: int, seeds: int):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("number", range(3))
-def test_who_leads_each_budget_follows_its_intervals(number, seeds):
+def test_who_leads_each_budget_follows_its_intervals_and_stands_first_in_the_table(number, seeds):
     evidence = Evidence.of(scattered_study(number, seeds))
     found = races(evidence)
 
@@ -168,17 +157,11 @@ def test_who_leads_each_budget_follows_its_intervals(number, seeds):
             assert is_clear == (min(lows) > 0 and "same" not in outcomes)
             assert each.standing == ("clear" if is_clear else "tied")
         assert all(each.level >= other.level for other in each.others)
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_table_has_every_batch_size_of_every_budget_the_best_first(seeds):
-    evidence = Evidence.of(scattered_study(0, seeds))
     rows = races_table(evidence).rows
-
     assert [row[:2] for row in rows] == [
-        (race.budget.words, evidence.name(cell))
-        for race in races(evidence)
-        for cell in (race.leader, *(other.cell for other in race.others))
+        (each.budget.words, evidence.name(cell))
+        for each in found
+        for cell in (each.leader, *(other.cell for other in each.others))
     ]
     for first in range(0, len(rows), 3):
         ahead, *others = rows[first : first + 3]
@@ -187,18 +170,22 @@ def test_the_table_has_every_batch_size_of_every_budget_the_best_first(seeds):
             assert (row[4] == "") == (seeds == 1)
 
 
-@pytest.mark.slow
-def test_three_budgets_have_three_winners():
-    # Quick per epoch, quick per step, quick per second: three different batch sizes.
-    rates = {64: 0.5, 256: 0.35, 4096: 0.2}
-    study = made_up_study(
+def learning_at(rates, step_s=lambda size: 1e-6 * size):
+    """Batch sizes that learn at these rates an epoch."""
+    return made_up_study(
         batch_sizes=tuple(rates),
         seeds=3,
         curves=lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed),
         evaluations_per_epoch=8,
         epochs=12,
-        step_s=lambda b: 1e-3 + 1e-5 * b,
+        step_s=step_s,
     )
+
+
+@pytest.mark.slow
+def test_three_budgets_have_three_winners():
+    # Quick per epoch, quick per step, quick per second: three different batch sizes.
+    study = learning_at({64: 0.5, 256: 0.35, 4096: 0.2}, lambda size: 1e-3 + 1e-5 * size)
 
     assert [leader(study, name) for name in ("epochs", "steps", "time")] == [64, 4096, 256]
 
@@ -209,17 +196,6 @@ def test_three_budgets_have_three_winners():
 def study_of(levels, *, scatter=0.0005, seeds=4, **study):
     curves = by_size(levels, scatter=scatter)
     return made_up_study(batch_sizes=tuple(levels), seeds=seeds, curves=curves, **study)
-
-
-def full_batch_study(rates):
-    return made_up_study(
-        batch_sizes=tuple(rates),
-        seeds=3,
-        curves=lambda b, r, seed: made_up_curves(rate=rates[b] + 0.001 * seed),
-        evaluations_per_epoch=8,
-        epochs=10,
-        step_s=lambda b: 1e-6 * b,
-    )
 
 
 def level_study(*sizes):
@@ -244,6 +220,7 @@ def without_train_scores():
 
 
 LOSS = (("loss", "lower"),)
+FAR_APART = {64: (0.99, 0.9705, 0.9705), 256: WORSE[256], 1024: (0.99, 0.9371, 0.9371)}
 TURNED = WORSE | {64: WORSE[256], 256: WORSE[64]}
 
 
@@ -252,12 +229,13 @@ TURNED = WORSE | {64: WORSE[256], 256: WORSE[64]}
     ("study", "claim", "verdict"),
     [
         (lambda: study_of(WORSE), GENERALIZE, "held"),
+        # A difference of 0.03 with ranges of 0.002 was once called none.
+        (lambda: study_of(FAR_APART, seeds=2, scatter=0.001), GENERALIZE, "held"),
         (lambda: study_of(WORSE), OVERFIT, "held"),
         (lambda: study_of(BETTER), GENERALIZE, "did_not_hold"),
         (lambda: study_of(BETTER), OVERFIT, "did_not_hold"),
         (lambda: study_of(WORSE, metrics=LOSS), GENERALIZE, "held"),
         (lambda: study_of(WORSE, metrics=LOSS), OVERFIT, "held"),
-        (lambda: study_of(BETTER, metrics=LOSS), GENERALIZE, "did_not_hold"),
         (lambda: study_of(BETTER, metrics=LOSS), OVERFIT, "did_not_hold"),
         # What these seeds do not tell apart is not called the same.
         (lambda: study_of(LEVEL, seeds=3, scatter=0.01), GENERALIZE, "cannot_tell"),
@@ -266,8 +244,8 @@ TURNED = WORSE | {64: WORSE[256], 256: WORSE[64]}
         (lambda: study_of(WORSE, n_validation=0), GENERALIZE, "held"),
         (lambda: study_of(WORSE, n_validation=0, n_test=0), GENERALIZE, "cannot_tell"),
         (lambda: made_up_study(batch_sizes=(256, 1024), seeds=3), GOOD_START, "cannot_tell"),
-        (lambda: full_batch_study({64: 0.5, 4096: 0.1}), FULL_BATCH, "did_not_hold"),
-        (lambda: full_batch_study({64: 0.1, 4096: 0.3}), FULL_BATCH, "held"),
+        (lambda: learning_at({64: 0.5, 4096: 0.1}), FULL_BATCH, "did_not_hold"),
+        (lambda: learning_at({64: 0.1, 4096: 0.3}), FULL_BATCH, "held"),
         (lambda: level_study(64, 4096), FULL_BATCH, "did_not_hold"),
         (lambda: start_study(0.97), GOOD_START, "held"),
         (lambda: start_study(0.99), GOOD_START, "did_not_hold"),
@@ -277,19 +255,6 @@ TURNED = WORSE | {64: WORSE[256], 256: WORSE[64]}
 )
 def test_a_claim_follows_the_numbers(study, claim, verdict):
     assert claims(study())[claim] == verdict
-
-
-@pytest.mark.slow
-def test_0_9705_against_0_9371_with_ranges_of_0_002_is_never_no_difference():
-    def curves(batch_size, rate, seed):
-        level = {64: 0.9705, 256: 0.958, 1024: 0.9371}[batch_size] + 0.001 * (2 * seed - 1)
-        return made_up_curves(train=0.99, validation=level, test=level, rate=2.0)
-
-    study = made_up_study(seeds=2, curves=curves)
-
-    assert claims(study)[GENERALIZE] == "held"
-    assert leader(study, "epochs") == 64
-    assert {other.comparison.outcome for other in race(study, "epochs").others} == {"better"}
 
 
 def test_one_seed_claims_nothing():

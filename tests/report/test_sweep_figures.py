@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study, with_validation_alone
+from tests.reference.shown import rows_of
 
+from batchlab.laws.plateau import metric_noise
 from batchlab.records.trial import Status
+from batchlab.report.effects import effects
 from batchlab.report.sweep_figures import (
     cost_figure,
     curve_figures,
@@ -24,20 +28,18 @@ def curves_figure(study):
     return next(curve_figures(study))
 
 
-def rows_of(figure, **wanted):
-    return [row for row in figure.rows if all(row.get(k) == v for k, v in wanted.items())]
-
-
 def whole(figure, panel: str) -> dict[int, float]:
     return {row["batch_size"]: row["mean"] for row in rows_of(figure, panel=panel, kind="mean")}
 
 
 def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
-    study = made_up_study(batch_sizes=(64,), seeds=3, step_s=lambda batch_size: 0.002)
-    finals = [record.final("test", "accuracy") for record in study.records]
+    longer = {(64, 0.01, 2): (Status.OK, None, 22)}
+    study = made_up_study(batch_sizes=(64,), seeds=3, step_s=lambda b: 0.002, endings=longer)
+    finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
     steps = study.records[0].steps
 
-    last = rows_of(curves_figure(study), split="test", metric="accuracy", run="mean")[-1]
+    shown = rows_of(curves_figure(study), split="test", metric="accuracy")
+    last = [row for row in shown if row["run"] == "mean"][-1]
 
     assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
     expected = {
@@ -47,6 +49,7 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
         "high": max(finals),
     }
     assert {name: last[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert [row["epoch"] for row in shown if row["run"] != "mean"] == [20, 21, 22]
 
 
 def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
@@ -231,3 +234,39 @@ def test_a_figure_that_has_nothing_to_show_says_why(figure, study) -> None:
 
     assert found.panels == ()
     assert found.absent
+
+
+# Batch size 64 is at its level long before the end, 1024 still climbs.
+LEVELLING = {64: 2.0, 1024: 0.02}
+
+
+def levelled(batch_size: int, learning_rate: float, seed: int):
+    return made_up_curves(validation=0.95, test=0.9, rate=LEVELLING[batch_size])
+
+
+LEVELLED = made_up_study(batch_sizes=(64, 1024), seeds=2, epochs=30, curves=levelled)
+
+
+def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not() -> None:
+    small, large = effects(LEVELLED)
+
+    assert len(small.plateau_epochs) == 2
+    assert max(small.plateau_epochs) < 15
+    assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
+    figure = effects_figure(LEVELLED)
+    bounds = [row for row in figure.rows if row.get("kind") == "bound"]
+    assert [(row["batch_size"], row["mean"]) for row in bounds] == [(1024, 30.0), (1024, 30.0)]
+    assert any(note.startswith("↑") for note in figure.notes)
+
+
+def test_noise_is_that_of_trainings_that_surely_no_longer_improve() -> None:
+    small, large = effects(LEVELLED)
+    values = small.records[0].at_epoch_ends("validation", "accuracy")
+    last = [value for epoch, value in sorted(values.items()) if epoch > 15]
+    unsure = made_up_study(
+        batch_sizes=(64, 1024), epochs=30, curves=levelled, n_validation=0, n_test=0
+    )
+
+    assert small.noises[0] == pytest.approx(metric_noise(last))
+    assert np.isfinite(small.noises).all()
+    assert [large.noises, *(effect.noises for effect in effects(unsure))] == [()] * 3

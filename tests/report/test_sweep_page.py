@@ -15,13 +15,10 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
-from tests.reference.made_up import (
-    made_up_curves,
-    made_up_record,
-    made_up_study,
-)
+from tests.reference.made_up import made_up_record, made_up_study
 from tests.reference.page import HOSTILE, Page
 from tests.reference.said_of_sweep import by_size, finals
+from tests.reference.shown import table_rows
 
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.study import Study
@@ -40,7 +37,6 @@ from batchlab.report.sweep_page import (
     text_report,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
-from batchlab.report.table import Table
 from batchlab.words.document import schema_text
 
 STUDY = replace(
@@ -183,12 +179,8 @@ def test_every_kind_of_study_gives_a_whole_page(study):
     assert len(page.having("h1")) == 1
 
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
-
-
 # The names that scripts rely on (design, "What --json prints"): they may grow, never shrink.
 SWEEP = {"schema", "command", "workload", "store", "report", "trials"}
-
 
 TRIAL = {
     *("trial_id", "status", "engine", "threads", "batch_mode", "batch_size", "micro_batch_size"),
@@ -209,12 +201,6 @@ def document_of(study: Study, *, report: Path | None = None) -> dict[str, Any]:
     return document
 
 
-def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(SweepDocument), (
-        f"write schema_text(SweepDocument) of batchlab.report.sweep_page into {SCHEMA}"
-    )
-
-
 def test_a_document_has_every_promised_name() -> None:
     document = document_of(made_up_study(), report=Path("out.html"))
 
@@ -231,7 +217,7 @@ def test_numbers_are_those_of_the_record_as_json_and_as_a_row() -> None:
     gap = record.final("train", "accuracy") - record.final("test", "accuracy")
 
     trial, bad = document_of(study)["trials"]
-    row, bad_row = rows_of(trials_table(study))
+    row, bad_row = table_rows(trials_table(study))
 
     assert (trial["epochs"], trial["steps"], trial["samples"]) == (4.0, 256, 4 * 4096)
     assert trial["final"]["test"]["accuracy"] == record.final("test", "accuracy")
@@ -274,15 +260,10 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
 
 
-def rows_of(table: Table) -> list[dict[str, object]]:
-    keys = [column.key for column in table.columns]
-    return [dict(zip(keys, row, strict=True)) for row in table.rows]
-
-
 def test_a_diagnosis_is_given_with_its_evidence():
     study = made_up_study(batch_sizes=(1024,), epochs=8)
 
-    (row,) = rows_of(trials_table(study))
+    (row,) = table_rows(trials_table(study))
 
     assert "not enough epochs" in row["diagnosis"]
     assert "more epochs should bring" in row["diagnosis_reason"]
@@ -335,23 +316,6 @@ def test_no_interval_of_an_accuracy_exceeds_1(seeds):
         bounds = [float(x) for x in re.findall(r"(?:\(| to )([\d.]+)", told)]
         assert len(bounds) == 6
         assert max(bounds) <= 1
-
-
-def test_a_bad_trial_is_in_no_mean_and_test_scores_choose_no_learning_rate():
-    def curves(batch_size, learning_rate, seed):
-        test = 0.99 if learning_rate == 0.01 else 0.5
-        return made_up_curves(test=test, validation=0.97 if learning_rate == 0.1 else 0.9)
-
-    bad = {(256, 0.1, 1): (Status.NAN, "the loss is not a number at step 32", 3)}
-    sizes = {"seeds": 2, "learning_rates": (0.1, 0.01), "batch_sizes": (64, 4096)}
-    rows = finals(made_up_study(curves=curves, **sizes))
-    of_bad = finals(made_up_study(seeds=3, learning_rates=(0.1,), endings=bad))
-
-    assert {name: row["learning_rate"] for name, row in rows.items()} == {
-        "batch size 64": 0.1,
-        "full batch": 0.1,
-    }
-    assert of_bad["batch size 256"]["n"] == 2
 
 
 def test_the_gap_has_an_interval_that_counts_the_examples_where_there_are_seeds():

@@ -1,50 +1,41 @@
-"""Whether a stored training answers what is asked of it."""
+"""Whether a stored training answers what is asked, and who trains what is not stored."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
+from tests.reference.command_engine import command_engine
+from tests.reference.local_engine import engine_on
+from tests.reference.made_up import made_up_record, made_up_trial
+from tests.reference.made_up_study import store_with_study
+from tests.reference.training_script import training_script
 
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength
-from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs.contract import Engine
 from batchlab.runs.engine import as_asked, is_answered
+from batchlab.store.store import Store
 
-TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
+TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
 ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
 TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
 STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)
 
 
-def record(
-    status: Status | None,
-    *,
-    steps: int = 50,
-    reason: Reason | None = None,
-    notes: tuple[Reason, ...] = (),
-) -> TrialRecord:
-    evaluations = tuple(
-        Evaluation(
-            step=step,
-            samples=10 * step,
-            train_s=1.0,
-            eval_s=0.0,
-            batch_loss=None,
-            scores=(Score(split="validation", metric="m", value=1 / step),),
-        )
-        for step in range(10, steps + 1, 10)
+def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRecord:
+    """Evaluated every ten steps, where the metric is 1 / step."""
+    curves = {("validation", "m"): lambda epoch: 1 / max(1, round(100 * epoch))}
+    made = made_up_record(
+        trial=TRIAL, curves=curves, epochs=1, evaluations_per_epoch=10, status=status
     )
-    return TrialRecord(
-        trial=TRIAL,
-        status=status,
-        reason=reason,
-        engine="command",
-        threads=1,
-        versions=(),
-        evaluations=evaluations,
-        peak_bytes=None,
-        notes=notes,
-    )
+    return replace(made, evaluations=made.evaluations[1 : steps // 10 + 1], **fields)
 
 
 @pytest.mark.parametrize(
@@ -109,3 +100,26 @@ def test_one_that_was_not_watched_as_asked_where_it_met_the_target_is_done_again
 
     assert is_answered(stored, length, keeps_cadence=True) == answers
     assert is_answered(stored, length, keeps_cadence=False)
+
+
+@pytest.fixture(params=["plain", "command"])
+def engine(request: pytest.FixtureRequest, packed: PackedWorkload, tmp_path: Path) -> Engine:
+    if request.param == "command":
+        return command_engine(training_script(tmp_path), tmp_path)
+    return engine_on(store_with_study(tmp_path / "lab.db"), packed)
+
+
+def test_a_trial_that_another_process_trains_is_waited_for(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = engine.trial(batch_size=10, learning_rate=0.1, seed=0)
+    slept_s = []
+    with Store(tmp_path / "lab.db") as other, ExitStack() as held:
+        assert held.enter_context(other.claim(trial.trial_id))
+        monkeypatch.setattr("time.sleep", lambda s: (slept_s.append(s), held.close()))
+        engine.submit(RunRequest(trial=trial, length=RunLength(steps=4)))
+        end = engine.next_finished()
+
+    assert engine.capabilities.side_by_side or engine.n_workers == 1
+    assert len(slept_s) > 0
+    assert (end.record.status, end.record.steps) == (Status.OK, 4)

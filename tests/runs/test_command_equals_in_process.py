@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 from tests.reference import mnist_script
+from tests.reference.made_up import made_up_trial
+from tests.reference.made_up_study import made_up_summary
 from tests.reference.told import Told
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.local import LocalProcesses
@@ -42,9 +43,12 @@ pytestmark = pytest.mark.slow  # torch starts three times
 Both = tuple[dict[int, TrialRecord], dict[int, TrialRecord]]
 
 
-def plan_of(trial: Trial) -> RunPlan:
+def plan_of(store: Store, workload_id: str) -> RunPlan:
+    """Of trials of a workload, which the store knows then."""
+    mnist = {"workload_id": workload_id, "n_train": N_TRAIN}
+    store.put_workload(replace(made_up_summary(), **mnist))
     return RunPlan(
-        trial=trial,
+        trial=made_up_trial(batch_size=BATCH_SIZES[0], **mnist),
         step_s=dict.fromkeys(BATCH_SIZES, 0.001),
         device="cpu",
         listener=Told(),
@@ -63,43 +67,11 @@ def records_of(engine: Engine) -> dict[int, TrialRecord]:
     return {record.trial.batch_size: record for record in run_all(engine, requests)}
 
 
-def made_trial(workload_id: str) -> Trial:
-    return Trial(
-        workload_id=workload_id,
-        workload="mnist",
-        n_train=N_TRAIN,
-        batch_size=BATCH_SIZES[0],
-        learning_rate=LEARNING_RATE,
-        seed=0,
-    )
-
-
-def put_workload(store: Store, name: str) -> str:
-    store.put_workload(
-        WorkloadSummary(
-            workload_id=name,
-            name="mnist",
-            reference="mnist",
-            settings=(),
-            n_train=N_TRAIN,
-            n_validation=mnist_script.N_VALIDATION,
-            n_test=0,
-            n_train_evaluated=0,
-            n_parameters=None,
-            metrics=(MetricSummary(name="accuracy", better="higher"),),
-            batch_size=64,
-            learning_rate=LEARNING_RATE,
-        )
-    )
-    return name
-
-
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     """The records of the script and of the workload, by batch size."""
     with Store(tmp_path_factory.mktemp("both") / "lab.db") as store:
-        plan = plan_of(made_trial(put_workload(store, "script")))
-        script = records_of(CommandEngine(store, COMMAND, plan))
+        script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
         built_in = mnist_mlp.workload()
         workload = replace(
             built_in,
@@ -110,11 +82,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             test=None,
         )
         in_process = records_of(
-            LocalProcesses(
-                store,
-                PackedWorkload(workload),
-                plan_of(made_trial(put_workload(store, "in-process"))),
-            )
+            LocalProcesses(store, PackedWorkload(workload), plan_of(store, "in-process"))
         )
         yield script, in_process
 

@@ -9,27 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.command_engine import command_engine
+from tests.reference.command_engine import asked, command_engine, curve
 from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 
 from batchlab.errors import StoreError
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Evaluation, Status, TrialRecord
-from batchlab.runs.contract import Engine
+from batchlab.records.trial import Evaluation, Status
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.script.process import living
 from batchlab.store.store import Store
-
-
-def asked(engine: Engine, steps: int) -> TrialRecord:
-    trial = engine.trial(batch_size=16, learning_rate=0.5, seed=0)
-    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps)))
-    return engine.next_finished().record
-
-
-def curve(record: TrialRecord) -> list[tuple[int, float | None]]:
-    return [(each.step, each.score("validation", "val_loss")) for each in record.evaluations]
 
 
 @pytest.fixture
@@ -63,9 +51,7 @@ def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
 
 @pytest.mark.slow
 def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
-    tmp_path: Path,
-    undisturbed: list[tuple[int, float | None]],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, undisturbed: list[tuple[int, float | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_evaluations = Store.put_evaluations
 
@@ -173,7 +159,7 @@ def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
         asked(engine, 400)
     assert living(engine.marker) == ()
     with Store.existing(tmp_path / "lab.db") as store:
-        stored = store.record(engine.trial(batch_size=16, learning_rate=0.5, seed=0).trial_id)
+        stored = store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
 
     whole = asked(command_engine(command, tmp_path), 400)
 
@@ -193,9 +179,7 @@ STUDY = StudyName(
 
 
 @pytest.mark.slow
-def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(
-    tmp_path: Path,
-) -> None:
+def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path: Path) -> None:
     def replaying(listener: Told) -> ReplayingEngine:
         command = saving_script(tmp_path, resumes=False)
         engine = command_engine(command, tmp_path, listener=listener)
@@ -256,7 +240,7 @@ def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
     with pytest.raises(StoreError, match="the disk is full; free some space"):
         asked(engine, 400)
     with Store.existing(small_disk / "lab.db") as store:
-        stored = store.record(engine.trial(batch_size=16, learning_rate=0.5, seed=0).trial_id)
+        stored = store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
     (small_disk / "ballast").unlink()
     whole = asked(command_engine(saving_script(small_disk), small_disk), 400)
 

@@ -9,38 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.command_engine import command_engine
+from tests.reference.command_engine import asked, command_engine, curve
 from tests.reference.told import Told
 from tests.reference.training_script import training_script
 
 from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
-from batchlab.runs.commands import CommandEngine
+from batchlab.records.trial import Evaluation, Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.process import living
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
-
-
-def asked(
-    engine: CommandEngine,
-    *,
-    steps: int = 60,
-    batch_size: int = 16,
-    learning_rate: float = 0.1,
-    seed: int = 0,
-    until: float | None = None,
-) -> TrialRecord:
-    trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    target = None if until is None else Target(metric="val_loss", value=until, better="lower")
-    engine.submit(RunRequest(trial=trial, length=RunLength(steps=steps, until=target)))
-    return engine.next_finished().record
-
-
-def curve(record: TrialRecord) -> list[tuple[int, float | None]]:
-    return [(each.step, each.score("validation", "val_loss")) for each in record.evaluations]
 
 
 def test_the_evaluations_are_what_the_script_printed_up_to_the_length(tmp_path: Path) -> None:
@@ -71,13 +50,15 @@ def test_it_ends_where_the_target_has_held(tmp_path: Path) -> None:
 def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
     command = training_script(tmp_path)
     engine = command_engine(command, tmp_path)
-    first = asked(engine, steps=60)
+    first = asked(engine, steps=30)
+    longer = asked(engine, steps=60)  # which begins again
     (tmp_path / "train.py").write_text("raise SystemExit('trained again')")
 
     again = asked(engine, steps=60)
     shorter = asked(engine, steps=30)
 
-    assert curve(again) == curve(first)
+    assert (curve(longer)[:15], longer.steps) == (curve(first), 60)
+    assert curve(again) == curve(longer)
     assert shorter.status is Status.OK
 
 
@@ -319,16 +300,6 @@ def test_an_evaluation_is_stored_once(tmp_path: Path, monkeypatch: pytest.Monkey
     record = asked(engine, steps=400)
 
     assert stored == [each.step for each in record.evaluations]
-
-
-def test_a_longer_run_begins_again_and_is_as_long_as_asked(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path)
-    short = asked(engine, steps=60)
-
-    long = asked(engine, steps=120)
-
-    assert curve(long)[:30] == curve(short)
-    assert long.steps == 120
 
 
 def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:

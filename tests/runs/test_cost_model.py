@@ -43,6 +43,9 @@ def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     assert cost_model.slowness(64) == pytest.approx(3.0)
     assert cost_model.whole == (4, pytest.approx(2.0))
     assert cost_model.starts == (1, pytest.approx(0.25))
+    # Of a run of another session all but the start is learned.
+    before = CostModel().with_run(record, from_step=0, wall_s=None, step_s=STEP_S)
+    assert before == replace(cost_model, starts=(0, 0.0))
 
 
 @pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
@@ -74,15 +77,6 @@ def test_an_evaluation_is_told_in_steps_beside_others() -> None:
 
     assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
     assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
-
-
-def test_of_a_run_of_another_session_all_but_the_start_is_learned() -> None:
-    here = CostModel().with_run(run(), from_step=0, wall_s=200.0, step_s=STEP_S)
-
-    before = CostModel().with_run(run(), from_step=0, wall_s=None, step_s=STEP_S)
-
-    assert before == replace(here, starts=(0, 0.0))
-    assert here.starts[0] == 1
 
 
 def test_a_run_taken_up_again_counts_what_is_new() -> None:

@@ -25,19 +25,6 @@ EASY = Target(metric="accuracy", value=0.5, better="higher")
 OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
 
 
-@pytest.fixture(scope="module")
-def packed() -> PackedWorkload:
-    return PackedWorkload(small_workload(n=40))
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Path:
-    path = tmp_path / "lab.db"
-    with Store(path) as store:
-        store.put_workload(made_up_summary())
-    return path
-
-
 @pytest.fixture
 def store(lab: Path) -> Iterator[Store]:
     with Store(lab) as store:
@@ -111,7 +98,7 @@ def steps_with_all_splits(record: TrialRecord) -> list[int]:
 
 
 def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
-    engine: LocalProcesses, tmp_path: Path
+    engine: LocalProcesses,
 ) -> None:
     first = ran(engine, all_splits="never")
     for_a_sweep = ran(engine)
@@ -202,9 +189,7 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(
-    engine: LocalProcesses,
-) -> None:
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 

@@ -129,6 +129,17 @@ def test_what_could_not_be_proven_is_said(
     assert [words in text for words, text in zip(said, found, strict=True)] == [True] * len(said)
 
 
+# Prints `Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
+COUNTED = """
+import sys
+B = int(sys.argv[2])
+for epoch in range(1, 4):
+    for index in range(0, -(-1000 // B), 3):
+        print(f"Epoch: {{epoch}} [{{{n}}}/{{{length}}}] val_loss: {{1 / (B * epoch + index)}}")
+    print(f"Test set: Average loss: {{B / epoch}}, Accuracy: 900/1000 (90%)")
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "fewest", "most"),
     [
@@ -148,48 +159,20 @@ def test_what_could_not_be_proven_is_said(
             )
             for printed in ((30, 60), (63,))
         ),
+        # What a counter within the epoch counts shows beside another batch size.
+        (COUNTED.format(n="index * B", length="1000"), 1000, 1000),
+        (COUNTED.format(n="index", length="-(-1000 // B)"), 993, 1008),
     ],
 )
+@pytest.mark.parametrize("metric", ["val_loss", "accuracy"])
 def test_the_number_of_examples_is_found_where_epochs_are_counted(
-    source: str, fewest: int, most: int, tmp_path: Path
+    source: str, fewest: int, most: int, metric: str, tmp_path: Path
 ) -> None:
-    command = training_script(tmp_path, source=source, examples=None)
-
-    facts = checked(command, tmp_path, proves=False)
-
-    assert facts.n_train == fewest
-    said = [f"there are {fewest} to {most} training examples"] * (fewest < most)
-    assert [words in text for words, text in zip(said, facts.warnings, strict=True)] == [True] * (
-        fewest < most
-    )
-
-
-# Prints `Train Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
-COUNTED = """
-import sys
-B = int(sys.argv[2])
-for epoch in range(1, 4):
-    for index in range(0, -(-1000 // B), 3):
-        print(f"Train Epoch: {{epoch}} [{{{n}}}/{{{length}}}] Loss: {{1 / (B * epoch + index)}}")
-    print(f"Test set: Average loss: {{B / epoch}}, Accuracy: 900/1000 (90%)")
-"""
-
-
-@pytest.mark.parametrize("metric", ["loss", "accuracy"])
-@pytest.mark.parametrize(
-    ("n", "length", "examples"),
-    [("index * B", "1000", (1000, 1000)), ("index", "-(-1000 // B)", (993, 1008))],
-    ids=["examples", "batches"],
-)
-def test_what_a_counter_within_the_epoch_counts_shows_beside_another_batch_size(
-    n: str, length: str, examples: tuple[int, int], metric: str, tmp_path: Path
-) -> None:
-    source = COUNTED.format(n=n, length=length)
+    source = source.replace("val_loss", metric)
     command = training_script(tmp_path, source=source, examples=None, metric=metric, better="lower")
 
     facts = checked(command, tmp_path, proves=False)
 
-    fewest, most = examples
     assert facts.n_train == fewest
     told = " ".join(facts.warnings)
     assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
@@ -245,16 +228,15 @@ for epoch in (1, 2):
 """
 
 
-def test_the_examples_are_found_where_steps_are_told_at_the_ends_of_epochs(tmp_path: Path) -> None:
+def test_steps_told_at_the_ends_of_epochs_give_the_examples_and_a_line_every_50_does_not(
+    tmp_path: Path,
+) -> None:
     source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")  # 102 steps of 16, 51 of 32
-    command = training_script(tmp_path, source=source, examples=None)
+    assert (
+        checked(training_script(tmp_path, source=source, examples=None), tmp_path).n_train == 1617
+    )
 
-    assert checked(command, tmp_path).n_train == 1617
-
-
-def test_a_line_every_50_steps_is_not_taken_for_the_end_of_an_epoch(tmp_path: Path) -> None:
     command = training_script(tmp_path, source=TWO_EPOCHS.format(each="50"), examples=None)
-
     with pytest.raises(BatchlabError, match="800 with batch size 16, and 1600 with 32"):
         checked(command, tmp_path)
 

@@ -15,29 +15,20 @@ from batchlab.script.identity import command_identity
 def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path: Path) -> None:
     command = training_script(tmp_path)
     first = command_identity(command)
-    assert command_identity(command) == first
-
+    other = command_identity(replace(command, arguments=(*command.arguments, "--width", "64")))
     (tmp_path / "model.py").write_text("width = 64")
     with_model = command_identity(command)
     (tmp_path / "model.py").write_text("width = 65")
     edited = command_identity(command)
-    (tmp_path / "results.csv").write_text("1,2")
-
-    assert len({first, with_model, edited}) == 3
-    assert command_identity(command) == edited
-
-
-def test_the_identity_follows_arguments_and_configuration(tmp_path: Path) -> None:
-    command = training_script(tmp_path)
-    other = replace(command, arguments=(*command.arguments, "--width", "64"))
     (tmp_path / "c.json").write_text('{"x": {seed}}')
     template = replace(command, arguments=(*command.arguments, "{config}"), config=Path("c.json"))
-    before = command_identity(template)
+    with_template = command_identity(template)
     (tmp_path / "c.json").write_text('{"y": {seed}}')
 
-    found = {command_identity(command), command_identity(other), before}
+    found = {first, other, with_model, edited, with_template, command_identity(template)}
 
-    assert len({*found, command_identity(template)}) == 4
+    assert len(found) == 6
+    assert command_identity(command) == edited
 
 
 def folder_of_code(folder: Path) -> None:
@@ -64,21 +55,17 @@ def folder_of_code(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "edited"),
     [
-        (["python", "-m", "pkg.train"], "pkg/train.py"),
         (["python", "-m", "pkg.train"], "pkg/deep/net.py"),
         (["python", "-m", "plain.train"], "plain/train.py"),
         (["python", "-m", "inner.net"], "src/inner/net.py"),
         (["torchrun", "--nproc-per-node=2", "-m", "pkg.train"], "pkg/train.py"),
-        (["./run.sh"], "run.sh"),
         (["./run.sh"], "train.py"),
         (["./run.sh"], "lib/helpers.py"),
         (["./run.sh"], "conf.yaml"),
         (["./start"], "start"),
         (["bash", "-c", "python train.py --bs $0"], "train.py"),
         (["bash", "-c", "cd . && python lib/train.py --bs $0"], "lib/helpers.py"),
-        (["python", "train.py", "--config=conf.yaml"], "conf.yaml"),
         (["python", "train.py", "--config", "conf.yaml"], "conf.yaml"),
-        (["python", "lib/train.py"], "pkg/deep/net.py"),
         (["python", "train.py"], "pkg/deep/net.py"),
     ],
 )
@@ -103,11 +90,8 @@ def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
     [
         "train.log",
         "model.pt",
-        "lab.db",
         "lab.db.trials/1/output/code.py",
-        "pkg/.cache/made.py",
         "pkg/__pycache__/made.py",
-        "tools/pyvenv.cfg",
         "tools/lib/made.py",
         "outputs/run/made.py",
     ],

@@ -6,22 +6,13 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.reference.made_up import made_up_trial
-from tests.reference.sampled_output import readings_of, sample
+from tests.reference.sampled_output import points_of, readings_of, sample
 
 from batchlab.errors import ProgressError, UsageError
 from batchlab.progress_log import ProgressLog
 from batchlab.script.formats import LinePattern
-from batchlab.script.metric import ProgressPoints
 
-
-def points_of(output: bytes, metric: str = "val_loss") -> list[tuple[int, float]]:
-    points = ProgressPoints(metric, made_up_trial(batch_size=50, n_train=1000))
-    for reading in readings_of(output, metric=metric):
-        points.add(reading)
-    return [(point.step, point.value) for point in points.points]
-
-
+ODD = (math.nan, math.nan, math.inf, -math.inf)
 Place = tuple[int | None, float | None, float]  # step, epoch, value
 
 
@@ -114,11 +105,10 @@ def test_a_metric_is_followed_by_its_plain_name(
     ("line", "values"),
     [
         ("epoch 3 step 100 val_loss=0.41", {"val_loss": 0.41}),
-        ("Step: 100, loss: 0.5", {"loss": 0.5}),
         ("step 1 | loss 1.2e-3 | lr 3e-4 | 12.5ms", {"loss": 1.2e-3, "lr": 3e-4}),
-        ("step 1 loss: nan, acc=-inf", {"loss": math.nan, "acc": -math.inf}),
+        ("step 1 loss: NaN, acc=-inf", {"loss": math.nan, "acc": -math.inf}),
+        ("step 1 a: -nan, b: NAN, c=Inf, d -Infinity", dict(zip("abcd", ODD, strict=True))),
         ("2026-01-01 10:00:00,123 INFO step=100 loss=0.5", {"loss": 0.5}),
-        ("INFO:train:step=100 loss=.5", {"loss": 0.5}),
         ("step 7: tokens seen: 16,384, loss: 0.5.", {"tokens seen": 16384.0, "loss": 0.5}),
         ("val_loss: tensor(0.41, device='cuda:0') step=3", {"val_loss": 0.41}),
         ("Training loss (for 1 batch) at step 100: 0.9853", {"Training loss": 0.9853}),
@@ -126,15 +116,13 @@ def test_a_metric_is_followed_by_its_plain_name(
         ("At epoch 10 the validation accuracy was 0.9", {"validation accuracy": 0.9}),
         ("[Epoch 1/10] [Batch 5/938] [D loss: 0.5]", {"D loss": 0.5}),
         ("step 7 elapsed: 0:10:31 loss: 0.5", {"loss": 0.5}),
+        ('epoch 3 val_loss 0.5 {"step": 7}', {"val_loss": 0.5}),
         # A comma is read as what it can be.
         *(
             (f"step 1 loss: {text}, lr: .5", {"loss": number, "lr": 0.5})
             for text, number in (
-                ("0,532", 0.532),
-                ("-0,53", -0.53),
-                ("0,12345", 0.12345),
+                ("-0,532", -0.532),
                 ("1,2345e-3", 1.2345e-3),
-                ("1234,567", 1234.567),
                 ("1,234,567", 1234567.0),
                 ("12,345.5", 12345.5),
                 ("1,234", 1234.0),
@@ -149,37 +137,25 @@ def test_values_are_read_by_the_names_before_them(line: str, values: dict[str, f
 
 
 @pytest.mark.parametrize(
-    ("output", "steps", "epochs"),
-    [
-        (
-            "[1,  2000] loss: 2.2\n[1, 12000] loss: 1.3\n[2,  2000] loss: 1.2",
-            [2000, 12000, None],
-            1,
-        ),
-        ("| epoch   2 |   100/ 400 batches | loss  8.20 |", [None], 1.25),
-        ("Training loss at step 100: 0.98", [100], None),
-        ("Loss after epoch 3: 0.5", [None], 3),
-    ],
-)
-def test_the_counters_of_well_known_examples_are_found(
-    output: str, steps: list[int | None], epochs: float | None
-) -> None:
-    found = readings_of(output.encode())
-
-    assert [reading.step for reading in found] == steps
-    assert found[-1].epoch == epochs
-
-
-@pytest.mark.parametrize(
     "line",
     [
         "Using 4 workers on host gpu-17",
-        "number of training examples: many",
         "loss is going down",
         "Epochs: 10",
-        "samples: 60000",
         "max steps: 1000, loss weight: 2",
         "total steps = 500 loss 3",
+        # Objects without a counter or a number, ...
+        '{"steps": 1000, "lr": 0.1}',
+        '{"loss": 0.5}',
+        '["step", 3]',
+        "{'lr': 0.1, 'batch_size': 32}",
+        # ... in which nothing runs.
+        "{'loss': __import__('os').system('touch /tmp/never'), 'epoch': 1}",
+        # Bars of downloads.
+        "Downloading:  40%|████      | 120/300 [00:10<00:15, 11.5it/s]",
+        "Map:  40%|████      | 120/300 [00:10<00:15, 11.5 examples/s]",
+        " 40%|████      | 1.2M/3.0M [00:10<00:15, 115kB/s]",
+        " 40%|████      | 0/0 [00:10<00:15, 115kB/s]",
     ],
 )
 def test_a_line_that_measures_nothing_is_no_progress(line: str) -> None:
@@ -187,12 +163,22 @@ def test_a_line_that_measures_nothing_is_no_progress(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": true, "loss": 1}',
+        "{'loss': " + "9" * 5000 + ", 'epoch': 1}",
+        "{'loss': 0.5, 'epoch': " + "(" * 3000,
+        "{'a': 1, 'epoch'}",
+    ],
+)
+def test_what_is_not_the_object_that_it_looks_like_is_not_read_as_one(line: str) -> None:
+    assert {each.shape for each in readings_of(line.encode())} <= {"words"}
+
+
+@pytest.mark.parametrize(
     ("output", "points"),
     [
-        (
-            "epoch 1 batch 19 val_loss 0.9\nepoch 2 batch 19 val_loss 0.7\n",
-            [(19, 0.9), (39, 0.7)],
-        ),
+        ("epoch 1 batch 19 val_loss 0.9\nepoch 2 batch 19 val_loss 0.7\n", [(19, 0.9), (39, 0.7)]),
         (
             "epoch 1 val_loss: 0,932\nepoch 2 val_loss: 0,51\nepoch 3 val_loss: 1,023\n",
             [(20, 0.932), (40, 0.51), (60, 1.023)],
@@ -214,13 +200,6 @@ def test_a_comma_that_may_be_either_is_refused_where_the_metric_has_it(before: s
         points_of(f"{before}epoch 1 val_loss: 2,531\n".encode())
 
 
-@pytest.mark.parametrize("said", ["NAN", "nan", "NaN", "-nan", "Inf", "-Infinity", "INF"])
-def test_what_is_not_finite_is_read_however_it_is_written(said: str) -> None:
-    (found,) = readings_of(f"step 1 Loss: {said}".encode())
-
-    assert not math.isfinite(dict(found.values)["Loss"])
-
-
 @pytest.mark.parametrize(
     ("line", "step", "values"),
     [
@@ -233,15 +212,8 @@ def test_what_is_not_finite_is_read_however_it_is_written(said: str) -> None:
         ('{"step": 1, "loss": NaN, "best": Infinity}', 1, {"loss": math.nan, "best": math.inf}),
         ('{"epoch": 1, "a": "5.1", "num_updates": "100", "on": "cpu"}', 100, {"a": 5.1}),
         ("{'step': 10, 'val_loss': nan}", 10, {"val_loss": math.nan}),
-        *(
-            (before + said, 10, {"val_loss": 0.9})
-            for before in (
-                "2026-01-01 10:00:00,123 INFO train: ",
-                "INFO:root:",
-                "[2026-01-01 10:00:00,123][__main__][INFO] - ",
-            )
-            for said in ('{"step": 10, "val_loss": 0.9}', "{'step': 10, 'val_loss': 0.9}")
-        ),
+        ('2026-01-01 10:00:00,123 INFO train: {"step": 10, "x": 0.9}', 10, {"x": 0.9}),
+        ("[2026-01-01 10:00:00,123][__main__][INFO] - {'step': 10, 'x': 0.9}", 10, {"x": 0.9}),
     ],
 )
 def test_the_numbers_of_an_object_beside_a_counter_are_read(
@@ -251,20 +223,6 @@ def test_the_numbers_of_an_object_beside_a_counter_are_read(
 
     assert (found.shape, found.step) == ("json-lines", step)
     assert repr(dict(found.values)) == repr(values)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        '{"steps": 1000, "lr": 0.1}',
-        '{"loss": 0.5}',
-        '{"step": 3}',
-        '["step", 3]',
-        '{"step": true, "loss": 1}',
-    ],
-)
-def test_an_object_without_a_counter_or_a_number_is_no_progress(line: str) -> None:
-    assert [each for each in readings_of(line.encode()) if each.shape == "json-lines"] == []
 
 
 @pytest.mark.parametrize(
@@ -293,12 +251,6 @@ def test_objects_stand_where_their_counters_say(
 
     assert {each.shape for each in found} == {"json-lines"}
     assert [(each.step, each.epoch) for each in found] == places
-
-
-def test_a_plain_line_with_an_empty_object_behind_it_stays_a_plain_line() -> None:
-    (found,) = readings_of(b'epoch 3 val_loss 0.5 {"step": 7}')
-
-    assert (found.shape, dict(found.values)) == ("words", {"val_loss": 0.5})
 
 
 def test_what_was_logged_is_read(tmp_path: Path) -> None:
@@ -345,10 +297,7 @@ Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
         (["epoch 0", "epoch 1"], [(None, 1, None), (None, 2, None)]),
         (["epoch 1", "epoch 2"], [(None, 1, None), (None, 2, None)]),
         # A fraction makes the numbers passes that are done.
-        (
-            ["epoch 0.5", "epoch 1", "epoch 1.5", "epoch 2.0"],
-            [(None, 0.5, None), (None, 1, None), (None, 1.5, None), (None, 2, None)],
-        ),
+        (["epoch 0.5", "epoch 1", "epoch 1.5"], [(None, n / 2, None) for n in (1, 2, 3)]),
         # A step that counts on is taken as it is, whatever the epoch.
         (["epoch 0 step 50", "epoch 1 step 150"], [(50, None, None), (150, None, None)]),
         # A total of steps that rises evenly with the epochs tells the passes.
@@ -356,21 +305,12 @@ Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
             ["epoch 1 step 63", "epoch 2 step 126", "epoch 3 step 189"],
             [(63, None, None), (126, 2, None), (189, 3, None)],
         ),
-        (["epoch 0 step 63", "epoch 1 step 126"], [(63, None, None), (126, 2, None)]),
-        (
-            ["epoch 1 step 50", "epoch 1 step 100", "epoch 2 step 150"],
-            [(50, None, None), (100, None, None), (150, None, None)],
-        ),
         # A step that starts again in each epoch is put behind the epochs before.
         (
             ["epoch 1 step 50/100", "epoch 1 step 100/100", "epoch 2 step 50/100"],
             [(50, None, None), (100, None, None), (150, None, None)],
         ),
-        (
-            ["epoch 1 step 117/117", "epoch 2 step 117/117"],
-            [(117, None, None), (234, None, None)],
-        ),
-        (["epoch 0 step 90", "epoch 1 step 10"], [(90, None, None), (None, 1, 10)]),
+        (["epoch 1 step 117/117", "epoch 2 step 117/117"], [(117, None, None), (234, None, None)]),
         (["epoch 1 step 19", "epoch 2 step 19"], [(19, None, None), (None, 1, 19)]),
         # An epoch below the first one is no place, and no fault either.
         (["epoch 1 step 19", "epoch 0 step 29"], [(19, None, None), (29, None, None)]),
@@ -378,6 +318,14 @@ Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
         (["Epoch 2 [900/1000]", ""], [(None, 1.9, None), (None, 2, None)]),
         (["step 900", ""], [(900, None, None), (None, None, None)]),
         (["samples 640 step 10"], [(10, None, None)]),
+        # As well-known examples print them.
+        (
+            ["[1,  2000]", "[1, 12000]", "[2,  2000]"],
+            [(2000, None, None), (12000, None, None), (None, 1, 2000)],
+        ),
+        (["| epoch   2 |   100/ 400 batches |"], [(None, 1.25, None)]),
+        (["Training loss at step 100: 0.98"], [(100, None, None)]),
+        (["Loss after epoch 3: 0.5"], [(None, 3, None)]),
     ],
 )
 def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Since]) -> None:
@@ -423,8 +371,6 @@ def test_a_line_is_read_by_the_pattern_given(
     ("pattern", "said"),
     [
         ("(", "is no regular expression: missing \\)"),
-        ("(?P<1>x)", "is no regular expression"),
-        ("loss", "no named group for a value"),
         (r"(?P<step>\d+)", "no named group for a value"),
     ],
 )

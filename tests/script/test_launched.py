@@ -70,9 +70,7 @@ def test_a_command_that_is_told_to_end_may_say_a_last_word(start: Callable) -> N
     assert end.last_lines == ("ready", "saved")
 
 
-def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
-    start: Callable,
-) -> None:
+def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(start: Callable) -> None:
     started = start(IGNORES_SIGTERM + SLEEPS, grace_s=0.3)
     started.receive_until("here")
     asked_s = time.monotonic()
@@ -129,9 +127,7 @@ def test_a_daemon_that_left_the_session_ends_with_its_command(
         os.kill(daemon, 0)  # not even a zombie
 
 
-def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(
-    start: Callable,
-) -> None:
+def test_a_command_that_leaves_a_process_with_its_output_ends_all_the_same(start: Callable) -> None:
     started = start("import os, time\nif os.fork() == 0: time.sleep(600)\nprint('left')")
 
     end = ended(started)
@@ -209,7 +205,7 @@ def test_a_supervisor_that_is_told_to_end_takes_its_command_along(start: Callabl
 
 
 @pytest.mark.slow
-def test_one_that_is_dropped_ends(start: Callable, tmp_path: Path) -> None:
+def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
     marker = f"dropped-{os.getpid()}-{time.monotonic_ns()}"
     launched = Launched(
         ("sleep", "600"),
@@ -264,7 +260,6 @@ def test_a_piece_has_the_time_at_which_it_was_written_however_late_it_is_receive
         (("./orphan.py",), "the program named in its first line is not"),
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3; its last line: it wrote nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2; its last line: no data"),
-        (("sh", "-c", "kill -SEGV $$"), "SIGSEGV ended the process"),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "SIGSEGV ended the process"),
     ],
 )
@@ -284,7 +279,7 @@ def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
     assert "\n" not in why(end)
 
 
-def test_a_working_folder_that_is_not_there_is_told(start: Callable, tmp_path: Path) -> None:
+def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with Launched(
         ("true",),
         cwd=tmp_path / "nowhere",
@@ -299,13 +294,7 @@ def test_a_working_folder_that_is_not_there_is_told(start: Callable, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "code",
-    [
-        "input()",
-        "open('/dev/tty')",
-        "import termios; termios.tcgetattr(0)",
-        "import getpass; getpass.getpass()",
-    ],
+    "code", ["input()", "import termios; termios.tcgetattr(0)", "import getpass; getpass.getpass()"]
 )
 def test_a_command_that_needs_a_terminal_is_told_so(code: str, start: Callable) -> None:
     end = ended(start(code))

@@ -58,31 +58,24 @@ def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> N
     assert 60_000_000 < peak < 90_000_000
 
 
-@pytest.mark.slow
-@linux
-def test_pages_that_processes_share_count_once(start: Callable) -> None:
-    fork = """
-for _ in range(3):
-    if os.fork() == 0:
-        own = b"." * 20_000_000
-        break
-"""
-    peak = peak_of(start, HOLDS.format(fork), processes=4)
-
-    assert 120_000_000 < peak < 160_000_000
+FORKS = "for _ in range({}):\n    if os.fork() == 0:\n        {}\n        break"
+OVERWRITES = "for i in range(0, len(data), 4096): data[i] = 2"
 
 
 @pytest.mark.slow
-def test_what_several_processes_hold_of_their_own_is_added_up(start: Callable) -> None:
-    fork = """
-for _ in range(2):
-    if os.fork() == 0:
-        for i in range(0, len(data), 4096): data[i] = 2
-        break
-"""
-    peak = peak_of(start, HOLDS.format(fork), processes=3)
+@pytest.mark.parametrize(
+    ("n_forks", "each", "least", "most"),
+    [
+        pytest.param(3, "own = b'.' * 20_000_000", 120_000_000, 160_000_000, marks=linux),
+        (2, OVERWRITES, 180_000_000, 220_000_000),
+    ],
+)
+def test_pages_that_processes_share_count_once_and_what_each_holds_of_its_own_is_added_up(
+    n_forks: int, each: str, least: int, most: int, start: Callable
+) -> None:
+    peak = peak_of(start, HOLDS.format(FORKS.format(n_forks, each)), processes=n_forks + 1)
 
-    assert 180_000_000 < peak < 220_000_000
+    assert least < peak < most
 
 
 @pytest.mark.slow
@@ -92,9 +85,8 @@ def test_without_a_count_of_shared_pages_each_process_counts_in_full(
     # As on macOS.
     monkeypatch.setattr("batchlab.script.memory._LINUX", False)
     monkeypatch.setattr("batchlab.script.memory._SHARED_IS_TOLD", False)
-    fork = "for _ in range(3):\n    if os.fork() == 0: break"
 
-    peak = peak_of(start, HOLDS.format(fork), processes=4, is_shared_told=False)
+    peak = peak_of(start, HOLDS.format(FORKS.format(3, "pass")), processes=4, is_shared_told=False)
 
     assert peak > 240_000_000
 

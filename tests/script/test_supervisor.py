@@ -150,7 +150,7 @@ def test_what_a_dead_batchlab_left_is_ended_after_a_grace(
     assert signal == 15 or time.monotonic() - began_s >= 0.2
 
 
-@pytest.mark.parametrize("owner", [own_mark(), "", "x:y", "12"], ids=["own", "none", "x:y", "12"])
+@pytest.mark.parametrize("owner", [own_mark(), "", "x:y"], ids=["own", "none", "x:y"])
 def test_what_a_living_batchlab_trains_or_has_no_clear_mark_is_left_alone(
     owner: str, study: str, run: Callable
 ) -> None:

@@ -1,5 +1,8 @@
+"""A store: what goes in comes out, whoever writes beside it and whatever is killed."""
+
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -28,7 +31,9 @@ from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
+from batchlab.store.schema import kept_reason, reason_kept
 from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
 
 written = Reason.as_written
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -84,9 +89,7 @@ def evaluations_at(steps: st.SearchStrategy[int]) -> st.SearchStrategy[Evaluatio
         train_s=reals,
         eval_s=reals,
         batch_loss=st.none() | reals,
-        measured=st.dictionaries(texts, st.none() | floats, max_size=3).map(
-            lambda d: tuple(d.items())
-        ),
+        measured=measured,
         scores=st.lists(scores, max_size=3).map(tuple),
     )
 
@@ -306,19 +309,21 @@ def test_an_unknown_study_is_answered_with_those_there_are(store):
 
 
 def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
+    study = {"study_id": "s", "command": "", "environment": (), "trial_ids": ()}
     with Store(tmp_path / "lab.db") as store:
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.begin_trial(RECORD)
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.put_timing(STUDY.timings[0])
-        with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-            store.put_study(study_id="s", command="", workload_id="w", environment=(), trial_ids=())
+        for put in (
+            lambda: store.begin_trial(RECORD),
+            lambda: store.put_timing(STUDY.timings[0]),
+            lambda: store.put_study(workload_id="w", **study),
+        ):
+            with pytest.raises(StoreError, match=r"is not in .*put_workload"):
+                put()
         assert store.workload(WORKLOAD.workload_id) is None
 
 
 def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
     store.put_record(
-        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9"),
+        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9")
     )
     store.put_study(
         study_id="s",
@@ -602,3 +607,43 @@ def test_a_forked_child_is_told_to_open_its_own(store):
     os.waitpid(child_id, 0)
 
     assert "another process or thread" in said
+
+
+GREW = Reason.of(
+    "losses_far_above_untrained",
+    n=3,
+    seen=(Reason.of("loss_seen", loss=21.5), Reason.of("loss_seen_not_finite")),
+    factor=10.0,
+    first=2.0,
+)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        GREW,
+        Reason.of("out_of_time"),
+        Reason.as_written('{"code": "out_of_time"}'),
+        Reason.of("user_error", error="OSError", text="no such file"),
+    ],
+)
+def test_a_reason_reads_back_as_it_was(reason: Reason) -> None:
+    assert reason_kept(kept_reason(reason)) == reason
+
+
+@pytest.mark.parametrize("text", ["", "no such file", "12", '{"code":"out_of_time"}', "[1]"])
+def test_a_text_that_another_program_wrote_is_as_written(text: str) -> None:
+    assert reason_kept(text) == Reason.as_written(text)
+
+
+def test_what_this_version_cannot_say_is_read_as_its_text() -> None:
+    later = json.dumps(json.loads(kept_reason(GREW)) | {"code": "of a later version"})
+
+    assert reason_kept(later) == Reason.as_written(reason_text(GREW))
+
+
+def test_text_that_utf_8_cannot_hold_is_spelled_out_at_every_depth() -> None:
+    inner = Reason.as_written("caf\udce9")
+    kept = kept_reason(Reason.of("as_written", text=(inner, "\udce9")))
+
+    assert reason_text(reason_kept(kept)) == "caf\\udce9, \\udce9"

@@ -10,12 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from tests.reference.small_workloads import (
-    cropped_workload,
-    jitter,
-    small_trial,
-    small_workload,
-)
+from tests.reference.small_workloads import cropped_workload, jitter, small_trial, small_workload
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
@@ -23,12 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
-from batchlab.training.batching import (
-    epoch_order,
-    n_examples,
-    on_device,
-    training_batches,
-)
+from batchlab.training.batching import epoch_order, n_examples, on_device, training_batches
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")
@@ -142,11 +132,10 @@ class TestSteps:
         self, batch_size: int
     ) -> None:
         workload = replace(small_workload(), augment=jitter)
+        trial = small_trial(workload, batch_size=batch_size)
         before = workload.train[0].clone()
 
-        for step in training_batches(workload, small_trial(workload, batch_size=batch_size), CPU)(
-            0, 0
-        ):
+        for step in training_batches(workload, trial, CPU)(0, 0):
             for batch in step:
                 jitter(batch)
 
@@ -191,18 +180,15 @@ class TestDataset:
         assert len(shifts) == 12
 
     def test_fetching_leaves_the_random_streams_of_the_run_alone(self) -> None:
-        def drawn() -> tuple[float, float, float]:
-            return random.random(), float(np.random.random()), float(torch.rand(()))
+        drawn = []
+        for fetches in (False, True):
+            for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+                stream_seed(5)
+            if fetches:
+                fetched(cropped_workload())
+            drawn.append((random.random(), float(np.random.random()), float(torch.rand(()))))
 
-        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-            stream_seed(5)
-        expected = drawn()
-
-        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-            stream_seed(5)
-        fetched(cropped_workload())
-
-        assert drawn() == expected
+        assert drawn[0] == drawn[1]
 
     def test_collate_sees_one_micro_batch_at_a_time(self) -> None:
         workload = cropped_workload()

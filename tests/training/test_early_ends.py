@@ -12,6 +12,7 @@ from tests.reference.small_workloads import small_trial, small_workload
 from torch import Tensor, nn
 
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status
@@ -52,30 +53,24 @@ def unvalidated(first: float, *batch_losses: float) -> list[Evaluation]:
 
 
 @pytest.mark.parametrize(
-    "losses",
-    [(2.0, 21.0, 30.0, 40.0), (2.0, 1.0, 1.0, 21.0, 21.0, 21.0), (2.0, None, 21.0, None)],
-)
-def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
-    losses: tuple[float | None, ...],
-) -> None:
-    assert divergence(validated(*losses)) is not None
-
-
-@pytest.mark.parametrize(
-    "losses",
+    ("losses", "is_beyond_hope"),
     [
-        (2.0,),
-        (2.0, 21.0, 21.0),  # only twice
-        (2.0, 21.0, 21.0, 19.0),  # it came back
-        (2.0, 21.0, 19.0, 21.0, 21.0),  # not in a row
-        (2.0, 20.0, 20.0, 20.0),  # ten times is not above ten times
-        (2.0, None, None, 1.0),
-        (None, 1.0, 1.0, 1.0),  # nothing to compare with
-        (-1.0, 100.0, 100.0, 100.0),  # a log density: ten times it means nothing
+        ((2.0, 21.0, 30.0, 40.0), True),
+        ((2.0, 1.0, 1.0, 21.0, 21.0, 21.0), True),
+        ((2.0, None, 21.0, None), True),
+        ((2.0,), False),
+        ((2.0, 21.0, 21.0), False),  # only twice
+        ((2.0, 21.0, 19.0, 21.0, 21.0), False),  # not in a row
+        ((2.0, 20.0, 20.0, 20.0), False),  # ten times is not above ten times
+        ((2.0, None, None, 1.0), False),
+        ((None, 1.0, 1.0, 1.0), False),  # nothing to compare with
+        ((-1.0, 100.0, 100.0, 100.0), False),  # a log density: ten times it means nothing
     ],
 )
-def test_anything_less_is_not(losses: tuple[float | None, ...]) -> None:
-    assert divergence(validated(*losses)) is None
+def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
+    losses: tuple[float | None, ...], is_beyond_hope: bool
+) -> None:
+    assert (divergence(validated(*losses)) is not None) == is_beyond_hope
 
 
 def test_the_reason_names_what_was_seen() -> None:
@@ -134,49 +129,27 @@ def test_only_epoch_ends_count() -> None:
     assert stopped_early(found, PLAN, metric="f1", better="higher", patience_epochs=1) is None
 
 
-def test_the_note_says_how_far_it_went_and_what_was_best() -> None:
-    found = stopped_early(
-        evaluations([0.9, 0.5, 0.7, 0.6, 0.7]), PLAN, metric="f1", better="higher",
-        patience_epochs=2,
-    )  # fmt: skip
-
-    assert found is not None
-    assert (found.code, dict(found.values)) == (
-        "stopped_early", {"epochs": 4, "best": 2, "metric": "f1"}
-    )  # fmt: skip
-
-
 def always(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     return torch.tensor(0.5)
 
 
-class TestRun:
-    def test_it_ends_well_with_all_splits_and_a_note(self, tmp_path: Path) -> None:
-        workload = replace(small_workload(), metrics={"accuracy": always}, patience_epochs=2)
-        trial = small_trial(workload, batch_size=8)
+def test_a_run_ends_well_with_all_splits_and_a_note_and_ends_there_too_if_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    workload = replace(small_workload(), metrics={"accuracy": always}, patience_epochs=2)
+    trial, kept = small_trial(workload, batch_size=8), tmp_path / "kept"
+    length = RunLength(epochs=20, all_splits="at_end")
+    whole = run_engine(workload, trial, length)
+    run_engine(workload, trial, length, checkpoint=kept, rhythm=STEP_BY_STEP, stop_after=7)
 
-        run = run_engine(
-            workload,
-            trial,
-            RunLength(epochs=20, all_splits="at_end"),
-            checkpoint=tmp_path / "kept",
-        )
+    again = run_engine(workload, trial, length, checkpoint=kept)
+    once_more = run_engine(workload, trial, replace(length, epochs=30), checkpoint=kept)
 
-        assert run.outcome.status is Status.OK
-        assert [note.code for note in run.outcome.notes] == ["stopped_early"]
-        assert run.evaluations[-1].step == 15  # the first epoch's is the best, two more are waited
-        assert run.evaluations[-1].has_all_splits
-
-    def test_a_run_taken_up_again_ends_there_too(self, tmp_path: Path) -> None:
-        workload = replace(small_workload(), metrics={"accuracy": always}, patience_epochs=2)
-        trial, length = small_trial(workload, batch_size=8), RunLength(epochs=20)
-        kept = tmp_path / "kept"
-        whole = run_engine(workload, trial, length)
-        run_engine(workload, trial, length, checkpoint=kept, rhythm=STEP_BY_STEP, stop_after=7)
-
-        again = run_engine(workload, trial, length, checkpoint=kept)
-        once_more = run_engine(workload, trial, RunLength(epochs=30), checkpoint=kept)
-
-        assert again.evaluations == whole.evaluations
-        assert once_more.evaluations == whole.evaluations
-        assert once_more.outcome == whole.outcome
+    assert whole.outcome.status is Status.OK
+    (note,) = whole.outcome.notes
+    assert note == Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
+    assert whole.evaluations[-1].step == 15  # the first epoch's is the best, two more are waited
+    assert whole.evaluations[-1].has_all_splits
+    assert again.evaluations == whole.evaluations
+    assert once_more.evaluations == (*whole.evaluations[:-2], whole.evaluations[-1])
+    assert once_more.outcome == whole.outcome

@@ -1,32 +1,32 @@
-"""Optimizers: what a workload may return, their Adam settings, and averages of weights."""
+"""Optimizers: what a workload may return, their rates along the run, and averages of weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import run_engine, taken
+from tests.reference.engine_run import run_engine
 from tests.reference.made_up import made_up_trial
-from tests.reference.small_workloads import (
-    small_mlp,
-    small_trial,
-    small_workload,
-)
+from tests.reference.small_workloads import small_mlp, small_trial, small_workload
 from tests.reference.textbook_loop import (
     assert_same_weights,
+    beside_the_textbook,
     steps_of,
     train_by_the_textbook,
 )
 from torch import nn
+from torch.optim import lr_scheduler
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
-from batchlab.training.checkpoint import load_weights
+from batchlab.training.checkpoint import load_checkpoint, load_weights
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.optimizers import (
     AveragedWeights,
@@ -34,6 +34,7 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
+from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
 
@@ -49,23 +50,17 @@ def workload(optimizer: Any, **fields: Any) -> Workload:
     return replace(small_workload(optimizer=optimizer), **fields)
 
 
-def test_one_that_asks_for_names_gets_them() -> None:
+def test_one_that_asks_for_names_gets_them_and_others_parameters() -> None:
     model = small_mlp()
 
     made = made_optimizers(workload(decayed), model, 0.1)
+    other = made_optimizers(workload(torch.optim.SGD), model, 0.1)
 
     groups = made.optimizers[0].param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert groups[0]["params"][0] is model.get_parameter("0.weight")
     assert groups[1]["params"][1] is model.get_parameter("3.bias")
-
-
-def test_others_get_parameters() -> None:
-    model = small_mlp()
-
-    made = made_optimizers(workload(torch.optim.SGD), model, 0.1)
-
-    assert made.optimizers[0].param_groups[0]["params"] == list(model.parameters())
+    assert other.optimizers[0].param_groups[0]["params"] == list(model.parameters())
 
 
 def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
@@ -85,26 +80,22 @@ def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"),
+    ("optimizer", "fields", "told"),
     [
-        (None, "`optimizer` returned a NoneType"),
-        ({"a": 3}, "has an object of type int under 'a'"),
-        ({}, "has no torch.optim.Optimizer in it"),
-        ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
+        *(
+            (lambda parameters, rate, returned=returned: returned, {"step": lambda *_: None}, told)
+            for returned, told in (
+                (None, "`optimizer` returned a NoneType"),
+                ({"a": 3}, "has an object of type int under 'a'"),
+                ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
+            )
+        ),
+        (several, {}, "only a `step` of your own knows when each of them"),
     ],
 )
-def test_anything_else_is_refused(returned: Any, told: str) -> None:
-    given = workload(lambda parameters, rate: returned, step=lambda *_: None)
-
-    with pytest.raises(WorkloadError) as refused:
-        made_optimizers(given, small_mlp(), 0.1)
-
-    assert told in str(refused.value)
-
-
-def test_a_dict_without_a_step_is_refused() -> None:
-    with pytest.raises(WorkloadError, match="only a `step` of your own knows when each of them"):
-        made_optimizers(workload(several), small_mlp(), 0.1)
+def test_anything_else_is_refused(optimizer: Any, fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(WorkloadError, match=told):
+        made_optimizers(workload(optimizer, **fields), small_mlp(), 0.1)
 
 
 def parameter() -> nn.Parameter:
@@ -184,18 +175,15 @@ def test_it_is_pytorchs_own_average_bit_for_bit(batch_size: int, reference: int)
     workload = replace(small_workload(), ema=0.9, batch_size=reference)
     trial = small_trial(workload, batch_size=batch_size)
 
-    stepper, _ = taken(workload, trial, 15)
+    decay = 0.9 ** (batch_size / reference)
+    stepper, twin = beside_the_textbook(workload, trial, epochs=3, decay=decay)
 
-    twin = train_by_the_textbook(
-        workload, steps_of(trial, epochs=3), decay=0.9 ** (batch_size / reference)
-    )
     assert stepper.averaged is not None
     assert twin.average is not None
     held = stepper.averaged.state_dict()
     for name, part in twin.average.named_parameters():
         assert torch.equal(held[name], part)
         assert not torch.equal(held[name], stepper.model.get_parameter(name))
-    assert_same_weights(twin.model, stepper.model)
 
 
 def test_the_raw_weights_come_back_from_an_error_too() -> None:
@@ -265,7 +253,137 @@ def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
     of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
     model.load_state_dict(run.parameters())
     of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
-    told = {score.metric: score.value for score in run.evaluations[-1].scores
-            if score.split == "validation"}  # fmt: skip
-    assert told == {score.metric: score.value for score in of_average}
-    assert told != {score.metric: score.value for score in of_raw}
+    told = [score for score in run.evaluations[-1].scores if score.split == "validation"]
+    assert told == list(of_average)
+    assert told != list(of_raw)
+
+
+EPOCHS, STEPS_AN_EPOCH = 4, 5
+N_STEPS = EPOCHS * STEPS_AN_EPOCH
+
+
+# What makes it, and how often it goes on.
+SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "step": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
+    "cosine": (lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS), "epoch"),
+    "warm-up": (
+        lambda optimizer: lr_scheduler.SequentialLR(
+            optimizer,
+            [
+                lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
+                lr_scheduler.StepLR(optimizer, 1),
+            ],
+            milestones=[2],
+        ),
+        "epoch",
+    ),
+    "one cycle": (
+        lambda optimizer, n_steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
+        "step",
+    ),
+    "restarts": (
+        lambda optimizer, n_steps: lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, n_steps // 2
+        ),
+        "step",
+    ),
+}
+
+
+def scheduled(scheduler: Any, **fields: Any) -> Workload:
+    return replace(small_workload(), scheduler=scheduler, **fields)
+
+
+def watched(workload: Workload, n_steps: int = N_STEPS) -> tuple[Stepper, list[float]]:
+    """A stepper after the run, and the rate of every step."""
+    trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+    stepper = Stepper(workload, trial, CPU)
+    rates: list[float] = []
+    stepper.optimizer.register_step_pre_hook(
+        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    stepper.steps(stepper.stream(0), n_steps, first_step=0)
+    return stepper, rates
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_it_goes_on_where_the_textbook_has_it_go_on(name: str) -> None:
+    scheduler, every = SCHEDULERS[name]
+
+    stepper, rates = watched(scheduled(scheduler, scheduler_every=every))
+
+    twin = train_by_the_textbook(
+        small_workload(),
+        steps_of(small_trial(small_workload(), batch_size=8), epochs=EPOCHS),
+        scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
+        is_scheduled=lambda taken: (
+            taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
+        ),
+    )
+    assert rates == twin.rates
+    assert len(set(rates)) > 1
+    assert_same_weights(stepper.model, twin.model)
+
+
+def test_several_schedulers_of_several_optimizers_all_go_on() -> None:
+    def optimizer(parameters: Any, learning_rate: float) -> Any:
+        return {
+            "a": torch.optim.SGD(parameters[:2], lr=learning_rate),
+            "b": torch.optim.SGD(parameters[2:], lr=learning_rate),
+        }
+
+    def step(model: Any, optimizers: Any, batch: Any) -> torch.Tensor:
+        for each in optimizers.values():
+            each.step()
+        return torch.zeros(())
+
+    workload = replace(
+        small_workload(optimizer=optimizer),
+        step=step,
+        scheduler=lambda made: [
+            lr_scheduler.ExponentialLR(made["a"], 0.5), lr_scheduler.ExponentialLR(made["b"], 0.1)
+        ],
+    )  # fmt: skip
+
+    stepper, _ = watched(workload, n_steps=6)
+
+    rates = [each.param_groups[0]["lr"] for each in stepper.optimizers]
+    assert rates == pytest.approx([0.025, 0.005])
+
+
+def plateau(optimizer: Any) -> Any:
+    return lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
+    )
+
+
+class TestPlateau:
+    def test_it_goes_by_the_metric_that_counts_at_epoch_ends(self, tmp_path: Path) -> None:
+        workload = scheduled(plateau)
+        trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+
+        run = run_engine(workload, trial, RunLength(steps=N_STEPS), checkpoint=tmp_path / "kept")
+
+        twin = plateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05))
+        for evaluation in run.evaluations:
+            if evaluation.step and evaluation.step % STEPS_AN_EPOCH == 0:
+                twin.step(evaluation.score("validation", "accuracy"))
+        stepper = Stepper(workload, trial, CPU)
+        optimizer = stepper.optimizer
+        load_checkpoint(
+            tmp_path / "kept", model=stepper.model, optimizer=optimizer, beside=stepper.kept
+        )
+        rate = optimizer.param_groups[0]["lr"]
+        assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
+
+    def test_the_wrong_direction_is_refused(self) -> None:
+        workload = scheduled(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer))
+
+        with pytest.raises(WorkloadError, match="better higher; give it mode='max'"):
+            watched(workload, n_steps=1)
+
+
+def test_what_is_no_scheduler_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="`scheduler` returned a float; expected a scheduler"):
+        watched(scheduled(lambda optimizer: 0.5), n_steps=1)

@@ -13,7 +13,7 @@ from batchlab.records.quantities import QUANTITIES
 from batchlab.words.advice import ADVICE
 from batchlab.words.catalogue import Message, PluralMessage, message_text
 from batchlab.words.numbers import FORMS
-from batchlab.words.reasons import _MEASURED, MESSAGES, reason_text
+from batchlab.words.reasons import _MEASURED, CAUSES, MESSAGES, reason_text
 
 SOURCE = Path(batchlab.__file__).parent
 GIVERS = ("Reason.of", "cls.of")
@@ -77,6 +77,12 @@ def test_a_rate_is_written_as_a_rate_in_every_reason() -> None:
     assert len(forms) > 5
     # Without a form it would have all its digits: 0.056568542494923805.
     assert set(forms.values()) == {"rate"}, forms
+
+
+def test_every_cause_that_has_words_is_found_by_the_check() -> None:
+    source = (SOURCE / "measure" / "accumulation.py").read_text(encoding="utf-8")
+
+    assert [cause for cause in CAUSES if f'"{cause}"' not in source] == []
 
 
 def test_a_code_is_in_one_table_only() -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from tests.reference.user_file import write_user_file
 
-import batchlab
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.workload.loading import as_type_of, describe_workloads, live_workload, load_workload
 
@@ -59,12 +58,12 @@ def test_a_file_without_that_name_is_refused_with_the_names_it_has(tmp_path: Pat
         ("x = 1\nraise ValueError('no data\\nhere')\n", "ValueError: no data (odd.py, line 2)"),
         ("x = 1\nimport sys; sys.exit(3)\n", "SystemExit: 3 (odd.py, line 2)"),
         ("import no_such_module_anywhere\n", "ModuleNotFoundError"),
+        ("import batchlab.datasets as d\nd.read_idx('no.idx')\n", "no.idx"),
         (
             "def workload():\n    return {}['data']\n",
             "making the workload raised KeyError: 'data' (odd.py, line 2)",
         ),
     ],
-    ids=["missing", "number", "nothing", "syntax", "raises", "exits", "imports", "function raises"],
 )
 def test_a_file_that_gives_no_workload_is_refused_with_its_line(
     tmp_path: Path, text: str | None, told: str
@@ -121,12 +120,10 @@ KEYWORDS = "width=8, rate=0.5, nesterov=False, activation='relu', decay: float =
     [
         ("width", "16", 16),
         ("rate", "1", 1.0),
-        ("rate", "1e-3", 1e-3),
         ("nesterov", "true", True),
         ("nesterov", "No", False),
         ("activation", "5", "5"),
         ("decay", "0.01", 0.01),
-        ("limit", "7", 7),
         ("limit", "0.5", 0.5),
         ("limit", "few", "few"),
     ],
@@ -147,12 +144,10 @@ def test_a_setting_is_read_as_the_type_of_its_default(
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("width", "wide", "expected a whole number"),
         ("width", "1.5", "a whole number"),
         ("width", str(2**53), "at most 2^53 - 1"),
         ("rate", "fast", "a finite number, such as 0.5"),
         ("rate", "nan", "a finite number"),
-        ("rate", "inf", "a finite number"),
         ("nesterov", "maybe", "true or false"),
         ("limit", "nan", "a text, a finite number"),
     ],
@@ -196,29 +191,20 @@ def test_all_settings_with_the_values_used_are_kept_in_the_order_of_their_names(
     assert len(names) > 1
 
 
-def test_a_setting_of_the_optimizer_is_passed_to_it_by_keyword(tmp_path: Path) -> None:
-    loaded = load_workload(write_user_file(tmp_path), {"momentum": "0.75"})
+@pytest.mark.parametrize(
+    "fields", ["", "optimizer=torch.optim.SGD"], ids=["function", "class of torch"]
+)
+def test_a_setting_of_the_optimizer_is_passed_to_it_by_keyword(tmp_path: Path, fields: str) -> None:
+    reference = write_user_file(tmp_path, fields=fields)
+
+    loaded = load_workload(reference, {"momentum": "0.75"})
 
     assert loaded.workload.optimizer is not None
-    optimizer = loaded.workload.optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1)
-    assert optimizer.param_groups[0]["momentum"] == 0.75
+    (group,) = loaded.workload.optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1).param_groups
+    assert (group["momentum"], group["lr"]) == (0.75, 0.1)
     assert loaded.settings == (("momentum", 0.75),)
-
-
-def test_a_class_of_torch_as_the_optimizer_takes_its_settings(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path, fields="optimizer=torch.optim.SGD")
-
-    loaded = load_workload(reference, {"momentum": "0.9"})
-
-    assert loaded.workload.optimizer is not None
-    optimizer = loaded.workload.optimizer([torch.nn.Parameter(torch.zeros(1))], 0.1)
-    assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["lr"]) == (0.9, 0.1)
-
-
-def test_what_the_optimizer_is_given_by_position_is_no_setting(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path, fields="optimizer=torch.optim.SGD")
-
-    assert "no setting 'lr'" in refusal(reference, {"lr": "0.3"})
+    assert live_workload(loaded.workload, {"momentum": 1}).settings == (("momentum", 1.0),)
+    assert "no setting 'lr'" in refusal(reference, {"lr": "0.3"})  # it is given by position
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
@@ -229,19 +215,6 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
     message = refusal(reference, {"momentun": "0.3"})
 
     assert "no setting 'momentun'; did you mean 'momentum'? it has momentum, width" in message
-
-
-def test_a_live_workload_takes_settings_of_its_optimizer() -> None:
-    workload = batchlab.Workload(
-        name="bare",
-        model=lambda: torch.nn.Linear(1, 1),
-        train=(torch.zeros(20, 1),),
-        loss=lambda model, batch: model(batch[0]).mean(),
-        optimizer=torch.optim.Adam,
-        learning_rate=0.001,
-    )
-
-    assert live_workload(workload, {"weight_decay": 1}).settings == (("weight_decay", 1.0),)
 
 
 def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
@@ -260,8 +233,6 @@ def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
     [
         ("metrics={'f1': accuracy}", "metric 'f1' has no known direction"),
         ("metrics={'f1': batchlab.Metric(sum=accuracy, better='up')}", "better='up'"),
-        ("train=(torch.zeros(0, 4), torch.zeros(0))", "train holds no examples"),
-        ("train=torch.zeros(20, 4)", "train is one tensor"),
         ("train=(i for i in range(9))", "train is of type generator without a length"),
         ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is a Tensor"),
     ],
@@ -270,28 +241,3 @@ def test_a_workload_that_cannot_be_is_refused_in_one_line(
     tmp_path: Path, fields: str, told: str
 ) -> None:
     assert told in refusal(write_user_file(tmp_path, fields=fields))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (lambda data: data[: len(data) // 2], "images.idx"),
-        (lambda data: b"\x01\x02\x03\x04" + data[4:], "images.idx"),
-    ],
-    ids=["truncated", "corrupt"],
-)
-def test_a_spoilt_idx_file_of_a_users_workload_is_told_in_one_line(
-    tmp_path: Path, spoil: Any, told: str
-) -> None:
-    images = bytes([0, 0, 8, 2, 0, 0, 0, 20, 0, 0, 0, 4]) + bytes(80)
-    (tmp_path / "images.idx").write_bytes(spoil(images))
-    reference = write_user_file(
-        tmp_path,
-        before="from batchlab.datasets import read_idx",
-        fields=f"train=(torch.from_numpy(read_idx({str(tmp_path / 'images.idx')!r})),)",
-    )
-
-    with pytest.raises(batchlab.BatchlabError, match=told) as caught:
-        load_workload(reference, {})
-
-    assert "\n" not in str(caught.value)

@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.reference.by_day import by_day
-from tests.reference.least_squares import (
-    exact_optimum,
-    optimum,
-    stationary_excess_loss,
-)
+from tests.reference.least_squares import optimum, stationary_excess_loss
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
@@ -56,17 +52,6 @@ class TestOptimum:
         assert found.weights.tolist() == pytest.approx([15 / 26, 103 / 52], rel=1e-12)
         assert found.loss == pytest.approx(0.39262821, abs=5e-9)
         assert found.curvatures.tolist() == pytest.approx([0.90640786, 1.59359214], abs=5e-9)
-
-    def test_it_is_that_of_exact_elimination_on_random_whole_numbers(self) -> None:
-        rng = np.random.default_rng(0)
-        for _ in range(10):
-            x, y = rng.integers(-9, 9, (12, 4)).tolist(), rng.integers(-9, 9, 12).tolist()
-
-            found = optimum(*tensors(x, y))
-
-            weights, loss = exact_optimum(x, y)
-            assert found.weights.tolist() == pytest.approx([float(w) for w in weights], abs=1e-12)
-            assert found.loss == pytest.approx(float(loss), rel=1e-12)
 
 
 class TestWorkload:

@@ -7,28 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from batchlab.datasets.embedded import Mnist, load_mnist
 from batchlab.errors import WorkloadError
-from batchlab.workload import pieces
 from batchlab.workload.builtin.mnist_softmax import workload
-
-
-@pytest.fixture(autouse=True)
-def loaded_once(monkeypatch: pytest.MonkeyPatch, mnist: dict[int, Mnist]) -> None:
-    """Read the database once for the file, not once for each setting."""
-    monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
-
-
-@pytest.fixture(scope="module")
-def mnist() -> dict[int, Mnist]:
-    return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
-
-
-def scores_of(model: nn.Module) -> nn.Linear:
-    (layer,) = (module for module in model.modules() if isinstance(module, nn.Linear))
-    return layer
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -56,7 +37,6 @@ def test_the_settings_reach_optimizer_and_data() -> None:
     ("settings", "message"),
     [
         ({"input": "raw"}, "mnist-softmax: input='raw' .* unit, standardized"),
-        ({"train": "half"}, "mnist-softmax: train='half' .* split, all"),
         ({"momentum": 1}, "mnist-softmax: momentum=1; expected"),
         ({"weight_decay": -1}, "mnist-softmax: weight_decay=-1; expected"),
     ],

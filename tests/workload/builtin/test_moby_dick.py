@@ -24,10 +24,6 @@ def made(workload: Workload) -> nn.Module:
     return workload.model().eval()
 
 
-def n_parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def test_the_windows_of_a_part_spell_it_without_gap_or_repeat(given: Workload) -> None:
     text = load_moby_dick()
     n = len(text.ids)
@@ -90,7 +86,8 @@ def test_settings_shape_model_and_windows() -> None:
     model = made(small)
 
     # Embedding and positions, one block (12 w^2 + 13 w), the last norm, scores with biases.
-    assert n_parameters(model) == (81 + 16) * 32 + (12 * 32**2 + 13 * 32) + 2 * 32 + 33 * 81
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert n_parameters == (81 + 16) * 32 + (12 * 32**2 + 13 * 32) + 2 * 32 + 33 * 81
     assert small.train[0].shape[1] == 17
 
 
@@ -113,11 +110,8 @@ def test_a_hundred_steps_learn_more_than_which_characters_are_frequent() -> None
     ("settings", "message"),
     [
         ({"width": 66}, "width=66 with heads=4"),
-        ({"context": 0}, "context=0"),
         ({"context": 10**6}, "context=1000000"),
         ({"layers": 0}, "layers=0; expected a whole number"),
-        ({"heads": 0}, "heads=0; expected a whole number"),
-        ({"optimizer": "lion"}, "optimizer='lion' is not a choice"),
     ],
 )
 def test_an_impossible_setting_is_refused(settings: dict[str, Any], message: str) -> None:

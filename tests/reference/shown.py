@@ -1,0 +1,21 @@
+"""What a table and a figure hold, by the names of their columns and fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchlab.report.figure import Figure
+from batchlab.report.table import Table
+
+
+def table_rows(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table by column."""
+    keys = [column.key for column in table.columns]
+    return [dict(zip(keys, row, strict=True)) for row in table.rows]
+
+
+def rows_of(figure: Figure, **wanted: object) -> list[dict[str, Any]]:
+    """The rows of a figure that have these fields."""
+    return [
+        row for row in figure.rows if all(row.get(name) == value for name, value in wanted.items())
+    ]
