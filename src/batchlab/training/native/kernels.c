@@ -124,10 +124,9 @@ __attribute__((unused)) static double square_of(long n, const float *x) {
 __attribute__((unused)) static void gather_part(long n, float *total, const float *part,
                                                 double share, int first) {
     const float factor = (float)share;
-    if (first)
-        for (long i = 0; i < n; i++) total[i] = factor * part[i];
-    else
-        for (long i = 0; i < n; i++) total[i] += factor * part[i];
+    if (first) memset(total, 0, sizeof(float) * n);
+#pragma omp simd
+    for (long i = 0; i < n; i++) total[i] += factor * part[i];
 }
 
 // ---- Products of matrices, in vectors as wide as the machine has them.
@@ -312,7 +311,7 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
                     long bk, long bn, const float *bias, float alpha, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
-    if (bk == 1 && ak == 1 && bn != 1 && M < 128) {
+    if (bk == 1 && ak == 1 && bn != 1 && M < 32) {
         by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
         return;
     }
@@ -349,9 +348,11 @@ __attribute__((unused)) static void outer_line(long N, long K, const float *a, l
         }
         return;
     }
+#pragma omp simd
     for (long n = 0; n < N; n++) line[n] = a[0] * b[n];
     for (long k = 1; k < K; k++) {
         const float factor = a[k * ak];
+#pragma omp simd
         for (long n = 0; n < N; n++) line[n] += factor * b[k * bk + n];
     }
 }
