@@ -326,7 +326,7 @@ _NOT_OF_COMMANDS = {
     "measure": "--measure",
 }
 # What stands there by default acts nowhere.
-_BY_DEFAULT = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
+_BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
 class CommandSubject(Subject):

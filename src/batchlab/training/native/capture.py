@@ -7,7 +7,7 @@ two runs must be a multiple of the batch size, or a number divided by it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,7 +246,38 @@ def captured(
         Call(call.name, _joined(call.arguments, beside.arguments, call.name))
         for call, beside in zip(first.calls, second.calls, strict=True)
     ]
+    _join_repeated(first)
     return first
+
+
+def _join_repeated(tape: Tape) -> None:
+    """Take the results of an earlier call for those of a like one: metrics ask the model alike.
+
+    No call changes what it is given, and none draws: the same one gives the same again.
+    """
+    made: dict[int, list[int]] = {}
+    for place, held in enumerate(tape.held):
+        made.setdefault(held.call, []).append(place)
+    instead: dict[int, int] = {}
+    seen: dict[str, int] = {}
+    for number, call in enumerate(tape.calls):
+        arguments = _moved(call.arguments, instead)
+        tape.calls[number] = Call(call.name, arguments)
+        earlier = seen.setdefault(f"{call.name} {arguments}", number)
+        if earlier != number:
+            instead |= zip(made.get(number, ()), made.get(earlier, ()), strict=True)
+    tape.results = [None if place is None else instead.get(place, place) for place in tape.results]
+
+
+def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
+    """An argument with other places for its tensors."""
+    if isinstance(argument, Ref):
+        return Ref(instead.get(argument.place, argument.place))
+    if isinstance(argument, dict):
+        return {key: _moved(part, instead) for key, part in argument.items()}
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(_moved(part, instead) for part in argument)
+    return argument
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
