@@ -1,11 +1,7 @@
 """Emit: a graph becomes the text of one C function that runs many steps, or many evaluations.
 
-Examples are taken in tiles of a few hundred, so that what a tile needs stays in the cache. What is
-summed over examples is complete after the last tile; what uses such a sum comes in another pass
-over the tiles (a level), as late as it can, so that one pass does nearly everything.
-
-In a pass, values with as many lines share one loop over these lines. Within a line, loops over its
-elements follow one another, each with all expressions that are known by then.
+The text is that of the passes over tiles, products of matrices, and loops over lines, each of which
+is a function of its own, and of what the gradients do to the parameters.
 """
 
 from __future__ import annotations
@@ -13,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 
 from batchlab.training.native.graph import (
@@ -24,32 +20,12 @@ from batchlab.training.native.graph import (
     Shape,
     View,
     contiguous,
-    loops_of,
     times_rows,
     unsupported,
 )
+from batchlab.training.native.schedule import SOURCES, Kernel, Schedule, Segment, loops
 
 TILE = 256  # examples
-_SOURCES = ("parameter", "buffer", "constant")
-_LONGEST_LINE = 4096  # elements of a line that are kept on the stack
-
-
-@dataclass(slots=True)
-class _Segment:
-    """One loop over the elements of a line."""
-
-    length: int
-    nodes: list[Node] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Kernel:
-    """One loop over lines, or one product, or the examples of a tile fetched from a column."""
-
-    kind: str
-    n_lines: int
-    segments: list[_Segment] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +36,7 @@ class Update:
         text: C: `prepare` and `update`.
         n_states: tensors that the optimizer keeps for each parameter.
         n_numbers: that it takes for each group of parameters.
-        is_plain: whether a step is `w = (1 - lr * decay) * w - lr * gradient`.
+        is_plain: whether a step is `w -= lr * gradient`.
         groups: the group of each parameter.
     """
 
@@ -71,146 +47,6 @@ class Update:
     groups: tuple[int, ...]
 
 
-class _Schedule:
-    """In which pass and which loop each node is made, and what has to be kept in memory."""
-
-    def __init__(self, graph: Graph) -> None:
-        ends = [view.node for view in (*graph.outputs, *(g for g in graph.gradients if g))]
-        self.nodes = _alive(graph, ends)
-        self.level = _levels(self.nodes)
-        self.n_levels = max(self.level.values(), default=0) + 1
-        self.kernels: dict[tuple[int, bool], list[_Kernel]] = {}
-        self._at: dict[Node, tuple[tuple[int, bool], int, int]] = {}
-        self.stored: set[Node] = {node for node in ends if node.kind not in _SOURCES}
-        self.scratch: set[Node] = set()
-        self.crossing: set[Node] = set()
-        for node in self.nodes:
-            if node.kind not in _SOURCES:
-                self._place(node)
-        for node in self.nodes:
-            for view in node.operands:
-                self._keep(view, node)
-        self.scratch -= self.stored
-
-    def _bucket(self, node: Node) -> tuple[int, bool]:
-        in_rows = node.rows or any(view.node.rows for view in node.operands)
-        if in_rows and not node.rows:
-            made_of = [view.node for view in node.operands if view.node.rows]
-            return max(self.level[each] for each in made_of), True
-        return self.level[node], in_rows
-
-    def _place(self, node: Node) -> None:
-        bucket = self._bucket(node)
-        kernels = self.kernels.setdefault(bucket, [])
-        n_lines = math.prod(node.space[:-1])
-        first = 0
-        for view in node.operands:
-            where = self._at.get(view.node)
-            if where is None or where[0] != bucket:
-                continue
-            first = max(first, where[1] + (self._relation(view, node) is None))
-        if node.kind in ("product", "column"):
-            kernels.append(_Kernel(node.kind, n_lines, nodes=[node]))
-            self._at[node] = (bucket, len(kernels) - 1, 0)
-            return
-        fitting = [
-            at
-            for at, kernel in enumerate(kernels)
-            if at >= first and kernel.kind == "lines" and kernel.n_lines == n_lines
-        ]
-        if not fitting:
-            kernels.append(_Kernel("lines", n_lines))
-        at = fitting[0] if fitting else len(kernels) - 1
-        segment = self._segment(node, kernels[at], (bucket, at))
-        self._at[node] = (bucket, at, segment)
-        kernels[at].segments[segment].nodes.append(node)
-
-    def _segment(self, node: Node, kernel: _Kernel, here: tuple[tuple[int, bool], int]) -> int:
-        length, first = node.space[-1], 0
-        for view in node.operands:
-            where = self._at.get(view.node)
-            if where is None or where[:2] != here:
-                continue
-            later = view.node.ends_lines or view.node.space[-1] != length
-            first = max(first, where[2] + later)
-        for at, segment in enumerate(kernel.segments):
-            if at >= first and segment.length == length:
-                return at
-        kernel.segments.append(_Segment(length))
-        return len(kernel.segments) - 1
-
-    def _relation(self, view: View, user: Node) -> str | None:
-        """How a node of the same loop is used: "element", "line" (one number), None: not so."""
-        made = view.node
-        if made.kind in (*_SOURCES, "column", "product") or made.accumulates:
-            return None
-        if user.kind == "product" or math.prod(made.space[:-1]) != math.prod(user.space[:-1]):
-            return None
-        width = 1 if made.ends_lines else made.space[-1]
-        shape, strides = loops(view)
-        lines = tuple(step * width for step in contiguous(shape[:-1]))
-        pairs = zip(shape[:-1], strides[:-1], lines, strict=True)
-        if view.offset or any(n != 1 and step != line for n, step, line in pairs):
-            return None
-        if width == 1 and (strides[-1] == 0 or shape[-1] == 1):
-            return "line"
-        return "element" if shape[-1] == width and strides[-1] == 1 else None
-
-    def _keep(self, view: View, user: Node) -> None:
-        made = view.node
-        if made.kind in _SOURCES:
-            return
-        where, there = self._at[made], self._at[user]
-        if where[0][0] != there[0][0] and made.rows:
-            self.crossing.add(made)
-        if where[:2] != there[:2] or self._relation(view, user) is None:
-            self.stored.add(made)
-        elif where[2] != there[2] and not made.ends_lines and made.space[-1] > 1:
-            is_short = made.space[-1] <= _LONGEST_LINE
-            (self.scratch if is_short else self.stored).add(made)
-
-    def is_here(self, view: View, user: Node) -> bool:
-        """Whether a node's value is at hand where it is used, and need not be read."""
-        where = self._at.get(view.node)
-        if where is None or self._relation(view, user) is None:
-            return False
-        there = self._at[user]
-        is_line = view.node.ends_lines or view.node.space[-1] == 1
-        return where[:2] == there[:2] and (where[2] == there[2] or is_line)
-
-
-def loops(view: View) -> tuple[Shape, Shape]:
-    """A view's dimensions and strides as loops have them: at least two, examples not last."""
-    shape = loops_of(view.shape)
-    if len(shape) == len(view.shape):
-        return shape, view.strides
-    missing = (0,) * (len(shape) - len(view.shape))
-    first = shape[: len(view.shape)] == view.shape and bool(view.shape) and view.rows
-    return shape, (*view.strides, *missing) if first else (*missing, *view.strides)
-
-
-def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
-    wanted = set(ends)
-    for node in reversed(graph.nodes):
-        if node in wanted:
-            wanted.update(view.node for view in node.operands)
-    return [node for node in graph.nodes if node in wanted]
-
-
-def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """The pass of each node: the last in which it may be made."""
-    earliest: dict[Node, int] = {}
-    for node in nodes:
-        made_of = [(view.node, view.node.rows and not node.rows) for view in node.operands]
-        earliest[node] = max((earliest[each] + after for each, after in made_of), default=0)
-    latest = dict.fromkeys(nodes, max(earliest.values(), default=0))
-    for node in reversed(nodes):
-        for view in node.operands:
-            before = latest[node] - (view.node.rows and not node.rows)
-            latest[view.node] = min(latest[view.node], before)
-    return latest
-
-
 class _Writer:
     """Writes the C of one schedule."""
 
@@ -218,7 +54,7 @@ class _Writer:
         self._function = name
         self._graph = graph
         self._update = update
-        self._plan = _Schedule(graph)
+        self._plan = Schedule(graph)
         self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
         self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
@@ -274,7 +110,7 @@ class _Writer:
 
     def _sources(self) -> Iterator[str]:
         for node in self._plan.nodes:
-            if node.kind in _SOURCES:
+            if node.kind in SOURCES:
                 kind = C_TYPES[node.dtype]
                 const = "" if node.kind == "parameter" else "const "
                 yield f"    {const}{kind} *{self._name(node)} = call->{node.kind}s[{node.place}];"
@@ -346,7 +182,7 @@ class _Writer:
             yield from self._kernel(kernel, "n")
         yield "    }"
 
-    def _clears(self, kernel: _Kernel, *, rows: bool | None = None) -> Iterator[str]:
+    def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Zeros for what a loop adds to; where it has rows, for each tile."""
         for segment in kernel.segments:
             for node in segment.nodes:
@@ -354,7 +190,7 @@ class _Writer:
                     n = times_rows(math.prod(node.shape), "n")
                     yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
-    def _kernel(self, kernel: _Kernel, rows: str) -> Iterator[str]:
+    def _kernel(self, kernel: Kernel, rows: str) -> Iterator[str]:
         if kernel.kind == "column":
             yield from self._fetch(kernel.nodes[0])
         elif kernel.kind == "product":
@@ -441,7 +277,7 @@ class _Writer:
                 given = f"{sizes}, {self._operand(a, after=True)}, {self._operand(b, after=True)}"
                 yield f"    if (at_once && {few} <= FEW) update_few({given}, w, {states}, d);"
                 if update.is_plain:
-                    yield f"    else if (at_once) product({given}, 0, -d[0], d[1], w);"
+                    yield f"    else if (at_once) product({given}, 0, -d[0], 1, w);"
                 else:
                     yield f"    else if (at_once) {{ product({given}, 0, 1, 0, {name});"
                     yield f"    {whole} }}"
@@ -452,7 +288,7 @@ class _Writer:
 class _Lines:
     """Writes one loop over lines."""
 
-    def __init__(self, writer: _Writer, kernel: _Kernel, n_lines: str) -> None:
+    def __init__(self, writer: _Writer, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
         self._plan = writer._plan
         self._kernel = kernel
@@ -472,7 +308,7 @@ class _Lines:
     def _value(self, node: Node) -> str:
         return f"v{self._writer._numbers[node]}"
 
-    def _segment(self, segment: _Segment) -> Iterator[str]:
+    def _segment(self, segment: Segment) -> Iterator[str]:
         declared: list[str] = []
         inner: list[str] = []
         after: list[str] = []
@@ -492,7 +328,7 @@ class _Lines:
             yield "}"
         yield from after
 
-    def _node(self, node: Node, segment: _Segment) -> tuple[list[str], ...]:
+    def _node(self, node: Node, segment: Segment) -> tuple[list[str], ...]:
         """What a node declares before the loop, its clauses, its lines in the loop and after it."""
         value, kind, declared = self._value(node), node.c_type, []
         if node.kind in ("sum", "peak"):
@@ -526,7 +362,7 @@ class _Lines:
             lines.append(f"line{value}[c] = {value};")
         return declared, [], lines, []
 
-    def _with_places(self, text: str, node: Node, segment: _Segment) -> str:
+    def _with_places(self, text: str, node: Node, segment: Segment) -> str:
         """The place in each dimension in place of `{d0}`, `{d1}`."""
         shape = node.space
         first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
@@ -539,10 +375,10 @@ class _Lines:
             text = text.replace(f"{{d{dim}}}", place)
         return text
 
-    def _column(self, segment: _Segment) -> str:
+    def _column(self, segment: Segment) -> str:
         return "0" if segment.length == 1 else "c"
 
-    def _reduction(self, node: Node, segment: _Segment) -> tuple[list[str], ...]:
+    def _reduction(self, node: Node, segment: Segment) -> tuple[list[str], ...]:
         read, value = self._read(node.operands[0], node), self._value(node)
         is_loop = segment.length > 1
         over_line = len(node.space) - 1 in node.dims or not is_loop
@@ -599,7 +435,7 @@ class _Lines:
             pointer = self._pointers.setdefault(
                 (name, lines, view.offset), f"q{len(self._pointers)}"
             )
-            const = "const " if view.node.kind in _SOURCES else ""
+            const = "const " if view.node.kind in SOURCES else ""
             self._ahead.setdefault(
                 pointer,
                 f"{const}{view.node.c_type} *{pointer} = {name} + {lines or 0} + {view.offset};",

@@ -60,13 +60,13 @@ def _sgd(has_momentum: bool, nesterov: bool) -> str:
 static void prepare(const double *h, float *count, float *d) {
     // rate, momentum, dampening, decay, whether the momentum is there
     (void)count;
-    d[0] = h[0]; d[1] = 1 - h[0] * h[3]; d[2] = h[3];
+    d[0] = h[0]; d[2] = h[3];
     d[3] = h[4] ? h[1] : 0; d[4] = h[4] ? 1 - h[2] : 1; d[5] = h[1];
 }
 """
     if not has_momentum:
-        begin = "const float keep = d[1], rate = d[0]; (void)s; (void)t;"
-        return prepare + _SIGNATURE.format(begin=begin, body="w[i] = keep * w[i] - rate * x;")
+        begin = "const float rate = d[0], decay = d[2]; (void)s; (void)t;"
+        return prepare + _SIGNATURE.format(begin=begin, body="w[i] -= rate * (x + decay * w[i]);")
     begin = "const float rate = d[0], decay = d[2], old = d[3], new = d[4], mu = d[5]; (void)t;"
     body = "x += decay * w[i]; const float m = old * s[i] + new * x; s[i] = m; "
     last = "x + mu * m" if nesterov else "m"
