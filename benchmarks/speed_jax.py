@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+# On one core XLA has one thread: more would wait for one another, and their waiting is CPU time.
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 

@@ -97,12 +97,14 @@ class _Writer:
             "    const double *shares = call->shares;",
             *self._sources(),
             *taken,
+            "    const unsigned mode = flush_tiny();",
             "    for (int64_t step = 0; step < call->n_steps; step++) {",
             "    const int64_t n_parts = call->parts[step];",
             f"    double *told = call->told + step * {len(self._graph.outputs)};",
             f"    for (int k = 0; k < {len(self._graph.outputs)}; k++) told[k] = 0;",
             *body,
             "    }",
+            "    restore(mode);",
             "    return found;",
             "}",
         ]
@@ -241,10 +243,48 @@ class _Writer:
         sizes = ", ".join(times_rows(size, "n") for size in (a.shape[0], b.shape[1], a.shape[1]))
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""
+        place = self._changed_with(node)
+        if place is not None:
+            x = self._graph.gradients[place].node.operands[1]  # type: ignore[union-attr]
+            few = f"at_once && {times_rows(a.shape[0], 'B')} <= FEW"
+            yield f"    if ({few}) back_and_add({sizes}, {self._operand(a)},"
+            yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
+            yield f"        {x.strides[0]}, -(float)call->numbers[{self._numbers_at(place)}], {self._name(node)});"
+            unless = "    else "
         yield (
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
             f"{beta}, {self._name(node)});"
         )
+
+    def _numbers_at(self, place: int) -> str:
+        """Where the numbers of a parameter's group begin."""
+        assert self._update is not None
+        groups, n = self._update.groups, self._update.n_numbers
+        return f"step * {n * (max(groups, default=0) + 1)} + {groups[place] * n}"
+
+    def _changed_with(self, node: Node) -> int | None:
+        """The parameter that a product is the last to read, if it can be changed meanwhile.
+
+        That is the gradient's way back through a layer: `up @ weight`, with `up.T @ x` the weight's
+        own gradient.
+        """
+        up, weight = node.operands[:2]
+        if self._update is None or not self._update.is_plain or not node.rows:
+            return None
+        if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
+            return None
+        gradient = self._graph.gradients[weight.node.place]
+        if gradient is None or not self._at_once(gradient.node):
+            return None
+        left, x = gradient.node.operands[:2]
+        is_same = left.node is up.node and left.strides == up.strides[::-1] and not left.offset
+        readers = [n for n in self._plan.nodes if any(v.node is weight.node for v in n.operands)]
+        level = self._plan.level
+        are_before = all(
+            each.kind == "product" and each.rows and level[each] <= level[node] for each in readers
+        )
+        is_last = are_before and readers[-1] is node and not up.offset and x.strides[1] == 1
+        return weight.node.place if is_same and is_last else None
 
     def _updates(self, gradients: Sequence[tuple[int, str, int]]) -> Iterator[str]:
         update = self._update
@@ -256,11 +296,11 @@ class _Writer:
             yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
         yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
         yield "    }"
-        per_step = update.n_numbers * (max(update.groups, default=0) + 1)
+        done = {self._changed_with(n) for n in self._plan.nodes if n.kind == "product"}
         for place, name, n in gradients:
             view = self._graph.gradients[place]
             assert view is not None
-            at = f"step * {per_step} + {update.groups[place] * update.n_numbers}"
+            at = self._numbers_at(place)
             states = ", ".join(
                 f"call->states[{place * update.n_states + k}]" if k < update.n_states else "0"
                 for k in range(2)
@@ -275,10 +315,13 @@ class _Writer:
                 )
                 few = times_rows(a.shape[1], "B")
                 given = f"{sizes}, {self._operand(a, after=True)}, {self._operand(b, after=True)}"
-                yield f"    if (at_once && {few} <= FEW) update_few({given}, w, {states}, d);"
                 if update.is_plain:
+                    added = ";" if place in done else f"outer_add({given}, -d[0], w);"
+                    yield f"    if (at_once && {few} <= FEW) {added}"
                     yield f"    else if (at_once) product({given}, 0, -d[0], 1, w);"
                 else:
+                    yield f"    if (at_once && {few} <= FEW)"
+                    yield f"        update_few({given}, w, {states}, d);"
                     yield f"    else if (at_once) {{ product({given}, 0, 1, 0, {name});"
                     yield f"    {whole} }}"
                 yield "    else"

@@ -20,8 +20,38 @@ struct call {
 
 // ---- Memory: every piece begins where a cache line does.
 #define SPACE(type, n) (((int64_t)sizeof(type) * (n) + 127) / 64 * 64)
-#define TAKE(type, n) ((type *)(space = (char *)(((uintptr_t)space + 63) / 64 * 64), \
-                                space += SPACE(type, n), space - SPACE(type, n)))
+#define TAKE(type, n) ((type *)taken(&space, sizeof(type) * (n), SPACE(type, n)))
+#ifdef __SANITIZE_ADDRESS__  // scripts/sanitized: no piece may be left for the next one
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)
+#define ASAN_UNPOISON_MEMORY_REGION(at, size)
+#endif
+static char *taken(char **space, int64_t used, int64_t whole) {
+    char *at = (char *)(((uintptr_t)*space + 63) / 64 * 64);
+    ASAN_UNPOISON_MEMORY_REGION(at, whole);
+    ASAN_POISON_MEMORY_REGION(at + used, whole - used);
+    *space = at + whole;
+    return at;
+}
+
+// ---- Numbers below 1e-38 are 0 while a program runs: an optimizer's averages of what has come to
+// rest fall through that range, in which a processor is several times slower.
+static unsigned flush_tiny(void) {
+#ifdef __SSE__
+    const unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);
+    return before;
+#else
+    return 0;
+#endif
+}
+static void restore(unsigned before) {
+#ifdef __SSE__
+    __builtin_ia32_ldmxcsr(before);
+#endif
+    (void)before;
+}
 
 // ---- Examples of a tile: a batch is cut into equal ones, of a multiple of 8.
 static long rows_of_tile(long B) {
@@ -140,7 +170,7 @@ __attribute__((unused)) static void gather_part(long n, float *total, const floa
 typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 #define UNROLL _Pragma("GCC unroll 16")
-#define FEW 8      // examples whose outer products are taken line by line
+#define FEW 6      // examples whose outer products are taken line by line
 #define LINE 4096  // elements of such a line at once
 #define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
 #define BROAD (2 * WIDTH)
@@ -247,8 +277,42 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
         *(vec4 *)(c + i * cm) = found;
     }
 }
+
+// `m` lines of A with all of B, whose lines are read one after the other, as memory likes it best.
+INLINE void stream(const int m, long N, long K, const float *a, long am, const float *b, long bn,
+                   float *c, long cm, const float *bias, float alpha, float beta) {
+    for (long n = 0; n < N; n++) {
+        const float *y = b + n * bn;
+        vec sum[4][4];
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int u = 0; u < 4; u++) sum[i][u] = (vec){0};
+        long k = 0;
+        for (; k + 4 * WIDTH <= K; k += 4 * WIDTH)
+            UNROLL for (int u = 0; u < 4; u++) {
+                const vec right = *(const vec *)(y + k + u * WIDTH);
+                UNROLL for (int i = 0; i < m; i++)
+                    sum[i][u] += *(const vec *)(a + i * am + k + u * WIDTH) * right;
+            }
+        for (; k + WIDTH <= K; k += WIDTH)
+            UNROLL for (int i = 0; i < m; i++)
+                sum[i][0] += *(const vec *)(a + i * am + k) * *(const vec *)(y + k);
+        UNROLL for (int i = 0; i < m; i++) {
+            const vec4 four = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+            float found = (four[0] + four[1]) + (four[2] + four[3]);
+            for (long q = k; q < K; q++) found += a[i * am + q] * y[q];
+            found *= alpha;
+            if (beta != 0) found += c[i * cm + n] * beta;
+            c[i * cm + n] = found + (bias ? bias[n] : 0);
+        }
+    }
+}
 static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
                     float *c, long cm, const float *bias, float alpha, float beta) {
+    if (M <= 2) {
+        if (M == 1) stream(1, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
+        if (M == 2) stream(2, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
+        return;
+    }
     long n = 0;
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
@@ -354,5 +418,45 @@ __attribute__((unused)) static void outer_line(long N, long K, const float *a, l
         const float factor = a[k * ak];
 #pragma omp simd
         for (long n = 0; n < N; n++) line[n] += factor * b[k * bk + n];
+    }
+}
+
+// C (M, N) += alpha A B for a few summed: line by line.
+__attribute__((unused)) static void outer_add(long M, long N, long K, const float *a, long am,
+                                              long ak, const float *b, long bk, long bn,
+                                              float alpha, float *c) {
+    for (long m = 0; m < M; m++)
+        for (long k = 0; k < K; k++) {
+            const float factor = alpha * a[m * am + k * ak];
+            const float *right = b + k * bk;
+            float *to = c + m * N;
+            if (bn == 1) {
+#pragma omp simd
+                for (long n = 0; n < N; n++) to[n] += factor * right[n];
+            } else {
+                for (long n = 0; n < N; n++) to[n] += factor * right[n * bn];
+            }
+        }
+}
+
+// C (M, N) = A W for a few lines, and at once W (K, N) += alpha A^T X: W is read once for both.
+__attribute__((unused)) static void back_and_add(long M, long N, long K, const float *a, long am,
+                                                 long ak, float *w, const float *x, long xm,
+                                                 float alpha, float *c) {
+    memset(c, 0, sizeof(float) * M * N);
+    for (long k = 0; k < K; k += 4) {
+        const long lines = K - k < 4 ? K - k : 4;
+        float *w0 = w + k * N, *w1 = w0 + (lines > 1) * N, *w2 = w1 + (lines > 2) * N,
+              *w3 = w2 + (lines > 3) * N;
+        for (long m = 0; m < M; m++) {
+            float f[4] = {0};
+            for (long j = 0; j < lines; j++) f[j] = a[m * am + (k + j) * ak];
+            const float f0 = f[0], f1 = f[1], f2 = f[2], f3 = f[3];
+            float *to = c + m * N;
+#pragma omp simd
+            for (long n = 0; n < N; n++)
+                to[n] += (f0 * w0[n] + f1 * w1[n]) + (f2 * w2[n] + f3 * w3[n]);
+        }
+        outer_add(lines, N, M, a + k * ak, ak, am, x, xm, 1, alpha, w0);
     }
 }
