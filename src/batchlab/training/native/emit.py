@@ -249,7 +249,8 @@ class _Writer:
             few = f"at_once && {times_rows(a.shape[0], 'B')} <= FEW"
             yield f"    if ({few}) back_and_add({sizes}, {self._operand(a)},"
             yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
-            yield f"        {x.strides[0]}, -(float)call->numbers[{self._numbers_at(place)}], {self._name(node)});"
+            rate = f"-(float)call->numbers[{self._numbers_at(place)}]"
+            yield f"        {x.strides[0]}, {rate}, {self._name(node)});"
             unless = "    else "
         yield (
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
