@@ -13,12 +13,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 
-# Lines of Python and templates a room. Whoever makes a room smaller lowers its number; an issue has
-# to say that one may rise.
+# Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
+# has to say that one may rise.
 CEILINGS = {
     "advice": 6_180,
-    "app": 3_580,
-    "cli": 1_560,
+    "app": 3_600,
+    "cli": 1_570,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
@@ -27,15 +27,15 @@ CEILINGS = {
     "processes": 780,
     "records": 1_590,
     "report": 9_680,
-    "runs": 1_930,
+    "runs": 1_960,
     "script": 4_360,
     "store": 1_350,
-    "training": 2_470,
-    "words": 1_300,
+    "training": 5_980,
+    "words": 1_330,
     "workload": 3_210,
     "top": 540,
 }
-CEILING = 48_700
+CEILING = 52_300
 
 Graph = dict[str, set[str]]
 
@@ -150,8 +150,9 @@ def main() -> int:
         with_field += classes
         with_parameter += functions
     for file in PACKAGE.rglob("*"):
-        if file.suffix in {".j2", ".js", ".css"}:
-            rooms["report"].lines += len(file.read_text(encoding="utf-8").splitlines())
+        if file.suffix in {".c", ".j2", ".js", ".css"}:
+            room = rooms[file.relative_to(PACKAGE).parts[0]]
+            room.lines += len(file.read_text(encoding="utf-8").splitlines())
 
     print(
         f"{'room':10} {'files':>5} {'lines':>6} {'ceiling':>7} {'statements':>10} "

@@ -170,6 +170,22 @@ def test_the_target_counts_for_trials_that_were_finished_before_it_was_asked_for
         assert min(to_stay) >= value
 
 
+def test_a_sweep_looks_where_its_course_is_drawn_and_near_a_level_where_one_is_asked_for(
+    lab: Path,
+) -> None:
+    drawn = run(lab, batch_sizes=(1,), epochs=4).records[0]
+    asked = run(lab, batch_sizes=(1,), epochs=4, target=("accuracy", 1.0), learning_rates=(0.02,))
+
+    n_train = drawn.trial.n_train
+    epochs = [each.samples / n_train for each in drawn.evaluations]
+    assert len([at for at in epochs if 0 < at <= 1]) <= 7
+    assert {0, 1, 2, 3, 4} <= set(epochs)
+    whole = [at for at, each in zip(epochs, drawn.evaluations, strict=True) if each.has_all_splits]
+    assert whole == [0, 1, 2, 3, 4]
+    watched = [each.samples / n_train for each in asked.records[0].evaluations]
+    assert len([at for at in watched if 0 < at <= 1]) >= 50
+
+
 def steps_to_target(study: Study) -> int:
     document = json.loads(sweep_document(study, store=Path("lab.db"), report=None))
     return int(document["trials"][0]["steps_to_target"])

@@ -20,11 +20,11 @@ from batchlab.version import __version__
 OWN_COMMAND = "--metric --better --examples --batch-size --learning-rate --pattern --config"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
-    "--memory-limit --profile --set --sampling --drop-last --device --store --report --json "
-    f"--quiet --explain {OWN_COMMAND}",
+    "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
+    f"--report --json --quiet --explain {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --budget --store --report --json "
-    f"--quiet --device {OWN_COMMAND}",
+    f"--quiet --device --trainer {OWN_COMMAND}",
     "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
     f"{OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",

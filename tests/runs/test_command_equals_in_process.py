@@ -48,7 +48,7 @@ def plan_of(store: Store, workload_id: str) -> RunPlan:
     mnist = {"workload_id": workload_id, "n_train": N_TRAIN}
     store.put_workload(replace(made_up_summary(), **mnist))
     return RunPlan(
-        trial=made_up_trial(batch_size=BATCH_SIZES[0], **mnist),
+        trial=replace(made_up_trial(batch_size=BATCH_SIZES[0]), **mnist),
         step_s=dict.fromkeys(BATCH_SIZES, 0.001),
         device="cpu",
         listener=Told(),

@@ -394,6 +394,7 @@ class AdviceSession:
             listener=Silent(),
             started_s=time.monotonic(),
             budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
+            trainer="plain",
         )
         one_step = RunRequest(trial=self._trial, length=RunLength(steps=1, all_splits="never"))
         (record,) = run_all(self._subject.engine(self._store, plan), [one_step])
@@ -513,6 +514,7 @@ class AdviceSession:
             micro_batch_sizes=self._micro_batch_sizes,
             step_s=self._step_s,
             horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
+            trainer=self._asked.trainer,
         )
         return self._subject.engine(self._store, plan)
 

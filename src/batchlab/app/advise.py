@@ -20,6 +20,7 @@ from batchlab.errors import ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import TrainerName
 from batchlab.records.trial import Sampling, Setting, Target, Trial
 from batchlab.runs.replay import StudyName
 from batchlab.script.command import TrainingCommand
@@ -45,6 +46,7 @@ def advise(
     sampling: Sampling = "reshuffle",
     drop_last: bool = False,
     device: str = "cpu",
+    trainer: TrainerName = "fastest",
     store: str | Path = "batchlab.db",
     command: str | None = None,
     listener: ProgressListener | None = None,
@@ -81,6 +83,8 @@ def advise(
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out a smaller last batch of an epoch.
         device: "cpu", "cuda" or "cuda:1".
+        trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
+            PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
@@ -184,6 +188,8 @@ def _study_id(subject: Subject) -> str:
         "profile": None if question.profile is None else question.profile.to_json(),
         "device": question.device,
     }
+    if question.trainer != "fastest":
+        document["trainer"] = question.trainer
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
     text = json.dumps(document, sort_keys=True)

@@ -18,6 +18,7 @@ from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, Usa
 from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import TrainerName
 from batchlab.records.trial import Sampling, Setting
 from batchlab.report.progress import listener_or_notebook
 from batchlab.script.command import TrainingCommand
@@ -57,6 +58,7 @@ class Question:
     micro_batch_size: int | None = None
     measure: tuple[str, ...] = ()
     device: str = "cpu"
+    trainer: TrainerName = "fastest"
     memory_limit_bytes: int | None = None
     profile: Profile | None = None
     store: Path | None = None

@@ -125,15 +125,17 @@ class Subject(ABC):
     def seldom_watched_length(self) -> RunLength:
         """The same, evaluated just often enough to draw it: a stored training answers with that."""
         epochs, steps = self.epochs, self.question.steps
-        return RunLength(
+        length = RunLength(
             epochs=epochs,
             steps=steps,
             until=self.target,
-            watched_from_samples=UNWATCHED,
-            interval_samples=self.summary.n_train // _LOOKS_AT_AN_EPOCH,
             all_splits=self.all_splits,
             to_own_end=self.question.name == "sweep" and not (epochs or steps),
         )
+        if not self.keeps_cadence:
+            return length
+        apart = self.summary.n_train // _LOOKS_AT_AN_EPOCH
+        return replace(length, watched_from_samples=UNWATCHED, interval_samples=apart)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -322,8 +322,11 @@ _NOT_OF_COMMANDS = {
     "drop_last": "--drop-last",
     "micro_batch_size": "--micro-batch-size",
     "device": "--device",
+    "trainer": "--trainer",
     "measure": "--measure",
 }
+# What stands there by default acts nowhere.
+_BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
 class CommandSubject(Subject):
@@ -382,8 +385,7 @@ class CommandSubject(Subject):
                 f"script takes its rate, such as --lr {{learning_rate}}"
             )
         for name, option in _NOT_OF_COMMANDS.items():
-            # What acts nowhere is what stands there by default.
-            if getattr(asked, name) not in ("none", "reshuffle", "cpu", False, None, (), {}):
+            if getattr(asked, name) not in _BY_DEFAULT:
                 raise UsageError(
                     f"{option} with a command of your own: it cannot reach into your script; give "
                     f"the script's own option after the --"

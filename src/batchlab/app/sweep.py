@@ -16,7 +16,7 @@ from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunRequest
+from batchlab.records.run import RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.runs.contract import RunPlan
@@ -46,6 +46,7 @@ def sweep(
     drop_last: bool = False,
     micro_batch_size: int | None = None,
     device: str = "cpu",
+    trainer: TrainerName = "fastest",
     measure: Sequence[str] = (),
     budget: str | float | None = None,
     reserved_s: float = 0.0,
@@ -76,6 +77,8 @@ def sweep(
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
         device: "cpu", "cuda" or "cuda:1".
+        trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
+            PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         measure: what else to measure at the start and where an epoch ends: "noise_scale",
             "gradient_variance", "sharpness", "top_eigenvalue". Trials that were trained before are
             not measured again.
@@ -294,6 +297,7 @@ class StoredSweep:
             step_s={size: timing.step_s for size, timing in self._timings.items()},
             threads=1 if alone is None else alone.threads,
             measures=self._question.measure,
+            trainer=self._question.trainer,
         )
         engine = self._subject.engine(self._store, plan)
         self._listener.phase(self._training)

@@ -72,6 +72,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @options.sampling
 @options.drop_last
 @options.device
+@options.trainer
 @options.store
 @click.option(
     "--report",

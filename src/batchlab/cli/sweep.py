@@ -92,6 +92,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 @options.device
+@options.trainer
 @with_own_command
 @click.pass_obj
 def sweep(

@@ -13,6 +13,9 @@ AllSplits = Literal["on_the_way", "at_end", "never"]
 """When train and test data are evaluated too: untrained, at some epochs' ends and at the run's; at
 the run's end alone; never. Validation data are evaluated at every pause."""
 
+TrainerName = Literal["fastest", "plain"]
+"""What takes the steps of trials: whatever is fastest and agrees with PyTorch's own loop; that."""
+
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
 """As `RunLength.watched_from_samples`: seldom evaluated all along, for no level is waited for."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from batchlab.plans.cadence import n_pauses
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
 # Before any run has ended: beside others and with one thread a step takes longer than alone, and
@@ -141,6 +141,7 @@ class RunPlan:
     horizon_epochs: int | None = None
     threads: int = 1  # for each run; more than one where a run has the machine to itself
     measures: tuple[str, ...] = ()  # of each run beside what is always measured, by name
+    trainer: TrainerName = "fastest"  # "plain": PyTorch's own loop takes all steps
 
 
 class Engine(Protocol):

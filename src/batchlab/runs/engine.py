@@ -236,6 +236,7 @@ class StoredEngine:
             traceback=outcome.traceback,
             peak_bytes=outcome.peak_bytes,
             notes=outcome.notes,
+            engine=outcome.trainer,
         )
 
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ import torch
 from batchlab.errors import EditedError, StoreError
 from batchlab.machine import library_versions, thread_choices
 from batchlab.measure.at_steps import measured_at_steps
-from batchlab.processes.children import Child, Ended, Line, refuse_edited
+from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -27,13 +27,19 @@ from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import ENGINE, Outcome, Task, train
+from batchlab.training.native.program import NativeBuild
+from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.trainers import PLAIN, built_for
 from batchlab.words.reasons import reason_text
 
 # A child that was asked to stop has so long to write its checkpoint before it is ended: this, or
 # where the time is short this part of it.
 _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
+# A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
+# decide: the same trial is trained by the same trainer, however often it is asked for more.
+_WORTH_A_BUILD = 5000
+_BUILD_S = 60.0
 
 
 @dataclass(slots=True)
@@ -54,7 +60,7 @@ class LocalProcesses(StoredEngine):
     A trial asked for more than it has goes on from its checkpoint.
     """
 
-    name = ENGINE
+    name = PLAIN
     capabilities = Capabilities(
         resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
     )
@@ -74,6 +80,8 @@ class LocalProcesses(StoredEngine):
         summary = store.workload(plan.trial.workload_id)
         self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
         self._errors = RepeatedErrors()
+        self._build: NativeBuild | None = None
+        self._is_built = False
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
         self._running: dict[Connection, _Run] = {}
@@ -122,6 +130,9 @@ class LocalProcesses(StoredEngine):
         return len(self._running)
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
+        if not self._is_built:
+            self._is_built = True
+            self._build = self._built()
         task, from_step = self._task(request)
         if task is None:
             self._ended.append((request, None))
@@ -130,6 +141,20 @@ class LocalProcesses(StoredEngine):
         child = Child(_train_in_child, self._packed, self._measures, task)
         run = _Run(request, child, claim.pop_all(), from_step, began_s)
         self._running[child.connection] = run
+
+    def _built(self) -> NativeBuild | None:
+        """What its runs are trained with, made once; None: PyTorch trains them."""
+        trial = self._plan.trial
+        if self._plan.trainer == PLAIN or trial.device != "cpu" or trial.n_train < _WORTH_A_BUILD:
+            return None
+        timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
+        ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
+        refuse_edited(ended)
+        if isinstance(ended.value, NativeBuild):
+            return ended.value
+        why = ended.value if isinstance(ended.value, Reason) else ended.reason
+        self._listener.warning(reason_text(Reason.of("trained_plainly", why=why)))
+        return None
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
@@ -201,6 +226,7 @@ class LocalProcesses(StoredEngine):
             resume=progress is not None,
             versions=library_versions(),
             evaluated_sizes=self._evaluated_sizes,
+            build=self._build,
         )
         return task, 0 if progress is None else progress.step
 
@@ -233,7 +259,7 @@ def _opening_record(request: RunRequest, threads: int, progress: Progress | None
     return TrialRecord(
         trial=request.trial,
         status=None,
-        engine=ENGINE,
+        engine=PLAIN,
         threads=threads,
         versions=library_versions(),
         target=request.length.until,
@@ -279,6 +305,12 @@ def _outcome(ended: Ended) -> Outcome:
         assert isinstance(ended.value, Outcome)
         return ended.value
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
+
+
+def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
+    """What the child process does that builds for all runs."""
+    torch.set_num_threads(1)
+    return built_for(packed.unpack(), trial)
 
 
 def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:

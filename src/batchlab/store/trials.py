@@ -208,6 +208,7 @@ class Trials(StoreConnection):
         traceback: str | None,
         peak_bytes: int | None,
         notes: Sequence[Reason] = (),
+        engine: str | None = None,
     ) -> None:
         """Store how a trial ended.
 
@@ -218,6 +219,7 @@ class Trials(StoreConnection):
             traceback: the whole report of an error, None without one.
             peak_bytes: peak memory of its process, None: not reported.
             notes: added to those it began with.
+            engine: what trained it; None: what it began with.
         """
         with self._writing() as connection:
             row = connection.execute(
@@ -232,6 +234,7 @@ class Trials(StoreConnection):
                 "traceback": None if traceback is None else printable(traceback),
                 "peak_bytes": peak_bytes,
                 "notes": _notes_column(all_notes, what),
+                **({} if engine is None else {"engine": engine}),
             }
             self._change_trial(connection, trial_id, changes)
 

@@ -64,6 +64,21 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
     return sampled_order(workload, trial.plan, seed=seed)
 
 
+def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
+    """Whether the step may see the training set as it is, without a copy.
+
+    The order within one whole batch makes no difference but to rounding. Where micro-batches
+    normalise over themselves, it does make one; and `augment` may write into what it is given.
+    """
+    return (
+        trial.plan.batch_size_at(step) == trial.n_train
+        and trial.sampling == "reshuffle"
+        and trial.micro_batch_size >= trial.n_train
+        and workload.augment is None
+        and workload.make_sampler is None
+    )
+
+
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int) -> Tensor:
     """The indices of one epoch, in the order in which `make_sampler` gives them."""
     assert workload.make_sampler is not None
@@ -205,7 +220,7 @@ class _ResidentBatches:
         """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
         plan = self._plan
         begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-        if self._may_stay_as_they_lie(begin):
+        if sees_all_as_they_lie(self._workload, self._trial, begin):
             if first_step == 0:
                 yield from self._as_they_lie()
             return
@@ -224,21 +239,6 @@ class _ResidentBatches:
             whole = max(sizes) <= micro  # then a step's only pass is its batch
             yield from zip(map(self._shaped, batches)) if whole else map(self._in_micro, batches)
             first = last
-
-    def _may_stay_as_they_lie(self, step: int) -> bool:
-        """Whether the step may see the training set as it is, without a copy.
-
-        The order within one whole batch makes no difference but to rounding. Where micro-batches
-        normalise over themselves, it does make one; and `augment` may write into what it is given.
-        """
-        trial = self._trial
-        return (
-            self._plan.batch_size_at(step) == trial.n_train
-            and trial.sampling == "reshuffle"
-            and trial.micro_batch_size >= trial.n_train
-            and self._workload.augment is None
-            and self._workload.make_sampler is None
-        )
 
     def _as_they_lie(self) -> Iterator[Sequence[Batch]]:
         versions = [part._version for part in self._tensors]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -244,8 +244,22 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     return min(usual, max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size))
 
 
+class MetricSums(Protocol):
+    """What adds up metrics over rows of tensors, without a pass of PyTorch."""
+
+    def sums(
+        self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
+    ) -> Mapping[str, float]:
+        """The sums of the metrics that it knows, over the rows `index` of the columns."""
+        ...
+
+
 class Evaluator:
-    """Evaluates the metrics of one workload; the splits stay on the device."""
+    """Evaluates the metrics of one workload; the splits stay on the device.
+
+    Attributes:
+        fast: what gives the sums of some metrics of the model that is trained; None: nothing.
+    """
 
     def __init__(
         self,
@@ -266,8 +280,11 @@ class Evaluator:
         if n_train > n_evaluated:
             chosen = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
             chosen = chosen.sort().values
+        self.fast: MetricSums | None = None
+        self._counts: dict[tuple[Split, str], float] = {}
+        self._rows: dict[Split, tuple[Sequence[Tensor], Tensor]] = {}
         self._batches: dict[Split, Callable[[], Iterable[Batch]]] = {}
-        batch_size = sizes.at_once(batch_size)
+        self._batch_size = batch_size = sizes.at_once(batch_size)
         for split in SPLITS:
             data = getattr(workload, split)
             if data is None:
@@ -283,6 +300,10 @@ class Evaluator:
             if n_used < n:
                 subset = (torch.arange(n) if subset is None else subset)[:n_used]
             self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
+            columns = None if is_stream(opened(data, workload.collate)[0]) else resident(data)
+            if columns is not None:
+                index = torch.arange(n_used) if subset is None else subset
+                self._rows[split] = (columns.parts, index)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """All metrics of `splits`, in eval mode, without gradients; the model is left as it was.
@@ -343,8 +364,13 @@ class Evaluator:
     def _scores_of(
         self, model: nn.Module, split: Split, another_asks: Callable[[], object]
     ) -> Iterator[Score]:
-        tallies = {name: tally_of(self._workload, name) for name in self._workload.metric_names}
-        for kept in self._batches[split]():
+        values = self._added_up(split)
+        tallies = {
+            name: tally_of(self._workload, name)
+            for name in self._workload.metric_names
+            if name not in values
+        }
+        for kept in self._batches[split]() if tallies else ():
             batch = on_device(kept, self._device)
             versions = versions_of(batch)
             for tally in tallies.values():
@@ -356,9 +382,40 @@ class Evaluator:
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
                     f"x /= 255)"
                 )
-        for name, tally in tallies.items():
-            value = tally.value()
+        values |= {name: tally.value() for name, tally in tallies.items()}
+        for name in self._workload.metric_names:
+            value = values[name]
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
+
+    def _added_up(self, split: Split) -> dict[str, float]:
+        """The metrics that need no pass of PyTorch."""
+        if self.fast is None or split not in self._rows:
+            return {}
+        columns, index = self._rows[split]
+        found = self.fast.sums(columns, index, batch_size=self._batch_size)
+        return {
+            name: quotient(as_metric(self._workload, name), torch.tensor(total), count)
+            for name, total in found.items()
+            for count in [self._count(split, name)]
+        }
+
+    def _count(self, split: Split, name: str) -> float:
+        """What the metric's sum is divided by, the same whatever the model says."""
+        if (split, name) not in self._counts:
+            count = as_metric(self._workload, name).count
+            assert count is not None
+            counted = (float(count(batch)) for batch in self._batches[split]())
+            self._counts[split, name] = sum(counted)
+        return self._counts[split, name]
+
+
+def quotient(metric: Metric, total: Tensor, count: float) -> float:
+    """A metric from its sum and its count; not a number where nothing was counted."""
+    if count <= 0:
+        return math.nan
+    if metric.finalise is not None:
+        return float(metric.finalise(total, count))
+    return float(total) / count
 
 
 class _Sums:
@@ -380,11 +437,7 @@ class _Sums:
         self._count += float(self._metric.count(batch))
 
     def value(self) -> float:
-        if self._total is None or self._count <= 0:
-            return math.nan
-        if self._metric.finalise is not None:
-            return float(self._metric.finalise(self._total, self._count))
-        return float(self._total) / self._count
+        return math.nan if self._total is None else quotient(self._metric, self._total, self._count)
 
 
 def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:

@@ -23,7 +23,8 @@ from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
-from batchlab.training.stepper import Stepper
+from batchlab.training.native.program import NativeBuild
+from batchlab.training.trainers import trainer_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
 
@@ -103,6 +104,7 @@ class Outcome:
         traceback: an error's whole report.
         peak_bytes: peak memory of its process above the idle process; None: not known.
         notes: what a reader of its record must know of its end.
+        trainer: the name of what took its steps; None: not told.
     """
 
     status: Status | None
@@ -110,6 +112,7 @@ class Outcome:
     traceback: str | None = None
     peak_bytes: int | None = None
     notes: tuple[Reason, ...] = ()
+    trainer: str | None = None
 
 
 def outcome_at(
@@ -157,8 +160,6 @@ def not_finite(value: float, step: int) -> Outcome:
     return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
 
 
-ENGINE = "plain"
-
 # Between two looks at the clock, the losses and the wish to stop: at most so many seconds, and
 # so many steps.
 _BLOCK_S = 0.05
@@ -181,6 +182,7 @@ class Task:
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
         evaluated_sizes: how many examples the model takes in an evaluation.
+        build: what was built to train it natively; None: nothing was.
     """
 
     trial: Trial
@@ -191,6 +193,7 @@ class Task:
     resume: bool
     versions: tuple[tuple[str, str], ...]
     evaluated_sizes: RunnableSizes = ANY_SIZE
+    build: NativeBuild | None = None
 
     @property
     def last_step(self) -> int:
@@ -255,7 +258,9 @@ class _Run:
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         sizes = task.evaluated_sizes
         self._evaluator = Evaluator(workload, self._device, batch_size=at_once, sizes=sizes)
-        self._stepper = Stepper(workload, task.trial, self._device)
+        self._trainer = trainer_of(workload, task.trial, self._device, task.build)
+        self._stepper = self._trainer.stepper
+        self._evaluator.fast = self._trainer.fast
         self._initial = self._weights()  # a checkpoint has not taken their place yet
         self._before: list[Tensor] = []  # the weights before the step to an evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
@@ -265,7 +270,8 @@ class _Run:
             self._progress = self._resumed(task.checkpoint)
             self._emit(self._progress.evaluations)
         else:
-            self._progress = Progress(versions=task.versions, engine=ENGINE, threads=task.threads)
+            trainer = self._trainer.name
+            self._progress = Progress(versions=task.versions, engine=trainer, threads=task.threads)
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
@@ -300,7 +306,9 @@ class _Run:
             self._keep_if_due()
         if outcome is None or outcome.status is None or _has_ended_well(outcome):
             self._keep()
-        return outcome or Outcome(status=Status.OK)
+        outcome = outcome or Outcome(status=Status.OK)
+        note = () if self._trainer.note is None else (self._trainer.note,)
+        return replace(outcome, trainer=self._trainer.name, notes=(*outcome.notes, *note))
 
     def _train_to(
         self,

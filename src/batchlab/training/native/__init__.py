@@ -1,0 +1,1 @@
+"""Native: a small model's training steps and evaluations as one C function."""

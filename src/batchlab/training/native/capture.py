@@ -1,0 +1,297 @@
+"""Capture: every operation that a function of tensors makes, seen below autograd, by shape only.
+
+The function is run once on tensors without memory, at two batch sizes. What differs between the
+two runs must be a multiple of the batch size, or a number divided by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from batchlab.records.estimate import Reason
+from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
+
+_ANOTHER = 1_000_033  # the batch size of the second run, a prime too
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A tensor of a tape: what it is made of, and how it lies.
+
+    Attributes:
+        source: its place in the tape's sources, or -1.
+        call: the call that it came from, or -1.
+        result: which of the call's results it is.
+        base: the place of the tensor that it is a view of; -1: it has memory of its own.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    dtype: torch.dtype
+    source: int = -1
+    call: int = -1
+    result: int = 0
+    base: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An argument that is a tensor: its place among the tape's."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation: its ATen name and its arguments by name."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Tape:
+    """What a function did.
+
+    Attributes:
+        held: all tensors that it met.
+        calls: what it did, in order.
+        constants: tensors that it brought along itself.
+        results: the places of what it returned; None for what is not there.
+    """
+
+    held: list[Held] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    constants: list[Tensor] = field(default_factory=list)
+    results: list[int | None] = field(default_factory=list)
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes a tape while a function runs."""
+
+    def __init__(self, sources: Sequence[Tensor], n_writable: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tape = Tape()
+        self._places: dict[int, int] = {}
+        self._twins: dict[int, Tensor] = {}
+        self._alive: list[Tensor] = []  # an identity is free again when its tensor is gone
+        self._of_memory: dict[int, list[int]] = {}  # the tensors that share a storage
+        self._stale: set[int] = set()
+        self._n_writable = n_writable  # the last so many sources are a batch, to be written to
+        for place, tensor in enumerate(sources):
+            self._hold(tensor, source=place)
+        self._n_sources = len(sources)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else PyTorch loads its own compiler, which takes seconds
+
+    def place_of(self, tensor: Tensor) -> int:
+        """Where the tape has this tensor."""
+        place = self._places.get(id(tensor))
+        if place is None:
+            raise RefusedError(Reason.of("native_not_followed", what="a tensor of unknown origin"))
+        if place in self._stale:
+            raise RefusedError(Reason.of("native_not_followed", what="a view of what changes"))
+        return place
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Record one operation, and run it for the shapes."""
+        flat, spec = tree_flatten((args, kwargs or {}))
+        if not any(isinstance(part, Tensor) and part.is_meta for part in flat):
+            return self._made(func, args, kwargs or {})
+        flat = [self._twin(part) if isinstance(part, Tensor) else part for part in flat]
+        args, kwargs = tree_unflatten(flat, spec)
+        try:
+            found = func(*args, **kwargs)
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta" in str(error).lower():
+                raise RefusedError(Reason.of("native_depends_on_values")) from error
+            raise
+        self._record(func, flat, spec, found)
+        return found
+
+    def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """A tensor out of nothing, on the CPU or without memory: ones, a range, ..."""
+        found = func(*args, **kwargs)
+        for made in tree_flatten(found)[0]:
+            if isinstance(made, Tensor) and made.is_meta:
+                self.tape.calls.append(Call(_name(func), _by_name(func, args, kwargs)))
+                self._hold(made, call=len(self.tape.calls) - 1)
+        return found
+
+    def _twin(self, tensor: Tensor) -> Tensor:
+        """The tensor, or for one with memory, which is a constant then, one without."""
+        if tensor.is_meta:
+            return tensor
+        if id(tensor) not in self._twins:
+            twin = torch.empty_like(tensor, device="meta")
+            self._twins[id(tensor)] = twin
+            self._alive.append(tensor)
+            self.tape.constants.append(tensor.detach().clone())
+            self._hold(twin, source=self._n_sources + len(self.tape.constants) - 1)
+        return self._twins[id(tensor)]
+
+    def _record(self, func: Any, flat: list[Any], spec: Any, found: Any) -> None:
+        refs = [Ref(self.place_of(part)) if isinstance(part, Tensor) else part for part in flat]
+        arguments = _by_name(func, *tree_unflatten(refs, spec))
+        given = [part for part in flat if isinstance(part, Tensor)]
+        results = found if isinstance(found, (tuple, list)) else [found]
+        memory = {_memory(part): self.place_of(part) for part in given}
+        written = any(a.alias_info and a.alias_info.is_write for a in func._schema.arguments)
+        if written:
+            self._check_may_write(func, given[0])
+        name = re.sub(r"_(?=\.|$)", "", _name(func), count=1) if written else _name(func)
+        self.tape.calls.append(Call(name, arguments))
+        call = len(self.tape.calls) - 1
+        for number, result in enumerate(results):
+            if not isinstance(result, Tensor):
+                continue
+            base = -1 if written else memory.get(_memory(result), -1)
+            self._hold(result, call=call, result=number, base=base)
+
+    def _check_may_write(self, func: Any, target: Tensor) -> None:
+        """Refuse writes but to a tensor of its own memory that nobody else looks at."""
+        place = self.place_of(target)
+        held = self.tape.held[place]
+        writable = held.call >= 0 or (
+            self._n_sources - self._n_writable <= held.source < self._n_sources
+        )
+        name = _name(func)
+        if held.base >= 0 or not writable or not name.split(".")[0].endswith("_"):
+            raise RefusedError(Reason.of("native_writes", operation=name))
+        self._stale.update(self._of_memory[_memory(target)])
+
+    def _hold(self, tensor: Tensor, *, base: int = -1, **origin: int) -> None:
+        held = Held(
+            tuple(tensor.shape),
+            tuple(tensor.stride()),
+            int(tensor.storage_offset()),
+            tensor.dtype,
+            base=base,
+            **origin,
+        )
+        place = len(self.tape.held)
+        self.tape.held.append(held)
+        self._places[id(tensor)] = place
+        self._alive.append(tensor)
+        self._of_memory.setdefault(_memory(tensor), []).append(place)
+
+
+def _name(func: Any) -> str:
+    return str(func).removeprefix("aten.").removesuffix(".default")
+
+
+def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a call, those that were left out as well."""
+    specs = func._schema.arguments
+    found = {spec.name: spec.default_value for spec in specs if spec.has_default_value()}
+    return found | {spec.name: value for spec, value in zip(specs, args, strict=False)} | kwargs
+
+
+def _memory(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _tape(
+    function: Callable[..., Sequence[Tensor | None]],
+    fixed: Sequence[Tensor],
+    columns: Sequence[Tensor],
+    batch_size: int,
+) -> Tape:
+    batch = [
+        torch.empty((batch_size, *part.shape[1:]), dtype=part.dtype, device="meta")
+        for part in columns
+    ]
+    twins = [
+        torch.empty_like(part, device="meta").requires_grad_(part.requires_grad) for part in fixed
+    ]
+    with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
+        results = function(twins, batch)
+    tape: Tape = recorder.tape
+    tape.results = [None if part is None else recorder.place_of(part) for part in results]
+    return tape
+
+
+def captured(
+    function: Callable[..., Sequence[Tensor | None]],
+    fixed: Sequence[Tensor],
+    columns: Sequence[Tensor],
+) -> Tape:
+    """What a function of `fixed` tensors and a batch out of `columns` does at any batch size.
+
+    Raises:
+        RefusedError: it does not do the same at every batch size, or can't be followed.
+    """
+    first, second = (_tape(function, fixed, columns, size) for size in (STAND_IN, _ANOTHER))
+    if [call.name for call in first.calls] != [call.name for call in second.calls]:
+        raise RefusedError(Reason.of("native_branches_on_batch_size"))
+    if len(first.held) != len(second.held) or first.results != second.results:
+        raise RefusedError(Reason.of("native_branches_on_batch_size"))
+    for one, other in zip(first.constants, second.constants, strict=True):
+        if one.shape != other.shape or not torch.equal(one, other):
+            raise RefusedError(Reason.of("native_uses_batch_size", what="a tensor"))
+    for held, beside in zip(first.held, second.held, strict=True):
+        _joined(list(held.shape), list(beside.shape), "a shape")
+    first.calls = [
+        Call(call.name, _joined(call.arguments, beside.arguments, call.name))
+        for call, beside in zip(first.calls, second.calls, strict=True)
+    ]
+    _join_repeated(first)
+    return first
+
+
+def _join_repeated(tape: Tape) -> None:
+    """Take the results of an earlier call for those of a like one: metrics ask the model alike.
+
+    No call changes what it is given, and none draws: the same one gives the same again.
+    """
+    made: dict[int, list[int]] = {}
+    for place, held in enumerate(tape.held):
+        made.setdefault(held.call, []).append(place)
+    instead: dict[int, int] = {}
+    seen: dict[str, int] = {}
+    for number, call in enumerate(tape.calls):
+        arguments = _moved(call.arguments, instead)
+        tape.calls[number] = Call(call.name, arguments)
+        earlier = seen.setdefault(f"{call.name} {arguments}", number)
+        if earlier != number:
+            instead |= zip(made.get(number, ()), made.get(earlier, ()), strict=True)
+    tape.results = [None if place is None else instead.get(place, place) for place in tape.results]
+
+
+def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
+    """An argument with other places for its tensors."""
+    if isinstance(argument, Ref):
+        return Ref(instead.get(argument.place, argument.place))
+    if isinstance(argument, dict):
+        return {key: _moved(part, instead) for key, part in argument.items()}
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(_moved(part, instead) for part in argument)
+    return argument
+
+
+def _joined(one: Any, other: Any, what: str) -> Any:
+    """An argument at both batch sizes as one, with the batch size in it where they differ."""
+    if isinstance(one, dict):
+        return {key: _joined(part, other.get(key), what) for key, part in one.items()}
+    if isinstance(one, (list, tuple)) and len(one) == len(other):
+        return type(one)(_joined(a, b, what) for a, b in zip(one, other, strict=True))
+    is_number = isinstance(one, (int, float)) and isinstance(other, (int, float))
+    if one == other or (is_number and one != one and other != other):
+        return one
+    if is_number:
+        if one * _ANOTHER == other * STAND_IN:
+            return Scaled(one / STAND_IN, 1)
+        if abs(one * STAND_IN - other * _ANOTHER) <= 1e-12 * abs(one * STAND_IN):
+            return Scaled(one * STAND_IN, -1)
+    raise RefusedError(Reason.of("native_uses_batch_size", what=what))

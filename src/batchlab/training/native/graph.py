@@ -1,0 +1,226 @@
+"""The values of a step, as loops see them: expressions, sums, products, and views of them.
+
+A shape has the batch size in it as the number `STAND_IN`: the first dimension of everything that
+has one number an example (its rows) is a multiple of it, and no other dimension is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from batchlab.records.estimate import Reason
+
+STAND_IN = 1_000_003  # a prime that no layer is as wide as
+
+Shape = tuple[int, ...]
+
+C_TYPES = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.int64: "int64_t",
+    torch.int32: "int32_t",
+    torch.int16: "int16_t",
+    torch.int8: "int8_t",
+    torch.uint8: "uint8_t",
+    torch.bool: "uint8_t",
+}
+
+
+class RefusedError(Exception):
+    """This workload is not trained natively.
+
+    Attributes:
+        reason: why; its sentence is in `batchlab.words`.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        """Refuse for this reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+def unsupported(operation: str) -> RefusedError:
+    """The refusal of an operation that has no row, or not as it is used."""
+    return RefusedError(Reason.of("native_operation", operation=operation))
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A number that has the batch size B in it: `factor * B ** power`, where power is 1 or -1."""
+
+    factor: float
+    power: int
+
+    def __str__(self) -> str:
+        """As C: the batch size is `B` there."""
+        return f"({self.factor!r} * (double)B)" if self.power == 1 else f"({self.factor!r} / B)"
+
+
+Number = int | float | Scaled
+
+
+def has_rows(shape: Shape) -> bool:
+    """Whether it has one part an example."""
+    return any(size and size % STAND_IN == 0 for size in shape)
+
+
+def contiguous(shape: Shape) -> Shape:
+    """The strides of a tensor without gaps."""
+    return tuple(math.prod(max(size, 1) for size in shape[at + 1 :]) for at in range(len(shape)))
+
+
+def number_of(shape: Shape, dims: Sequence[int]) -> Number:
+    """How many elements these dimensions have together."""
+    n = math.prod(shape[dim] for dim in dims)
+    return Scaled(n // STAND_IN, 1) if n and n % STAND_IN == 0 else n
+
+
+def times_rows(n: int, rows: str) -> str:
+    """A number of elements as C, in which `rows` is the number of examples."""
+    if n % STAND_IN:
+        return str(n)
+    return rows if n == STAND_IN else f"{n // STAND_IN} * {rows}"
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """What is computed, and laid out without gaps.
+
+    Attributes:
+        kind: "parameter", "buffer", "constant" or "column" (with `place`, its number among them);
+            "point" (an expression an element); "sum" and "peak" (over `dims`, which are gone);
+            "product" (of two matrices, plus a bias where there is a third operand); "take" (rows of
+            a table) and "scatter" (its gradient).
+        shape: its shape.
+        dtype: its type.
+        operands: what it is made of, each of the shape in which it is used.
+        text: of a point: C, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
+            each dimension, and `{column}` for that in the last.
+        dims: of a sum or peak: over which dimensions of its operand.
+        place: of a source: its number among those of its kind.
+    """
+
+    kind: str
+    shape: Shape
+    dtype: torch.dtype
+    operands: tuple[View, ...] = ()
+    text: str = ""
+    dims: tuple[int, ...] = ()
+    place: int = -1
+
+    @property
+    def rows(self) -> bool:
+        """Whether it has one part an example."""
+        return has_rows(self.shape)
+
+    @property
+    def space(self) -> Shape:
+        """The loops that make it: all but the last dimension are its lines, that one is a line."""
+        over_operand = self.kind in ("sum", "peak", "scatter")
+        return loops_of(self.operands[0].shape if over_operand else self.shape)
+
+    @property
+    def ends_lines(self) -> bool:
+        """Whether it is one number for each line of the loops that make it."""
+        return self.kind in ("sum", "peak") and self.dims == (len(self.space) - 1,)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether it is complete only when all loops that make it are."""
+        is_sum = self.kind in ("sum", "peak") and not self.ends_lines
+        over_examples = self.kind == "product" and not self.rows and self.operands[0].rows
+        return is_sum or over_examples or self.kind == "scatter"
+
+    @property
+    def c_type(self) -> str:
+        """Its type in C; what is one sum of everything is kept in double."""
+        is_total = self.accumulates and self.kind == "sum" and math.prod(self.shape) == 1
+        return "double" if is_total and self.dtype == torch.float32 else C_TYPES[self.dtype]
+
+
+def loops_of(shape: Shape) -> Shape:
+    """A shape of at least two dimensions, with the examples never in the last."""
+    if len(shape) >= 2:
+        return shape
+    if not shape:
+        return (1, 1)
+    return (*shape, 1) if has_rows(shape) else (1, *shape)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class View:
+    """A node as a tensor of some shape: its elements are `offset + index * strides` of the node."""
+
+    node: Node
+    shape: Shape
+    strides: Shape
+    offset: int = 0
+
+    @classmethod
+    def of(cls, node: Node) -> View:
+        """The node as it lies."""
+        return cls(node, node.shape, contiguous(node.shape))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The node's type."""
+        return self.node.dtype
+
+    @property
+    def rows(self) -> bool:
+        """Whether its shape has one part an example."""
+        return has_rows(self.shape)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the node as it lies, perhaps in other dimensions."""
+        real = [(n, step) for n, step in zip(self.shape, self.strides, strict=True) if n != 1]
+        packed = [step for _, step in real] == list(contiguous(tuple(n for n, _ in real)))
+        same = math.prod(self.shape) == math.prod(self.node.shape)
+        return packed and same and self.offset == 0
+
+    def expanded(self, shape: Shape) -> View:
+        """Repeated to a larger shape, by PyTorch's rules of broadcasting."""
+        missing = len(shape) - len(self.shape)
+        old = (1,) * missing + self.shape
+        strides = (0,) * missing + self.strides
+        steps = tuple(
+            0 if size == 1 and new != 1 else step
+            for size, new, step in zip(old, shape, strides, strict=True)
+        )
+        return View(self.node, shape, steps, self.offset)
+
+    def reshaped(self, shape: Shape, strides: Shape) -> View:
+        """Other dimensions of the same elements."""
+        return View(self.node, shape, strides, self.offset)
+
+
+@dataclass(slots=True)
+class Graph:
+    """All that a step, or an evaluation, computes.
+
+    Attributes:
+        nodes: every node, operands before those that use them.
+        outputs: the scalars that are told for each batch; of a step its loss.
+        gradients: by the place of the parameter; None: the loss does not depend on it.
+        constants: tensors that are neither the model's nor of the data.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[View] = field(default_factory=list)
+    gradients: list[View | None] = field(default_factory=list)
+    constants: list[torch.Tensor] = field(default_factory=list)
+
+    def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
+        """A new node."""
+        if dtype not in C_TYPES:
+            raise RefusedError(Reason.of("native_type", dtype=str(dtype)))
+        if has_rows(tuple(shape[1:])):
+            raise RefusedError(Reason.of("native_examples_not_first"))
+        self.nodes.append(Node(kind, tuple(shape), dtype, **details))
+        return View.of(self.nodes[-1])

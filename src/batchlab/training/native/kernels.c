@@ -1,0 +1,462 @@
+// What all programs share: functions of one number, products of matrices, examples in tiles.
+// Nothing here depends on where memory lies or on how steps are cut into calls: the same numbers
+// are added in the same order each time.
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+struct call {
+    void **parameters, **buffers, **constants, **columns, **states;
+    float **counts;
+    const int64_t *index, *sizes, *parts;
+    const double *shares, *numbers;
+    double *told;
+    char *space;
+    int64_t n_steps, largest;
+    double clip;
+};
+
+// ---- Memory: every piece begins where a cache line does.
+#define SPACE(type, n) (((int64_t)sizeof(type) * (n) + 127) / 64 * 64)
+#define TAKE(type, n) ((type *)taken(&space, sizeof(type) * (n), SPACE(type, n)))
+#ifdef __SANITIZE_ADDRESS__  // scripts/sanitized: no piece may be left for the next one
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)
+#define ASAN_UNPOISON_MEMORY_REGION(at, size)
+#endif
+static char *taken(char **space, int64_t used, int64_t whole) {
+    char *at = (char *)(((uintptr_t)*space + 63) / 64 * 64);
+    ASAN_UNPOISON_MEMORY_REGION(at, whole);
+    ASAN_POISON_MEMORY_REGION(at + used, whole - used);
+    *space = at + whole;
+    return at;
+}
+
+// ---- Numbers below 1e-38 are 0 while a program runs: an optimizer's averages of what has come to
+// rest fall through that range, in which a processor is several times slower.
+static unsigned flush_tiny(void) {
+#ifdef __SSE__
+    const unsigned before = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(before | 0x8040);
+    return before;
+#else
+    return 0;
+#endif
+}
+static void restore(unsigned before) {
+#ifdef __SSE__
+    __builtin_ia32_ldmxcsr(before);
+#endif
+    (void)before;
+}
+
+// ---- Examples of a tile: a batch is cut into equal ones, of a multiple of 8.
+static long rows_of_tile(long B) {
+    const long n = B <= TILE + TILE / 2 ? 1 : (B + TILE - 1) / TILE;
+    return n == 1 ? B : ((B + n - 1) / n + 7) / 8 * 8;
+}
+static long most_in_tile(long most) {
+    const long room = TILE + TILE / 2 + 8;
+    return most < room ? most : room;
+}
+
+// ---- Functions of one number, without branches, so that loops over them use whole vectors.
+INLINE float exp_of(float x) {  // Cephes' expf: 2 units in the last place
+    const float n = __builtin_rintf((x < -100 ? -100 : x > 100 ? 100 : x) * 1.44269504088896341f);
+    const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    const float y = p * (r * r) + r + 1;
+    const int32_t k = n != n ? 0 : (int32_t)n, half = k / 2;
+    const int32_t bits[2] = {(half + 127) << 23, (k - half + 127) << 23};
+    float low, high;
+    memcpy(&low, &bits[0], 4);
+    memcpy(&high, &bits[1], 4);
+    return x > 88.8f ? INFINITY : x < -103.9f ? 0 : y * low * high;
+}
+INLINE float sigmoid_of(float x) { return 1 / (1 + exp_of(-x)); }
+INLINE float tanh_of(float x) {
+    const float a = fabsf(x), s = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * s + 2.06390887954e-2f;
+    p = p * s - 5.37397155531e-2f;
+    p = p * s + 1.33314422036e-1f;
+    p = p * s - 3.33332819422e-1f;
+    const float small = p * s * x + x;
+    const float large = copysignf(1 - 2 / (exp_of(2 * a) + 1), x);
+    return a < 0.625f ? small : x != x ? x : large;
+}
+INLINE float erf_of(float x) {  // N. Juffa's: 1 unit in the last place
+    const float t = fabsf(x), s = x * x;
+    float r = -1.72853470e-5f * t + 3.83197126e-4f;
+    const float u = -3.88396438e-3f * t + 2.42546219e-2f;
+    r = r * s + u;
+    r = r * t - 1.06777877e-1f;
+    r = r * t - 6.34846687e-1f;
+    r = r * t - 1.28717512e-1f;
+    r = r * t - t;
+    const float large = copysignf(1 - exp_of(r), x);
+    float q = -5.96761703e-4f;
+    q = q * s + 4.99119423e-3f;
+    q = q * s - 2.67681349e-2f;
+    q = q * s + 1.12819925e-1f;
+    q = q * s - 3.76125336e-1f;
+    q = q * s + 1.28379166e-1f;
+    return t > 0.927734375f ? large : q * x + x;
+}
+INLINE float silu_slope(float x) {
+    const float s = sigmoid_of(x);
+    return s * (1 + x * (1 - s));
+}
+INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
+INLINE float gelu_slope(float x) {
+    const float density = 0.39894228040143268f * exp_of(-0.5f * x * x);
+    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + x * density;
+}
+INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
+INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
+INLINE float gelu_tanh_slope(float x) {
+    const float t = tanh_of(gelu_inner(x));
+    return 0.5f * (1 + t) +
+           0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
+}
+
+// ---- Labels and places: one that lies outside is told, and nothing outside is read.
+INLINE int64_t label_of(int64_t label, int64_t ignored, int64_t n, int *bad) {
+    if (label != ignored && (label < 0 || label >= n)) *bad = 1;
+    return label == ignored ? -1 : label;
+}
+INLINE int64_t place_of(int64_t place, int64_t n, int *bad) {
+    if (place >= 0 && place < n) return place;
+    *bad = 1;
+    return 0;
+}
+
+// ---- Sums over a gradient.
+__attribute__((unused)) static double square_of(long n, const float *x) {
+    double total = 0;
+    for (long i = 0; i < n; i += 1024) {
+        const long m = n - i < 1024 ? n - i : 1024;
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (long j = 0; j < m; j++) part += x[i + j] * x[i + j];
+        total += part;
+    }
+    return total;
+}
+__attribute__((unused)) static void gather_part(long n, float *total, const float *part,
+                                                double share, int first) {
+    const float factor = (float)share;
+    if (first) memset(total, 0, sizeof(float) * n);
+#pragma omp simd
+    for (long i = 0; i < n; i++) total[i] += factor * part[i];
+}
+
+// ---- Products of matrices, in vectors as wide as the machine has them.
+#if defined(__AVX512F__)
+#define WIDTH 16
+#elif defined(__AVX__)
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+#define UNROLL _Pragma("GCC unroll 16")
+#define FEW 6      // examples whose outer products are taken line by line
+#define LINE 4096  // elements of such a line at once
+#define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
+#define BROAD (2 * WIDTH)
+
+// C (m, n) = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B, B's lines `bk` apart.
+INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
+                  const float *b, long bk, float *c, long cm, long columns, const float *bias,
+                  float alpha, float beta) {
+    vec sum[8][8];
+    UNROLL for (int i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < w; j++) sum[i][j] = (vec){0};
+    for (long k = 0; k < K; k++) {
+        vec right[8];
+        UNROLL for (int j = 0; j < w; j++) right[j] = *(const vec *)(b + k * bk + j * WIDTH);
+        UNROLL for (int i = 0; i < m; i++) {
+            const vec left = a[i * am + k * ak] - (vec){0};
+            UNROLL for (int j = 0; j < w; j++) sum[i][j] += left * right[j];
+        }
+    }
+    if (columns == w * WIDTH) {
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int j = 0; j < w; j++) {
+                vec *to = (vec *)(c + i * cm + j * WIDTH);
+                vec found = sum[i][j] * alpha;
+                if (beta != 0) found += *to * beta;
+                if (bias) found += *(const vec *)(bias + j * WIDTH);
+                *to = found;
+            }
+        return;
+    }
+    for (int i = 0; i < m; i++)
+        for (long j = 0; j < columns; j++) {
+            float found = ((const float *)sum[i])[j] * alpha;
+            if (beta != 0) found += c[i * cm + j] * beta;
+            if (bias) found += bias[j];
+            c[i * cm + j] = found;
+        }
+}
+
+// All lines of A with a panel of B that is `columns` wide, at most 2 vectors.
+#define LINES(m, w) \
+    for (; i + m <= M; i += m) \
+        block(m, w, K, a + i * am, am, ak, b, bk, c + i * cm, cm, columns, bias, alpha, beta)
+static void panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
+                  float *c, long cm, long columns, const float *bias, float alpha, float beta) {
+    long i = 0;
+    if (columns > WIDTH) {
+        LINES(8, 2);
+        LINES(4, 2);
+        LINES(2, 2);
+        LINES(1, 2);
+    } else {
+        LINES(8, 1);
+        LINES(4, 1);
+        LINES(1, 1);
+    }
+}
+static void wide_panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
+                       float *c, long cm, const float *bias, float alpha, float beta) {
+    const long columns = 8 * WIDTH;
+    long i = 0;
+    LINES(2, 8);
+    LINES(1, 8);
+}
+
+// Four sums of vectors at once.
+INLINE vec4 sums(vec a, vec b, vec c, vec d) {
+    vec4 part[4];
+    const vec *all[4] = {&a, &b, &c, &d};
+    UNROLL for (int i = 0; i < 4; i++) {
+        const vec4 *quarter = (const vec4 *)all[i];
+        part[i] = quarter[0];
+        UNROLL for (int j = 1; j < WIDTH / 4; j++) part[i] += quarter[j];
+    }
+    const vec4 ab = __builtin_shufflevector(part[0], part[1], 0, 4, 1, 5) +
+                    __builtin_shufflevector(part[0], part[1], 2, 6, 3, 7);
+    const vec4 cd = __builtin_shufflevector(part[2], part[3], 0, 4, 1, 5) +
+                    __builtin_shufflevector(part[2], part[3], 2, 6, 3, 7);
+    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+// `m` lines of A with 4 columns of B, both with the summed dimension innermost.
+INLINE void dots(const int m, long K, const float *a, long am, const float *b, long bn, float *c,
+                 long cm, const float *bias, float alpha, float beta) {
+    vec sum[6][4];
+    UNROLL for (int i = 0; i < m; i++)
+        UNROLL for (int j = 0; j < 4; j++) sum[i][j] = (vec){0};
+    long k = 0;
+    for (; k + WIDTH <= K; k += WIDTH) {
+        vec right[4];
+        UNROLL for (int j = 0; j < 4; j++) right[j] = *(const vec *)(b + j * bn + k);
+        UNROLL for (int i = 0; i < m; i++) {
+            const vec left = *(const vec *)(a + i * am + k);
+            UNROLL for (int j = 0; j < 4; j++) sum[i][j] += left * right[j];
+        }
+    }
+    UNROLL for (int i = 0; i < m; i++) {
+        vec4 found = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+        for (long q = k; q < K; q++)
+            UNROLL for (int j = 0; j < 4; j++) found[j] += a[i * am + q] * b[j * bn + q];
+        found *= alpha;
+        if (beta != 0) found += *(vec4 *)(c + i * cm) * beta;
+        if (bias) found += *(const vec4 *)bias;
+        *(vec4 *)(c + i * cm) = found;
+    }
+}
+
+// `m` lines of A with all of B, whose lines are read one after the other, as memory likes it best.
+INLINE void stream(const int m, long N, long K, const float *a, long am, const float *b, long bn,
+                   float *c, long cm, const float *bias, float alpha, float beta) {
+    for (long n = 0; n < N; n++) {
+        const float *y = b + n * bn;
+        vec sum[4][4];
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int u = 0; u < 4; u++) sum[i][u] = (vec){0};
+        long k = 0;
+        for (; k + 4 * WIDTH <= K; k += 4 * WIDTH)
+            UNROLL for (int u = 0; u < 4; u++) {
+                const vec right = *(const vec *)(y + k + u * WIDTH);
+                UNROLL for (int i = 0; i < m; i++)
+                    sum[i][u] += *(const vec *)(a + i * am + k + u * WIDTH) * right;
+            }
+        for (; k + WIDTH <= K; k += WIDTH)
+            UNROLL for (int i = 0; i < m; i++)
+                sum[i][0] += *(const vec *)(a + i * am + k) * *(const vec *)(y + k);
+        UNROLL for (int i = 0; i < m; i++) {
+            const vec4 four = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+            float found = (four[0] + four[1]) + (four[2] + four[3]);
+            for (long q = k; q < K; q++) found += a[i * am + q] * y[q];
+            found *= alpha;
+            if (beta != 0) found += c[i * cm + n] * beta;
+            c[i * cm + n] = found + (bias ? bias[n] : 0);
+        }
+    }
+}
+static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
+                    float *c, long cm, const float *bias, float alpha, float beta) {
+    if (M <= 2) {
+        if (M == 1) stream(1, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
+        if (M == 2) stream(2, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
+        return;
+    }
+    long n = 0;
+    for (; n + 4 <= N; n += 4) {
+        const float *some = bias ? bias + n : 0;
+        long i = 0;
+        for (; i + 6 <= M; i += 6)
+            dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        for (; i + 2 <= M; i += 2)
+            dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        for (; i < M; i++)
+            dots(1, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+    }
+    for (; n < N; n++)
+        for (long i = 0; i < M; i++) {
+            float found = 0;
+            const float *x = a + i * am, *y = b + n * bn;
+#pragma omp simd reduction(+ : found)
+            for (long k = 0; k < K; k++) found += x[k] * y[k];
+            found *= alpha;
+            if (beta != 0) found += c[i * cm + n] * beta;
+            c[i * cm + n] = found + (bias ? bias[n] : 0);
+        }
+}
+
+// A panel of B, its lines behind one another and filled up with zeros.
+static void packed(long K, long columns, const float *b, long bk, long bn, float *to) {
+    const long width = columns > WIDTH ? BROAD : WIDTH;
+    if (columns < width) memset(to, 0, sizeof(float) * K * width);
+    long n = 0;
+    if (bk == 1)
+        for (; n + 4 <= columns; n += 4)
+            for (long k = 0; k < K; k += 4) {
+                if (k + 4 > K) {
+                    for (long q = k; q < K; q++)
+                        for (int j = 0; j < 4; j++) to[q * width + n + j] = b[(n + j) * bn + q];
+                    break;
+                }
+                vec4 r[4];
+                UNROLL for (int j = 0; j < 4; j++) r[j] = *(const vec4 *)(b + (n + j) * bn + k);
+                const vec4 s = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+                const vec4 t = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+                const vec4 u = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+                const vec4 v = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+                float *at = to + k * width + n;
+                *(vec4 *)at = __builtin_shufflevector(s, t, 0, 1, 4, 5);
+                *(vec4 *)(at + width) = __builtin_shufflevector(s, t, 2, 3, 6, 7);
+                *(vec4 *)(at + 2 * width) = __builtin_shufflevector(u, v, 0, 1, 4, 5);
+                *(vec4 *)(at + 3 * width) = __builtin_shufflevector(u, v, 2, 3, 6, 7);
+            }
+    if (bn == 1 && columns == width) {
+        for (long k = 0; k < K; k++)
+            for (long j = 0; j < width; j += WIDTH)
+                *(vec *)(to + k * width + j) = *(const vec *)(b + k * bk + j);
+        return;
+    }
+    for (; n < columns; n++)
+        for (long k = 0; k < K; k++) to[k * width + n] = b[k * bk + n * bn];
+}
+
+// C (M, N) = beta C + alpha A B + bias. A and B lie as their strides say, C without gaps.
+static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
+                    long bk, long bn, const float *bias, float alpha, float beta, float *c) {
+    static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
+    if (bk == 1 && ak == 1 && bn != 1 && M < 32) {
+        by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
+        return;
+    }
+    for (long k = 0; k < K || k == 0; k += DEEP) {
+        const long deep = K - k < DEEP ? K - k : DEEP;
+        const float *left = a + k * ak, *right = b + k * bk, *some = k ? 0 : bias;
+        const float old = k ? 1 : beta;
+        long n = 0;
+        if (bn == 1 && M <= 2)
+            for (; n + 8 * WIDTH <= N; n += 8 * WIDTH)
+                wide_panel(M, deep, left, am, ak, right + n, bk, c + n, N, some ? some + n : 0, alpha, old);
+        for (; n < N; n += BROAD) {
+            const long columns = N - n < BROAD ? N - n : BROAD;
+            const float *from = right + n * bn;
+            long apart = bk;
+            if (bn != 1 || M >= 32 || (columns != BROAD && columns != WIDTH)) {
+                packed(deep, columns, from, bk, bn, pack);
+                from = pack;
+                apart = columns > WIDTH ? BROAD : WIDTH;
+            }
+            panel(M, deep, left, am, ak, from, apart, c + n, N, columns, some ? some + n : 0, alpha, old);
+        }
+    }
+}
+
+// One line of a sum of a few outer products.
+__attribute__((unused)) static void outer_line(long N, long K, const float *a, long ak,
+                                               const float *b, long bk, long bn, float *line) {
+    if (bn != 1) {
+        for (long n = 0; n < N; n++) {
+            float found = 0;
+            for (long k = 0; k < K; k++) found += a[k * ak] * b[k * bk + n * bn];
+            line[n] = found;
+        }
+        return;
+    }
+#pragma omp simd
+    for (long n = 0; n < N; n++) line[n] = a[0] * b[n];
+    for (long k = 1; k < K; k++) {
+        const float factor = a[k * ak];
+#pragma omp simd
+        for (long n = 0; n < N; n++) line[n] += factor * b[k * bk + n];
+    }
+}
+
+// C (M, N) += alpha A B for a few summed: line by line.
+__attribute__((unused)) static void outer_add(long M, long N, long K, const float *a, long am,
+                                              long ak, const float *b, long bk, long bn,
+                                              float alpha, float *c) {
+    for (long m = 0; m < M; m++)
+        for (long k = 0; k < K; k++) {
+            const float factor = alpha * a[m * am + k * ak];
+            const float *right = b + k * bk;
+            float *to = c + m * N;
+            if (bn == 1) {
+#pragma omp simd
+                for (long n = 0; n < N; n++) to[n] += factor * right[n];
+            } else {
+                for (long n = 0; n < N; n++) to[n] += factor * right[n * bn];
+            }
+        }
+}
+
+// C (M, N) = A W for a few lines, and at once W (K, N) += alpha A^T X: W is read once for both.
+__attribute__((unused)) static void back_and_add(long M, long N, long K, const float *a, long am,
+                                                 long ak, float *w, const float *x, long xm,
+                                                 float alpha, float *c) {
+    memset(c, 0, sizeof(float) * M * N);
+    for (long k = 0; k < K; k += 4) {
+        const long lines = K - k < 4 ? K - k : 4;
+        float *w0 = w + k * N, *w1 = w0 + (lines > 1) * N, *w2 = w1 + (lines > 2) * N,
+              *w3 = w2 + (lines > 3) * N;
+        for (long m = 0; m < M; m++) {
+            float f[4] = {0};
+            for (long j = 0; j < lines; j++) f[j] = a[m * am + (k + j) * ak];
+            const float f0 = f[0], f1 = f[1], f2 = f[2], f3 = f[3];
+            float *to = c + m * N;
+#pragma omp simd
+            for (long n = 0; n < N; n++)
+                to[n] += (f0 * w0[n] + f1 * w1[n]) + (f2 * w2[n] + f3 * w3[n]);
+        }
+        outer_add(lines, N, M, a + k * ak, ak, am, x, xm, 1, alpha, w0);
+    }
+}

@@ -1,0 +1,650 @@
+"""Operations: a row each, from ATen's name to an expression in C, or to nodes made of such.
+
+To add one: a row in `POINTWISE` if each of its elements comes from one element of each operand
+(the names are those of ATen's schema), or else a function in `COMPOSED`, which takes the builder
+and the arguments by name. The shape and type of a result are those that PyTorch says.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from batchlab.records.estimate import Reason
+from batchlab.training.native.capture import Call, Held, Ref, Tape
+from batchlab.training.native.graph import (
+    STAND_IN,
+    Graph,
+    Number,
+    RefusedError,
+    Scaled,
+    Shape,
+    View,
+    contiguous,
+    has_rows,
+    number_of,
+    unsupported,
+)
+
+_BOTH = ("Tensor", "Scalar")
+_COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+
+POINTWISE: dict[str, str] = {
+    **{f"add.{kind}": "{self} + {alpha} * {other}" for kind in _BOTH},
+    **{f"sub.{kind}": "{self} - {alpha} * {other}" for kind in _BOTH},
+    **{f"rsub.{kind}": "{other} - {alpha} * {self}" for kind in _BOTH},
+    **{f"mul.{kind}": "{self} * {other}" for kind in _BOTH},
+    **{f"div.{kind}": "{self} / {other}" for kind in _BOTH},
+    **{f"{n}.{kind}": f"{{self}} {c} {{other}}" for n, c in _COMPARED.items() for kind in _BOTH},
+    "pow.Tensor_Scalar": "powf({self}, {exponent})",  # small whole numbers: see `_power`
+    "pow.Tensor_Tensor": "powf({self}, {exponent})",
+    "pow.Scalar": "powf({self}, {exponent})",
+    "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
+    "neg": "-{self}",
+    "abs": "fabsf({self})",
+    "sgn": "(({self} > 0) - ({self} < 0))",
+    "sign": "(({self} > 0) - ({self} < 0))",
+    "reciprocal": "1.0f / {self}",
+    "sqrt": "sqrtf({self})",
+    "rsqrt": "1.0f / sqrtf({self})",
+    "exp": "exp_of({self})",
+    "log": "logf({self})",
+    "log1p": "log1pf({self})",
+    "sin": "sinf({self})",
+    "cos": "cosf({self})",
+    "erf": "erf_of({self})",
+    "tanh": "tanh_of({self})",
+    "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
+    "sigmoid": "sigmoid_of({self})",
+    "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays one
+    "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
+    "silu": "{self} * sigmoid_of({self})",
+    "silu_backward": "silu_slope({self}) * {grad_output}",
+    "leaky_relu": "({self} > 0.0f ? {self} : {self} * {negative_slope})",
+    "leaky_relu_backward": "({self} > 0.0f ? {grad_output} : {grad_output} * {negative_slope})",
+    "elu": "({self} > 0.0f ? {self} * {scale} : "
+    "(exp_of({self} * {input_scale}) - 1.0f) * {alpha} * {scale})",
+    "hardtanh": "({self} < {min_val} ? {min_val} : {self} > {max_val} ? {max_val} : {self})",
+    "hardtanh_backward": "({self} <= {min_val} || {self} >= {max_val} ? 0.0f : {grad_output})",
+    "softplus": "({self} * {beta} > {threshold} ? {self} : "
+    "log1pf(exp_of({self} * {beta})) / {beta})",
+    "softplus_backward": "({self} * {beta} > {threshold} ? {grad_output} : "
+    "{grad_output} * sigmoid_of({self} * {beta}))",
+    "maximum": "({self} > {other} || {self} != {self} ? {self} : {other})",
+    "minimum": "({self} < {other} || {self} != {self} ? {self} : {other})",
+    "clamp_min": "({self} < {min} ? {min} : {self})",
+    "clamp_max": "({self} > {max} ? {max} : {self})",
+    "where.self": "({condition} ? {self} : {other})",
+    "masked_fill.Scalar": "({mask} ? {value} : {self})",
+    "logical_not": "!{self}",
+    "logical_and": "{self} && {other}",
+    "logical_or": "{self} || {other}",
+    "clone": "{self}",
+    "_to_copy": "{self}",
+    "ones_like": "1",
+    "zeros_like": "0",
+    "full_like": "{fill_value}",
+    "new_zeros": "0",
+    "new_ones": "1",
+    "new_full": "{fill_value}",
+    "ones": "1",
+    "zeros": "0",
+    "full": "{fill_value}",
+    "scalar_tensor": "{s}",
+    "fill.Scalar": "{value}",
+    "zero": "0",
+}
+
+
+_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # of a function of single precision
+
+
+class Builder:
+    """Makes nodes; each method is what the rows of `COMPOSED` are made of."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Add to this graph."""
+        self.graph = graph
+
+    def point(
+        self,
+        text: str,
+        *given: View | Number,
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> View:
+        """An element from one of each operand; `{0}` in the text is the first of them."""
+        views = [part for part in given if isinstance(part, View)]
+        if shape is None:
+            shape = tuple(torch.broadcast_shapes(*(view.shape for view in views)))
+        dtypes = {dtype, *(view.dtype for view in views)}
+        is_float = any(each.is_floating_point for each in dtypes)
+        if _CALL.search(text) and (torch.float64 in dtypes or not is_float):
+            raise RefusedError(Reason.of("native_type", dtype=str(dtype)))
+        suffix = "" if torch.float64 in dtypes else "f"
+        names: list[str] = []
+        operands: list[View] = []
+        for part in given:
+            if isinstance(part, View):
+                cast = is_float and not part.dtype.is_floating_point
+                names.append(f"{'(float)' if cast else ''}{{{len(operands)}}}")
+                operands.append(part if part.shape == shape else part.expanded(shape))
+            else:
+                names.append(literal(part, suffix if is_float else None))
+        filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
+        return self.graph.add("point", shape, dtype, operands=tuple(operands), text=filled)
+
+    def sum(
+        self, x: View, dims: Sequence[int], *, keep: bool = False, dtype: torch.dtype | None = None
+    ) -> View:
+        """The sum over some dimensions."""
+        return self._reduced("sum", x, dims, keep, dtype or x.dtype)
+
+    def peak(self, x: View, dim: int) -> View:
+        """The largest along one dimension, which stays with one element."""
+        return self._reduced("peak", x, [dim], True, x.dtype)
+
+    def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
+        """The mean over some dimensions."""
+        dims = _dims(x.shape, dims)
+        total = self.sum(x, dims, keep=keep)
+        return self.point("{0} / {1}", total, number_of(x.shape, dims))
+
+    def _reduced(
+        self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype
+    ) -> View:
+        if not x.shape:
+            return self.point("{0}", x, dtype=dtype)
+        gone = _dims(x.shape, dims)
+        shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
+        # Loops have at least two dimensions: see `loops_of`.
+        wide = len(x.shape) == 1 and not has_rows(x.shape)
+        over = tuple(dim + wide for dim in gone)
+        if kind == "peak" and gone != (len(x.shape) - 1,):
+            raise unsupported("max not over the last dimension")
+        found = self.graph.add(kind, shape, dtype, operands=(x,), dims=over)
+        if not keep:
+            return found
+        kept = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
+        return found.reshaped(kept, contiguous(kept))
+
+    def product(self, a: View, b: View, bias: View | None = None) -> View:
+        """The product of two matrices."""
+        shape = (a.shape[0], b.shape[1])
+        with_bias = () if bias is None else (bias.expanded(shape),)
+        return self.graph.add("product", shape, torch.float32, operands=(a, b, *with_bias))
+
+
+def literal(number: Number, suffix: str | None) -> str:
+    """A number as C, with the suffix of its type; None: a whole one."""
+    if isinstance(number, Scaled):
+        return (
+            f"(int64_t){number}"
+            if suffix is None
+            else f"({'float' if suffix else 'double'}){number}"
+        )
+    if suffix is None:
+        return str(int(number))
+    if math.isnan(number) or math.isinf(number):
+        return "NAN" if math.isnan(number) else f"({'-' if number < 0 else ''}INFINITY)"
+    return f"({float(number)!r}{suffix})"
+
+
+def _dims(shape: Shape, dims: Sequence[int] | None) -> tuple[int, ...]:
+    return tuple(sorted(dim % len(shape) for dim in dims)) if dims else tuple(range(len(shape)))
+
+
+def _last(x: View, dim: int) -> int:
+    if dim % len(x.shape) != len(x.shape) - 1 or (len(x.shape) == 1 and x.rows):
+        raise unsupported("a softmax not over the last dimension")
+    return len(x.shape) - 1
+
+
+Arguments = Mapping[str, Any]
+
+
+def _product(g: Builder, a: Arguments) -> View:
+    return g.product(a["self"], a["mat2"])
+
+
+def _product_and_bias(g: Builder, a: Arguments) -> View:
+    if a["beta"] != 1 or a["alpha"] != 1:
+        raise unsupported("addmm with factors")
+    bias = a["self"].expanded((a["mat1"].shape[0], a["mat2"].shape[1]))
+    if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
+        return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
+    return g.product(a["mat1"], a["mat2"], bias)
+
+
+def _sum(g: Builder, a: Arguments) -> View:
+    dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
+    return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
+
+
+def _mean(g: Builder, a: Arguments) -> View:
+    return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
+
+
+def _amax(g: Builder, a: Arguments) -> View:
+    (dim,) = a["dim"]
+    found: View = g.peak(a["self"], dim % len(a["self"].shape))
+    return found if a["keepdim"] else _dropped(found)
+
+
+def _dropped(x: View) -> View:
+    return x.reshaped(x.shape[:-1], x.strides[:-1])
+
+
+def _argmax(g: Builder, a: Arguments) -> View:
+    x: View = a["self"]
+    if a["dim"] is None:
+        raise unsupported("argmax")
+    return _place_of_peak(g, x, g.peak(x, _last(x, a["dim"])), keep=a["keepdim"])
+
+
+def _place_of_peak(g: Builder, x: View, peak: View, *, keep: bool) -> View:
+    # The first of equals, as PyTorch has it; a line with a NaN has no such place.
+    place = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
+    found = g.peak(place, len(x.shape) - 1)
+    found = g.point("-{0}", found, dtype=torch.int64)
+    return found if keep else _dropped(found)
+
+
+def _max_with_place(g: Builder, a: Arguments) -> tuple[View, View]:
+    x: View = a["self"]
+    peak = g.peak(x, _last(x, a["dim"]))
+    places = _place_of_peak(g, x, peak, keep=a["keepdim"])
+    return (peak if a["keepdim"] else _dropped(peak)), places
+
+
+def _power(g: Builder, a: Arguments) -> View:
+    x, exponent = a["self"], a["exponent"]
+    texts = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", 0.5: "sqrtf({0})", -1: "1.0f / {0}"}
+    if exponent in texts:
+        return g.point(texts[exponent], x, dtype=x.dtype)
+    return g.point(f"powf({{0}}, {literal(exponent, 'f')})", x)
+
+
+def _logical(text: str) -> Callable[[Builder, Arguments], View]:
+    """An operation on truth values that is another one on numbers."""
+
+    def lowered(g: Builder, a: Arguments) -> View:
+        given = [part for part in (a["self"], a.get("other")) if part is not None]
+        if any(not isinstance(part, View) or part.dtype != torch.bool for part in given):
+            raise unsupported("bits of numbers")
+        return g.point(text, *given, dtype=torch.bool)
+
+    return lowered
+
+
+def _clamp(g: Builder, a: Arguments) -> View:
+    found: View = a["self"]
+    for key, sign in (("min", "<"), ("max", ">")):
+        if a[key] is not None:
+            found = g.point(f"({{0}} {sign} {{1}} ? {{1}} : {{0}})", found, a[key])
+    return found
+
+
+def _gelu(g: Builder, a: Arguments) -> View:
+    kind = "gelu_tanh" if a["approximate"] == "tanh" else "gelu"
+    return g.point(f"{kind}({{0}})", a["self"])
+
+
+def _gelu_backward(g: Builder, a: Arguments) -> View:
+    kind = "gelu_tanh_slope" if a["approximate"] == "tanh" else "gelu_slope"
+    return g.point(f"{kind}({{0}}) * {{1}}", a["self"], a["grad_output"])
+
+
+def _elu_backward(g: Builder, a: Arguments) -> View:
+    if a["is_result"]:
+        text = "({0} <= 0.0f ? {1} * {3} * ({0} + {2} * {4}) : {1} * {4})"
+    else:
+        text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
+    names = ("self_or_result", "grad_output", "alpha", "input_scale", "scale")
+    return g.point(text, *(a[name] for name in names))
+
+
+def _softmax(g: Builder, a: Arguments) -> View:
+    x: View = a["self"]
+    last = _last(x, a["dim"])
+    raised = g.point("exp_of({0} - {1})", x, g.peak(x, last))
+    return g.point("{0} / {1}", raised, g.sum(raised, [last], keep=True))
+
+
+def _log_softmax(g: Builder, a: Arguments) -> View:
+    x: View = a["self"]
+    last = _last(x, a["dim"])
+    peak = g.peak(x, last)
+    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [last], keep=True)
+    return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
+
+
+def _softmax_backward(g: Builder, a: Arguments) -> View:
+    up, y = a["grad_output"], a["output"]
+    total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
+    return g.point("{1} * ({0} - {2})", up, y, total)
+
+
+def _log_softmax_backward(g: Builder, a: Arguments) -> View:
+    up, y = a["grad_output"], a["output"]
+    total = g.sum(up, [_last(y, a["dim"])], keep=True)
+    return g.point("{0} - exp_of({1}) * {2}", up, y, total)
+
+
+def _labels(a: Arguments) -> tuple[View, View]:
+    """The scores and, beside them, the labels; classes are the last dimension."""
+    x, target = a["self"], a["target"]
+    if len(x.shape) != 2:
+        raise unsupported("nll_loss of one example")
+    return x, target.reshaped((*target.shape, 1), (*target.strides, 0))
+
+
+def _picked(g: Builder, text: str, a: Arguments, *more: View) -> View:
+    """An element for the label's class, 0 for the others and where the label is to be ignored."""
+    x, target = _labels(a)
+    label = f"label_of({{0}}, {a['ignore_index']}, {x.shape[1]}, bad)"
+    checked = g.graph.add("point", target.shape, torch.int64, operands=(target,), text=label)
+    weight = [] if a["weight"] is None else [a["weight"]]
+    is_label = g.point("{0} == {column}", checked, shape=x.shape, dtype=torch.bool)
+    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, *weight, shape=x.shape)
+
+
+def _weight_total(g: Builder, a: Arguments) -> View:
+    _, target = _labels(a)
+    if a["weight"] is not None:
+        return g.sum(_picked(g, "{1}", a), ())
+    kept = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", target)
+    return g.sum(kept, ())
+
+
+def _nll(g: Builder, a: Arguments) -> tuple[View, View]:
+    text = "-{1}" if a["weight"] is None else "-{1} * {2}"
+    losses = _picked(g, text, a, a["self"])
+    weights = _weight_total(g, a)
+    if a["reduction"] == 0:
+        return g.sum(losses, [1]), weights
+    total = g.sum(losses, ())
+    return (g.point("{0} / {1}", total, weights) if a["reduction"] == 1 else total), weights
+
+
+def _nll_backward(g: Builder, a: Arguments) -> View:
+    up = a["grad_output"]
+    if a["reduction"] == 0:
+        up = up.reshaped((*up.shape, 1), (*up.strides, 0))
+    elif a["reduction"] == 1:
+        up = g.point("{0} / {1}", up, a["total_weight"])
+    return _picked(g, "-{1}" if a["weight"] is None else "-{1} * {2}", a, up)
+
+
+def _loss_of(text: str) -> Callable[[Builder, Arguments], View]:
+    """A loss that is the mean, the sum or all of an expression of {0} and {1}."""
+
+    def lowered(g: Builder, a: Arguments) -> View:
+        if a.get("weight") is not None or a.get("pos_weight") is not None:
+            raise unsupported("a loss with weights")
+        more = [a[name] for name in ("beta", "delta") if name in a]
+        each = g.point(text, a["self"], a["target"], *more)
+        if a["reduction"] == 0:
+            return each
+        return g.mean(each, ()) if a["reduction"] == 1 else g.sum(each, ())
+
+    return lowered
+
+
+def _slope_of(text: str) -> Callable[[Builder, Arguments], View]:
+    """Its derivative by {0}, times the gradient {2}."""
+
+    def lowered(g: Builder, a: Arguments) -> View:
+        more = [a[name] for name in ("beta", "delta") if name in a]
+        up = a["grad_output"]
+        if a["reduction"] == 1:
+            n = number_of(a["self"].shape, range(len(a["self"].shape)))
+            up = g.point("{0} / {1}", up, n)
+        return g.point(text, a["self"], a["target"], up, *more)
+
+    return lowered
+
+
+def _layer_norm(g: Builder, a: Arguments) -> tuple[View, View, View]:
+    x: View = a["input"]
+    if len(a["normalized_shape"]) != 1:
+        raise unsupported("layer_norm over several dimensions")
+    last = [len(x.shape) - 1]
+    mean = g.mean(x, last, keep=True)
+    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
+    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
+    found = g.point("({0} - {1}) * {2}", x, mean, spread)
+    if a["weight"] is not None:
+        found = g.point("{0} * {1}", found, a["weight"])
+    if a["bias"] is not None:
+        found = g.point("{0} + {1}", found, a["bias"])
+    return found, mean, spread
+
+
+def _layer_norm_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
+    x, up, mean, spread, weight = (a[n] for n in ("input", "grad_out", "mean", "rstd", "weight"))
+    last = [len(x.shape) - 1]
+    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
+    inner = up if weight is None else g.point("{0} * {1}", up, weight)
+    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
+    found = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, g.mean(inner, last, keep=True),
+                    spread, along)  # fmt: skip
+    rest = list(range(len(x.shape) - 1))
+    scale = g.sum(g.point("{0} * {1}", up, unit), rest) if a["output_mask"][1] else None
+    shift = g.sum(up, rest) if a["output_mask"][2] else None
+    return found, scale, shift
+
+
+def _embedding(g: Builder, a: Arguments) -> View:
+    table, places = a["weight"], a["indices"]
+    width = table.shape[1]
+    places = places.reshaped((*places.shape, 1), (*places.strides, 0))
+    shape = (*places.shape[:-1], width)
+    return g.graph.add("take", shape, table.dtype, operands=(places.expanded(shape), table))
+
+
+def _embedding_backward(g: Builder, a: Arguments) -> View:
+    up, places = a["grad_output"], a["indices"]
+    if a["scale_grad_by_freq"]:
+        raise unsupported("embedding with scale_grad_by_freq")
+    places = places.reshaped((*places.shape, 1), (*places.strides, 0)).expanded(up.shape)
+    if a["padding_idx"] >= 0:
+        up = g.point(f"({{0}} == {a['padding_idx']} ? 0.0f : {{1}})", places, up)
+    shape = (a["num_weights"], up.shape[-1])
+    return g.graph.add("scatter", shape, up.dtype, operands=(up, places))
+
+
+def _shifted(g: Builder, x: View, shape: Shape, dim: int, start: int) -> View:
+    """As if it had the whole shape and lay in it from `start` on: to be read there only."""
+    if x.strides[-1] == 0:
+        x = g.point("{0}", x, dtype=x.dtype)
+    if shape[-1] == 1:  # what does not change within a line is read before the line
+        raise unsupported("a part of a tensor with nothing in its last dimension")
+    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
+
+
+def _select_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    wide = (*up.shape[:dim], 1, *up.shape[dim:])
+    up = up.reshaped(wide, (*up.strides[:dim], 0, *up.strides[dim:]))
+    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
+    return g.point(text, up, shape=shape, dtype=up.dtype)
+
+
+def _slice_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
+    if step != 1 or shape[dim] % STAND_IN == 0:
+        raise unsupported("slice of examples or with steps")
+    if stop - start == shape[dim]:
+        return g.point("{0}", up, dtype=up.dtype)
+    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
+    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
+
+
+def _sizes(sizes: Sequence[Number]) -> Shape:
+    return tuple(int(n.factor) * STAND_IN if isinstance(n, Scaled) else int(n) for n in sizes)
+
+
+def _cat(g: Builder, a: Arguments) -> View:
+    parts: list[View] = a["tensors"]
+    dim = a["dim"] % len(parts[0].shape)
+    total = sum(part.shape[dim] for part in parts)
+    shape = (*parts[0].shape[:dim], total, *parts[0].shape[dim + 1 :])
+    if total % STAND_IN == 0 or len({part.dtype for part in parts}) > 1:
+        raise unsupported("cat of examples or of several types")
+    text, start, moved = "", 0, []
+    for at, part in enumerate(parts):
+        moved.append(_shifted(g, part, shape, dim, start))
+        start += part.shape[dim]
+        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
+    return g.point(f"({text}0)", *moved, shape=shape, dtype=parts[0].dtype)
+
+
+COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
+    "mm": _product,
+    "addmm": _product_and_bias,
+    "sum": _sum,
+    "sum.dim_IntList": _sum,
+    "mean": _mean,
+    "mean.dim": _mean,
+    "amax": _amax,
+    "argmax": _argmax,
+    "max.dim": _max_with_place,
+    "pow.Tensor_Scalar": _power,
+    "clamp": _clamp,
+    "bitwise_not": _logical("!{0}"),
+    "bitwise_and.Tensor": _logical("{0} && {1}"),
+    "bitwise_or.Tensor": _logical("{0} || {1}"),
+    "gelu": _gelu,
+    "gelu_backward": _gelu_backward,
+    "elu_backward": _elu_backward,
+    "_softmax": _softmax,
+    "_softmax_backward_data": _softmax_backward,
+    "_log_softmax": _log_softmax,
+    "_log_softmax_backward_data": _log_softmax_backward,
+    "nll_loss_forward": _nll,
+    "nll_loss_backward": _nll_backward,
+    "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
+    "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
+    "smooth_l1_loss": _loss_of(
+        "(fabsf({0} - {1}) < {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) / {2} : "
+        "fabsf({0} - {1}) - 0.5f * {2})"
+    ),
+    "smooth_l1_loss_backward": _slope_of(
+        "({0} - {1} <= -{3} ? -{2} : {0} - {1} >= {3} ? {2} : {2} * ({0} - {1}) / {3})"
+    ),
+    "huber_loss": _loss_of(
+        "(fabsf({0} - {1}) <= {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) : "
+        "{2} * (fabsf({0} - {1}) - 0.5f * {2}))"
+    ),
+    "huber_loss_backward": _slope_of(
+        "({0} - {1} <= -{3} ? -{2} * {3} : {0} - {1} >= {3} ? {2} * {3} : {2} * ({0} - {1}))"
+    ),
+    "binary_cross_entropy_with_logits": _loss_of(
+        "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
+    ),
+    "select_backward": _select_backward,
+    "slice_backward": _slice_backward,
+    "cat": _cat,
+    "native_layer_norm": _layer_norm,
+    "native_layer_norm_backward": _layer_norm_backward,
+    "embedding": _embedding,
+    "embedding_dense_backward": _embedding_backward,
+}
+
+
+def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
+    """The nodes that do what a tape did, and what it returned.
+
+    Args:
+        tape: what was captured.
+        kinds: of each of its sources, "parameter", "buffer" or "column".
+
+    Raises:
+        RefusedError: an operation has no row, or lies in memory in another order.
+    """
+    graph = Graph(constants=tape.constants)
+    builder = Builder(graph)
+    places = _places([*kinds, *["constant"] * len(tape.constants)])
+    done: dict[int, Any] = {}  # results by call
+    views: dict[int, View | None] = {}
+
+    def view(place: int) -> View | None:
+        if place not in views:
+            views[place] = _view(tape.held[place])
+        return views[place]
+
+    def _view(held: Held) -> View | None:
+        if held.base >= 0:
+            base = view(held.base)
+            if base is None or base.dtype != held.dtype:
+                raise unsupported("a view of another type")
+            return View(base.node, held.shape, held.strides, held.offset)
+        if held.source >= 0:
+            kind, place = places[held.source]
+            return graph.add(kind, held.shape, held.dtype, place=place)
+        found: View | None = _part(done[held.call], held.result)
+        return found
+
+    def tensors(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return view(value.place)
+        return [tensors(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+    results_of: dict[int, list[Held]] = {}
+    for held in tape.held:
+        if held.call >= 0 and held.base < 0:
+            results_of.setdefault(held.call, []).append(held)
+    for number, call in enumerate(tape.calls):
+        if number in results_of:
+            arguments = {name: tensors(value) for name, value in call.arguments.items()}
+            done[number] = _result(builder, call, arguments, results_of[number])
+    return graph, [None if place is None else view(place) for place in tape.results]
+
+
+def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
+    seen: dict[str, int] = {}
+    found = []
+    for kind in kinds:
+        found.append((kind, seen.get(kind, 0)))
+        seen[kind] = seen.get(kind, 0) + 1
+    return found
+
+
+def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]) -> Any:
+    if call.name in COMPOSED:
+        found = COMPOSED[call.name](g, arguments)
+    elif call.name in POINTWISE:
+        names = list(dict.fromkeys(re.findall(r"\{(\w+)\}", POINTWISE[call.name])))
+        text = POINTWISE[call.name]
+        for at, name in enumerate(names):
+            text = text.replace(f"{{{name}}}", f"{{{at}}}")
+        operands = [arguments[name] for name in names]
+        found = g.point(text, *operands, shape=results[0].shape, dtype=results[0].dtype)
+    else:
+        raise unsupported(call.name)
+    for held in results:
+        _check_laid_out(call, held)
+        made = _part(found, held.result)
+        if made is not None and made.shape != held.shape:
+            raise unsupported(f"{call.name} to this shape")
+    return found
+
+
+def _part(found: Any, result: int) -> Any:
+    return found[result] if isinstance(found, tuple) else found
+
+
+def _check_laid_out(call: Call, held: Held) -> None:
+    """Views of a result say where its elements lie: without gaps, last dimension innermost."""
+    real = [(n, step) for n, step in zip(held.shape, held.strides, strict=True) if n != 1]
+    if [step for _, step in real] != list(contiguous(tuple(n for n, _ in real))):
+        raise unsupported(f"{call.name} in another order of memory")

@@ -1,0 +1,266 @@
+"""Trainer: a stepper whose steps run in C, many a call, on the tensors of model and optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count as counted_from
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from batchlab.records.estimate import Reason
+from batchlab.records.trial import Trial
+from batchlab.training.batching import order_of, sees_all_as_they_lie
+from batchlab.training.evaluator import as_metric, evaluated_sum
+from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.program import (
+    NativeBuild,
+    Program,
+    check_tensors,
+    columns_of,
+    examples_layout,
+    layout_of,
+)
+from batchlab.training.native.scores import NativeScores
+from batchlab.training.native.updates import rule_of
+from batchlab.training.stepper import Stepper
+from batchlab.training.untouched import untouched_model
+from batchlab.workload.definition import Batch, Workload
+
+_CPU = torch.device("cpu")
+
+
+class NativeStepper(Stepper):
+    """A `Stepper` that takes the same steps in C; weights and the optimizer's state stay PyTorch's.
+
+    Its numbers are those of the plain one but for rounding, and are the same bit for bit however
+    the steps are cut into calls.
+    """
+
+    def __init__(self, workload: Workload, trial: Trial, build: NativeBuild) -> None:
+        """Make model and optimizer as the plain one does, and load what was built.
+
+        Raises:
+            RefusedError: the build is not one of this workload, or a batch is cut in a way that
+                only Python knows.
+        """
+        super().__init__(workload, trial, _CPU)
+        columns = columns_of(workload)
+        named = list(self.model.named_parameters())
+        _check_same(
+            build.parameters == layout_of(named)
+            and build.buffers == layout_of(list(self.model.named_buffers()))
+            and build.columns == examples_layout(columns)
+        )
+        check_tensors(self.model, self.optimizer)
+        if workload.weight is not None and trial.micro_batch_size < trial.batch_size:
+            raise RefusedError(Reason.of("native_python_in_steps", what="weight"))
+        self._rule = rule_of(self.optimizer)
+        if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
+            raise RefusedError(Reason.of("native_optimizer", optimizer="one with hooks"))
+        self._build = build
+        pairs = zip(named, build.trained, strict=True)
+        self._trained = [part if is_trained else None for (_, part), is_trained in pairs]
+        self._held: dict[str, Sequence[Tensor | None]] = {
+            "parameters": [part for _, part in named],
+            "buffers": list(self.model.buffers()),
+            "constants": list(build.constants[: build.n_constants]),
+            "columns": list(columns.parts),
+        }
+        self._check_update()
+        self._run = Program(build, "take_steps")
+        self._order = (-1, torch.empty(0, dtype=torch.int64))
+
+    def _check_update(self) -> None:
+        groups = self.optimizer.param_groups
+        plain = not self._rule.states(groups[0]) and not any(g["weight_decay"] for g in groups)
+        _check_same(plain == self._build.is_plain)
+
+    def stream(self, step: int) -> Iterator[Sequence[Batch]]:
+        """Nothing: examples are fetched in C."""
+        return iter(lambda: (), None)
+
+    def steps(
+        self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
+    ) -> tuple[list[float], list[int]]:
+        """Take `n_steps` steps; `stream` is not looked at."""
+        if self.averaged is None:
+            return self._steps(first_step, n_steps)
+        losses, sizes = [], []
+        for step in range(first_step, first_step + n_steps):
+            loss, size = self._steps(step, 1)
+            self.averaged.update()
+            losses += loss
+            sizes += size
+        return losses, sizes
+
+    def _steps(self, first: int, n_steps: int) -> tuple[list[float], list[int]]:
+        sizes = self._sizes(first, n_steps)
+        cut, parts, shares = self._cut(sizes)
+        numbers = self._numbers(first, n_steps)
+        told = torch.empty(n_steps, dtype=torch.float64)
+        self._run(
+            index=self._index(first, n_steps),
+            sizes=cut,
+            parts=parts,
+            shares=shares,
+            numbers=numbers,
+            told=told,
+            clip=self._workload.clip_norm or 0.0,
+            tensors={**self._held, "states": self._states(), "counts": self._counts()},
+        )
+        return told.tolist(), sizes
+
+    def _sizes(self, first: int, n_steps: int) -> list[int]:
+        plan = self._plan
+        size = plan.batch_size
+        if plan.samples_at(first + n_steps) - plan.samples_at(first) == n_steps * size:
+            return [size] * n_steps
+        return [plan.batch_size_at(step) for step in range(first, first + n_steps)]
+
+    def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """The sizes of all passes, how many a step has, and the share of each in its step."""
+        micro = self._trial.micro_batch_size
+        whole = torch.tensor(sizes)
+        if max(sizes) <= micro:
+            ones = torch.ones(len(sizes), dtype=torch.int64)
+            return whole, ones, ones.double()
+        cut = [[min(micro, size - at) for at in range(0, size, micro)] for size in sizes]
+        shares = [part / size for size, of in zip(sizes, cut, strict=True) for part in of]
+        return (
+            torch.tensor([part for of in cut for part in of]),
+            torch.tensor([len(of) for of in cut]),
+            torch.tensor(shares, dtype=torch.float64),
+        )
+
+    def _index(self, first: int, n_steps: int) -> Tensor:
+        """The examples of the steps, in the order in which the plain stepper fetches them."""
+        plan, found = self._plan, []
+        step, last = first, first + n_steps
+        while step < last:
+            epoch, _ = plan.position(step)
+            begin, end = plan.steps_in(epoch), min(last, plan.steps_in(epoch + 1))
+            taken = plan.samples_at(begin)
+            order = self._order_of(epoch, begin)
+            found.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
+            step = end
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _order_of(self, epoch: int, begin: int) -> Tensor:
+        if self._order[0] != epoch:
+            if sees_all_as_they_lie(self._workload, self._trial, begin):
+                order = torch.arange(self._trial.n_train)
+            else:
+                order = order_of(self._workload, self._trial, epoch).contiguous()
+            self._order = (epoch, order)
+        return self._order[1]
+
+    def _numbers(self, first: int, n_steps: int) -> Tensor:
+        """The numbers of each parameter group at each step."""
+        groups = self.optimizer.param_groups
+        rows = []
+        for step in range(first, first + (n_steps if self.rates.changes else 1)):
+            if self.rates.changes:
+                self.rates.before(step)
+                groups = self.optimizer.param_groups
+            rows.append([number for group in groups for number in self._rule.numbers(group)])
+        found = torch.tensor(rows, dtype=torch.float64)
+        if not self.rates.changes:
+            found = found.expand(n_steps, -1).contiguous()
+        if self._begins():  # PyTorch's momentum begins as the first gradient
+            n_numbers = len(self._rule.numbers(groups[0]))
+            found[0, n_numbers - 1 :: n_numbers] = 0.0
+        return found
+
+    def _begins(self) -> bool:
+        """Whether momentum is not there yet; it is made then."""
+        names = self._rule.states(self.optimizer.param_groups[0])
+        state: dict[Any, dict[str, Any]] = self.optimizer.state
+        parts = [part for part in self._trained if part is not None]
+        fresh = [part for part in parts if any(state[part].get(n) is None for n in names)]
+        if self._rule.counts:
+            for part in parts:
+                state[part].setdefault("step", torch.zeros((), dtype=torch.float32))
+        for part in fresh:
+            state[part].update({name: torch.zeros_like(part) for name in names})
+        _check_same(not fresh or len(fresh) == len(parts))
+        return bool(fresh) and not self._rule.counts
+
+    def _states(self) -> list[Tensor | None]:
+        names = self._rule.states(self.optimizer.param_groups[0])
+        state = self.optimizer.state
+        return [None if p is None else state[p][name] for p in self._trained for name in names]
+
+    def _counts(self) -> list[Tensor | None]:
+        state = self.optimizer.state
+        if not self._rule.counts:
+            return [None for _ in self._trained]
+        return [None if part is None else state[part]["step"] for part in self._trained]
+
+
+def _check_same(is_same: bool) -> None:
+    if not is_same:
+        raise RefusedError(Reason.of("native_another_model"))
+
+
+def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    own = vars(optimizer).get("step")
+    is_schedulers = own is not None and hasattr(own, "_wrapped_by_lr_sched")
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    return bool(hooks) or (own is not None and not is_schedulers)
+
+
+# A step of C and one of PyTorch differ by the order of their sums: parameters by a small part of
+# the way that they have gone, losses in the last digits.
+_STEPS = 4
+_OF_WAY = 5e-3
+_OF_SIZE = 1e-6
+_OF_LOSS = 2e-5
+
+
+def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
+    """Take a few steps of each trial by `build` and by PyTorch, on models of their own.
+
+    Raises:
+        RefusedError: they differ by more than rounding.
+    """
+    for trial in trials:
+        native = NativeStepper(workload, trial, build)
+        start = [part.detach().clone() for part in native.model.parameters()]
+        found, _ = native.steps(iter(()), _STEPS, first_step=0)
+        plain = Stepper(workload, trial, _CPU)
+        expected, _ = plain.steps(plain.stream(0), _STEPS, first_step=0)
+        for step, loss, right in zip(counted_from(1), found, expected, strict=False):
+            if not abs(loss - right) <= _OF_LOSS * (abs(right) + 1):
+                raise RefusedError(Reason.of("native_differs", what="loss", step=step))
+        _check_scores(build, workload, native.model)
+        names = [name for name, _ in plain.model.named_parameters()]
+        ends = zip(native.model.parameters(), plain.model.parameters(), strict=True)
+        for name, (one, other), begun in zip(names, ends, start, strict=True):
+            apart = float((one - other).detach().double().norm())
+            way = float((other - begun).detach().double().norm())
+            size = float(other.detach().double().norm())
+            if not apart <= _OF_WAY * way + _OF_SIZE * size:
+                raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
+
+
+# Examples that the check of evaluations looks at, and how many at once.
+_EXAMPLES = 300
+_AT_ONCE = 128
+
+
+def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
+    if build.unmeasured is not None:
+        return
+    columns = columns_of(workload)
+    index = torch.arange(min(_EXAMPLES, len(columns)))
+    found = NativeScores(build, model).sums(columns.parts, index, batch_size=_AT_ONCE)
+    with untouched_model(model):
+        for name, total in found.items():
+            metric = as_metric(workload, name)
+            batches = map(columns.batch, index.split(_AT_ONCE))
+            right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
+            # One example on the edge of being right counts as one.
+            if not abs(total - right) <= 1 + _OF_LOSS * abs(right):
+                raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))

@@ -1,0 +1,173 @@
+"""Updates: a row each optimizer, what PyTorch's own does with a gradient, element by element.
+
+`prepare` makes of a group's numbers, and of how many steps a parameter has had, up to eight numbers
+`d`; `update` changes parameters and the optimizer's own tensors in place. Both are as in
+`torch.optim`, term by term. To add an optimizer: a row in `RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchlab.records.estimate import Reason
+from batchlab.training.native.emit import Update
+from batchlab.training.native.graph import RefusedError
+
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One optimizer of `torch.optim`.
+
+    Attributes:
+        states: the tensors that it keeps of each parameter, shaped like it.
+        counts: whether it counts the steps of each parameter, in a tensor `step`.
+        unlike: its switches, each with the value at which this rule is the one.
+        numbers: the numbers of a group, at one step.
+        shape: what of a group decides about the text; the same for all groups.
+        text: C for a shape.
+    """
+
+    states: Callable[[Group], tuple[str, ...]]
+    counts: bool
+    unlike: dict[str, Any]
+    numbers: Callable[[Group], tuple[float, ...]]
+    shape: Callable[[Group], tuple[bool, ...]]
+    text: Callable[..., str]
+
+
+_SIGNATURE = """
+static void update(long n, float *restrict w, const float *restrict g, float *restrict s,
+                   float *restrict t, float clip, const float *d) {{
+    {begin}
+#pragma omp simd
+    for (long i = 0; i < n; i++) {{
+        float x = clip * g[i];
+        {body}
+    }}
+}}
+"""
+
+
+def _sgd(has_momentum: bool, nesterov: bool) -> str:
+    prepare = """
+static void prepare(const double *h, float *count, float *d) {
+    // rate, momentum, dampening, decay, whether the momentum is there
+    (void)count;
+    d[0] = h[0]; d[2] = h[3];
+    d[3] = h[4] ? h[1] : 0; d[4] = h[4] ? 1 - h[2] : 1; d[5] = h[1];
+}
+"""
+    if not has_momentum:
+        begin = "const float rate = d[0], decay = d[2]; (void)s; (void)t;"
+        return prepare + _SIGNATURE.format(begin=begin, body="w[i] -= rate * (x + decay * w[i]);")
+    begin = "const float rate = d[0], decay = d[2], old = d[3], new = d[4], mu = d[5]; (void)t;"
+    body = "x += decay * w[i]; const float m = old * s[i] + new * x; s[i] = m; "
+    last = "x + mu * m" if nesterov else "m"
+    begin += " (void)mu;"
+    return prepare + _SIGNATURE.format(begin=begin, body=f"{body}w[i] -= rate * ({last});")
+
+
+def _adam(decoupled: bool) -> str:
+    prepare = """
+static void prepare(const double *h, float *count, float *d) {
+    // rate, beta 1, beta 2, eps, decay
+    const double t = (count[0] += 1);
+    d[0] = h[0] / (1 - pow(h[1], t)); d[1] = sqrt(1 - pow(h[2], t)); d[2] = h[3];
+    d[3] = 1 - h[1]; d[4] = h[2]; d[5] = 1 - h[2]; d[6] = h[4]; d[7] = 1 - h[0] * h[4];
+}
+"""
+    begin = (
+        "const float rate = d[0], unbias = 1 / d[1], eps = d[2], first = d[3], second = d[4], "
+        "rest = d[5], decay = d[6], keep = d[7]; (void)decay; (void)keep;"
+    )
+    decayed = "float p = keep * w[i]; " if decoupled else "float p = w[i]; x += decay * p; "
+    body = (
+        f"{decayed}const float m = s[i] + (x - s[i]) * first; s[i] = m; "
+        "const float v = second * t[i] + rest * x * x; t[i] = v; "
+        "w[i] = p - rate * m / (sqrtf(v) * unbias + eps);"
+    )
+    return prepare + _SIGNATURE.format(begin=begin, body=body)
+
+
+def _sgd_states(group: Group) -> tuple[str, ...]:
+    return ("momentum_buffer",) if group["momentum"] else ()
+
+
+def _adam_numbers(group: Group) -> tuple[float, ...]:
+    return (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
+
+
+_ADAM = {"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
+
+RULES: dict[type[torch.optim.Optimizer], Rule] = {
+    torch.optim.SGD: Rule(
+        states=_sgd_states,
+        counts=False,
+        unlike={"maximize": False, "differentiable": False},
+        numbers=lambda g: (g["lr"], g["momentum"], g["dampening"], g["weight_decay"], 1.0),
+        shape=lambda g: (bool(g["momentum"]), bool(g["nesterov"])),
+        text=_sgd,
+    ),
+    torch.optim.Adam: Rule(
+        states=lambda group: ("exp_avg", "exp_avg_sq"),
+        counts=True,
+        unlike=_ADAM,
+        numbers=_adam_numbers,
+        shape=lambda g: (bool(g.get("decoupled_weight_decay", False)),),
+        text=_adam,
+    ),
+    torch.optim.AdamW: Rule(
+        states=lambda group: ("exp_avg", "exp_avg_sq"),
+        counts=True,
+        unlike=_ADAM,
+        numbers=_adam_numbers,
+        shape=lambda g: (True,),
+        text=_adam,
+    ),
+}
+
+
+def _unlike(optimizer: str) -> RefusedError:
+    return RefusedError(Reason.of("native_optimizer", optimizer=optimizer))
+
+
+def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
+    """The row of an optimizer.
+
+    Raises:
+        RefusedError: there is none, or not with its switches.
+    """
+    rule = RULES.get(type(optimizer))
+    name = type(optimizer).__name__
+    if rule is None:
+        raise _unlike(name)
+    for group in optimizer.param_groups:
+        for switch, expected in rule.unlike.items():
+            if group.get(switch, expected) != expected:
+                raise _unlike(f"{name} with {switch}")
+        if rule.shape(group) != rule.shape(optimizer.param_groups[0]):
+            raise RefusedError(
+                Reason.of("native_optimizer", optimizer=f"{name} with unlike groups")
+            )
+    return rule
+
+
+def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
+    """The C of an optimizer, for these parameters."""
+    rule = rule_of(optimizer)
+    groups = optimizer.param_groups
+    places = {id(part): at for at, group in enumerate(groups) for part in group["params"]}
+    return Update(
+        text=rule.text(*rule.shape(groups[0])),
+        n_states=len(rule.states(groups[0])),
+        n_numbers=len(rule.numbers(groups[0])),
+        is_plain=not rule.states(groups[0]) and not any(g["weight_decay"] for g in groups),
+        groups=tuple(places.get(id(part), -1) for part in parameters),
+    )

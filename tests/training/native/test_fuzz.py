@@ -1,0 +1,156 @@
+"""Models and optimizers drawn from what is listed are trained natively, as PyTorch does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.small_workloads import cosine, small_trial
+from torch import Tensor, nn
+from torch.nn import functional
+
+from batchlab.training.native.program import native_build
+from batchlab.training.native.trainer import self_check
+from batchlab.workload.definition import Workload
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+N = 61
+ACTIVATIONS: Sequence[Callable[[Tensor], Tensor]] = (
+    torch.relu, torch.tanh, torch.sigmoid, functional.gelu, functional.silu, functional.elu,
+    functional.leaky_relu, functional.softplus, lambda x: x.softmax(-1), lambda x: x,
+)  # fmt: skip
+
+
+class Block(nn.Module):
+    """A linear layer with what may come before and after it."""
+
+    def __init__(self, draw: random.Random, n_in: int) -> None:
+        super().__init__()
+        self.n_out = n_in if draw.random() < 0.3 else draw.choice((1, 2, 3, 7, 8, 16, 19, 33, 40))
+        self.is_residual = self.n_out == n_in and draw.random() < 0.7
+        self.norm = nn.LayerNorm(n_in) if draw.random() < 0.3 and n_in > 1 else None
+        self.linear = nn.Linear(n_in, self.n_out, bias=draw.random() < 0.8)
+        self.activation = draw.choice(ACTIVATIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.activation(self.linear(x if self.norm is None else self.norm(x)))
+        return x + found if self.is_residual else found
+
+
+class Drawn(nn.Module):
+    """Some blocks, on numbers, bytes or tokens."""
+
+    def __init__(self, draw: random.Random, kind: str, n_out: int) -> None:
+        super().__init__()
+        self.kind = kind
+        width = 5
+        self.table = nn.Embedding(9, width) if kind == "tokens" else None
+        blocks = []
+        for _ in range(draw.randint(0, 4)):
+            blocks.append(Block(draw, width))
+            width = blocks[-1].n_out
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(width, n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is not None:
+            x = self.table(x)
+        elif self.kind == "bytes":
+            x = x.float() / 255
+        x = self.blocks(x)
+        return self.head(x.mean(1) if self.table is not None else x)
+
+
+def examples(draw: random.Random, kind: str) -> Tensor:
+    generator = torch.Generator().manual_seed(draw.randrange(1000))
+    if kind == "numbers":
+        return torch.randn(N, 5, generator=generator)
+    if kind == "bytes":
+        return torch.randint(256, (N, 5), generator=generator, dtype=torch.uint8)
+    return torch.randint(9, (N, draw.randint(1, 4)), generator=generator)
+
+
+def targets(draw: random.Random) -> tuple[int, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    generator = torch.Generator().manual_seed(draw.randrange(1000))
+    classes = draw.choice((2, 3, 7, 17))
+    labels = torch.randint(classes, (N,), generator=generator)
+    values = torch.randn(N, 2, generator=generator)
+    smoothing = draw.choice((0.0, 0.1))
+    return draw.choice((
+        (classes, labels, lambda x, y: functional.cross_entropy(x, y, label_smoothing=smoothing)),
+        (classes, labels, lambda x, y: functional.nll_loss(x.log_softmax(-1), y)),
+        (2, values, functional.mse_loss),
+        (2, values, functional.huber_loss),
+        (1, values[:, :1].sigmoid(), functional.binary_cross_entropy_with_logits),
+    ))  # fmt: skip
+
+
+def optimizers(draw: random.Random) -> Callable[..., torch.optim.Optimizer]:
+    decay = draw.choice((0.0, 0.0, 0.01))
+    momentum = draw.choice((0.0, 0.9))
+    settings: dict[str, Any]
+    kind, settings = draw.choice((
+        (torch.optim.SGD, {"momentum": momentum}),
+        (torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),
+        (torch.optim.Adam, {"betas": (0.9, 0.99), "eps": 1e-4}),
+        (torch.optim.AdamW, {"betas": (0.8, 0.999), "eps": 1e-4}),
+    ))  # fmt: skip
+    several = draw.random() < 0.3
+
+    def make(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        groups: Any = list(parameters)
+        if several:
+            groups = [{"params": groups[:1], "lr": 2 * rate}, {"params": groups[1:]}]
+        return kind(groups, lr=rate, weight_decay=decay, **settings)  # type: ignore[operator]
+
+    return make
+
+
+def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
+    """A workload, and a few ways to cut its epochs."""
+    draw = random.Random(seed)
+    kind = draw.choice(("numbers", "numbers", "bytes", "tokens"))
+    n_out, target, loss = targets(draw)
+    shape = draw.randrange(10**9)
+    has_schedule = draw.random() < 0.3
+    workload = Workload(
+        name=f"drawn {seed}",
+        model=lambda: Drawn(random.Random(shape), kind, n_out),
+        train=(examples(draw, kind), target),
+        validation=None,
+        loss=lambda model, batch: loss(model(batch[0]), batch[1]),
+        optimizer=optimizers(draw),
+        clip_norm=draw.choice((None, None, 0.5)),
+        learning_rate=0.01,
+        schedule=cosine if has_schedule else None,
+    )
+    sizes = [1, draw.randint(2, N - 1), N]
+    cuts: list[dict[str, Any]] = [{"batch_size": size} for size in sizes]
+    cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
+    for cut in cuts:
+        cut["horizon_steps"] = 50 if has_schedule else None
+        cut["learning_rate"] = 0.01
+    return workload, cuts
+
+
+def check(seed: int, folder: Path) -> None:
+    workload, cuts = drawn(seed)
+    build = native_build(workload, folder=folder)
+    self_check(build, workload, [small_trial(workload, **cut) for cut in cuts])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_drawn_is_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
+    check(seed, libraries)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(1000, 1300))
+def test_three_hundred_more_are_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
+    check(seed, libraries)

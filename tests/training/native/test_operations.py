@@ -1,0 +1,235 @@
+"""Every listed operation: values and gradients are PyTorch's, each by parameters of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tests.reference.small_workloads import small_trial
+from torch import Tensor, nn
+from torch.nn import functional
+
+from batchlab.training.native.program import native_build
+from batchlab.training.native.trainer import NativeStepper, self_check
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu in place": lambda x: functional.relu(x, inplace=True),
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": functional.gelu,
+    "gelu tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "leaky": functional.leaky_relu,
+    "elu": functional.elu,
+    "softplus": functional.softplus,
+    "hardtanh": functional.hardtanh,
+    "clamp": lambda x: x.clamp(-0.5, 0.7),
+    "softmax": lambda x: x.softmax(-1),
+    "log_softmax": lambda x: x.log_softmax(-1),
+    "square": lambda x: x**2 + x**3,
+    "power": lambda x: (x * x + 1) ** 1.7,
+    "sqrt": lambda x: (x * x + 0.1).sqrt(),
+    "rsqrt": lambda x: (x * x + 0.1).rsqrt(),
+    "log": lambda x: (x * x + 0.1).log() + (x * x).log1p(),
+    "exp": lambda x: (-x).exp(),
+    "abs": lambda x: x.abs() + 1 / (2 + x.abs()),
+    "sin": lambda x: x.sin() * x.cos(),
+    "erf": torch.erf,
+    "where": lambda x: torch.where(x > 0.1, x, -2 * x),
+    "maximum": lambda x: torch.maximum(x, -0.5 * x) + torch.minimum(x, x * x),
+    "mean": lambda x: x - x.mean(-1, keepdim=True),
+    "total": lambda x: x / (1 + x.square().sum(-1, keepdim=True)),
+    "parts": lambda x: torch.cat([x[:, 1:3], x[:, :1] * x, x[:, -1:].expand(-1, 2)], 1)[:, 2:7],
+    "in place": lambda x: (x * 2).add_(1).mul_(x),
+}
+
+
+class Functions(nn.Module):
+    """A small layer before and after each function: its gradients tell on nobody else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(nn.Linear(4, 5) for _ in FUNCTIONS)
+        self.after = nn.ModuleList(nn.Linear(5, 1) for _ in FUNCTIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = torch.zeros(len(x), 1, device=x.device)
+        for before, function, after in zip(
+            self.before, FUNCTIONS.values(), self.after, strict=True
+        ):
+            found = found + after(function(before(x)))
+        return found / len(FUNCTIONS)
+
+
+class Layers(nn.Module):
+    """Embedding, LayerNorm, a residual connection, a tied weight, a buffer, sequences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(11, 6, padding_idx=2)
+        self.places = nn.Parameter(torch.randn(3, 6))
+        self.norm = nn.LayerNorm(6)
+        self.bare = nn.LayerNorm(6, elementwise_affine=False)
+        self.inner = nn.Linear(6, 6)
+        self.outer = nn.Linear(6, 11, bias=False)
+        self.outer.weight = self.table.weight
+        self.scale: Tensor
+        self.register_buffer("scale", torch.linspace(0.5, 2, 6))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.table(tokens) + self.places
+        x = x + torch.relu(self.inner(self.norm(x))) * self.scale
+        return self.outer(self.bare(x).mean(1))
+
+
+def losses(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """One head of the model each."""
+    x, labels, values = batch
+    found = model(x)
+    weight = torch.tensor([0.5, 2.0, 1.0])
+    last = found[:, 12:13]
+    return (
+        functional.cross_entropy(found[:, :3], labels, weight=weight)
+        + functional.cross_entropy(found[:, 3:6], labels, label_smoothing=0.1)
+        + functional.cross_entropy(found[:, 6:9], labels, ignore_index=1)
+        + functional.cross_entropy(found[:, 6:9], labels, reduction="none").square().mean()
+        + functional.mse_loss(found[:, 9], values)
+        + functional.smooth_l1_loss(found[:, 10], values, beta=0.3)
+        + functional.huber_loss(found[:, 11], values, delta=0.4)
+        + functional.l1_loss(last, values[:, None])
+        + functional.binary_cross_entropy_with_logits(found[:, 13], (labels > 0).float())
+        + 1e-3 * sum(part.square().sum() for part in model.parameters())
+    )
+
+
+def workload_of(
+    model: Callable[[], nn.Module], train: tuple[Tensor, ...], loss: object
+) -> Workload:
+    return Workload(
+        name="operations",
+        model=model,
+        train=train,
+        validation=None,
+        loss=loss,  # type: ignore[arg-type]
+        optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=rate, momentum=0.9),
+        learning_rate=0.05,
+    )
+
+
+def draws(n: int = 40) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(5)
+    return torch.randn(n, 4), torch.randint(3, (n,)), torch.randn(n)
+
+
+def gradients_differ(workload: Workload, batch_size: int, folder: Path) -> dict[str, float]:
+    """By parameter: how far momentum after a step is from PyTorch's, against its size."""
+    trial = small_trial(workload, batch_size=batch_size)
+    plain = Stepper(workload, trial, torch.device("cpu"))
+    expected, _ = plain.steps(plain.stream(0), 2, first_step=0)
+    native = NativeStepper(workload, trial, native_build(workload, folder=folder))
+    found, _ = native.steps(native.stream(0), 2, first_step=0)
+    assert found == pytest.approx(expected, rel=1e-5)
+    apart = {}
+    for (name, one), other in zip(
+        plain.model.named_parameters(), native.model.parameters(), strict=True
+    ):
+        right = plain.optimizer.state[one]["momentum_buffer"]
+        is_ = native.optimizer.state[other]["momentum_buffer"]
+        apart[name] = float((is_ - right).norm() / (right.norm() + 1e-6))
+    return {name: each for name, each in apart.items() if not each < 1e-4}
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 40])
+def test_every_function_has_pytorchs_values_and_gradients(batch_size: int, libraries: Path) -> None:
+    x, _, values = draws()
+    workload = workload_of(
+        Functions, (x, values[:, None]), lambda m, b: functional.mse_loss(m(b[0]), b[1])
+    )
+
+    assert gradients_differ(workload, batch_size, libraries) == {}
+
+
+@pytest.mark.parametrize("batch_size", [5, 13, 40])
+def test_every_loss_has_pytorchs_values_and_gradients(batch_size: int, libraries: Path) -> None:
+    workload = workload_of(lambda: nn.Linear(4, 14), draws(), losses)
+
+    assert gradients_differ(workload, batch_size, libraries) == {}
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 40])
+def test_layers_of_sequences_have_pytorchs_gradients(batch_size: int, libraries: Path) -> None:
+    torch.manual_seed(1)
+    train = (torch.randint(11, (40, 3)), torch.randint(11, (40,)))
+    workload = workload_of(Layers, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+
+    assert gradients_differ(workload, batch_size, libraries) == {}
+
+
+def test_bytes_are_numbers_as_pytorch_reads_them(libraries: Path) -> None:
+    train = (torch.randint(256, (40, 4), dtype=torch.uint8), torch.randint(3, (40,)))
+    workload = workload_of(
+        lambda: nn.Linear(4, 3),
+        train,
+        lambda m, b: functional.cross_entropy(m((b[0].float() / 255 - 0.1307) / 0.3081), b[1]),
+    )
+
+    assert gradients_differ(workload, 8, libraries) == {}
+
+
+@pytest.mark.slow
+def test_optimised_functions_are_those_of_the_textbook(
+    libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchlab.training.native import build
+
+    monkeypatch.setattr(
+        build, "FLAGS", tuple("-O2" if flag == "-O0" else flag for flag in build.FLAGS)
+    )
+    x, _, values = draws(700)
+    workload = workload_of(
+        Functions, (x, values[:, None]), lambda m, b: functional.mse_loss(m(b[0]), b[1])
+    )
+
+    assert gradients_differ(workload, 13, libraries) == {}
+    assert gradients_differ(workload, 700, libraries) == {}
+
+
+def test_a_wrong_label_is_an_error_and_nothing_outside_is_read(libraries: Path) -> None:
+    train = (torch.randn(40, 4), torch.full((40,), 3))
+    workload = workload_of(
+        lambda: nn.Linear(4, 3), train, lambda m, b: functional.cross_entropy(m(b[0]), b[1])
+    )
+    trial = small_trial(workload, batch_size=4)
+    native = NativeStepper(workload, trial, native_build(workload, folder=libraries))
+
+    with pytest.raises(IndexError, match="outside"):
+        native.steps(native.stream(0), 1, first_step=0)
+
+
+def test_metrics_are_those_of_the_plain_evaluation(libraries: Path) -> None:
+    def accuracy(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        return (model(batch[0]).argmax(1) == batch[1]).float().mean()
+
+    def top(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        return (model(batch[0]).max(dim=1).indices == batch[1]).double().mean()
+
+    workload = Workload(
+        name="metrics",
+        model=lambda: nn.Linear(4, 3),
+        train=draws()[:2],
+        validation=None,
+        loss=lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
+        metrics={"accuracy": accuracy},
+    )
+
+    build = native_build(workload, folder=libraries)
+
+    assert build.metrics == ("accuracy", "loss")
+    self_check(build, workload, [small_trial(workload, batch_size=7)])

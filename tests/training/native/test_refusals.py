@@ -1,0 +1,170 @@
+"""What is not trained natively is refused with a reason, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.small_workloads import (
+    CLASSES,
+    FEATURES,
+    cropped_workload,
+    everything_workload,
+    small_trial,
+    small_workload,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+
+from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.program import native_build
+from batchlab.training.native.trainer import NativeStepper, self_check
+from batchlab.workload.definition import Workload
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+
+class Net(nn.Module):
+    """A linear layer, and something done to what it gives."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+        super().__init__()
+        self.linear = nn.Linear(FEATURES, CLASSES)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.linear(x))
+
+
+def with_function(function: Callable[[Tensor], Tensor]) -> Workload:
+    return replace(small_workload(), model=lambda: Net(function))
+
+
+def on_values(x: Tensor) -> Tensor:
+    return x if x.sum() > 0 else -x
+
+
+def on_batch_size(x: Tensor) -> Tensor:
+    return x * 2 if len(x) % 2_000_000 == 1_000_003 else x
+
+
+def by_square_of_batch_size(x: Tensor) -> Tensor:
+    return x / len(x) ** 2
+
+
+class Frozen(Net):
+    """One whose parameters overlap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        held = torch.zeros(FEATURES * CLASSES + 2)
+        self.linear.weight = nn.Parameter(held[: FEATURES * CLASSES].view(CLASSES, FEATURES))
+        self.linear.bias = nn.Parameter(held[-CLASSES:])
+
+
+def optimizer_of(make: Callable[..., Any]) -> Workload:
+    return small_workload(optimizer=make)
+
+
+REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
+    "depends on values": (lambda: with_function(on_values), "native_depends_on_values"),
+    "branches": (lambda: with_function(on_batch_size), "native_branches_on_batch_size"),
+    "square of B": (lambda: with_function(by_square_of_batch_size), "native_uses_batch_size"),
+    "over examples": (lambda: with_function(lambda x: x.softmax(0)), "not over the last"),
+    "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "examples_not_first"),
+    "batch norm": (lambda: replace(small_workload(), model=lambda: nn.Sequential(
+        nn.Linear(FEATURES, CLASSES), nn.BatchNorm1d(CLASSES))), "batch_norm|native_writes"),
+    "dropout": (lambda: small_workload(dropout=0.3), "empty_like|bernoulli"),
+    "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),
+    "double": (lambda: small_workload(dtype=torch.float64), "float64"),
+    "half": (lambda: with_function(lambda x: x.half().float()), "float16"),
+    "parameters overlap": (lambda: replace(small_workload(), model=Frozen), "shares_memory"),
+    "amsgrad": (lambda: optimizer_of(lambda p, lr: torch.optim.Adam(p, lr=lr, amsgrad=True)),
+                "amsgrad"),
+    "maximize": (lambda: optimizer_of(lambda p, lr: torch.optim.SGD(p, lr=lr, maximize=True)),
+                 "maximize"),
+    "another optimizer": (lambda: optimizer_of(lambda p, lr: torch.optim.RMSprop(p, lr=lr)),
+                          "RMSprop"),
+    "an optimizer of one's own": (
+        lambda: optimizer_of(lambda p, lr: type("Mine", (torch.optim.SGD,), {})(p, lr=lr)), "Mine"),
+    "data set": (lambda: replace(cropped_workload(), model=Net), "native_data_not_resident"),
+    "augment": (lambda: replace(everything_workload(), model=Net), "augment"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_covered_is_refused_with_its_reason(name: str, libraries: Path) -> None:
+    make, code = REFUSED[name]
+
+    with pytest.raises(RefusedError, match=code):
+        native_build(make(), folder=libraries)
+
+
+def test_a_model_of_another_width_is_not_trained_by_the_build(libraries: Path) -> None:
+    workload = small_workload()
+    build = native_build(workload, folder=libraries)
+    wider = replace(workload, model=lambda: nn.Linear(FEATURES, CLASSES))
+
+    with pytest.raises(RefusedError, match="native_another_model"):
+        NativeStepper(wider, small_trial(wider, batch_size=4), build)
+
+
+def test_a_rule_that_is_wrong_does_not_pass_the_check(
+    libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from batchlab.training.native import updates
+
+    right = updates._SIGNATURE
+    monkeypatch.setattr(updates, "_SIGNATURE", right.replace("clip * g[i]", "1.02f * clip * g[i]"))
+    workload = small_workload()
+    build = native_build(workload, folder=libraries)
+
+    with pytest.raises(RefusedError, match="native_differs"):
+        self_check(build, workload, [small_trial(workload, batch_size=4)])
+
+
+FOLLOWED: dict[str, Callable[[], Workload]] = {
+    "divides by B": lambda: with_function(lambda x: x + x.sum(0) / len(x)),
+    "multiplies by B": lambda: with_function(lambda x: x * len(x) * 0.01),
+    "frozen": lambda: replace(small_workload(), model=frozen),
+    "unused": lambda: replace(small_workload(), model=unused),
+    "tied": lambda: replace(small_workload(), model=Tied),
+}
+
+
+def frozen() -> nn.Module:
+    model = nn.Sequential(nn.Linear(FEATURES, 5), nn.Tanh(), nn.Linear(5, CLASSES))
+    model[0].weight.requires_grad_(False)
+    return model
+
+
+def unused() -> nn.Module:
+    model = Net()
+    model.more = nn.Linear(2, 2)
+    return model
+
+
+class Tied(nn.Module):
+    """The same weights twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(FEATURES, FEATURES)
+        self.other = nn.Linear(FEATURES, FEATURES)
+        self.other.weight = self.one.weight
+        self.last = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(functional.relu(self.other(functional.relu(self.one(x)))))
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_is_covered_is_right(name: str, libraries: Path) -> None:
+    workload = FOLLOWED[name]()
+    build = native_build(workload, folder=libraries)
+
+    self_check(build, workload, [small_trial(workload, batch_size=size) for size in (1, 6, 40)])
