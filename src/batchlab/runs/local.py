@@ -39,7 +39,7 @@ _GRACE_FRACTION = 0.1
 # A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
 # decide: the same trial is trained by the same trainer, however often it is asked for more.
 _WORTH_A_BUILD = 5000
-_BUILD_S = 60.0
+_BUILD_S = 30.0
 
 
 @dataclass(slots=True)

@@ -21,6 +21,8 @@ PLAIN, NATIVE = "plain", "native"
 
 # A build is checked at a size with kernels of its own for few rows, and at one for many.
 _CHECKED_SIZES = (5, 200)
+# A compiler that is not done by then hangs: it takes two seconds.
+_COMPILER_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +65,7 @@ def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
         trial: one of its trials; another batch size and the workload's own rate take their place.
     """
     try:
-        build = native_build(workload)
+        build = native_build(workload, timeout_s=_COMPILER_S)
         self_check(build, workload, _checked(workload, trial))
     except RefusedError as refused:
         return refused.reason
