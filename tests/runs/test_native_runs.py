@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.small_workloads import points, small_trial, small_workload
 from tests.reference.told import Told
 from torch import nn
 
@@ -79,6 +79,17 @@ def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
         assert (score.split, score.metric) == (right.split, right.metric)
         assert score.value == pytest.approx(right.value, abs=1e-4)
         assert score.right == right.right
+
+
+@needs_compiler
+def test_validation_data_of_another_type_are_evaluated_by_pytorch(store: Store) -> None:
+    x, labels = points(20, seed=1)
+    workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
+
+    record = ran(store, workload, 20)
+
+    assert record.engine == "native"
+    assert record.evaluations[-1].score("validation", "accuracy") is not None
 
 
 class Rounded(nn.Module):

@@ -30,6 +30,7 @@ from batchlab.training.untouched import (
 )
 from batchlab.workload.data import (
     Collate,
+    Columns,
     Reading,
     collated,
     fetched,
@@ -247,6 +248,10 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 class MetricSums(Protocol):
     """What adds up metrics over rows of tensors, without a pass of PyTorch."""
 
+    def fits(self, columns: Sequence[Tensor]) -> bool:
+        """Whether it can, over tensors of these shapes and types."""
+        ...
+
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
     ) -> Mapping[str, float]:
@@ -300,7 +305,7 @@ class Evaluator:
             if n_used < n:
                 subset = (torch.arange(n) if subset is None else subset)[:n_used]
             self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
-            columns = None if is_stream(opened(data, workload.collate)[0]) else resident(data)
+            columns = _columns_of(*opened(data, workload.collate))
             if columns is not None:
                 index = torch.arange(n_used) if subset is None else subset
                 self._rows[split] = (columns.parts, index)
@@ -392,6 +397,8 @@ class Evaluator:
         if self.fast is None or split not in self._rows:
             return {}
         columns, index = self._rows[split]
+        if not self.fast.fits(columns):
+            return {}
         found = self.fast.sums(columns, index, batch_size=self._batch_size)
         return {
             name: quotient(as_metric(self._workload, name), torch.tensor(total), count)
@@ -457,8 +464,8 @@ def _batches_of(
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
         return partial(_streamed, data, collate, n, at_once, what)
-    columns = resident(data)
-    if columns is None or (collate is not None and columns is data):
+    columns = _columns_of(data, collate)
+    if columns is None:
         indices = torch.arange(n) if chosen is None else chosen
         return lambda: (fetched(data, part, collate) for part in indices.split(at_once))
     parts = columns.parts
@@ -467,6 +474,12 @@ def _batches_of(
     batches = zip(*(part.to(device).split(at_once) for part in parts), strict=True)
     kept = list(map(columns.filled, batches))  # on the device
     return lambda: kept
+
+
+def _columns_of(data: Data, collate: Collate | None) -> Columns | None:
+    """The tensors that batches are rows of; None: examples are fetched one by one."""
+    columns = None if is_stream(data) else resident(data)
+    return None if collate is not None and columns is data else columns
 
 
 def _streamed(

@@ -41,22 +41,22 @@ class NativeScores:
         }
         self._run = Program(build, "evaluate")
 
+    def fits(self, columns: Sequence[Tensor]) -> bool:
+        """Whether the examples are like those of the build: of these shapes and types, gapless."""
+        like = layout_of([("", part[0]) for part in columns]) == self._columns
+        return like and all(part.is_contiguous() for part in columns)
+
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
     ) -> Mapping[str, float]:
         """Each metric's sum, as the plain evaluation adds it up.
 
         Args:
-            columns: the parts of all examples, each of shape (n, ...).
+            columns: the parts of all examples, each of shape (n, ...); they fit.
             index: which of them, in their order; shape (m,), int64.
             batch_size: how many the metric is given at once; the last batch may be smaller.
 
-        Raises:
-            RefusedError: they are not like the examples of the build.
         """
-        like = layout_of([("", part[0]) for part in columns]) == self._columns
-        if not like or not all(part.is_contiguous() for part in columns):
-            raise RefusedError(Reason.of("native_data_not_resident"))
         sizes = [len(part) for part in index.split(batch_size)]
         parts = torch.ones(len(sizes), dtype=torch.int64)
         told = torch.empty(len(sizes), len(self.metrics), dtype=torch.float64)
