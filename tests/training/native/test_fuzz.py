@@ -36,9 +36,11 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(n_in) if draw.random() < 0.3 and n_in > 1 else None
         self.linear = nn.Linear(n_in, self.n_out, bias=draw.random() < 0.8)
         self.activation = draw.choice(ACTIVATIONS)
+        self.dropout = nn.Dropout(0.2) if draw.random() < 0.2 else None
 
     def forward(self, x: Tensor) -> Tensor:
         found = self.activation(self.linear(x if self.norm is None else self.norm(x)))
+        found = found if self.dropout is None else self.dropout(found)
         return x + found if self.is_residual else found
 
 
@@ -131,7 +133,8 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
     )
     sizes = [1, draw.randint(2, N - 1), N]
     cuts: list[dict[str, Any]] = [{"batch_size": size} for size in sizes]
-    cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
+    if not any(isinstance(module, nn.Dropout) for module in workload.model().modules()):
+        cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
     for cut in cuts:
         cut["horizon_steps"] = 50 if has_schedule else None
         cut["learning_rate"] = 0.01

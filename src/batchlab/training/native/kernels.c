@@ -14,7 +14,8 @@ struct call {
     const double *shares, *numbers;
     double *told;
     char *space;
-    int64_t n_steps, largest;
+    int64_t n_steps, largest, first_step;
+    uint64_t seed;
     double clip;
 };
 
@@ -126,6 +127,21 @@ INLINE float gelu_tanh_slope(float x) {
     const float t = tanh_of(gelu_inner(x));
     return 0.5f * (1 + t) +
            0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
+}
+
+// ---- Random numbers: each from its place alone, so that they do not depend on what was drawn
+// before. The finaliser of splitmix64 (Steele, Lea and Flood 2014).
+INLINE uint64_t mixed(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+INLINE uint64_t noise_of(uint64_t seed, uint64_t step, uint64_t part) {
+    return mixed(seed + mixed(step) + part);
+}
+INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
+    const uint64_t z = noise + draw * 0x9E3779B97F4A7C15u + element * 0xD1B54A32D192ED03u;
+    return (float)(mixed(z) >> 40) * 0x1p-24f;
 }
 
 // ---- Labels and places: one that lies outside is told, and nothing outside is read.
