@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "examples_not_first"),
     "batch norm": (lambda: replace(small_workload(), model=lambda: nn.Sequential(
         nn.Linear(FEATURES, CLASSES), nn.BatchNorm1d(CLASSES))), "batch_norm|native_writes"),
+    "a coin": (lambda: with_function(lambda x: x if torch.rand(()).item() < 2 else -x), "random"),
     "noise": (lambda: with_function(lambda x: x + torch.randn_like(x)), "randn_like"),
     "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),
     "double": (lambda: small_workload(dtype=torch.float64), "float64"),

@@ -144,6 +144,8 @@ class Builder:
             else:
                 names.append(literal(part, suffix if is_float else None))
         filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
+        if dtype == torch.bool:  # true and true is true, not two
+            filled = f"(({filled}) != 0)"
         return self.graph.add("point", shape, dtype, operands=tuple(operands), text=filled)
 
     def sum(
@@ -649,8 +651,8 @@ def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Hel
     for held in results:
         _check_laid_out(call, held)
         made = _part(found, held.result)
-        if made is not None and made.shape != held.shape:
-            raise unsupported(f"{call.name} to this shape")
+        if made is not None and (made.shape, made.dtype) != (held.shape, held.dtype):
+            raise unsupported(f"{call.name} to this shape or type")
     return found
 
 

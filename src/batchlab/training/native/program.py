@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from batchlab.random_state import untouched_randomness
+from batchlab.random_state import RandomState, untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.training.evaluator import as_metric, is_over_all
 from batchlab.training.native.build import Library, built, loaded
@@ -211,6 +211,7 @@ def _graph(
     columns: Columns,
     n_parameters: int,
 ) -> tuple[Graph, list[View | None]]:
+    before = RandomState.now()
     try:
         tape = captured(function, [part for _, part in held], columns.parts)
     except RefusedError:
@@ -218,6 +219,8 @@ def _graph(
     except Exception as error:  # of code that is not made for such tensors
         what = f"{type(error).__name__}: {error}"
         raise RefusedError(Reason.of("native_not_followed", what=what)) from error
+    if not before.is_now():  # what it drew would be the same at each step
+        raise unsupported("random numbers outside of a model's layers")
     n_buffers = len(held) - n_parameters
     kinds = ["parameter"] * n_parameters + ["buffer"] * n_buffers
     return lowered(tape, [*kinds, *["column"] * len(columns.parts)])
