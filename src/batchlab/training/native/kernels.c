@@ -178,6 +178,7 @@ __attribute__((unused)) static void gather_part(long n, float *total, const floa
 // ---- Products of matrices, in vectors as wide as the machine has them.
 #if defined(__AVX512F__)
 #define WIDTH 16
+#define MANY 1  // registers: 32 of them
 #elif defined(__AVX__)
 #define WIDTH 8
 #else
@@ -190,6 +191,11 @@ typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 #define LINE 4096  // elements of such a line at once
 #define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
 #define BROAD (2 * WIDTH)
+#ifdef MANY
+#define WIDE 8
+#else
+#define WIDE 4
+#endif
 
 // C (m, n) = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B, B's lines `bk` apart.
 INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
@@ -234,7 +240,9 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
                   float *c, long cm, long columns, const float *bias, float alpha, float beta) {
     long i = 0;
     if (columns > WIDTH) {
+#ifdef MANY
         LINES(8, 2);
+#endif
         LINES(4, 2);
         LINES(2, 2);
         LINES(1, 2);
@@ -246,10 +254,10 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
 }
 static void wide_panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
                        float *c, long cm, const float *bias, float alpha, float beta) {
-    const long columns = 8 * WIDTH;
+    const long columns = WIDE * WIDTH;
     long i = 0;
-    LINES(2, 8);
-    LINES(1, 8);
+    LINES(2, WIDE);
+    LINES(1, WIDE);
 }
 
 // Four sums of vectors at once.
@@ -333,8 +341,10 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
         long i = 0;
+#ifdef MANY
         for (; i + 6 <= M; i += 6)
             dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+#endif
         for (; i + 2 <= M; i += 2)
             dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
         for (; i < M; i++)
@@ -401,7 +411,7 @@ static void product(long M, long N, long K, const float *a, long am, long ak, co
         const float old = k ? 1 : beta;
         long n = 0;
         if (bn == 1 && M <= 2)
-            for (; n + 8 * WIDTH <= N; n += 8 * WIDTH)
+            for (; n + WIDE * WIDTH <= N; n += WIDE * WIDTH)
                 wide_panel(M, deep, left, am, ak, right + n, bk, c + n, N, some ? some + n : 0, alpha, old);
         for (; n < N; n += BROAD) {
             const long columns = N - n < BROAD ? N - n : BROAD;
