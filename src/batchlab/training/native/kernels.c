@@ -186,6 +186,12 @@ __attribute__((unused)) static void gather_part(long n, float *total, const floa
 #endif
 typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE __builtin_shufflevector
+#else
+typedef int32_t places4 __attribute__((vector_size(16)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places4){__VA_ARGS__})
+#endif
 #define UNROLL _Pragma("GCC unroll 16")
 #define FEW 6      // examples whose outer products are taken line by line
 #define LINE 4096  // elements of such a line at once
@@ -269,11 +275,11 @@ INLINE vec4 sums(vec a, vec b, vec c, vec d) {
         part[i] = quarter[0];
         UNROLL for (int j = 1; j < WIDTH / 4; j++) part[i] += quarter[j];
     }
-    const vec4 ab = __builtin_shufflevector(part[0], part[1], 0, 4, 1, 5) +
-                    __builtin_shufflevector(part[0], part[1], 2, 6, 3, 7);
-    const vec4 cd = __builtin_shufflevector(part[2], part[3], 0, 4, 1, 5) +
-                    __builtin_shufflevector(part[2], part[3], 2, 6, 3, 7);
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    const vec4 ab = SHUFFLE(part[0], part[1], 0, 4, 1, 5) +
+                    SHUFFLE(part[0], part[1], 2, 6, 3, 7);
+    const vec4 cd = SHUFFLE(part[2], part[3], 0, 4, 1, 5) +
+                    SHUFFLE(part[2], part[3], 2, 6, 3, 7);
+    return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
 }
 
 // `m` lines of A with 4 columns of B, both with the summed dimension innermost.
@@ -377,15 +383,15 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
                 }
                 vec4 r[4];
                 UNROLL for (int j = 0; j < 4; j++) r[j] = *(const vec4 *)(b + (n + j) * bn + k);
-                const vec4 s = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-                const vec4 t = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-                const vec4 u = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-                const vec4 v = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+                const vec4 s = SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+                const vec4 t = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+                const vec4 u = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+                const vec4 v = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
                 float *at = to + k * width + n;
-                *(vec4 *)at = __builtin_shufflevector(s, t, 0, 1, 4, 5);
-                *(vec4 *)(at + width) = __builtin_shufflevector(s, t, 2, 3, 6, 7);
-                *(vec4 *)(at + 2 * width) = __builtin_shufflevector(u, v, 0, 1, 4, 5);
-                *(vec4 *)(at + 3 * width) = __builtin_shufflevector(u, v, 2, 3, 6, 7);
+                *(vec4 *)at = SHUFFLE(s, t, 0, 1, 4, 5);
+                *(vec4 *)(at + width) = SHUFFLE(s, t, 2, 3, 6, 7);
+                *(vec4 *)(at + 2 * width) = SHUFFLE(u, v, 0, 1, 4, 5);
+                *(vec4 *)(at + 3 * width) = SHUFFLE(u, v, 2, 3, 6, 7);
             }
     if (bn == 1 && columns == width) {
         for (long k = 0; k < K; k++)
