@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.reference.small_workloads import cosine, small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
+from batchlab.training.native import build
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import self_check
 from batchlab.workload.definition import Workload
@@ -36,9 +38,11 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(n_in) if draw.random() < 0.3 and n_in > 1 else None
         self.linear = nn.Linear(n_in, self.n_out, bias=draw.random() < 0.8)
         self.activation = draw.choice(ACTIVATIONS)
+        self.dropout = nn.Dropout(0.2) if draw.random() < 0.2 else None
 
     def forward(self, x: Tensor) -> Tensor:
         found = self.activation(self.linear(x if self.norm is None else self.norm(x)))
+        found = found if self.dropout is None else self.dropout(found)
         return x + found if self.is_residual else found
 
 
@@ -131,7 +135,8 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
     )
     sizes = [1, draw.randint(2, N - 1), N]
     cuts: list[dict[str, Any]] = [{"batch_size": size} for size in sizes]
-    cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
+    if not any(isinstance(module, nn.Dropout) for module in workload.model().modules()):
+        cuts.append({"batch_size": sizes[1], "micro_batch_size": max(1, sizes[1] // 3)})
     for cut in cuts:
         cut["horizon_steps"] = 50 if has_schedule else None
         cut["learning_rate"] = 0.01
@@ -140,8 +145,8 @@ def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
 
 def check(seed: int, folder: Path) -> None:
     workload, cuts = drawn(seed)
-    build = native_build(workload, folder=folder)
-    self_check(build, workload, [small_trial(workload, **cut) for cut in cuts])
+    made = native_build(workload, folder=folder)
+    self_check(made, workload, [small_trial(workload, **cut) for cut in cuts])
 
 
 @pytest.mark.slow
@@ -154,3 +159,16 @@ def test_what_is_drawn_is_trained_as_by_pytorch(seed: int, libraries: Path) -> N
 @pytest.mark.parametrize("seed", range(1000, 1300))
 def test_three_hundred_more_are_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
     check(seed, libraries)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that family")
+@pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
+def test_vectors_of_every_width_compute_the_same(
+    processor: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {"-march=native": f"-march={processor}", "-O0": "-O2"}
+    monkeypatch.setattr(build, "FLAGS", tuple(other.get(flag, flag) for flag in build.FLAGS))
+
+    for seed in range(2000, 2006):
+        check(seed, libraries)

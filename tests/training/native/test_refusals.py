@@ -78,7 +78,8 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "examples_not_first"),
     "batch norm": (lambda: replace(small_workload(), model=lambda: nn.Sequential(
         nn.Linear(FEATURES, CLASSES), nn.BatchNorm1d(CLASSES))), "batch_norm|native_writes"),
-    "dropout": (lambda: small_workload(dropout=0.3), "empty_like|bernoulli"),
+    "a coin": (lambda: with_function(lambda x: x if torch.rand(()).item() < 2 else -x), "random"),
+    "noise": (lambda: with_function(lambda x: x + torch.randn_like(x)), "randn_like"),
     "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),
     "double": (lambda: small_workload(dtype=torch.float64), "float64"),
     "half": (lambda: with_function(lambda x: x.half().float()), "float16"),
@@ -132,6 +133,7 @@ FOLLOWED: dict[str, Callable[[], Workload]] = {
     "multiplies by B": lambda: with_function(lambda x: x * len(x) * 0.01),
     "frozen": lambda: replace(small_workload(), model=frozen),
     "unused": lambda: replace(small_workload(), model=unused),
+    "dropout": lambda: small_workload(dropout=0.3),
     "tied": lambda: replace(small_workload(), model=Tied),
 }
 

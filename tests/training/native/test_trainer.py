@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.reference.small_workloads import cosine, small_trial, small_workload
+from tests.reference.small_workloads import cosine, small_mlp, small_trial, small_workload
 
 from batchlab.records.trial import Trial
+from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
@@ -46,6 +47,17 @@ def both(
     for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
         losses += native.steps(native.stream(first), last - first, first_step=first)[0]
     return plain, expected, native, losses
+
+
+def keep(stepper: Stepper, path: Path, *, step: int) -> None:
+    progress = Progress(versions=(), engine="native", threads=1, step=step)
+    model, optimizer = stepper.model, stepper.optimizer
+    save_checkpoint(path, progress=progress, model=model, optimizer=optimizer, beside=stepper.kept)
+
+
+def take_up(stepper: Stepper, path: Path) -> None:
+    model, optimizer = stepper.model, stepper.optimizer
+    load_checkpoint(path, model=model, optimizer=optimizer, beside=stepper.kept)
 
 
 def assert_alike(one: Stepper, other: Stepper) -> None:
@@ -125,6 +137,44 @@ def test_steps_are_the_same_however_they_are_cut_into_calls(name: str, libraries
     assert cut_losses == losses
     for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_a_run_taken_up_from_its_checkpoint_is_the_same_bit_for_bit(
+    name: str, libraries: Path, tmp_path: Path
+) -> None:
+    workload = workload_with(name)
+    workload = replace(workload, model=partial(small_mlp, dropout=0.2), schedule=cosine)
+    trial = small_trial(workload, batch_size=7, horizon_steps=30)
+    build = native_build(workload, folder=libraries)
+    whole = NativeStepper(workload, trial, build)
+    losses, _ = whole.steps(whole.stream(0), 20, first_step=0)
+
+    begun, goes_on = (NativeStepper(workload, trial, build) for _ in range(2))
+    begun.steps(begun.stream(0), 9, first_step=0)
+    keep(begun, tmp_path / "kept", step=9)
+    take_up(goes_on, tmp_path / "kept")
+    later, _ = goes_on.steps(goes_on.stream(9), 11, first_step=9)
+
+    assert later == losses[9:]
+    for one, other in zip(whole.model.parameters(), goes_on.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_plain_and_native_read_one_anothers_checkpoints(libraries: Path, tmp_path: Path) -> None:
+    workload = workload_with("adam")
+    trial = small_trial(workload, batch_size=7)
+    build = native_build(workload, folder=libraries)
+    begun = NativeStepper(workload, trial, build)
+    begun.steps(begun.stream(0), 9, first_step=0)
+    keep(begun, tmp_path / "kept", step=9)
+
+    plain = Stepper(workload, trial, torch.device("cpu"))
+    take_up(plain, tmp_path / "kept")
+    expected, _ = plain.steps(plain.stream(9), 5, first_step=9)
+    found, _ = begun.steps(begun.stream(9), 5, first_step=9)
+
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])

@@ -21,11 +21,12 @@ from pathlib import Path
 from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import RefusedError
 
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_PROCESSOR = ("-march=native", "-mprefer-vector-width=512") if _IS_X86 else ("-mcpu=native",)
 # No -ffast-math: sums keep their order, and what is not a number stays so.
 FLAGS = (
-    "-O2", "-march=native", "-mprefer-vector-width=512", "-ffp-contract=fast", "-fno-math-errno",
-    "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC",
-    "-shared",
+    "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
+    "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
 )  # fmt: skip
 _TIMEOUT_S = 60.0
 

@@ -134,7 +134,9 @@ class _Writer:
                     self._take(node.c_type, self._name(node), times_rows(n, "room"))
         gradients = list(self._gradients())
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
-        yield "    const long B = *sizes++, T = rows_of_tile(B), n = B; (void)n;"
+        yield "    const long B = *sizes++, T = rows_of_tile(B), n = B, t0 = 0;"
+        yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
+        yield "    (void)n; (void)t0; (void)noise;"
         yield "    const double share = *shares++; (void)share;"
         if self._update is not None:
             yield "    const int at_once = n_parts == 1 && T >= B && !(call->clip > 0);"
@@ -211,9 +213,10 @@ class _Writer:
             for name in used
         ]
         name = f"{self._function}_{len(self._loops)}"
-        declared = ", ".join(["const long n", "const long B", "int *bad", *given])
+        common = ["const long n", "const long t0", "const long B", "const uint64_t noise"]
+        declared = ", ".join([*common, "int *bad", *given])
         self._loops.append(f"static __attribute__((noinline)) void {name}({declared}) {text}\n")
-        return f"    {name}({', '.join(['n', 'B', 'bad', *used])});"
+        return f"    {name}({', '.join(['n', 't0', 'B', 'noise', 'bad', *used])});"
 
     def _fetch(self, node: Node) -> Iterator[str]:
         per = math.prod(node.shape[1:])
@@ -247,10 +250,10 @@ class _Writer:
         if place is not None:
             x = self._graph.gradients[place].node.operands[1]  # type: ignore[union-attr]
             few = f"at_once && {times_rows(a.shape[0], 'B')} <= FEW"
+            rate = f"(float)call->numbers[{self._numbers_at(place)}]"
             yield f"    if ({few}) back_and_add({sizes}, {self._operand(a)},"
             yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
-            rate = f"-(float)call->numbers[{self._numbers_at(place)}]"
-            yield f"        {x.strides[0]}, {rate}, {self._name(node)});"
+            yield f"        {x.strides[0]}, -{rate}, {self._name(node)});"
             unless = "    else "
         yield (
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
@@ -398,6 +401,9 @@ class _Lines:
                 text = text.replace(f"{{{at}}}", self._read(view, node))
             text = text.replace("{column}", f"(int64_t){self._column(segment)}")
             text = self._with_places(text, node, segment)
+            per = self._kernel.n_lines // STAND_IN  # 0: it has no rows, and no tiles
+            element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
+            text = text.replace("{element}", element)
         lines = [f"const {kind} {value} = {text};"]
         if node in self._plan.stored:
             lines.append(f"{self._place(View.of(node), node)} = {value};")

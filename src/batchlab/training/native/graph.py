@@ -209,12 +209,14 @@ class Graph:
         outputs: the scalars that are told for each batch; of a step its loss.
         gradients: by the place of the parameter; None: the loss does not depend on it.
         constants: tensors that are neither the model's nor of the data.
+        n_draws: how many times it draws random numbers.
     """
 
     nodes: list[Node] = field(default_factory=list)
     outputs: list[View] = field(default_factory=list)
     gradients: list[View | None] = field(default_factory=list)
     constants: list[torch.Tensor] = field(default_factory=list)
+    n_draws: int = 0
 
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
         """A new node."""

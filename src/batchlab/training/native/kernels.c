@@ -14,7 +14,8 @@ struct call {
     const double *shares, *numbers;
     double *told;
     char *space;
-    int64_t n_steps, largest;
+    int64_t n_steps, largest, first_step;
+    uint64_t seed;
     double clip;
 };
 
@@ -128,6 +129,21 @@ INLINE float gelu_tanh_slope(float x) {
            0.5f * x * (1 - t * t) * 0.79788456080286536f * (1 + 3 * 0.044715f * x * x);
 }
 
+// ---- Random numbers: each from its place alone, so that they do not depend on what was drawn
+// before. The finaliser of splitmix64 (Steele, Lea and Flood 2014).
+INLINE uint64_t mixed(uint64_t z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+INLINE uint64_t noise_of(uint64_t seed, uint64_t step, uint64_t part) {
+    return mixed(seed + mixed(step) + part);
+}
+INLINE float uniform_of(uint64_t noise, uint64_t draw, uint64_t element) {
+    const uint64_t z = noise + draw * 0x9E3779B97F4A7C15u + element * 0xD1B54A32D192ED03u;
+    return (float)(mixed(z) >> 40) * 0x1p-24f;
+}
+
 // ---- Labels and places: one that lies outside is told, and nothing outside is read.
 INLINE int64_t label_of(int64_t label, int64_t ignored, int64_t n, int *bad) {
     if (label != ignored && (label < 0 || label >= n)) *bad = 1;
@@ -162,6 +178,7 @@ __attribute__((unused)) static void gather_part(long n, float *total, const floa
 // ---- Products of matrices, in vectors as wide as the machine has them.
 #if defined(__AVX512F__)
 #define WIDTH 16
+#define MANY 1  // registers: 32 of them
 #elif defined(__AVX__)
 #define WIDTH 8
 #else
@@ -169,11 +186,22 @@ __attribute__((unused)) static void gather_part(long n, float *total, const floa
 #endif
 typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE __builtin_shufflevector
+#else
+typedef int32_t places4 __attribute__((vector_size(16)));
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (places4){__VA_ARGS__})
+#endif
 #define UNROLL _Pragma("GCC unroll 16")
 #define FEW 6      // examples whose outer products are taken line by line
 #define LINE 4096  // elements of such a line at once
 #define DEEP 256   // of the summed dimension at once: a panel of it stays in the nearest cache
 #define BROAD (2 * WIDTH)
+#ifdef MANY
+#define WIDE 8
+#else
+#define WIDE 4
+#endif
 
 // C (m, n) = beta C + alpha A B + bias for `m` lines of A and `w` vectors of B, B's lines `bk` apart.
 INLINE void block(const int m, const int w, long K, const float *a, long am, long ak,
@@ -218,7 +246,9 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
                   float *c, long cm, long columns, const float *bias, float alpha, float beta) {
     long i = 0;
     if (columns > WIDTH) {
+#ifdef MANY
         LINES(8, 2);
+#endif
         LINES(4, 2);
         LINES(2, 2);
         LINES(1, 2);
@@ -230,10 +260,10 @@ static void panel(long M, long K, const float *a, long am, long ak, const float 
 }
 static void wide_panel(long M, long K, const float *a, long am, long ak, const float *b, long bk,
                        float *c, long cm, const float *bias, float alpha, float beta) {
-    const long columns = 8 * WIDTH;
+    const long columns = WIDE * WIDTH;
     long i = 0;
-    LINES(2, 8);
-    LINES(1, 8);
+    LINES(2, WIDE);
+    LINES(1, WIDE);
 }
 
 // Four sums of vectors at once.
@@ -245,11 +275,11 @@ INLINE vec4 sums(vec a, vec b, vec c, vec d) {
         part[i] = quarter[0];
         UNROLL for (int j = 1; j < WIDTH / 4; j++) part[i] += quarter[j];
     }
-    const vec4 ab = __builtin_shufflevector(part[0], part[1], 0, 4, 1, 5) +
-                    __builtin_shufflevector(part[0], part[1], 2, 6, 3, 7);
-    const vec4 cd = __builtin_shufflevector(part[2], part[3], 0, 4, 1, 5) +
-                    __builtin_shufflevector(part[2], part[3], 2, 6, 3, 7);
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    const vec4 ab = SHUFFLE(part[0], part[1], 0, 4, 1, 5) +
+                    SHUFFLE(part[0], part[1], 2, 6, 3, 7);
+    const vec4 cd = SHUFFLE(part[2], part[3], 0, 4, 1, 5) +
+                    SHUFFLE(part[2], part[3], 2, 6, 3, 7);
+    return SHUFFLE(ab, cd, 0, 1, 4, 5) + SHUFFLE(ab, cd, 2, 3, 6, 7);
 }
 
 // `m` lines of A with 4 columns of B, both with the summed dimension innermost.
@@ -317,8 +347,10 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
         long i = 0;
+#ifdef MANY
         for (; i + 6 <= M; i += 6)
             dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+#endif
         for (; i + 2 <= M; i += 2)
             dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
         for (; i < M; i++)
@@ -351,15 +383,15 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
                 }
                 vec4 r[4];
                 UNROLL for (int j = 0; j < 4; j++) r[j] = *(const vec4 *)(b + (n + j) * bn + k);
-                const vec4 s = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-                const vec4 t = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-                const vec4 u = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-                const vec4 v = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+                const vec4 s = SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+                const vec4 t = SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+                const vec4 u = SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+                const vec4 v = SHUFFLE(r[2], r[3], 2, 6, 3, 7);
                 float *at = to + k * width + n;
-                *(vec4 *)at = __builtin_shufflevector(s, t, 0, 1, 4, 5);
-                *(vec4 *)(at + width) = __builtin_shufflevector(s, t, 2, 3, 6, 7);
-                *(vec4 *)(at + 2 * width) = __builtin_shufflevector(u, v, 0, 1, 4, 5);
-                *(vec4 *)(at + 3 * width) = __builtin_shufflevector(u, v, 2, 3, 6, 7);
+                *(vec4 *)at = SHUFFLE(s, t, 0, 1, 4, 5);
+                *(vec4 *)(at + width) = SHUFFLE(s, t, 2, 3, 6, 7);
+                *(vec4 *)(at + 2 * width) = SHUFFLE(u, v, 0, 1, 4, 5);
+                *(vec4 *)(at + 3 * width) = SHUFFLE(u, v, 2, 3, 6, 7);
             }
     if (bn == 1 && columns == width) {
         for (long k = 0; k < K; k++)
@@ -385,7 +417,7 @@ static void product(long M, long N, long K, const float *a, long am, long ak, co
         const float old = k ? 1 : beta;
         long n = 0;
         if (bn == 1 && M <= 2)
-            for (; n + 8 * WIDTH <= N; n += 8 * WIDTH)
+            for (; n + WIDE * WIDTH <= N; n += WIDE * WIDTH)
                 wide_panel(M, deep, left, am, ak, right + n, bk, c + n, N, some ? some + n : 0, alpha, old);
         for (; n < N; n += BROAD) {
             const long columns = N - n < BROAD ? N - n : BROAD;

@@ -96,6 +96,7 @@ POINTWISE: dict[str, str] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
+    "empty_like": "0",  # to be filled
     "fill.Scalar": "{value}",
     "zero": "0",
 }
@@ -110,6 +111,12 @@ class Builder:
     def __init__(self, graph: Graph) -> None:
         """Add to this graph."""
         self.graph = graph
+
+    def draw(self, x: View, chance: float) -> View:
+        """1 with this chance, else 0, for each element; another draw at each call and step."""
+        text = f"(uniform_of(noise, {self.graph.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
+        self.graph.n_draws += 1
+        return self.point(text, shape=x.shape)
 
     def point(
         self,
@@ -137,6 +144,8 @@ class Builder:
             else:
                 names.append(literal(part, suffix if is_float else None))
         filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
+        if dtype == torch.bool:  # true and true is true, not two
+            filled = f"(({filled}) != 0)"
         return self.graph.add("point", shape, dtype, operands=tuple(operands), text=filled)
 
     def sum(
@@ -468,6 +477,12 @@ def _shifted(g: Builder, x: View, shape: Shape, dim: int, start: int) -> View:
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
 
+def _bernoulli(g: Builder, a: Arguments) -> View:
+    if a.get("generator") is not None or not isinstance(a["p"], float):
+        raise unsupported("random numbers of a generator")
+    return g.draw(a["self"], a["p"])
+
+
 def _select_backward(g: Builder, a: Arguments) -> View:
     up, shape = a["grad_output"], _sizes(a["input_sizes"])
     dim = a["dim"] % len(shape)
@@ -551,6 +566,8 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "binary_cross_entropy_with_logits": _loss_of(
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
+    "bernoulli.float": _bernoulli,
+    "bernoulli.p": _bernoulli,
     "select_backward": _select_backward,
     "slice_backward": _slice_backward,
     "cat": _cat,
@@ -634,8 +651,8 @@ def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Hel
     for held in results:
         _check_laid_out(call, held)
         made = _part(found, held.result)
-        if made is not None and made.shape != held.shape:
-            raise unsupported(f"{call.name} to this shape")
+        if made is not None and (made.shape, made.dtype) != (held.shape, held.dtype):
+            raise unsupported(f"{call.name} to this shape or type")
     return found
 
 

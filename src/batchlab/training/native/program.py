@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from batchlab.random_state import untouched_randomness
+from batchlab.random_state import RandomState, untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.training.evaluator import as_metric, is_over_all
 from batchlab.training.native.build import Library, built, loaded
 from batchlab.training.native.capture import captured
 from batchlab.training.native.emit import program
-from batchlab.training.native.graph import Graph, RefusedError, View
+from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
 from batchlab.training.native.operations import Builder, lowered
 from batchlab.training.native.updates import update_of
 from batchlab.training.optimizers import made_optimizers
@@ -41,6 +41,7 @@ class NativeBuild:
         trained: of each parameter, whether the loss depends on it.
         metrics: the metrics that evaluations tell, in order.
         unmeasured: why evaluations are not native, if they are not.
+        n_draws: how many times a step draws random numbers, for dropout.
         is_plain: whether the update is only right without momentum and decay.
     """
 
@@ -53,6 +54,7 @@ class NativeBuild:
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
     unmeasured: Reason | None
+    n_draws: int
     is_plain: bool
 
 
@@ -103,6 +105,7 @@ def native_build(
         trained=tuple(view is not None for view in step.gradients),
         metrics=metrics,
         unmeasured=unmeasured,
+        n_draws=step.n_draws,
         is_plain=update.is_plain,
     )
 
@@ -195,6 +198,8 @@ def _scores_graph(
     try:
         graph, found = _graph(scores, held, columns, len(list(model.parameters())))
         _settle(graph, [view for view in found if view is not None], [])
+        if graph.n_draws:  # PyTorch's own would be the same ones each time
+            raise unsupported("random numbers in an evaluation")
     except RefusedError as refused:
         return None, (), refused.reason
     return graph, names, None
@@ -206,6 +211,7 @@ def _graph(
     columns: Columns,
     n_parameters: int,
 ) -> tuple[Graph, list[View | None]]:
+    before = RandomState.now()
     try:
         tape = captured(function, [part for _, part in held], columns.parts)
     except RefusedError:
@@ -213,6 +219,8 @@ def _graph(
     except Exception as error:  # of code that is not made for such tensors
         what = f"{type(error).__name__}: {error}"
         raise RefusedError(Reason.of("native_not_followed", what=what)) from error
+    if not before.is_now():  # what it drew would be the same at each step
+        raise unsupported("random numbers outside of a model's layers")
     n_buffers = len(held) - n_parameters
     kinds = ["parameter"] * n_parameters + ["buffer"] * n_buffers
     return lowered(tape, [*kinds, *["column"] * len(columns.parts)])
@@ -244,6 +252,8 @@ class Call(ctypes.Structure):
           "states", "counts", "index", "sizes", "parts", "shares", "numbers", "told", "space")),
         ("n_steps", ctypes.c_int64),
         ("largest", ctypes.c_int64),
+        ("first_step", ctypes.c_int64),
+        ("seed", ctypes.c_uint64),
         ("clip", ctypes.c_double),
     )  # fmt: skip
 
@@ -275,6 +285,8 @@ class Program:
         told: Tensor,
         numbers: Tensor | None = None,
         clip: float = 0.0,
+        first_step: int = 0,
+        seed: int = 0,
         tensors: Mapping[str, Sequence[Tensor | None]],
     ) -> None:
         """Run it: see `struct call`.
@@ -295,6 +307,8 @@ class Program:
             space=self._space.data_ptr(),
             n_steps=len(parts),
             largest=self._room,
+            first_step=first_step,
+            seed=seed,
             clip=clip,
         )
         if self._function(ctypes.byref(call)):

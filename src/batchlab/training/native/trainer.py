@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
-from batchlab.training.batching import order_of, sees_all_as_they_lie
+from batchlab.training.batching import derived_seed, order_of, sees_all_as_they_lie
 from batchlab.training.evaluator import as_metric, evaluated_sum
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import (
@@ -54,6 +55,8 @@ class NativeStepper(Stepper):
             and build.columns == examples_layout(columns)
         )
         check_tensors(self.model, self.optimizer)
+        if build.n_draws and trial.micro_batch_size < trial.batch_size:
+            raise RefusedError(Reason.of("native_python_in_steps", what="dropout in pieces"))
         if workload.weight is not None and trial.micro_batch_size < trial.batch_size:
             raise RefusedError(Reason.of("native_python_in_steps", what="weight"))
         self._rule = rule_of(self.optimizer)
@@ -108,6 +111,8 @@ class NativeStepper(Stepper):
             numbers=numbers,
             told=told,
             clip=self._workload.clip_norm or 0.0,
+            first_step=first,
+            seed=noise_seed(self._trial),
             tensors={**self._held, "states": self._states(), "counts": self._counts()},
         )
         return told.tolist(), sizes
@@ -230,7 +235,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
         start = [part.detach().clone() for part in native.model.parameters()]
         found, _ = native.steps(iter(()), _STEPS, first_step=0)
         plain = Stepper(workload, trial, _CPU)
-        expected, _ = plain.steps(plain.stream(0), _STEPS, first_step=0)
+        expected = _plain_losses(plain, trial)
         for step, loss, right in zip(counted_from(1), found, expected, strict=False):
             if not abs(loss - right) <= _OF_LOSS * (abs(right) + 1):
                 raise RefusedError(Reason.of("native_differs", what="loss", step=step))
@@ -243,6 +248,55 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
             size = float(other.detach().double().norm())
             if not apart <= _OF_WAY * way + _OF_SIZE * size:
                 raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
+
+
+def noise_seed(trial: Trial) -> int:
+    """The seed of dropout in C: PyTorch's stream of random numbers is not followed there."""
+    return derived_seed("native noise", trial.seed)
+
+
+def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
+    """PyTorch's first steps, with the random numbers of C in place of its own."""
+    stream, losses = plain.stream(0), []
+    for step in range(_STEPS):
+        with _NoiseOfC(noise_seed(trial), step):
+            losses += plain.steps(stream, 1, first_step=step)[0]
+    return losses
+
+
+_MASK = 2**64 - 1
+
+
+def _mixed(z: int) -> int:
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
+    return z ^ (z >> 31)
+
+
+class _NoiseOfC(TorchDispatchMode):
+    """Context: what a step draws by `bernoulli_` is what kernels.c draws, if it is one pass."""
+
+    def __init__(self, seed: int, step: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._noise = _mixed(seed + _mixed(step) & _MASK)
+        self._n_draws = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Draw, or do what is done."""
+        if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
+            return func(*args, **(kwargs or {}))
+        start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
+        self._n_draws += 1
+        drawn = [
+            (_mixed(start + element * 0xD1B54A32D192ED03 & _MASK) >> 40) * 2.0**-24 < args[1]
+            for element in range(args[0].numel())
+        ]
+        mask = torch.tensor(drawn, dtype=args[0].dtype).view(args[0].shape)
+        return args[0].copy_(mask) if str(func) == "aten.bernoulli_.float" else mask
 
 
 # Examples that the check of evaluations looks at, and how many at once.
