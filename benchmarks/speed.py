@@ -5,7 +5,7 @@
 A multilayer perceptron 784-WIDTH-WIDTH-10 on 60,000 made-up images in memory, one thread. The
 contestants take turns; times are CPU seconds of the process, so that others on the machine cost
 their share of the caches only. JAX needs an interpreter that has it and optax. Writes
-benchmarks/results/speed.json and prints a table in Markdown.
+benchmarks/results/speed.json and speed.md.
 """
 
 from __future__ import annotations
@@ -209,6 +209,15 @@ def table(cells: list[dict]) -> str:  # type: ignore[type-arg]
     return "\n".join(lines)
 
 
+def page(cells: list[dict]) -> str:  # type: ignore[type-arg]
+    return (
+        "# How fast a step is\n\nCPU microseconds a step, the median of "
+        f"{TURNS} turns on one core that others used as well; `python -m benchmarks.speed --jax "
+        "PYTHON` ([numbers](speed.json)). Wanted: textbook / native, JAX / native.\n\n"
+        f"{table(cells)}\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--jax")
@@ -243,6 +252,7 @@ def main() -> None:
     }
     if not given.only:
         RESULTS.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        RESULTS.with_suffix(".md").write_text(page(cells), encoding="utf-8")
     print(table(cells))
 
 

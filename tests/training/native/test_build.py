@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -152,3 +153,12 @@ def test_libraries_of_one_process_do_not_take_each_others_place(tmp_path: Path) 
 
     assert [answer_of(library, "same") for library in libraries] == [0, 1, 2]
     assert os.listdir(tmp_path)
+
+
+def test_what_is_no_library_is_a_reason(tmp_path: Path) -> None:
+    library = built(text_of("no_library", 1), folder=tmp_path)
+    library.path.write_bytes(b"no library")
+    told = Library(library.path, hashlib.sha256(b"no library").hexdigest())
+
+    with pytest.raises(RefusedError, match="native_build_failed"):
+        loaded(told)

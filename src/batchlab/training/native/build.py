@@ -53,7 +53,9 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     compiler = compiler_of_this_machine()
     if compiler is None:
         raise RefusedError(Reason.of("native_no_compiler"))
-    key = hashlib.sha256("\0".join([text, *FLAGS, compiler, _processor()]).encode()).hexdigest()
+    file = os.stat(compiler)  # another version is another file
+    which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
+    key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     for place in (
         folder or _cache_folder(),
         Path(tempfile.gettempdir()) / f"batchlab-{os.getuid()}",
@@ -80,7 +82,10 @@ def loaded(library: Library) -> ctypes.CDLL:
         raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
     if hashlib.sha256(content).hexdigest() != library.sha256:
         raise RefusedError(Reason.of("native_tampered"))
-    return _opened(library.sha256, content)
+    try:
+        return _opened(library.sha256, content)
+    except OSError as error:  # it may not be run from there
+        raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
 
 
 _open: dict[str, ctypes.CDLL] = {}

@@ -120,18 +120,14 @@ class _Writer:
                 kind = C_TYPES[node.dtype]
                 yield f"    const {kind} *column{node.place} = call->columns[{node.place}];"
 
-    def _take(self, kind: str, name: str, count: str) -> None:
-        self._memory.append((kind, name, count))
-
     def _step(self) -> Iterator[str]:
         graph = self._graph
         for node in self._plan.nodes:
             if node in self._plan.stored:
                 n = math.prod(node.shape)
-                if node in self._plan.crossing:
-                    self._take(node.c_type, f"all{self._name(node)}", times_rows(n, "most"))
-                else:
-                    self._take(node.c_type, self._name(node), times_rows(n, "room"))
+                whole, most = ("all", "most") if node in self._plan.crossing else ("", "room")
+                name, count = f"{whole}{self._name(node)}", times_rows(n, most)
+                self._memory.append((node.c_type, name, count))
         gradients = list(self._gradients())
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
         yield "    const long B = *sizes++, T = rows_of_tile(B), n = B, t0 = 0;"
@@ -143,7 +139,7 @@ class _Writer:
         for level in range(self._plan.n_levels):
             yield from self._level(level)
         for place, view in enumerate(graph.outputs):
-            yield f"    told[{place}] += share * {self._read_scalar(view)};"
+            yield f"    told[{place}] += share * (double){self._name(view.node)}[{view.offset}];"
         yield "    if (n_parts > 1) {"
         for place, name, n in gradients:
             yield f"    gather_part({n}, sum{place}, {name}, share, part == 0);"
@@ -155,14 +151,11 @@ class _Writer:
         yield "    index += B;"
         yield "    }"
 
-    def _read_scalar(self, view: View) -> str:
-        return f"(double){self._name(view.node)}[{view.offset}]"
-
     def _gradients(self) -> Iterator[tuple[int, str, int]]:
         for place, view in enumerate(self._graph.gradients):
             if view is not None:
                 n = math.prod(view.shape)
-                self._take("float", f"sum{place}", str(n))
+                self._memory.append(("float", f"sum{place}", str(n)))
                 yield place, self._name(view.node), n
 
     def _level(self, level: int) -> Iterator[str]:
@@ -231,18 +224,14 @@ class _Writer:
     def _operand(self, view: View, *, after: bool = False) -> str:
         """A matrix; `after` the tiles, of which there was one then."""
         rows, columns = view.strides
-        name = (
-            f"{'all' if after and view.node in self._plan.crossing else ''}{self._name(view.node)}"
-        )
-        return f"{name} + {view.offset}, {rows}, {columns}"
+        whole = "all" if after and view.node in self._plan.crossing else ""
+        return f"{whole}{self._name(view.node)} + {view.offset}, {rows}, {columns}"
 
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
-        bias = (
-            f"{self._name(node.operands[2].node)} + {node.operands[2].offset}"
-            if len(node.operands) > 2
-            else "0"
-        )
+        bias = "0"
+        for view in node.operands[2:]:
+            bias = f"{self._name(view.node)} + {view.offset}"
         sizes = ", ".join(times_rows(size, "n") for size in (a.shape[0], b.shape[1], a.shape[1]))
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""

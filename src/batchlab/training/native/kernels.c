@@ -350,6 +350,8 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
 #ifdef MANY
         for (; i + 6 <= M; i += 6)
             dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        for (; i + 4 <= M; i += 4)
+            dots(4, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
 #endif
         for (; i + 2 <= M; i += 2)
             dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);

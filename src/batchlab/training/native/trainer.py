@@ -62,7 +62,6 @@ class NativeStepper(Stepper):
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise RefusedError(Reason.of("native_optimizer", optimizer="one with hooks"))
-        self._build = build
         pairs = zip(named, build.trained, strict=True)
         self._trained = [part if is_trained else None for (_, part), is_trained in pairs]
         self._held: dict[str, Sequence[Tensor | None]] = {
@@ -71,14 +70,11 @@ class NativeStepper(Stepper):
             "constants": list(build.constants[: build.n_constants]),
             "columns": list(columns.parts),
         }
-        self._check_update()
-        self._run = Program(build, "take_steps")
-        self._order = (-1, torch.empty(0, dtype=torch.int64))
-
-    def _check_update(self) -> None:
         groups = self.optimizer.param_groups
         plain = not self._rule.states(groups[0]) and not any(g["weight_decay"] for g in groups)
-        _check_same(plain == self._build.is_plain)
+        _check_same(plain == build.is_plain)
+        self._run = Program(build, "take_steps")
+        self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """Nothing: examples are fetched in C."""
