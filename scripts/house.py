@@ -17,25 +17,25 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_180,
-    "app": 3_570,
-    "cli": 1_540,
+    "app": 3_600,
+    "cli": 1_570,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
     "measure": 5_260,
-    "plans": 260,
+    "plans": 270,
     "processes": 780,
     "records": 1_590,
-    "report": 9_670,
-    "runs": 1_930,
+    "report": 9_680,
+    "runs": 1_960,
     "script": 4_360,
     "store": 1_350,
-    "training": 5_425,
+    "training": 6_120,
     "words": 1_330,
     "workload": 3_210,
-    "top": 500,
+    "top": 540,
 }
-CEILING = 51_575
+CEILING = 52_500
 
 Graph = dict[str, set[str]]
 
