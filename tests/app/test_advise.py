@@ -148,6 +148,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
         ),
     ],
 )
+@pytest.mark.slow
 def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
     lab: Path,
     advisor: AskingAdvisor,

@@ -57,7 +57,8 @@ def random_curves(family, *, plateaus, noise, seed):
             yield epochs, law(epochs) + rng.normal(0.0, noise, len(epochs)), truth
 
 
-@pytest.mark.parametrize("noise", [pytest.param(DELTA / 8, marks=pytest.mark.slow), DELTA / 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [DELTA / 8, DELTA / 2])
 @pytest.mark.parametrize("family", by_day(["exponential", "power law"], ["exponential"]))
 def test_plateau_is_right_within_two_epochs_on_95_of_100_curves(family, noise):
     curves = list(random_curves(family, plateaus=True, noise=noise, seed=1))
@@ -71,7 +72,8 @@ def test_plateau_is_right_within_two_epochs_on_95_of_100_curves(family, noise):
     assert right >= 0.95 * N_CURVES
 
 
-@pytest.mark.parametrize("noise", [pytest.param(DELTA / 8, marks=pytest.mark.slow), DELTA / 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [DELTA / 8, DELTA / 2])
 @pytest.mark.parametrize("family", by_day(["exponential", "power law"], ["exponential"]))
 def test_curve_still_rising_by_twice_delta_is_called_reached_at_most_twice(family, noise):
     curves = random_curves(family, plateaus=False, noise=noise, seed=2)

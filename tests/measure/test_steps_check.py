@@ -395,6 +395,7 @@ def test_a_model_that_is_another_each_time_cannot_be_taken_up() -> None:
     assert told.startswith("a training that is stopped cannot be taken up again from its ")
 
 
+@pytest.mark.slow
 def test_dear_steps_are_not_taken_again() -> None:
     taken = []
 

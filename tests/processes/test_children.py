@@ -97,6 +97,7 @@ def test_a_child_hears_that_it_should_stop() -> None:
     assert end.value == "stopped"
 
 
+@pytest.mark.slow
 def test_the_server_starts_before_torch_is_imported_here() -> None:
     code = (
         "import sys; from batchlab.processes.server import start_early; start_early(); "

@@ -109,6 +109,7 @@ def engine(request: pytest.FixtureRequest, packed: PackedWorkload, tmp_path: Pat
     return engine_on(store_with_study(tmp_path / "lab.db"), packed)
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_process_trains_is_waited_for(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

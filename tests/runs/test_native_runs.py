@@ -61,6 +61,7 @@ def ran(
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
     store: Store, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_compiler_that_fails_is_a_reason(
         built(text_of("failing", 1), folder=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

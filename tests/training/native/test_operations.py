@@ -148,6 +148,7 @@ def gradients_differ(workload: Workload, batch_size: int, folder: Path) -> dict[
 
 
 @pytest.mark.parametrize("batch_size", [1, 13, 40])
+@pytest.mark.slow
 def test_every_function_has_pytorchs_values_and_gradients(batch_size: int, libraries: Path) -> None:
     x, _, values = draws()
     workload = workload_of(
