@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from batchlab.cache import kept_text
+from batchlab.report.output_file import kept_text
+from batchlab.training.native.build import _places
 
 
 def test_a_text_is_made_once_and_read_by_who_comes_next(
@@ -29,3 +31,21 @@ def test_where_it_cannot_be_kept_it_is_made_each_time(
     monkeypatch.setenv("XDG_CACHE_HOME", home)
 
     assert kept_text("a.js", lambda: "made") == "made"
+
+
+def test_without_a_home_nothing_is_kept_and_no_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.chdir(tmp_path)
+
+    assert kept_text("a.js", lambda: "made") == "made"
+    first, *others = _places(None)
+
+    assert first.parent == Path(tempfile.gettempdir())
+    assert not others
+    assert not list(tmp_path.iterdir())

@@ -29,10 +29,9 @@ import altair as alt
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from batchlab.cache import kept_text
 from batchlab.errors import BatchlabError
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
-from batchlab.report.output_file import write_output_file
+from batchlab.report.output_file import kept_text, write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from batchlab.cache import cache_folder
 from batchlab.errors import BatchlabError, UsageError
 
 # A file with one of these names is opened by a program that takes nothing else.
@@ -84,3 +87,22 @@ def write_output_file(path: Path, content: bytes) -> None:
             + ("make that folder" if missing else "free some space")
             + " or give another path"
         ) from error
+
+
+def kept_text(name: str, make: Callable[[], str]) -> str:
+    """The text of this name from the user's cache, made only where it is not there.
+
+    It need not be possible to keep it.
+
+    Args:
+        name: of the file; another text needs another name.
+        make: gives the text.
+    """
+    with suppress(OSError, UnicodeDecodeError):
+        return (cache_folder() / name).read_text(encoding="utf-8")
+    text = make()
+    with suppress(OSError, OutputFileError):
+        path = cache_folder() / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_output_file(path, text.encode())
+    return text

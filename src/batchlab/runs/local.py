@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing.connection import Connection, wait
 
 import torch
@@ -80,8 +81,6 @@ class LocalProcesses(StoredEngine):
         summary = store.workload(plan.trial.workload_id)
         self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
         self._errors = RepeatedErrors()
-        self._build: NativeBuild | None = None
-        self._is_built = False
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
         self._running: dict[Connection, _Run] = {}
@@ -130,9 +129,6 @@ class LocalProcesses(StoredEngine):
         return len(self._running)
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        if not self._is_built:
-            self._is_built = True
-            self._build = self._built()
         task, from_step = self._task(request)
         if task is None:
             self._ended.append((request, None))
@@ -142,7 +138,8 @@ class LocalProcesses(StoredEngine):
         run = _Run(request, child, claim.pop_all(), from_step, began_s)
         self._running[child.connection] = run
 
-    def _built(self) -> NativeBuild | None:
+    @cached_property
+    def _build(self) -> NativeBuild | None:
         """What its runs are trained with, made once; None: PyTorch trains them."""
         trial = self._plan.trial
         if self._plan.trainer == PLAIN or trial.device != "cpu" or trial.n_train < _WORTH_A_BUILD:
@@ -205,6 +202,7 @@ class LocalProcesses(StoredEngine):
             self._store.begin_trial(_opening_record(request, self._plan.threads, None))
             self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
             return None, 0
+        build = self._build  # it can end the study, before the trial has begun
         path = self._store.checkpoint_path(trial.trial_id)
         progress = peek_checkpoint(path)
         # A run that was not looked at where it should have been has to be done again from there.
@@ -226,7 +224,7 @@ class LocalProcesses(StoredEngine):
             resume=progress is not None,
             versions=library_versions(),
             evaluated_sizes=self._evaluated_sizes,
-            build=self._build,
+            build=build,
         )
         return task, 0 if progress is None else progress.step
 

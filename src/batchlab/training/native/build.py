@@ -14,10 +14,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from batchlab.cache import cache_folder
 from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import RefusedError
 
@@ -56,10 +59,7 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     file = os.stat(compiler)  # another version is another file
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
-    for place in (
-        folder or _cache_folder(),
-        Path(tempfile.gettempdir()) / f"batchlab-{os.getuid()}",
-    ):
+    for place in _places(folder):
         try:
             _make_own(place)
             return _kept(place / f"{key[:32]}.so") or _compiled(
@@ -127,9 +127,11 @@ def _processor() -> str:
     )
 
 
-def _cache_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home) / "batchlab" / "native"
+def _places(folder: Path | None) -> Iterator[Path]:
+    """Where a library may be kept, the best first."""
+    with suppress(OSError):  # there is no home
+        yield folder or cache_folder() / "native"
+    yield Path(tempfile.gettempdir()) / f"batchlab-{os.getuid()}"
 
 
 def _make_own(folder: Path) -> None:

@@ -55,7 +55,6 @@ class NativeScores:
             columns: the parts of all examples, each of shape (n, ...); they fit.
             index: which of them, in their order; shape (m,), int64.
             batch_size: how many the metric is given at once; the last batch may be smaller.
-
         """
         sizes = [len(part) for part in index.split(batch_size)]
         parts = torch.ones(len(sizes), dtype=torch.int64)

@@ -24,7 +24,7 @@ from batchlab.training.native.program import (
     layout_of,
 )
 from batchlab.training.native.scores import NativeScores
-from batchlab.training.native.updates import rule_of
+from batchlab.training.native.updates import is_plain, rule_of
 from batchlab.training.stepper import Stepper
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Batch, Workload
@@ -70,9 +70,7 @@ class NativeStepper(Stepper):
             "constants": list(build.constants[: build.n_constants]),
             "columns": list(columns.parts),
         }
-        groups = self.optimizer.param_groups
-        plain = not self._rule.states(groups[0]) and not any(g["weight_decay"] for g in groups)
-        _check_same(plain == build.is_plain)
+        _check_same(is_plain(self.optimizer) == build.is_plain)
         self._run = Program(build, "take_steps")
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -106,6 +106,15 @@ def _adam_numbers(group: Group) -> tuple[float, ...]:
 
 _ADAM = {"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
 
+_ADAM_RULE = Rule(
+    states=lambda group: ("exp_avg", "exp_avg_sq"),
+    counts=True,
+    unlike=_ADAM,
+    numbers=_adam_numbers,
+    shape=lambda g: (bool(g.get("decoupled_weight_decay", False)),),
+    text=_adam,
+)
+
 RULES: dict[type[torch.optim.Optimizer], Rule] = {
     torch.optim.SGD: Rule(
         states=_sgd_states,
@@ -115,22 +124,8 @@ RULES: dict[type[torch.optim.Optimizer], Rule] = {
         shape=lambda g: (bool(g["momentum"]), bool(g["nesterov"])),
         text=_sgd,
     ),
-    torch.optim.Adam: Rule(
-        states=lambda group: ("exp_avg", "exp_avg_sq"),
-        counts=True,
-        unlike=_ADAM,
-        numbers=_adam_numbers,
-        shape=lambda g: (bool(g.get("decoupled_weight_decay", False)),),
-        text=_adam,
-    ),
-    torch.optim.AdamW: Rule(
-        states=lambda group: ("exp_avg", "exp_avg_sq"),
-        counts=True,
-        unlike=_ADAM,
-        numbers=_adam_numbers,
-        shape=lambda g: (True,),
-        text=_adam,
-    ),
+    torch.optim.Adam: _ADAM_RULE,
+    torch.optim.AdamW: replace(_ADAM_RULE, shape=lambda g: (True,)),
 }
 
 
@@ -159,6 +154,12 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
     return rule
 
 
+def is_plain(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it takes nothing but the rate times the gradient from a parameter."""
+    groups = optimizer.param_groups
+    return not rule_of(optimizer).states(groups[0]) and not any(g["weight_decay"] for g in groups)
+
+
 def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
     """The C of an optimizer, for these parameters."""
     rule = rule_of(optimizer)
@@ -168,6 +169,6 @@ def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Upd
         text=rule.text(*rule.shape(groups[0])),
         n_states=len(rule.states(groups[0])),
         n_numbers=len(rule.numbers(groups[0])),
-        is_plain=not rule.states(groups[0]) and not any(g["weight_decay"] for g in groups),
+        is_plain=is_plain(optimizer),
         groups=tuple(places.get(id(part), -1) for part in parameters),
     )
