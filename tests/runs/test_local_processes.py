@@ -19,6 +19,7 @@ from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
+from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.workload.source import SourceFile
 
 EASY = Target(metric="accuracy", value=0.5, better="higher")
@@ -231,6 +232,24 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     assert cancelled.status is None
     assert cancelled.steps > 0
     assert later.resumed_from_steps != ()
+
+
+def test_a_run_stopped_past_what_is_asked_now_is_done_again_to_be_looked_at_there(
+    engine: LocalProcesses, store: Store
+) -> None:
+    trial = ask(engine, batch_size=1).trial
+    stopped_at = seen = 0
+    while stopped_at < seen + 2:  # seldom: it was stopped where it had just been looked at
+        engine.submit(ask(engine, batch_size=1, steps=10**7))
+        engine._start_waiting()
+        while (record := store.record(trial.trial_id)) is None or record.steps <= seen:
+            engine._listen(0.1)
+        engine.cancel()
+        seen = store.record(trial.trial_id).steps
+        stopped_at = peek_checkpoint(store.checkpoint_path(trial.trial_id)).step
+    asked = ran(engine, batch_size=1, steps=seen + 1)
+
+    assert (asked.status, asked.steps, asked.resumed_from_steps) == (Status.OK, seen + 1, ())
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
