@@ -38,6 +38,7 @@ from batchlab.workload.builtin import least_squares
 from batchlab.workload.definition import Workload
 
 EASY = Target(metric="loss", value=0.7, better="lower")
+MET = Target(metric="accuracy", value=0.1, better="higher")  # before the first step
 
 # The engine then asks before every single step whether to stop.
 run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
@@ -140,6 +141,30 @@ class TestTextbook:
         assert peek(path).evaluations[-1].has_all_splits
         assert run.tensors.keys() == at_once.tensors.keys()
         assert all(torch.equal(run.tensors[name], at_once.tensors[name]) for name in run.tensors)
+
+    @pytest.mark.parametrize(
+        ("length", "status"),
+        [
+            pytest.param(RunLength(steps=89), Status.OK, id="past its end"),
+            pytest.param(RunLength(steps=1000, until=MET), Status.TARGET_REACHED, id="met before"),
+        ],
+    )
+    def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stands(
+        self, length: RunLength, status: Status, tmp_path: Path
+    ) -> None:
+        workload, path = small_workload(n=40), tmp_path / "c"
+        trial = small_trial(workload, batch_size=1)
+        longer = RunLength(steps=1000, all_splits="never")
+        stopped = run_step_by_step(workload, trial, longer, checkpoint=path, stop_after=90)
+        assert (stopped.evaluations[-1].step, peek(path).step) == (88, 90)
+
+        run = run_engine(workload, trial, length, checkpoint=path)
+        at_once = run_engine(workload, trial, RunLength(steps=90), checkpoint=tmp_path / "at once")
+
+        seen = {each.step: each for each in run.evaluations}
+        assert (run.outcome.status, max(seen)) == (status, 90)
+        assert seen[88] == stopped.evaluations[-1]
+        assert seen[90].scores == at_once.evaluations[-1].scores
 
     def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known(self) -> None:
         evaluations: list[Evaluation] = []

@@ -28,8 +28,9 @@ def _gradient_norm(moment: Moment) -> float | None:
     return None if norm is None else float(norm)
 
 
-def _update_norm(moment: Moment) -> float:
-    return distance_between(moment.model.parameters(), moment.before)
+def _update_norm(moment: Moment) -> float | None:
+    """Of the last step; None where a run was taken up again after it."""
+    return distance_between(moment.model.parameters(), moment.before) if moment.before else None
 
 
 def _distance(moment: Moment) -> float:

@@ -22,7 +22,8 @@ class Moment:
         model: an `nn.Module` in training mode, with the gradients of the last step.
         initial: the parameters as they were before the first step, in the order of
             `model.parameters()`.
-        before: the parameters as they were before the last step; empty before the first one.
+        before: the parameters as they were before the last step; empty before the first one,
+            and where a run was taken up again right here.
         workload: what is trained, a `Workload`.
         device: where the model is, a `torch.device`.
         trial: what is trained: its batch size and how it is cut.

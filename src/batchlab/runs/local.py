@@ -205,12 +205,9 @@ class LocalProcesses(StoredEngine):
         build = self._build  # it can end the study, before the trial has begun
         path = self._store.checkpoint_path(trial.trial_id)
         progress = peek_checkpoint(path)
-        # A run that was not looked at where it should have been has to be done again from there:
-        # on its way, or at its end, which one asked for more may have passed when it was stopped.
+        # A run that was not looked at where it should have been has to be done again from there.
         watched = record is None or was_evaluated(record, length)
-        seen = 0 if record is None else record.steps
-        passed = progress is not None and progress.step > request.last_step > seen
-        if not watched or passed or progress is None or progress.versions != library_versions():
+        if not watched or progress is None or progress.versions != library_versions():
             progress = None
         if progress is not None:
             self._store.drop_evaluations_after(trial.trial_id, progress.step)

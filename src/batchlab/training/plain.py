@@ -409,8 +409,12 @@ class _Run:
     def _complete(self) -> None:
         """The last evaluation on all splits, and which examples were right, where it has neither.
 
-        A trial that ended before it was asked for this much comes here again.
+        A trial that ended before it was asked for this much comes here again, and one that was
+        stopped past what is asked now, between two evaluations: its weights are not those of the
+        last one.
         """
+        if self._progress.evaluations[-1].step < self._progress.step:
+            self._evaluate(Pause(step=self._progress.step, all_splits=True))
         *before, last = self._progress.evaluations
         if self._task.length.all_splits == "never":
             return
