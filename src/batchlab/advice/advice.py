@@ -186,7 +186,8 @@ class Candidate:
         batch_size: examples per step.
         micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
         fits: whether it ran within the memory limit.
-        learning_rate: its tuned rate; None: it was not trained.
+        learning_rate: its tuned rate; without valuations that of the single run that its figures
+            are of. None: no run of it met the target.
         n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
         step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
         steps_to_target: at its tuned rate.

@@ -21,7 +21,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from batchlab.advice.advice import Advice, Question
-from batchlab.advice.allocation import allocate, explore, follow_to_harder_target
+from batchlab.advice.allocation import (
+    allocate,
+    explore,
+    follow_to_harder_target,
+    look,
+    look_at_the_rest,
+)
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import concluded
 from batchlab.advice.level import (
@@ -144,6 +150,7 @@ class _Advisor:
         reserve(self._state, exploring=True)
         explore(self._state)
         reserve(self._state)
+        look(self._state)
         decision = allocate(self._state)
         if decision is not None and decision.verdict == "cannot_tell" and self._state.end is None:
             reserve_shortly(self._state)
@@ -155,6 +162,7 @@ class _Advisor:
         conclusion = concluded(self._state, decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
             follow_to_harder_target(self._state, conclusion.decision)
+        look_at_the_rest(self._state)
         return conclusion
 
     def _without_remaining_error(self) -> Reason | None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
-from batchlab.advice.run_log import why_it_failed
+from batchlab.advice.run_log import Lattice, why_it_failed
 from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
+from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target
 
 _STRIDE = 4.0
@@ -60,6 +61,70 @@ _BESIDE = {
     "smaller": Reason.of("smaller_may_be_better"),
     "larger": Reason.of("larger_may_be_better"),
 }
+
+
+# Of the batch sizes nearest to the best so many are seen, where the budget has the runs for it.
+_SIZES_SEEN = 6
+# Of what is left they take no more.
+_LOOKS_SHARE = 0.7
+
+
+def look(state: StudyState) -> None:
+    """Train batch sizes beside the best once, of those that may win.
+
+    Each at the rate that follows from the others', on the seed that chose those. What is sooner
+    there than the best was is tuned.
+    """
+    best = state.best
+    if best is None or best.search is None or best.search.learning_cost is None:
+        return
+    leads = math.log(best.search.learning_cost) + best.log_weight
+    why = Reason.of("look_at_sizes_why", best=best.batch_size)
+    that_can_win = [size for size in state.that_run if _can_win(state, size)]
+    looked = _looked_at(state, that_can_win, why)
+    for cost, size in sorted((cost, size.batch_size) for size, cost in looked.items()):
+        if cost < leads:
+            sooner = Reason.of("sooner_in_one_run", best=best.batch_size)
+            visit(state, state.sizes[size], why=sooner)
+
+
+def look_at_the_rest(state: StudyState) -> None:
+    """After the answer: train once, for all to see, what cannot win."""
+    state.reserved_s = 0.0
+    _looked_at(state, state.that_run, Reason.of("look_at_the_rest_why"))
+
+
+def _looked_at(state: StudyState, sizes: Sequence[Size], why: Reason) -> dict[Size, float]:
+    """Log costs of a run of each of these, the nearest to the best, where the budget has them."""
+    best, seed = state.best, state.seeds.tune[0]
+    if state.until is None or best is None:
+        return {}
+    seen = {batch_size for batch_size, _, _ in state.records}
+    apart = {s: abs(math.log2(s.batch_size / best.batch_size)) for s in sizes}
+    untried = [size for size in sizes if size.batch_size not in seen]
+    nearest = sorted(untried, key=lambda size: (apart[size], -size.batch_size))
+    looked = nearest[: max(0, _SIZES_SEEN - len(seen))]
+    requests = [_look_request(state, size, seed) for size in looked]
+    while requests and state.expected_s(requests) > _LOOKS_SHARE * state.left_s():
+        requests.pop()
+    if not requests:
+        return {}
+    looked = looked[: len(requests)]
+    state.note(
+        Reason.of("look_at_sizes", sizes=", ".join(str(size.batch_size) for size in looked)), why
+    )
+    costs = map(state.learning_cost, state.run(requests, "tune"))
+    return {
+        size: math.inf if cost is None else math.log(cost) + size.log_weight
+        for size, cost in zip(looked, costs, strict=True)
+    }
+
+
+def _look_request(state: StudyState, size: Size, seed: int) -> RunRequest:
+    lattice = Lattice.of(state)
+    octave = lattice.nearest(size.batch_size, state.rate_start(size))
+    cell = lattice.cell((size.batch_size, octave))
+    return state.request(cell, seed, steps=cut_steps(state, size))
 
 
 def visit(state: StudyState, size: Size, *, why: Reason) -> bool:

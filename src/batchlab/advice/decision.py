@@ -313,7 +313,13 @@ def _candidate(
     state: StudyState, costs: Costs | None, decision: Decision | None, size: Size
 ) -> Candidate:
     objective, option = state.question.objective, size.option
-    cost = learning_cost(state, costs, size)
+    cost, note = learning_cost(state, costs, size), option.note or size.ruled_out
+    rate = None if size.cell is None else size.cell[1]
+    single = None if cost.estimate is not None or size.valuations else size.soonest_single
+    if single is not None:
+        rate, steps_seen = single
+        cost = Estimate.of(steps_seen, interval=(None, None), n=1)
+        note = note or Reason.of("seen_in_single_run", rate=rate)
     steps = _horizon(size) if objective == "quality" else cost
     time_s = product(steps, option.step_s)
     samples = scaled(steps, size.examples_per_step)
@@ -322,7 +328,7 @@ def _candidate(
         batch_size=size.batch_size,
         micro_batch_size=option.micro_batch_size,
         fits=option.runs,
-        learning_rate=None if size.cell is None else size.cell[1],
+        learning_rate=rate,
         n_runs=len(size.learning_costs()),
         step_s=option.step_s,
         steps_to_target=steps,
@@ -333,7 +339,7 @@ def _candidate(
         in_flat_set=inside,
         peak_bytes=option.peak_bytes,
         rule_learning_rates=_rule_learning_rates(state, size),
-        note=option.note or size.ruled_out,
+        note=note,
     )
 
 

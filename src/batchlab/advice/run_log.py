@@ -40,7 +40,12 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 
 
 # Why a step was taken, where that is why the runs after it were asked for.
-_SAYS_IT = ("race_against", "harder_target_decided_too")
+_SAYS_IT = (
+    "race_against",
+    "harder_target_decided_too",
+    "look_at_sizes_why",
+    "look_at_the_rest_why",
+)
 
 
 def why_asked(purpose: Purpose, step: Step | None) -> Reason:
@@ -63,9 +68,9 @@ MOST_STEPS = 10**9
 # Well below the 0.6 at which an easier target is read, and below what luck can save.
 _WATCHED_FROM = 0.4
 # Evaluations are so many times as far apart as they take, in samples of the reference batch size: a
-# third of its runs' time at most. Up to there a target met is known less well, but the seeds differ
+# sixth of its runs' time at most. Up to there a target met is known less well, but the seeds differ
 # by more, and there are more of them.
-_TRAINED_BETWEEN = 2.0
+_TRAINED_BETWEEN = 5.0
 # Where one takes very long they are no further apart than this part of a whole training; if no end
 # is planned, of 20 epochs.
 _MOST_OF_A_TRAINING = 0.05

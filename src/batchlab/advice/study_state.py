@@ -179,6 +179,24 @@ class Size:
         return None if cost is None else cost + self.log_weight
 
     @property
+    def soonest_single(self) -> tuple[float, float] | None:
+        """Rate and steps of the run that met the target soonest, of those that value nothing.
+
+        The best of a few looks better than it is. None: none met it.
+        """
+        if self.run_log.until is None:
+            return None
+        met = [
+            (steps, rate)
+            for (batch_size, rate, seed), record in self.run_log.records.items()
+            if batch_size == self.batch_size
+            and self.run_log.purposes.get((batch_size, rate, seed)) in ("pilot", "tune")
+            and (steps := self.run_log.learning_cost(record)) is not None
+        ]
+        steps, rate = min(met, default=(math.inf, math.nan))
+        return (rate, steps) if met else None
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether every tuning seed was asked about its rate."""
         assert self.search is not None

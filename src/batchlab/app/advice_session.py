@@ -43,6 +43,8 @@ _OF_PURPOSE: dict[Purpose, str] = {
     "verify": VERIFY,
     "cool_down": VERIFY,
 }
+# A decision that is verified is repeated at a harder target, and what cannot win is shown.
+_AFTER_VERIFICATION = ("harder_target_decided_too", "look_at_the_rest_why")
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
@@ -74,9 +76,7 @@ class AdviceProgress:
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
         """Tell of a new stage, and of the runs."""
-        # A decision that is verified is repeated at a harder target.
-        is_last_check = runs.why.code == "harder_target_decided_too"
-        stage = VERIFY if is_last_check else _OF_PURPOSE[purpose]
+        stage = VERIFY if runs.why.code in _AFTER_VERIFICATION else _OF_PURPOSE[purpose]
         self.stage(BEGINNING if self.is_beginning else stage)
         self._listener.asked(runs)
 
@@ -142,10 +142,11 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 # What the profile may take of the budget, within these seconds. A dozen batch sizes of a small
-# model need 12 s on an idle machine. On a busy one step times scatter, and are timed again as long
-# as there is time: more of it would make them little better, and is missed in the trainings.
+# model take 7 s to be timed once, and are then timed again as long as there is time: more of it
+# would make step times little better, which are surer than the seeds' scatter by then, and is
+# missed in the trainings.
 _PROFILE_SHARE = 0.12
-_PROFILE_LEAST_S = 20.0
+_PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 _FIRST_LOOK_S = 60.0

@@ -154,6 +154,7 @@ ADVICE: dict[str, Message] = {
     ),
     # Candidates.
     "not_trained": "it was not trained",
+    "seen_in_single_run": "its figures are those of one run, at learning rate {rate:rate}",
     "missed_by_smaller": (
         "it was not trained. Batch size {size} missed the target in all the epochs allowed, and "
         "larger batches need no fewer examples"
@@ -324,6 +325,10 @@ ADVICE: dict[str, Message] = {
     # The search for rates.
     "tune_reference": "tune batch size {size}, the reference",
     "tune_from_own_rate": "from its own rate {rate:rate}, at most {limit} steps a run",
+    "look_at_sizes": "train batch sizes {sizes} once",
+    "look_at_sizes_why": "each is seen beside {best}, at the rate that follows from the others'",
+    "look_at_the_rest_why": "they are not among the best, and it is shown by how much",
+    "sooner_in_one_run": "one run of it was sooner than that of {best}",
     "tune_size": "tune batch size {size}",
     "tune_size_why": (
         "{why}; rates from {octaves:octaves} times the reference's, at most {limit} steps a run"
