@@ -238,8 +238,11 @@ def test_what_cannot_be_gathered_is_said_in_one_line(metric: Metric, told: str) 
     assert str(caught.value).startswith(f"workload 'scores': metric 'measured': {told}")
 
 
-def right_of(workload: Workload, model: nn.Module, metric: str = "accuracy"):
-    return Evaluator(workload, CPU, batch_size=7).right(model, "test", metric)
+def right_of(workload: Workload, model: nn.Module, metric: str = "accuracy", fast=None):
+    evaluator = Evaluator(workload, CPU, batch_size=7)
+    found = evaluator.scores(model, ("test",))
+    evaluator.fast = fast
+    return evaluator.right(model, next(score for score in found if score.metric == metric))
 
 
 @pytest.fixture
@@ -259,6 +262,34 @@ def test_they_are_those_whose_highest_score_is_that_of_their_label(trained) -> N
 
     assert 0 < expected.sum() < len(y)
     assert found.right.tolist() == expected.tolist()
+
+
+class Alone:
+    """Sums of a metric that is asked about each example alone, without PyTorch."""
+
+    def __init__(self, values) -> None:
+        self.values, self.asked = torch.as_tensor(values, dtype=torch.float64), []
+
+    def fits(self, columns) -> bool:
+        return True
+
+    def sums(self, columns, index, *, batch_size: int):
+        self.asked.append(batch_size)
+        return {"accuracy": self.values}
+
+
+def test_those_that_are_asked_about_alone_are_taken_at_their_word_if_they_add_up(trained) -> None:
+    workload, model = trained
+    expected = right_of(workload, model)
+    another_order = expected.right[::-1].copy()
+    wrong = [1.0] * len(expected.right)
+    halves = expected.right / 2
+
+    alone = Alone(another_order)
+    assert right_of(workload, model, fast=alone).right.tolist() == another_order.tolist()
+    assert alone.asked == [1]
+    assert right_of(workload, model, fast=Alone(wrong)) == expected
+    assert right_of(workload, model, fast=Alone(halves)) == expected
 
 
 def test_a_metric_that_adds_up_is_asked_for_its_sums(trained) -> None:

@@ -224,6 +224,8 @@ def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
     for candidate in advice.candidates:
         size = candidate.batch_size
         note, cost = "", None
+        if candidate.note is not None and candidate.note.code == "seen_in_single_run":
+            note = text("one run")
         if size == reference.batch_size and has_rate_of(candidate, reference):
             note, cost = yours, own
         elif size == reference.batch_size:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
@@ -219,6 +220,8 @@ FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
 # MNIST's validation and test sets hold, so that the three are equally noisy there.
 TRAIN_EXAMPLES_EVALUATED = 10_000
+# So many examples may be judged otherwise alone than in a batch, whose sums are rounded otherwise.
+_ON_THE_EDGE = 1.5
 # Beyond so many examples which of them were right is not kept.
 _MOST_KEPT = 100_000
 
@@ -254,8 +257,8 @@ class MetricSums(Protocol):
 
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
-    ) -> Mapping[str, float]:
-        """The sums of the metrics that it knows, over the rows `index` of the columns."""
+    ) -> Mapping[str, Tensor]:
+        """The sums of the metrics that it knows, over each batch of the rows `index`."""
         ...
 
 
@@ -329,8 +332,9 @@ class Evaluator:
             found, _ = self._found(model, asked)
         return tuple(found)
 
-    def right(self, model: nn.Module, split: Split, metric: str) -> RightExamples | None:
-        """Which examples of a split the model is right about."""
+    def right(self, model: nn.Module, score: Score) -> RightExamples | None:
+        """Which examples of a score's split the model is right about, by the score's metric."""
+        split, metric = score.split, score.metric
         if metric not in FRACTION_METRICS or split not in self._batches:
             return None
         if is_over_all(self._workload, metric):
@@ -338,17 +342,19 @@ class Evaluator:
         asked = as_metric(self._workload, metric)
         if asked.finalise is not None or size_of(getattr(self._workload, split)) > _MOST_KEPT:
             return None
-        found: list[bool] = []
-        try:
-            with untouched_model(model):
-                seed_everything(derived_seed("evaluation"))
-                for kept in self._batches[split]():
-                    batch = on_device(kept, self._device)
-                    found += counted_examples(asked, model, batch)
-        except Exception:
-            # A user's metric may know whole batches only; what it says of them stands as it is.
-            return None
-        counted = np.array(found, dtype=bool)
+        counted = self._counted_alone(score)
+        if counted is None:
+            found: list[bool] = []
+            try:
+                with untouched_model(model):
+                    seed_everything(derived_seed("evaluation"))
+                    for kept in self._batches[split]():
+                        batch = on_device(kept, self._device)
+                        found += counted_examples(asked, model, batch)
+            except Exception:
+                # A user's metric may know whole batches only; what it says of them stands as it is.
+                return None
+            counted = np.array(found, dtype=bool)
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
     def _found(self, model: nn.Module, splits: list[Split]) -> tuple[list[Score], bool]:
@@ -401,10 +407,28 @@ class Evaluator:
             return {}
         found = self.fast.sums(columns, index, batch_size=self._batch_size)
         return {
-            name: quotient(as_metric(self._workload, name), torch.tensor(total), count)
-            for name, total in found.items()
+            name: quotient(as_metric(self._workload, name), sums.sum(), count)
+            for name, sums in found.items()
             for count in [self._count(split, name)]
         }
+
+    def _counted_alone(self, score: Score) -> NDArray[np.bool_] | None:
+        """Which examples a metric counts that is asked about each alone, without PyTorch.
+
+        None: it can't be asked so, counts other than single examples, or judges them by what lies
+        beside them: then they don't add up to its score.
+        """
+        if self.fast is None or score.split not in self._rows or score.value is None:
+            return None
+        columns, index = self._rows[score.split]
+        if not self.fast.fits(columns) or self._count(score.split, score.metric) != len(index):
+            return None
+        sums = self.fast.sums(columns, index, batch_size=1).get(score.metric)
+        if sums is None or not bool(((sums == 0) | (sums == 1)).all()):
+            return None
+        # On the edge between two classes one pass of many examples may round to the other side.
+        is_alike = abs(float(sums.sum()) - score.value * len(index)) <= _ON_THE_EDGE
+        return sums.bool().numpy() if is_alike else None
 
     def _count(self, split: Split, name: str) -> float:
         """What the metric's sum is divided by, the same whatever the model says."""

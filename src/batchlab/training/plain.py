@@ -478,13 +478,12 @@ class _Run:
             return scores
         counts = self._workload.metric_names[0]
         with self._evaluated_weights():
-            right = self._evaluator.right(self._stepper.model, "test", counts)
-        return tuple(
-            replace(score, right=right)
-            if (score.metric, score.split) == (counts, "test")
-            else score
-            for score in scores
-        )
+            return tuple(
+                replace(score, right=self._evaluator.right(self._stepper.model, score))
+                if (score.metric, score.split) == (counts, "test")
+                else score
+                for score in scores
+            )
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         with self._evaluated_weights():

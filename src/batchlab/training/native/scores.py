@@ -48,13 +48,16 @@ class NativeScores:
 
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
-    ) -> Mapping[str, float]:
-        """Each metric's sum, as the plain evaluation adds it up.
+    ) -> Mapping[str, Tensor]:
+        """Each metric's sum over each batch of the rows, as the plain evaluation finds it.
 
         Args:
             columns: the parts of all examples, each of shape (n, ...); they fit.
             index: which of them, in their order; shape (m,), int64.
             batch_size: how many the metric is given at once; the last batch may be smaller.
+
+        Returns:
+            By metric: its sums, float64, one a batch.
         """
         sizes = [len(part) for part in index.split(batch_size)]
         parts = torch.ones(len(sizes), dtype=torch.int64)
@@ -67,4 +70,4 @@ class NativeScores:
             told=told,
             tensors={**self._held, "columns": columns},
         )
-        return dict(zip(self.metrics, told.sum(0).tolist(), strict=True))
+        return dict(zip(self.metrics, told.unbind(1), strict=True))

@@ -305,10 +305,10 @@ def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> N
     index = torch.arange(min(_EXAMPLES, len(columns)))
     found = NativeScores(build, model).sums(columns.parts, index, batch_size=_AT_ONCE)
     with untouched_model(model):
-        for name, total in found.items():
+        for name, sums in found.items():
             metric = as_metric(workload, name)
             batches = map(columns.batch, index.split(_AT_ONCE))
             right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
             # One example on the edge of being right counts as one.
-            if not abs(total - right) <= 1 + _OF_LOSS * abs(right):
+            if not abs(float(sums.sum()) - right) <= 1 + _OF_LOSS * abs(right):
                 raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
