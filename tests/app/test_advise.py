@@ -414,7 +414,8 @@ def test_without_a_target_an_answer_says_what_such_answers_were_worth(
     worth = told(budget=None, trainings=300, epochs=7)
 
     assert worth is not None
-    assert 0.9 * 300 < worth["trainings"] < 300  # the rest is not for runs
+    # Those asked for are steps alone; what a run takes beside its steps counts in these.
+    assert 0.5 * 300 < worth["trainings"] < 300
     assert told(target=("accuracy", 0.9), epochs=7) is None
     assert told(objective="samples", epochs=7) is None
     assert told() is None  # no training was seen to its end, and none is planned

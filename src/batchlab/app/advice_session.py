@@ -253,7 +253,7 @@ class AdviceSession:
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(
-                *filter(None, [stands_in, self._worth_in_trainings(advice)]),
+                *filter(None, [stands_in, self._worth_in_trainings(advice, inner)]),
                 *advice.caveats,
                 *self._caveats(),
             ),
@@ -356,7 +356,7 @@ class AdviceSession:
         trial = replace(self._trial, batch_size=own.batch_size)
         return trial.plan.steps_in(self._subject.epochs) * timed_s
 
-    def _worth_in_trainings(self, advice: Advice) -> Reason | None:
+    def _worth_in_trainings(self, advice: Advice, engine: Engine) -> Reason | None:
         """What answers with so many trainings were worth where the best is known.
 
         None: nothing is named, nothing like it was asked there, or how long a training takes was
@@ -365,18 +365,16 @@ class AdviceSession:
         is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
         if not is_like_it or advice.named is None:
             return None
-        step_s = self._here.about_step_s(advice.reference.batch_size)
+        own = advice.reference.batch_size
+        steps = [run.steps for run in advice.tried if run.purpose == "pilot"]
         if self._subject.epochs is not None:
-            one_s = self._training_s(advice.reference, step_s)
-        else:
-            pilots = [run.steps for run in advice.tried if run.purpose == "pilot"]
-            if advice.target_origin != "pilot" or not pilots:
-                return None
-            one_s = max(pilots) * step_s
-        # The record's answers had all of their budget for runs.
+            steps = [replace(self._trial, batch_size=own).plan.steps_in(self._subject.epochs)]
+        elif advice.target_origin != "pilot" or not steps:
+            return None
+        # The record's answers had all of their budget for runs, one after the other.
         for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
         return worth_of(
-            for_runs_s / ((self._summary.start_s or 0.0) + one_s),
+            for_runs_s * engine.n_workers / engine.expected_s(own, RunLength(steps=max(steps))),
             is_recommended=advice.recommendation is not None,
         )
 

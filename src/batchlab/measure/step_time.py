@@ -22,7 +22,7 @@ from batchlab.workload.definition import Workload
 # About half a second a batch size, in blocks of steps; more where a single step takes long. The
 # median of fifteen lies between the fourth from either end (95 %): three that something else got
 # into don't count.
-_TIMED_S = 0.5
+_TIMED_S = 0.25
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
 # Clocks and allocator take a while to settle: of so many rounds the first ones are warm-up too.

@@ -1,0 +1,130 @@
+"""What the demo answers with other seeds each time, and whether that holds.
+
+    python -m benchmarks.demo_runs [--runs 10]
+
+Each run is the command of scripts/demo into an empty store, with all its seeds moved. Then what
+any of them named, and the reference, are trained on seeds that none of them saw; an answer holds if
+what it named is no slower to the level of that run than the reference, on the mean of these seeds,
+and ends no worse by more than that run's margin. Writes benchmarks/results/demo_runs.json and
+prints a table in Markdown. Takes a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import batchlab
+from batchlab.advice.run_log import SeedPlan
+from batchlab.records.trial import TrialRecord
+
+RESULTS = Path(__file__).parent / "results" / "demo_runs.json"
+BUDGET, EPOCHS = "75s", 10
+N_FRESH = 5
+OF = SeedPlan.of
+
+
+def moved(by: int) -> type[SeedPlan]:
+    """The seeds of an advice, all moved."""
+
+    def of(n_seeds: int | None) -> SeedPlan:
+        plan = OF(n_seeds)
+        parts = ([seed + by for seed in part] for part in (plan.tune, plan.value, plan.verify))
+        return SeedPlan(**dict(zip(("tune", "value", "verify"), map(tuple, parts), strict=True)))
+
+    return of  # type: ignore[return-value]
+
+
+def answered(run: int, folder: Path) -> dict[str, object]:
+    """The answer of one run."""
+    started_s = time.perf_counter()
+    with patch.object(SeedPlan, "of", staticmethod(moved(1000 * (run + 1)))):
+        advice = batchlab.advise(
+            "mnist-mlp", budget=BUDGET, epochs=EPOCHS, reserved_s=4.0, store=folder / f"{run}.db"
+        )
+    named, endings = advice.named, advice.endings
+    return {
+        "run": run,
+        "verdict": advice.verdict,
+        "named": None if named is None else [named.batch_size, named.learning_rate],
+        "level": None if advice.target is None else advice.target.value,
+        "ends": None if endings is None else endings.verdict,
+        "margin": None if endings is None else endings.margin,
+        "sizes": sorted({tried.batch_size for tried in advice.tried}),
+        "step_s": {c.batch_size: c.step_s.estimate for c in advice.candidates},
+        "trainings": len({(t.batch_size, t.learning_rate, t.seed) for t in advice.tried}),
+        "taken_s": time.perf_counter() - started_s,
+    }
+
+
+def trained(cell: tuple[int, float], folder: Path) -> list[TrialRecord]:
+    """Whole trainings of a configuration on fresh seeds."""
+    batch_size, learning_rate = cell
+    found = batchlab.sweep(
+        "mnist-mlp",
+        batch_sizes=[batch_size],
+        learning_rates=[learning_rate],
+        seeds=N_FRESH,
+        epochs=EPOCHS,
+        store=folder / "fresh.db",
+    )
+    return [r for r in found.records if r.trial.learning_rate == learning_rate]
+
+
+def holds(answer: dict, named: list[TrialRecord], own: list[TrialRecord]) -> dict[str, float]:
+    """How many times as long the reference takes, and how much better it ends; negative: worse."""
+
+    def end(records: list[TrialRecord]) -> float:
+        values = [r.evaluations[-1].score("validation", "accuracy") for r in records]
+        return statistics.fmean(value for value in values if value is not None)
+
+    def steps(records: list[TrialRecord]) -> float:
+        # One that never came there counts with all its steps: it takes at least that.
+        found = []
+        for record in records:
+            met = [e.step for e in record.evaluations if (e.score("validation", "accuracy") or 0)
+                   >= answer["level"]]  # fmt: skip
+            found.append(met[0] if met else record.steps)
+        return statistics.fmean(found)
+
+    step_s = answer["step_s"]
+    sizes = [records[0].trial.batch_size for records in (named, own)]
+    times = [steps(r) * step_s[size] for r, size in zip((named, own), sizes, strict=True)]
+    return {"times_as_long": times[1] / times[0], "ends_better": end(named) - end(own)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=10)
+    n_runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as name:
+        folder, answers = Path(name), []
+        for run in range(n_runs):
+            answers.append(answered(run, folder))
+            print({k: v for k, v in answers[-1].items() if k != "step_s"}, flush=True)
+        own = (64, 0.01)
+        cells = {tuple(a["named"]) for a in answers if a["named"]} | {own}
+        fresh = {cell: trained(cell, folder) for cell in sorted(cells)}
+        for answer in answers:
+            if answer["named"]:
+                answer |= holds(answer, fresh[tuple(answer["named"])], fresh[own])
+    RESULTS.write_text(json.dumps({"load": os.getloadavg(), "runs": answers}, indent=1) + "\n")
+    print("| run | verdict | named | level | reference takes | ends better by | sizes |")
+    print("|--:|---|---|--:|--:|--:|---|")
+    for a in answers:
+        size, rate = a["named"] or ("–", 0)
+        print(
+            f"| {a['run']} | {a['verdict']} | {size} at {rate:.3g} | {a['level']:.4f} "
+            f"| {a.get('times_as_long', 0):.2f}× | {a.get('ends_better', 0):+.4f} "
+            f"| {', '.join(map(str, a['sizes']))} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
