@@ -345,11 +345,15 @@ def noisy(name: str) -> Workload:
     return workload_with(name, **fields, clip_norm=0.5, ema=0.9)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("sgd", {}), ("adam", {}), ("momentum", {"schedule": None, "scheduler": one_cycle})],
+)
 def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
-    kind: Kind, name: str, tmp_path: Path
+    kind: Kind, name: str, fields: dict[str, Any], tmp_path: Path
 ) -> None:
-    workload = noisy(name)
+    workload = replace(noisy(name), **fields, scheduler_every="step" if fields else "epoch")
     trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=4)
 
     assert_a_stop_leaves_no_trace(
