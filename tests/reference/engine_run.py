@@ -12,6 +12,7 @@ from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Outcome, Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -64,8 +65,9 @@ def run_engine(
     device: str = "cpu",
     rhythm: int = 256,
     measures: Collection[str] = (),
+    build: NativeBuild | None = None,
 ) -> EngineRun:
-    """Run `trial` through the plain engine; from `checkpoint` where there is one."""
+    """Run `trial` through the engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
     task = Task(
         trial=trial,
@@ -75,6 +77,7 @@ def run_engine(
         checkpoint=checkpoint,
         resume=checkpoint is not None and checkpoint.exists(),
         versions=(("torch", "any"),),
+        build=build,
     )
     outcome = train(
         workload,
@@ -115,7 +118,13 @@ def assert_same_end(one: EngineRun, other: EngineRun) -> None:
 
 
 def assert_a_stop_leaves_no_trace(
-    workload: Workload, trial: Trial, length: RunLength, folder: Path, *, stops: Iterable[int]
+    workload: Workload,
+    trial: Trial,
+    length: RunLength,
+    folder: Path,
+    *,
+    stops: Iterable[int],
+    build: NativeBuild | None = None,
 ) -> EngineRun:
     """Stopped after each of these steps and taken up again, it ends as the run that is returned."""
 
@@ -127,6 +136,7 @@ def assert_a_stop_leaves_no_trace(
             checkpoint=folder / name,
             rhythm=STEP_BY_STEP,
             stop_after=stop_after,
+            build=build,
         )
 
     whole = run("whole")

@@ -1,11 +1,21 @@
-"""Training tests compute with one thread, as trials side by side do."""
+"""Training tests compute with one thread, as trials side by side do.
+
+Libraries in C are in a folder of the session, and built in a tenth of a second.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
+
+from batchlab.training.native import build
+
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +25,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is built."""
+    return tmp_path_factory.mktemp("native")
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler does not optimise: the C is the same. With sanitizers if `scripts/sanitized`."""
+    quick = ("-O1", "-g", *SANITIZERS) if os.environ.get("NATIVE_SANITIZED") else ("-O0",)
+    flags = [(quick if flag == "-O2" else (flag,)) for flag in build.FLAGS]
+    monkeypatch.setattr(build, "FLAGS", tuple(chain.from_iterable(flags)))

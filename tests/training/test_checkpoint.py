@@ -412,9 +412,6 @@ CASES = {
     "a gradient scaler": case(
         partial(small, optimizer=half_precision, step=scaled_step), 9, (1, 3, 6), horizon_steps=None
     ),
-    "an average": case(
-        lambda: replace(everything_workload(), ema=0.9, clip_norm=0.5), 12, (1, 4, 7)
-    ),
     "rates by epoch": case(
         scheduled(lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5)),
         20,
@@ -426,14 +423,6 @@ CASES = {
             lambda optimizer: lr_scheduler.ReduceLROnPlateau(
                 optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
             )
-        ),
-        20,
-        BY_EPOCH_AND_STEP,
-    ),
-    "rates by step": case(
-        scheduled(
-            lambda optimizer, n_steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
-            "step",
         ),
         20,
         BY_EPOCH_AND_STEP,

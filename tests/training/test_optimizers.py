@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,6 @@ import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import small_mlp, small_trial, small_workload
-from tests.reference.textbook_loop import (
-    assert_same_weights,
-    beside_the_textbook,
-    steps_of,
-    train_by_the_textbook,
-)
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -26,8 +18,7 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
-from batchlab.training.checkpoint import load_checkpoint, load_weights
-from batchlab.training.evaluator import Evaluator
+from batchlab.training.checkpoint import load_checkpoint
 from batchlab.training.optimizers import (
     AveragedWeights,
     adam_settings,
@@ -170,22 +161,6 @@ def test_a_group_without_them_is_refused() -> None:
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("batch_size", "reference"), [(8, 8), (8, 64), (8, 2)])
-def test_it_is_pytorchs_own_average_bit_for_bit(batch_size: int, reference: int) -> None:
-    workload = replace(small_workload(), ema=0.9, batch_size=reference)
-    trial = small_trial(workload, batch_size=batch_size)
-
-    decay = 0.9 ** (batch_size / reference)
-    stepper, twin = beside_the_textbook(workload, trial, epochs=3, decay=decay)
-
-    assert stepper.averaged is not None
-    assert twin.average is not None
-    held = stepper.averaged.state_dict()
-    for name, part in twin.average.named_parameters():
-        assert torch.equal(held[name], part)
-        assert not torch.equal(held[name], stepper.model.get_parameter(name))
-
-
 def test_the_raw_weights_come_back_from_an_error_too() -> None:
     model = small_mlp()
     averaged = AveragedWeights(model, decay=0.5)
@@ -240,54 +215,7 @@ def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -
     assert bool((model.weight == 1).all())
 
 
-def test_an_evaluation_is_of_the_average(tmp_path: Path) -> None:
-    workload = replace(small_workload(), ema=0.9)
-    trial = small_trial(workload, batch_size=8)
-
-    run = run_engine(workload, trial, RunLength(steps=15), checkpoint=tmp_path / "kept")
-
-    weights, are_averaged = load_weights(tmp_path / "kept")
-    assert are_averaged
-    model = small_mlp()
-    model.load_state_dict(weights)
-    of_average = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
-    model.load_state_dict(run.parameters())
-    of_raw = Evaluator(workload, CPU, batch_size=1000).scores(model, ("validation",))
-    told = [score for score in run.evaluations[-1].scores if score.split == "validation"]
-    assert told == list(of_average)
-    assert told != list(of_raw)
-
-
-EPOCHS, STEPS_AN_EPOCH = 4, 5
-N_STEPS = EPOCHS * STEPS_AN_EPOCH
-
-
-# What makes it, and how often it goes on.
-SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
-    "step": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
-    "cosine": (lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS), "epoch"),
-    "warm-up": (
-        lambda optimizer: lr_scheduler.SequentialLR(
-            optimizer,
-            [
-                lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
-                lr_scheduler.StepLR(optimizer, 1),
-            ],
-            milestones=[2],
-        ),
-        "epoch",
-    ),
-    "one cycle": (
-        lambda optimizer, n_steps: lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps),
-        "step",
-    ),
-    "restarts": (
-        lambda optimizer, n_steps: lr_scheduler.CosineAnnealingWarmRestarts(
-            optimizer, n_steps // 2
-        ),
-        "step",
-    ),
-}
+STEPS_AN_EPOCH, N_STEPS = 5, 20
 
 
 def scheduled(scheduler: Any, **fields: Any) -> Workload:
@@ -304,26 +232,6 @@ def watched(workload: Workload, n_steps: int = N_STEPS) -> tuple[Stepper, list[f
     )
     stepper.steps(stepper.stream(0), n_steps, first_step=0)
     return stepper, rates
-
-
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_it_goes_on_where_the_textbook_has_it_go_on(name: str) -> None:
-    scheduler, every = SCHEDULERS[name]
-
-    stepper, rates = watched(scheduled(scheduler, scheduler_every=every))
-
-    twin = train_by_the_textbook(
-        small_workload(),
-        steps_of(small_trial(small_workload(), batch_size=8), epochs=EPOCHS),
-        scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
-        is_scheduled=lambda taken: (
-            taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
-        ),
-    )
-    assert rates == twin.rates
-    assert len(set(rates)) > 1
-    assert_same_weights(stepper.model, twin.model)
 
 
 def test_several_schedulers_of_several_optimizers_all_go_on() -> None:

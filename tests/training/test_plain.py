@@ -17,7 +17,6 @@ import torch
 from tests.reference.engine_run import STEP_BY_STEP, StopAfter, assert_same_end, peek, run_engine
 from tests.reference.least_squares import expected_excess_loss, optimum
 from tests.reference.small_workloads import (
-    accuracy,
     cross_entropy,
     everything_workload,
     points,
@@ -31,7 +30,7 @@ from batchlab.errors import StoreError, TrialError
 from batchlab.plans.cadence import pauses
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
-from batchlab.training import checkpoint, plain
+from batchlab.training import checkpoint
 from batchlab.training.plain import Task, train
 from batchlab.words.reasons import reason_text
 from batchlab.workload.builtin import least_squares
@@ -64,26 +63,6 @@ class TestTextbook:
         assert run.outcome.status is Status.OK
         for name, parameter in textbook.model.named_parameters():
             assert torch.equal(run.parameters()[name], parameter)
-
-    def test_its_evaluations_say_what_was_seen(self) -> None:
-        workload = small_workload(dtype=torch.float64)
-        trial = small_trial(workload, batch_size=16)
-
-        run = run_engine(workload, trial, RunLength(epochs=2))
-
-        steps = steps_of(trial, epochs=2)
-        for evaluation in run.evaluations:
-            textbook = train_by_the_textbook(workload, steps[: evaluation.step])
-            model = textbook.model.eval()
-            assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
-            with torch.no_grad():
-                loss = cross_entropy(model, workload.validation).item()
-                assert evaluation.score("validation", "loss") == pytest.approx(loss, rel=1e-13)
-                right = accuracy(model, workload.validation).item()
-            assert evaluation.score("validation", "accuracy") == pytest.approx(right)
-            if evaluation.step > 0:
-                assert evaluation.batch_loss == pytest.approx(textbook.losses[-1], rel=1e-13)
-        assert [evaluation.step for evaluation in run.evaluations] == [0, 1, 2, 3, 4, 5, 6]
 
     def test_the_batch_loss_is_the_mean_over_the_examples_since_the_evaluation_before(self) -> None:
         workload = small_workload(dtype=torch.float64)
@@ -209,49 +188,6 @@ class TestStopAndGoOn:
         assert 5 <= len(seldom.evaluations) < len(always.evaluations)
         assert all(scores[e.step] == e.scores for e in seldom.evaluations)
 
-    @pytest.mark.slow
-    def test_a_kill_right_after_a_checkpoint_costs_no_evaluation(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Killed at each checkpoint of a run that writes one whenever it may."""
-        monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
-        monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        length = RunLength(epochs=2)
-        whole = run_engine(
-            workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=tmp_path / "whole"
-        )
-        n_written = 0
-        for n_kill in range(1, 100):
-            path = tmp_path / f"killed after {n_kill}"
-            with monkeypatch.context() as patch:
-                patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
-                try:
-                    run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path)
-                except KeyboardInterrupt:
-                    n_written += 1
-                else:
-                    break
-
-            assert_same_end(
-                run_engine(workload, trial, length, rhythm=STEP_BY_STEP, checkpoint=path), whole
-            )
-        assert n_written >= 14
-
-
-class KilledAfter:
-    """Writes checkpoints, and does not come back from the n-th."""
-
-    def __init__(self, n: int) -> None:
-        self._left = n
-
-    def __call__(self, path: Path, **state: Any) -> None:
-        checkpoint.save_checkpoint(path, **state)
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
-
 
 class TestAugmentation:
     def test_it_changes_training_batches_and_no_others(self) -> None:
@@ -289,26 +225,6 @@ def broken_at(step: int, value: float) -> Callable[[nn.Module, Sequence[Tensor]]
 
 
 class TestBadEnds:
-    @pytest.mark.parametrize(
-        ("value", "status", "reason"),
-        [
-            (float("nan"), Status.NAN, "the loss of step 13 is not a number"),
-            (float("inf"), Status.DIVERGED, "the loss of step 13 is infinite or near it"),
-        ],
-    )
-    def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
-        self, value: float, status: Status, reason: str, tmp_path: Path
-    ) -> None:
-        workload = replace(small_workload(n=400), loss=broken_at(13, value))
-        trial = small_trial(workload, batch_size=2)
-
-        run = run_engine(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
-
-        assert run.outcome.status is status
-        assert run.outcome.reason is not None
-        assert reason_text(run.outcome.reason).startswith(reason)
-        assert run.evaluations[-1].step < 13
-
     def test_losses_too_large_to_add_up_are_no_number_in_a_record(self) -> None:
         """In float64 a diverging loss can be finite where its sum over a batch is not."""
         workload = replace(small_workload(dtype=torch.float64), loss=broken_at(2, 1e308))
@@ -321,25 +237,6 @@ class TestBadEnds:
             evaluation.batch_loss is None or np.isfinite(evaluation.batch_loss)
             for evaluation in run.evaluations
         )
-
-    def test_a_growing_loss_ends_the_trial(self) -> None:
-        x = torch.linspace(-1, 1, 40, dtype=torch.float64).unsqueeze(1)
-        workload = replace(
-            small_workload(optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=rate)),
-            model=lambda: nn.Linear(1, 1, dtype=torch.float64),
-            train=(x, 3 * x),
-            validation=(x, 3 * x),
-            test=None,
-            loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
-            metrics={},
-        )
-        trial = small_trial(workload, batch_size=40, learning_rate=6.0)
-
-        run = run_engine(workload, trial, RunLength(epochs=100))
-
-        assert run.outcome.status is Status.DIVERGED
-        assert "more than 10 times that of the untrained model" in reason_text(run.outcome.reason)
-        assert 3 <= run.evaluations[-1].step < 10
 
     @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
     def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(

@@ -1,10 +1,9 @@
-"""Stepper: the textbook loop, bit for bit; it accumulates a whole gradient; a step of one's own."""
+"""Stepper: what it alone can do: closures, weights of examples, hooks, a step of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,11 +13,7 @@ from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
     accuracy,
-    adam,
-    cosine,
     cross_entropy,
-    momentum_sgd,
-    points,
     small_mlp,
     small_trial,
     small_workload,
@@ -33,42 +28,8 @@ from batchlab.records.trial import Status
 from batchlab.training.stepper import Stepper, step_function
 from batchlab.workload.definition import Workload
 
-OPTIMIZERS = {
-    "sgd": torch.optim.SGD,
-    "momentum": partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01),
-    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-}
 
-
-class TestTextbook:
-    @pytest.mark.parametrize("fused", [False, True])
-    @pytest.mark.parametrize("name", OPTIMIZERS)
-    @pytest.mark.parametrize("batch_size", [1, 7, 40])
-    def test_every_optimizer_takes_the_very_same_steps(
-        self, name: str, fused: bool, batch_size: int
-    ) -> None:
-        optimizer = partial(OPTIMIZERS[name], fused=fused)
-        workload = small_workload(
-            optimizer=lambda parameters, rate: optimizer(parameters, lr=rate), dropout=0.3
-        )
-        trial = small_trial(workload, batch_size=batch_size, seed=3)
-
-        beside_the_textbook(workload, trial, epochs=3)
-
-    def test_wide_layers_do_so_too(self) -> None:
-        """Kernels of matrices are chosen by size, and can differ by where the batch lies."""
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(300, 100, generator=generator)
-        workload = replace(
-            small_workload(),
-            model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
-            train=(x, points(300)[1]),
-        )
-
-        beside_the_textbook(workload, small_trial(workload, batch_size=64), epochs=2)
-
+class TestClosure:
     def test_an_optimizer_that_asks_for_the_loss_again_gets_it(self) -> None:
         workload = small_workload(
             optimizer=lambda parameters, rate: torch.optim.LBFGS(parameters, lr=rate)
@@ -112,17 +73,6 @@ def token_workload(n: int) -> Workload:
 
 
 class TestAccumulation:
-    @pytest.mark.parametrize("micro_batch_size", [1, 3, 5, 7, 19, 20])
-    def test_it_leaves_the_gradient_of_the_whole_batch(self, micro_batch_size: int) -> None:
-        workload = small_workload(n=20, dtype=torch.float64)
-        whole = small_trial(workload, batch_size=20)
-
-        cut, losses = taken(workload, replace(whole, micro_batch_size=micro_batch_size), 1)
-
-        plain, expected = taken(workload, whole, 1)
-        assert losses == pytest.approx(expected, rel=1e-14)
-        assert_close_gradients(gradients(cut.model), gradients(plain.model))
-
     @pytest.mark.parametrize("micro_batch_size", [1, 2, 5, 8, 12])
     def test_tokens_and_not_sequences_weigh(self, micro_batch_size: int) -> None:
         workload = token_workload(12)
@@ -174,44 +124,6 @@ def assert_close_gradients(
         assert torch.allclose(part, twin, rtol=tolerance, atol=tolerance)
 
 
-class TestSchedule:
-    def test_every_step_is_taken_at_its_own_rate(self) -> None:
-        rates: list[list[float]] = []
-
-        def watched(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-            groups = [{"params": parameters[:1]}, {"params": parameters[1:], "lr": 2 * rate}]
-            return watching(torch.optim.SGD(groups, lr=rate), rates)
-
-        workload = replace(small_workload(optimizer=watched), schedule=cosine)
-        trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=12)
-
-        taken(workload, trial, 12)
-
-        expected = [0.1 * cosine(step / 12) for step in range(12)]
-        assert [first for first, _ in rates] == expected
-        assert [second for _, second in rates] == pytest.approx([2 * rate for rate in expected])
-        assert all(type(first) is float for first, _ in rates)
-
-    def test_a_cool_down_lets_the_rate_fall_linearly_to_zero_over_its_part_of_the_run(self) -> None:
-        rates: list[list[float]] = []
-        workload = small_workload(
-            optimizer=lambda parameters, rate: watching(torch.optim.SGD(parameters, rate), rates)
-        )
-        trial = small_trial(workload, batch_size=8, learning_rate=0.1, horizon_steps=10)
-
-        taken(workload, replace(trial, cool_down=0.4), 10)
-
-        assert [rate for (rate,) in rates] == pytest.approx([0.1] * 7 + [0.075, 0.05, 0.025])
-
-
-def watching(optimizer: torch.optim.Optimizer, rates: list[list[float]]) -> torch.optim.Optimizer:
-    """The optimizer, which tells the rates of its groups before every step."""
-    optimizer.register_step_pre_hook(
-        lambda optimizer, args, kwargs: rates.append([g["lr"] for g in optimizer.param_groups])
-    )
-    return optimizer
-
-
 @pytest.mark.parametrize("when", ["pre", "post"])
 def test_hooks_of_the_optimizer_are_kept(when: str) -> None:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
@@ -239,20 +151,6 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
 
 
 class TestClipping:
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            *({"optimizer": each, "clip_norm": 0.3} for each in (momentum_sgd, adam)),
-            {"step": clipping_step},
-        ],
-    )
-    def test_the_gradient_is_clipped_as_the_textbook_does_bit_for_bit(
-        self, fields: dict[str, Any]
-    ) -> None:
-        workload = replace(small_workload(), **fields)
-
-        beside_the_textbook(workload, small_trial(workload, batch_size=8), epochs=2, clip_norm=0.3)
-
     def test_each_gradient_of_a_closure_is_clipped(self) -> None:
         norms: list[float] = []
 
@@ -274,6 +172,11 @@ class TestClipping:
 
 
 class TestOwnStep:
+    def test_it_takes_the_textbooks_steps_bit_for_bit(self) -> None:
+        workload = replace(small_workload(), step=clipping_step)
+
+        beside_the_textbook(workload, small_trial(workload, batch_size=8), epochs=2, clip_norm=0.3)
+
     @pytest.mark.parametrize(
         ("returned", "told"),
         [

@@ -121,7 +121,7 @@ def test_without_a_compiler_there_is_a_reason(
     ("script", "code"),
     [
         ("echo 'not that' >&2; exit 1", "not that"),
-        ("kill -SEGV $$", "ended with -11"),
+        ("kill -KILL $$", "ended with -9"),
     ],
 )
 def test_a_compiler_that_fails_is_a_reason(

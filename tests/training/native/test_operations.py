@@ -219,8 +219,8 @@ def test_metrics_are_those_of_the_plain_evaluation(libraries: Path) -> None:
     def accuracy(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         return (model(batch[0]).argmax(1) == batch[1]).float().mean()
 
-    def top(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-        return (model(batch[0]).max(dim=1).indices == batch[1]).double().mean()
+    def error(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        return (model(batch[0]).max(dim=1).indices != batch[1]).double().mean()
 
     workload = Workload(
         name="metrics",
@@ -228,10 +228,10 @@ def test_metrics_are_those_of_the_plain_evaluation(libraries: Path) -> None:
         train=draws()[:2],
         validation=None,
         loss=lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
-        metrics={"accuracy": accuracy},
+        metrics={"accuracy": accuracy, "error": error},
     )
 
     build = native_build(workload, folder=libraries)
 
-    assert build.metrics == ("accuracy", "loss")
+    assert build.metrics == ("accuracy", "error", "loss")
     self_check(build, workload, [small_trial(workload, batch_size=7)])

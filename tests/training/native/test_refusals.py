@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,22 @@ import torch
 from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
+    adam,
     cropped_workload,
     everything_workload,
+    momentum_sgd,
     small_trial,
     small_workload,
 )
 from torch import Tensor, nn
 from torch.nn import functional
 
+from batchlab.training.native import program
+from batchlab.training.native.emit import Update
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
+from batchlab.training.native.updates import update_of
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -70,6 +76,9 @@ def optimizer_of(make: Callable[..., Any]) -> Workload:
     return small_workload(optimizer=make)
 
 
+decayed_sgd = partial(torch.optim.SGD, weight_decay=0.1)
+
+
 REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "depends on values": (lambda: with_function(on_values), "native_depends_on_values"),
     "branches": (lambda: with_function(on_batch_size), "native_branches_on_batch_size"),
@@ -114,18 +123,40 @@ def test_a_model_of_another_width_is_not_trained_by_the_build(libraries: Path) -
         NativeStepper(wider, small_trial(wider, batch_size=4), build)
 
 
-def test_a_rule_that_is_wrong_does_not_pass_the_check(
-    libraries: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from batchlab.training.native import updates
+WRONG: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "gradient": (torch.optim.SGD, "clip * g[i]", "1.02f * clip * g[i]"),
+    "momentum": (momentum_sgd, "old * s[i]", "0.98f * old * s[i]"),
+    "decay": (decayed_sgd, "decay * w[i]", "-decay * w[i]"),
+    "first moment": (adam, "pow(h[1], t)", "pow(h[1], t + 1)"),
+    "second moment": (adam, "pow(h[2], t)", "pow(h[2], t + 1)"),
+}
 
-    right = updates._SIGNATURE
-    monkeypatch.setattr(updates, "_SIGNATURE", right.replace("clip * g[i]", "1.02f * clip * g[i]"))
-    workload = small_workload()
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_update_that_is_wrong_does_not_pass_the_check(
+    name: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, right, wrong = WRONG[name]
+    workload = optimizer_of(make)
+
+    def mistaken(*given: Any) -> Update:
+        update = update_of(*given)
+        assert right in update.text
+        return replace(update, text=update.text.replace(right, wrong))
+
+    monkeypatch.setattr(program, "update_of", mistaken)
     build = native_build(workload, folder=libraries)
 
     with pytest.raises(RefusedError, match="native_differs"):
         self_check(build, workload, [small_trial(workload, batch_size=4)])
+
+
+def test_a_build_of_another_optimizer_does_not_pass_the_check(libraries: Path) -> None:
+    one = optimizer_of(momentum_sgd)
+    other = optimizer_of(partial(torch.optim.SGD, momentum=0.9, nesterov=True))
+
+    with pytest.raises(RefusedError, match="native_differs"):
+        self_check(native_build(other, folder=libraries), one, [small_trial(one, batch_size=5)])
 
 
 FOLLOWED: dict[str, Callable[[], Workload]] = {

@@ -162,7 +162,7 @@ class Builder:
         """The mean over some dimensions."""
         dims = _dims(x.shape, dims)
         total = self.sum(x, dims, keep=keep)
-        return self.point("{0} / {1}", total, number_of(x.shape, dims))
+        return self.point("{0} / {1}", total, number_of(x.shape, dims), dtype=x.dtype)
 
     def _reduced(
         self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype

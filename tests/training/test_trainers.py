@@ -1,0 +1,532 @@
+"""Trainers: one suite for all. Each takes the textbook's steps, or says why it can't.
+
+Plain is the textbook bit for bit; native but for rounding. Stopped, killed or cut into calls, each
+is itself bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.reference.engine_run import (
+    STEP_BY_STEP,
+    EngineRun,
+    assert_a_stop_leaves_no_trace,
+    assert_same_end,
+    run_engine,
+)
+from tests.reference.small_workloads import (
+    CLASSES,
+    accuracy,
+    cosine,
+    cross_entropy,
+    points,
+    small_mlp,
+    small_trial,
+    small_workload,
+)
+from tests.reference.textbook_loop import Trained, steps_of, train_by_the_textbook
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Status, Trial
+from batchlab.training import checkpoint, plain
+from batchlab.training.native.program import NativeBuild, native_build
+from batchlab.training.stepper import Stepper
+from batchlab.training.trainers import NATIVE, PLAIN, trainer_of
+from batchlab.workload.definition import Workload
+
+pytestmark = pytest.mark.usefixtures("quickly")
+
+CPU = torch.device("cpu")
+N, RATE = 50, 0.05
+
+# Of weights, losses and scores, by how much they may be apart: a part of what they are, and of one.
+BITS = {"rtol": 0.0, "atol": 0.0}
+ROUNDING = {"rtol": 2e-5, "atol": 2e-6}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One trainer."""
+
+    name: str
+    libraries: Path
+    apart: dict[str, float]
+
+    def build(self, workload: Workload) -> NativeBuild | None:
+        return None if self.name == PLAIN else native_build(workload, folder=self.libraries)
+
+    def stepper(self, workload: Workload, trial: Trial) -> Stepper:
+        made = trainer_of(workload, trial, CPU, self.build(workload))
+        assert (made.name, made.fast is not None) == (self.name, self.name == NATIVE)
+        return made.stepper
+
+    def run(self, workload: Workload, trial: Trial, length: RunLength, **given: Any) -> EngineRun:
+        run = run_engine(workload, trial, length, build=self.build(workload), **given)
+        assert run.outcome.trainer == self.name
+        return run
+
+
+@pytest.fixture(params=[PLAIN, NATIVE])
+def kind(request: pytest.FixtureRequest, libraries: Path) -> Kind:
+    return Kind(request.param, libraries, BITS if request.param == PLAIN else ROUNDING)
+
+
+def taken(
+    kind: Kind, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()
+) -> tuple[Stepper, list[float]]:
+    """A stepper after `n_steps` steps, taken in calls that begin anew at each cut."""
+    stepper = kind.stepper(workload, trial)
+    losses: list[float] = []
+    for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
+        losses += stepper.steps(stepper.stream(first), last - first, first_step=first)[0]
+    return stepper, losses
+
+
+def assert_apart(found: Any, right: Any, apart: dict[str, float]) -> None:
+    torch.testing.assert_close(found, right, **apart)
+
+
+def assert_as_the_textbook(
+    stepper: Stepper, losses: list[float], twin: Trained, apart: dict[str, float]
+) -> None:
+    assert_apart(torch.tensor(losses), torch.tensor(twin.losses), apart)
+    for part, right in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
+        assert_apart(part, right, apart)
+
+
+# The n-th example is the number 2**n, so the sum of a step's losses says which ones it saw.
+NUMBERED = replace(
+    small_workload(optimizer=torch.optim.SGD),
+    model=lambda: nn.Linear(1, 1),
+    train=(2.0 ** torch.arange(20)[:, None],),
+    loss=lambda model, batch: (batch[0] + 0 * model(batch[0])).mean(),
+    metrics={},
+    validation=None,
+    test=None,
+)
+
+
+@pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_the_same_examples_come_in_the_same_order(
+    kind: Kind, sampling: str, drop_last: bool
+) -> None:
+    for batch_size, micro_batch_size, begins in ((1, 1, 33), (7, 7, 4), (7, 3, 1), (20, 20, 1)):
+        cut = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
+        trial = small_trial(NUMBERED, **cut, seed=3, sampling=sampling, drop_last=drop_last)
+        steps = steps_of(trial, epochs=3)[begins:]
+
+        stepper = kind.stepper(NUMBERED, trial)
+        losses, sizes = stepper.steps(stepper.stream(begins), len(steps), first_step=begins)
+
+        assert sizes == [len(step) for step in steps]
+        seen = [round(loss * size) for loss, size in zip(losses, sizes, strict=True)]
+        assert seen == [sum(2**example for example in step) for step in steps]
+
+
+def in_groups(parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    last = {"params": parameters[1:], "lr": 2 * lr, "weight_decay": 0.1, "momentum": 0.5}
+    return torch.optim.SGD([{"params": parameters[:1]}, last], lr=lr, momentum=0.9)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "decay": partial(torch.optim.SGD, weight_decay=0.05),
+    "momentum": partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01),
+    "fused momentum": partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01, fused=True),
+    "dampening": partial(torch.optim.SGD, momentum=0.9, dampening=0.3),
+    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "groups": in_groups,
+    "adam": partial(torch.optim.Adam, weight_decay=0.02, betas=(0.8, 0.95)),
+    "decoupled adam": partial(torch.optim.Adam, weight_decay=0.1, decoupled_weight_decay=True),
+    "fused adam": partial(torch.optim.Adam, fused=True),
+    "adamw": partial(torch.optim.AdamW, weight_decay=0.1, eps=1e-4),
+}
+
+
+def workload_with(name: str, **fields: Any) -> Workload:
+    make = OPTIMIZERS[name]
+    found = small_workload(n=N, optimizer=lambda parameters, rate: make(parameters, lr=rate))
+    return replace(found, **fields)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [1, 7, N])
+def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str, batch_size: int) -> None:
+    """The last batch of an epoch is smaller at 7."""
+    workload = workload_with(name)
+    trial = small_trial(workload, batch_size=batch_size, seed=3)
+
+    stepper, losses = taken(kind, workload, trial, 17)
+
+    twin = train_by_the_textbook(workload, steps_of(trial, epochs=17)[:17], seed=3)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES))
+
+
+def test_wide_layers_and_many_examples_do_so_too(kind: Kind) -> None:
+    """Kernels of matrices are chosen by size; in C 1000 examples are several tiles."""
+    x = torch.randn(1001, 100, generator=torch.Generator().manual_seed(0))
+    workload = workload_with("momentum", model=wide, train=(x, points(1001)[1]))
+    trial = small_trial(workload, batch_size=1000, seed=3)
+
+    stepper, losses = taken(kind, workload, trial, 5)
+
+    twin = train_by_the_textbook(workload, steps_of(trial, epochs=3)[:5], seed=3)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 7, 19])
+@pytest.mark.parametrize("clip_norm", [None, 0.3])
+def test_micro_batches_take_the_step_of_the_whole_batch(
+    kind: Kind, micro_batch_size: int, clip_norm: float | None
+) -> None:
+    """Each counts by its examples; what is clipped is their sum."""
+    workload = workload_with("momentum", clip_norm=clip_norm)
+    trial = small_trial(workload, batch_size=20, micro_batch_size=micro_batch_size)
+
+    stepper, losses = taken(kind, workload, trial, 6)
+
+    steps = steps_of(trial, epochs=2)
+    twin = train_by_the_textbook(workload, steps, clip_norm=clip_norm)
+    assert_as_the_textbook(stepper, losses, twin, ROUNDING)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("clip_norm", [0.1, 1.0, 1e6])
+def test_the_gradient_is_clipped(kind: Kind, name: str, clip_norm: float) -> None:
+    workload = workload_with(name, clip_norm=clip_norm)
+    trial = small_trial(workload, batch_size=10)
+
+    stepper, losses = taken(kind, workload, trial, 10)
+
+    twin = train_by_the_textbook(workload, steps_of(trial, epochs=2), clip_norm=clip_norm)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
+STEPS_AN_EPOCH, N_STEPS = 5, 20
+
+
+def by_factor(factor: Callable[[float], float]) -> Callable[..., Any]:
+    """A scheduler of the textbook, whose rate falls by a factor of how much is done."""
+    return lambda optimizer, n_steps: lr_scheduler.LambdaLR(
+        optimizer, lambda step: float(factor(step / n_steps))
+    )
+
+
+def warm_up(optimizer: Any) -> Any:
+    parts = [
+        lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
+        lr_scheduler.StepLR(optimizer, 1),
+    ]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
+
+
+def one_cycle(optimizer: Any, n_steps: int) -> Any:
+    """It moves the momentum too."""
+    return lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=n_steps)
+
+
+def restarts(optimizer: Any, n_steps: int) -> Any:
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, n_steps // 2)
+
+
+# The textbook's scheduler, how often it goes on, and what of trial or workload asks for the same.
+SCHEDULES: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {
+    "a shape": (by_factor(cosine), "step", {"schedule": cosine}),
+    "a cool-down": (
+        by_factor(lambda done: min(1.0, (1.0 - done) / 0.4)), "step", {"cool_down": 0.4}
+    ),
+    **{
+        name: (made, every, {"scheduler": made, "scheduler_every": every})
+        for name, made, every in (
+            ("StepLR", lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
+            ("warm-up", warm_up, "epoch"),
+            ("one cycle", one_cycle, "step"),
+            ("restarts", restarts, "step"),
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_rate_of_each_step_is_its_schedules(kind: Kind, name: str) -> None:
+    scheduler, every, asked = SCHEDULES[name]
+    cool_down = {"cool_down": asked["cool_down"]} if "cool_down" in asked else {}
+    workload = workload_with("groups", **({} if cool_down else asked))
+    trial = small_trial(workload, batch_size=10, horizon_steps=N_STEPS, **cool_down)
+
+    stepper, losses = taken(kind, workload, trial, N_STEPS, cuts=(3, 11))
+
+    twin = train_by_the_textbook(
+        workload,
+        steps_of(trial, epochs=4),
+        scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
+        is_scheduled=lambda taken: (
+            taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
+        ),
+    )
+    assert len(set(twin.rates)) > 1
+    assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
+@pytest.mark.parametrize("reference", [10, 64, 2])
+def test_the_average_of_the_weights_is_pytorchs_own(kind: Kind, reference: int) -> None:
+    workload = workload_with("momentum", ema=0.9, batch_size=reference)
+    trial = small_trial(workload, batch_size=10)
+
+    stepper, losses = taken(kind, workload, trial, 15)
+
+    decay = 0.9 ** (10 / reference)
+    twin = train_by_the_textbook(workload, steps_of(trial, epochs=3), decay=decay)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+    assert stepper.averaged is not None
+    assert twin.average is not None
+    for name, part in twin.average.named_parameters():
+        assert_apart(stepper.averaged.state_dict()[name], part.detach(), kind.apart)
+
+
+def test_evaluations_say_what_the_textbook_sees(kind: Kind) -> None:
+    """Of the averaged weights, where there are any; 150 examples are 64, 64 and 22 at a time."""
+    more = points(150, seed=1)
+    workload = workload_with("momentum", ema=0.9, batch_size=16, validation=more)
+    trial = small_trial(workload, batch_size=16)
+
+    run = kind.run(workload, trial, RunLength(epochs=2))
+
+    assert [evaluation.step for evaluation in run.evaluations] == list(range(9))
+    steps = steps_of(trial, epochs=2)
+    for evaluation in run.evaluations:
+        twin = train_by_the_textbook(workload, steps[: evaluation.step], decay=0.9)
+        assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
+        assert twin.average is not None
+        model = twin.average.eval()
+        with torch.no_grad():
+            for split in ("validation", *(("train", "test") if evaluation.has_all_splits else ())):
+                examples = getattr(workload, split)
+                loss = cross_entropy(model, examples).item()
+                assert evaluation.score(split, "loss") == pytest.approx(loss, rel=2e-5)
+                right = accuracy(model, examples).item()
+                assert evaluation.score(split, "accuracy") == pytest.approx(right)
+        if evaluation.step > 0:
+            assert evaluation.batch_loss == pytest.approx(twin.losses[-1], rel=2e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: str) -> None:
+    workload = replace(noisy(name), ema=None)  # with an average each step is a call
+    trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=1)
+
+    whole, losses = taken(kind, workload, trial, 20)
+    parts, cut_losses = taken(kind, workload, trial, 20, cuts=(1, 6, 8, 19))
+
+    assert cut_losses == losses
+    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def noisy(name: str) -> Workload:
+    """All at once that a resumed run could lose, of what every trainer knows."""
+    fields = {"model": partial(small_mlp, dropout=0.3), "schedule": cosine}
+    return workload_with(name, **fields, clip_norm=0.5, ema=0.9)
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("sgd", {}), ("adam", {}), ("momentum", {"schedule": None, "scheduler": one_cycle})],
+)
+def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
+    kind: Kind, name: str, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    workload = replace(noisy(name), **fields, scheduler_every="step" if fields else "epoch")
+    trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=4)
+
+    assert_a_stop_leaves_no_trace(
+        workload,
+        trial,
+        RunLength(steps=20),
+        tmp_path,
+        stops=(1, 8, 9),
+        build=kind.build(workload),
+    )
+
+
+@pytest.mark.parametrize("to", [PLAIN, NATIVE])
+def test_a_trainer_goes_on_from_anothers_checkpoint(
+    kind: Kind, to: str, libraries: Path, tmp_path: Path
+) -> None:
+    workload, length = workload_with("adam", ema=0.9), RunLength(steps=14)
+    trial = small_trial(workload, batch_size=7)
+    other = Kind(to, libraries, ROUNDING)
+    whole = kind.run(workload, trial, length, checkpoint=tmp_path / "whole")
+    kind.run(workload, trial, RunLength(steps=9), checkpoint=tmp_path / "kept")
+
+    run = other.run(workload, trial, length, checkpoint=tmp_path / "kept")
+
+    assert run.tensors.keys() == whole.tensors.keys()
+    for name, tensor in run.tensors.items():
+        assert_apart(tensor, whole.tensors[name], ROUNDING)
+
+
+def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind) -> None:
+    workload = replace(
+        NUMBERED,
+        model=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 1)),
+        loss=lambda model, batch: (model[0](batch[0]) + 0 * model[1](batch[0])).mean(),
+    )
+    n_steps, n_seeds = 40, 3
+
+    kept = []
+    for seed in range(n_seeds):
+        _, losses = taken(kind, workload, small_trial(workload, batch_size=20, seed=seed), n_steps)
+        kept += [round(loss * 20 / 2) for loss in losses]  # what is kept is doubled
+
+    draws = 20 * len(kept)
+    assert len(set(kept)) == n_steps * n_seeds
+    assert abs(sum(each.bit_count() for each in kept) - draws / 2) < 4 * (draws / 4) ** 0.5
+
+
+class KilledAfter:
+    """Writes checkpoints, and does not come back from the n-th."""
+
+    def __init__(self, n: int) -> None:
+        self._left = n
+
+    def __call__(self, path: Path, **state: Any) -> None:
+        checkpoint.save_checkpoint(path, **state)
+        self._left -= 1
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_kill_right_after_a_checkpoint_leaves_no_trace(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at each checkpoint of a run that writes one whenever it may; no evaluation is lost."""
+    monkeypatch.setattr(plain, "_CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(plain, "_CHECKPOINT_FRACTION", 1e9)
+    workload = noisy("adam")
+    trial = small_trial(workload, batch_size=13, horizon_steps=24, seed=4)
+
+    def run(name: str) -> EngineRun:
+        path = tmp_path / name
+        return kind.run(workload, trial, RunLength(epochs=2), rhythm=STEP_BY_STEP, checkpoint=path)
+
+    whole = run("whole")
+    n_written = 0
+    for n_kill in range(1, 100):
+        name = f"killed after {n_kill}"
+        with monkeypatch.context() as patch:
+            patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
+            try:
+                run(name)
+            except KeyboardInterrupt:
+                n_written += 1
+            else:
+                break
+
+        assert_same_end(run(name), whole)
+    assert n_written >= 8
+
+
+def regression(x: Tensor) -> Workload:
+    """Three times x, at a rate that ends well unless it is too high."""
+    good = torch.linspace(-1, 1, 40)[:, None]
+    return replace(
+        small_workload(optimizer=torch.optim.SGD),
+        model=lambda: nn.Linear(1, 1),
+        train=(x, 3 * good),
+        validation=(good, 3 * good),
+        test=None,
+        loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
+        metrics={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "code"),
+    [
+        (float("nan"), Status.NAN, "loss_not_a_number"),
+        (1e30, Status.DIVERGED, "loss_infinite"),
+    ],
+)
+@pytest.mark.parametrize("micro_batch_size", [1, 2])
+def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
+    kind: Kind, value: float, status: Status, code: str, micro_batch_size: int, tmp_path: Path
+) -> None:
+    x = torch.linspace(-1, 1, 40)[:, None]
+    x[17] = value
+    workload = regression(x)
+    trial = small_trial(workload, batch_size=2, micro_batch_size=micro_batch_size)
+    bad = next(n for n, step in enumerate(steps_of(trial, epochs=1), start=1) if 17 in step)
+
+    run = kind.run(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
+
+    assert bad > 3
+    assert run.outcome.status is status
+    assert run.outcome.reason is not None
+    assert (run.outcome.reason.code, run.outcome.reason.named["step"]) == (code, bad)
+    assert 0 < run.evaluations[-1].step < bad
+
+
+def test_a_growing_loss_ends_the_trial(kind: Kind) -> None:
+    workload = regression(torch.linspace(-1, 1, 40)[:, None])
+    trial = small_trial(workload, batch_size=40, learning_rate=6.0)
+
+    run = kind.run(workload, trial, RunLength(epochs=100))
+
+    assert run.outcome.status is Status.DIVERGED
+    assert run.outcome.reason is not None
+    assert run.outcome.reason.code == "losses_far_above_untrained"
+    assert 3 <= run.evaluations[-1].step < 10
+
+
+def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
+    made = torch.optim.SGD(parameters, lr=lr)
+    made.register_step_pre_hook(lambda *given: None)
+    return made
+
+
+IN_PIECES = {"batch_size": 8, "micro_batch_size": 4}
+# What native leaves to plain, how it is cut, and why.
+LEFT_TO_PLAIN: dict[str, tuple[Workload, dict[str, int], str]] = {
+    "dropout in pieces": (noisy("sgd"), IN_PIECES, "native_python_in_steps"),
+    "weights in pieces": (
+        workload_with("sgd", weight=lambda batch: float(len(batch[0]))),
+        IN_PIECES,
+        "native_python_in_steps",
+    ),
+    "hooks": (small_workload(optimizer=hooked), {"batch_size": 8}, "native_optimizer"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_TO_PLAIN)
+def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
+    name: str, libraries: Path
+) -> None:
+    workload, cut, code = LEFT_TO_PLAIN[name]
+    trial = small_trial(workload, **cut, horizon_steps=10)
+    build = native_build(workload, folder=libraries)
+
+    run = run_engine(workload, trial, RunLength(steps=5), build=build)
+
+    (note,) = run.outcome.notes
+    assert (run.outcome.status, run.outcome.trainer) == (Status.OK, PLAIN)
+    assert (note.code, note.named["why"].code) == ("trained_plainly", code)
+    assert replace(run.outcome, notes=()) == run_engine(workload, trial, RunLength(steps=5)).outcome
