@@ -75,6 +75,7 @@ class _Writer:
             self._update is not None
             and node.kind == "product"
             and node.accumulates
+            and len(node.shape) == 2
             and self._uses[node] == 1
             and any(g is not None and g.node is node and g.is_whole for g in self._graph.gradients)
         )
@@ -222,17 +223,18 @@ class _Writer:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """A matrix; `after` the tiles, of which there was one then."""
-        rows, columns = view.strides
+        """A matrix, number `r` of those that it has; `after` the tiles, of which there was one."""
+        *_, rows, columns = view.strides
         whole = "all" if after and view.node in self._plan.crossing else ""
-        return f"{whole}{self._name(view.node)} + {view.offset}, {rows}, {columns}"
+        matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
+        return f"{whole}{self._name(view.node)} + {view.offset} + {matrix}, {rows}, {columns}"
 
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
         bias = "0"
         for view in node.operands[2:]:
             bias = f"{self._name(view.node)} + {view.offset}"
-        sizes = ", ".join(times_rows(size, "n") for size in (a.shape[0], b.shape[1], a.shape[1]))
+        sizes = ", ".join(times_rows(n, "n") for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""
         place = self._changed_with(node)
@@ -244,9 +246,13 @@ class _Writer:
             yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
             yield f"        {x.strides[0]}, -{rate}, {self._name(node)});"
             unless = "    else "
+        to = self._name(node)
+        if len(node.shape) == 3:
+            yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
+            to += f" + r * {node.shape[1] * node.shape[2]}"
         yield (
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
-            f"{beta}, {self._name(node)});"
+            f"{beta}, {to});"
         )
 
     def _numbers_at(self, place: int) -> str:
@@ -263,6 +269,8 @@ class _Writer:
         """
         up, weight = node.operands[:2]
         if self._update is None or not self._update.is_plain or not node.rows:
+            return None
+        if len(node.shape) > 2:
             return None
         if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
             return None

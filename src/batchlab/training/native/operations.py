@@ -169,7 +169,10 @@ class Builder:
     ) -> View:
         if not x.shape:
             return self.point("{0}", x, dtype=dtype)
-        gone = _dims(x.shape, dims)
+        # Examples come first in loops.
+        order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
+        of_all = _dims(x.shape, dims)
+        x, gone = _permuted(x, order), tuple(at for at, dim in enumerate(order) if dim in of_all)
         shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
         # Loops have at least two dimensions: see `loops_of`.
         wide = len(x.shape) == 1 and not has_rows(x.shape)
@@ -177,14 +180,14 @@ class Builder:
         if kind == "peak" and gone != (len(x.shape) - 1,):
             raise unsupported("max not over the last dimension")
         found = self.graph.add(kind, shape, dtype, operands=(x,), dims=over)
-        if not keep:
-            return found
-        kept = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
-        return found.reshaped(kept, contiguous(kept))
+        whole = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
+        back = [order.index(dim) for dim in range(len(order)) if keep or dim not in of_all]
+        return _permuted(found.reshaped(whole, contiguous(whole)), back)
 
     def product(self, a: View, b: View, bias: View | None = None) -> View:
-        """The product of two matrices."""
-        shape = (a.shape[0], b.shape[1])
+        """The product of two matrices, or of as many as both have in their first dimensions."""
+        batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
+        shape = (*batch, a.shape[-2], b.shape[-1])
         with_bias = () if bias is None else (bias.expanded(shape),)
         return self.graph.add("product", shape, torch.float32, operands=(a, b, *with_bias))
 
@@ -228,6 +231,32 @@ def _product_and_bias(g: Builder, a: Arguments) -> View:
     if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
         return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
     return g.product(a["mat1"], a["mat2"], bias)
+
+
+def _products(g: Builder, a: Arguments) -> View:
+    return g.product(_uncopied(a["self"]), _uncopied(a["mat2"]))
+
+
+def _uncopied(x: View) -> View:
+    """What a batch of matrices is a copy of, in as many dimensions as that has: heads apart."""
+    made = x.node
+    if (made.kind, made.text) != ("point", "{0}") or x.offset:
+        return x
+    source, (rows, columns) = made.operands[0], made.shape[-2:]
+    if len(made.shape) < 3 or source.dtype != x.dtype or x.strides[0] != rows * columns:
+        return x
+    if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
+        return source
+    if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
+        return _swapped(source, -1, -2)
+    return x
+
+
+def _swapped(x: View, one: int, other: int) -> View:
+    shape, strides = list(x.shape), list(x.strides)
+    for part in (shape, strides):
+        part[one], part[other] = part[other], part[one]
+    return x.reshaped(tuple(shape), tuple(strides))
 
 
 def _sum(g: Builder, a: Arguments) -> View:
@@ -323,6 +352,22 @@ def _softmax(g: Builder, a: Arguments) -> View:
     last = _last(x, a["dim"])
     raised = g.point("exp_of({0} - {1})", x, g.peak(x, last))
     return g.point("{0} / {1}", raised, g.sum(raised, [last], keep=True))
+
+
+def _safe_softmax(g: Builder, a: Arguments) -> View:
+    """A softmax that is 0 where nothing is asked for: a line of -inf only."""
+    x: View = a["self"]
+    found = _softmax(g, a)
+    return g.point("({1} == -INFINITY ? 0.0f : {0})", found, g.peak(x, _last(x, a["dim"])))
+
+
+def _triangle(sign: str) -> Callable[[Builder, Arguments], View]:
+    def lowered(g: Builder, a: Arguments) -> View:
+        x: View = a["self"]
+        column, row = (f"{{d{len(x.shape) - back}}}" for back in (1, 2))
+        return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
+
+    return lowered
 
 
 def _log_softmax(g: Builder, a: Arguments) -> View:
@@ -523,9 +568,24 @@ def _cat(g: Builder, a: Arguments) -> View:
     return g.point(f"({text}0)", *moved, shape=shape, dtype=parts[0].dtype)
 
 
+def _stack(g: Builder, a: Arguments) -> View:
+    parts: list[View] = a["tensors"]
+    dim = a["dim"] % (len(parts[0].shape) + 1)
+    at = max(dim, 1) if parts[0].rows else dim  # here examples stay first
+    wide = [
+        part.reshaped(
+            (*part.shape[:at], 1, *part.shape[at:]), (*part.strides[:at], 0, *part.strides[at:])
+        )
+        for part in parts
+    ]
+    found = _cat(g, {"tensors": wide, "dim": at})
+    return found if at == dim else _swapped(found, dim, at)
+
+
 COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "mm": _product,
     "addmm": _product_and_bias,
+    "bmm": _products,
     "sum": _sum,
     "sum.dim_IntList": _sum,
     "mean": _mean,
@@ -542,6 +602,9 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "gelu_backward": _gelu_backward,
     "elu_backward": _elu_backward,
     "_softmax": _softmax,
+    "_safe_softmax": _safe_softmax,
+    "tril": _triangle("<="),
+    "triu": _triangle(">="),
     "_softmax_backward_data": _softmax_backward,
     "_log_softmax": _log_softmax,
     "_log_softmax_backward_data": _log_softmax_backward,
@@ -571,6 +634,7 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "select_backward": _select_backward,
     "slice_backward": _slice_backward,
     "cat": _cat,
+    "stack": _stack,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "embedding": _embedding,
@@ -591,7 +655,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     graph = Graph(constants=tape.constants)
     builder = Builder(graph)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    done: dict[int, Any] = {}  # results by call
+    done: dict[int, dict[int, View | None]] = {}  # results by call
     views: dict[int, View | None] = {}
 
     def view(place: int) -> View | None:
@@ -604,11 +668,11 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            return View(base.node, held.shape, held.strides, held.offset)
+            return View(base.node, held.shape, *_lying(held, tape.held[held.base], base))
         if held.source >= 0:
             kind, place = places[held.source]
             return graph.add(kind, held.shape, held.dtype, place=place)
-        found: View | None = _part(done[held.call], held.result)
+        found: View | None = done[held.call][held.result]
         return found
 
     def tensors(value: Any) -> Any:
@@ -636,7 +700,9 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
     return found
 
 
-def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]) -> Any:
+def _result(
+    g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]
+) -> dict[int, View | None]:
     if call.name in COMPOSED:
         found = COMPOSED[call.name](g, arguments)
     elif call.name in POINTWISE:
@@ -644,24 +710,74 @@ def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Hel
         text = POINTWISE[call.name]
         for at, name in enumerate(names):
             text = text.replace(f"{{{name}}}", f"{{{at}}}")
-        operands = [arguments[name] for name in names]
-        found = g.point(text, *operands, shape=results[0].shape, dtype=results[0].dtype)
+        (held,) = results
+        order = _order(call, held)
+        operands = [
+            _permuted(part.expanded(held.shape), order) if isinstance(part, View) else part
+            for part in map(arguments.__getitem__, names)
+        ]
+        shape = tuple(held.shape[dim] for dim in order)
+        made = g.point(text, *operands, shape=shape, dtype=held.dtype)
+        return {0: made.reshaped(held.shape, held.strides)}
     else:
         raise unsupported(call.name)
-    for held in results:
-        _check_laid_out(call, held)
-        made = _part(found, held.result)
-        if made is not None and (made.shape, made.dtype) != (held.shape, held.dtype):
-            raise unsupported(f"{call.name} to this shape or type")
-    return found
+    return {
+        held.result: _laid_out(
+            g, call, found[held.result] if isinstance(found, tuple) else found, held
+        )
+        for held in results
+    }
 
 
-def _part(found: Any, result: int) -> Any:
-    return found[result] if isinstance(found, tuple) else found
+def _laid_out(g: Builder, call: Call, made: View | None, held: Held) -> View | None:
+    """A result in the order of memory that PyTorch has it in: views of it count on that."""
+    if made is None:
+        return None
+    if (made.shape, made.dtype) != (held.shape, held.dtype):
+        raise unsupported(f"{call.name} to this shape or type")
+    order = _order(call, held)
+    if order == tuple(range(len(order))):
+        return made
+    return g.point("{0}", _permuted(made, order), dtype=made.dtype).reshaped(
+        held.shape, held.strides
+    )
 
 
-def _check_laid_out(call: Call, held: Held) -> None:
-    """Views of a result say where its elements lie: without gaps, last dimension innermost."""
-    real = [(n, step) for n, step in zip(held.shape, held.strides, strict=True) if n != 1]
-    if [step for _, step in real] != list(contiguous(tuple(n for n, _ in real))):
+def _permuted(x: View, order: Sequence[int]) -> View:
+    return x.reshaped(tuple(x.shape[dim] for dim in order), tuple(x.strides[dim] for dim in order))
+
+
+def _order(call: Call, held: Held) -> tuple[int, ...]:
+    """A result's dimensions as they lie in memory, the innermost last; it has no gaps."""
+    order = sorted(range(len(held.shape)), key=lambda dim: -held.strides[dim])
+    real = [dim for dim in order if held.shape[dim] != 1]
+    packed = contiguous(tuple(held.shape[dim] for dim in real))
+    if tuple(held.strides[dim] for dim in real) != packed:
         raise unsupported(f"{call.name} in another order of memory")
+    return tuple(order) if real != sorted(real) else tuple(range(len(order)))
+
+
+def _lying(held: Held, was: Held, base: View) -> tuple[Shape, int]:
+    """Strides and offset of a view: of PyTorch's base `was`, which may lie otherwise here."""
+    parts: list[tuple[int, int, int]] = []  # size, stride there, stride here; the outermost first
+    for size, there, here in sorted(
+        zip(was.shape, was.strides, base.strides, strict=True), key=lambda part: -part[1]
+    ):
+        if size == 1:
+            continue
+        if parts and parts[-1][1:] == (size * there, size * here):
+            size *= parts.pop()[0]
+        parts.append((size, there, here))
+    if all(there == here for _, there, here in parts):
+        return held.strides, held.offset
+    strides = []
+    for size, step in zip(held.shape, held.strides, strict=True):
+        most, there, here = next((part for part in parts if part[1] <= step), (0, 1, 0))
+        if size != 1 and step and (step % there or (size - 1) * (step // there) >= most):
+            raise unsupported("a view across dimensions in another order of memory")
+        strides.append(step // there * here)
+    offset, rest = base.offset, held.offset - was.offset
+    for _, there, here in parts:
+        offset += rest // there * here
+        rest %= there
+    return tuple(strides), offset
