@@ -88,9 +88,29 @@ SEQUENCES: dict[str, Callable[[Tensor], Tensor]] = {
     "over places": lambda x: x.transpose(1, 2).softmax(-1).transpose(1, 2).contiguous(),
     "outer": lambda x: x[:, :, :, None] * x[:, :, None, :2],
 }
+
+
+def weights(*shape: int) -> Tensor:
+    return torch.linspace(-1, 1, math.prod(shape)).sin().view(shape)
+
+
+IMAGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "convolution": lambda x: functional.conv2d(x, weights(3, 2, 3, 2)),
+    "framed": lambda x: functional.conv2d(x, weights(3, 2, 3, 3), weights(3), padding=(1, 2)),
+    "in steps": lambda x: functional.conv2d(x, weights(40, 2, 2, 3), stride=(2, 3), padding=1),
+    "to itself": lambda x: functional.conv2d(x, weights(3, 2, 1, 1), weights(3)).relu(),
+    "of another order": lambda x: functional.conv2d(x.transpose(2, 3), weights(3, 2, 2, 2)),
+    "of lines": lambda x: functional.conv1d(x[:, 0], weights(3, 7, 2), weights(3), padding=1),
+    "largest": lambda x: functional.max_pool2d(x, 2),
+    "largest of overlapping": lambda x: functional.max_pool2d(x, (3, 2), stride=(2, 1), padding=1),
+    "largest of equals": lambda x: functional.max_pool2d(x.relu(), 3),
+    "mean": lambda x: functional.avg_pool2d(x[:, :, 1:], 2) + functional.adaptive_avg_pool2d(x, 1),
+    "mean of parts": lambda x: functional.adaptive_avg_pool2d(x[:, :, 1:], (2, 3)),
+}
 KINDS: dict[str, tuple[dict[str, Callable[[Tensor], Tensor]], tuple[int, ...]]] = {
     "elements": (FUNCTIONS, (5,)),
     "sequences": (SEQUENCES, (3, 8)),
+    "images": (IMAGES, (2, 7, 6)),
 }
 
 
@@ -133,6 +153,28 @@ class Layers(nn.Module):
         x = self.table(tokens) + self.places
         x = x + torch.relu(self.inner(self.norm(x))) * self.scale
         return self.outer(self.bare(x).mean(1))
+
+
+class Pictures(nn.Module):
+    """Convolutions whose weights are trained, on images and lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = nn.Sequential(
+            nn.Conv2d(1, 5, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 36, (2, 3), stride=(1, 2), bias=False),
+            nn.Tanh(),
+            nn.Conv2d(36, 4, 1),
+            nn.Flatten(),
+        )
+        self.lines = nn.Conv1d(9, 2, 3, stride=2, padding=1)
+        self.head = nn.Linear(12 + 10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [self.images(x[:, None]), self.lines(x).flatten(1)]
+        return self.head(torch.cat(found, 1))
 
 
 def losses(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -222,6 +264,15 @@ def test_layers_of_sequences_have_pytorchs_gradients(batch_size: int, libraries:
     torch.manual_seed(1)
     train = (torch.randint(11, (40, 3)), torch.randint(11, (40,)))
     workload = workload_of(Layers, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+
+    assert gradients_differ(workload, batch_size, libraries) == {}
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 40])
+def test_convolutions_have_pytorchs_gradients(batch_size: int, libraries: Path) -> None:
+    torch.manual_seed(1)
+    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
+    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
 
     assert gradients_differ(workload, batch_size, libraries) == {}
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 
 from batchlab.training.native.graph import (
     C_TYPES,
@@ -25,7 +26,8 @@ from batchlab.training.native.graph import (
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, Schedule, Segment, loops
 
-TILE = 256  # examples
+TILE = 256  # examples at most
+_NEAR = 2**20  # bytes of a tile that stay near the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class _Writer:
         self._update = update
         self._plan = Schedule(graph)
         self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
+        self._tile = self._examples_of_tile()
         self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
         self._uses: dict[Node, int] = {}
@@ -65,6 +68,14 @@ class _Writer:
         for end in (*graph.outputs, *graph.gradients):
             if end is not None:
                 self._uses[end.node] = self._uses.get(end.node, 0) + 1
+
+    def _examples_of_tile(self) -> int:
+        """Examples of a tile: few where each needs much; the weights are read for each tile."""
+        stored = [node.shape for node in self._plan.stored if node.rows]
+        weights = [node.shape for node in self._plan.nodes if node.kind == "parameter"]
+        example = 4 * sum(map(math.prod, stored)) // STAND_IN
+        whole = max(_NEAR, 16 * sum(map(math.prod, weights)))
+        return max(8, min(TILE, whole // max(example, 1) // 8 * 8))
 
     def _name(self, node: Node) -> str:
         return f"{'p' if node.kind == 'parameter' else 'b'}{self._numbers[node]}"
@@ -87,13 +98,14 @@ class _Writer:
         needed = " + ".join(f"SPACE({c}, {count})" for c, _, count in self._memory) or "0"
         lines = [
             f"EXPORT int64_t space_of_{self._function}(int64_t most) {{",
-            "    const long room = most_in_tile(most); (void)room;",
+            f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             f"    return 64 + {needed};",
             "}",
             f"EXPORT int {self._function}(const struct call *call) {{",
             "    int found = 0, *bad = &found; (void)bad;",
             "    char *space = call->space;",
-            "    const long most = call->largest, room = most_in_tile(most); (void)room;",
+            "    const long most = call->largest;",
+            f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             "    const int64_t *index = call->index, *sizes = call->sizes;",
             "    const double *shares = call->shares;",
             *self._sources(),
@@ -131,7 +143,7 @@ class _Writer:
                 self._memory.append((node.c_type, name, count))
         gradients = list(self._gradients())
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
-        yield "    const long B = *sizes++, T = rows_of_tile(B), n = B, t0 = 0;"
+        yield f"    const long B = *sizes++, T = rows_of_tile(B, {self._tile}), n = B, t0 = 0;"
         yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
         yield "    (void)n; (void)t0; (void)noise;"
         yield "    const double share = *shares++; (void)share;"
@@ -182,17 +194,21 @@ class _Writer:
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Zeros for what a loop adds to; where it has rows, for each tile."""
-        for segment in kernel.segments:
-            for node in segment.nodes:
-                if node.accumulates and (rows is None or node.rows == rows):
-                    n = times_rows(math.prod(node.shape), "n")
-                    yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
+        called = kernel.nodes if kernel.kind == "call" else []
+        for node in chain(called, *(segment.nodes for segment in kernel.segments)):
+            if node.accumulates and (rows is None or node.rows == rows):
+                n = times_rows(math.prod(node.shape), "n")
+                yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
     def _kernel(self, kernel: Kernel, rows: str) -> Iterator[str]:
         if kernel.kind == "column":
             yield from self._fetch(kernel.nodes[0])
         elif kernel.kind == "product":
             yield from self._product(kernel.nodes[0])
+        elif kernel.kind == "call":
+            node = kernel.nodes[0]
+            names = [self._name(view.node) for view in node.operands]
+            yield self._called(["{", node.text.format(*names, out=self._name(node)), "}"])
         else:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
@@ -516,7 +532,7 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
     """The C of some graphs, each under its name; the first may change parameters."""
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
-    parts = [f"#define TILE {TILE}", kernels]
+    parts = [kernels]
     for name, graph, update in functions:
         if update is not None:
             parts += [update.text, _FEW]

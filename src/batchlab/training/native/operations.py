@@ -17,6 +17,7 @@ import torch
 from batchlab.records.estimate import Reason
 from batchlab.training.native.capture import Call, Held, Ref, Tape
 from batchlab.training.native.graph import (
+    C_TYPES,
     STAND_IN,
     Graph,
     Number,
@@ -27,6 +28,7 @@ from batchlab.training.native.graph import (
     contiguous,
     has_rows,
     number_of,
+    times_rows,
     unsupported,
 )
 
@@ -189,7 +191,12 @@ class Builder:
         batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
         shape = (*batch, a.shape[-2], b.shape[-1])
         with_bias = () if bias is None else (bias.expanded(shape),)
-        return self.graph.add("product", shape, torch.float32, operands=(a, b, *with_bias))
+        operands = tuple(map(self.plain, (a, b, *with_bias)))
+        return self.graph.add("product", shape, torch.float32, operands=operands)
+
+    def plain(self, x: View) -> View:
+        """A view as the functions of kernels.c read it: a sum of everything is not kept as such."""
+        return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 
 def literal(number: Number, suffix: str | None) -> str:
@@ -349,16 +356,20 @@ def _elu_backward(g: Builder, a: Arguments) -> View:
 
 def _softmax(g: Builder, a: Arguments) -> View:
     x: View = a["self"]
-    last = _last(x, a["dim"])
-    raised = g.point("exp_of({0} - {1})", x, g.peak(x, last))
-    return g.point("{0} / {1}", raised, g.sum(raised, [last], keep=True))
+    return _shares(g, x, g.peak(x, _last(x, a["dim"])))
 
 
 def _safe_softmax(g: Builder, a: Arguments) -> View:
     """A softmax that is 0 where nothing is asked for: a line of -inf only."""
     x: View = a["self"]
-    found = _softmax(g, a)
-    return g.point("({1} == -INFINITY ? 0.0f : {0})", found, g.peak(x, _last(x, a["dim"])))
+    peak = g.peak(x, _last(x, a["dim"]))
+    return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
+
+
+def _shares(g: Builder, x: View, peak: View) -> View:
+    raised = g.point("exp_of({0} - {1})", x, peak)
+    total = g.sum(raised, [len(x.shape) - 1], keep=True)
+    return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
 
 
 def _triangle(sign: str) -> Callable[[Builder, Arguments], View]:
@@ -582,6 +593,125 @@ def _stack(g: Builder, a: Arguments) -> View:
     return found if at == dim else _swapped(found, dim, at)
 
 
+def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
+    """Windows over images (n, C, H, W) or lines (n, C, W), as C has them.
+
+    Returns:
+        `struct windows`; how many windows, down and across; the elements of a framed image.
+    """
+    n_dims = len(shape) - 2
+    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
+        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
+
+    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
+        each = tuple(sizes) * (n_dims // len(sizes))
+        return (*(of_lines,) * (2 - n_dims), *each)
+
+    size, extent = both(shape[2:], 1), both(kernel, 1)
+    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
+    framed = [n + 2 * more for n, more in zip(size, edge, strict=True)]
+    places = tuple((framed[dim] - extent[dim]) // step[dim] + 1 for dim in (0, 1))
+    numbers = (shape[1], *size, *extent, *step, *edge, *places)
+    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
+    return text, places, shape[1] * math.prod(framed)
+
+
+def _call(
+    g: Builder, text: str, shape: Shape, *given: View, dtype: torch.dtype = torch.float32
+) -> View:
+    """What a function of kernels.c fills."""
+    whole = [g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype) for x in given]
+    return g.graph.add("call", shape, dtype, operands=tuple(whole), text=text)
+
+
+def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
+    """A call of one of the functions for convolutions, and the places in an image."""
+    if a["transposed"] or a["groups"] != 1 or weight.rows:
+        raise unsupported("convolution transposed or in groups")
+    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
+    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
+    text = (
+        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
+        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
+    )
+    return text, places[4 - len(x.shape) :]
+
+
+def _convolution(g: Builder, a: Arguments) -> View:
+    x, weight, bias = a["input"], a["weight"], a["bias"]
+    text, places = _convolving("convolve", x, weight, a)
+    found = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
+    if bias is None:
+        return found
+    wide = (1,) * len(places)
+    return g.point("{0} + {1}", found, bias.reshaped((*bias.shape, *wide), (*bias.strides, *wide)))
+
+
+def _convolution_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
+    up, x, weight = a["grad_output"], a["input"], a["weight"]
+    back, scale, shift = a["output_mask"]
+    over, _ = _convolving("convolve_back", x, weight, a)
+    by, _ = _convolving("convolve_weights", x, weight, a)
+    return (
+        _call(g, over, x.shape, up, weight) if back else None,
+        _call(g, by, weight.shape, up, x) if scale else None,
+        g.sum(up, [0, *range(2, len(up.shape))]) if shift else None,
+    )
+
+
+def _max_pool(g: Builder, a: Arguments) -> tuple[View, View]:
+    x: View = a["self"]
+    planes = math.prod(x.shape[:-2])
+    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
+    if n[1] > 4096:  # a line of them is kept on the stack
+        raise unsupported("windows, more than 4096 in a line")
+    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
+    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
+    places = _call(g, text, shape, x, dtype=torch.int64)
+    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
+    return _call(g, text, shape, x, places), places
+
+
+def _max_pool_backward(g: Builder, a: Arguments) -> View:
+    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
+    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
+    planes = times_rows(math.prod(shape[:-2]), "n")
+    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
+
+
+def _average_pool(g: Builder, a: Arguments) -> View:
+    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
+    is_cut = any(n % extent for n, extent in zip(x.shape[-2:], kernel, strict=True))
+    apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
+    if is_cut or apart or a["divisor_override"]:
+        raise unsupported("means of windows that are not beside one another")
+    places = [n // extent for n, extent in zip(x.shape[-2:], kernel, strict=True)]
+    return _means(g, {"self": x, "output_size": places})
+
+
+def _means(g: Builder, a: Arguments) -> View:
+    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
+    apart = (*x.shape[:-2], down, across, *a["output_size"])
+    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
+    return g.mean(x.reshaped(apart, strides), [-4, -3])
+
+
+def _means_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], a["self"].shape
+    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
+    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
+    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
+    found = g.point("{0} / {1}", wide, down * across)
+    return found.reshaped(shape, contiguous(shape))
+
+
+def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
+    """How large the windows are of which an image has `n`, down and across."""
+    if any(size % places for size, places in zip(shape[-2:], n, strict=True)):
+        raise unsupported("means of windows that are not equal")
+    return shape[-2] // n[0], shape[-1] // n[1]
+
+
 COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "mm": _product,
     "addmm": _product_and_bias,
@@ -633,6 +763,14 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "bernoulli.p": _bernoulli,
     "select_backward": _select_backward,
     "slice_backward": _slice_backward,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "avg_pool2d": _average_pool,
+    "avg_pool2d_backward": _means_backward,
+    "_adaptive_avg_pool2d": _means,
+    "_adaptive_avg_pool2d_backward": _means_backward,
+    "max_pool2d_with_indices": _max_pool,
+    "max_pool2d_with_indices_backward": _max_pool_backward,
     "cat": _cat,
     "stack": _stack,
     "native_layer_norm": _layer_norm,
