@@ -284,9 +284,9 @@ class _Writer:
         own gradient.
         """
         up, weight = node.operands[:2]
-        if self._update is None or not self._update.is_plain or not node.rows:
+        if self._update is None or not self._update.is_plain:
             return None
-        if len(node.shape) > 2:
+        if not node.rows or len(node.shape) > 2:
             return None
         if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
             return None

@@ -116,10 +116,23 @@ INLINE float silu_slope(float x) {
     const float s = sigmoid_of(x);
     return s * (1 + x * (1 - s));
 }
-INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
+// Half of erfc(|x| / sqrt 2), by Abramowitz and Stegun 7.1.26 to 1e-7, of e = exp(-x^2 / 2).
+INLINE float half_tail(float x, float e) {
+    const float t = 1 / (1 + 0.23164190f * fabsf(x));
+    float p = 0.5307027145f;
+    p = p * t - 0.7265760135f;
+    p = p * t + 0.7107068705f;
+    p = p * t - 0.142248368f;
+    p = p * t + 0.127414796f;
+    return p * t * e;
+}
+INLINE float gelu(float x) {
+    const float tail = x * half_tail(x, exp_of(-0.5f * x * x));
+    return x > 0 ? x - tail : tail;
+}
 INLINE float gelu_slope(float x) {
-    const float density = 0.39894228040143268f * exp_of(-0.5f * x * x);
-    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + x * density;
+    const float e = exp_of(-0.5f * x * x), tail = half_tail(x, e);
+    return (x > 0 ? 1 - tail : tail) + x * 0.39894228040143268f * e;
 }
 INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
 INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
@@ -409,7 +422,7 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
                     long bk, long bn, const float *bias, float alpha, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
-    if (bk == 1 && ak == 1 && bn != 1 && M < 32) {
+    if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 4 * M) {
         by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
         return;
     }
@@ -564,6 +577,16 @@ INLINE void convolve_weights(const struct windows g, long n, long O, const float
     for (long e = 0; e < n; e++) {
         const float *right = unfolded(g, x + e * g.C * g.H * g.W, cols, frame);
         product(O, K, N, up + e * O * N, N, 1, right, 1, N, 0, 1, 1, dw);
+    }
+}
+
+__attribute__((unused)) static void add_planes(long n, long O, long N, const float *up,
+                                               float *db) {
+    for (long e = 0; e < n * O; e++, up += N) {
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (long p = 0; p < N; p++) part += up[p];
+        db[e % O] += part;
     }
 }
 

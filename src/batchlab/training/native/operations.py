@@ -250,7 +250,8 @@ def _uncopied(x: View) -> View:
     if (made.kind, made.text) != ("point", "{0}") or x.offset:
         return x
     source, (rows, columns) = made.operands[0], made.shape[-2:]
-    if len(made.shape) < 3 or source.dtype != x.dtype or x.strides[0] != rows * columns:
+    is_all = math.prod(x.shape) == math.prod(made.shape) and x.strides[0] == rows * columns
+    if len(made.shape) < 3 or source.dtype != x.dtype or not is_all:
         return x
     if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
         return source
@@ -375,6 +376,8 @@ def _shares(g: Builder, x: View, peak: View) -> View:
 def _triangle(sign: str) -> Callable[[Builder, Arguments], View]:
     def lowered(g: Builder, a: Arguments) -> View:
         x: View = a["self"]
+        if has_rows(x.shape[-2:]):
+            raise unsupported("a triangle of examples")
         column, row = (f"{{d{len(x.shape) - back}}}" for back in (1, 2))
         return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
 
@@ -630,6 +633,8 @@ def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str
         raise unsupported("convolution transposed or in groups")
     windows, places, framed = _windows(x.shape, weight.shape[2:], a)
     unfolded = math.prod(weight.shape[1:]) * math.prod(places)
+    if unfolded + framed > 2**24:  # each thread has these arrays of its own
+        raise unsupported("convolution of large images")
     text = (
         f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
         f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
@@ -652,10 +657,12 @@ def _convolution_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
     back, scale, shift = a["output_mask"]
     over, _ = _convolving("convolve_back", x, weight, a)
     by, _ = _convolving("convolve_weights", x, weight, a)
+    sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
+    planes = f"add_planes({sizes}, {{0}}, {{out}});"
     return (
         _call(g, over, x.shape, up, weight) if back else None,
         _call(g, by, weight.shape, up, x) if scale else None,
-        g.sum(up, [0, *range(2, len(up.shape))]) if shift else None,
+        _call(g, planes, weight.shape[:1], up) if shift else None,
     )
 
 
@@ -806,6 +813,8 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
+            if base.rows and not has_rows(held.shape):  # they come in tiles
+                raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_lying(held, tape.held[held.base], base))
         if held.source >= 0:
             kind, place = places[held.source]
