@@ -13,6 +13,8 @@ from tests.reference.small_workloads import small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
+from batchlab.training.native import emit, program
+from batchlab.training.native.graph import Graph
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
@@ -302,6 +304,39 @@ def test_optimised_functions_are_those_of_the_textbook(
 
     assert gradients_differ(workload, 13, libraries) == {}
     assert gradients_differ(workload, 700, libraries) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sequences", "images"])
+def test_where_examples_are_large_tiles_are_small(
+    kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emit, "_NEAR", 1)
+    workload = functions_of(kind)
+
+    tiled = emit._Writer("", step_graph(workload), None)
+
+    assert tiled._tile < 20
+    assert gradients_differ(workload, 37, libraries) == {}
+
+
+def step_graph(workload: Workload) -> Graph:
+    return program._step_graph(workload, workload.model().train(), program.columns_of(workload))
+
+
+def test_steps_of_images_are_the_same_however_they_are_cut_into_calls(libraries: Path) -> None:
+    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
+    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+    build = native_build(workload, folder=libraries)
+    trial = small_trial(workload, batch_size=7)
+    whole, cut = (NativeStepper(workload, trial, build) for _ in range(2))
+
+    expected, _ = whole.steps(whole.stream(0), 9, first_step=0)
+    found = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(9)]
+
+    assert found == expected
+    for one, other in zip(whole.model.parameters(), cut.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_wrong_label_is_an_error_and_nothing_outside_is_read(libraries: Path) -> None:
