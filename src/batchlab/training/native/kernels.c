@@ -422,7 +422,8 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
                     long bk, long bn, const float *bias, float alpha, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
-    if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 4 * M) {
+    // A short sum across a vector costs as much as its terms: packed, vectors hold many sums.
+    if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 8 * M) {
         by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
         return;
     }
