@@ -72,14 +72,47 @@ class Block(nn.Module):
         return x + found if self.is_residual else found
 
 
+class Attention(nn.Module):
+    """Heads that look at all places, or at those before."""
+
+    def __init__(self, draw: random.Random, width: int) -> None:
+        super().__init__()
+        self.n_heads, size = draw.choice((1, 2, 3)), draw.choice((2, 4, 17))
+        self.is_causal = draw.random() < 0.5
+        self.joined = nn.Linear(width, 3 * self.n_heads * size)
+        self.out = nn.Linear(self.n_heads * size, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = self.joined(x).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(*apart, is_causal=self.is_causal)
+        return x + self.out(seen.transpose(1, 2).flatten(2))
+
+
+def pictures(draw: random.Random, width: int) -> nn.Module:
+    """Convolutions and pools, made to `width` numbers."""
+    layers: list[nn.Module] = []
+    n_in = 2
+    for _ in range(draw.randint(1, 2)):
+        n_out = draw.choice((1, 3, 8, 33))
+        size, step, edge = draw.choice((1, 2, 3)), draw.choice((1, 2)), draw.choice((0, 1))
+        layers += [nn.Conv2d(n_in, n_out, size, step, edge, bias=draw.random() < 0.7), nn.ReLU()]
+        n_in = n_out
+    pool = draw.choice((nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(1)))
+    return nn.Sequential(*layers, pool, nn.Flatten(), nn.LazyLinear(width))
+
+
 class Drawn(nn.Module):
-    """Some blocks, on numbers, bytes or tokens."""
+    """Some blocks, on numbers, bytes, tokens or images."""
 
     def __init__(self, draw: random.Random, kind: str, n_out: int) -> None:
         super().__init__()
         self.kind = kind
         width = 5
         self.table = nn.Embedding(9, width) if kind == "tokens" else None
+        self.attention = Attention(draw, width) if draw.random() < 0.7 else nn.Identity()
+        self.pictures = pictures(draw, width) if kind == "images" else None
+        if self.pictures is not None:
+            self.pictures(torch.zeros(1, 2, 9, 8))
         blocks = []
         for _ in range(draw.randint(0, 4)):
             blocks.append(Block(draw, width))
@@ -89,7 +122,9 @@ class Drawn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is not None:
-            x = self.table(x)
+            x = self.attention(self.table(x))
+        elif self.pictures is not None:
+            x = self.pictures(x)
         elif self.kind == "bytes":
             x = x.float() / 255
         x = self.blocks(x)
@@ -113,6 +148,8 @@ def examples(draw: random.Random, kind: str) -> Tensor:
         return torch.randn(N, 5, generator=generator)
     if kind == "bytes":
         return torch.randint(256, (N, 5), generator=generator, dtype=torch.uint8)
+    if kind == "images":
+        return torch.randn(N, 2, 9, 8, generator=generator)
     return torch.randint(9, (N, draw.randint(1, 4)), generator=generator)
 
 
@@ -155,7 +192,7 @@ def optimizers(draw: random.Random) -> Callable[..., torch.optim.Optimizer]:
 def drawn(seed: int) -> tuple[Workload, list[dict[str, Any]]]:
     """A workload, and a few ways to cut its epochs."""
     draw = random.Random(seed)
-    kind = draw.choice(("numbers", "numbers", "bytes", "tokens"))
+    kind = draw.choice(("numbers", "bytes", "tokens", "images"))
     n_out, target, loss = targets(draw)
     shape = draw.randrange(10**9)
     has_schedule = draw.random() < 0.3

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from tests.reference.small_workloads import small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
+from batchlab.training.native import emit, program
+from batchlab.training.native.graph import Graph
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
@@ -52,21 +56,84 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def heads(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (2, -1)).transpose(1, 2)
+
+
+def attention(x: Tensor, **settings: Any) -> Tensor:
+    return functional.scaled_dot_product_attention(x, 2 * x, x + 1, **settings)
+
+
+PAST = torch.ones(3, 3, dtype=torch.bool).tril(-1)  # the first place sees nothing
+
+SEQUENCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "attention": attention,
+    "of heads": lambda x: attention(heads(x), is_causal=True).transpose(1, 2).flatten(2),
+    "to nothing": lambda x: attention(x, attn_mask=PAST),
+    "of one": lambda x: functional.scaled_dot_product_attention(x[:, :1], x, x),
+    "by hand": lambda x: (
+        (heads(x) @ heads(x).transpose(-1, -2) / 2)
+        .masked_fill(torch.ones(3, 3, device=x.device).triu(1) > 0, -1e9)
+        .softmax(-1)
+    ),
+    "einsum": lambda x: torch.einsum("nqd,nkd->nqk", x, x.tanh()) @ x,
+    "einsum of heads": lambda x: torch.einsum(
+        "nqhd,nkhd->nhqk", x.unflatten(-1, (2, -1)), x.unflatten(-1, (2, -1)).exp()
+    ),
+    "products with constants": lambda x: torch.linspace(0, 1, 9).view(3, 3).t() @ x,
+    "stack before": lambda x: torch.stack([x, x * x, x.exp()]).sum(0),
+    "stack of parts": lambda x: torch.stack([x, x * x, x.exp()]).permute(1, 2, 0, 3).flatten(2),
+    "stack between": lambda x: torch.stack([x, x * x], 1).flatten(1, 2),
+    "stack behind": lambda x: torch.stack([x, x * x], -1),
+    "unbind": lambda x: sum(k * part for k, part in enumerate(heads(x).permute(2, 0, 1, 3), 1)),
+    "in another order": lambda x: (x.transpose(1, 2) * 2).clamp(-1, 1).flatten(1) * 3,
+    "over places": lambda x: x.transpose(1, 2).softmax(-1).transpose(1, 2).contiguous(),
+    "outer": lambda x: x[:, :, :, None] * x[:, :, None, :2],
+}
+
+
+def weights(*shape: int) -> Tensor:
+    return torch.linspace(-1, 1, math.prod(shape)).sin().view(shape)
+
+
+IMAGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "convolution": lambda x: functional.conv2d(x, weights(3, 2, 3, 2)),
+    "framed": lambda x: functional.conv2d(x, weights(3, 2, 3, 3), weights(3), padding=(1, 2)),
+    "in steps": lambda x: functional.conv2d(x, weights(40, 2, 2, 3), stride=(2, 3), padding=1),
+    "to itself": lambda x: functional.conv2d(x, weights(3, 2, 1, 1), weights(3)).relu(),
+    "of another order": lambda x: functional.conv2d(x.transpose(2, 3), weights(3, 2, 2, 2)),
+    "of lines": lambda x: functional.conv1d(x[:, 0], weights(3, 7, 2), weights(3), padding=1),
+    "largest": lambda x: functional.max_pool2d(x, 2),
+    "largest of overlapping": lambda x: functional.max_pool2d(x, (3, 2), stride=(2, 1), padding=1),
+    "largest of equals": lambda x: functional.max_pool2d(x.relu(), 3),
+    "mean": lambda x: functional.avg_pool2d(x[:, :, 1:], 2) + functional.adaptive_avg_pool2d(x, 1),
+    "mean of parts": lambda x: functional.adaptive_avg_pool2d(x[:, :, 1:], (2, 3)),
+}
+KINDS: dict[str, tuple[dict[str, Callable[[Tensor], Tensor]], tuple[int, ...]]] = {
+    "elements": (FUNCTIONS, (5,)),
+    "sequences": (SEQUENCES, (3, 8)),
+    "images": (IMAGES, (2, 7, 6)),
+}
+
+
 class Functions(nn.Module):
     """A small layer before and after each function: its gradients tell on nobody else."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
         super().__init__()
-        self.before = nn.ModuleList(nn.Linear(4, 5) for _ in FUNCTIONS)
-        self.after = nn.ModuleList(nn.Linear(5, 1) for _ in FUNCTIONS)
+        functions, self.shape = KINDS[kind]
+        self.functions = list(functions.values())
+        self.before = nn.ModuleList(nn.Linear(4, math.prod(self.shape)) for _ in functions)
+        widths = [each(torch.zeros(2, *self.shape)).flatten(1).shape[1] for each in self.functions]
+        self.after = nn.ModuleList(nn.Linear(width, 1) for width in widths)
 
     def forward(self, x: Tensor) -> Tensor:
         found = torch.zeros(len(x), 1, device=x.device)
-        for before, function, after in zip(
-            self.before, FUNCTIONS.values(), self.after, strict=True
-        ):
-            found = found + after(function(before(x)))
-        return found / len(FUNCTIONS)
+        for before, function, after in zip(self.before, self.functions, self.after, strict=True):
+            made = before(x)
+            made = made if len(self.shape) == 1 else made.unflatten(1, self.shape)
+            found = found + after(function(made).flatten(1))
+        return found / len(self.functions)
 
 
 class Layers(nn.Module):
@@ -88,6 +155,28 @@ class Layers(nn.Module):
         x = self.table(tokens) + self.places
         x = x + torch.relu(self.inner(self.norm(x))) * self.scale
         return self.outer(self.bare(x).mean(1))
+
+
+class Pictures(nn.Module):
+    """Convolutions whose weights are trained, on images and lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = nn.Sequential(
+            nn.Conv2d(1, 5, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(5, 36, (2, 3), stride=(1, 2), bias=False),
+            nn.Tanh(),
+            nn.Conv2d(36, 4, 1),
+            nn.Flatten(),
+        )
+        self.lines = nn.Conv1d(9, 2, 3, stride=2, padding=1)
+        self.head = nn.Linear(12 + 10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [self.images(x[:, None]), self.lines(x).flatten(1)]
+        return self.head(torch.cat(found, 1))
 
 
 def losses(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -147,15 +236,22 @@ def gradients_differ(workload: Workload, batch_size: int, folder: Path) -> dict[
     return {name: each for name, each in apart.items() if not each < 1e-4}
 
 
-@pytest.mark.parametrize("batch_size", [1, 13, 40])
-@pytest.mark.slow
-def test_every_function_has_pytorchs_values_and_gradients(batch_size: int, libraries: Path) -> None:
-    x, _, values = draws()
-    workload = workload_of(
-        Functions, (x, values[:, None]), lambda m, b: functional.mse_loss(m(b[0]), b[1])
+def functions_of(kind: str, n: int = 40) -> Workload:
+    x, _, values = draws(n)
+    return workload_of(
+        lambda: Functions(kind),
+        (x, values[:, None]),
+        lambda m, b: functional.mse_loss(m(b[0]), b[1]),
     )
 
-    assert gradients_differ(workload, batch_size, libraries) == {}
+
+@pytest.mark.parametrize("batch_size", [1, 13, 40])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
+def test_every_function_has_pytorchs_values_and_gradients(
+    kind: str, batch_size: int, libraries: Path
+) -> None:
+    assert gradients_differ(functions_of(kind), batch_size, libraries) == {}
 
 
 @pytest.mark.parametrize("batch_size", [5, 13, 40])
@@ -174,6 +270,15 @@ def test_layers_of_sequences_have_pytorchs_gradients(batch_size: int, libraries:
     assert gradients_differ(workload, batch_size, libraries) == {}
 
 
+@pytest.mark.parametrize("batch_size", [1, 13, 40])
+def test_convolutions_have_pytorchs_gradients(batch_size: int, libraries: Path) -> None:
+    torch.manual_seed(1)
+    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
+    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+
+    assert gradients_differ(workload, batch_size, libraries) == {}
+
+
 def test_bytes_are_numbers_as_pytorch_reads_them(libraries: Path) -> None:
     train = (torch.randint(256, (40, 4), dtype=torch.uint8), torch.randint(3, (40,)))
     workload = workload_of(
@@ -186,21 +291,52 @@ def test_bytes_are_numbers_as_pytorch_reads_them(libraries: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_optimised_functions_are_those_of_the_textbook(
-    libraries: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from batchlab.training.native import build
 
     monkeypatch.setattr(
         build, "FLAGS", tuple("-O2" if flag == "-O0" else flag for flag in build.FLAGS)
     )
-    x, _, values = draws(700)
-    workload = workload_of(
-        Functions, (x, values[:, None]), lambda m, b: functional.mse_loss(m(b[0]), b[1])
-    )
+    workload = functions_of(kind, 700)
 
     assert gradients_differ(workload, 13, libraries) == {}
     assert gradients_differ(workload, 700, libraries) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sequences", "images"])
+def test_where_examples_are_large_tiles_are_small(
+    kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emit, "_NEAR", 1)
+    workload = functions_of(kind)
+
+    tiled = emit._Writer("", step_graph(workload), None)
+
+    assert tiled._tile < 20
+    assert gradients_differ(workload, 37, libraries) == {}
+
+
+def step_graph(workload: Workload) -> Graph:
+    return program._step_graph(workload, workload.model().train(), program.columns_of(workload))
+
+
+def test_steps_of_images_are_the_same_however_they_are_cut_into_calls(libraries: Path) -> None:
+    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
+    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+    build = native_build(workload, folder=libraries)
+    trial = small_trial(workload, batch_size=7)
+    whole, cut = (NativeStepper(workload, trial, build) for _ in range(2))
+
+    expected, _ = whole.steps(whole.stream(0), 9, first_step=0)
+    found = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(9)]
+
+    assert found == expected
+    for one, other in zip(whole.model.parameters(), cut.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_wrong_label_is_an_error_and_nothing_outside_is_read(libraries: Path) -> None:

@@ -87,6 +87,17 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "examples second": (lambda: with_function(lambda x: x + (x @ x.T).sum()), "examples_not_first"),
     "batch norm": (lambda: replace(small_workload(), model=lambda: nn.Sequential(
         nn.Linear(FEATURES, CLASSES), nn.BatchNorm1d(CLASSES))), "batch_norm|native_writes"),
+    "groups": (lambda: with_function(lambda x: functional.conv1d(
+        x[:, :2, None], torch.ones(2, 1, 1), groups=2).flatten(1)), "in groups"),
+    "windows with holes": (lambda: with_function(lambda x: functional.conv1d(
+        x[:, None], torch.ones(1, 1, 2), dilation=2).flatten(1)), "with holes"),
+    "means that overlap": (lambda: with_function(lambda x: functional.avg_pool2d(
+        x.view(-1, 1, 1, CLASSES), (1, 2), 1).flatten(1)), "not beside one another"),
+    "one example": (lambda: with_function(lambda x: x + x[0]), "some of the examples"),
+    "triangle": (lambda: with_function(lambda x: x.tril()), "a triangle of examples"),
+    "large images": (lambda: with_function(lambda x: functional.conv1d(
+        x[:, :1, None].expand(-1, 1, 2**23), torch.ones(1, 1, 2)).sum(-1)), "large images"),
+    "places first": (lambda: with_function(lambda x: x.t().contiguous().t()), "not_first"),
     "a coin": (lambda: with_function(lambda x: x if torch.rand(()).item() < 2 else -x), "random"),
     "noise": (lambda: with_function(lambda x: x + torch.randn_like(x)), "randn_like"),
     "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),

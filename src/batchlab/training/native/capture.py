@@ -134,11 +134,17 @@ class _Recorder(TorchDispatchMode):
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            twin = torch.empty_like(tensor, device="meta")
-            self._twins[id(tensor)] = twin
+            # Without gaps, and once what is the same for each example.
+            once = tuple(slice(None if step else 1) for step in tensor.stride())
+            kept = tensor.detach()[once].clone(memory_format=torch.contiguous_format)
+            twin = torch.empty_like(kept, device="meta")
             self._alive.append(tensor)
-            self.tape.constants.append(tensor.detach().clone())
+            self.tape.constants.append(kept)
             self._hold(twin, source=self._n_sources + len(self.tape.constants) - 1)
+            if kept.shape != tensor.shape:
+                twin = twin.expand(tensor.shape)
+                self._hold(twin, base=len(self.tape.held) - 1)
+            self._twins[id(tensor)] = twin
         return self._twins[id(tensor)]
 
     def _record(self, func: Any, flat: list[Any], spec: Any, found: Any) -> None:

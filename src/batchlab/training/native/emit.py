@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain
 
 from batchlab.training.native.graph import (
     C_TYPES,
@@ -25,7 +26,8 @@ from batchlab.training.native.graph import (
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, Schedule, Segment, loops
 
-TILE = 256  # examples
+TILE = 256  # examples at most
+_NEAR = 2**20  # bytes of a tile that stay near the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class _Writer:
         self._update = update
         self._plan = Schedule(graph)
         self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
+        self._tile = self._examples_of_tile()
         self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
         self._uses: dict[Node, int] = {}
@@ -66,6 +69,14 @@ class _Writer:
             if end is not None:
                 self._uses[end.node] = self._uses.get(end.node, 0) + 1
 
+    def _examples_of_tile(self) -> int:
+        """Examples of a tile: few where each needs much; the weights are read for each tile."""
+        stored = [node.shape for node in self._plan.stored if node.rows]
+        weights = [node.shape for node in self._plan.nodes if node.kind == "parameter"]
+        example = 4 * sum(map(math.prod, stored)) // STAND_IN
+        whole = max(_NEAR, 16 * sum(map(math.prod, weights)))
+        return max(8, min(TILE, whole // max(example, 1) // 8 * 8))
+
     def _name(self, node: Node) -> str:
         return f"{'p' if node.kind == 'parameter' else 'b'}{self._numbers[node]}"
 
@@ -75,6 +86,7 @@ class _Writer:
             self._update is not None
             and node.kind == "product"
             and node.accumulates
+            and len(node.shape) == 2
             and self._uses[node] == 1
             and any(g is not None and g.node is node and g.is_whole for g in self._graph.gradients)
         )
@@ -86,13 +98,14 @@ class _Writer:
         needed = " + ".join(f"SPACE({c}, {count})" for c, _, count in self._memory) or "0"
         lines = [
             f"EXPORT int64_t space_of_{self._function}(int64_t most) {{",
-            "    const long room = most_in_tile(most); (void)room;",
+            f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             f"    return 64 + {needed};",
             "}",
             f"EXPORT int {self._function}(const struct call *call) {{",
             "    int found = 0, *bad = &found; (void)bad;",
             "    char *space = call->space;",
-            "    const long most = call->largest, room = most_in_tile(most); (void)room;",
+            "    const long most = call->largest;",
+            f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
             "    const int64_t *index = call->index, *sizes = call->sizes;",
             "    const double *shares = call->shares;",
             *self._sources(),
@@ -130,7 +143,7 @@ class _Writer:
                 self._memory.append((node.c_type, name, count))
         gradients = list(self._gradients())
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
-        yield "    const long B = *sizes++, T = rows_of_tile(B), n = B, t0 = 0;"
+        yield f"    const long B = *sizes++, T = rows_of_tile(B, {self._tile}), n = B, t0 = 0;"
         yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
         yield "    (void)n; (void)t0; (void)noise;"
         yield "    const double share = *shares++; (void)share;"
@@ -181,17 +194,21 @@ class _Writer:
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Zeros for what a loop adds to; where it has rows, for each tile."""
-        for segment in kernel.segments:
-            for node in segment.nodes:
-                if node.accumulates and (rows is None or node.rows == rows):
-                    n = times_rows(math.prod(node.shape), "n")
-                    yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
+        called = kernel.nodes if kernel.kind == "call" else []
+        for node in chain(called, *(segment.nodes for segment in kernel.segments)):
+            if node.accumulates and (rows is None or node.rows == rows):
+                n = times_rows(math.prod(node.shape), "n")
+                yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
     def _kernel(self, kernel: Kernel, rows: str) -> Iterator[str]:
         if kernel.kind == "column":
             yield from self._fetch(kernel.nodes[0])
         elif kernel.kind == "product":
             yield from self._product(kernel.nodes[0])
+        elif kernel.kind == "call":
+            node = kernel.nodes[0]
+            names = [self._name(view.node) for view in node.operands]
+            yield self._called(["{", node.text.format(*names, out=self._name(node)), "}"])
         else:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
@@ -222,17 +239,18 @@ class _Writer:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """A matrix; `after` the tiles, of which there was one then."""
-        rows, columns = view.strides
+        """A matrix, number `r` of those that it has; `after` the tiles, of which there was one."""
+        *_, rows, columns = view.strides
         whole = "all" if after and view.node in self._plan.crossing else ""
-        return f"{whole}{self._name(view.node)} + {view.offset}, {rows}, {columns}"
+        matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
+        return f"{whole}{self._name(view.node)} + {view.offset} + {matrix}, {rows}, {columns}"
 
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
         bias = "0"
         for view in node.operands[2:]:
             bias = f"{self._name(view.node)} + {view.offset}"
-        sizes = ", ".join(times_rows(size, "n") for size in (a.shape[0], b.shape[1], a.shape[1]))
+        sizes = ", ".join(times_rows(n, "n") for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""
         place = self._changed_with(node)
@@ -244,9 +262,13 @@ class _Writer:
             yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
             yield f"        {x.strides[0]}, -{rate}, {self._name(node)});"
             unless = "    else "
+        to = self._name(node)
+        if len(node.shape) == 3:
+            yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
+            to += f" + r * {node.shape[1] * node.shape[2]}"
         yield (
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
-            f"{beta}, {self._name(node)});"
+            f"{beta}, {to});"
         )
 
     def _numbers_at(self, place: int) -> str:
@@ -262,7 +284,9 @@ class _Writer:
         own gradient.
         """
         up, weight = node.operands[:2]
-        if self._update is None or not self._update.is_plain or not node.rows:
+        if self._update is None or not self._update.is_plain:
+            return None
+        if not node.rows or len(node.shape) > 2:
             return None
         if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
             return None
@@ -508,7 +532,7 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
     """The C of some graphs, each under its name; the first may change parameters."""
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
-    parts = [f"#define TILE {TILE}", kernels]
+    parts = [kernels]
     for name, graph, update in functions:
         if update is not None:
             parts += [update.text, _FEW]

@@ -94,13 +94,15 @@ class Node:
     Attributes:
         kind: "parameter", "buffer", "constant" or "column" (with `place`, its number among them);
             "point" (an expression an element); "sum" and "peak" (over `dims`, which are gone);
-            "product" (of two matrices, plus a bias where there is a third operand); "take" (rows of
-            a table) and "scatter" (its gradient).
+            "product" (of two matrices, or of as many as there are in the first dimensions, plus a
+            bias where there is a third operand); "take" (rows of a table) and "scatter" (its
+            gradient); "call" (of a function of kernels.c).
         shape: its shape.
         dtype: its type.
         operands: what it is made of, each of the shape in which it is used.
         text: of a point: C, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
-            each dimension, and `{column}` for that in the last.
+            each dimension, and `{column}` for that in the last. Of a call: C, with `{0}`, `{1}`
+            for its operands, which are whole, and `{out}` for what it fills.
         dims: of a sum or peak: over which dimensions of its operand.
         place: of a source: its number among those of its kind.
     """
@@ -133,7 +135,8 @@ class Node:
     def accumulates(self) -> bool:
         """Whether it is complete only when all loops that make it are."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
-        over_examples = self.kind == "product" and not self.rows and self.operands[0].rows
+        is_alone = self.kind in ("product", "call")
+        over_examples = is_alone and not self.rows and self.operands[0].rows
         return is_sum or over_examples or self.kind == "scatter"
 
     @property

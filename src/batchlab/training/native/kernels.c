@@ -55,12 +55,12 @@ static void restore(unsigned before) {
 }
 
 // ---- Examples of a tile: a batch is cut into equal ones, of a multiple of 8.
-static long rows_of_tile(long B) {
-    const long n = B <= TILE + TILE / 2 ? 1 : (B + TILE - 1) / TILE;
+static long rows_of_tile(long B, long tile) {
+    const long n = B <= tile + tile / 2 ? 1 : (B + tile - 1) / tile;
     return n == 1 ? B : ((B + n - 1) / n + 7) / 8 * 8;
 }
-static long most_in_tile(long most) {
-    const long room = TILE + TILE / 2 + 8;
+static long most_in_tile(long most, long tile) {
+    const long room = tile + tile / 2 + 8;
     return most < room ? most : room;
 }
 
@@ -116,10 +116,23 @@ INLINE float silu_slope(float x) {
     const float s = sigmoid_of(x);
     return s * (1 + x * (1 - s));
 }
-INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
+// Half of erfc(|x| / sqrt 2), by Abramowitz and Stegun 7.1.26 to 1e-7, of e = exp(-x^2 / 2).
+INLINE float half_tail(float x, float e) {
+    const float t = 1 / (1 + 0.23164190f * fabsf(x));
+    float p = 0.5307027145f;
+    p = p * t - 0.7265760135f;
+    p = p * t + 0.7107068705f;
+    p = p * t - 0.142248368f;
+    p = p * t + 0.127414796f;
+    return p * t * e;
+}
+INLINE float gelu(float x) {
+    const float tail = x * half_tail(x, exp_of(-0.5f * x * x));
+    return x > 0 ? x - tail : tail;
+}
 INLINE float gelu_slope(float x) {
-    const float density = 0.39894228040143268f * exp_of(-0.5f * x * x);
-    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + x * density;
+    const float e = exp_of(-0.5f * x * x), tail = half_tail(x, e);
+    return (x > 0 ? 1 - tail : tail) + x * 0.39894228040143268f * e;
 }
 INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
 INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
@@ -409,7 +422,8 @@ static void packed(long K, long columns, const float *b, long bk, long bn, float
 static void product(long M, long N, long K, const float *a, long am, long ak, const float *b,
                     long bk, long bn, const float *bias, float alpha, float beta, float *c) {
     static __thread float pack[DEEP * BROAD] __attribute__((aligned(64)));
-    if (bk == 1 && ak == 1 && bn != 1 && M < 32) {
+    // A short sum across a vector costs as much as its terms: packed, vectors hold many sums.
+    if (bk == 1 && ak == 1 && bn != 1 && M < 32 && K >= 8 * M) {
         by_dots(M, N, K, a, am, b, bn, c, N, bias, alpha, beta);
         return;
     }
@@ -493,4 +507,123 @@ __attribute__((unused)) static void back_and_add(long M, long N, long K, const f
         }
         outer_add(lines, N, M, a + k * ak, ak, am, x, xm, 1, alpha, w0);
     }
+}
+
+// ---- Windows over images of C planes, each H x W and framed by zeros: PH above and below.
+struct windows {
+    long C, H, W, KH, KW, SH, SW, PH, PW, OH, OW;
+};
+
+INLINE long framed(const struct windows g) { return g.C * (g.H + 2 * g.PH) * (g.W + 2 * g.PW); }
+
+// What each place of a window sees: (C KH KW, OH OW), from a framed image, or added to one.
+INLINE void unfold(const struct windows g, const int back, float *x, float *cols) {
+    const long W = g.W + 2 * g.PW, plane = (g.H + 2 * g.PH) * W;
+    for (long c = 0; c < g.C; c++)
+        for (long i = 0; i < g.KH; i++)
+            for (long j = 0; j < g.KW; j++)
+                for (long h = 0; h < g.OH; h++, cols += g.OW) {
+                    float *at = x + c * plane + (h * g.SH + i) * W + j;
+                    if (back) {
+#pragma omp simd
+                        for (long w = 0; w < g.OW; w++) at[w * g.SW] += cols[w];
+                    } else {
+#pragma omp simd
+                        for (long w = 0; w < g.OW; w++) cols[w] = at[w * g.SW];
+                    }
+                }
+}
+INLINE const float *unfolded(const struct windows g, const float *x, float *cols, float *frame) {
+    if (g.KH * g.KW == 1 && g.SH * g.SW == 1 && !g.PH && !g.PW) return x;
+    if (g.PH || g.PW) {
+        const long W = g.W + 2 * g.PW, plane = (g.H + 2 * g.PH) * W;
+        memset(frame, 0, sizeof(float) * framed(g));
+        for (long c = 0; c < g.C; c++)
+            for (long h = 0; h < g.H; h++)
+                memcpy(frame + c * plane + (h + g.PH) * W + g.PW, x + (c * g.H + h) * g.W,
+                       sizeof(float) * g.W);
+        x = frame;
+    }
+    unfold(g, 0, (float *)x, cols);
+    return cols;
+}
+
+// `n` images with O filters each: y (O, OH OW) = w (O, C KH KW) cols; and the gradients of x and w.
+INLINE void convolve(const struct windows g, long n, long O, const float *x, const float *w,
+                     float *cols, float *frame, float *y) {
+    const long K = g.C * g.KH * g.KW, N = g.OH * g.OW;
+    for (long e = 0; e < n; e++) {
+        const float *right = unfolded(g, x + e * g.C * g.H * g.W, cols, frame);
+        product(O, N, K, w, K, 1, right, N, 1, 0, 1, 0, y + e * O * N);
+    }
+}
+INLINE void convolve_back(const struct windows g, long n, long O, const float *up, const float *w,
+                          float *cols, float *frame, float *dx) {
+    const long K = g.C * g.KH * g.KW, N = g.OH * g.OW, W = g.W + 2 * g.PW;
+    for (long e = 0; e < n; e++, dx += g.C * g.H * g.W) {
+        float *to = g.PH || g.PW ? frame : dx;
+        product(K, N, O, w, 1, K, up + e * O * N, N, 1, 0, 1, 0, cols);
+        memset(to, 0, sizeof(float) * framed(g));
+        unfold(g, 1, to, cols);
+        if (to == dx) continue;
+        for (long c = 0; c < g.C; c++)
+            for (long h = 0; h < g.H; h++)
+                memcpy(dx + (c * g.H + h) * g.W,
+                       frame + (c * (g.H + 2 * g.PH) + h + g.PH) * W + g.PW, sizeof(float) * g.W);
+    }
+}
+INLINE void convolve_weights(const struct windows g, long n, long O, const float *up,
+                             const float *x, float *cols, float *frame, float *dw) {
+    const long K = g.C * g.KH * g.KW, N = g.OH * g.OW;
+    for (long e = 0; e < n; e++) {
+        const float *right = unfolded(g, x + e * g.C * g.H * g.W, cols, frame);
+        product(O, K, N, up + e * O * N, N, 1, right, 1, N, 0, 1, 1, dw);
+    }
+}
+
+__attribute__((unused)) static void add_planes(long n, long O, long N, const float *up,
+                                               float *db) {
+    for (long e = 0; e < n * O; e++, up += N) {
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (long p = 0; p < N; p++) part += up[p];
+        db[e % O] += part;
+    }
+}
+
+// The place of each window's largest in its plane, the first of equals, or a NaN; C is 1.
+INLINE void peak_places(const struct windows g, long n, const float *x, int64_t *places) {
+    float peak[g.OW];
+    int32_t at[g.OW];
+    for (long e = 0; e < n; e++, x += g.H * g.W)
+        for (long h = 0; h < g.OH; h++, places += g.OW) {
+            for (long w = 0; w < g.OW; w++) peak[w] = -INFINITY, at[w] = -1;
+            for (long i = 0; i < g.KH; i++)
+                for (long j = 0; j < g.KW; j++) {
+                    const long row = h * g.SH + i - g.PH, first = row * g.W + j - g.PW;
+                    if (row < 0 || row >= g.H) continue;
+#pragma omp simd
+                    for (int32_t w = 0; w < g.OW; w++) {
+                        const int32_t place = first + w * g.SW, column = w * g.SW + j - g.PW;
+                        const int is_in = !g.PW || (column >= 0 && column < g.W);
+                        const float found = is_in ? x[place] : -INFINITY;
+                        const int is_more = is_in & ((found > peak[w]) | (found != found) | (at[w] < 0));
+                        peak[w] = is_more ? found : peak[w];
+                        at[w] = is_more ? place : at[w];
+                    }
+                }
+            for (long w = 0; w < g.OW; w++) places[w] = at[w];
+        }
+}
+// Of `n` planes of S elements those at P places each; and to these, what is added there.
+__attribute__((unused)) static void picked(long S, long P, long n, const float *x,
+                                           const int64_t *places, float *y) {
+    for (long e = 0; e < n; e++, x += S, places += P, y += P)
+        for (long p = 0; p < P; p++) y[p] = x[places[p]];
+}
+__attribute__((unused)) static void put_back(long S, long P, long n, const float *up,
+                                             const int64_t *places, float *dx) {
+    memset(dx, 0, sizeof(float) * n * S);
+    for (long e = 0; e < n; e++, dx += S, places += P, up += P)
+        for (long p = 0; p < P; p++) dx[places[p]] += up[p];
 }

@@ -17,6 +17,7 @@ import torch
 from batchlab.records.estimate import Reason
 from batchlab.training.native.capture import Call, Held, Ref, Tape
 from batchlab.training.native.graph import (
+    C_TYPES,
     STAND_IN,
     Graph,
     Number,
@@ -27,6 +28,7 @@ from batchlab.training.native.graph import (
     contiguous,
     has_rows,
     number_of,
+    times_rows,
     unsupported,
 )
 
@@ -169,7 +171,10 @@ class Builder:
     ) -> View:
         if not x.shape:
             return self.point("{0}", x, dtype=dtype)
-        gone = _dims(x.shape, dims)
+        # Examples come first in loops.
+        order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
+        of_all = _dims(x.shape, dims)
+        x, gone = _permuted(x, order), tuple(at for at, dim in enumerate(order) if dim in of_all)
         shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
         # Loops have at least two dimensions: see `loops_of`.
         wide = len(x.shape) == 1 and not has_rows(x.shape)
@@ -177,16 +182,21 @@ class Builder:
         if kind == "peak" and gone != (len(x.shape) - 1,):
             raise unsupported("max not over the last dimension")
         found = self.graph.add(kind, shape, dtype, operands=(x,), dims=over)
-        if not keep:
-            return found
-        kept = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
-        return found.reshaped(kept, contiguous(kept))
+        whole = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
+        back = [order.index(dim) for dim in range(len(order)) if keep or dim not in of_all]
+        return _permuted(found.reshaped(whole, contiguous(whole)), back)
 
     def product(self, a: View, b: View, bias: View | None = None) -> View:
-        """The product of two matrices."""
-        shape = (a.shape[0], b.shape[1])
+        """The product of two matrices, or of as many as both have in their first dimensions."""
+        batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
+        shape = (*batch, a.shape[-2], b.shape[-1])
         with_bias = () if bias is None else (bias.expanded(shape),)
-        return self.graph.add("product", shape, torch.float32, operands=(a, b, *with_bias))
+        operands = tuple(map(self.plain, (a, b, *with_bias)))
+        return self.graph.add("product", shape, torch.float32, operands=operands)
+
+    def plain(self, x: View) -> View:
+        """A view as the functions of kernels.c read it: a sum of everything is not kept as such."""
+        return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 
 def literal(number: Number, suffix: str | None) -> str:
@@ -228,6 +238,33 @@ def _product_and_bias(g: Builder, a: Arguments) -> View:
     if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
         return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
     return g.product(a["mat1"], a["mat2"], bias)
+
+
+def _products(g: Builder, a: Arguments) -> View:
+    return g.product(_uncopied(a["self"]), _uncopied(a["mat2"]))
+
+
+def _uncopied(x: View) -> View:
+    """What a batch of matrices is a copy of, in as many dimensions as that has: heads apart."""
+    made = x.node
+    if (made.kind, made.text) != ("point", "{0}") or x.offset:
+        return x
+    source, (rows, columns) = made.operands[0], made.shape[-2:]
+    is_all = math.prod(x.shape) == math.prod(made.shape) and x.strides[0] == rows * columns
+    if len(made.shape) < 3 or source.dtype != x.dtype or not is_all:
+        return x
+    if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
+        return source
+    if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
+        return _swapped(source, -1, -2)
+    return x
+
+
+def _swapped(x: View, one: int, other: int) -> View:
+    shape, strides = list(x.shape), list(x.strides)
+    for part in (shape, strides):
+        part[one], part[other] = part[other], part[one]
+    return x.reshaped(tuple(shape), tuple(strides))
 
 
 def _sum(g: Builder, a: Arguments) -> View:
@@ -320,9 +357,31 @@ def _elu_backward(g: Builder, a: Arguments) -> View:
 
 def _softmax(g: Builder, a: Arguments) -> View:
     x: View = a["self"]
-    last = _last(x, a["dim"])
-    raised = g.point("exp_of({0} - {1})", x, g.peak(x, last))
-    return g.point("{0} / {1}", raised, g.sum(raised, [last], keep=True))
+    return _shares(g, x, g.peak(x, _last(x, a["dim"])))
+
+
+def _safe_softmax(g: Builder, a: Arguments) -> View:
+    """A softmax that is 0 where nothing is asked for: a line of -inf only."""
+    x: View = a["self"]
+    peak = g.peak(x, _last(x, a["dim"]))
+    return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
+
+
+def _shares(g: Builder, x: View, peak: View) -> View:
+    raised = g.point("exp_of({0} - {1})", x, peak)
+    total = g.sum(raised, [len(x.shape) - 1], keep=True)
+    return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
+
+
+def _triangle(sign: str) -> Callable[[Builder, Arguments], View]:
+    def lowered(g: Builder, a: Arguments) -> View:
+        x: View = a["self"]
+        if has_rows(x.shape[-2:]):
+            raise unsupported("a triangle of examples")
+        column, row = (f"{{d{len(x.shape) - back}}}" for back in (1, 2))
+        return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
+
+    return lowered
 
 
 def _log_softmax(g: Builder, a: Arguments) -> View:
@@ -523,9 +582,147 @@ def _cat(g: Builder, a: Arguments) -> View:
     return g.point(f"({text}0)", *moved, shape=shape, dtype=parts[0].dtype)
 
 
+def _stack(g: Builder, a: Arguments) -> View:
+    parts: list[View] = a["tensors"]
+    dim = a["dim"] % (len(parts[0].shape) + 1)
+    at = max(dim, 1) if parts[0].rows else dim  # here examples stay first
+    wide = [
+        part.reshaped(
+            (*part.shape[:at], 1, *part.shape[at:]), (*part.strides[:at], 0, *part.strides[at:])
+        )
+        for part in parts
+    ]
+    found = _cat(g, {"tensors": wide, "dim": at})
+    return found if at == dim else _swapped(found, dim, at)
+
+
+def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
+    """Windows over images (n, C, H, W) or lines (n, C, W), as C has them.
+
+    Returns:
+        `struct windows`; how many windows, down and across; the elements of a framed image.
+    """
+    n_dims = len(shape) - 2
+    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
+        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
+
+    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
+        each = tuple(sizes) * (n_dims // len(sizes))
+        return (*(of_lines,) * (2 - n_dims), *each)
+
+    size, extent = both(shape[2:], 1), both(kernel, 1)
+    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
+    framed = [n + 2 * more for n, more in zip(size, edge, strict=True)]
+    places = tuple((framed[dim] - extent[dim]) // step[dim] + 1 for dim in (0, 1))
+    numbers = (shape[1], *size, *extent, *step, *edge, *places)
+    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
+    return text, places, shape[1] * math.prod(framed)
+
+
+def _call(
+    g: Builder, text: str, shape: Shape, *given: View, dtype: torch.dtype = torch.float32
+) -> View:
+    """What a function of kernels.c fills."""
+    whole = [g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype) for x in given]
+    return g.graph.add("call", shape, dtype, operands=tuple(whole), text=text)
+
+
+def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
+    """A call of one of the functions for convolutions, and the places in an image."""
+    if a["transposed"] or a["groups"] != 1 or weight.rows:
+        raise unsupported("convolution transposed or in groups")
+    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
+    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
+    if unfolded + framed > 2**24:  # each thread has these arrays of its own
+        raise unsupported("convolution of large images")
+    text = (
+        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
+        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
+    )
+    return text, places[4 - len(x.shape) :]
+
+
+def _convolution(g: Builder, a: Arguments) -> View:
+    x, weight, bias = a["input"], a["weight"], a["bias"]
+    text, places = _convolving("convolve", x, weight, a)
+    found = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
+    if bias is None:
+        return found
+    wide = (1,) * len(places)
+    return g.point("{0} + {1}", found, bias.reshaped((*bias.shape, *wide), (*bias.strides, *wide)))
+
+
+def _convolution_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
+    up, x, weight = a["grad_output"], a["input"], a["weight"]
+    back, scale, shift = a["output_mask"]
+    over, _ = _convolving("convolve_back", x, weight, a)
+    by, _ = _convolving("convolve_weights", x, weight, a)
+    sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
+    planes = f"add_planes({sizes}, {{0}}, {{out}});"
+    return (
+        _call(g, over, x.shape, up, weight) if back else None,
+        _call(g, by, weight.shape, up, x) if scale else None,
+        _call(g, planes, weight.shape[:1], up) if shift else None,
+    )
+
+
+def _max_pool(g: Builder, a: Arguments) -> tuple[View, View]:
+    x: View = a["self"]
+    planes = math.prod(x.shape[:-2])
+    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
+    if n[1] > 4096:  # a line of them is kept on the stack
+        raise unsupported("windows, more than 4096 in a line")
+    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
+    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
+    places = _call(g, text, shape, x, dtype=torch.int64)
+    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
+    return _call(g, text, shape, x, places), places
+
+
+def _max_pool_backward(g: Builder, a: Arguments) -> View:
+    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
+    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
+    planes = times_rows(math.prod(shape[:-2]), "n")
+    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
+
+
+def _average_pool(g: Builder, a: Arguments) -> View:
+    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
+    is_cut = any(n % extent for n, extent in zip(x.shape[-2:], kernel, strict=True))
+    apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
+    if is_cut or apart or a["divisor_override"]:
+        raise unsupported("means of windows that are not beside one another")
+    places = [n // extent for n, extent in zip(x.shape[-2:], kernel, strict=True)]
+    return _means(g, {"self": x, "output_size": places})
+
+
+def _means(g: Builder, a: Arguments) -> View:
+    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
+    apart = (*x.shape[:-2], down, across, *a["output_size"])
+    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
+    return g.mean(x.reshaped(apart, strides), [-4, -3])
+
+
+def _means_backward(g: Builder, a: Arguments) -> View:
+    up, shape = a["grad_output"], a["self"].shape
+    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
+    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
+    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
+    found = g.point("{0} / {1}", wide, down * across)
+    return found.reshaped(shape, contiguous(shape))
+
+
+def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
+    """How large the windows are of which an image has `n`, down and across."""
+    if any(size % places for size, places in zip(shape[-2:], n, strict=True)):
+        raise unsupported("means of windows that are not equal")
+    return shape[-2] // n[0], shape[-1] // n[1]
+
+
 COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "mm": _product,
     "addmm": _product_and_bias,
+    "bmm": _products,
     "sum": _sum,
     "sum.dim_IntList": _sum,
     "mean": _mean,
@@ -542,6 +739,9 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "gelu_backward": _gelu_backward,
     "elu_backward": _elu_backward,
     "_softmax": _softmax,
+    "_safe_softmax": _safe_softmax,
+    "tril": _triangle("<="),
+    "triu": _triangle(">="),
     "_softmax_backward_data": _softmax_backward,
     "_log_softmax": _log_softmax,
     "_log_softmax_backward_data": _log_softmax_backward,
@@ -570,7 +770,16 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "bernoulli.p": _bernoulli,
     "select_backward": _select_backward,
     "slice_backward": _slice_backward,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "avg_pool2d": _average_pool,
+    "avg_pool2d_backward": _means_backward,
+    "_adaptive_avg_pool2d": _means,
+    "_adaptive_avg_pool2d_backward": _means_backward,
+    "max_pool2d_with_indices": _max_pool,
+    "max_pool2d_with_indices_backward": _max_pool_backward,
     "cat": _cat,
+    "stack": _stack,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "embedding": _embedding,
@@ -591,7 +800,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     graph = Graph(constants=tape.constants)
     builder = Builder(graph)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    done: dict[int, Any] = {}  # results by call
+    done: dict[int, dict[int, View | None]] = {}  # results by call
     views: dict[int, View | None] = {}
 
     def view(place: int) -> View | None:
@@ -604,11 +813,13 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            return View(base.node, held.shape, held.strides, held.offset)
+            if base.rows and not has_rows(held.shape):  # they come in tiles
+                raise unsupported("a view of some of the examples")
+            return View(base.node, held.shape, *_lying(held, tape.held[held.base], base))
         if held.source >= 0:
             kind, place = places[held.source]
             return graph.add(kind, held.shape, held.dtype, place=place)
-        found: View | None = _part(done[held.call], held.result)
+        found: View | None = done[held.call][held.result]
         return found
 
     def tensors(value: Any) -> Any:
@@ -636,7 +847,9 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
     return found
 
 
-def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]) -> Any:
+def _result(
+    g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]
+) -> dict[int, View | None]:
     if call.name in COMPOSED:
         found = COMPOSED[call.name](g, arguments)
     elif call.name in POINTWISE:
@@ -644,24 +857,74 @@ def _result(g: Builder, call: Call, arguments: dict[str, Any], results: list[Hel
         text = POINTWISE[call.name]
         for at, name in enumerate(names):
             text = text.replace(f"{{{name}}}", f"{{{at}}}")
-        operands = [arguments[name] for name in names]
-        found = g.point(text, *operands, shape=results[0].shape, dtype=results[0].dtype)
+        (held,) = results
+        order = _order(call, held)
+        operands = [
+            _permuted(part.expanded(held.shape), order) if isinstance(part, View) else part
+            for part in map(arguments.__getitem__, names)
+        ]
+        shape = tuple(held.shape[dim] for dim in order)
+        made = g.point(text, *operands, shape=shape, dtype=held.dtype)
+        return {0: made.reshaped(held.shape, held.strides)}
     else:
         raise unsupported(call.name)
-    for held in results:
-        _check_laid_out(call, held)
-        made = _part(found, held.result)
-        if made is not None and (made.shape, made.dtype) != (held.shape, held.dtype):
-            raise unsupported(f"{call.name} to this shape or type")
-    return found
+    return {
+        held.result: _laid_out(
+            g, call, found[held.result] if isinstance(found, tuple) else found, held
+        )
+        for held in results
+    }
 
 
-def _part(found: Any, result: int) -> Any:
-    return found[result] if isinstance(found, tuple) else found
+def _laid_out(g: Builder, call: Call, made: View | None, held: Held) -> View | None:
+    """A result in the order of memory that PyTorch has it in: views of it count on that."""
+    if made is None:
+        return None
+    if (made.shape, made.dtype) != (held.shape, held.dtype):
+        raise unsupported(f"{call.name} to this shape or type")
+    order = _order(call, held)
+    if order == tuple(range(len(order))):
+        return made
+    return g.point("{0}", _permuted(made, order), dtype=made.dtype).reshaped(
+        held.shape, held.strides
+    )
 
 
-def _check_laid_out(call: Call, held: Held) -> None:
-    """Views of a result say where its elements lie: without gaps, last dimension innermost."""
-    real = [(n, step) for n, step in zip(held.shape, held.strides, strict=True) if n != 1]
-    if [step for _, step in real] != list(contiguous(tuple(n for n, _ in real))):
+def _permuted(x: View, order: Sequence[int]) -> View:
+    return x.reshaped(tuple(x.shape[dim] for dim in order), tuple(x.strides[dim] for dim in order))
+
+
+def _order(call: Call, held: Held) -> tuple[int, ...]:
+    """A result's dimensions as they lie in memory, the innermost last; it has no gaps."""
+    order = sorted(range(len(held.shape)), key=lambda dim: -held.strides[dim])
+    real = [dim for dim in order if held.shape[dim] != 1]
+    packed = contiguous(tuple(held.shape[dim] for dim in real))
+    if tuple(held.strides[dim] for dim in real) != packed:
         raise unsupported(f"{call.name} in another order of memory")
+    return tuple(order) if real != sorted(real) else tuple(range(len(order)))
+
+
+def _lying(held: Held, was: Held, base: View) -> tuple[Shape, int]:
+    """Strides and offset of a view: of PyTorch's base `was`, which may lie otherwise here."""
+    parts: list[tuple[int, int, int]] = []  # size, stride there, stride here; the outermost first
+    for size, there, here in sorted(
+        zip(was.shape, was.strides, base.strides, strict=True), key=lambda part: -part[1]
+    ):
+        if size == 1:
+            continue
+        if parts and parts[-1][1:] == (size * there, size * here):
+            size *= parts.pop()[0]
+        parts.append((size, there, here))
+    if all(there == here for _, there, here in parts):
+        return held.strides, held.offset
+    strides = []
+    for size, step in zip(held.shape, held.strides, strict=True):
+        most, there, here = next((part for part in parts if part[1] <= step), (0, 1, 0))
+        if size != 1 and step and (step % there or (size - 1) * (step // there) >= most):
+            raise unsupported("a view across dimensions in another order of memory")
+        strides.append(step // there * here)
+    offset, rest = base.offset, held.offset - was.offset
+    for _, there, here in parts:
+        offset += rest // there * here
+        rest %= there
+    return tuple(strides), offset

@@ -30,7 +30,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Kernel:
-    """One loop over lines, or one product, or the examples of a tile fetched from a column."""
+    """One loop over lines, product or call, or the examples of a tile fetched from a column."""
 
     kind: str
     n_lines: int
@@ -76,7 +76,7 @@ class Schedule:
             if where is None or where[0] != bucket:
                 continue
             first = max(first, where[1] + (self._relation(view, node) is None))
-        if node.kind in ("product", "column"):
+        if node.kind in ("product", "call", "column"):
             kernels.append(Kernel(node.kind, n_lines, nodes=[node]))
             self._at[node] = (bucket, len(kernels) - 1, 0)
             return
@@ -109,9 +109,11 @@ class Schedule:
     def _relation(self, view: View, user: Node) -> str | None:
         """How a node of the same loop is used: "element", "line" (one number), None: not so."""
         made = view.node
-        if made.kind in (*SOURCES, "column", "product") or made.accumulates:
+        if made.kind in (*SOURCES, "column", "product", "call") or made.accumulates:
             return None
-        if user.kind == "product" or math.prod(made.space[:-1]) != math.prod(user.space[:-1]):
+        if user.kind in ("product", "call") or math.prod(made.space[:-1]) != math.prod(
+            user.space[:-1]
+        ):
             return None
         width = 1 if made.ends_lines else made.space[-1]
         shape, strides = loops(view)
