@@ -48,18 +48,18 @@ class DearToEvaluate(SimulatedEngine):
         return super().expected_s(batch_size, length)
 
 
-def test_evaluations_are_five_times_as_far_apart_as_they_take_once_that_is_known():
+def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     recorder = run_log(kind=DearToEvaluate)
     recorder.run([request(recorder, seed=0)], "tune")
     recorder.run([request(recorder, seed=1)], "tune")
     recorder.run([request(recorder, seed=2, size=256)], "tune")
 
     intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
-    assert intervals == [0, 5 * 20 * 64, 5 * 20 * 64]  # in samples, the same from there on
+    assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
     seldom, often = (len(recorder.records[64, 0.04, seed].evaluations) for seed in (1, 0))
     assert seldom < often
     recorder.run_s(64, 100)
-    assert recorder.engine.expected[-1].interval_samples == 5 * 20 * 64
+    assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
 
 
 def test_a_training_with_a_cool_down_is_another_than_the_one_without():

@@ -70,7 +70,7 @@ _LOOKS_SHARE = 0.7
 
 
 def look(state: StudyState) -> None:
-    """Train batch sizes beside the best once, of those that may win.
+    """Train the batch sizes beside the best once.
 
     Each at the rate that follows from the others', on the seed that chose those. What is sooner
     there than the best was is tuned.
@@ -79,9 +79,7 @@ def look(state: StudyState) -> None:
     if best is None or best.search is None or best.search.learning_cost is None:
         return
     leads = math.log(best.search.learning_cost) + best.log_weight
-    why = Reason.of("look_at_sizes_why", best=best.batch_size)
-    that_can_win = [size for size in state.that_run if _can_win(state, size)]
-    looked = _looked_at(state, that_can_win, why)
+    looked = _looked_at(state, Reason.of("look_at_sizes_why", best=best.batch_size))
     for cost, size in sorted((cost, size.batch_size) for size, cost in looked.items()):
         if cost < leads:
             sooner = Reason.of("sooner_in_one_run", best=best.batch_size)
@@ -89,19 +87,19 @@ def look(state: StudyState) -> None:
 
 
 def look_at_the_rest(state: StudyState) -> None:
-    """After the answer: train once, for all to see, what cannot win."""
+    """After the answer: train once what there was no time for, so that it is seen."""
     state.reserved_s = 0.0
-    _looked_at(state, state.that_run, Reason.of("look_at_the_rest_why"))
+    _looked_at(state, Reason.of("look_at_the_rest_why"))
 
 
-def _looked_at(state: StudyState, sizes: Sequence[Size], why: Reason) -> dict[Size, float]:
-    """Log costs of a run of each of these, the nearest to the best, where the budget has them."""
+def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
+    """Log costs of one run of those nearest to the best, as far as the budget has them."""
     best, seed = state.best, state.seeds.tune[0]
     if state.until is None or best is None:
         return {}
     seen = {batch_size for batch_size, _, _ in state.records}
-    apart = {s: abs(math.log2(s.batch_size / best.batch_size)) for s in sizes}
-    untried = [size for size in sizes if size.batch_size not in seen]
+    untried = [size for size in state.that_run if size.batch_size not in seen]
+    apart = {size: abs(math.log2(size.batch_size / best.batch_size)) for size in untried}
     nearest = sorted(untried, key=lambda size: (apart[size], -size.batch_size))
     looked = nearest[: max(0, _SIZES_SEEN - len(seen))]
     requests = [_look_request(state, size, seed) for size in looked]

@@ -65,12 +65,13 @@ def why_asked(purpose: Purpose, step: Step | None) -> Reason:
 _NEARLY_WHOLE = 0.95
 MOST_STEPS = 10**9
 # Of the fewest samples that a batch size can need to the target: a run is watched from there on.
-# Well below the 0.6 at which an easier target is read, and below what luck can save.
-_WATCHED_FROM = 0.4
+# Below the 0.6 at which an easier target is read, and below what luck can save.
+_WATCHED_FROM = 0.55
 # Evaluations are so many times as far apart as they take, in samples of the reference batch size: a
-# sixth of its runs' time at most. Up to there a target met is known less well, but the seeds differ
-# by more, and there are more of them.
-_TRAINED_BETWEEN = 5.0
+# third of its runs' time at most. Up to there a target met is known less well, but the seeds differ
+# by more, and there are more of them. Three or five times would leave more for trainings, and cost
+# more answers than these bring (on the record of benchmarks/regret_whole.py).
+_TRAINED_BETWEEN = 2.0
 # Where one takes very long they are no further apart than this part of a whole training; if no end
 # is planned, of 20 epochs.
 _MOST_OF_A_TRAINING = 0.05

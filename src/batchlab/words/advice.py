@@ -327,7 +327,7 @@ ADVICE: dict[str, Message] = {
     "tune_from_own_rate": "from its own rate {rate:rate}, at most {limit} steps a run",
     "look_at_sizes": "train batch sizes {sizes} once",
     "look_at_sizes_why": "each is seen beside {best}, at the rate that follows from the others'",
-    "look_at_the_rest_why": "they are not among the best, and it is shown by how much",
+    "look_at_the_rest_why": "there was no time for them before the answer",
     "sooner_in_one_run": "one run of it was sooner than that of {best}",
     "tune_size": "tune batch size {size}",
     "tune_size_why": (
