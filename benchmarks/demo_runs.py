@@ -25,7 +25,7 @@ from batchlab.advice.run_log import SeedPlan
 from batchlab.records.trial import TrialRecord
 
 RESULTS = Path(__file__).parent / "results" / "demo_runs.json"
-BUDGET, EPOCHS = "75s", 10
+BUDGET, EPOCHS = "75s", 5
 N_FRESH = 5
 OF = SeedPlan.of
 

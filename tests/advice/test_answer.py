@@ -225,6 +225,38 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
 
 
 @pytest.mark.parametrize(
+    ("low_than_own", "low_gain", "verdict"),
+    [
+        (0.0, 2.5, "better"),
+        (-0.0030, 2.5, "cannot_tell"),  # it may end worse than yours, too
+        (0.0, 0.9, "cannot_tell"),  # it may not be sooner
+    ],
+)
+def test_what_is_sooner_and_ends_no_worse_than_yours_is_named_though_the_tuned_may_end_better(
+    low_than_own, low_gain, verdict
+):
+    yours, tuned = ending_at(64, 0.01, 0.975), ending_at(64, learning_rate(64), 0.978)
+    mine = ending_at(128, learning_rate(128), 0.978)
+    ends = ends_beside(tuned, mine, better_by=0.0, half=0.003, verdict="open")
+    than_own = Estimate.of(0.003, interval=(low_than_own, 0.006), n=3)
+    ends = replace(ends, reference=yours, reference_tuned=tuned, than_own=than_own, reason=WHY)
+    state = state_of()
+    state.end = END
+    gain = Estimate.of(3.0, interval=(low_gain, 3.5), n=3)
+
+    advice = recommended(state, verification=verification(endings=ends, gain=gain), origin="pilot")
+
+    assert advice.verdict == verdict
+    assert advice.missing == WHY
+    if verdict == "better":
+        assert advice.recommendation.batch_size == 128
+        assert advice.reason.code == "better_than_own"
+        assert advice.reason.quotes(WHY)
+    else:
+        assert advice.recommendation is None
+
+
+@pytest.mark.parametrize(
     ("value", "code"), [(0.97, "faster_seems_to_end_worse"), (None, "faster_not_seen_to_end")]
 )
 def test_of_what_was_passed_over_it_is_told_how_it_ends(value, code):

@@ -93,6 +93,28 @@ def test_it_is_compared_with_the_better_of_the_references(better):
     assert endings.verdict == "worse"
 
 
+@pytest.mark.parametrize(
+    ("than_own", "than_tuned", "verdict", "no_worse_than_own"),
+    [
+        (0.004, 0.0, "open", True),
+        (0.0, 0.0, "open", False),  # open beside both
+        (0.004, -0.0013, "open", False),  # likely to end worse than the tuned one
+        (0.004, -0.004, "worse", False),
+        (0.004, 0.004, "no_worse", True),
+    ],
+)
+def test_it_may_be_shown_to_end_no_worse_than_the_reference_as_it_is_alone(
+    than_own, than_tuned, verdict, no_worse_than_own
+):
+    ends = {REFERENCE: shifted(ALIKE, -than_own), TUNED: shifted(ALIKE, -than_tuned), CHOSEN: ALIKE}
+
+    endings = found(ends)
+
+    assert endings.verdict == verdict
+    assert endings.than_own.estimate == pytest.approx(than_own)
+    assert endings.is_no_worse_than_own == no_worse_than_own
+
+
 @pytest.mark.parametrize(("n_validation", "verdict"), [(200, "open"), (20_000, "no_worse")])
 def test_seeds_that_end_on_the_same_count_scatter_as_far_as_the_count_can_tell(
     n_validation, verdict

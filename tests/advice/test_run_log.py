@@ -1,5 +1,7 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
+import math
+
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -23,12 +25,12 @@ def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may
     recorder.tuned_steps |= {64: 1000.0, 256: 500.0}
 
     # 128,000 examples at 256 are the fewest for larger ones, 1000 steps for smaller ones.
-    assert recorder.watched_from_samples(1024) == 0.4 * 128_000
-    assert recorder.watched_from_samples(256) == 0.4 * 128_000
-    assert recorder.watched_from_samples(64) == 0.4 * 64_000
-    assert recorder.watched_from_samples(8) == 0.4 * 8_000
+    assert recorder.watched_from_samples(1024) == math.floor(0.55 * 128_000)
+    assert recorder.watched_from_samples(256) == math.floor(0.55 * 128_000)
+    assert recorder.watched_from_samples(64) == math.floor(0.55 * 64_000)
+    assert recorder.watched_from_samples(8) == math.floor(0.55 * 8_000)
     recorder.run([request(recorder, size=256)], "value")
-    assert recorder.engine.asked[-1].length.watched_from_samples == 0.4 * 128_000
+    assert recorder.engine.asked[-1].length.watched_from_samples == math.floor(0.55 * 128_000)
 
 
 class DearToEvaluate(SimulatedEngine):

@@ -368,6 +368,7 @@ class Endings:
         reason: why.
         at_constant_rate: the same without a cool-down, where these trainings had one; None: they
             had none.
+        than_own: as `difference`, to the reference as it is; None: it has no end.
     """
 
     metric: str
@@ -383,6 +384,19 @@ class Endings:
     verdict: EndingVerdict
     reason: Reason
     at_constant_rate: Endings | None = None
+    than_own: Estimate | None = None
+
+    @property
+    def is_no_worse_than_own(self) -> bool:
+        """Whether it is shown to end no worse than the reference as it is.
+
+        It may yet end worse than the reference at its tuned rate; not where that is likely.
+        """
+        if self.verdict == "no_worse":
+            return True
+        low = None if self.than_own is None else self.than_own.low
+        is_open = self.verdict == "open" and not self.is_likely_worse()
+        return is_open and low is not None and low >= -self.margin
 
     def is_likely_worse(self, *, beyond_errors: float = 0.0) -> bool:
         """Whether more speaks for than against it that it ends worse by more than the margin.

@@ -211,15 +211,21 @@ class _Answer:
             return "cannot_tell", against, against
         if self._origin == "easier":
             return "cannot_tell", *self._end_not_seen(decision)
+        # "samples" does not ask for the fewest: there better is not what is wanted.
+        is_wanted = self._question.objective != "samples"
+        is_sooner = (
+            is_wanted and verification is not None and _for_sure_above_one(verification.gain)
+        )
         worse_yet = self._may_end_worse()
         if worse_yet is not None:
+            if is_sooner and self._endings is not None and self._endings.is_no_worse_than_own:
+                return "better", Reason.of("better_than_own", missing=worse_yet), worse_yet
             return "cannot_tell", worse_yet, worse_yet
         if decision.verdict != "cannot_tell" and decision.flat_set:
             return decision.verdict, self._why_chosen(decision, decision.flat_set), None
         missing = self._what_is_missing(decision)
-        # "samples" does not ask for the fewest: there better is not what is wanted.
-        is_wanted = self._question.objective != "samples"
-        if is_wanted and verification is not None and _for_sure_above_one(verification.gain):
+        if is_sooner:
+            assert verification is not None
             if missing.code == "may_be_worse":
                 missing = self._beside_the_best(decision, verification.batch_size) or missing
             return "better", Reason.of("whether_best_is_open", missing=missing), missing

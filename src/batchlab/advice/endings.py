@@ -59,9 +59,14 @@ def endings_of(
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
     errors = _errors(mine, compared_with, known.values(), least=_resolution(state.question))
     apart = None if mine is compared_with else _apart(end, state, known.values())
-    difference = _difference(mine, compared_with, errors, sign=sign, upper=1 - _PASSES / n_looks)
+    upper = 1 - _PASSES / n_looks
+    difference = _difference(mine, compared_with, errors, sign=sign, upper=upper)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
+    own, than_own = known[reference], None
+    if own.found:
+        of_own = _errors(mine, own, known.values(), least=_resolution(state.question))
+        than_own = _difference(mine, own, of_own, sign=sign, upper=upper)
     failed = _failed(state, records, recommended, seeds)
     if failed:
         verdict = "worse"
@@ -74,7 +79,7 @@ def endings_of(
         better=better,
         seeds=tuple(seeds),
         recommended=mine,
-        reference=known[reference],
+        reference=own,
         reference_tuned=None if tuned is None else known[tuned],
         compared_with=compared_with,
         difference=difference,
@@ -83,6 +88,7 @@ def endings_of(
         verdict=verdict,
         reason=reason,
         at_constant_rate=constant,
+        than_own=than_own,
     )
 
 

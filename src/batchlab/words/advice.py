@@ -53,9 +53,9 @@ ADVICE: dict[str, Message] = {
         "{why}. A rate that falls to zero over the last fifth does not change that"
     ),
     "ending_open": (
-        "it is open whether batch size {size} ends as well. After {n} trainings each it ends at "
-        "{ends:.4g}, {other} at {other_ends:.4g}: up to {worse:.2g} worse, where {margin:.2g} is "
-        "allowed"
+        "it is open whether batch size {size} ends as well as {other}. After {n} trainings each it "
+        "ends at {ends:.4g}, that one at {other_ends:.4g}: up to {worse:.2g} worse, where "
+        "{margin:.2g} is allowed"
     ),
     "ending_seen_once": (
         "it is open whether batch size {size} ends as well: too few whole trainings were run"
@@ -96,6 +96,7 @@ ADVICE: dict[str, Message] = {
         "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
     "runs_leave_open": "the runs leave it open: {missing}",
+    "better_than_own": "it is sooner than your configuration, and ends no worse. But {missing}",
     "whether_best_is_open": "whether it is the best is open: {missing}",
     "too_little_was_run": (
         "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
