@@ -31,18 +31,18 @@ class Worth:
 
 # `python -m benchmarks.regret.worth` prints these rows, from the answers of the second record.
 NAMED_FOR_NOW: tuple[Worth, ...] = (
-    Worth(trainings=0.0, n_answers=345, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
-    Worth(trainings=1.0, n_answers=430, n_workloads=14, n_good=6, slower=0.016, ends_worse=0.07),
-    Worth(trainings=3.0, n_answers=300, n_workloads=13, n_good=8, slower=0.013, ends_worse=0.137),
-    Worth(trainings=6.0, n_answers=260, n_workloads=11, n_good=7, slower=0.0, ends_worse=0.108),
-    Worth(trainings=10.0, n_answers=232, n_workloads=14, n_good=11, slower=0.009, ends_worse=0.069),
-    Worth(trainings=20.0, n_answers=238, n_workloads=14, n_good=10, slower=0.004, ends_worse=0.101),
-    Worth(trainings=40.0, n_answers=371, n_workloads=11, n_good=7, slower=0.075, ends_worse=0.275),
+    Worth(trainings=0.0, n_answers=690, n_workloads=9, n_good=5, slower=0.0, ends_worse=0.0),
+    Worth(trainings=1.0, n_answers=860, n_workloads=14, n_good=6, slower=0.023, ends_worse=0.072),
+    Worth(trainings=3.0, n_answers=600, n_workloads=13, n_good=7, slower=0.02, ends_worse=0.118),
+    Worth(trainings=6.0, n_answers=520, n_workloads=11, n_good=7, slower=0.01, ends_worse=0.083),
+    Worth(trainings=10.0, n_answers=282, n_workloads=12, n_good=8, slower=0.025, ends_worse=0.121),
+    Worth(trainings=20.0, n_answers=220, n_workloads=11, n_good=7, slower=0.036, ends_worse=0.291),
+    Worth(trainings=40.0, n_answers=590, n_workloads=10, n_good=6, slower=0.069, ends_worse=0.353),
 )
 RECOMMENDED: tuple[Worth, ...] = (
-    Worth(trainings=10.0, n_answers=83, n_workloads=9, n_good=4, slower=0.024, ends_worse=0.0),
-    Worth(trainings=20.0, n_answers=82, n_workloads=9, n_good=6, slower=0.085, ends_worse=0.012),
-    Worth(trainings=40.0, n_answers=94, n_workloads=8, n_good=6, slower=0.149, ends_worse=0.0),
+    Worth(trainings=10.0, n_answers=349, n_workloads=10, n_good=7, slower=0.009, ends_worse=0.0),
+    Worth(trainings=20.0, n_answers=416, n_workloads=11, n_good=9, slower=0.017, ends_worse=0.005),
+    Worth(trainings=40.0, n_answers=328, n_workloads=8, n_good=6, slower=0.043, ends_worse=0.0),
 )
 
 
