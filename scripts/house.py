@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_280,
+    "advice": 6_300,
     "app": 3_600,
     "cli": 1_570,
     "datasets": 510,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_210,
     "top": 520,
 }
-CEILING = 53_000
+CEILING = 53_010
 
 Graph = dict[str, set[str]]
 
