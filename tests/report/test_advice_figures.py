@@ -324,3 +324,18 @@ def test_train_and_test_metric_stand_as_far_apart_as_the_gap(size: int) -> None:
     assert (train["series"], test["series"]) == ("train", "test")
     gap = float(train["mean"] or 0) - float(test["mean"] or 0)
     assert gap == pytest.approx(made_up_gap(size), abs=1e-6)
+
+
+def test_what_one_run_saw_is_a_mark_beside_the_band_and_no_certain_place_of_it() -> None:
+    advice = made_up_advice()
+    whole = rows(figures(advice)["a"], "band")
+    seen, *others = [c for c in advice.candidates if c.cost.estimate is not None]
+    once = Estimate.of(seen.cost.estimate, interval=(None, None), n=1)
+    candidates = tuple(replace(c, cost=once) if c is seen else c for c in advice.candidates)
+
+    figure = figures(replace(advice, candidates=candidates))["a"]
+
+    sizes = [row["batch_size"] for row in rows(figure, "band")]
+    assert sizes == [row["batch_size"] for row in whole if row["batch_size"] != seen.batch_size]
+    assert seen.batch_size in [row["batch_size"] for row in rows(figure, "point")]
+    assert len(sizes) == len(others)
