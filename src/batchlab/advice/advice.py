@@ -392,11 +392,8 @@ class Endings:
 
         It may yet end worse than the reference at its tuned rate; not where that is likely.
         """
-        if self.verdict == "no_worse":
-            return True
         low = None if self.than_own is None else self.than_own.low
-        is_open = self.verdict == "open" and not self.is_likely_worse()
-        return is_open and low is not None and low >= -self.margin
+        return not self.is_likely_worse() and low is not None and low >= -self.margin
 
     def is_likely_worse(self, *, beyond_errors: float = 0.0) -> bool:
         """Whether more speaks for than against it that it ends worse by more than the margin.

@@ -15,7 +15,6 @@ from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target
 
 _STRIDE = 4.0
@@ -94,7 +93,7 @@ def look_at_the_rest(state: StudyState) -> None:
 
 def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
     """Log costs of one run of those nearest to the best, as far as the budget has them."""
-    best, seed = state.best, state.seeds.tune[0]
+    best, seed, lattice = state.best, state.seeds.tune[0], Lattice.of(state)
     if state.until is None or best is None:
         return {}
     seen = {batch_size for batch_size, _, _ in state.records}
@@ -102,7 +101,11 @@ def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
     apart = {size: abs(math.log2(size.batch_size / best.batch_size)) for size in untried}
     nearest = sorted(untried, key=lambda size: (apart[size], -size.batch_size))
     looked = nearest[: max(0, _SIZES_SEEN - len(seen))]
-    requests = [_look_request(state, size, seed) for size in looked]
+    octaves = [lattice.nearest(size.batch_size, state.rate_start(size)) for size in looked]
+    requests = [
+        state.request(lattice.cell((size.batch_size, at)), seed, steps=cut_steps(state, size))
+        for size, at in zip(looked, octaves, strict=True)
+    ]
     while requests and state.expected_s(requests) > _LOOKS_SHARE * state.left_s():
         requests.pop()
     if not requests:
@@ -116,13 +119,6 @@ def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
         size: math.inf if cost is None else math.log(cost) + size.log_weight
         for size, cost in zip(looked, costs, strict=True)
     }
-
-
-def _look_request(state: StudyState, size: Size, seed: int) -> RunRequest:
-    lattice = Lattice.of(state)
-    octave = lattice.nearest(size.batch_size, state.rate_start(size))
-    cell = lattice.cell((size.batch_size, octave))
-    return state.request(cell, seed, steps=cut_steps(state, size))
 
 
 def visit(state: StudyState, size: Size, *, why: Reason) -> bool:

@@ -187,14 +187,13 @@ class Size:
         if self.run_log.until is None:
             return None
         met = [
-            (steps, rate)
+            (rate, steps)
             for (batch_size, rate, seed), record in self.run_log.records.items()
             if batch_size == self.batch_size
             and self.run_log.purposes.get((batch_size, rate, seed)) in ("pilot", "tune")
             and (steps := self.run_log.learning_cost(record)) is not None
         ]
-        steps, rate = min(met, default=(math.inf, math.nan))
-        return (rate, steps) if met else None
+        return min(met, key=lambda run: (run[1], run[0]), default=None)
 
     @property
     def is_confirmed(self) -> bool:

@@ -43,7 +43,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
     "verify": VERIFY,
     "cool_down": VERIFY,
 }
-# A decision that is verified is repeated at a harder target, and what cannot win is shown.
+# A decision that is verified is repeated at a harder target, and what was not trained yet is seen.
 _AFTER_VERIFICATION = ("harder_target_decided_too", "look_at_the_rest_why")
 
 

@@ -19,7 +19,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
 
-# About half a second a batch size, in blocks of steps; more where a single step takes long. The
+# About a quarter of a second a batch size, in blocks of steps; more where a step takes long. The
 # median of fifteen lies between the fourth from either end (95 %): three that something else got
 # into don't count.
 _TIMED_S = 0.25

@@ -107,7 +107,7 @@ def _own_rows(advice: Advice, runs: Sequence[RunFigure], name: str) -> Iterator[
 def _band_rows(curve: Iterable[tuple[int, Estimate]], series: str) -> Iterator[Row]:
     """A line with its interval; past what one run saw, unless that is all there is."""
     points = list(curve)
-    known = [(size, value) for size, value in points if value.low is not None or value.high]
+    known = [each for each in points if (each[1].low, each[1].high) != (None, None)]
     for batch_size, value in known or points:
         yield from interval_mark("band", value, series=series, batch_size=batch_size)
 

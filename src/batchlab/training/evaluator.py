@@ -344,17 +344,9 @@ class Evaluator:
             return None
         counted = self._counted_alone(score)
         if counted is None:
-            found: list[bool] = []
-            try:
-                with untouched_model(model):
-                    seed_everything(derived_seed("evaluation"))
-                    for kept in self._batches[split]():
-                        batch = on_device(kept, self._device)
-                        found += counted_examples(asked, model, batch)
-            except Exception:
-                # A user's metric may know whole batches only; what it says of them stands as it is.
-                return None
-            counted = np.array(found, dtype=bool)
+            counted = self._counted_in_parts(model, split, asked)
+        if counted is None:
+            return None
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
     def _found(self, model: nn.Module, splits: list[Split]) -> tuple[list[Score], bool]:
@@ -429,6 +421,21 @@ class Evaluator:
         # On the edge between two classes one pass of many examples may round to the other side.
         is_alike = abs(float(sums.sum()) - score.value * len(index)) <= _ON_THE_EDGE
         return sums.bool().numpy() if is_alike else None
+
+    def _counted_in_parts(
+        self, model: nn.Module, split: Split, asked: Metric
+    ) -> NDArray[np.bool_] | None:
+        """The same from ever smaller parts of batches; None: the metric does not tell."""
+        found: list[bool] = []
+        try:
+            with untouched_model(model):
+                seed_everything(derived_seed("evaluation"))
+                for kept in self._batches[split]():
+                    found += counted_examples(asked, model, on_device(kept, self._device))
+        except Exception:
+            # A user's metric may know whole batches only; what it says of them stands as it is.
+            return None
+        return np.array(found, dtype=bool)
 
     def _count(self, split: Split, name: str) -> float:
         """What the metric's sum is divided by, the same whatever the model says."""
