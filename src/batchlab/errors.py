@@ -68,3 +68,7 @@ class FitError(BatchlabError):
 
 class ProgressError(BatchlabError):
     """A training's progress that can't be read: no metric, or a counter that goes backward."""
+
+
+class OtherBatchSizeError(ProgressError):
+    """A training's progress that shows another batch size than the one it was given."""

@@ -15,9 +15,14 @@ from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.runs.script_course import ScriptCourse
+from batchlab.script.command import TrainingCommand
 from batchlab.training.plain import divergence
 
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
+
+
+def command(better: Better) -> TrainingCommand:
+    return TrainingCommand(arguments=("train", "{batch_size}"), metric="m", better=better)
 
 
 def course(
@@ -25,7 +30,7 @@ def course(
 ) -> ScriptCourse:
     target = None if until is None else Target(metric="m", value=until, better=better)
     return ScriptCourse(
-        RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=target)), "m", better
+        RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=target)), command(better)
     )
 
 
@@ -122,14 +127,14 @@ def random_course(
         held_for = draws.choice([0.0, 0.1, 0.5])
         target = Target(metric="m", value=0.5, better=better, held_for=held_for)
     request = RunRequest(trial=TRIAL, length=RunLength(steps=draws.randint(20, 80), until=target))
-    before = ScriptCourse(request, "m", better)
+    before = ScriptCourse(request, command(better))
     told(before, *(draws.uniform(0.3, 1.0) for _ in range(draws.randint(0, 3))), every=2)
     step, steps = draws.randint(0, 8), []
     for _ in range(30):
         step = max(0, step + draws.choice([0, 0, 1, 2, 3, 6, -4 if draws.random() < 0.2 else 1]))
         odd = draws.choice([math.nan, math.inf, 20.0, 20.0])
         steps.append((step, odd if draws.random() < 0.15 else draws.uniform(0.3, 0.8)))
-    return ScriptCourse(request, "m", better, earlier=before.evaluations), request, steps
+    return ScriptCourse(request, command(better), earlier=before.evaluations), request, steps
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
@@ -155,7 +160,7 @@ def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better:
 def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
     target = Target(metric="m", value=0.1, better="lower")
     request = RunRequest(trial=TRIAL, length=RunLength(steps=10**6, until=target))
-    seen = ScriptCourse(request, "m", "lower")
+    seen = ScriptCourse(request, command("lower"))
     began_s = time.process_time()
 
     for step in range(4000):
@@ -163,3 +168,31 @@ def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
         assert seen.verdict() is None
 
     assert time.process_time() - began_s < 2.0  # a look at all of them each time took 30 s
+
+
+@pytest.mark.parametrize(
+    ("losses", "better", "status"),
+    [
+        ([0.7] * 4, "lower", Status.ERROR),
+        ([0.7] * 2, "lower", Status.OK),  # too few to tell
+        ([0.7, 0.7, 0.6], "lower", Status.OK),
+        ([0.0] * 4, "lower", Status.OK),  # as good as can be
+        ([1.0] * 4, "higher", Status.OK),
+    ],
+)
+def test_a_metric_that_never_changes_was_not_trained(
+    losses: list[float], better: Better, status: Status
+) -> None:
+    seen = course(steps=1000, better=better)
+    told(seen, *losses)
+
+    assert seen.whole().status is status
+
+
+def test_a_metric_that_never_changes_beside_a_loss_that_does_was_trained() -> None:
+    seen = course(steps=1000)
+    for step in range(1, 5):
+        values = {"m": 0.7, "loss": 1 / step}
+        seen.add(values, step=step, samples=step, at_s=float(step))
+
+    assert seen.whole().status is Status.OK

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.reference.training_script import training_script
 
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, OtherBatchSizeError, UsageError
 from batchlab.records.study import WorkloadSummary
 from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
@@ -247,7 +247,6 @@ def test_steps_told_at_the_ends_of_epochs_give_the_examples_and_a_line_every_50_
     [
         ("-(-1625 // a.batch_size)", 1625, None),
         ("1625 // a.batch_size", 1625, None),  # the smaller last batch is left out
-        ("-(-1625 // a.batch_size)", 400, "--examples 400: by its progress an epoch has 1617 to"),
         ("50", 1625, "an epoch has 50 steps with batch size 16 and with 32 alike"),
     ],
 )
@@ -262,3 +261,13 @@ def test_examples_that_contradict_the_steps_of_an_epoch_are_said_to(
     assert facts.n_train == examples
     assert len(facts.warnings) == (said is not None)
     assert said is None or said in facts.warnings[0]
+
+
+def test_a_wrong_number_of_examples_is_told_from_another_batch_size(tmp_path: Path) -> None:
+    source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")
+    with pytest.raises(UsageError, match="--examples 400: by its progress an epoch has 1617 to"):
+        checked(training_script(tmp_path, source=source, examples=400), tmp_path)
+
+    source = TWO_EPOCHS.format(each="-(-1625 // 4)")
+    with pytest.raises(OtherBatchSizeError, match="at least 406 steps, and would have 101 to 102"):
+        checked(training_script(tmp_path, source=source, examples=1625), tmp_path)

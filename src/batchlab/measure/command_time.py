@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from batchlab.errors import OtherBatchSizeError
 from batchlab.measure.profile import ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
@@ -44,7 +45,7 @@ def timed_command(
     def take(readings: Sequence[Reading]) -> bool:
         for reading in readings:
             seen.add(reading)
-        return seen.is_enough or time.monotonic() >= until_s
+        return seen.refused is not None or seen.is_enough or time.monotonic() >= until_s
 
     with FollowedTraining(
         command,
@@ -54,6 +55,8 @@ def timed_command(
         grace_s=min(_GRACE_S, limit_s / 4),
     ) as training:
         end = training.follow(take)
+    if seen.refused is not None:
+        end = replace(end, status=Status.ERROR, reason=seen.refused, was_asked=False)
     return _point(trial, seen.intervals, end, is_late=not seen.is_enough and end.was_asked)
 
 
@@ -61,11 +64,16 @@ class _Seen:
     """The moments of one run."""
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
-        self._points = ProgressPoints(command.metric, trial)
+        most = command.most_examples(trial.n_train)
+        self._points = ProgressPoints(command.metric, trial, most_examples=most)
         self._moments: list[Moment] = []
+        self.refused: Reason | None = None  # why its progress tells nothing of this batch size
 
     def add(self, reading: Reading) -> None:
-        point = self._points.add(reading)
+        try:
+            point = None if self.refused else self._points.add(reading)
+        except OtherBatchSizeError as error:
+            self.refused, point = Reason.as_written(str(error)), None
         if point is None:
             return
         self._moments.append(

@@ -231,6 +231,9 @@ _ENDED_ITSELF = (
     "script_ended_itself",
 )
 
+NOT_AS_GIVEN = ("other_batch_size", "metric_never_changed")
+"""Reasons why a script's training was none of the batch size that it was given."""
+
 
 class Status(StrEnum):
     """How a trial ended. A bad end is a result: kept with its reason, never averaged in."""
@@ -388,6 +391,11 @@ class TrialRecord:
     def has_diverged(self) -> bool:
         """Whether its loss grew out of bounds, or was no number any more."""
         return self.status in (Status.DIVERGED, Status.NAN)
+
+    @property
+    def is_of_no_size(self) -> bool:
+        """Whether its script trained with another batch size than it was given, or not at all."""
+        return self.reason is not None and self.reason.code in NOT_AS_GIVEN
 
     @property
     def has_ended_itself(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
-from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
+from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import Ran, StoredEngine, named
 from batchlab.runs.script_course import ScriptCourse
@@ -149,7 +149,7 @@ class CommandRun:
         self._tell = tell
         self._resumes = resumes
         earlier = kept.earlier(_of_log(command, request, kept.folder)) if resumes else ()
-        self.course = ScriptCourse(request, command.metric, command.direction, earlier=earlier)
+        self.course = ScriptCourse(request, command, earlier=earlier)
         self._verdict: Outcome | None = None
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
@@ -275,7 +275,7 @@ class CommandRun:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Outcome(status=Status.ERROR, reason=reason)
         # It ended well: by its own early stopping, or because it is never told how long to train.
-        return Outcome(status=Status.OK)
+        return self.course.whole()
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
@@ -288,7 +288,7 @@ def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tupl
     """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
-        course = ScriptCourse(request, command.metric, command.direction, earlier=evaluations)
+        course = ScriptCourse(request, command, earlier=evaluations)
         with suppress(ProgressError):  # its run has ended with that reason
             for reading in readings:
                 course.take(reading)
@@ -440,7 +440,9 @@ class CommandEngine(StoredEngine):
         return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
-        """End the study where the same failure came again and again."""
+        """End the study where the same failure came again and again; other sizes may be right."""
+        if reason is not None and reason.code in NOT_AS_GIVEN:
+            return
         why = self._failures.add(end, None if reason == end.reason else reason)
         if why is not None:
             said = " | ".join(end.last_lines[-3:])

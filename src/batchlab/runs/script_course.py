@@ -7,14 +7,19 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from batchlab.errors import ProgressError
+from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, crossing_of
-from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
+from batchlab.script.command import TrainingCommand
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, direction_of, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, Outcome, divergence
+
+# A metric that is the same so often, at whatever value but a perfect one, was not trained.
+_FEWEST_STILL = 3
+_PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
 
 
 class ScriptCourse:
@@ -23,8 +28,7 @@ class ScriptCourse:
     def __init__(
         self,
         request: RunRequest,
-        metric: str,
-        better: Better,
+        command: TrainingCommand,
         *,
         earlier: Sequence[Evaluation] = (),
     ) -> None:
@@ -33,8 +37,8 @@ class ScriptCourse:
         Of what was evaluated `earlier` that counts which lies before this run's first step.
         """
         self._request = request
-        self._metric = metric  # the validation metric that counts
-        self._better = better
+        self._metric = command.metric  # the validation metric that counts
+        self._better = command.direction
         self._earlier = tuple(earlier)
         self._evaluations: list[Evaluation] = []  # by step
         self._n_missed = 0  # evaluations that are not looked at again for the target
@@ -42,11 +46,14 @@ class ScriptCourse:
         self._losses: list[float] = []
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
-        self.points = ProgressPoints(metric, request.trial)
+        most_examples = command.most_examples(request.trial.n_train)
+        self.points = ProgressPoints(command.metric, request.trial, most_examples=most_examples)
         self.unstored: dict[int, Evaluation] = {}  # those that count; who stores them clears it
         self.ended: Outcome | None = None  # how it is to end by what it told
         self.step = 0  # updates done, as far as it was told
         self.n_made = 0
+        self._first_told: dict[str, float] = {}  # of what training moves
+        self._has_moved = False
         self.taken_up_at: int | None = None
 
     @property
@@ -64,7 +71,10 @@ class ScriptCourse:
         try:
             point = self.points.add(reading)
         except ProgressError as error:
-            self._decide(Outcome(status=Status.ERROR, reason=Reason.as_written(str(error))))
+            reason = Reason.as_written(str(error))
+            if isinstance(error, OtherBatchSizeError):
+                reason = Reason.of("other_batch_size", told=str(error))
+            self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
         if point is None:
             return
@@ -86,6 +96,11 @@ class ScriptCourse:
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
+        if not self._has_moved:
+            told = {name: value for name, value in values.items() if direction_of(name)}
+            self._has_moved = any(
+                self._first_told.setdefault(name, value) != value for name, value in told.items()
+            )
         if self._metric not in values:
             return None
         value = values[self._metric]
@@ -121,9 +136,25 @@ class ScriptCourse:
                 return Outcome(status=Status.DIVERGED, reason=diverged)
         if self._has_met_target():
             return Outcome(status=Status.TARGET_REACHED)
-        if last.step >= self._request.last_step:
+        return self.whole() if last.step >= self._request.last_step else None
+
+    def whole(self) -> Outcome:
+        """What it means that it came to its end: nothing, where no number that it told has moved.
+
+        One that is as good as can be need not move.
+        """
+        values = {each.score("validation", self._metric) for each in self._evaluations}
+        is_still = not self._has_moved and len(values) == 1 and self.n_made >= _FEWEST_STILL
+        if not is_still or values <= _PERFECT[self._better]:
             return Outcome(status=Status.OK)
-        return None
+        (value,) = values
+        reason = Reason.of(
+            "metric_never_changed",
+            metric=self._metric,
+            value=f"{value:g}",
+            n=len(self._evaluations),
+        )
+        return Outcome(status=Status.ERROR, reason=reason)
 
     def _judge(self, made: Evaluation | None) -> None:
         """Whether it is to end by what was just added; None: only steps were told, or a loss."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchlab.errors import BatchSizeError, UsageError, WorkloadError
+from batchlab.errors import BatchSizeError, OtherBatchSizeError, UsageError, WorkloadError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
@@ -19,6 +19,7 @@ from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
+from batchlab.script.trained_size import TrainedSize
 from batchlab.words.reasons import reason_text
 
 # Values of the metric after the first step that a look waits for: of one alone it might be chance
@@ -47,6 +48,7 @@ class FirstLook:
     start_s: float | None  # from its start to its first progress; None: there was none
     took_s: float
     end: CommandEnd
+    contradiction: str | None  # what shows another batch size; None: nothing does
 
     @property
     def trained(self) -> list[float | None]:
@@ -133,15 +135,19 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial)
+    told = ProgressPoints(command.metric, trial, most_examples=None)
+    given = command.examples
+    size = None if given is None else TrainedSize(trial, most_examples=given)
     seen: list[Reading] = []
-    is_asked = False
+    is_asked, contradiction = False, None
 
     def take(readings: Sequence[Reading]) -> bool:
-        nonlocal is_asked
+        nonlocal is_asked, contradiction
         for reading in () if is_asked else readings:
             seen.append(reading)
             told.add(reading)
+            if size is not None and contradiction is None:
+                contradiction = size.contradiction(reading)
         is_late = time.monotonic() - began_s >= limit_s
         is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
         return is_asked
@@ -157,6 +163,7 @@ def first_look(
         start_s=seen[0].at_s - began_s if seen else None,
         took_s=time.monotonic() - began_s,
         end=end,
+        contradiction=contradiction,
     )
 
 
@@ -276,6 +283,7 @@ class CommandCheck:
         command = self._command
         share = _FIRST_SHARE if proves else 1.0
         first = self._looked(self._now_text(), {}, share * self._limit_s)
+        self._refuse_another_size(first)
         self._refuse_what_cannot_be_followed(first)
         fewest, most = span = self._examples(first)
         if command.batch_size > most:
@@ -354,10 +362,11 @@ class CommandCheck:
                 )
                 return None
             look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
-            if look.trained:
+            if look.trained and not look.contradiction:
                 self._looks[key] = look
             else:
-                why = "its metric was not seen in time"
+                why = look.contradiction and f"it does not train with it: {look.contradiction}"
+                why = why or "its metric was not seen in time"
                 if not look.end.was_asked and look.end.reason is not None:
                     why = reason_text(look.end.reason).rstrip(".")
                 self._warnings.append(f"the command could not be checked {what}: {why}")
@@ -365,6 +374,27 @@ class CommandCheck:
 
     def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
         return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
+
+    def _refuse_another_size(self, look: FirstLook) -> None:
+        """Refuse a command that trains with another batch size, or a wrong number of examples."""
+        if look.contradiction is None:
+            return
+        own = look.trial.batch_size
+        other = self._looked(_ANOTHER_SIZE, {"batch_size": 2 * own}, self._limit_s)
+        one, two = look.examples, other.examples
+        if one and two and max(one[0], two[0]) <= min(one[1], two[1]):
+            raise UsageError(
+                f"--examples {self._command.examples}: by its progress an epoch has {one[0]} to "
+                f"{one[1]} examples with batch size {own}, and {two[0]} to {two[1]} with "
+                f"{2 * own}; give their number, or, where a step is more than one batch of "
+                f"{{batch_size}}, {{micro_batch_size}} and {{accumulation_steps}}"
+            )
+        raise OtherBatchSizeError(
+            f"the command does not train with the batch size {own} that it is given: "
+            f"{look.contradiction}. Have it use that one; where it accumulates gradients or runs "
+            f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}; where its "
+            f"epochs are no passes over the data, have it tell its steps alone"
+        )
 
     def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""
@@ -501,14 +531,6 @@ class CommandCheck:
             self._warnings.append(
                 f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} alike: "
                 f"{{batch_size}} does not shape its epochs, or its progress comes before their ends"
-            )
-        # A script may leave out the smaller last batch of an epoch.
-        elif not (one[0] <= given < one[1] + own or two[0] <= given < two[1] + size):
-            told, also = (str(b) if a == b else f"{a} to {b}" for a, b in (one, two))
-            self._warnings.append(
-                f"--examples {given}: by its progress an epoch has {told} examples with batch size "
-                f"{own}, and {also} with {size}; check the number, and whether a step is one batch "
-                f"of {{batch_size}}"
             )
 
 

@@ -344,6 +344,13 @@ class TrainingCommand:
         assert found is not None
         return found
 
+    def most_examples(self, n_train: int) -> int:
+        """How many training examples there may be where `n_train` are the fewest.
+
+        By the steps of an epoch at its own batch size they are known to a batch.
+        """
+        return self.examples or n_train + self.batch_size - 1
+
     @property
     def spans_a_length(self) -> bool:
         """Whether the script is told how long it trains, so that its rate may follow that."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from batchlab.errors import ProgressError
+from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
 from batchlab.script.formats import FORMATS, LOG_SHAPE
 from batchlab.script.reading import Reading
+from batchlab.script.trained_size import TrainedSize
 
 _WORDS = {
     **dict.fromkeys(("eval", "evaluation", "valid", "validation", "dev"), "val"),
@@ -99,9 +100,15 @@ class ProgressPoints:
 
     """
 
-    def __init__(self, metric: str, trial: Trial) -> None:
-        """No points yet; a step is a batch or a micro-batch of the trial's size."""
+    def __init__(self, metric: str, trial: Trial, *, most_examples: int | None) -> None:
+        """No points yet; a step is a batch or a micro-batch of the trial's size.
+
+        There are `trial.n_train` to `most_examples` training examples; None: that is not known.
+        """
         self.metric = metric
+        self._size = (
+            None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
+        )
         self.printed: str | None = None  # the name that is read; None: it was not seen yet
         self.names: dict[str, None] = {}  # of everything that was measured, as it came
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
@@ -122,9 +129,14 @@ class ProgressPoints:
         A second value at the same samples takes the place of the first.
 
         Raises:
-            ProgressError: the counter went backward or there is none, or several names may be the
-                metric's.
+            ProgressError: the counter went backward or there is none, it contradicts the batch
+                size, or several names may be the metric's.
         """
+        contradiction = None if self._size is None else self._size.contradiction(reading)
+        if contradiction is not None:
+            raise OtherBatchSizeError(
+                f"it did not train with the batch size that it was given: {contradiction}"
+            )
         for told in reading.not_understood:
             if len(self.not_understood) < _MOST_COMPLAINTS:
                 self.not_understood[told] = None

@@ -23,6 +23,7 @@ class Reading:
     # Steps since those passes, where the training counts from nothing in each epoch and says not
     # how many steps an epoch has.
     epoch_step: int | None = None
+    epoch_number: int | None = None  # of the epoch that it is in, or has just ended; from 0
     samples: int | None = None  # training examples seen so far
     # What the counter within an epoch runs to, in batches or examples; of a bar that did not begin
     # again yet, what it runs to.
@@ -100,7 +101,7 @@ class Counters:
         step, epoch, samples = told.step, told.epoch, told.samples
         self._number(epoch)
         number = self._epoch
-        bare = replace(told, step=None, epoch=None, samples=None)
+        bare = replace(told, step=None, epoch=None, samples=None, epoch_number=number)
         if samples is not None:
             return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
         if part is not None and number is not None:

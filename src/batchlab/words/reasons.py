@@ -333,6 +333,11 @@ _MEASURED: dict[str, Message] = {
         "training, let the command wait for it",
         by="n",
     ),
+    "other_batch_size": "{told}",
+    "metric_never_changed": (
+        "{metric} was {value} at all {n} evaluations: it did not train. A batch larger than the "
+        "training set takes no step where the last batch of an epoch is left out"
+    ),
     # What went on beside it.
     "same_failure_again": "{n} runs failed in the same way: {why}",
     # ---- Checks: what was found odd in a workload that can be trained.

@@ -1,0 +1,25 @@
+"""Sweeps and advices of the scripts beside, as their owners would ask for them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parent / "scripts"
+TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+
+
+@pytest.fixture
+def ask(do: Any, tmp_path: Path) -> Any:
+    """Asks batchlab about a script, which is copied beside its network first."""
+
+    def ask(script: str, *arguments: str, takes: tuple[str, ...] = TAKES) -> Any:
+        for name in (script, "net.py"):
+            shutil.copy(SCRIPTS / name, tmp_path / name)
+        return do(*arguments, "--", sys.executable, "-u", script, *takes)
+
+    return ask
