@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.script.flags import Flag, flags_in
+from batchlab.script.flags import Flag, flags_in, multipliers_in
 
 HELP = Path(__file__).parent / "help"
 
@@ -100,3 +100,19 @@ def test_a_text_without_flags_has_none(text: str) -> None:
 )
 def test_a_flag_is_given_as_its_kind_is_typed(flag: Flag, arguments: tuple[str, ...]) -> None:
     assert flag.arguments("learning_rate") == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--gradient_accumulation_steps", "4", "--lr", "8"], ("--gradient_accumulation_steps 4",)),
+        (["trainer.accumulate_grad_batches=2"], ("trainer.accumulate_grad_batches=2",)),
+        (["--devices=1", "--gpus"], ()),
+        (["torchrun", "--nproc-per-node", "2", "train.py"], ("--nproc-per-node 2",)),
+        (["--accumulation-steps", "{accumulation_steps}"], ()),
+    ],
+)
+def test_what_multiplies_a_batch_is_found_in_a_command(
+    arguments: list[str], found: tuple[str, ...]
+) -> None:
+    assert multipliers_in(arguments) == found

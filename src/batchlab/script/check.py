@@ -14,7 +14,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, trial_values
-from batchlab.script.flags import plain_flag
+from batchlab.script.flags import multipliers_in, plain_flag
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
@@ -297,6 +297,12 @@ class CommandCheck:
             self._warnings.append(
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
                 f"{fewest} is taken, and --examples gives the exact number"
+            )
+        if fixed := multipliers_in(command.arguments):
+            self._warnings.append(
+                f"the command fixes {' and '.join(fixed)}: if that makes an update of several "
+                f"batches of {{batch_size}}, an update is as many times larger, at every size; "
+                f"{{micro_batch_size}} and {{accumulation_steps}} would say so"
             )
         if first.told.not_understood:
             told = ", ".join(first.told.not_understood)

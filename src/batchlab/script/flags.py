@@ -121,6 +121,30 @@ def plain_flag(name: str) -> str:
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
+# What makes an update of more than one batch that a script is given.
+_MULTIPLIERS = {
+    *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
+    *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
+    *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
+    *("num_nodes", "nnodes", "world_size"),
+}
+
+
+def multipliers_in(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The flags of a command that fix how many batches make an update, as they are typed.
+
+    Gradients that are accumulated, or devices: by the flag's name, where its value is above 1.
+    """
+    found = []
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        following = arguments[index + 1] if index + 1 < len(arguments) else ""
+        typed = value if equals else following
+        if plain_flag(flag) in _MULTIPLIERS and typed.isdigit() and int(typed) > 1:
+            found.append(argument if equals else f"{flag} {typed}")
+    return tuple(found)
+
+
 def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
     """All the names of each flag, and the flag."""
     hydra = _HYDRA.search(text)
