@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from tests.reference.made_up import made_up_trial
+from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.output import OutputReader
+from batchlab.script.trained_size import TrainedSize
 
 METRIC = "val_loss"
 
@@ -191,3 +193,33 @@ def test_a_script_that_trains_as_asked_is_believed(
         script = Script(n_train, [asked] * 14, drop_last=drop_last, random=random)
 
         assert is_believed(script, way, asked), (seed, n_train, asked, drop_last)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("huggingface.txt", 20),
+        ("keras.txt", 10),
+        ("keras_tty.txt", 10),
+        ("keras_verbose_2.txt", 10),
+        ("lightning_rich_forced.txt", 12),
+        ("lightning_tqdm.txt", 12),
+        ("lightning_tqdm_half.txt", 12),
+        ("pytorch_mnist.txt", 938),
+        ("pytorch_quickstart.txt", 938),
+        ("timm.txt", 1251),
+        ("torchvision.txt", 1251),
+        ("tqdm_again.txt", 31),
+        ("tqdm_train_val.txt", 40),
+        ("yunjey.txt", 600),
+    ],
+)
+def test_what_real_trainings_printed_fits_the_steps_that_an_epoch_had(
+    name: str, steps: int
+) -> None:
+    readings = readings_of(sample(name))
+    for n_batches, is_right in ((steps, True), (3 * steps, False)):
+        trial = made_up_trial(batch_size=64, n_train=64 * n_batches)
+        size = TrainedSize(trial, most_examples=trial.n_train)
+
+        assert (not any(map(size.contradiction, readings))) == is_right
