@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.check import check_batch_counts, check_metrics, check_workload
+from batchlab.measure.check import check_metrics, check_workload
+from batchlab.measure.examples import check_batch_counts
 from batchlab.records.study import ANY_SIZE, AdamSettings, RunnableSizes, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import live_workload

@@ -462,8 +462,8 @@ def regression(x: Tensor) -> Workload:
 @pytest.mark.parametrize(
     ("value", "status", "code"),
     [
-        (float("nan"), Status.NAN, "loss_not_a_number"),
-        (1e30, Status.DIVERGED, "loss_infinite"),
+        (float("nan"), Status.NAN, "not_finite_at_any_rate"),
+        (1e30, Status.DIVERGED, "not_finite_at_any_rate"),
     ],
 )
 @pytest.mark.parametrize("micro_batch_size", [1, 2])

@@ -448,7 +448,8 @@ def _plateaus(
     # The first epoch at which rise * drop < delta; a curve that does not rise has none left.
     epoch = np.array(
         [
-            np.searchsorted(-row, -delta / np.where(rises > 0, rises, 1e-300), side="right")
+            # No law drops so far that less of a rise than a millionth of delta counts.
+            np.searchsorted(-row, -delta / np.maximum(rises, 1e-6 * delta), side="right")
             for row, rises in zip(drop, fits.rise, strict=True)
         ]
     )

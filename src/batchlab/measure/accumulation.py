@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +15,31 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.errors import WorkloadError
 from batchlab.laws.scatter import mean_interval
-from batchlab.measure.examples import FewExamples, asking, evaluating
+from batchlab.measure.examples import (
+    FewExamples,
+    asking,
+    batch_from,
+    check_batch_counts,
+    evaluating,
+    places,
+    succeeds,
+)
 from batchlab.measure.gradients import flat_gradient
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
-from batchlab.training.batching import (
-    derived_seed,
-    examples_at,
-    n_examples,
-    on_device,
-    with_tensors,
-)
+from batchlab.training.batching import derived_seed, examples_at, on_device, with_tensors
 from batchlab.training.evaluator import weight_of
-from batchlab.workload.data import shuffled
+from batchlab.words.reasons import CAUSES
+from batchlab.workload.data import leaves, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.source import told
 
 _N_ACCUMULATED = 6
 _N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model
+_POOL = 512  # examples that are looked through where some have nothing that the loss is a mean of
 # How often those are halved: as they come, then at random, for classes that meet in no half.
 _HALVINGS, _CUTS_OF_RANDOM = 4, 2
 # How far the weights are moved, in standard deviations of each tensor (of 1 where it is all alike).
@@ -76,6 +81,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """The same in this process, whose random streams it uses."""
+    check_batch_counts(workload, ANY_SIZE)
     for in_double in (True, False):
         try:
             few = _from_all_over(workload, device, in_double=in_double)
@@ -115,18 +121,60 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
     def widened(part: Tensor) -> Tensor:
         return part.double() if in_double and part.is_floating_point() else part
 
-    chosen = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
-    seed_everything(derived_seed("accumulation fetch"))
-    fetched = on_device(examples_at(workload, chosen[:_N_ACCUMULATED]), device)
-    batch = with_tensors(fetched, widened)
+    def at(chosen: Sequence[int]) -> Batch:
+        seed_everything(derived_seed("accumulation fetch"))
+        return with_tensors(on_device(examples_at(workload, torch.tensor(chosen)), device), widened)
+
+    order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples")).tolist()
+    chosen, looked_at = order[:_N_ACCUMULATED], model()
+    for norm in filter(_is_norm, looked_at.modules()):
+        norm.eval()  # it takes single examples then
+    chosen = _with_units(chosen, order[:_POOL], lambda few: workload.loss(looked_at, at(few)))
+    n, batch = len(chosen), at(chosen)
+    examples = FewExamples(workload, chosen)
+
+    def collated(places: Sequence[int]) -> Batch:
+        found = on_device(examples.batch(places), device)
+        return with_tensors(found, lambda part: widened(part).clone())
+
+    parts = [part for _, part in leaves(batch)]
+    is_of_rows = all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
     return _Few(
         workload=workload,
-        n=n_examples(batch),
-        # Each in memory of its own.
-        batch=lambda places: with_tensors(batch, lambda part: part[list(places)]),
+        n=n,
+        # Each in memory of its own; what holds lists of examples is made anew of them.
+        batch=(lambda places: with_tensors(batch, lambda part: part[list(places)]))
+        if is_of_rows
+        else collated,
         model_of=model,
         is_still=lambda module: False,
     )
+
+
+def _with_units(
+    chosen: list[int], pool: Sequence[int], loss_of: Callable[[Sequence[int]], Tensor]
+) -> list[int]:
+    """The chosen examples; where some of them have nothing that the loss is a mean of, others.
+
+    A loss may be a mean over known labels, positives or tokens. That of an example without any is
+    0 or no number. One of those is kept, in second place: a piece with it has fewer units.
+    """
+
+    def have_units(places: Sequence[int]) -> bool:
+        losses: list[float] = []
+        if not succeeds(lambda: losses.append(loss_of(places).item())):
+            return True  # it takes no so few: they cannot be told apart
+        return math.isfinite(losses[0]) and losses[0] != 0
+
+    without = [place for place in chosen if not have_units([place])]
+    n = len(chosen)
+    groups = [pool[start : start + n] for start in range(0, len(pool), n)] if without else []
+    alone = (place for few in groups if have_units(few) for place in few if have_units([place]))
+    found = list(islice(alone, n - 1))
+    if not found or not have_units([found[0], without[0]]):
+        return chosen  # all have some, or the loss is none of single examples, or no number at all
+    first, *others = islice(cycle(found), n - 1)
+    return [first, without[0], *others]
 
 
 def _findings(few: _Few) -> tuple[Finding, ...]:
@@ -250,8 +298,17 @@ def look_at_loss(
     """
     if workload.loss is None:  # its own step has one, of whatever it likes
         return LossSeen()
-    n = _n_looked_at(size_of(workload.train), sizes)
-    examples = FewExamples(workload, n)
+    n_train = size_of(workload.train)
+    first = places(workload, _n_looked_at(n_train, sizes))
+
+    def loss_of(few: Sequence[int]) -> Tensor:
+        batch = batch_from(workload, workload.train, few, split="train")
+        return workload.loss(model, on_device(batch, device))
+
+    with evaluating(model):
+        pool = places(workload, min(_POOL, n_train))
+        chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
+    n, examples = len(chosen), FewExamples(workload, chosen)
 
     def in_training() -> nn.Module:
         model.train()
@@ -268,12 +325,16 @@ def look_at_loss(
     with evaluating(model):
         seed_everything(0)
         batch = look.batch(look.all)
-        with asking(workload, "`loss`"):
+        with _naming_the_mode(workload, lambda: workload.loss(model.train(), batch)):
             loss = workload.loss(model, batch)
     _check_loss(workload, loss)
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
+    warnings: tuple[str, ...] = ()
+    with evaluating(model):
+        if chosen != first and not math.isfinite(look.loss_of(look.batch([1]), seed=0)):
+            warnings = (_NOTHING_TO_AVERAGE,)
     _move(model)
     try:
         with asking(workload, "the gradient of `loss`"):
@@ -281,9 +342,10 @@ def look_at_loss(
             look.grain = look.found_grain(whole)
             found = _coupled(look, whole, sizes)
             if found is not None:
-                return _what_is_found(look, *found[:2])
+                seen = _what_is_found(look, *found[:2])
+                return replace(seen, warnings=(*seen.warnings, *warnings))
         if all(map(_is_of_torch, model.modules())):
-            return LossSeen()
+            return LossSeen(warnings=warnings)
         # What torch's layers do in training is known: BatchNorm couples, dropout draws.
         look.is_still = lambda module: _is_of_torch(module) or _is_norm(module)
         # In eval mode it is a mean, so that its weights are known: a mixture is none of units.
@@ -291,13 +353,40 @@ def look_at_loss(
             trained = look.whole()
             is_other = look.is_off(trained, whole) is not None
             couples = is_other and _coupled(look, trained, sizes) is not None
-            return LossSeen(couples_in_training=couples)
+            return LossSeen(warnings=warnings, couples_in_training=couples)
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
             raise
     finally:
         model.train()
-    return LossSeen()
+    return LossSeen(warnings=warnings)
+
+
+_NOTHING_TO_AVERAGE = (
+    "the loss of an example without anything to take the mean of (a known label, a positive, a "
+    "token) is not a number, and a batch of such ends a training at any learning rate; let `loss` "
+    "give 0 there: divide the sum by max(1, count)"
+)
+
+
+@contextmanager
+def _naming_the_mode(workload: Workload, in_training: Callable[[], object]) -> Iterator[None]:
+    """Context: a loss that fails in evaluation and runs in training is told so.
+
+    Raises:
+        WorkloadError: as of `asking`.
+    """
+    try:
+        with asking(workload, "`loss`"):
+            yield
+    except WorkloadError as error:
+        if not succeeds(in_training):
+            raise
+        raise WorkloadError(
+            f"{error} in evaluation mode (model.eval()), where it is evaluated; in training mode "
+            f"it runs. Let `loss` put the model into training mode and back (model.train(), then "
+            f"model.eval() if it was), or give a `step` and `metrics` in its place"
+        ) from error
 
 
 def _n_looked_at(n_train: int, sizes: RunnableSizes) -> int:
@@ -343,6 +432,8 @@ def _what_is_found(look: _Few, cause: str, where: str) -> LossSeen:
         f"put together ({where}); micro-batches then train on another loss than the whole batch "
         f"(if it is a mean over tokens or weights, `weight` can say so)"
     )
+    if cause in _OTHER_WEIGHTS:
+        warning = f"the gradient of {look.n} examples is not that of their halves: {CAUSES[cause]}"
     return LossSeen(warnings=(warning,), couples=cause not in _OTHER_WEIGHTS)
 
 
@@ -500,6 +591,7 @@ class _Few:
             ).double()
         except Exception:  # it needs what a part may not have, two classes
             return None
+        drawn = drawn[drawn.isfinite().all(dim=1)]  # a draw may leave a part nothing to average
         whole, parts = drawn[:, 0], drawn[:, 1:]
         apart = mean_interval((parts @ weights / weights.sum() - whole).tolist())
         if apart.estimate is None or apart.low is None:
@@ -525,20 +617,23 @@ class _Few:
         has_weight = self.workload.weight is not None
         if has_weight and not self._weight_adds_up():
             return "weight_not_additive", "`weight`"
-        parts = [self.batch(places) for places in cut]
-        found = [self.gradient(part) for part in parts]
-        if self.is_off(torch.stack(found).sum(dim=0), whole) is None or self.is_sum():
+        found = [self.gradient(self.batch(places)) for places in cut]
+        # Beside a piece that has nothing to take the mean of, a mean adds up like a sum.
+        adds_up = self.is_off(torch.stack(found).sum(dim=0), whole) is None
+        if self.is_sum() or (adds_up and all(map(_length, found))):
             return "sum", "`loss`"
-        n = n_examples(self.batch(self.all))
         if has_weight:
-            shares = torch.tensor([n_examples(part) / n for part in parts]).to(whole)
+            shares = torch.tensor([len(places) / self.n for places in cut]).to(whole)
             if self.is_off((shares @ torch.stack(found)), whole) is None:
                 return "wrong_weight", "`weight`"
-        even = cut if len(cut[0]) == len(cut[1]) else _halves(self.all)
-        if n % 2 == 0 and _is_multiple(self.together(even), whole, self.rounding):
-            return "scaled_by_batch_size", "`loss`"
-        if _is_mixture(found, whole, self.rounding):
+        halves = cut if len(cut[0]) == len(cut[1]) else _halves(self.all)
+        even = None if self.n % 2 else self.together(halves)
+        # Halves with as many units each give the whole batch's gradient all the same.
+        is_even = even is not None and self.is_off(even, whole) is None
+        if is_even or _is_mixture(found, whole, self.rounding):
             return ("wrong_weight", "`weight`") if has_weight else ("unlike_weights", "`loss`")
+        if even is not None and _is_multiple(even, whole, self.rounding):
+            return "scaled_by_batch_size", "`loss`"
         return "coupled", "`loss`"
 
     def loss(self, *, copies: int = 1) -> float:

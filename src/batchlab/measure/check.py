@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import look_at_loss
-from batchlab.measure.examples import around, asking, batch_from, evaluating, succeeds
+from batchlab.measure.examples import (
+    around,
+    asking,
+    batch_from,
+    check_batch_counts,
+    evaluating,
+    succeeds,
+)
 from batchlab.measure.steps_check import (
     LEAST_STEPS,
     StepSeen,
@@ -27,7 +33,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary
-from batchlab.training.batching import check_streams, n_examples, on_device, sampled_order
+from batchlab.training.batching import check_streams, on_device, sampled_order
 from batchlab.training.evaluator import (
     FEWEST_EVALUATED_AT_ONCE,
     MOST_EVALUATED_AT_ONCE,
@@ -38,15 +44,13 @@ from batchlab.training.evaluator import (
 )
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import Columns, fetched
-from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Metric, Workload, size_of
 from batchlab.workload.given_data import tensors_of
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
-_LARGEST_COUNTED = 65  # of the two batches whose examples are counted
 _IGNORED_LABEL = -100  # PyTorch's ignore_index
 _SEED = 0
-_SPLITS = ("train", "validation", "test")
 
 
 def check_metrics(
@@ -69,7 +73,7 @@ def check_metrics(
     usual = max(FEWEST_EVALUATED_AT_ONCE, 4 * workload.batch_size)
     at_once = sizes.at_once(min(usual, MOST_EVALUATED_AT_ONCE))
     warnings = [
-        text for split in _SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
+        text for split in SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
     ]
     with evaluating(model):
         _ask_about_the_last(workload, model, device, sizes, at_once=at_once)
@@ -194,51 +198,6 @@ def _ask_about_the_last(
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
             raise
-
-
-def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
-    """Compare two small batches with how many examples were fetched for them.
-
-    Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
-    number of examples (two views of each) is as good: weights are only ever compared. Sequences
-    with time first, joined sequences or a list of images count as something else.
-
-    Raises:
-        WorkloadError: the counts do not grow with the examples.
-    """
-    few = list(islice(filter(sizes.holds, range(2, _LARGEST_COUNTED)), 2))
-    if len(few) < 2 or not _counts_by_tensor(workload):
-        return
-    for split in _SPLITS:
-        data = getattr(workload, split)
-        n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # tensors with examples first
-            continue
-        counted = [
-            n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
-            for size in few
-        ]
-        if counted[0] * few[1] != counted[1] * few[0]:
-            raise WorkloadError(
-                f"workload {workload.name!r}: batches of {few[0]} and {few[1]} examples of {split} "
-                f"count as {counted[0]} and {counted[1]}, by the length of their first tensor; "
-                f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
-                f"a tensor with examples first"
-            )
-
-
-def _counts_by_tensor(workload: Workload) -> bool:
-    """Whether anything is weighed by the number of examples that a batch shows."""
-    if workload.weight is not None:
-        return False
-    return not all(
-        is_over_all(workload, name) or _has_count(workload.metrics.get(name))
-        for name in workload.metric_names
-    )
-
-
-def _has_count(metric: object) -> bool:
-    return isinstance(metric, Metric) and metric.count is not None
 
 
 def check_workload(
@@ -367,7 +326,7 @@ def _check_labels(workload: Workload, model: nn.Module, device: torch.device) ->
     if not (isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1):
         return
     n_classes = output.shape[1]
-    for split in _SPLITS:
+    for split in SPLITS:
         data = tensors_of(getattr(workload, split))
         if len(data) != 2:
             continue

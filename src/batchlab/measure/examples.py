@@ -14,7 +14,9 @@ from torch import nn
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.training.batching import is_group
+from batchlab.records.study import RunnableSizes
+from batchlab.training.batching import is_group, n_examples
+from batchlab.training.evaluator import is_over_all
 from batchlab.workload.data import (
     ChosenPart,
     Collate,
@@ -24,7 +26,7 @@ from batchlab.workload.data import (
     is_stream,
     opened,
 )
-from batchlab.workload.definition import Batch, Data, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, size_of
 from batchlab.workload.source import told
 
 
@@ -76,20 +78,19 @@ class FewExamples:
     A data set that draws at random would give others each time.
     """
 
-    def __init__(self, workload: Workload, n: int) -> None:
-        """Fetch `n` of them.
+    def __init__(self, workload: Workload, chosen: list[int]) -> None:
+        """Fetch those at these places.
 
         Raises:
             WorkloadError: fetching them failed.
         """
         self._workload = workload
-        chosen = places(workload, n)
         self._data, self._collate = opened(workload.train, workload.collate)
         self._chosen = chosen
         if _are_single(self._data, self._collate):
             with _fetching(workload, "train"):
                 self._data = examples_at(self._data, chosen)
-            self._chosen = list(range(n))
+            self._chosen = list(range(len(chosen)))
 
     def batch(self, order: Iterable[int]) -> Batch:
         """Those at these positions among them, as one batch.
@@ -161,3 +162,51 @@ def _sampled(workload: Workload, n: int) -> list[int]:
         given = workload.make_sampler(size, _SEED)
         parts = (cast("Iterable[Any]", part) if is_group(part) else (part,) for part in given)
         return [int(index) for index in islice(chain.from_iterable(parts), n)]
+
+
+_LARGEST_COUNTED = 65  # of the two batches whose examples are counted
+
+
+def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
+    """Compare two small batches with how many examples were fetched for them.
+
+    Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
+    number of examples (two views of each) is as good: weights are only ever compared. Sequences
+    with time first, joined sequences or a list of images count as something else.
+
+    Raises:
+        WorkloadError: the counts do not grow with the examples.
+    """
+    few = list(islice(filter(sizes.holds, range(2, _LARGEST_COUNTED)), 2))
+    if len(few) < 2 or not _counts_by_tensor(workload):
+        return
+    for split in SPLITS:
+        data = getattr(workload, split)
+        n = size_of(data)
+        if n == 0 or isinstance(data, tuple):  # tensors with examples first
+            continue
+        counted = [
+            n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
+            for size in few
+        ]
+        if counted[0] * few[1] != counted[1] * few[0]:
+            raise WorkloadError(
+                f"workload {workload.name!r}: batches of {few[0]} and {few[1]} examples of {split} "
+                f"count as {counted[0]} and {counted[1]}, by the length of their first tensor; "
+                f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
+                f"a tensor with examples first"
+            )
+
+
+def _counts_by_tensor(workload: Workload) -> bool:
+    """Whether anything is weighed by the number of examples that a batch shows."""
+    if workload.weight is not None:
+        return False
+    return not all(
+        is_over_all(workload, name) or _has_count(workload.metrics.get(name))
+        for name in workload.metric_names
+    )
+
+
+def _has_count(metric: object) -> bool:
+    return isinstance(metric, Metric) and metric.count is not None

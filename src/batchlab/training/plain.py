@@ -14,6 +14,7 @@ from torch import Tensor
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
+from batchlab.processes.memory import is_out_of_memory
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
@@ -24,6 +25,7 @@ from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Tri
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
+from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import trainer_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 
@@ -370,6 +372,9 @@ class _Run:
             loss_sum += value * size
             if not math.isfinite(loss_sum):
                 outcome = not_finite(value, before.step + offset + 1)
+                if self._is_lost_untrained(before.step + offset):
+                    reason = Reason.of("not_finite_at_any_rate", step=before.step + offset + 1)
+                    outcome = replace(outcome, reason=reason)
                 break
         self._progress = replace(
             before,
@@ -380,6 +385,16 @@ class _Run:
             loss_examples=before.loss_examples + sum(sizes),
         )
         return outcome
+
+    def _is_lost_untrained(self, step: int) -> bool:
+        """Whether the loss of a step's batch is no finite number before any training either."""
+        try:
+            fresh = Stepper(self._workload, self._trial, self._device)
+            return not math.isfinite(fresh.step(next(fresh.stream(step))).item())
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return False  # there is no room for a second model
 
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress

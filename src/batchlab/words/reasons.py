@@ -213,6 +213,11 @@ _MEASURED: dict[str, Message] = {
         "learning rate"
     ),
     "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
+    "not_finite_at_any_rate": (
+        "the loss of step {step} is not a finite number, nor is it with the untrained weights: at "
+        "any learning rate. Its batch has nothing to take the mean of (a known label, a positive, "
+        "a token), or an example that is no number. Let `loss` give 0 there, or mend the data"
+    ),
     "loss_infinite": "the loss of step {step} is infinite or near it; try a smaller learning rate",
     "losses_far_above_untrained": (
         "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times that of "
@@ -373,9 +378,9 @@ CAUSES: dict[str, str] = {
         "the examples."
     ),
     "unlike_weights": (
-        "Some examples count more than others in the loss (tokens without padding, weights of "
-        "classes). Micro-batches are added up as if all counted the same. Give the workload a "
-        "`weight`: over how many units a batch's loss is the mean."
+        "Some examples count more than others in the loss (tokens without padding, known labels, "
+        "positives, weights of classes). Micro-batches are added up as if all counted the same. "
+        "Give the workload a `weight`: over how many units a batch's loss is the mean."
     ),
     "wrong_weight": "`weight` is not the number that the loss divides by. Return that number.",
     "weight_not_additive": (

@@ -1,0 +1,145 @@
+"""Losses that are means over few units: known labels, positives, tokens that are asked for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.reference.accumulated_workloads import Reader, numbers, vectors, whole_numbers, words
+from torch import Tensor, nn
+
+from batchlab.measure.accumulation import accumulation_of, look_at_loss
+from batchlab.workload.definition import Batch, Workload
+
+CPU = torch.device("cpu")
+N, CLASSES = 400, 4
+
+
+def rarely(share: float, *shape: int) -> Tensor:
+    draws = torch.rand(*shape, generator=torch.Generator().manual_seed(3))
+    return draws < share
+
+
+X, CLASS = numbers(N, 6), whole_numbers(CLASSES, N)
+IS_RARE = rarely(0.05, N)
+
+
+def known_of(batch: Batch) -> Tensor:
+    return ~batch[1].isnan()
+
+
+def over_known(model: nn.Module, batch: Batch) -> Tensor:
+    known = known_of(batch)
+    return F.binary_cross_entropy_with_logits(model(batch[0])[known], batch[1].to(batch[0])[known])
+
+
+def missing_labels() -> Workload:
+    y = (numbers(N, CLASSES, seed=1) > 0).float()
+    y[~rarely(0.2, N, CLASSES)] = float("nan")
+    return vectors(loss=over_known, train=(X, y), weight=lambda batch: float(known_of(batch).sum()))
+
+
+def positives() -> Workload:
+    """Of boxes, say: nothing is asked of the others, and the loss is 0 where there are none."""
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        off = (model(batch[0]) - 1).square().sum(dim=1)
+        return (off * batch[1]).sum() / batch[1].sum().clamp(min=1)
+
+    return vectors(loss=loss, train=(X, IS_RARE.int()), weight=lambda b: float(b[1].sum()))
+
+
+def ignored_labels() -> Workload:
+    labels = torch.where(IS_RARE, CLASS, -100)
+    return vectors(train=(X, labels), weight=lambda batch: float((batch[1] != -100).sum()))
+
+
+def masked_words() -> Workload:
+    """A masked language model whose masks were drawn beforehand, in few of the sentences."""
+    ids = 1 + whole_numbers(11, N, 9)
+    asked = torch.where(rarely(0.04, N, 9), ids, -100)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        scores = model(batch[0])
+        return F.cross_entropy(scores.transpose(1, 2), batch[1])
+
+    return words(loss=loss, train=(ids, asked), weight=lambda b: float((b[1] != -100).sum()))
+
+
+def padding() -> Workload:
+    """Sentences, most of which are empty."""
+    (ids,) = words().train
+    return words(train=(torch.where(rarely(0.1, len(ids))[:, None], ids, 0),))
+
+
+KINDS: dict[str, Callable[[], Workload]] = {
+    "missing labels": missing_labels,
+    "positives": positives,
+    "ignored labels": ignored_labels,
+    "masked words": masked_words,
+    "padding": padding,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mean_over_few_units_is_told_as_one(kind: str) -> None:
+    workload = KINDS[kind]()
+
+    counted = accumulation_of(workload, CPU)
+    uncounted = accumulation_of(replace(workload, weight=None), CPU)
+    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])), CPU)
+
+    assert counted.findings == ()
+    assert [each.cause for each in uncounted.findings] == ["unlike_weights"]
+    assert [each.cause for each in miscounted.findings] == ["wrong_weight"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_study_of_few_units_begins_with_what_there_is_to_know(kind: str) -> None:
+    workload = KINDS[kind]()
+
+    counted = look_at_loss(workload, workload.model(), CPU)
+    uncounted = look_at_loss(replace(workload, weight=None), workload.model(), CPU)
+
+    assert not counted.couples
+    assert not uncounted.couples
+    is_told = [any("`weight`" in text for text in each.warnings) for each in (counted, uncounted)]
+    assert is_told == [False, True]
+    for seen in (counted, uncounted):
+        is_lost = any("at any learning rate" in text for text in seen.warnings)
+        assert is_lost == (kind != "positives")
+
+
+def test_batch_normalization_hides_no_missing_units() -> None:
+    def normalized() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 10), nn.BatchNorm1d(10), nn.ReLU(), nn.Linear(10, 4))
+
+    workload = replace(missing_labels(), model=normalized, weight=None)
+
+    found = accumulation_of(workload, CPU)
+
+    assert [each.cause for each in found.findings] == ["batch_norm", "unlike_weights"]
+
+
+def test_masks_that_the_loss_draws_differ_by_chance_alone() -> None:
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        asked = torch.where(torch.rand(batch[0].shape) < 0.15, batch[0], -100)
+        return F.cross_entropy(model(batch[0]).transpose(1, 2), asked)
+
+    found = accumulation_of(
+        words(Reader, loss=loss, weight=None, train=(1 + whole_numbers(11, N, 9),)), CPU
+    )
+
+    assert [each.cause for each in found.findings] == ["random_loss"]
+
+
+def test_an_example_that_is_no_number_is_no_missing_unit() -> None:
+    x = X.clone()
+    x[:, 0] = float("nan")
+
+    seen = look_at_loss(vectors(train=(x, CLASS)), nn.Linear(6, 4), CPU)
+
+    (warning,) = seen.warnings
+    assert "the untrained model's loss on the first examples is nan" in warning
