@@ -8,10 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.accumulated_workloads import Reader, numbers, vectors, whole_numbers, words
+from tests.reference.made_up_study import made_up_summary
+from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
 
 from batchlab.measure.accumulation import accumulation_of, look_at_loss
+from batchlab.measure.check import check_workload
 from batchlab.workload.definition import Batch, Workload
+from batchlab.workload.loading import live_workload
 
 CPU = torch.device("cpu")
 N, CLASSES = 400, 4
@@ -110,6 +114,15 @@ def test_a_study_of_few_units_begins_with_what_there_is_to_know(kind: str) -> No
     for seen in (counted, uncounted):
         is_lost = any("at any learning rate" in text for text in seen.warnings)
         assert is_lost == (kind != "positives")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_optimizer_is_not_blamed_for_examples_without_a_unit(kind: str) -> None:
+    packed = Unpacked(live_workload(KINDS[kind](), {}).workload)
+
+    known = check_workload(None, packed, "cpu", made_up_summary())
+
+    assert not any("its optimizer" in text for text in known.warnings)
 
 
 def test_batch_normalization_hides_no_missing_units() -> None:

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from tests.reference.handed_over import workload
@@ -65,6 +66,32 @@ def test_arrays_become_tensors_of_the_same_numbers_without_a_warning(x: Any) -> 
 
     assert np.array_equal(train[0].numpy(), np.asarray(x))
     assert train[1].dtype == torch.int64
+
+
+def test_a_table_is_the_dict_of_its_columns() -> None:
+    label = pandas.Series(LABELS, name="label")
+    table = pandas.DataFrame({"height": np.linspace(0, 1, 20), "rooms": LABELS, "new": LABELS == 1})
+
+    given, notes = with_data_as_read(workload(train=table, validation=None))
+    paired, _ = with_data_as_read(workload(train=(table, label), validation=None))
+
+    batch = examples_at(given, torch.tensor([0, 3]))
+    assert {name: (part.dtype, part.tolist()) for name, part in batch.items()} == {
+        "height": (torch.float32, pytest.approx([0, 3 / 19])),
+        "rooms": (torch.int64, [0, 1]),
+        "new": (torch.bool, [False, True]),
+    }
+    assert notes == ("train is a table, taken as a dict of its columns, floats as float32",)
+    columns, labels = examples_at(paired, torch.tensor([0, 3]))
+    assert list(columns) == ["height", "rooms", "new"]
+    assert labels.tolist() == [0, 1]
+
+
+def test_a_table_with_words_is_refused_with_what_to_give() -> None:
+    table = pandas.DataFrame({"city": ["Rome", "Oslo"], "rooms": [1, 2]})
+
+    with pytest.raises(WorkloadError, match=r"train\['city'\] holds .*turn words into numbers"):
+        with_data_as_read(workload(train=table, validation=None))
 
 
 def test_parts_of_one_array_that_share_examples_are_refused() -> None:

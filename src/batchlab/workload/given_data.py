@@ -79,6 +79,10 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
     what = f"workload {workload.name!r}: {split}"
     if isinstance(data, DataLoader):
         data = _taken(workload, split, data, notes)
+    held = leaves(data) if isinstance(data, (tuple, Mapping)) else [("", data)]
+    if any(_is_table(part) for _, part in held):
+        data = mapped(data, _without_tables)
+        notes.append(f"{split} is a table, taken as a dict of its columns, floats as float32")
     chosen_format: Any = getattr(data, "format", None)
     if isinstance(chosen_format, Mapping) and callable(getattr(data, "with_format", None)):
         gives_numbers = chosen_format.get("type", "") is None
@@ -87,6 +91,25 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
         data = _arranged(data, what, workload)
     _check(data, split, what)
     return data
+
+
+def _is_table(data: object) -> bool:
+    """Whether it is a DataFrame or a Series, of pandas or polars."""
+    return type(data).__module__.partition(".")[0] in ("pandas", "polars")
+
+
+def _without_tables(data: Any) -> Any:
+    """The arrays of a table, by the names of its columns, or of a Series; others as they are."""
+    if not _is_table(data):
+        return data
+    if hasattr(data, "columns"):
+        return {name: _array_of(data[name]) for name in data.columns}
+    return _array_of(data)
+
+
+def _array_of(column: Any) -> np.ndarray[Any, Any]:
+    values = np.asarray(column.to_numpy())
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
