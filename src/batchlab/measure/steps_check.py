@@ -192,14 +192,14 @@ class _Steps:
             loss = self.take(n)
         rate = f"learning rate {self._workload.learning_rate:g}"
         # Of examples that have nothing to take the mean of it may be 0 or no number.
-        has_loss = bool(torch.isfinite(loss)) and loss.item() != 0
-        if has_loss and not _has_moved(model, before):
+        is_number = bool(torch.isfinite(loss))
+        if is_number and loss.item() != 0 and not _has_moved(model, before):
             return (
                 f"a training step of {n} examples at {rate} changed no weight of the model; is its "
                 f"optimizer made from the parameters that it is given?",
             )
         is_finite = all(bool(torch.isfinite(part).all()) for part in model.parameters())
-        if has_loss and not is_finite:
+        if is_number and not is_finite:
             return (
                 f"one training step at {rate} left weights that are not finite; is the rate too "
                 f"high, or a gradient infinite?",

@@ -143,8 +143,9 @@ class Workload:
         name: for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
         train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
-            them; a DataFrame, which is a dict of its columns; a map-style Dataset; an IterableDataset with a length; a DataLoader, of which
-            data set, collate and workers are taken. A memory map stays in its file.
+            them; a DataFrame, taken as a dict of its columns; a map-style Dataset; an
+            IterableDataset with a length; a DataLoader, of which data set, collate and workers are
+            taken. A memory map stays in its file.
         loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None:
             there is a `step`, and `metrics` say what is good.
         step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
