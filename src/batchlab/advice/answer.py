@@ -35,6 +35,7 @@ from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
+from batchlab.laws.plateau import FRACTION_DELTA, FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
@@ -413,6 +414,11 @@ class _Answer:
         if outcome.raced and outcome.soonest and outcome.soonest != outcome.raced:
             (size, rate), (_, soonest) = outcome.raced, outcome.soonest
             caveats.append(Reason.of("below_the_soonest", size=size, rate=rate, soonest=soonest))
+        n, end = self._question.n_validation, state.end
+        is_fraction = self._question.metric in FRACTION_METRICS
+        if is_fraction and n and 1 / n > (FRACTION_DELTA if end is None else end.margin):
+            metric = self._question.metric
+            caveats.append(Reason.of("metric_moves_in_steps", metric=metric, n=n, step=1 / n))
         # Of a configuration that stays as it is its user knows whether it holds.
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:

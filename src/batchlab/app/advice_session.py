@@ -290,6 +290,7 @@ class AdviceSession:
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
             made = self._measured(watcher, known=self._here.points)
+            made = replace(made, evaluation_bytes=self._here.evaluation_bytes)
             spent_s = journal.spent_before_s + inner.spent_s()
             journal.put_whole_profile(made.to_json(), spent_s=spent_s)
         self._here = Profile.from_json(journal.profiles[-1])
@@ -547,6 +548,11 @@ class AdviceSession:
             )
             if elsewhere.workload.workload_id != self._trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
+        own = self._here.best_micro_batch(self._trial.batch_size)
+        step = None if own is None else own.peak_bytes
+        whole = self._here.with_evaluations(step)
+        if whole != step:
+            caveats.append(Reason.of("evaluation_needs_more", whole=whole, step=step))
         if self._trial.horizon_steps:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))
         elif self._summary.is_own_command:

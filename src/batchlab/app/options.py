@@ -234,7 +234,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
             micro_batch_size=best.micro_batch_size,
             step_s=_mean_step_s(profile, trial),
             timed_s=profile.timed_s(best),
-            peak_bytes=best.peak_bytes,
+            peak_bytes=profile.with_evaluations(best.peak_bytes),
         )
     fit = profile.memory
     fixed, each = fit.fixed_bytes.estimate, fit.bytes_per_example.estimate
@@ -243,7 +243,9 @@ def _option(profile: Profile, trial: Trial) -> Option:
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
         timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
-        peak_bytes=None if fixed is None or each is None else round(fixed + each * size),
+        peak_bytes=profile.with_evaluations(
+            None if fixed is None or each is None else round(fixed + each * size)
+        ),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
     if tried is not None:

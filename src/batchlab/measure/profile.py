@@ -226,6 +226,8 @@ class Profile(ShownInNotebook):
         environment: versions, processor, cores, system of the machine it was made on.
         created_at: when, UTC, ISO 8601.
         points: every batch size that was tried, by batch size, larger micro-batches first.
+        evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None: not
+            known, or in the peaks of a script's points.
         stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
             budget ended), "errors" (several in a row did not run); None: all were.
     """
@@ -240,11 +242,13 @@ class Profile(ShownInNotebook):
     environment: tuple[tuple[str, str], ...]
     created_at: str
     points: tuple[ProfilePoint, ...]
+    evaluation_bytes: Bytes | None = None
     stopped: Stopped | None = None
 
     document = (
         *("schema", "command", "batchlab", "workload", "device", "device_name"),
-        *("memory_limit_bytes", "environment", "created_at", "points", "stopped"),
+        *("memory_limit_bytes", "environment", "created_at", "points", "evaluation_bytes"),
+        "stopped",
         *("process_log_sd", "largest_batch_size", "plateau_batch_size", "memory", "not_run"),
         "step_time",
     )
@@ -451,7 +455,12 @@ class Profile(ShownInNotebook):
         """Whether it ran within this profile's limit, which may not be the one it was made with."""
         if not point.ran or self.memory_limit_bytes is None:
             return point.ran
-        return point.limited_bytes is not None and point.limited_bytes <= self.memory_limit_bytes
+        used = self.with_evaluations(point.limited_bytes)
+        return used is not None and used <= self.memory_limit_bytes
+
+    def with_evaluations(self, step_bytes: int | None) -> int | None:
+        """The peak memory of a training whose steps take so much; None: not known."""
+        return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
 
 
 def _median_s(point: ProfilePoint) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,12 +15,14 @@ from batchlab.machine import environment
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch, Search
 from batchlab.measure.step_time import measure_step_time
-from batchlab.processes.children import run_in_child
-from batchlab.processes.memory import available_bytes
+from batchlab.processes.children import Ended, Line, run_in_child
+from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.study import StepTiming
+from batchlab.records.study import ANY_SIZE, RunnableSizes, StepTiming
 from batchlab.records.trial import Status, Trial
+from batchlab.training.evaluator import Evaluator, evaluation_batch
+from batchlab.training.stepper import Stepper
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 
@@ -41,29 +44,36 @@ def measure_profile(
     deadline_s: float,
     listener: ProgressListener,
     known: tuple[ProfilePoint, ...] = (),
+    evaluated_sizes: RunnableSizes = ANY_SIZE,
 ) -> Profile:
     """Try the batch sizes, each in a child, alone on the machine.
 
     Of `trial` only its sizes are replaced. A smaller device's memory may be given to judge by. At
     the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing.
-    The sizes of `known`, points of an earlier look, are only timed again.
+    The sizes of `known`, points of an earlier look, are only timed again. Where there are none, an
+    evaluation is looked at once, beside the first size that fits: it depends on none.
 
     Raises:
-        WorkloadError: no batch size could be trained, or none in that memory.
+        WorkloadError: no batch size could be trained, or none in that memory, or evaluated.
     """
+    evaluation: Ended | None = None
+    wall_bytes = _wall_bytes(torch.device(device), memory_limit_bytes)
 
     def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
+        nonlocal evaluation
+        shaped = replace(trial, batch_size=size, micro_batch_size=micro)
         ended = run_in_child(
-            measure_step_time,
-            packed,
-            replace(trial, batch_size=size, micro_batch_size=micro),
-            device,
-            timed_s,
-            _wall_bytes(torch.device(device), memory_limit_bytes),
-            timeout_s=limit_s,
+            measure_step_time, packed, shaped, device, timed_s, wall_bytes, timeout_s=limit_s
         )
         timing = ended.value
         assert timing is None or isinstance(timing, StepTiming)
+        fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
+        if fits and evaluation is None and not known:
+            evaluation = run_in_child(
+                *(measure_evaluation, packed, shaped, device, evaluated_sizes, wall_bytes),
+                timeout_s=limit_s / 2,
+            )
+            _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
         return ProfilePoint(
             batch_size=size,
             micro_batch_size=micro,
@@ -84,7 +94,25 @@ def measure_profile(
         ceiling_bytes=memory_limit_bytes or available_bytes(torch.device(device)),
         known=known,
     )
-    return profile_of(search, trial, batch_sizes, device=device)
+    made = profile_of(search, trial, batch_sizes, device=device)
+    return replace(made, evaluation_bytes=None if evaluation is None else _bytes_of(evaluation))
+
+
+def _bytes_of(evaluation: Ended) -> int | None:
+    return None if evaluation.value is None else evaluation.value[1]
+
+
+def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
+    """One clear error where no batch size can be evaluated in the memory allowed."""
+    used = _bytes_of(evaluation)
+    is_within = evaluation.status is not Status.OOM if used is None else used <= (limit or used)
+    if limit is not None and not is_within:
+        raise WorkloadError(
+            f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
+            f"{'more' if used is None else _text(used)}, whatever the batch size; give a larger "
+            f"--memory-limit, fewer examples of validation, or a metric that adds up over batches "
+            f"(batchlab.Metric(sum=...)) in place of `over_all`"
+        )
 
 
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
@@ -96,6 +124,44 @@ def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
         return available
     allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
     return allowed if available is None else min(allowed, available)
+
+
+def measure_evaluation(
+    line: Line,
+    packed: PackedWorkload,
+    trial: Trial,
+    device: str,
+    sizes: RunnableSizes,
+    wall_bytes: int | None = None,
+) -> tuple[float, int | None]:
+    """Evaluate in this process what holds the state of a training, as trials do.
+
+    Args:
+        line: the connection to the parent, unused.
+        packed: the workload.
+        trial: one step of it is taken before.
+        device: the PyTorch device.
+        sizes: how many examples the model takes in an evaluation.
+        wall_bytes: what the process may ask for above what it holds; None: what there is.
+
+    Returns:
+        Seconds of an evaluation on validation data, and the peak memory of one on all data above
+        an idle process (None: not reported).
+    """
+    on = torch.device(device)
+    if wall_bytes is not None:
+        limit_memory(on, wall_bytes)
+    memory, workload = PeakMemory(on), packed.unpack()
+    stepper = Stepper(workload, trial, on)
+    stepper.steps(stepper.stream(0), 1, first_step=0)
+    at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
+    memory.begin_again()
+    evaluator = Evaluator(workload, on, batch_size=at_once, sizes=sizes)
+    started_s = time.perf_counter()
+    evaluator.scores(stepper.model, ("validation",))
+    evaluation_s = time.perf_counter() - started_s
+    evaluator.scores(stepper.model, ("train", "test"))
+    return evaluation_s, memory.bytes()
 
 
 def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, device: str) -> Profile:

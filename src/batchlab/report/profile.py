@@ -127,6 +127,10 @@ def _memory_text(profile: Profile) -> Iterator[str]:
         for size, known in ((each.batch_size, each.predicted_bytes) for each in profile.not_run)
         if known.estimate is not None
     ]
+    least = min((p.peak_bytes for p in profile.points if p.peak_bytes is not None), default=0)
+    if (profile.evaluation_bytes or 0) > least:
+        message = "An evaluation takes {evaluation:peak_bytes}, at any batch size."
+        yield text(message, evaluation=profile.evaluation_bytes)
     if told:
         yield text(
             "By that law, untested there, the batch sizes that have not run in one piece would "

@@ -275,6 +275,14 @@ ADVICE: dict[str, Message] = {
     "rate_was_constant": (
         "the learning rate was constant in all runs; under a schedule other rates may be best"
     ),
+    "evaluation_needs_more": (
+        "the peak memory is that of an evaluation, {whole:peak_bytes}; a training step with your "
+        "batch size takes {step:peak_bytes}"
+    ),
+    "metric_moves_in_steps": (
+        "validation has {n} examples, so its {metric} moves in steps of {step:.2g}: smaller "
+        "differences cannot be seen. Hold out more"
+    ),
     "loss_couples": (
         "the loss couples the examples of a batch: another batch size trains on another loss. "
         "Accumulation does not undo that"
