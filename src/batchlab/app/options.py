@@ -238,14 +238,13 @@ def _option(profile: Profile, trial: Trial) -> Option:
         )
     fit = profile.memory
     fixed, each = fit.fixed_bytes.estimate, fit.bytes_per_example.estimate
+    by_law = None if fixed is None or each is None else round(fixed + each * size)
     option = Option(
         batch_size=size,
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
         timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
-        peak_bytes=profile.with_evaluations(
-            None if fixed is None or each is None else round(fixed + each * size)
-        ),
+        peak_bytes=profile.with_evaluations(by_law),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
     if tried is not None:

@@ -243,10 +243,6 @@ class Subject(ABC):
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
 
-    def evaluated(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Seconds and peak memory of an evaluation; nothing where it evaluates itself."""
-        return Ended()
-
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a trial that could only be trained further by losing what is stored of it."""
         return

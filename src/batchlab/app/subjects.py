@@ -20,7 +20,7 @@ from batchlab.measure.check import check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
-from batchlab.measure.profiling import measure_evaluation, measure_profile, profile_of
+from batchlab.measure.profiling import measure_profile, profile_of
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
@@ -297,13 +297,6 @@ class WorkloadSubject(Subject):
         """Measured in a child."""
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
-        )
-
-    def evaluated(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measured in a child."""
-        sizes, device = self.summary.evaluated_sizes, self.question.device
-        return run_in_child(
-            measure_evaluation, self.packed, trial, device, sizes, timeout_s=timeout_s
         )
 
     def check_can_train(self, store: Store, trial: Trial) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +16,9 @@ from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength, RunRequest, TrainerName
+from batchlab.records.run import RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study, WorkloadSummary
-from batchlab.records.trial import Sampling, Setting, Status, Trial, TrialRecord
+from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
@@ -138,11 +137,6 @@ _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
-# Evaluations are so many times as far apart as they take, but for ends of epochs, as in an advice;
-# what takes less than so long is worth its points of the curve.
-_TRAINED_BETWEEN = 2.0
-_DEAR_S = 0.05
-_DEAR_LOOKS = (16, 4)  # at an epoch; few choices, so that one sweep looks as often as the next
 
 
 class StoredSweep:
@@ -246,7 +240,11 @@ class StoredSweep:
         size = trial.batch_size
         said = text("batch size {size}", size=size)
         self._listener.progress(done_fraction=0.0, left_s=None, text=said)
-        ended = self._subject.timed(trial, timeout_s=self._timing_limit_s)
+        timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
+        if self._budget.deadline_s is not None:
+            # A batch size whose steps take long must not use up the budget before any training.
+            timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
+        ended = self._subject.timed(trial, timeout_s=timeout_s)
         timing = ended.value
         if not isinstance(timing, StepTiming):
             self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
@@ -263,14 +261,6 @@ class StoredSweep:
                 f"the blocks lie {timing.unsteadiness_fraction:.0%} apart, so its place in the "
                 f"view by time is as uncertain"
             )
-
-    @property
-    def _timing_limit_s(self) -> float:
-        """What is timed for longer must not use up the budget before any training."""
-        timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
-        if self._budget.deadline_s is None:
-            return timeout_s
-        return min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
 
     def _check_budget(self, left: Sequence[Trial]) -> None:
         """Refuse a budget in which not even the shortest trial ends, where that can be told."""
@@ -310,40 +300,14 @@ class StoredSweep:
             trainer=self._question.trainer,
         )
         engine = self._subject.engine(self._store, plan)
-        apart = self._apart(min(left, key=lambda trial: trial.batch_size))
         self._listener.phase(self._training)
         try:
             for trial in left:
-                length = _with_interval(self._length, trial, apart)
-                engine.submit(RunRequest(trial=trial, length=length))
+                engine.submit(RunRequest(trial=trial, length=self._length))
             for _ in left:
                 keep_record(self._store, engine.next_finished().record)
         finally:
             engine.cancel()
-
-    def _apart(self, trial: Trial) -> float:
-        """How many samples evaluations should lie apart by what they take; 0: by their cadence."""
-        timing, timeout_s = self._timings.get(trial.batch_size), self._timing_limit_s
-        if timing is None or not self._subject.keeps_cadence:
-            return 0.0
-        ended = self._subject.evaluated(trial, timeout_s=timeout_s)
-        evaluation_s = timeout_s if ended.status is Status.TIMEOUT else 0.0
-        if ended.value is not None:
-            evaluation_s = ended.value[0]
-        is_dear = evaluation_s >= _DEAR_S
-        return _TRAINED_BETWEEN * evaluation_s * timing.samples_per_s if is_dear else 0.0
-
-
-def _with_interval(length: RunLength, trial: Trial, apart: float) -> RunLength:
-    """Evaluated less often where that takes long, at the end of each epoch at the least."""
-    n = trial.n_train
-    if not apart:
-        return length
-    if length.until is not None:
-        return replace(length, interval_samples=min(int(apart), n // _DEAR_LOOKS[0]))
-    looks = next((looks for looks in _DEAR_LOOKS if looks * apart <= n), 1)
-    interval = n // looks if looks > 1 else n - trial.batch_size
-    return replace(length, interval_samples=max(length.interval_samples, interval))
 
 
 def _has(record: TrialRecord | None, name: str) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 import torch
@@ -325,16 +325,17 @@ def look_at_loss(
     with evaluating(model):
         seed_everything(0)
         batch = look.batch(look.all)
-        with _naming_the_mode(workload, lambda: workload.loss(model.train(), batch)):
-            loss = workload.loss(model, batch)
+        try:
+            with asking(workload, "`loss`"):
+                loss = workload.loss(model, batch)
+        except WorkloadError as error:
+            if not succeeds(lambda: workload.loss(model.train(), batch)):
+                raise
+            raise WorkloadError(f"{error} {_IN_TRAINING_ALONE}") from error
     _check_loss(workload, loss)
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
-    warnings: tuple[str, ...] = ()
-    with evaluating(model):
-        if chosen != first and not math.isfinite(look.loss_of(look.batch([1]), seed=0)):
-            warnings = (_NOTHING_TO_AVERAGE,)
     _move(model)
     try:
         with asking(workload, "the gradient of `loss`"):
@@ -342,10 +343,9 @@ def look_at_loss(
             look.grain = look.found_grain(whole)
             found = _coupled(look, whole, sizes)
             if found is not None:
-                seen = _what_is_found(look, *found[:2])
-                return replace(seen, warnings=(*seen.warnings, *warnings))
+                return _what_is_found(look, *found[:2])
         if all(map(_is_of_torch, model.modules())):
-            return LossSeen(warnings=warnings)
+            return LossSeen()
         # What torch's layers do in training is known: BatchNorm couples, dropout draws.
         look.is_still = lambda module: _is_of_torch(module) or _is_norm(module)
         # In eval mode it is a mean, so that its weights are known: a mixture is none of units.
@@ -353,40 +353,20 @@ def look_at_loss(
             trained = look.whole()
             is_other = look.is_off(trained, whole) is not None
             couples = is_other and _coupled(look, trained, sizes) is not None
-            return LossSeen(warnings=warnings, couples_in_training=couples)
+            return LossSeen(couples_in_training=couples)
     except Exception as error:
         if not is_out_of_memory(error):  # what fits is for the profile to find
             raise
     finally:
         model.train()
-    return LossSeen(warnings=warnings)
+    return LossSeen()
 
 
-_NOTHING_TO_AVERAGE = (
-    "the loss of an example without anything to take the mean of (a known label, a positive, a "
-    "token) is not a number, and a batch of such ends a training at any learning rate; let `loss` "
-    "give 0 there: divide the sum by max(1, count)"
+_IN_TRAINING_ALONE = (
+    "in evaluation mode (model.eval()), as validation takes it; in training mode it runs. Let it "
+    "put the model into training mode and back (model.train(), then model.eval() if it was), or "
+    "give a `step` and `metrics` in its place"
 )
-
-
-@contextmanager
-def _naming_the_mode(workload: Workload, in_training: Callable[[], object]) -> Iterator[None]:
-    """Context: a loss that fails in evaluation and runs in training is told so.
-
-    Raises:
-        WorkloadError: as of `asking`.
-    """
-    try:
-        with asking(workload, "`loss`"):
-            yield
-    except WorkloadError as error:
-        if not succeeds(in_training):
-            raise
-        raise WorkloadError(
-            f"{error} in evaluation mode (model.eval()), where it is evaluated; in training mode "
-            f"it runs. Let `loss` put the model into training mode and back (model.train(), then "
-            f"model.eval() if it was), or give a `step` and `metrics` in its place"
-        ) from error
 
 
 def _n_looked_at(n_train: int, sizes: RunnableSizes) -> int:

@@ -25,6 +25,7 @@ from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.stepper import Stepper
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
+from batchlab.workload.definition import SPLITS
 
 # A probe may ask for this much above the limit before it is refused: memory that it asks for and
 # never touches does not count against the limit.
@@ -57,7 +58,8 @@ def measure_profile(
         WorkloadError: no batch size could be trained, or none in that memory, or evaluated.
     """
     evaluation: Ended | None = None
-    wall_bytes = _wall_bytes(torch.device(device), memory_limit_bytes)
+    on = torch.device(device)
+    wall_bytes = _wall_bytes(on, memory_limit_bytes)
 
     def probe(size: int, micro: int, *, timed_s: float, limit_s: float) -> ProfilePoint:
         nonlocal evaluation
@@ -70,7 +72,7 @@ def measure_profile(
         fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
         if fits and evaluation is None and not known:
             evaluation = run_in_child(
-                *(measure_evaluation, packed, shaped, device, evaluated_sizes, wall_bytes),
+                *(_evaluation_bytes, packed, shaped, on, evaluated_sizes, wall_bytes),
                 timeout_s=limit_s / 2,
             )
             _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
@@ -91,22 +93,18 @@ def measure_profile(
         memory_limit_bytes=memory_limit_bytes,
         first=trial.batch_size,
         n_train=trial.n_train,
-        ceiling_bytes=memory_limit_bytes or available_bytes(torch.device(device)),
+        ceiling_bytes=memory_limit_bytes or available_bytes(on),
         known=known,
     )
     made = profile_of(search, trial, batch_sizes, device=device)
-    return replace(made, evaluation_bytes=None if evaluation is None else _bytes_of(evaluation))
-
-
-def _bytes_of(evaluation: Ended) -> int | None:
-    return None if evaluation.value is None else evaluation.value[1]
+    return replace(made, evaluation_bytes=None if evaluation is None else evaluation.value)
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
     """One clear error where no batch size can be evaluated in the memory allowed."""
-    used = _bytes_of(evaluation)
-    is_within = evaluation.status is not Status.OOM if used is None else used <= (limit or used)
-    if limit is not None and not is_within:
+    used = evaluation.value
+    is_beyond = evaluation.status is Status.OOM if used is None else used > (limit or used)
+    if limit is not None and is_beyond:
         raise WorkloadError(
             f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
             f"{'more' if used is None else _text(used)}, whatever the batch size; give a larger "
@@ -126,42 +124,25 @@ def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
     return allowed if available is None else min(allowed, available)
 
 
-def measure_evaluation(
+def _evaluation_bytes(
     line: Line,
     packed: PackedWorkload,
     trial: Trial,
-    device: str,
+    device: torch.device,
     sizes: RunnableSizes,
-    wall_bytes: int | None = None,
-) -> tuple[float, int | None]:
-    """Evaluate in this process what holds the state of a training, as trials do.
-
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        trial: one step of it is taken before.
-        device: the PyTorch device.
-        sizes: how many examples the model takes in an evaluation.
-        wall_bytes: what the process may ask for above what it holds; None: what there is.
-
-    Returns:
-        Seconds of an evaluation on validation data, and the peak memory of one on all data above
-        an idle process (None: not reported).
-    """
-    on = torch.device(device)
+    wall_bytes: int | None,
+) -> int | None:
+    """The peak memory of this process, which evaluates as a trial does after a step."""
     if wall_bytes is not None:
-        limit_memory(on, wall_bytes)
-    memory, workload = PeakMemory(on), packed.unpack()
-    stepper = Stepper(workload, trial, on)
+        limit_memory(device, wall_bytes)
+    memory, workload = PeakMemory(device), packed.unpack()
+    stepper = Stepper(workload, trial, device)
     stepper.steps(stepper.stream(0), 1, first_step=0)
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
-    memory.begin_again()
-    evaluator = Evaluator(workload, on, batch_size=at_once, sizes=sizes)
-    started_s = time.perf_counter()
-    evaluator.scores(stepper.model, ("validation",))
-    evaluation_s = time.perf_counter() - started_s
-    evaluator.scores(stepper.model, ("train", "test"))
-    return evaluation_s, memory.bytes()
+    torch.cuda.empty_cache()
+    PeakMemory(device)  # forgets the step's peak; what is held counts from the first one on
+    Evaluator(workload, device, batch_size=at_once, sizes=sizes).scores(stepper.model, SPLITS)
+    return memory.bytes()
 
 
 def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, device: str) -> Profile:

@@ -37,13 +37,6 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def begin_again(self) -> None:
-        """Forget the marks so far; the baseline stays."""
-        _reset_high_water_mark()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self._device)
-
     def bytes(self) -> int | None:
         """Bytes above the baseline so far; None where this system does not report it."""
         if self._device.type == "cuda":

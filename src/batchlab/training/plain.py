@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from torch import Tensor
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import Pause, pauses, with_every_epoch_end
-from batchlab.processes.memory import is_out_of_memory
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
-from batchlab.records.run import RunLength
+from batchlab.records.run import UNWATCHED, RunLength
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -204,6 +203,10 @@ class Task:
 
 
 _VALIDATION: tuple[Split, ...] = ("validation",)
+# Of the time of the steps, what evaluations may take that only draw a run's course, as in an
+# advice. What takes less than so long on average is worth its point of the curve.
+_MOST_EVALUATED = 0.5
+_DEAR_S = 0.05
 
 
 def train(
@@ -298,6 +301,8 @@ class _Run:
             outcome = self._train_to(pause, stream, stop, most_steps)
             if outcome is not None:
                 break
+            if self._is_left_out(pause):
+                continue
             self._evaluate(pause)
             self._tell_schedule()
             outcome = self._verdict(self._progress)
@@ -372,8 +377,8 @@ class _Run:
             loss_sum += value * size
             if not math.isfinite(loss_sum):
                 outcome = not_finite(value, before.step + offset + 1)
-                if self._is_lost_untrained(before.step + offset):
-                    reason = Reason.of("not_finite_at_any_rate", step=before.step + offset + 1)
+                if outcome.reason and self._is_lost_untrained(before.step + offset):
+                    reason = replace(outcome.reason, code="not_finite_at_any_rate")
                     outcome = replace(outcome, reason=reason)
                 break
         self._progress = replace(
@@ -388,13 +393,10 @@ class _Run:
 
     def _is_lost_untrained(self, step: int) -> bool:
         """Whether the loss of a step's batch is no finite number before any training either."""
-        try:
+        with suppress(torch.OutOfMemoryError):  # there may be no room for a second model
             fresh = Stepper(self._workload, self._trial, self._device)
             return not math.isfinite(fresh.step(next(fresh.stream(step))).item())
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            return False  # there is no room for a second model
+        return False
 
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress
@@ -450,6 +452,15 @@ class _Run:
         is_end = pause.all_splits if when == "on_the_way" else pause.step == self._task.last_step
         # If the target holds here too, it is the last evaluation: a trial ends with all splits.
         return is_end or self._may_end()
+
+    def _is_left_out(self, pause: Pause) -> bool:
+        """Whether evaluations have had their share, and this one would only draw the course."""
+        so_far, length = self._progress, self._task.length
+        is_drawn = length.watched_from_samples == UNWATCHED and length.until is None
+        if not is_drawn or pause.step == self._task.last_step or self._is_epoch_end():
+            return False
+        is_dear = so_far.eval_s > _DEAR_S * len(so_far.evaluations)
+        return is_dear and so_far.eval_s > _MOST_EVALUATED * so_far.train_s
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
