@@ -8,6 +8,7 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile, peak
 
 from batchlab.app.options import options_of
 from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -93,6 +94,25 @@ def test_a_batch_that_cannot_be_had_says_why(profile: Profile, why: str) -> None
     assert option.note is not None
     assert option.note.code == why
     assert (option.step_s.estimate, option.peak_bytes) == (None, None)
+
+
+def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
+    def untimed(size: int) -> ProfilePoint:
+        why = Reason.of("over_too_soon", seconds=0.2)
+        return replace(made_up_point(size), timing=None, reason=why, at_most_step_s=0.01)
+
+    profile = made_up_profile(made_up_point(32), untimed(64), made_up_point(128), untimed(256))
+    profile = Profile.from_json(profile.to_json())
+
+    between, beyond = options_of(profile, [64, 256], trial=TRIAL)
+
+    assert between.runs
+    assert step_s(32) < (between.step_s.estimate or 0.0) < step_s(128)
+    assert beyond.runs
+    assert beyond.step_s.reason is not None
+    assert beyond.step_s.reason.code == "over_too_soon"
+    assert beyond.peak_bytes == peak_bytes(256)
+    assert profile.about_step_s(256) == 0.01
 
 
 @pytest.mark.parametrize(

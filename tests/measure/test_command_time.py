@@ -90,13 +90,7 @@ def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
 @pytest.mark.parametrize(
     ("source", "status", "said"),
     [
-        ("print('step 3 val_loss 1.0')", Status.ERROR, "came all at once"),
-        (
-            f"import io, sys\nsys.stdout = io.StringIO()\n{_STEPS.format(n=400)}\n"
-            "sys.__stdout__.write(sys.stdout.getvalue())",
-            Status.ERROR,
-            "came all at once",
-        ),
+        ("print('done')", Status.ERROR, "came all at once"),
         ("raise MemoryError('none left')", Status.OOM, "none left"),
         ("raise SystemExit('no such file')", Status.ERROR, "no such file"),
     ],
@@ -108,3 +102,19 @@ def test_why_there_is_no_time_is_said(
 
     assert (point.status, point.timing) == (status, None)
     assert said in reason_text(point.reason)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('step 3 val_loss 1.0')",
+        f"import io, sys\nsys.stdout = io.StringIO()\n{_STEPS.format(n=400)}\n"
+        "sys.__stdout__.write(sys.stdout.getvalue())",
+    ],
+)
+def test_a_script_that_trained_too_shortly_to_be_timed_did_run(source: str, tmp_path: Path) -> None:
+    point = timed(tmp_path, source)
+
+    assert point.is_untimed
+    assert "came all at once" in reason_text(point.reason)
+    assert 0 < point.at_most_step_s < 30

@@ -11,6 +11,7 @@ from tests.reference.told import Told
 
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 
@@ -320,6 +321,21 @@ def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     assert found[32].gpu_peak_bytes == 32_000
     assert found[64].status is Status.OOM
     assert dict(found[64].reason.values)["peak_bytes"] == 64_000
+
+
+def test_what_ran_too_shortly_to_be_timed_is_no_bad_end() -> None:
+    class TooSoon(MadeUpMachine):
+        def __call__(self, size: int, micro: int, **limits: float) -> ProfilePoint:
+            seen = super().__call__(size, micro, **limits)
+            why = Reason.of("over_too_soon", seconds=0.2)
+            return replace(seen, timing=None, reason=why, at_most_step_s=0.1 / size)
+
+    told = Told()
+    search = timed(TooSoon(), listener=told)
+
+    assert search.stopped is None
+    assert [point.batch_size for point in search.points if point.is_untimed] == list(SIZES)
+    assert told.warnings[0].startswith("batch size 32: not timed (it ended by itself")
 
 
 def test_without_time_the_rest_is_not_tried() -> None:

@@ -158,6 +158,18 @@ _CONCLUSIONS_SHARE = 0.05
 _LOSS = "loss"
 
 
+def _why_untimed(option: Option) -> Reason | None:
+    """Why a batch size that can be had has no step time; None: it has one, or can't be had."""
+    return option.step_s.reason if option.runs else None
+
+
+def _without_times(options: Sequence[Option]) -> Reason:
+    """That examples are compared, and the first reason why a step time is missing."""
+    untimed = [(option.batch_size, why) for option in options if (why := _why_untimed(option))]
+    sizes = ", ".join(str(size) for size, _ in untimed)
+    return Reason.of("compared_by_examples", sizes=sizes, why=untimed[0][1])
+
+
 class AdviceSession:
     """One session of a study, from its question or from where the last one ended."""
 
@@ -256,6 +268,7 @@ class AdviceSession:
                 *filter(None, [stands_in, self._worth_in_trainings(advice, inner)]),
                 *advice.caveats,
                 *self._caveats(),
+                *(() if advice.objective == self._asked.objective else [_without_times(options)]),
             ),
         )
         journal.put_study(advice.target)
@@ -265,9 +278,11 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """What the advisor is asked."""
+        """What the advisor is asked; where a step time is missing, times compare nothing."""
+        has_times = not any(map(_why_untimed, options))
+        is_by_time = self._asked.objective == "time"
         return Question(
-            objective=self._asked.objective,
+            objective="samples" if is_by_time and not has_times else self._asked.objective,
             metric=self._metric,
             better=next(m.better for m in self._summary.metrics if m.name == self._metric),
             target=self._target,
@@ -363,7 +378,7 @@ class AdviceSession:
         None: nothing is named, nothing like it was asked there, or how long a training takes was
         not seen. The budget of `advice`, as the advisor gave it, is what runs have.
         """
-        is_like_it = self._asked.objective == "time" and not (self._target or self._asked.profile)
+        is_like_it = advice.objective == "time" and not (self._target or self._asked.profile)
         if not is_like_it or advice.named is None:
             return None
         own = advice.reference.batch_size
@@ -489,6 +504,8 @@ class AdviceSession:
             may_accumulate=self._subject.may_accumulate,
         )
         options = that_run(self._summary, found, trial=self._trial)
+        if self._asked.train_s is not None:  # without its time these are no number of steps
+            options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
         if why_not is None:
             return options

@@ -247,6 +247,9 @@ def _option(profile: Profile, trial: Trial) -> Option:
         peak_bytes=profile.with_evaluations(by_law),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
+    if tried is not None and tried.is_untimed and tried.reason is not None:
+        step_s = option.step_s if between.estimate else Estimate.cannot_tell(tried.reason)
+        return replace(option, step_s=step_s, peak_bytes=tried.peak_bytes)
     if tried is not None:
         return _refused(option, tried.reason or Reason.of("ended_as", status=tried.status.value))
     largest = profile.largest_batch_size

@@ -10,13 +10,14 @@ from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import BudgetError
+from batchlab.errors import BudgetError, WorkloadError
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 PROFILING = "measuring each batch size"
@@ -89,6 +90,9 @@ def profile(
 
 def _refuse_too_few(made: Profile, subject: Subject) -> None:
     ran, sizes = sum(point.ran for point in made.points), subject.profiled_sizes
+    if made.points and not ran:
+        why = reason_text(made.points[0].reason)
+        raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {why}")
     # A script may take minutes for each.
     wanted = 1 if subject.summary.is_own_command else min(_FEWEST_POINTS, len(sizes))
     if made.stopped == "time" and ran < wanted:

@@ -57,7 +57,7 @@ def timed_command(
         end = training.follow(take)
     if seen.refused is not None:
         end = replace(end, status=Status.ERROR, reason=seen.refused, was_asked=False)
-    return _point(trial, seen.intervals, end, is_late=not seen.is_enough and end.was_asked)
+    return _point(trial, seen, end)
 
 
 class _Seen:
@@ -91,6 +91,11 @@ class _Seen:
         return plain_name(self._points.printed or "") in BATCH_LOSSES
 
     @property
+    def last_step(self) -> int:
+        """How far it came; 0: no step was told."""
+        return max((moment.step for moment in self._moments), default=0)
+
+    @property
     def intervals(self) -> StepIntervals:
         return step_intervals(self._moments)
 
@@ -104,7 +109,8 @@ class _Seen:
         )
 
 
-def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool) -> ProfilePoint:
+def _point(trial: Trial, seen: _Seen, end: CommandEnd) -> ProfilePoint:
+    found = seen.intervals
     point = ProfilePoint(
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
@@ -117,9 +123,13 @@ def _point(trial: Trial, found: StepIntervals, end: CommandEnd, *, is_late: bool
         return point
     if not found.is_enough:
         reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
-        if end.status is Status.OK and not found.step_s:
+        if end.was_asked:
+            return replace(point, status=Status.TIMEOUT, reason=reason)
+        if not found.step_s:
             reason = Reason.of("over_too_soon", seconds=end.duration_s)
-        return replace(point, status=Status.TIMEOUT if is_late else Status.ERROR, reason=reason)
+        if not seen.last_step:
+            return replace(point, status=Status.ERROR, reason=reason)
+        return replace(point, reason=reason, at_most_step_s=end.duration_s / seen.last_step)
     return replace(
         point,
         status=Status.OK,

@@ -42,14 +42,16 @@ class ProfilePoint:
         batch_size: examples per optimizer step.
         micro_batch_size: examples per forward and backward pass; below `batch_size`: accumulated.
         status: ok, oom, timeout, killed or error.
-        reason: why it did not run; None where it did.
-        timing: the raw blocks of steps; None where it did not run.
+        reason: why it did not run, or could not be timed; None where it was timed.
+        timing: the raw blocks of steps; None where it was not timed.
         again: the blocks of further processes; empty: it was timed once.
         peak_bytes: peak memory of its process above an idle one, None: not reported. One that
             ran beyond the memory limit has a peak and the status oom.
         gpu_peak_bytes: of a script, the most that it held on one GPU; None: none, or not known.
         with_evaluations: whether its times hold a script's evaluations too, which came with all of
             its progress.
+        at_most_step_s: of a script that ran and could not be timed, the seconds of its whole run
+            over its steps.
     """
 
     batch_size: Count
@@ -61,11 +63,12 @@ class ProfilePoint:
     again: tuple[StepTiming, ...] = ()
     gpu_peak_bytes: Bytes | None = None
     with_evaluations: bool = False
+    at_most_step_s: float | None = None
 
     document = (
         *("batch_size", "micro_batch_size", "status", "reason", "timing", "peak_bytes", "again"),
-        *("gpu_peak_bytes", "with_evaluations", "accumulation_steps", "threads", "step_s"),
-        *("samples_per_s", "drifted"),
+        *("gpu_peak_bytes", "with_evaluations", "at_most_step_s", "accumulation_steps"),
+        *("threads", "step_s", "samples_per_s", "drifted"),
     )
 
     @property
@@ -90,8 +93,13 @@ class ProfilePoint:
 
     @property
     def ran(self) -> bool:
-        """Whether it ran, and within the memory limit."""
+        """Whether it ran, within the memory limit, and was timed."""
         return self.status is Status.OK and self.timing is not None
+
+    @property
+    def is_untimed(self) -> bool:
+        """Whether it ran, and its steps could not be timed."""
+        return self.status is Status.OK and self.timing is None
 
     @property
     def accumulation_steps(self) -> int:
@@ -110,9 +118,9 @@ class ProfilePoint:
         each = [_of_blocks(timing) for timing in self.timings]
         if not each:
             why = self.reason or Reason.of("ended_as", status=self.status.value)
-            return Estimate.cannot_tell(
-                Reason.of("size_did_not_run", size=self.batch_size, why=why)
-            )
+            if not self.is_untimed:
+                why = Reason.of("size_did_not_run", size=self.batch_size, why=why)
+            return Estimate.cannot_tell(why)
         return each[0] if len(each) == 1 else _geometric_mean(each)
 
     @property
@@ -389,15 +397,16 @@ class Profile(ShownInNotebook):
     def about_step_s(self, batch_size: int) -> float:
         """Seconds per step; beyond the measured batch sizes in proportion to the nearest one's.
 
-        At least one batch size ran.
+        At least one batch size ran; of one that could not be timed it is the most that is possible.
         """
         known = self.step_s(batch_size).estimate
         if known is not None:
             return known
-        ran = [point for point in self.points if point.ran and point.timing is not None]
-        nearest = min(ran, key=lambda point: abs(math.log(point.batch_size / batch_size)))
-        assert nearest.timing is not None
-        return nearest.timing.step_s * max(1.0, batch_size / nearest.batch_size)
+        about = {point.batch_size: point.at_most_step_s for point in self.points}
+        about |= {p.batch_size: p.timing.step_s for p in self.points[::-1] if p.ran and p.timing}
+        ran = {size: step_s for size, step_s in about.items() if step_s is not None}
+        nearest = min(ran, key=lambda size: abs(math.log(size / batch_size)))
+        return ran[nearest] * max(1.0, batch_size / nearest)
 
     def _known_s(self, batch_size: int) -> Estimate:
         """Seconds per step of a batch size that ran."""
@@ -525,7 +534,8 @@ def _impossible(profile: Profile) -> Iterator[str]:
             yield f"{where}.batch_size is {point.batch_size}, expected 1 to {n_train}"
         if point.micro_batch_size > point.batch_size:
             yield f"{where}.micro_batch_size is {shape[1]}, expected 1 to {shape[0]}"
-        if point.timing is None and (point.status is Status.OK or point.again):
+        is_missing = point.again or (point.is_untimed and not point.at_most_step_s)
+        if point.timing is None and is_missing:
             yield f"{where}.timing is missing"
         if any((timing.batch_size, timing.micro_batch_size) != shape for timing in point.timings):
             yield f"{where}.timing is of another batch size than its point"

@@ -108,9 +108,7 @@ class Search(ABC):
             return None
         self._found[size, micro] = point
         if not point.ran:
-            self.listener.warning(
-                f"batch size {shape}: {point.status} ({reason_text(point.reason)})"
-            )
+            self.listener.warning(f"batch size {shape}: {_why_not_timed(point)}")
         return point
 
     def _time_again(self, points: Iterable[ProfilePoint]) -> None:
@@ -133,8 +131,8 @@ class Search(ABC):
                 if not further.ran:
                     left.remove((size, micro))
                     self.listener.warning(
-                        f"batch size {size}, which ran before: {further.status} "
-                        f"({reason_text(further.reason)}) when it was timed again"
+                        f"batch size {size}, which ran before: {_why_not_timed(further)} when it "
+                        f"was timed again"
                     )
 
     @property
@@ -150,6 +148,11 @@ class Search(ABC):
 
         Before, it is told with its fraction of the whole; `to_come` begins with this one.
         """
+
+
+def _why_not_timed(point: ProfilePoint) -> str:
+    what = "not timed" if point.is_untimed else point.status
+    return f"{what} ({reason_text(point.reason)})"
 
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
@@ -442,7 +445,7 @@ class CommandSearch(Search):
                 if point is None:
                     return
                 if point.status is not Status.OOM or size <= (self.first or 0):
-                    n_bad = 0 if point.ran else n_bad + 1
+                    n_bad = 0 if point.status is Status.OK else n_bad + 1
                     if n_bad >= _BAD_IN_A_ROW:
                         self.stopped = self.stopped or "errors"
                         return

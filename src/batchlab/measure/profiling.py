@@ -185,7 +185,7 @@ def _refuse_if_nothing_runs(made: Profile) -> None:
     Raises:
         WorkloadError: naming the limit and what the smallest took, or the first reason.
     """
-    if not made.points or any(point.ran for point in made.points):
+    if not made.points or any(point.status is Status.OK for point in made.points):
         return
     name, sizes = made.workload.name, sorted({point.batch_size for point in made.points})
     tried = (

@@ -361,7 +361,7 @@ def _expected_epochs(about: _About) -> str:
     if known is None or known.estimate is None:
         return ""
     epochs = about.say("{epochs:epochs_to_target} epochs", epochs=known.estimate)
-    interval = interval_text("epochs_to_target", known)
+    interval = "" if known.is_too_wide else interval_text("epochs_to_target", known)
     return f"{epochs} ({interval})" if interval else epochs
 
 

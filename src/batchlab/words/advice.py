@@ -260,6 +260,10 @@ ADVICE: dict[str, Message] = {
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
     ),
+    "compared_by_examples": (
+        "no step time of batch size {sizes} is known: {why}. So batch sizes are compared by how "
+        "many examples they need, and not by time"
+    ),
     "profile_of_another_version": (
         "the profile given is of another version of this workload, with other source, settings or "
         "data"

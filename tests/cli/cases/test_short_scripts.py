@@ -1,0 +1,39 @@
+"""Scripts that are over before their steps can be timed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parent / "scripts"
+FLAGS = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+OWN = ("--", sys.executable, str(SCRIPTS / "evaluates_at_end.py"), *FLAGS)
+NOW = ("--examples", "2000", "--batch-size", "64", "--learning-rate", "0.02")
+
+
+@pytest.mark.slow
+def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(do: Any) -> None:
+    advise = ("advise", "--metric", "eval_loss", *NOW, "--batch-sizes", "16,64,256")
+
+    done = do(*advise, "--budget", "12s", "--json", *OWN)
+
+    assert done.code == 0, done.err
+    advice = json.loads(done.out)
+    assert advice["stand_in_for"] is None
+    assert advice["reference"]["batch_size"] == 64
+    assert advice["objective"] == "samples"
+    assert all(candidate["fits"] for candidate in advice["candidates"])
+    assert any("and not by time" in caveat for caveat in advice["caveats"])
+
+
+def test_a_profile_in_which_nothing_could_be_timed_says_so(do: Any) -> None:
+    done = do(
+        "profile", "--metric", "eval_loss", *NOW, "--batch-sizes", "64", "--budget", "9s", *OWN
+    )
+
+    assert done.code == 1
+    assert "could be timed: it ended by itself after" in done.err
