@@ -78,7 +78,11 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
 _SEEN_WITHIN_S = 30.0
 # Of a budget it takes no more: a script that does not know --help begins to train.
 _BUDGET_SHARE = 0.25
-_READ: dict[str, Callable[[str], int | float]] = {"batch_size": int, "learning_rate": float}
+_READ: dict[str, Callable[[str], int | float]] = {
+    "batch_size": int,
+    "learning_rate": float,
+    "epochs": int,
+}
 
 
 def trained_with_now(

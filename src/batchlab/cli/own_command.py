@@ -116,29 +116,16 @@ def _command(
     if "metric" not in known and context.info_name == "profile":
         # It only tells evaluations from steps there, and nothing is compared by it.
         known |= {"metric": "loss", "better": "lower"}
-    if "metric" not in known:
-        raise UsageError(
-            "a command of your own needs --metric: the validation metric that counts, as your "
-            "script prints it, such as --metric val_loss"
-        )
-    from batchlab.app.init import trained_with_now
+    from batchlab.app.asked_once import completed
     from batchlab.script.command import TrainingCommand
 
-    wanted = {"batch_size", "learning_rate"} - known.keys()
-    if wanted and file is None:
-        found = trained_with_now(arguments, wanted, budget_s=params.get("budget"))
-        known = {**found, **known}
-    if "batch_size" not in known:
-        if context.info_name == "advise":
-            raise UsageError(
-                "nothing says which batch size you train with now, and the script's --help does "
-                "not show it; give --batch-size, such as --batch-size 32"
-            )
-        sizes = [size for size in params["batch_sizes"] or () if size != "full"]
-        known |= {"batch_size": sizes[0]} if sizes else {}
-    folder = None if file is None else file.cwd
-    epochs = params.get("epochs")
-    return TrainingCommand(arguments=arguments, epochs=epochs, folder=folder, **known)
+    sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
+    if sizes and context.info_name != "advise":
+        known = {"batch_size": sizes[0], **known}
+    known |= {"arguments": arguments, "epochs": params.get("epochs")}
+    known |= {"folder": None if file is None else file.cwd}
+    line = context.obj.command_line
+    return TrainingCommand(**completed(line, str(context.info_name), known, params))
 
 
 def _refuse_options_without_command(context: click.Context, known: dict[str, Any]) -> None:

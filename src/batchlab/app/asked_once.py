@@ -1,0 +1,137 @@
+"""Asked once: all that is not said of a command of one's own, after one look, in one message."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchlab.app.init import trained_with_now
+from batchlab.errors import ProgressError, UsageError
+from batchlab.records.trial import Status, Trial
+from batchlab.report.advice_commands import follow_up
+from batchlab.script.check import FirstLook, first_look
+from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
+from batchlab.script.metric import direction_of, plain_name
+from batchlab.words.reasons import reason_text
+
+# Most scripts have evaluated by then; of a budget it takes no more than this share.
+_LOOK_S = 20.0
+_BUDGET_SHARE = 0.25
+# By option an example, and what it is.
+_ASKED: dict[str, tuple[Any, str]] = {
+    "metric": ("val_loss", "the validation metric that counts"),
+    "better": ("lower", "higher or lower: its name does not tell"),
+    "batch_size": (64, "what you train with now"),
+    "learning_rate": (0.001, "what you train with now"),
+    "epochs": (10, "how long a whole training of yours is"),
+    "examples": (50_000, "how many training examples there are"),
+}
+
+
+def completed(
+    command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a TrainingCommand: those `known`, and those that its --help shows.
+
+    Args:
+        command_line: what was typed.
+        name: what batchlab is asked to do.
+        known: the arguments that are given.
+        params: the other options.
+
+    Raises:
+        UsageError: some are missing; the message names all of them, after a look at the command.
+    """
+    folder, config = known["folder"] or Path(), known.get("config")
+    template = None if config is None else ConfigTemplate(folder.absolute() / config).placeholders
+    takes, is_advice = placeholders_of(known["arguments"], template), name == "advise"
+    needs = {"metric", *({"learning_rate"} & takes), *({"batch_size"} if is_advice else ())}
+    is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
+    if is_advice and is_fixed and not params.get("train_s"):
+        needs.add("epochs")
+    given = {key: value for key, value in known.items() if value is not None}
+    wanted, budget_s = {"batch_size", "learning_rate", *needs} - given.keys(), params.get("budget")
+    shown = trained_with_now(known["arguments"], wanted, budget_s=budget_s)
+    given |= {key: value for key, value in shown.items() if key != "epochs"}
+    missing = {key: example for key, (example, _) in _ASKED.items() if key in needs - given.keys()}
+    if "metric" in given and not ("better" in given or direction_of(given["metric"])):
+        missing["better"] = "lower"
+    if not missing:
+        return given
+    missing |= {key: value for key, value in shown.items() if key in missing}
+    limit_s = _LOOK_S if budget_s is None else min(_LOOK_S, _BUDGET_SHARE * budget_s)
+    look, trouble = _looked(TrainingCommand(**{"better": "lower", **given, **missing}), limit_s)
+    printed = [] if look is None else list(look.told.names)
+    if printed and look and not ("metric" in given and look.trained):
+        missing["metric"] = metric = _of_validation(printed)
+        missing.pop("better", None)
+        if not ("better" in given or direction_of(metric)):
+            missing["better"] = "lower"
+    if look and not ("examples" in given or look.examples or look.within_epochs):
+        missing["examples"] = _ASKED["examples"][0]
+    if is_advice and "learning_rate" not in takes:
+        trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
+    found = {*shown, *(["metric"] if printed else [])}
+    raise UsageError(_said(name, missing, found, printed, trouble, command_line))
+
+
+def _said(
+    name: str,
+    missing: Mapping[str, Any],
+    found: Collection[str],
+    printed: Sequence[str],
+    trouble: str,
+    command_line: str,
+) -> str:
+    """What to tell of the missing with a value for each, an example where it was not `found`."""
+    what = {key: what for key, (_, what) in _ASKED.items() if key in missing}
+    if printed and "metric" in what:
+        what["metric"] += f"; it printed {', '.join(printed)}"
+    asked = ", ".join(f"{_option(key)} ({text})" for key, text in what.items())
+    unsure = ", ".join(str(missing[key]) for key in what if key not in found)
+    replace = f", with your own in place of {unsure}" if unsure else ""
+    paste = follow_up(command_line, {_option(key): str(missing[key]) for key in what})
+    return f"{name} needs {asked}{trouble}. To paste{replace}: {paste}"
+
+
+def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None, str]:
+    """A look at a command, and what was wrong with it, to be told; empty: nothing was."""
+    trial = Trial(
+        workload_id=command.name,
+        workload=command.name,
+        n_train=command.examples or command.batch_size,
+        batch_size=command.batch_size,
+        learning_rate=command.learning_rate or 1.0,
+        seed=0,
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
+            look = first_look(
+                command,
+                trial,
+                folder=Path(folder) / "look",
+                marker=f"look-{os.getpid()}/0",
+                limit_s=limit_s,
+            )
+    except ProgressError as error:
+        return None, f". Its progress was not understood: {error}"
+    if not look.end.was_asked and look.end.status is not Status.OK:
+        return None, f". As it was tried, it failed: {reason_text(look.end.reason).rstrip('.')}"
+    within = f" within {look.took_s:.0f} s" if look.end.was_asked else ""
+    return look, "" if look.readings else f". It printed no progress{within}"
+
+
+def _of_validation(names: Sequence[str]) -> str:
+    """The name that is the likeliest to be of validation data."""
+    validation = [name for name in names if plain_name(name).startswith(("val_", "test_"))]
+    others = [name for name in names if not plain_name(name).startswith("train")]
+    higher = [name for name in others if direction_of(name) == "higher"]
+    known = [name for name in (*validation, *higher) if direction_of(name)]
+    return [*known, *validation, *names][0]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
