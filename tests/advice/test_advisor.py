@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, knee, question
 
@@ -140,6 +141,21 @@ def test_a_pilot_whose_rate_diverges_is_run_at_lower_rates():
     assert advice.target is not None
     assert advice.verdict == "recommend"
     assert any(step.did.code == "pilot_at_other_rates" for step in advice.steps)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_where_the_reference_hardly_learns_higher_rates_are_tried_and_one_sets_the_level(n_workers):
+    truth = Truth(best_rate=0.5, end=lambda size, rate: 0.98 if rate > 0.2 else 0.1 + 0.05 * rate)
+    step_s = knee(1024)
+    engine = SimulatedEngine(truth=truth, step_s=step_s, n_workers=n_workers)
+
+    advice, _ = advised(target=None, truth=truth, engine=engine, longest_epochs=20.0)
+
+    pilots = [run.learning_rate for run in advice.tried if run.purpose == "pilot"]
+    assert min(pilots) == pytest.approx(0.01)  # what learns a little is not at too high a rate
+    assert codes(advice.hardly_learns) >= {"another_rate_learns", "hardly_learns"}
+    assert advice.target.value > 0.9
+    assert advice.named is None or advice.named.learning_rate > 0.2
 
 
 def test_a_target_met_by_the_untrained_model_is_refused():

@@ -13,20 +13,21 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advice import Question
 from batchlab.advice.level import (
+    Pilots,
     as_well_as,
     end_as,
     end_level,
     end_so_far,
     ends_early,
-    from_pilot,
     last_values,
     margin_beside,
     neighbours,
     of_the_worst,
 )
+from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import run_all
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -145,6 +146,11 @@ def simulated(steps, *, until=None, rate=0.04):
     return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
 
 
+def level_by(records):
+    """The level that these pilots set, the reference's first."""
+    return Pilots(ASKED, records, planned_steps=LONG).level
+
+
 def curve_to(level, *, epochs=25):
     curves = made_up_curves()
     curves["validation", "accuracy"] = approach(level, rate=1.0)
@@ -152,7 +158,7 @@ def curve_to(level, *, epochs=25):
 
 
 def test_a_pilot_with_a_plateau_sets_a_level_with_five_per_cent_more_errors():
-    level = from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+    level = level_by([curve_to(0.9)])
 
     assert level.origin == "pilot"
     assert level.end.ended_by == "plateau"
@@ -160,26 +166,26 @@ def test_a_pilot_with_a_plateau_sets_a_level_with_five_per_cent_more_errors():
 
 
 def test_of_runs_that_came_to_their_end_the_clearly_better_sets_the_level():
-    both = from_pilot(ASKED, [curve_to(0.8), curve_to(0.9)], planned_steps=LONG)
-    other_way_round = from_pilot(ASKED, [curve_to(0.9), curve_to(0.8)], planned_steps=LONG)
+    both = level_by([curve_to(0.8), curve_to(0.9)])
+    other_way_round = level_by([curve_to(0.9), curve_to(0.8)])
 
-    assert both == other_way_round == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+    assert both == other_way_round == level_by([curve_to(0.9)])
 
 
 def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference():
     """One seed each: the better of two alike is not what the reference ends with."""
     luckier = 0.9 + 1.9 * 0.05 * 0.1
 
-    level = from_pilot(ASKED, [curve_to(0.9), curve_to(luckier)], planned_steps=LONG)
+    level = level_by([curve_to(0.9), curve_to(luckier)])
 
-    assert level == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG)
+    assert level == level_by([curve_to(0.9)])
 
 
 @pytest.mark.parametrize("order", [(0.88, 0.9, 0.92), (0.92, 0.88, 0.9)])
 def test_the_worst_of_the_seeds_sets_the_level(order):
     """What one seed ends with, half of the others miss."""
-    alone = from_pilot(ASKED, [curve_to(0.88)], planned_steps=LONG)
-    first = from_pilot(ASKED, [curve_to(order[0])], planned_steps=LONG).end
+    alone = level_by([curve_to(0.88)])
+    first = level_by([curve_to(order[0])]).end
 
     level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
 
@@ -201,21 +207,112 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     """A level within its wobble would be met by chance, and soonest by whoever is luckiest."""
     cut = hardly_learned(epochs=20)
 
-    assert from_pilot(ASKED, [cut], planned_steps=LONG) is None
-    beside = from_pilot(ASKED, [cut, curve_to(0.9)], planned_steps=LONG)
-    assert beside.target == from_pilot(ASKED, [curve_to(0.9)], planned_steps=LONG).target
+    assert level_by([cut]) is None
+    beside = level_by([cut, curve_to(0.9)])
+    assert beside.target == level_by([curve_to(0.9)]).target
     on_its_way = made_up_record(
         curves={**made_up_curves(), ("validation", "accuracy"): approach(0.9, rate=0.02)},
         epochs=20,
         evaluations_per_epoch=2,
     )
-    assert from_pilot(ASKED, [cut, on_its_way], planned_steps=LONG).origin == "easier"
+    assert level_by([cut, on_its_way]).origin == "easier"
+
+
+def pilot_at(rate, curve, *, metric="loss", **changes):
+    record = record_of(curve, metric=metric, epochs=20, **changes)
+    return replace(record, trial=replace(record.trial, learning_rate=rate))
+
+
+def pilots_of(asked, *runs):
+    return Pilots(asked, runs, planned_steps=runs[0].steps)
+
+
+CRAWLS = pilot_at(0.01, approach(5.67, start=5.70, rate=0.05))
+FOUR_TIMES = pilot_at(0.04, approach(5.58, start=5.70, rate=0.05))
+
+
+def test_what_crawls_from_the_untrained_model_sets_no_level_and_asks_for_a_higher_rate():
+    alone, beside = pilots_of(LOSS, CRAWLS), pilots_of(LOSS, CRAWLS, FOUR_TIMES)
+
+    assert alone.is_open
+    assert beside.is_open
+    assert beside.hardly_learns is not None
+
+
+def test_the_rate_that_learns_sets_the_level_and_the_reference_is_said_to_hardly_learn():
+    learns = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
+
+    pilots = pilots_of(LOSS, CRAWLS, FOUR_TIMES, learns)
+
+    assert not pilots.is_open
+    assert pilots.level.end.learning_rate == 0.64
+    why = pilots.hardly_learns
+    assert codes(why) == {"another_rate_learns", "hardly_learns", "seen_untrained"}
+    assert why.named["rate"] == 0.64
+    assert why.named["why"].named["seen"].named["value"] == pytest.approx(5.70)
+
+
+def test_little_to_learn_of_which_a_higher_rate_learns_no_more_is_learned():
+    """A model that was trained before starts near its end."""
+    own, higher = (pilot_at(rate, approach(1.05, start=1.12, rate=0.5)) for rate in (0.01, 0.04))
+    higher = replace(higher, evaluations=own.evaluations)
+    beyond = pilot_at(0.32, lambda epoch: 1.12 + 0.1 * (epoch > 0))
+
+    pilots = pilots_of(LOSS, own, higher, beyond)
+
+    assert not pilots.is_open
+    assert pilots.hardly_learns is None
+    assert pilots.level.target.value < 1.12
+
+
+def test_an_accuracy_that_starts_at_the_most_common_class_may_learn_little():
+    own, higher = (
+        pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
+        for rate, end in ((0.01, 0.965), (0.04, 0.96))
+    )
+
+    pilots = pilots_of(ASKED, own, higher)
+
+    assert (pilots.is_open, pilots.hardly_learns) == (False, None)
+    assert pilots.level.target.value > 0.95
+
+
+def test_a_model_that_can_not_learn_has_no_level_at_any_rate():
+    flat = [pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)]
+
+    pilots = pilots_of(LOSS, *flat)
+
+    assert pilots.level is None
+    assert codes(pilots.hardly_learns) == {"hardly_learns", "seen_untrained"}
+
+
+def test_a_reference_that_diverges_is_said_to_not_train():
+    broken = replace(
+        pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
+        reason=Reason.of("loss_not_finite", step=3),
+    )
+    lower = pilot_at(0.0006, approach(1.0, start=5.70, rate=0.5))
+
+    why = pilots_of(LOSS, broken, lower).hardly_learns
+
+    assert codes(why) == {"another_rate_learns", "own_fails", "loss_not_finite"}
+
+
+def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
+    own, learns = CRAWLS, pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
+    own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (own, learns))
+    flat = replace(own, evaluations=own.evaluations[-9:])
+
+    assert codes(pilots_of(LOSS, flat, learns).hardly_learns) >= {"hardly_learns", "seen_at_first"}
+    early = pilot_at(0.01, approach(0.9, start=5.7, rate=3.0))
+    early = replace(early, evaluations=early.evaluations[2:])
+    assert pilots_of(LOSS, early).hardly_learns is None
 
 
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
     record = simulated(1000)
 
-    level = from_pilot(ASKED, [record], planned_steps=LONG)
+    level = level_by([record])
 
     so_far = end_so_far(ASKED, record)
     assert (level.origin, level.end) == ("easier", None)

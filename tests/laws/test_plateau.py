@@ -227,3 +227,16 @@ def test_of_noise_around_a_straight_trend_only_the_noise_is_left():
     assert np.mean(squares) == pytest.approx(0.003**2, rel=4 * scatter)
     assert metric_noise([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == pytest.approx(0.0, abs=1e-12)
     assert metric_noise([0.1, 0.2, 0.3, 0.4, 0.5]) is None
+
+
+def test_a_loss_of_any_size_has_its_plateau_without_a_warning():
+    epochs = np.arange(1.0, 61.0)
+    small = 4.7 + 0.001 * np.random.default_rng(0).normal(size=60)
+
+    with np.errstate(all="raise"):
+        found = [
+            find_plateau(epochs, scale * small, better="lower", delta=0.047 * scale)
+            for scale in (1.0, 1e10)
+        ]
+
+    assert found[0].epoch == found[1].epoch

@@ -484,6 +484,7 @@ class Advice(Reported):
         endings: how whole trainings of the recommendation (or of what came nearest to one), of the
             reference and of the tuned reference end; None: the level was given, or no end was seen.
         other_targets: the decision at an easier and a harder target.
+        hardly_learns: that the reference stays near the untrained model; None: it learns.
         missing: where it cannot be told: what was missing; None otherwise.
         more_budget_s: about how much more budget may settle it; None: not known or not needed.
         proposed_target: a target that the runs did reach, where the one given was not.
@@ -522,6 +523,7 @@ class Advice(Reported):
     head_to_head: HeadToHead | None
     endings: Endings | None = None
     other_targets: tuple[TargetAnswer, ...] = ()
+    hardly_learns: Reason | None = None
     missing: Reason | None = None
     more_budget_s: float | None = None
     proposed_target: Target | None = None

@@ -31,16 +31,16 @@ from batchlab.advice.allocation import (
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import concluded
 from batchlab.advice.level import (
+    Pilots,
     TargetLevel,
     easier,
     end_as,
     ends_early,
-    from_pilot,
     of_the_worst,
     untrained_value,
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
-from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
+from batchlab.advice.run_log import CellKey, Lattice, RunLog, RunWatcher, steps_to, why_it_failed
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
@@ -62,7 +62,8 @@ _TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
-_PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
+_FIRST_OCTAVES = (0, 2)
+_FAR_OCTAVES = ((-4, -6), (5, 7), (-10, -12), (10, 12))
 # A level given by the user is searched for in steps of two octaves: the reference rate may be far.
 _COARSE = (2, 1)
 # Where the budget has left fewer whole trainings of the reference than that, one seed sets the
@@ -242,37 +243,49 @@ class _Advisor:
             Reason.of("pilot_sets_target"),
         )
         any_rate = state.engine.learning_rates(reference.batch_size) is None
-        own: TrialRecord | None = None
         records: list[TrialRecord] = []
-        for octaves in _PILOT_OCTAVES if any_rate else ((0,),):
+        todo = [_FIRST_OCTAVES if any_rate else (0,)]
+        while todo:
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
-            rates = [reference.learning_rate * math.exp2(octave) for octave in octaves]
-            records = self._until_its_end(rates[: state.engine.n_workers], limit)
-            own = own or records[0]
+            rates = [reference.learning_rate * math.exp2(octave) for octave in todo.pop(0)]
+            records += self._until_its_end(rates[: state.engine.n_workers], limit)
+            own = records[0]
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))
-            level = from_pilot(question, records, planned_steps=size.longest_steps)
-            if level is not None:
-                state.first_octave = octaves[0]
-                self._take(self._of_more_seeds(level, records[0].steps))
+            pilots = Pilots(question, records, planned_steps=size.longest_steps)
+            if rates[0] == reference.learning_rate and any_rate:
+                # Where the first ones learn a little, their rates are too low rather than too high.
+                todo = sorted(_FAR_OCTAVES, key=lambda far: pilots.is_open and far[0] < 0)
+            if size.run_s(records[-1].steps) > state.left_s():
+                todo = []
+            level, hardly = pilots.level, pilots.hardly_learns
+            if level is not None and not (pilots.is_open and (todo or hardly)):
+                state.hardly_learns = hardly
+                if hardly is not None:
+                    state.first_octave = round(
+                        Lattice.of(state).octave_of(pilots.best.learning_rate)
+                    )
+                self._take(self._of_more_seeds(level, records))
                 self._watch_late(records)
                 return None
-            if state.left_s() < question.budget_s / 2:
-                break
-            state.note(
-                Reason.of("pilot_at_other_rates"), Reason.of("nothing_learned_at", rate=rates[0])
-            )
-        if own is not None and all(record.has_failed for record in records):
+            if todo:
+                state.note(
+                    Reason.of("pilot_at_other_rates"),
+                    Reason.of("nothing_learned_at", rate=rates[0]),
+                )
+        if all(record.has_failed for record in records):
             return Reason.of("every_pilot_failed", why=why_it_failed(own))
-        return Reason.of("no_pilot_learned", steps=records[0].steps)
+        state.hardly_learns = hardly
+        tried = [record.trial.learning_rate for record in records]
+        return Reason.of("no_pilot_learned", steps=own.steps, low=min(tried), high=max(tried))
 
     def _pilot_limit(self) -> int:
         """At how many steps a pilot is cut, if it is not at its end before."""
         size, share_s = self._state.reference, _PILOT_SHARE * self._question.budget_s
         return min(size.longest_steps, size.affordable_steps(share_s))
 
-    def _of_more_seeds(self, level: TargetLevel, steps: int) -> TargetLevel:
+    def _of_more_seeds(self, level: TargetLevel, pilots: Sequence[TrialRecord]) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap.
 
         Where the two differ by more than the margin, the level would be chance's: two more say how
@@ -283,11 +296,12 @@ class _Advisor:
         state.until, state.end = level.target, level.end
         if level.end is None:
             return level
-        ends = [level.end]
+        ends, rate = [level.end], level.end.learning_rate
+        steps = next(run.steps for run in pilots if run.trial.learning_rate == rate)
         for seeds in (state.seeds.tune[1:2], state.seeds.tune[2:]):
             if not seeds or self._is_dear(_DEAR, at_once=self._at_once):
                 break
-            runs = [(level.end.learning_rate, seed) for seed in seeds]
+            runs = [(rate, seed) for seed in seeds]
             again = self._pilots(runs, steps, whole=True)
             ends += [end for run in again if (end := end_as(question, level.end, run)) is not None]
             values = [end.value for end in ends]

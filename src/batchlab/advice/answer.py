@@ -188,6 +188,7 @@ class _Answer:
             else self._verification.head_to_head,
             endings=self._endings,
             other_targets=self._others,
+            hardly_learns=self._state.hardly_learns,
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s,
             proposed_target=self._proposed_target(),

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import MORE_ERRORS, EndedBy, EndLevel, Question, TargetOrigin
+from batchlab.advice.run_log import why_it_failed
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     FRACTION_METRICS,
+    STARTED_DELTAS,
     Plateau,
     default_delta,
     plateau_of,
@@ -149,10 +151,15 @@ def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Bett
     The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
     and 5 % of what lies above 0 could be most of what there is to learn.
     """
-    unseen = default_delta(metric, curve) / 2
-    if better == "higher" and all(0 <= each <= 1 for each in curve):
-        unseen = FRACTION_DELTA / 2  # F1 or a balanced accuracy, by whatever name
+    unseen = _delta(curve, metric=metric, better=better) / 2
     return max(margin_beside(value, metric=metric, better=better, otherwise=unseen), unseen)
+
+
+def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
+    """What the plateau's rule calls an improvement."""
+    if better == "higher" and all(0 <= each <= 1 for each in curve):
+        return FRACTION_DELTA  # F1 or a balanced accuracy, by whatever name
+    return default_delta(metric, curve)
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
@@ -180,6 +187,8 @@ def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
 _EASIER_PLACE = 0.6
 # So many margins better is an end that is not better by chance alone.
 _CLEARLY = 2.0
+# What gained less than this share of what another rate did hardly learns.
+_SHARE = 0.5
 # The decision is repeated at the level of the reference's curve this far along the way.
 _EASIER_REPEAT_PLACE = 0.6
 
@@ -194,41 +203,100 @@ class TargetLevel:
     end: EndLevel | None = None  # what the reference ends with; None: that was not seen
 
 
-def from_pilot(
-    question: Question, records: Sequence[TrialRecord], *, planned_steps: int
-) -> TargetLevel | None:
-    """The level that pilot runs of the reference configuration set; None: they learned nothing.
+class Pilots:
+    """Runs of the reference batch size that may set the level, the reference's own first."""
 
-    Where the reference has come to its end: as well as it ends, or as another of the runs where
-    that one ends clearly better; single seeds differ by the margin by chance. Else a level on the
-    way there, called easier.
-    """
-    ends = [end_level(question, record, planned_steps=planned_steps) for record in records]
-    if _has_learned_nothing(question, records[0], ends[0]):
-        learned = [
-            (record, end)
-            for record, end in zip(records, ends, strict=True)
-            if not _has_learned_nothing(question, record, end)
+    def __init__(
+        self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
+    ) -> None:
+        """How much better than untrained each got; one that failed is infinitely worse."""
+        sign, metric, own = question.sign, question.metric, records[0]
+        curves = [[v for _, v in record.curve("validation", metric)] for record in records]
+        self._question, self._records = question, records
+        self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
+        # Not seen untrained, they are measured from the worst of their first evaluations.
+        self._untrained = untrained_value(own, metric)
+        start = min((sign * curve[0] for curve in curves if curve), default=0.0)
+        start = start if self._untrained is None else sign * self._untrained
+        self._values = [
+            -sign * math.inf if record.has_failed or not row else math.fsum(row) / len(row)
+            for record, curve in zip(records, curves, strict=True)
+            for row in [_best_in_a_row(curve, question)]
         ]
-        ended = [end for _, end in learned if end is not None]
-        if ended:
-            return _at_the_end(question, ended[0], _why(ended[0]))
-        others = [record for record, _ in learned]
-        return easier(question, others, why=_why_no_end(question, others[0])) if others else None
-    if ends[0] is None:
-        why = _why_no_end(question, records[0])
-        # On the way of the reference: another's may lie beyond where the reference ends.
-        so_far = end_so_far(question, records[0])
-        if so_far is not None and not _has_learned_nothing(question, records[0], so_far):
-            cut = _at_the_end(question, so_far, why)
-            return replace(cut, origin="easier", end=None)
-        return easier(question, records, why=why)
-    best = ends[0]
-    for other in ends[1:]:
-        ahead = 0.0 if other is None else question.sign * (other.value - best.value)
-        if other is not None and ahead > _CLEARLY * best.margin:
-            best = other
-    return _at_the_end(question, best, _why(best))
+        gains = [sign * value - start for value in self._values]
+        most = max(gains)
+        self._most = gains.index(most)
+        self.best = records[self._most].trial  # what gained the most
+        # The untrained model is nearly as good as what gained less.
+        delta = _delta(curves[self._most] or [0.0], metric=metric, better=question.better)
+        clear = STARTED_DELTAS * delta
+        # What was not seen untrained may have learned the most before it was first evaluated.
+        own_clear = delta if self._untrained is None else clear
+        # Whether all are near the untrained model, and a higher rate may gain more.
+        is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
+        self.is_open = is_highest and gains[0] < own_clear and most < clear
+        # What got clearly better, or gained not much less than another rate, with its end.
+        self._learned = [
+            (record, end)
+            for record, end, gain in zip(records, self._ends, gains, strict=True)
+            if gain >= min(own_clear, _SHARE * most)
+            and not _has_learned_nothing(question, record, end)
+        ]
+
+    @property
+    def _own_learned(self) -> bool:
+        return any(record is self._records[0] for record, _ in self._learned)
+
+    @property
+    def hardly_learns(self) -> Reason | None:
+        """That the reference hardly learns, and which rate does; None: it learns."""
+        own, metric, value = self._records[0], self._question.metric, self._values[0]
+        first = next((seen for _, seen in own.curve("validation", metric)), math.nan)
+        seen = Reason.of("seen_at_first", value=first)
+        if self._untrained is not None:
+            seen = Reason.of("seen_untrained", value=first)
+        why = Reason.of("hardly_learns", metric=metric, epochs=own.epochs, value=value, seen=seen)
+        if own.has_failed:
+            why = Reason.of("own_fails", why=why_it_failed(own))
+        if self._own_learned or not (own.has_failed or own.evaluations):
+            return None
+        if not self._learned:
+            return why
+        rate, value = self.best.learning_rate, self._values[self._most]
+        return Reason.of("another_rate_learns", why=why, rate=rate, value=value)
+
+    @property
+    def level(self) -> TargetLevel | None:
+        """The level that they set; None: they learned nothing.
+
+        Where the reference has come to its end: as well as it ends, or as another of the runs
+        where that one ends clearly better; single seeds differ by the margin by chance. Else a
+        level on the way there, called easier. Where it hardly learns: as the best of the others.
+        """
+        question, own = self._question, self._records[0]
+        if not self._own_learned:
+            ended = [end for _, end in self._learned if end is not None]
+            if ended:
+                best = max(ended, key=lambda end: question.sign * end.value)
+                return _at_the_end(question, best, _why(best))
+            others = [record for record, _ in self._learned]
+            return (
+                easier(question, others, why=_why_no_end(question, others[0])) if others else None
+            )
+        if self._ends[0] is None:
+            why = _why_no_end(question, own)
+            # On the way of the reference: another's may lie beyond where the reference ends.
+            so_far = end_so_far(question, own)
+            if so_far is not None and not _has_learned_nothing(question, own, so_far):
+                cut = _at_the_end(question, so_far, why)
+                return replace(cut, origin="easier", end=None)
+            return easier(question, self._records, why=why)
+        best = self._ends[0]
+        for other in self._ends[1:]:
+            ahead = 0.0 if other is None else question.sign * (other.value - best.value)
+            if other is not None and ahead > _CLEARLY * best.margin:
+                best = other
+        return _at_the_end(question, best, _why(best))
 
 
 def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:

@@ -491,6 +491,7 @@ class StudyState(RunLog):
 
     sizes: dict[int, Size] = field(init=False)  # all in question, ascending
     first_octave: float = 0.0  # where the first search begins, above the reference rate
+    hardly_learns: Reason | None = None  # that the reference does, by its pilots; None: it learns
 
     def __post_init__(self) -> None:
         """Nothing is known of any batch size yet."""

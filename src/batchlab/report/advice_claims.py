@@ -134,6 +134,8 @@ _RECOMMENDED = {
 def _answer(about: _About) -> _Told:
     """The verdict; where it is open, what is best so far."""
     advice, found = about.advice, about.advice.recommendation
+    if advice.hardly_learns is not None:
+        yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
     if advice.verdict == "cannot_tell" or found is None:
         if advice.provisional is None:
             yield about.open()
@@ -346,7 +348,7 @@ def _when_to_stop(about: _About) -> _Told:
     else:
         expected = about.say(", expected after {epochs}", epochs=epochs) if epochs else ""
         yield about.tell("At {target}{expected}.", expected=expected)
-        if advice.target_origin == "pilot":  # where the user did not give it
+        if advice.hardly_learns is None and advice.target_origin == "pilot":  # else it was given
             yield about.tell("That is slightly easier than what {yours} ends with.")
         elif advice.target_origin == "easier":
             yield about.tell(

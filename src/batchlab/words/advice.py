@@ -127,9 +127,17 @@ ADVICE: dict[str, Message] = {
         "your own configuration failed, and so did every other learning rate that was tried: {why}"
     ),
     "no_pilot_learned": (
-        "no first run learned anything in {steps} steps, its share of the budget; try a larger "
-        "budget or another learning rate in the workload"
+        "no first run learned anything in {steps} steps, with learning rates from {low:rate} to "
+        "{high:rate}; try a larger budget, or look at the data, the model and the loss"
     ),
+    "hardly_learns": (
+        "your configuration hardly learns: after {epochs:.3g} epochs the best validation {metric} "
+        "is {value:.4g}, {seen}"
+    ),
+    "seen_untrained": "untrained {value:.4g}",
+    "seen_at_first": "at its first evaluation {value:.4g}",
+    "own_fails": "your configuration does not train: {why}",
+    "another_rate_learns": "{why}. With learning rate {rate:rate} it gets to {value:.4g}",
     "reference_rates_failed": (
         "at batch size {size} every learning rate that was tried diverged or failed: {why}"
     ),
@@ -191,8 +199,9 @@ ADVICE: dict[str, Message] = {
     "same_runs_leave_open": "the same runs leave it open at this target",
     # Caveats.
     "easier_than_plateau": (
-        "the target is {metric} {value:.4g}, easier than what yours ends with, because the budget "
-        "does not reach further. A harder target usually has a larger critical batch size"
+        "the target is {metric} {value:.4g}, easier than what a whole training ends with, because "
+        "the budget does not reach further. A harder target usually has a larger critical batch "
+        "size"
     ),
     "easier_than_asked": (
         "the target is {metric} {value:.4g}, easier than {asked:.6g}, because the budget does not "
@@ -321,16 +330,16 @@ ADVICE: dict[str, Message] = {
     ),
     "pilot_without_plateau": "the first run was not seen to reach a plateau: {why}",
     "ends_at_plateau": (
-        "as well as the reference ends, within {margin:.2g}: its plateau is {level:.4g} (mean of "
-        "{n} evaluations)"
+        "as well as the reference batch size ends, within {margin:.2g}: its plateau is {level:.4g} "
+        "(mean of {n} evaluations)"
     ),
     "ends_before_overfitting": (
-        "as well as the reference at its best, within {margin:.2g}: it gets worse after "
+        "as well as the reference batch size at its best, within {margin:.2g}: it gets worse after "
         "{level:.4g} (mean of {n} evaluations)"
     ),
     "ends_as_planned": (
-        "as well as the reference ends, within {margin:.2g}: it ends at {level:.4g} (mean of {n} "
-        "evaluations)"
+        "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g} "
+        "(mean of {n} evaluations)"
     ),
     "worst_of_seeds": "{why}. That is the worst of {n} seeds; the best is at {best:.4g}",
     "best_met_this_one": "{why}. The best of them met this one",
