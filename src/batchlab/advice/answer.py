@@ -415,13 +415,10 @@ class _Answer:
         if outcome.raced and outcome.soonest and outcome.soonest != outcome.raced:
             (size, rate), (_, soonest) = outcome.raced, outcome.soonest
             caveats.append(Reason.of("below_the_soonest", size=size, rate=rate, soonest=soonest))
-        metric, n_validation = self._question.metric, self._question.n_validation
+        metric, rows = self._question.metric, self._question.n_validation
         margin = FRACTION_DELTA if state.end is None else state.end.margin
-        if metric in FRACTION_METRICS and n_validation and 1 / n_validation > margin:
-            step = 1 / n_validation
-            caveats.append(
-                Reason.of("metric_moves_in_steps", metric=metric, n=n_validation, step=step)
-            )
+        if metric in FRACTION_METRICS and rows and 1 / rows > margin:
+            caveats.append(Reason.of("metric_moves_in_steps", metric=metric, n=rows, step=1 / rows))
         # Of a configuration that stays as it is its user knows whether it holds.
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:

@@ -21,11 +21,11 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import ANY_SIZE, RunnableSizes, StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.training.evaluator import Evaluator, evaluation_batch
+from batchlab.training.evaluator import Evaluator, evaluation_batch, n_train_evaluated
 from batchlab.training.stepper import Stepper
 from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import SPLITS
+from batchlab.workload.definition import SPLITS, size_of
 
 # A probe may ask for this much above the limit before it is refused: memory that it asks for and
 # never touches does not count against the limit.
@@ -73,9 +73,12 @@ def measure_profile(
         if fits and evaluation is None and not known:
             evaluation = run_in_child(
                 *(_evaluation_bytes, packed, shaped, on, evaluated_sizes, wall_bytes),
-                timeout_s=limit_s / 2,
+                timeout_s=max(0.0, deadline_s - time.monotonic()) / 2,
             )
             _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
+            if evaluation.status is not None:
+                why = reason_text(evaluation.reason)
+                listener.warning(f"the memory of an evaluation is not known ({why})")
         return ProfilePoint(
             batch_size=size,
             micro_batch_size=micro,
@@ -132,7 +135,7 @@ def _evaluation_bytes(
     sizes: RunnableSizes,
     wall_bytes: int | None,
 ) -> int | None:
-    """The peak memory of this process, which evaluates as a trial does after a step."""
+    """The peak memory of this process, which evaluates as a trial does: on its largest split."""
     if wall_bytes is not None:
         limit_memory(device, wall_bytes)
     memory, workload = PeakMemory(device), packed.unpack()
@@ -141,7 +144,10 @@ def _evaluation_bytes(
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
     torch.cuda.empty_cache()
     PeakMemory(device)  # forgets the step's peak; what is held counts from the first one on
-    Evaluator(workload, device, batch_size=at_once, sizes=sizes).scores(stepper.model, SPLITS)
+    n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
+    n_of["train"] = n_train_evaluated(n_of["train"])
+    evaluator = Evaluator(workload, device, batch_size=at_once, sizes=sizes)
+    evaluator.scores(stepper.model, (max(SPLITS, key=n_of.__getitem__),))
     return memory.bytes()
 
 

@@ -376,9 +376,10 @@ class _Run:
         for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
             loss_sum += value * size
             if not math.isfinite(loss_sum):
-                outcome = not_finite(value, before.step + offset + 1)
-                if outcome.reason and self._is_lost_untrained(before.step + offset):
-                    reason = replace(outcome.reason, code="not_finite_at_any_rate")
+                step = before.step + offset
+                outcome = not_finite(value, step + 1)
+                if self._is_lost_untrained(step):
+                    reason = Reason.of("not_finite_at_any_rate", step=step + 1)
                     outcome = replace(outcome, reason=reason)
                 break
         self._progress = replace(

@@ -1,0 +1,84 @@
+"""Workloads as people have them: answered rightly, or refused in words that say what to do."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def words_of(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.slow
+def test_a_batch_of_lists_is_checked_once_its_weight_is_known(do: Any) -> None:
+    file = f"{SCRIPTS}/detection.py:workload"
+
+    asked = do("check", file)
+    counted = do("check", file, "--set", "counted=true", "--json")
+
+    # Its loss is a mean over pictures and one over boxes, which no weight makes one.
+    (cause,) = [each["cause"] for each in json.loads(counted.out)["findings"]]
+    assert cause in ("coupled", "wrong_weight")
+    assert asked.code == 1
+    assert "give `weight`, such as weight=lambda batch: len(batch[1])" in asked.err
+
+
+@pytest.mark.slow
+def test_a_loss_that_works_in_training_mode_alone_is_told_with_the_mode(do: Any) -> None:
+    done = do("sweep", f"{SCRIPTS}/detection.py:workload", "--set", "counted=true", "--epochs", "1")
+
+    assert done.code == 1
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error")]
+    assert "'list' object has no attribute 'values'" in line
+    assert "in evaluation mode (model.eval())" in line
+    assert "in training mode it runs" in line
+
+
+@pytest.mark.slow
+def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> None:
+    file = f"{SCRIPTS}/missing_labels.py:workload"
+
+    found = json.loads(do("check", file, "--json").out)
+    done = do("sweep", file, "--batch-sizes", "4,64", "--epochs", "2", "--budget", "30s")
+
+    assert [each["cause"] for each in found["findings"]] == ["unlike_weights"]
+    said = words_of(done.out)
+    assert "at any learning rate. Its batch has nothing to take the mean of (a known" in said
+    assert "try a smaller learning rate" not in said
+    assert "2 trials: 1 nan, 1 ok." in said
+
+
+@pytest.mark.slow
+def test_a_table_is_trained_on_as_a_dict_of_its_columns(do: Any) -> None:
+    file = f"{SCRIPTS}/tiny_table.py:workload"
+
+    done = do("sweep", file, "--batch-sizes", "16", "--epochs", "5")
+
+    assert done.code == 0
+    assert "train is a table, taken as a dict of its columns" in done.err
+    assert "1 trial: 1 ok." in done.out
+
+
+@pytest.mark.slow
+def test_a_memory_limit_holds_the_evaluation_too(do: Any) -> None:
+    file = f"{SCRIPTS}/dear_metric.py:workload"
+
+    refused = do("profile", file, "--batch-sizes", "16,32", "--memory-limit", "150MiB")
+
+    assert refused.code == 1
+    assert "memory limit 157.3 MB: an evaluation of workload 'dear' needs " in refused.err
+
+
+@pytest.mark.slow
+def test_evaluations_of_a_sweep_leave_time_for_training(do: Any) -> None:
+    done = do("sweep", f"{SCRIPTS}/dear_metric.py:workload", "--batch-sizes", "32", "--epochs", "1")
+
+    assert done.code == 0
+    with sqlite3.connect("batchlab.db") as store:
+        ((n,),) = store.execute("SELECT count(*) FROM evaluations")
+    assert n <= 4  # by cadence they are 17
