@@ -68,6 +68,51 @@ def test_a_sound_workload_passes_without_a_warning(name: str) -> None:
     assert check(**SOUND[name]) == replace(made_up_summary(), n_parameters=15)
 
 
+class Detector(nn.Linear):
+    """A loss in training, what it predicts in evaluation."""
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
+        scores = super().forward(x)
+        if self.training:
+            return {"loss": F.cross_entropy(scores, labels)}
+        return [{"label": row.argmax()} for row in scores]
+
+
+def in_either_mode(model: nn.Module, batch: Any) -> Tensor:
+    was_training = model.training
+    found: Tensor = model.train()(*batch)["loss"]
+    model.train(was_training)
+    return found
+
+
+LOSS_OF_TRAINING = {"metrics": {}, "loss": lambda model, batch: model(*batch)["loss"]}
+IN_TRAINING_ALONE: dict[str, dict[str, Any]] = {
+    "a loss that fails": LOSS_OF_TRAINING,
+    "a loss that is none": {
+        **LOSS_OF_TRAINING,
+        "loss": lambda model, batch: (
+            sum(model(*batch).values()) if model.training else model(*batch)
+        ),
+    },
+    "a metric": {
+        "loss": in_either_mode,
+        "metrics": {"error": lambda model, batch: model(*batch)["loss"]},
+    },
+}
+
+
+@pytest.mark.parametrize("what", IN_TRAINING_ALONE)
+def test_what_runs_in_training_mode_alone_is_told_with_the_mode(what: str) -> None:
+    told = refusal(model=lambda: Detector(4, 3), **IN_TRAINING_ALONE[what])
+
+    assert "in evaluation mode (model.eval())" in told
+    assert "in training mode it runs" in told
+
+
+def test_a_loss_that_changes_the_mode_and_puts_it_back_passes() -> None:
+    assert check(model=lambda: Detector(4, 3), loss=in_either_mode, metrics={}).warnings == ()
+
+
 def test_what_model_and_optimizer_are_is_among_the_facts() -> None:
     class Centred(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

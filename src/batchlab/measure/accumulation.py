@@ -328,11 +328,11 @@ def look_at_loss(
         try:
             with asking(workload, "`loss`"):
                 loss = workload.loss(model, batch)
+            _check_loss(workload, loss)
         except WorkloadError as error:
-            if not succeeds(lambda: workload.loss(model.train(), batch)):
+            if not succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
                 raise
-            raise WorkloadError(f"{error} {_IN_TRAINING_ALONE}") from error
-    _check_loss(workload, loss)
+            raise WorkloadError(f"{error}: {_IN_TRAINING_ALONE}") from error
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
@@ -363,9 +363,9 @@ def look_at_loss(
 
 
 _IN_TRAINING_ALONE = (
-    "in evaluation mode (model.eval()), as validation takes it; in training mode it runs. Let it "
-    "put the model into training mode and back (model.train(), then model.eval() if it was), or "
-    "give a `step` and `metrics` in its place"
+    "in evaluation mode (model.eval()), as validation takes it, for in training mode it runs. Let "
+    "it put the model into training mode and back (model.train(), then model.eval() if it was), "
+    "or give a `step` and `metrics` in its place"
 )
 
 

@@ -128,7 +128,13 @@ def _ask(
     except WorkloadError as error:
         differentiating = _with_gradients(workload, name)
         if differentiating is None or not succeeds(lambda: ask(differentiating)):
-            raise
+            model.train()
+            if not succeeds(lambda: ask(workload)):
+                raise
+            raise WorkloadError(
+                f"{error}: in evaluation mode (model.eval()), for in training mode it runs; let it "
+                f"take what the model gives in evaluation mode"
+            ) from error
         how = "over_all" if is_over_all(workload, name) else "sum"
         raise WorkloadError(
             f"workload {workload.name!r}: metric {name!r} differentiates, and evaluations are "

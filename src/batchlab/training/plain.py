@@ -125,7 +125,7 @@ def outcome_at(
 ) -> Outcome | None:
     """How a run ends after `step` steps, as its evaluations say; None: it goes on."""
     is_evaluated = evaluations[-1].step == step
-    if is_evaluated and step > 0 and (reason := _not_a_number(evaluations[-1], workload)):
+    if is_evaluated and step > 0 and (reason := _not_a_number(evaluations, workload)):
         return Outcome(status=Status.NAN, reason=reason)
     if reason := divergence(evaluations):
         return Outcome(status=Status.DIVERGED, reason=reason)
@@ -142,13 +142,17 @@ def outcome_at(
     return None
 
 
-def _not_a_number(last: Evaluation, workload: Workload) -> Reason | None:
+def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reason | None:
+    first, last = evaluations[0], evaluations[-1]
     # Without a loss the metric that counts stands for it; others may have no value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
     # Nothing is decided by test data.
     scores = [score for score in last.scores if score.split != "test" and score.metric == watched]
-    if all(score.value is not None for score in scores):
+    lost = [score for score in scores if score.value is None]
+    if not lost:
         return None
+    if all(first.is_not_finite(score.split, score.metric) for score in lost):
+        return Reason.of("never_finite_at_evaluations", metric=watched)
     if workload.loss is None:
         return Reason.of("metric_not_finite_at_evaluation", metric=watched, step=last.step)
     return Reason.of("loss_not_finite_at_evaluation", step=last.step)

@@ -213,6 +213,11 @@ _MEASURED: dict[str, Message] = {
         "learning rate"
     ),
     "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
+    "never_finite_at_evaluations": (
+        "the {metric} at evaluations is not a finite number, nor was it with the untrained model: "
+        "at any learning rate. A batch may have nothing to take the mean of: give the workload a "
+        "`weight`, which is 0 there"
+    ),
     "not_finite_at_any_rate": (
         "the loss of step {step} is not a finite number, nor is it with the untrained weights: at "
         "any learning rate. Its batch has nothing to take the mean of (a known label, a positive, "
