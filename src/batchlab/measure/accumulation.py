@@ -125,30 +125,26 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
         seed_everything(derived_seed("accumulation fetch"))
         return with_tensors(on_device(examples_at(workload, torch.tensor(chosen)), device), widened)
 
-    order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples")).tolist()
-    chosen, looked_at = order[:_N_ACCUMULATED], model()
+    order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
+    pool, looked_at = order[:_POOL].tolist(), model()
     for norm in filter(_is_norm, looked_at.modules()):
         norm.eval()  # it takes single examples then
-    chosen = _with_units(chosen, order[:_POOL], lambda few: workload.loss(looked_at, at(few)))
-    n, batch = len(chosen), at(chosen)
-    examples = FewExamples(workload, chosen)
-
-    def collated(places: Sequence[int]) -> Batch:
-        found = on_device(examples.batch(places), device)
-        return with_tensors(found, lambda part: widened(part).clone())
-
-    parts = [part for _, part in leaves(batch)]
-    is_of_rows = all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
-    return _Few(
+    chosen = _with_units(pool[:_N_ACCUMULATED], pool, lambda few: workload.loss(looked_at, at(few)))
+    n, whole = len(chosen), at(chosen)
+    few = _Few(
         workload=workload,
         n=n,
-        # Each in memory of its own; what holds lists of examples is made anew of them.
-        batch=(lambda places: with_tensors(batch, lambda part: part[list(places)]))
-        if is_of_rows
-        else collated,
+        # Each in memory of its own.
+        batch=lambda places: with_tensors(whole, lambda part: part[list(places)]),
         model_of=model,
         is_still=lambda module: False,
     )
+    if not all(isinstance(p, Tensor) and p.shape[:1] == (n,) for _, p in leaves(whole)):
+        examples = FewExamples(workload, chosen)  # in lists, say: each batch is collated anew
+        few.batch = lambda places: with_tensors(
+            on_device(examples.batch(places), device), lambda part: widened(part).clone()
+        )
+    return few
 
 
 def _with_units(

@@ -103,12 +103,8 @@ def _without_tables(data: Any) -> Any:
     if not _is_table(data):
         return data
     if hasattr(data, "columns"):
-        return {name: _array_of(data[name]) for name in data.columns}
-    return _array_of(data)
-
-
-def _array_of(column: Any) -> np.ndarray[Any, Any]:
-    values = np.asarray(column.to_numpy())
+        return {name: _without_tables(data[name]) for name in dict.fromkeys(data.columns)}
+    values = np.asarray(data)
     return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
