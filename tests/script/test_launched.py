@@ -294,10 +294,21 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["input()", "import termios; termios.tcgetattr(0)", "import getpass; getpass.getpass()"]
+    ("code", "said"),
+    [
+        ("input()", "asks for input and nobody is there to answer"),
+        ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
+        ("import termios; termios.tcgetattr(0)", "wants a terminal, and here is none (termios"),
+        # What failed was its own next line.
+        (
+            "import os; os.popen('stty size').read().split()[1]",
+            "wants a terminal, and here is none (stty: 'standard input': Inappropriate ioctl",
+        ),
+    ],
 )
-def test_a_command_that_needs_a_terminal_is_told_so(code: str, start: Callable) -> None:
+def test_a_command_that_needs_a_terminal_is_told_so(code: str, said: str, start: Callable) -> None:
     end = ended(start(code))
 
     assert end.status == Status.ERROR
-    assert "asks for input and nobody is there to answer" in why(end)
+    assert said in why(end)
+    assert code[-3:] != "[1]" or "Its last line: IndexError: list index" in why(end)

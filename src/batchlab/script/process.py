@@ -176,9 +176,10 @@ def out_of_memory_line(
     return next((line.strip() for line in reversed(last_lines) if believed.search(line)), None)
 
 
+_ASKS_FOR_INPUT = re.compile(r"EOFError: EOF when reading a line|GetPassWarning")
 _NEEDS_TERMINAL = re.compile(
-    r"EOFError: EOF when reading a line|Inappropriate ioctl for device|No such device or address: "
-    r"'?/dev/tty|not a (tty|TTY|terminal)|GetPassWarning|[Tt]erminal is required|_curses\.error"
+    r"Inappropriate ioctl for device|No such device or address: '?/dev/tty|"
+    r"not a (tty|TTY|terminal)|[Tt]erminal is required|_curses\.error"
 )
 
 
@@ -260,11 +261,13 @@ def status_and_reason(
     number = -code if code < 0 else code - 128 if 128 < code <= 128 + 64 else 0
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("kernel_ended_process")
-    if any(_NEEDS_TERMINAL.search(line) for line in last_lines):
+    if any(map(_ASKS_FOR_INPUT.search, last_lines)):
         return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
     if number and (name := _signal_name(number)):
         return Status.KILLED, Reason.of("ended_by_signal", signal=name)
     said = last_lines[-1] if last_lines else Reason.of("nothing_said")
+    if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
+        return Status.ERROR, Reason.of("wants_terminal", line=asked, said=said)
     return Status.ERROR, Reason.of(
         "command_failed", command=shlex.join(argv[:2]), exit_code=code, said=said
     )

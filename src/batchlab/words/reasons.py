@@ -299,6 +299,10 @@ _MEASURED: dict[str, Message] = {
         "the command asks for input and nobody is there to answer ({line}); give it all it needs "
         "as options"
     ),
+    "wants_terminal": (
+        "the command wants a terminal, and here is none ({line}); have it do without one where its "
+        "output is no terminal. Its last line: {said}"
+    ),
     "ended_on_request": "batchlab ended it",
     "supervisor_killed": (
         "the small process that watches over the command was killed; batchlab ended the command"
