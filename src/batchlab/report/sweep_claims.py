@@ -121,13 +121,19 @@ def _other(evidence: Evidence, race: Race) -> str:
 
 
 def _of_one(evidence: Evidence) -> str:
-    """One batch size, or none of the others has the metric: there is no order to tell."""
-    cell, *_ = evidence.cells
-    level = evidence.final(budget_split(evidence.study)).level(cell)
-    if level is None:
+    """One batch size, or none of the others has the metric after as many epochs."""
+    ranked = evidence.ranked(evidence.final(budget_split(evidence.study)))
+    if not ranked:
         return evidence.say("The {metric} was never measured.")
+    (cell, level), *others = ranked
+    message = "{size} ended at {metric} {value}."
+    if others:
+        message = (
+            "{size} ended best, at {metric} {value}, by what each was evaluated to last: they have "
+            "no evaluation after equal epochs."
+        )
     value = quantity_text(evidence.metric, level)
-    return capitalized(evidence.say("{size} ended at {metric} {value}.", size=cell, value=value))
+    return capitalized(evidence.say(message, size=cell, value=value))
 
 
 def _basis_text(evidence: Evidence) -> str:

@@ -37,3 +37,16 @@ def test_a_profile_in_which_nothing_could_be_timed_says_so(do: Any) -> None:
 
     assert done.code == 1
     assert "could be timed: it ended by itself after" in done.err
+
+
+@pytest.mark.slow
+def test_without_an_evaluation_after_equal_epochs_the_best_is_named(do: Any) -> None:
+    sweep = ("sweep", "--metric", "eval_loss", *NOW, "--batch-sizes", "16,64,256")
+
+    done = do(*sweep, "--budget", "30s", *OWN)
+
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines() if line[:3] in ("16 ", "64 ", "256")]
+    best = min(rows, key=lambda row: float(row[3]))
+    assert best[0] != "16"  # the first one
+    assert f"Batch size {best[0]} ended best, at validation eval_loss {best[3]}," in done.out
