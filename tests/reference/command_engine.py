@@ -12,6 +12,7 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan
+from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 
@@ -53,6 +54,7 @@ def command_engine(
     budget_s: float | None = None,
     horizon_epochs: int | None = None,
     listener: ProgressListener | None = None,
+    look: FirstLook | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CommandEngine:
     """An engine with a store in a folder; its budget counts from 0 of a clock that is given."""
@@ -71,7 +73,7 @@ def command_engine(
         started_s=time.monotonic() if clock is time.monotonic else 0.0,
         budget_s=budget_s,
     )
-    return CommandEngine(store, command, plan, clock=clock)
+    return CommandEngine(store, command, plan, look=look, clock=clock)
 
 
 def asked(

@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.command_engine import asked, command_engine, curve
+from tests.reference.command_engine import (
+    asked,
+    command_engine,
+    command_summary,
+    command_trial,
+    curve,
+)
 from tests.reference.told import Told
 from tests.reference.training_script import training_script
 
 from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Evaluation, Status
+from batchlab.script.check import first_look
 from batchlab.script.command import TrainingCommand
 from batchlab.script.process import living
 from batchlab.store.store import Store
@@ -60,6 +67,31 @@ def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
     assert (curve(longer)[:15], longer.steps) == (curve(first), 60)
     assert curve(again) == curve(longer)
     assert shorter.status is Status.OK
+
+
+# Counts its runs, and tells its metric once, after the last step.
+AT_END = """
+open("runs", "a").write("x")
+for step in range(1, 127): print("step", step, "loss", 2 / step)
+print("val_loss 0.5")
+"""
+
+
+@pytest.mark.parametrize(("more", "runs"), [((), 1), (("{epochs}",), 2)])
+def test_a_look_that_was_the_whole_training_is_not_run_again(
+    more: tuple[str, ...], runs: int, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path, *more, source=AT_END)
+    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
+    look = first_look(
+        command, trial, folder=tmp_path / "look", marker=f"look-{tmp_path}/0", limit_s=30.0
+    )
+
+    record = asked(command_engine(command, tmp_path, look=look), steps=126)
+
+    assert (record.status, curve(record)) == (Status.OK, [(126, 0.5)])
+    # Told another length, it may train otherwise.
+    assert (tmp_path / "runs").read_text() == "x" * runs
 
 
 def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:

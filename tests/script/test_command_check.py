@@ -129,6 +129,61 @@ def test_what_could_not_be_proven_is_said(
     assert [words in text for words, text in zip(said, found, strict=True)] == [True] * len(said)
 
 
+# A bar of an epoch that is drawn again and again, with the time that a batch was waited for.
+REDRAWN = """
+import argparse, random, time
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
+for epoch in range(1, 4):
+    for batch in range(400):
+        time.sleep(random.random() / 200)
+        value = drawn.random()
+        print(f"Epoch: {epoch} Data {random.random():.3f} val_loss {value:.4f}", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_bar_happened_to_show_last_is_no_difference(tmp_path: Path) -> None:
+    assert checked(training_script(tmp_path, source=REDRAWN), tmp_path).warnings == ()
+
+
+# Counts its runs, and how many losses each told; its metric comes once, at the end.
+EVALUATED_AT_END = """
+import argparse, time
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+for step in range(1, 51):
+    print("step", step, "loss", (a.batch_size + a.lr + a.seed) / step, flush=True)
+    open("steps", "a").write("x")
+    time.sleep(0.05)
+print("val_loss", a.lr)
+"""
+
+
+@pytest.mark.slow
+def test_a_proof_ends_when_it_is_one(tmp_path: Path) -> None:
+    facts = checked(training_script(tmp_path, source=EVALUATED_AT_END), tmp_path)
+
+    assert facts.warnings == ()
+    # Whole are the first and that of another batch size, whose epochs are compared.
+    assert 100 < len((tmp_path / "steps").read_text()) < 5 * 50 - 40
+
+
+def test_all_beginnings_but_the_first_take_a_tenth_of_the_budget(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=EVALUATED_AT_END)
+
+    facts = checked(command, tmp_path, limit_s=0.25 * 25)  # a quarter of the budget
+
+    said = [text for text in facts.warnings if "no time to check" in text]
+    assert len(said) == 1
+    assert "with another batch size" in said[0]
+
+
 # Prints `Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
 COUNTED = """
 import sys

@@ -279,7 +279,8 @@ class Race:
         whole = lead_cost if math.isfinite(lead_cost) else leader.cost_to(self._level(leader))
         whole = whole or leader.cost  # it has learned nothing
         self._reserve()
-        going, followed = list(places), _FIRST_STRETCH * whole
+        # Where the leader was not evaluated yet nothing is compared.
+        going, followed = list(places), max(_FIRST_STRETCH * whole, leader.points[0][0])
         while going and self._follow(going, followed, watched_from=_WATCHED_FROM * whole):
             going = [p for p in going if self._may_win(p, leader, whole, followed=followed)]
             followed *= _GROWTH

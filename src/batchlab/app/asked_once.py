@@ -10,9 +10,9 @@ from typing import Any
 
 from batchlab.app.init import trained_with_now
 from batchlab.errors import ProgressError, UsageError
-from batchlab.records.trial import Status, Trial
+from batchlab.records.trial import Status
 from batchlab.report.advice_commands import follow_up
-from batchlab.script.check import FirstLook, first_look
+from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
 from batchlab.script.metric import direction_of, plain_name
 from batchlab.words.reasons import reason_text
@@ -35,12 +35,6 @@ def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The arguments of a TrainingCommand: those `known`, and those that its --help shows.
-
-    Args:
-        command_line: what was typed.
-        name: what batchlab is asked to do.
-        known: the arguments that are given.
-        params: the other options.
 
     Raises:
         UsageError: some are missing; the message names all of them, after a look at the command.
@@ -99,25 +93,19 @@ def _said(
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None, str]:
     """A look at a command, and what was wrong with it, to be told; empty: nothing was."""
-    trial = Trial(
-        workload_id=command.name,
-        workload=command.name,
-        n_train=command.examples or command.batch_size,
-        batch_size=command.batch_size,
-        learning_rate=command.learning_rate or 1.0,
-        seed=0,
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
-            look = first_look(
-                command,
-                trial,
-                folder=Path(folder) / "look",
-                marker=f"look-{os.getpid()}/0",
-                limit_s=limit_s,
-            )
-    except ProgressError as error:
-        return None, f". Its progress was not understood: {error}"
+    with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
+        check = CommandCheck(
+            command,
+            workload_id=f"look-{os.getpid()}",
+            folder=Path(folder) / "looks",
+            limit_s=limit_s,
+            left_s=lambda: limit_s,
+            tell=lambda what: None,
+        )
+        try:
+            look = check.begun()
+        except ProgressError as error:
+            return None, f". Its progress was not understood: {error}"
     if not look.end.was_asked and look.end.status is not Status.OK:
         return None, f". As it was tried, it failed: {reason_text(look.end.reason).rstrip('.')}"
     within = f" within {look.took_s:.0f} s" if look.end.was_asked else ""

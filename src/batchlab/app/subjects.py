@@ -31,7 +31,7 @@ from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.local import LocalProcesses, refuse_to_train_over
-from batchlab.script.check import CommandCheck
+from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
 from batchlab.script.process import end_leftovers
@@ -346,6 +346,7 @@ class CommandSubject(Subject):
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
+        self._look: FirstLook | None = None
 
     def _usual_epochs(self) -> int | None:
         """In a sweep a script may train to its own end."""
@@ -427,6 +428,7 @@ class CommandSubject(Subject):
                 tell=tell,
             )
             summary = check.summary(proves=proves)
+            self._look = check.first
         budget.refuse_if_out_of_time("checking the command")
         return summary
 
@@ -512,7 +514,7 @@ class CommandSubject(Subject):
 
     def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """The command, one training at a time."""
-        return CommandEngine(store, self._command, plan)
+        return CommandEngine(store, self._command, plan, look=self._look)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, Tria
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import Ran, StoredEngine, named
 from batchlab.runs.script_course import ScriptCourse
+from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
 from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
@@ -147,7 +148,7 @@ class CommandRun:
         self._grace_s = grace_s
         self._left_s = left_s
         self._tell = tell
-        self._resumes = resumes
+        self.resumes = resumes
         earlier = kept.earlier(_of_log(command, request, kept.folder)) if resumes else ()
         self.course = ScriptCourse(request, command, earlier=earlier)
         self._verdict: Outcome | None = None
@@ -182,9 +183,17 @@ class CommandRun:
             raise _disk_is_full(self._kept.folder)  # a script's words may not have found room
         return self._verdict or self._verdict_of_end(end), end
 
+    def as_looked(self, look: FirstLook) -> tuple[Outcome, CommandEnd]:
+        """The same of a look that came to its own end, without running it again."""
+        for reading in look.readings:
+            if self.course.ended is None:
+                with suppress(ProgressError):
+                    self.course.take(reading)
+        return self.course.ended or self._verdict_of_end(look.end), look.end
+
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
         """Whether it was to go on, and ended by itself before it told anything of its metric."""
-        if not self._resumes or self.course.n_made or end.was_asked:
+        if not self.resumes or self.course.n_made or end.was_asked:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
@@ -218,7 +227,7 @@ class CommandRun:
     def _started(self) -> Iterator[FollowedTraining]:
         request, folder = self._request, self._kept.folder
         values = trial_values(request.trial, last_step=request.last_step)
-        if self._resumes:
+        if self.resumes:
             values["resume_from"] = folder / OUTPUT_NAME
         else:
             shutil.rmtree(folder / OUTPUT_NAME, ignore_errors=True)
@@ -229,7 +238,7 @@ class CommandRun:
                 folder=folder,
                 marker=self._marker,
                 grace_s=self._grace_s,
-                goes_on=self._resumes,
+                goes_on=self.resumes,
             )
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -330,9 +339,13 @@ class CommandEngine(StoredEngine):
         command: TrainingCommand,
         plan: RunPlan,
         *,
+        look: FirstLook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`."""
+        """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`.
+
+        A `look` that was a whole training is one.
+        """
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
             resumes=command.takes("resume_from"),
@@ -341,6 +354,7 @@ class CommandEngine(StoredEngine):
             cools_down=False,
         )
         self._command = command
+        self._look = look
         self._failures = FailureCount()
         self._told: set[str] = set()
         end_leftovers(self.marker)
@@ -375,7 +389,8 @@ class CommandEngine(StoredEngine):
         kept = KeptTraining(self._store, request, known, engine=self.name)
         began_s = self._clock()
         run = self._run(request, kept, resumes=self._can_be_taken_up(known))
-        verdict, end = run.until_done()
+        look = None if run.resumes else self._whole_look(request)
+        verdict, end = run.until_done() if look is None else run.as_looked(look)
         if run.could_not_be_taken_up(end):
             why = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
@@ -392,7 +407,8 @@ class CommandEngine(StoredEngine):
             notes=run.notes(verdict, end),
         )
         self._finish(trial, outcome)
-        ran = (run.course.taken_up_at or 0, self._clock() - began_s)
+        ran_s = self._clock() - began_s if look is None else look.took_s
+        ran = (run.course.taken_up_at or 0, ran_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         if outcome.reason != OUT_OF_TIME:
@@ -403,6 +419,15 @@ class CommandEngine(StoredEngine):
         if outcome.status is Status.ERROR:
             self._stop_if_hopeless(end, outcome.reason)
         return ran
+
+    def _whole_look(self, request: RunRequest) -> FirstLook | None:
+        """The look, where it was told the same as this training and came to its own end."""
+        if self._look is None or not self._look.is_whole:
+            return None
+        told = trial_values(request.trial, last_step=request.last_step)
+        names = self._command.placeholders - {"output_dir", "resume_from", "config"}
+        is_same = all(self._look.values.get(name) == told[name] for name in names)
+        return self._look if is_same else None
 
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
         return CommandRun(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchlab.errors import BatchSizeError, OtherBatchSizeError, UsageError, WorkloadError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
-from batchlab.script.command import NAMES, TrainingCommand, trial_values
+from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
 from batchlab.script.flags import multipliers_in, plain_flag
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
@@ -34,6 +34,7 @@ _STEPS = 10**6
 # Epochs are printed with a few digits.
 _ROUNDING = 1e-3
 
+_Enough = Callable[[Sequence[Reading]], bool]
 Span = tuple[int, int]
 """The fewest and the most training examples that there can be."""
 
@@ -49,6 +50,16 @@ class FirstLook:
     took_s: float
     end: CommandEnd
     contradiction: str | None  # what shows another batch size; None: nothing does
+    values: Mapping[str, Value | None]  # what it was told
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was read to its own good end."""
+        return self.end.status is Status.OK and not self.end.was_asked and not self._is_enough
+
+    @property
+    def _is_enough(self) -> bool:
+        return len(self.trained) >= _VALUES
 
     @property
     def trained(self) -> list[float | None]:
@@ -58,7 +69,7 @@ class FirstLook:
     @property
     def is_cut(self) -> bool:
         """Whether the time for the look ended before enough was seen."""
-        return self.end.was_asked and len(self.trained) < _VALUES
+        return self.end.was_asked and not self._is_enough
 
     @property
     def examples(self) -> Span | None:
@@ -126,9 +137,15 @@ def _in_steps(steps: float, trial: Trial) -> Span:
 
 
 def first_look(
-    command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
+    command: TrainingCommand,
+    trial: Trial,
+    *,
+    folder: Path,
+    marker: str,
+    limit_s: float,
+    is_enough: _Enough = lambda seen: False,
 ) -> FirstLook:
-    """Run a command until its metric was seen a few times, and end it.
+    """Run a command until its metric was seen a few times, or what `is_enough`, and end it.
 
     Raises:
         ProgressError: its progress contradicts itself.
@@ -150,6 +167,7 @@ def first_look(
                 contradiction = size.contradiction(reading)
         is_late = time.monotonic() - began_s >= limit_s
         is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
+        is_asked = is_asked or (bool(readings) and is_enough(seen))
         return is_asked
 
     with FollowedTraining(
@@ -164,13 +182,15 @@ def first_look(
         took_s=time.monotonic() - began_s,
         end=end,
         contradiction=contradiction,
+        values=values,
     )
 
 
 # What tells of the machine differs from run to run, whatever the flags do.
 _OF_MACHINE = re.compile(
     r"(?<![a-z])(time|runtime|secs?|seconds?|ms|eta|elapsed|took|dt|wall|speed|throughput|fps|mfu|"
-    r"ups|wps|ips|mem|memory|allocated)(?![a-z])|/s$|per_s(ec)?$",
+    r"ups|wps|ips|mem|memory|allocated|duration|finished in)(?![a-z])|/s$|per_s(ec)?$|"
+    r"^(data|pid)$",
     re.IGNORECASE,
 )
 # A script prints what it was given, which does not say that it uses it.
@@ -180,6 +200,7 @@ _GIVEN = {
     "accumulation_steps",
 }
 _METRIC = "the metric"
+_ALIKE = 10
 _Numbers = dict[str, dict[object, float]]
 
 
@@ -196,34 +217,59 @@ class LookComparison:
 
     def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
         """Compare the two; without the other, nothing is taken to differ by itself."""
-        known = _numbers(first)
+        self._first = first
+        self._known = known = _numbers(first)
         twin = known if again is None else _numbers(again)
-        self._steady = {name: told for name, told in known.items() if not _differ(name, told, twin)}
+        self._steady = {
+            name: {place: value for place, value in told.items() if place in twin[name]}
+            for name, told in known.items()
+            if not _differ(name, told, twin)
+        }
         self.is_repeatable = len(self._steady) == len(known)
-        self.is_telling = any(
-            len({*map(repr, told.values())}) > 1 for told in self._steady.values()
-        )
+        self.is_telling = any(len({*map(repr, told.values())}) > 1 for told in known.values())
+
+    def is_seen(self, readings: Sequence[Reading]) -> bool:
+        """Whether a beginning of the same batch size differs where the two are the same."""
+        return _any_differs(self._steady, _numbers(replace(self._first, readings=tuple(readings))))
 
     def acts(self, look: FirstLook) -> bool | None:
         """Whether another beginning differs because of its arguments; None: it can't be told."""
         told = _numbers(look)
-        if any(_differ(name, steady, told) for name, steady in self._steady.items()):
+        if _any_differs(self._steady, told):
             return True
-        return False if self.is_repeatable and self.is_telling else None
+        is_same = self.is_repeatable and not _any_differs(self._known, told)
+        return False if is_same and self.is_telling else None
+
+
+def _any_differs(one: _Numbers, other: _Numbers) -> bool:
+    return any(_differ(name, told, other) for name, told in one.items())
 
 
 def _numbers(look: FirstLook) -> _Numbers:
     """Each number that tells of the training, by its name and where it was told."""
     found: _Numbers = defaultdict(dict)
-    for index, value in enumerate(look.trained):
-        assert value is not None
-        found[_METRIC][index] = value  # steps of other batch sizes are other places
+    again, first_told = ProgressPoints(look.told.metric, look.trial), dict[int, float]()
     for reading in look.readings:
+        point = again.add(reading)
+        # A bar tells a step again and again: the last time is as far as the look happened to come.
+        if point is not None and point.value is not None and point.step > 0:
+            first_told.setdefault(point.step, point.value)
         place = (reading.step, reading.samples, reading.epoch, reading.epoch_step)
         for name, value in reading.values:
             if _OF_MACHINE.search(name) is None and plain_flag(name) not in _GIVEN:
                 found[f"{reading.shape} {name}"].setdefault(place, value)
+    found[_METRIC] = dict(enumerate(first_told.values()))  # sizes have other steps
     return found
+
+
+def _tells_losses(readings: Sequence[Reading]) -> bool:
+    """Whether these are so many losses that others with the same are no chance."""
+    told: dict[object, float] = {}
+    for each in readings:
+        for name, value in each.values:
+            if "loss" in name.lower():
+                told.setdefault((each.step, each.samples, each.epoch, each.epoch_step), value)
+    return len({*told.values()}) >= _ALIKE
 
 
 def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
@@ -241,6 +287,7 @@ _SILENCE = (
 _RATE_FACTOR = 8.0
 # The first look waits longest: for the slowest start, when nothing is in any cache.
 _FIRST_SHARE = 0.5
+_PROOF_SHARE = 0.4  # and all others together so long: a tenth of a budget
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 
@@ -271,6 +318,7 @@ class CommandCheck:
         self._spent_s = 0.0
         self._warnings: list[str] = []
         self._looks: dict[object, FirstLook | None] = {}  # by what was changed
+        self.first: FirstLook | None = None  # as one trains now
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
         """Run the beginnings; what was found, with what is odd or could not be told as warnings.
@@ -291,7 +339,9 @@ class CommandCheck:
                 f"batch size {command.batch_size} of this command: expected 1 to {most}, the "
                 f"size of its training set; give --batch-size, the one you train with now"
             )
+        self.first = first
         if proves:
+            self._limit_s = min(self._limit_s, self._spent_s + _PROOF_SHARE * self._limit_s)
             fewest, most = self._proven(first, span)
         if fewest < most:
             self._warnings.append(
@@ -332,7 +382,21 @@ class CommandCheck:
 
     # ---- beginnings
 
-    def _looked(self, what: str, changed: dict[str, float], limit_s: float) -> FirstLook:
+    def begun(self) -> FirstLook:
+        """The beginning of a training as it is now.
+
+        Raises:
+            ProgressError: its progress contradicts itself.
+        """
+        return self._looked(self._now_text(), {}, self._limit_s)
+
+    def _looked(
+        self,
+        what: str,
+        changed: dict[str, float],
+        limit_s: float,
+        is_enough: _Enough = lambda seen: False,
+    ) -> FirstLook:
         self._tell(f"checking the command: {what}")
         number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
         command = self._command
@@ -351,24 +415,35 @@ class CommandCheck:
             folder=self._folder / str(number),
             marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
+            is_enough=is_enough,
         )
         self._spent_s += found.took_s
         return found
 
-    def _compared(self, what: str, changed: dict[str, float], first: FirstLook) -> FirstLook | None:
-        """Another beginning as long as the first, run once; None: no time for it, or it failed."""
+    def _compared(
+        self,
+        what: str,
+        changed: dict[str, float],
+        first: FirstLook,
+        is_enough: _Enough | None = None,
+    ) -> FirstLook | None:
+        """Another beginning as long as the first, or until it `is_enough`, run once.
+
+        None: no time for it, or it failed.
+        """
         key = tuple(changed.items())
         if key not in self._looks:
             self._looks[key] = None
             left_s = self._limit_s - self._spent_s
-            if left_s < first.took_s:
+            if left_s < (first.took_s if is_enough is None else first.start_s or 0.0):
                 self._warnings.append(
                     f"there was no time to check the command {what}; a larger --budget has it "
                     f"checked"
                 )
                 return None
-            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0))
-            if look.trained and not look.contradiction:
+            enough = is_enough or (lambda seen: False)
+            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), enough)
+            if not look.contradiction and (look.trained or enough(look.readings)):
                 self._looks[key] = look
             else:
                 why = look.contradiction and f"it does not train with it: {look.contradiction}"
@@ -417,6 +492,8 @@ class CommandCheck:
         complaint = look.told.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
+        if look.told.names and not (look.examples or look.within_epochs or self._command.examples):
+            complaint += ". Give --examples too, such as --examples 50000"
         if not look.readings and look.is_cut:
             complaint = _SILENCE.format(seconds=look.took_s)
         if end.left_behind is not None:
@@ -430,7 +507,7 @@ class CommandCheck:
     def _proven(self, first: FirstLook, examples: Span) -> Span:
         """The fewest and the most examples, when all flags act."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
-        again = self._compared("the same again", {}, first)
+        again = self._compared("the same again", {}, first, _tells_losses)
         compared = LookComparison(first, again)
         if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
             raise UsageError(
@@ -446,7 +523,9 @@ class CommandCheck:
         other_size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
         unproven = []
         for flag, what, changed, text in self._questions(other_size):
-            look = self._compared(what, changed, first)
+            # Of another batch size its epochs are compared too.
+            is_enough = None if flag == "batch_size" else compared.is_seen
+            look = self._compared(what, changed, first, is_enough)
             acts = True if look is None else compared.acts(look)
             if acts is False:
                 raise UsageError(f"{{{flag}}} does not act: {text}")
@@ -541,11 +620,11 @@ class CommandCheck:
 
 
 def _unproven_text(flags: list[str], compared: LookComparison) -> str:
-    why = (
-        "the numbers of all beginnings are the same, and do not change along them"
-        if compared.is_repeatable
-        else "the numbers of two equal beginnings differ by themselves"
-    )
+    why = "the numbers of two equal beginnings differ by themselves"
+    if compared.is_repeatable and compared.is_telling:
+        why = "its numbers differ only later than two equal beginnings were compared"
+    elif compared.is_repeatable:
+        why = "the numbers of all beginnings are the same, and do not change along them"
     named = " and ".join(filter(None, [", ".join(flags[:-1]), flags[-1]]))
     act = "acts" if len(flags) == 1 else "act"
     return f"it could not be proven that {named} {act}: {why}"
