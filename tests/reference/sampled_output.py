@@ -28,7 +28,7 @@ def readings_of(output: bytes, **options: object) -> list[Reading]:
 
 def points_of(output: bytes, metric: str = "val_loss") -> list[tuple[int, float]]:
     """Steps and values of a metric; a batch has 50 examples, an epoch 20 steps."""
-    points = ProgressPoints(metric, made_up_trial(batch_size=50, n_train=1000), most_examples=None)
+    points = ProgressPoints(metric, made_up_trial(batch_size=50, n_train=1000))
     for reading in readings_of(output, metric=metric):
         points.add(reading)
     return [(point.step, point.value) for point in points.points]

@@ -26,7 +26,7 @@ def told(
     *readings: Reading, metric: str = "val_loss", micro_batch_size: int = 32
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
-    points = ProgressPoints(metric, trial, most_examples=None)
+    points = ProgressPoints(metric, trial)
     for each in readings:
         points.add(each)
     return points

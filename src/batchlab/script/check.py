@@ -152,7 +152,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial, most_examples=None)
+    told = ProgressPoints(command.metric, trial)
     given = command.examples
     size = None if given is None else TrainedSize(trial, most_examples=given)
     seen: list[Reading] = []

@@ -100,7 +100,7 @@ class ProgressPoints:
 
     """
 
-    def __init__(self, metric: str, trial: Trial, *, most_examples: int | None) -> None:
+    def __init__(self, metric: str, trial: Trial, *, most_examples: int | None = None) -> None:
         """No points yet; a step is a batch or a micro-batch of the trial's size.
 
         There are `trial.n_train` to `most_examples` training examples; None: that is not known.
