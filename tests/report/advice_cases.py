@@ -89,6 +89,7 @@ CASES: dict[str, tuple[str, Advice]] = {
     "one seed": ("gain", replace(ADVICE, gain=Estimate.of(2.0, interval=(None, None), n=1))),
     "unknown": ("gain", replace(ADVICE, gain=UNTOLD)),
     "a bound": ("gain", replace(ADVICE, gain=BOUND)),
+    "a bound that says nothing": ("gain", replace(ADVICE, gain=replace(BOUND, low=0.001))),
     "the own rate was better": (
         "from the batch size alone",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(2.2, 0.2)),

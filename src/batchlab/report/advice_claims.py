@@ -458,7 +458,7 @@ def _gain_from_batch_size(about: _About) -> _Told:
 
 def _compared(about: _About, ratio: Estimate) -> str:
     """The other configuration's figure over the recommendation's, as far as it is known."""
-    if ratio.estimate is None and ratio.low is not None:
+    if ratio.estimate is None and ratio.low is not None and ratio.low >= 0.01:  # else it says none
         return about.takes(about.say("at least {times}", times=ratio_text(ratio.low)))
     if ratio.estimate is None:
         why = clause(ratio.reason) or about.say("it was not measured")
