@@ -337,6 +337,56 @@ def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Sin
 
 
 @pytest.mark.parametrize(
+    ("lines", "metric", "points"),
+    [
+        # Epochs that begin again to another total are counted on.
+        (["Epoch 1/2 acc: 1", "Epoch 2/2 acc: 2", "Epoch 1/3 acc: 3"], "acc", [1, 2, 3]),
+        (["Epoch 1/1 acc: 1", "Epoch 1/3 acc: 2", "Epoch 2/3 acc: 3"], "acc", [1, 2, 3]),
+        # What a header says holds for the lines below it, until the next epoch.
+        (["Epoch 1", "Validation", "acc: 1", "Epoch 2", "Test:", "acc: 2"], "test acc", [None, 2]),
+        (["Epoch 1", "acc: 9", "Evaluating...", "acc: 1", "Epoch 2", "acc: 9"], "val acc", [1]),
+        (["epoch 1 [9/20] acc: 9", "Evaluation:", "[1/5] acc: 8", "[5/5] acc: 1"], "val acc", [1]),
+        # A loop of another length in the same epoch is no training.
+        (["Epoch: 1", "acc: 9 19/20", "acc: 8 1/3", "acc: 1 3/3", "acc: 9 1/20"], "val acc", [1]),
+        # The last word before a number counts.
+        (["epoch 1 val loss=3 acc=1 | train loss=4 acc=9"], "val acc", [1]),
+        (["epoch 1 Train Loss: 4 Acc: 9", "Test Loss: 3 Acc: 1"], "test acc", [1]),
+    ],
+)
+def test_what_a_number_was_measured_on_is_told_by_what_is_around_it(
+    lines: list[str], metric: str, points: list[float | None]
+) -> None:
+    found = points_of("".join(f"{line}\n" for line in lines).encode(), metric)
+
+    places = enumerate(points, 1)
+    assert found == [(20 * epoch, value) for epoch, value in places if value is not None]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "Epoch 1/2 acc: 1\nEpoch 2/2 acc: 2\nEpoch 1/2 acc: 3\n",
+        "Epoch 1/2\nacc: 1\nEpoch 2/2\nacc: 2\nEpoch 1/2\nacc: 3\n",
+        "epoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n",
+        "== Fold 1/5 ==\nepoch 1 acc: 1\n",
+        "Fold: 0\nepoch 1 acc: 1\nepoch 2 acc: 1\nFold: 1\nepoch 1 acc: 1\nepoch 2 acc: 1\n",
+        "Training fold 2 of 3\nepoch 1 acc: 1\n",
+        "Run 1/3\nepoch 1 acc: 1\n",
+        "fold 1/2 epoch 1 acc: 1\nfold 1/2 epoch 2 acc: 1\n",
+        "epoch 1 acc: 1\nepoch 2 acc: 1\nepoch 1 acc: 1\nepoch 2 acc: 1\n",
+    ],
+)
+def test_several_trainings_in_one_run_are_refused(output: str) -> None:
+    with pytest.raises(ProgressError, match="have it train one fold"):
+        points_of(output.encode(), "acc")
+
+
+@pytest.mark.parametrize("output", ["Fold 3\nepoch 1 acc: 1\n", "Run 1/1\nepoch 1 acc: 1\n"])
+def test_one_training_is_none_of_several(output: str) -> None:
+    assert points_of(output.encode(), "acc") == [(20, 1)]
+
+
+@pytest.mark.parametrize(
     ("pattern", "output", "found"),
     [
         # Named groups are counters and values.

@@ -16,7 +16,7 @@ from batchlab.script.reading import Reading
 def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Reading:
     counters = {
         name: fields.pop(name)
-        for name in ("step", "epoch", "epoch_step", "samples")
+        for name in ("step", "epoch", "epoch_step", "samples", "split", "complaint")
         if name in fields
     }
     return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
@@ -118,6 +118,69 @@ def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
     ]
 
 
+def test_two_values_for_step_after_step_are_refused() -> None:
+    twice = [reading(step=step, val_loss=value) for step in (2, 4, 6) for value in (0.5, 0.2)]
+
+    with pytest.raises(ProgressError, match=r"'val_loss' was printed twice .*different names"):
+        points_of(*twice)
+
+
+def test_the_same_number_with_fewer_digits_is_no_second_value() -> None:
+    twice = [reading(step=step, val_loss=value) for step in (2, 4) for value in (0.512, 0.51)]
+
+    assert points_of(*twice) == [(64, 2, 0.51), (128, 4, 0.51)]
+
+
+TRAIN_AND_VAL = [
+    reading(epoch=epoch, split=split, acc=epoch / 10 + len(split) / 100)
+    for epoch in (1, 2)
+    for split in ("train", "val")
+]
+
+
+@pytest.mark.parametrize("asked", ["acc", "accuracy"])
+def test_one_name_for_two_kinds_of_data_is_refused(asked: str) -> None:
+    with pytest.raises(ProgressError, match=r"of two kinds .* as in --metric 'val acc', print"):
+        points_of(*TRAIN_AND_VAL, metric=asked)
+
+
+def test_the_kind_that_is_asked_for_is_followed() -> None:
+    assert points_of(*TRAIN_AND_VAL, metric="val_acc") == [(1000, 32, 0.13), (2000, 64, 0.23)]
+
+
+def test_values_within_epochs_and_of_whole_epochs_are_of_two_kinds() -> None:
+    mixed = [
+        each
+        for epoch in (1, 2)
+        for each in (reading(step=32 * epoch - 2, acc=0.1), reading(epoch=epoch, acc=0.5))
+    ]
+
+    with pytest.raises(ProgressError, match="'train acc' and 'epoch acc'"):
+        points_of(*mixed, metric="acc")
+    assert points_of(*mixed, metric="epoch acc") == [(1000, 32, 0.5), (2000, 64, 0.5)]
+
+
+def test_a_test_after_the_last_epoch_is_left_out() -> None:
+    found = told(
+        *(reading(epoch=epoch, split="val", acc=0.5) for epoch in (1, 2)),
+        reading(epoch=2, split="test", acc=0.4),
+        metric="acc",
+    )
+
+    assert [point.value for point in found.points] == [0.5, 0.5]
+    assert found.contradictions == [
+        "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"
+    ]
+
+
+def test_folds_stop_all_but_what_is_logged() -> None:
+    folds = reading(shape="", complaint="'Fold 1/5' was printed: ...")
+
+    with pytest.raises(ProgressError, match="no sure place: 'Fold 1/5' was printed"):
+        points_of(folds, reading(shape="keras", step=2, val_loss=0.5))
+    assert points_of(folds, reading(shape="batchlab", step=2, val_loss=0.5)) == [(64, 2, 0.5)]
+
+
 def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
     for last in (600, 1300):
         with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
@@ -216,6 +279,11 @@ def test_a_metric_that_was_not_seen_is_told_with_what_was(
         ("validation_top1", "higher"),
         ("eval_macro_f1", "higher"),
         ("ROUGE", "higher"),
+        *((name, "lower") for name in ("val_0_logloss", "validation_0-rmse", "logloss_mean")),
+        *((name, "lower") for name in ("wer", "error_rate", "mean_squared_error", "cross_entropy")),
+        *((name, "higher") for name in ("ndcg@10", "metrics/mAP50-95(B)", "ep_rew_mean", "ENTS_F")),
+        *((name, "higher") for name in ("f1_macro", "Acc@1", "valid_0's auc", "success_rate")),
+        *((name, None) for name in ("score", "neg_mean_squared_error", "learning_rate")),
         ("val_margin", None),
         ("lossless", None),
     ],

@@ -60,7 +60,7 @@ def readings_line_by_line(output: bytes) -> list[Reading]:
     return readings
 
 
-@pytest.mark.parametrize("name", sample_names())
+@pytest.mark.parametrize("name", [*sample_names(), "../log_formats.txt"])
 def test_nothing_is_missed_by_passing_over_most_lines(name: str) -> None:
     output = sample(name)
 

@@ -19,8 +19,9 @@ from tests.reference.large_output import assert_a_large_output_is_kept_small
 from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FollowedTraining, Moment, step_intervals
-from batchlab.script.output import EACH_END_BYTES, KeptOutput
+from batchlab.script.output import EACH_END_BYTES, GrowingFiles, KeptOutput
 from batchlab.script.process import WIDE
+from batchlab.script.reading import Reading
 
 
 def kept(path: Path) -> bytes:
@@ -283,3 +284,65 @@ def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_little_is_not_enough(n: int) -> None:
     assert not step_intervals(moments(n=10 * n, every=10)).is_enough
+
+
+def grown(files: GrowingFiles) -> list[tuple[str, int | None, tuple[tuple[str, float], ...]]]:
+    return [(each.shape, each.step, each.values) for each in files.grown(is_last=True)]
+
+
+def test_a_table_in_a_file_is_read_as_it_grows(tmp_path: Path) -> None:
+    files, table = GrowingFiles(tmp_path), tmp_path / "logs" / "metrics.csv"
+    table.parent.mkdir()
+
+    table.write_text("step,loss\n10,0.5\n20,0.")
+    first = grown(files)
+    table.write_text("step,loss\n10,0.5\n20,0.4\n")
+
+    assert first == [("logs/metrics.csv", 10, (("loss", 0.5),))]
+    assert grown(files) == [("logs/metrics.csv", 20, (("loss", 0.4),))]
+    assert grown(files) == []
+
+
+def test_a_file_written_anew_tells_what_is_new_in_it(tmp_path: Path) -> None:
+    files, table = GrowingFiles(tmp_path), tmp_path / "metrics.csv"
+
+    table.write_text("step,loss\n10,0.5\n20,0.4\n")
+    grown(files)
+    table.write_text("step,loss,acc\n")
+    torn = grown(files)
+    table.write_text("step,loss,acc\n10,0.5,\n20,0.4,\n20,,0.9\n")
+
+    assert torn == []
+    assert grown(files) == [("metrics.csv", 20, (("acc", 0.9),))]
+
+
+def test_what_a_folder_held_before_is_passed_over(tmp_path: Path) -> None:
+    table = tmp_path / "result.json"
+    table.write_text('{"step": 10, "loss": 0.5}\n')
+    files = GrowingFiles(tmp_path)
+
+    with table.open("a") as file:
+        file.write('{"step": 20, "loss": 0.4}\n')
+
+    assert grown(files) == [("result.json", 20, (("loss", 0.4),))]
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_refused"),
+    [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
+)
+def test_a_script_that_is_told_its_fold_trains_one(
+    argument: str, is_refused: bool, tmp_path: Path
+) -> None:
+    command = TrainingCommand(
+        arguments=(sys.executable, "-c", "print('Fold 3/5')", argument, "{batch_size}"),
+        metric="val_loss",
+    )
+    found: list[Reading] = []
+
+    with FollowedTraining(
+        command, {"batch_size": 32}, folder=tmp_path / "trial", marker=f"test-{uuid.uuid4().hex}/0"
+    ) as training:
+        training.follow(lambda told: bool(found.extend(told)))
+
+    assert bool(found) == is_refused

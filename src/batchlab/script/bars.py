@@ -7,7 +7,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
 
-from batchlab.script.reading import NUMBER, LineReader, Reading, number_of, sure_number_of
+from batchlab.script.reading import (
+    NUMBER,
+    Epochs,
+    LineReader,
+    Reading,
+    number_of,
+    sure_number_of,
+)
 
 Values = tuple[tuple[str, float], ...]
 
@@ -64,11 +71,14 @@ class EpochBars(LineReader):
     counts_updates = False
 
     def __init__(self) -> None:
+        self._epochs = Epochs()
         self._shown: Reading | None = None  # with all values that the bar shows
         self._state = (0, 0, 1)  # the epoch counted from 0, steps done in it and steps that it has
 
     def show(self, epoch: int, n: int, total: int, at_s: float, values: Values) -> list[Reading]:
         """The readings that this state completes: `n` of `total` in an epoch counted from 0."""
+        if self._epochs.complaint is not None:
+            return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
         before, (before_epoch, before_n, _) = self._shown, self._state
         if before is not None and before_epoch == epoch and n < before_n:
             return []  # cleared for the next epoch, whose number it does not have yet
@@ -113,7 +123,7 @@ class Keras(EpochBars):
     label = "lines of Keras"
     needles = (b"epoch ", b"s/step")
 
-    _HEADER = re.compile(r"^Epoch (\d{1,9})/\d+$")
+    _HEADER = re.compile(r"^Epoch (\d{1,9})/(\d{1,9})$")
     _STEPS = re.compile(
         r"^(?P<n>\d{1,12})/(?P<total>[1-9]\d{0,11})\s.{0,400}?s/step(?P<rest> - .+)$"
     )
@@ -128,7 +138,8 @@ class Keras(EpochBars):
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The readings of a line after the header of an epoch."""
         if header := self._HEADER.match(line):
-            self._epoch, self._total, self._last = int(header[1]) - 1, None, 0
+            self._epoch = self._epochs.number(int(header[1]), int(header[2]))
+            self._total, self._last = None, 0
             return None  # others may number their epochs so, too
         match = self._STEPS.match(line)
         if match is None or self._epoch is None:
@@ -151,7 +162,7 @@ class Lightning(EpochBars):
     label = "a bar of Lightning"
     needles = (b"epoch", b"loss", b"acc", b"val", b"train")
 
-    _EPOCH = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*\d+)?\]?$", re.IGNORECASE)
+    _EPOCH = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
     # Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
     _RICH = re.compile(
         r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
@@ -164,16 +175,14 @@ class Lightning(EpochBars):
 
     def __init__(self) -> None:
         super().__init__()
-        self._first_epoch: int | None = None
         self._rich: tuple[int, int, int] | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The readings of a bar, or of the values below one of rich."""
         line = line[:_LONGEST_BAR]
         if line.startswith(self._ITS_OWN):
-            self._first_epoch = 0
+            self._epochs.number(0, None)
         if match := self._RICH.match(line):
-            self._first_epoch = 0
             self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
             return self.show(*self._rich, at_s, _numbers(self._NAMED, match["rest"]))
         # A bar of rich that is wider than the screen puts its values on the lines below.
@@ -183,9 +192,8 @@ class Lightning(EpochBars):
         epoch = None if bar is None else self._EPOCH.match(bar.words)
         if bar is None or epoch is None:
             return None
-        if self._first_epoch is None:
-            self._first_epoch = min(int(epoch[1]), 1)
-        return self.show(int(epoch[1]) - self._first_epoch, bar.n, bar.total, at_s, bar.values)
+        number = self._epochs.number(int(epoch[1]), int(epoch[2]) if epoch[2] else None)
+        return self.show(number, bar.n, bar.total, at_s, bar.values)
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> Values:
@@ -275,7 +283,7 @@ class Tqdm(EpochBars):
         self._outer: Key | None = None
         self._outer_values: Values = ()
         self._n: dict[Key, int] = {}
-        self._epochs = 0
+        self._n_epochs = 0
         self._others: Counter[Key] = Counter()
         self._is_lost = False
 
@@ -297,7 +305,7 @@ class Tqdm(EpochBars):
             return self._around(bar, at_s)
         begins = before is None or bar.n < before
         if begins and self._is_around(key):
-            self._outer, self._training, self._epochs = self._training, None, 0
+            self._outer, self._training, self._n_epochs = self._training, None, 0
         if self._training is None:
             self._training = key
         if key == self._training:
@@ -313,12 +321,12 @@ class Tqdm(EpochBars):
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
-        return self._n[first] == 0 and self._epochs == 1 and first[0] in ("", key[0])
+        return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
         """The bar around the epochs: what it shows belongs to where the bar inside it is."""
         is_done = bar.n == bar.total
-        if bar.n > self._epochs or (is_done and self._epochs > bar.n):
+        if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
         new = _new(bar.values, self._outer_values)
         self._outer_values = bar.values
@@ -337,14 +345,14 @@ class Tqdm(EpochBars):
         if bar.n != before:
             self._others.clear()
         if before is None or bar.n < before:
-            self._epochs += 1
+            self._n_epochs += 1
             if before is not None and before < _NEARLY * bar.total:
                 return self._lost(_UNSEEN_END, at_s)
-            if self._outer is not None and self._epochs > self._n[self._outer] + _BEHIND:
+            if self._outer is not None and self._n_epochs > self._n[self._outer] + _BEHIND:
                 return self._lost(_NOT_TOLD_APART, at_s)
-        shown = self.show(self._epochs - 1, bar.n, bar.total, at_s, bar.values)
+        shown = self.show(self._n_epochs - 1, bar.n, bar.total, at_s, bar.values)
         # Once it has begun again, or inside another, it is that of an epoch for sure.
-        is_sure = self._outer is not None or self._epochs > 1
+        is_sure = self._outer is not None or self._n_epochs > 1
         if is_sure or _STEPS.search(bar.words):
             return [replace(each, epoch_length=None) for each in shown]
         return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,8 @@ from typing import NamedTuple
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
 from batchlab.script.command import TrainingCommand, Value
-from batchlab.script.formats import LOG_SHAPE
-from batchlab.script.output import OutputReader
+from batchlab.script.formats import ANY_SHAPE, LOG_SHAPE
+from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
@@ -26,6 +27,7 @@ _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """What {output_dir} is called in the folder of a training."""
+_FOLD_ARGUMENT = re.compile(r"(?:-+|[\w.]*\.)?fold(?!s)[\w\-]*(?:=.*)?")
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
 
@@ -56,6 +58,9 @@ class FollowedTraining(Launched):
             self._n_read = log.tell()
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
+        self._files = GrowingFiles(output_dir)
+        # Of a script that is told which fold to train, its word for it tells nothing.
+        self._is_one_fold = any(map(_FOLD_ARGUMENT.fullmatch, command.arguments))
         self._readings: list[Reading] = []
         self._is_read, self._has_log = True, False
         super().__init__(
@@ -74,6 +79,7 @@ class FollowedTraining(Launched):
             ended = self.receive()
             if self._is_read:
                 self._take_log()
+                self._readings += self._files.grown(is_last=ended is not None)
             if self._is_read and ended is not None:
                 self._readings += self._reader.finish() + self._log_reader.finish()
                 self.stop_reading()
@@ -95,7 +101,10 @@ class FollowedTraining(Launched):
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
-            self._readings += self._reader.feed(piece, at_s)
+            told = self._reader.feed(piece, at_s)
+            self._readings += [
+                each for each in told if not (self._is_one_fold and each.shape == ANY_SHAPE)
+            ]
 
     def _take_log(self) -> None:
         # The script may have removed it; its output may tell as well.

@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,7 +16,9 @@ from batchlab.script.bars import Keras, Lightning, Tqdm, bar_of
 from batchlab.script.reading import (
     EPOCHS,
     NUMBER,
+    ONE_FOLD,
     SAMPLES,
+    SPLIT_WORD,
     STEPS,
     Counters,
     LineReader,
@@ -25,6 +27,8 @@ from batchlab.script.reading import (
     Reading,
     count_of,
     epoch_of,
+    number_of,
+    split_of,
     spoken_kind,
     sure_number_of,
 )
@@ -78,6 +82,9 @@ class Logged(LineReader):
         is_even = before is not None and each is not None and math.isclose(before, each)
         return epoch if is_even else None
 
+
+ANY_SHAPE = ""
+"""The shape of a complaint that is about all readings, but for those of `batchlab.log`."""
 
 _LONGEST_LITERAL = 4000
 _DEEPEST_LITERAL = 50
@@ -215,6 +222,8 @@ class JsonLines(LineReader):
         told = Reading(
             at_s=at_s, shape=self.shape, step=step, epoch=epoch, samples=samples, values=values
         )
+        words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
+        told = replace(told, split=split_of(" ".join(words)))
         return [self._counters.placed(told)]
 
     def _numbers(
@@ -234,6 +243,137 @@ def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
     return next((int(number) for number in whole if 0 <= number < 1e18), None)
 
 
+def _told(shape: str, names: Sequence[str], texts: Sequence[str], at_s: float) -> Reading:
+    """The numbers beside these names, as printed; the first of each kind of counter counts."""
+    counted, values = {"step": "", "epoch": "", "samples": ""}, []
+    for name, text in zip(names, texts, strict=True):
+        if kind := _kind(name):
+            counted[kind] = counted[kind] or text.partition("/")[0]
+        elif (number := sure_number_of(text.strip("%"))) is not None:
+            values.append((name, number))
+    return Reading(
+        at_s=at_s,
+        shape=shape,
+        step=count_of(counted["step"]),
+        epoch=epoch_of(counted["epoch"]),
+        samples=count_of(counted["samples"]),
+        values=tuple(values),
+        split=split_of(" ".join(texts)),
+    )
+
+
+def _kind(name: str) -> str | None:
+    own = name.lower().rpartition("/")[2]
+    return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # of spaCy
+
+
+class Table(LineReader):
+    """A header with the names of the columns, one of them a counter, and rows of numbers.
+
+    A header without a counter may come after one with: of its rows that of all classes is read.
+    """
+
+    shape = "table"
+    label = "a table with a header"
+    needles = (b"epoch", b"step", b"iter", b"loss", b"map")
+
+    _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
+    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # a name may have blanks in it
+    _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
+    _UNNAMED = ("+", "*", "cp")  # skorch marks the epochs of which it kept the weights
+    # A bar that is drawn behind a row.
+    _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
+
+    def __init__(self) -> None:
+        self._headers: dict[tuple[int, bool], list[str]] = {}  # by length, with a counter or none
+        self._n_headers = 0
+        self._counters = Counters()
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """The numbers of a row below a header."""
+        bar = self._BAR.search(line[:_LONGEST_LINE])
+        text = line[: bar.start() if bar else _LONGEST_LINE].strip(" |│┃║")
+        if self._begins(text):
+            return [] if bar else None
+        cells = self._cells(self._COLUMNS, text) if self.is_open else [""]
+        if cells[0].isdigit() and (len(cells), True) not in self._headers:
+            cells.pop(0)  # pandas numbers its rows
+        is_of_all = cells[:1] == ["all"]
+        names = self._headers.get((len(cells), not is_of_all))
+        n_numbers = sum(number_of(each.strip("%")) is not None for each in cells)
+        if names is None or 2 * n_numbers < len(cells):
+            return None
+        told = _told(self.shape, names, cells, at_s)
+        if bar and int(bar[1]) < int(bar[2]):
+            return []
+        if told.has_position:
+            return [self._counters.placed(told, n_epochs=self._n_headers)]
+        return [told] if is_of_all else None
+
+    def _cells(self, between: re.Pattern[str], text: str) -> list[str]:
+        cells = (each.strip("\"'()") for each in between.split(text))
+        return [each for each in cells if each not in self._UNNAMED]
+
+    def _begins(self, text: str) -> bool:
+        """Whether this is a header."""
+        if not any(needle.decode() in text.lower() for needle in self.needles):
+            return False
+        is_header = False
+        for names in self._cells(self._COLUMNS, text), self._cells(self._WIDE, text):
+            is_counted = any(map(_kind, names))
+            is_of_names = 1 < len(names) == len({*names}) and all(map(self._NAME.match, names))
+            if is_of_names and (is_counted or (self.is_open and len(names) > 3)):
+                self._headers[len(names), is_counted] = names
+                self._n_headers += is_counted
+                self.is_open = is_header = True
+        return is_header
+
+
+class Block(LineReader):
+    """A name and a number a line, between bars or as JSON; the counter may stand anywhere."""
+
+    shape = "block"
+    label = "a block of names and numbers"
+    needles = (b"| ", "│".encode(), b'": ', b"': ")
+
+    _OF_LIST = re.compile(r"-?[\d\]][\d.eE+\-]*,?")
+    _ROW = re.compile(
+        r"[|│┃║]\s*(?P<name>[A-Za-z_][^|│┃║]{0,80}?)\s*[|│┃║]\s*(?P<number>[^\s|│┃║]*)\s*[|│┃║]|"
+        r"\{?(?P<quote>[\"'])(?P<key>[^\"':]{1,80})(?P=quote): *(?P<value>\{|[^,{}]*)(?P<end>,?|\})"
+    )
+
+    def __init__(self) -> None:
+        self._counters = Counters()
+        self._rows: dict[str, str] = {}
+        self._groups: list[str] = []  # `rollout/` in a box; in JSON each object inside
+
+    def read(self, line: str, at_s: float) -> list[Reading] | None:
+        """What a block holds, at the line that closes it."""
+        row = self._ROW.fullmatch(line[:_LONGEST_LINE])
+        if self.is_open and self._OF_LIST.fullmatch(line):
+            return []
+        is_end = row is None or row["end"] == "}"
+        if row is not None:
+            name, text = row["name"] or row["key"], row["number"] or row["value"] or ""
+            if name.endswith("/"):
+                self._groups = [name]
+            elif text == "{":
+                self._groups.append(f"{name}.")
+            elif len(self._rows) < _MOST_ROWS:
+                self._rows["".join(self._groups) + name] = text.strip("\"'")
+        elif self._groups and line.startswith("}"):
+            is_end = not self._groups.pop()
+        self.is_open = not is_end
+        if not is_end:
+            return []
+        told = _told(self.shape, [*self._rows], [*self._rows.values()], at_s)
+        self._rows, self._groups = {}, []
+        is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
+        is_told = is_whole and told.has_position and told.values
+        return [self._counters.placed(told)] if is_told else None
+
+
+_MOST_ROWS = 200
 _LONGEST_LINE = 2000
 # Words and numbers of progress stand at the beginning of a line, and what searches for them is
 # slower than what searches for the metric's name.
@@ -255,6 +395,14 @@ _FORMS = (
     # XGBoost and LightGBM number their trees so.
     ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
     ("[", re.compile(r"^\[(\d+),\s*(\d+)\]"), r"epoch \1 step \2"),
+    ("][", re.compile(r"^\[(\d+/\d+)\]\[(\d+/\d+)\]"), r"epoch \1 step \2 "),
+    # "Epoch(train) [1][50/188]" of mmengine; of its validation no counter is the training's.
+    ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
+    ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
+    (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),  # CatBoost
+    ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
+    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),  # Flax
+    (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
     # An iteration of scikit-learn's networks is a pass.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
     # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before how far it is.
@@ -270,9 +418,20 @@ _FORMS = (
 )
 # A line within a loop over validation batches: its values are of one batch, the averages so far in
 # parentheses; whole at its end alone.
-_EVALUATION = re.compile(r"^(?:Test|Val|Valid|Validation|Eval):\s*\[\s*(\d+)/(\d+)\]")
+_EVALUATION = re.compile(r"(?i:\b(test|val|valid|validation|eval)):\s*\[\s*(\d+)/(\d+)\]")
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
+_AT_END = re.compile(r"\s(\d+)/(\d+)$")
+_FOLD = re.compile(
+    r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
+    r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
+)
+# A line that says what the lines below it were measured on.
+_SPLIT_HEADER = re.compile(
+    r"^\W*(?:(?i:running|starting|begin|start|phase|mode|now|in|on|the)\W+){0,3}"
+    rf"{SPLIT_WORD.pattern}"
+    r"(?:\W+(?i:set|error|results?|phase|mode|metrics|step|loop|summary|model)){0,3}\W*$"
+)
 _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
 # Longer than two letters, for two are in any binary data; the metric asked for is looked for too.
 _METRICS = (
@@ -296,68 +455,119 @@ class PlainLines(LineReader):
 
     shape = "words"
     label = "names and numbers in plain lines"
-    needles = tuple(word.encode() for word in (*_COUNTERS, *_METRICS))
+    needles = tuple(
+        word.encode()
+        for word in (*_COUNTERS, *_METRICS, "train", "dev", "fold", "run", "rep", "trial")
+    )
 
     def __init__(self) -> None:
         self._counters = Counters()
         self._style = NumberStyle()
+        # The loop over the training's batches: its epoch, how far it is, its length; another's.
+        self._loop: tuple[int | None, int, int] = (None, 0, 0)
+        self._other_loop = 0
+        self._header = ""  # the split that the last header told
+        self._is_new = False  # no line with a counter came below it
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The numbers of a line by the names before them."""
         line = line[:_LONGEST_LINE]
+        fold = _FOLD.match(line)
+        if fold is None or int(fold[1] or fold[2]) < 2:
+            return self._numbers(line, at_s)
+        why = f"{fold[0].strip(' -=*#>')!r} was printed: {ONE_FOLD}"
+        told = Reading(at_s=at_s, shape=ANY_SHAPE, complaint=why)
+        return [told, *(self._numbers(line, at_s) or ())]
+
+    def _numbers(self, line: str, at_s: float) -> list[Reading] | None:
+        if _SPLIT_HEADER.match(line):
+            self._header, self._is_new = split_of(line), True
+            return None
         if not self._is_likely(line.lower()):
             return None
-        if evaluation := _EVALUATION.match(line):
-            if int(evaluation[1]) < int(evaluation[2]):
-                return []
-            line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
         for held, pattern, form in _FORMS:
             if held in line:
                 line = pattern.sub(form, line)
+        if evaluation := _EVALUATION.search(line):
+            self._header, self._is_new = split_of(evaluation[1]), False
+            if int(evaluation[2]) < int(evaluation[3]):
+                return []
+            line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
         pairs = list(_PAIR.finditer(line))
         for pair in pairs:
             self._style.see(pair["number"])
         counted: dict[str, Any] = {}  # the first number of each kind
-        measured: list[tuple[str, str, str | None]] = []
+        measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         for pair in pairs:
             name = _name(pair["name"], pair["sign"])
             kind = spoken_kind(name)
             if kind is None:
-                measured.append((name, pair["number"], pair["total"]))
+                split = split_of(line[: pair.end("name")])
+                measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
             elif counted.get(kind) is None:
                 counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
                 counted[f"{kind} total"] = count_of(pair["total"] or "")
-        return self._placed(line, pairs, counted, self._style.values_of(measured), at_s)
+        found = {split: self._style.values_of(each) for split, each in measured.items()}
+        return self._placed(line, pairs, counted, found, at_s)
 
     def _placed(
         self,
         line: str,
         pairs: list[re.Match[str]],
         counted: dict[str, Any],
-        measured: Measured,
+        measured: dict[str, Measured],
         at_s: float,
     ) -> list[Reading] | None:
-        values, unsure = measured
         step, epoch = counted.get("step"), counted.get("epoch")
-        if not values and step is None:
+        n_steps, n_epochs = counted.get("step total"), counted.get("epoch total")
+        has_values = any(values for values, _ in measured.values())
+        if not has_values and step is None:
             if epoch is None:
                 return None
+            why = None
             if isinstance(epoch, int):  # alone it says, for all that is known, that it begins
-                self._counters.begin_epoch(epoch)
-            return []
+                why, self._header = self._counters.begin_epoch(epoch, n_epochs), ""
+            return [] if why is None else [Reading(at_s=at_s, shape=self.shape, complaint=why)]
+        parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
+        at_end = _AT_END.search(line)
+        if at_end and not (pairs and pairs[-1].end() > at_end.start()):
+            parts.append(at_end.groups())
+        part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
+        n, whole = part or (step, n_steps)
+        if (epoch, step, whole) != (None, None, None):
+            self._header, self._is_new = self._header if self._is_new else "", False
+        split = self._header
+        splits = {own or split for own in measured}
+        if whole and n is not None:
+            is_other = self._is_other_loop(self._counters.number(epoch, n_epochs), n, whole)
+            if is_other or (part and splits and splits <= {"val", "test"}):
+                if n < whole:
+                    return []
+                step = part = n_steps = None
+                split = split or "val"
         told = Reading(
             at_s=at_s,
             shape=self.shape,
             step=step,
             epoch=epoch,
-            samples=counted.get("samples") if values else None,  # alone: the size of a data set
-            values=values,
-            unsure=unsure,
+            samples=counted.get("samples") if has_values else None,  # alone: the size of a data set
         )
-        parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
-        within = [(int(n), int(whole)) for n, whole in parts if whole and int(whole)]
-        n_steps = counted.get("step total")
-        return [self._counters.placed(told, n_steps=n_steps, part=next(iter(within), None))]
+        place = self._counters.placed(told, n_steps=n_steps, part=part, n_epochs=n_epochs)
+        return [
+            replace(place, values=values, unsure=unsure, split=own or split)
+            for own, (values, unsure) in measured.items()
+        ] or [place]
+
+    def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
+        """Whether `n` of `whole` is counted in another loop than the training's in its epoch."""
+        of_epoch, before, length = self._loop
+        if epoch != of_epoch:
+            self._other_loop = 0
+        elif n < before and (epoch is not None or whole != length):
+            self._other_loop = whole
+        is_other = epoch == of_epoch and whole == self._other_loop
+        self._loop = self._loop if is_other else (epoch, n, whole)
+        return is_other
 
     def _is_likely(self, lower: str) -> bool:
         if self.metric and self.metric in lower:
@@ -431,6 +641,7 @@ class LinePattern(LineReader):
 
 
 FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row for row in (Logged, Trainer, JsonLines, Lightning, Keras, Tqdm, PlainLines)
+    row.shape: row
+    for row in (Logged, Trainer, JsonLines, Table, Block, Lightning, Keras, Tqdm, PlainLines)
 }
 """Every format by its name; a line belongs to the first that takes it."""

@@ -11,8 +11,8 @@ from itertools import islice
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
-from batchlab.script.formats import FORMATS, LOG_SHAPE
-from batchlab.script.reading import Reading
+from batchlab.script.formats import ANY_SHAPE, FORMATS, LOG_SHAPE
+from batchlab.script.reading import ONE_FOLD, Reading
 from batchlab.script.trained_size import TrainedSize
 
 _WORDS = {
@@ -31,6 +31,21 @@ def _is_near(asked: str, name: str) -> bool:
     return name == asked or found in (wanted, f"val_{wanted}")
 
 
+def _of_kind(name: str, kind: str) -> str:
+    """A name with what it was measured on, where that is not in the name."""
+    return name if plain_name(name).startswith((kind, f"{kind}_")) else f"{kind} {name}"
+
+
+def _kind_of(reading: Reading, name: str) -> str:
+    """What a value was measured on: `val`, `test`, `epoch` or, where nothing is told, `train`."""
+    own = plain_name(name).partition("_")[0]
+    kind = own if own in ("val", "test") else reading.split or "train"
+    finer = {reading.step, reading.epoch_step, reading.epoch_length}
+    is_of_epoch = reading.epoch is not None and finer == {None} and reading.shape == "words"
+    is_batch_loss = plain_name(name) in BATCH_LOSSES
+    return "epoch" if kind == "train" and is_of_epoch and not is_batch_loss else kind
+
+
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
     """A name in the spelling in which names are compared: `Eval/Acc` is `val_accuracy`."""
@@ -39,25 +54,34 @@ def plain_name(name: str) -> str:
     return "_".join(_WORDS.get(word, word) for word in words)
 
 
-# The names that everybody uses. What is not among them is asked for, never guessed.
+# The names that everybody uses, without the digits behind them. What is not among them is asked
+# for, never guessed.
 _DIRECTIONS: dict[str, Better] = {
     **dict.fromkeys(
-        "loss error err perplexity ppl mae mse rmse nll wer cer fid bpc bpb elbo_loss".split(),
+        "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
+        "nll wer cer eer ter fid lpips bpc bpb bpd crps ece brier bce cross_entropy "
+        "crossentropy".split(),
         "lower",
     ),
     **dict.fromkeys(
-        "accuracy acc top1 top5 f1 auc auroc ap map precision recall bleu rouge r2 iou miou dice "
-        "spearman pearson mrr ndcg em exact_match".split(),
+        "accuracy acc top f auc auroc aucpr auprc ap map precision recall bleu chrf meteor cider "
+        "rouge rougel r iou miou dice jaccard spearman pearson kappa mcc mrr ndcg hit hits em "
+        "exact_match psnr ssim reward rew return success".split(),
         "higher",
     ),
 }
-_SPLIT = re.compile(r"^(eval|val|valid|validation|dev|test)[_/. -]+")
+# Words behind the one that tells, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
+_BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
 
 
 def direction_of(metric: str) -> Better | None:
     """The direction of a metric by its name, `val_loss` down, `eval_accuracy` up; None: neither."""
-    name = _SPLIT.sub("", metric.lower().strip())
-    return _DIRECTIONS.get(name) or _DIRECTIONS.get(re.split(r"[_/. -]", name)[-1])
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
+    while words and (words[-1].isdigit() or words[-1] in _BEHIND):
+        words.pop()  # "mAP50-95", "ndcg@10"
+    if not words or {"neg", "negative"} & {*words}:
+        return None
+    return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))
 
 
 def counts_updates(shape: str) -> bool:
@@ -69,6 +93,8 @@ def counts_updates(shape: str) -> bool:
 _BARS = "tqdm"
 # What is said of them, not how many there were.
 _MOST_CONTRADICTIONS = 10
+# A number may be printed twice, once with fewer digits.
+_ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3
 _MOST_NAMES = 30
 
@@ -110,7 +136,7 @@ class ProgressPoints:
             None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
         )
         self.printed: str | None = None  # the name that is read; None: it was not seen yet
-        self.names: dict[str, None] = {}  # of everything that was measured, as it came
+        self.names: dict[str, set[str]] = {}  # of all that was measured, as it came; its kinds
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
         self.first: Reading | None = None  # the first with the metric
         self.contradictions: list[str] = []  # of values told for one step, or left out; ten at most
@@ -122,6 +148,10 @@ class ProgressPoints:
         self._is_placed = False
         self._complaints: dict[str, str] = {}
         self._went_back: tuple[Reading, str] | None = None
+        self._asked_kind: str | None = None  # None: the name alone was asked for
+        self._kind: str | None = None  # of the values that count
+        self._strayed: tuple[str, MetricPoint | None] | None = None  # the first of another
+        self._n_doubles = 0  # steps for which two numbers were told
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Where the training is by this reading; None: that is not known.
@@ -150,6 +180,8 @@ class ProgressPoints:
         if refusal is not None:
             raise ProgressError(refusal)
         assert place is not None
+        if self._is_of_other_kind(reading, place, value):
+            return self._point(reading)
         if self._is_left_out(reading, place, value):
             return self._point(reading)
         if self.printed in reading.unsure:
@@ -157,7 +189,6 @@ class ProgressPoints:
                 f"metric {self.printed!r} was printed as {value:,.0f}, which may hold a "
                 f"decimal comma; print it with a decimal point, or log it with batchlab.log"
             )
-        self._at_metric = place
         point = self._point(place, value)
         assert point is not None  # a place without a complaint has samples
         if self.points and self.points[-1].samples == point.samples:
@@ -166,7 +197,7 @@ class ProgressPoints:
                 return self._point(reading)
             self._note(point, place, f"{value:g}; the last one counts")
             self.points.pop()
-        self._is_placed = reading.has_position
+        self._at_metric, self._is_placed = place, reading.has_position
         self.points.append(point)
         return point
 
@@ -174,21 +205,25 @@ class ProgressPoints:
         """The metric's value; None: this reading has none."""
         values = dict(reading.values)
         for name in sorted(values, key=lambda name: name != self.metric):
-            if name not in self.names:
-                self.names[name] = None
-                self._consider(name)
+            if (kind := _kind_of(reading, name)) not in self.names.setdefault(name, set()):
+                self.names[name].add(kind)
+                self._consider(name, kind)
         value = None if self.printed is None else values.get(self.printed)
-        if value is not None and self.first is None:
+        if value is None or self._asked_kind not in (None, _kind_of(reading, str(self.printed))):
+            return None
+        if self.first is None:
             self.first = reading
         return value
 
-    def _consider(self, name: str) -> None:
+    def _consider(self, name: str, kind: str) -> None:
         """Take a name for the metric's if it may be, unless that of the letter was seen."""
-        if not _is_near(self.metric, name):
+        is_near = _is_near(self.metric, name)
+        if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
         if self.printed is None:
             self.printed = name
-        elif self.printed != self.metric:
+            self._asked_kind = None if is_near else kind
+        elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
                 f"give the one that is meant, as in --metric {self.printed!r}"
@@ -232,8 +267,8 @@ class ProgressPoints:
                 f"metric {self.printed!r} was printed before any step, epoch or count of "
                 f"samples; print one of these beside it"
             )
-        complaint = self._complaints.get(place.shape)
-        if complaint is not None:
+        complaint = self._complaints.get(place.shape, self._complaints.get(ANY_SHAPE))
+        if complaint is not None and place.shape != LOG_SHAPE:
             return f"metric {self.printed!r} has no sure place: {complaint}"
         if place.shape != _BARS:
             return None
@@ -250,6 +285,30 @@ class ProgressPoints:
                 f"use batchlab.log"
             )
         return None
+
+    def _is_of_other_kind(self, reading: Reading, place: Reading, value: float) -> bool:
+        """Whether it is of another kind than those before, as of a test after the last epoch.
+
+        Where both go on, the name stands for two metrics.
+        """
+        name, point = str(self.printed), self._point(place)
+        kind = _kind_of(reading, name)
+        if self._kind is None or reading.shape == LOG_SHAPE:
+            self._kind = kind
+        if self._strayed is not None and (kind == self._kind or self._strayed[1] != point):
+            one, other = (_of_kind(name, each) for each in (self._kind, self._strayed[0]))
+            raise ProgressError(
+                f"metric {self.metric!r} was printed of two kinds under one name, {one!r} and "
+                f"{other!r}: give the one that is meant, as in --metric {other!r}, print them "
+                f"under different names, or log one with batchlab.log"
+            )
+        if kind != self._kind and self._strayed is None:
+            self._strayed = kind, point
+            self.contradictions.append(
+                f"{name} = {value:g} is {_of_kind(name, kind)!r}, and not "
+                f"{_of_kind(name, self._kind)!r} as before; it is left out"
+            )
+        return kind != self._kind
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
         """Whether its counter went back, or it comes after one that did and has none.
@@ -272,7 +331,7 @@ class ProgressPoints:
             )
         complaint = (
             f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from the "
-            f"beginning of the training"
+            f"beginning of the training: {ONE_FOLD}"
         )
         self._went_back = (reading, complaint)
         self.contradictions.append(
@@ -288,7 +347,17 @@ class ProgressPoints:
         assert after is not None
         if before == after or (math.isnan(before) and math.isnan(after)):
             return
-        if len(self.contradictions) >= _MOST_CONTRADICTIONS or not counts_updates(place.shape):
+        if not counts_updates(place.shape):
+            return
+        is_same = self._at_metric is not None and _counters(place) == _counters(self._at_metric)
+        self._n_doubles += is_same and not math.isclose(before, after, rel_tol=_ROUNDED)
+        if self._n_doubles == _MOST_DOUBLES:
+            raise ProgressError(
+                f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "
+                f"{after:g}: print the two under different names, such as train_loss and "
+                f"val_loss, or log one with batchlab.log"
+            )
+        if len(self.contradictions) >= _MOST_CONTRADICTIONS:
             return
         where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
         self.contradictions.append(
@@ -299,7 +368,8 @@ class ProgressPoints:
         """Where the metric was recognized first, in one line for people."""
         assert self.first is not None
         shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
-        label = FORMATS[shape].label if shape in FORMATS else "the pattern"
+        of_file = "the pattern" if shape == "pattern" else f"{shape} in {{output_dir}}"
+        label = FORMATS[shape].label if shape in FORMATS else of_file
         where = "" if self.first.epoch is None else f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from batchlab.script.formats import FORMATS, LinePattern
-from batchlab.script.reading import LineReader, Reading
+from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
+from batchlab.script.reading import LineReader, Reading, split_of
 
 EACH_END_BYTES = 2 << 20
 """So much of the beginning and so much of the end are kept, before they are compressed."""
@@ -122,9 +126,11 @@ class OutputReader:
         self._readers: list[LineReader] = [*own, *(row() for row in FORMATS.values())]
         needles = {needle for reader in self._readers for needle in reader.needles}
         if metric is not None:
-            needles.add(metric.lower().encode())
+            # "val kappa" may be printed as `kappa`, below a word for validation.
+            word = re.sub(r"^.*[\s_](?=\S{3,}$)", "", metric.lower())
+            needles.add(word.encode())
             for reader in self._readers:
-                reader.metric = metric.lower()
+                reader.metric = word
         self._needles = tuple(needles)
         self._rest = b""
         self._rest_at_s = 0.0
@@ -142,7 +148,8 @@ class OutputReader:
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
         # Most output is no progress, and passes fast: its pieces hold no needle at all.
         lower = data.lower()
-        if present := [each for each in self._needles if each in lower]:
+        present = [each for each in self._needles if each in lower]
+        if present or any(reader.is_open for reader in self._readers):
             for line in whole:
                 readings += self._read(line[:_LONGEST_LINE_BYTES], at_s, present)
         return readings
@@ -157,10 +164,56 @@ class OutputReader:
 
     def _read(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
         lower = line.lower()
-        if any(needle in lower for needle in needles):
+        is_open = any(reader.is_open for reader in self._readers)
+        if is_open or any(needle in lower for needle in needles):
             text = plain_text(line)
             for reader in self._readers:
                 found = reader.read(text, at_s)
                 if found is not None:
                     return found
         return []
+
+
+_ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
+_LARGEST_BYTES = 1 << 24  # what is larger is data
+_COST_FRACTION = 0.05
+
+
+class GrowingFiles:
+    """The tables and JSON lines that a training writes into a folder, read as they grow.
+
+    They may be written anew, with one more column or row: what was told is passed over. The shape
+    of what one tells is its name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Pass over what is there."""
+        self._folder = folder
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        self._n_told: Counter[Path] = Counter()
+        self._next_s = 0.0
+        self.grown()
+
+    def grown(self, *, is_last: bool = False) -> list[Reading]:
+        """What was told since the last look; looks wait for a time that pays for the one before."""
+        began_s, found = time.monotonic(), []
+        if began_s < self._next_s and not is_last:
+            return []
+        for folder, _, names in os.walk(self._folder):
+            for path in (Path(folder, each) for each in names if each.endswith(_ENDINGS)):
+                with suppress(OSError):
+                    status = path.stat()
+                    stamp = status.st_size, status.st_mtime_ns
+                    if stamp != self._stamps.get(path) and status.st_size < _LARGEST_BYTES:
+                        found += self._told(path, path.read_bytes(), began_s)
+                        self._stamps[path] = stamp
+        self._next_s = time.monotonic() + (time.monotonic() - began_s) / _COST_FRACTION
+        return found
+
+    def _told(self, path: Path, content: bytes, at_s: float) -> list[Reading]:
+        shapes = (Table.shape, JsonLines.shape)
+        told = [each for each in OutputReader().feed(content, at_s) if each.shape in shapes]
+        new, name = told[self._n_told[path] :], str(path.relative_to(self._folder))
+        self._n_told[path] += len(new)
+        split = split_of(re.sub(r"[\W_]+", " ", name))
+        return [replace(each, shape=name, split=each.split or split) for each in new]

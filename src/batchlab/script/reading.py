@@ -17,7 +17,8 @@ class Reading:
     """
 
     at_s: float  # when it was printed, by `time.monotonic`
-    shape: str  # the row of `batchlab.script.formats` that recognized it, or `pattern`
+    # The row of `batchlab.script.formats` that recognized it, `pattern`, or the file that held it.
+    shape: str
     step: int | None = None  # since the training began, updates or batches as its format counts
     epoch: float | None = None  # passes over the training data done so far; it may be a fraction
     # Steps since those passes, where the training counts from nothing in each epoch and says not
@@ -29,6 +30,7 @@ class Reading:
     # again yet, what it runs to.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # what was measured, with the names as printed
+    split: str = ""  # the data that it was measured on, `train`, `val` or `test`, where it is told
     unsure: tuple[str, ...] = ()  # of values printed as 2,531, which may be 2531 (taken) or 2.531
     complaint: str | None = None  # why this shape's progress can't be followed from here on
     not_understood: tuple[str, ...] = ()  # given to `batchlab.log` and no number, as `name=value`
@@ -49,6 +51,7 @@ class LineReader:
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
             micro-batches where gradients are accumulated.
         metric: the one asked for, in lower case; empty: none is.
+        is_open: whether a line without a needle may go on with what the lines before began.
     """
 
     shape: ClassVar[str]
@@ -56,6 +59,7 @@ class LineReader:
     needles: ClassVar[tuple[bytes, ...]]
     counts_updates: ClassVar[bool] = True
     metric: str = ""
+    is_open: bool = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """The readings that this line completes; None: the line is of no such format."""
@@ -66,10 +70,55 @@ class LineReader:
         return []
 
 
+SPLIT_WORD = re.compile(
+    r"(?<![\w./\-])(?i:(?P<train>train(?:ing|_inner)?)|(?P<test>test(?:ing)?)|"
+    r"(?P<val>val(?:id(?:at(?:ion|ing|e))?)?|eval(?:uat(?:ion|ing|e))?|dev))(?![\w./\-]*\w)"
+)
+"""A word that tells on which data was measured what comes after it."""
+
+
+def split_of(text: str) -> str:
+    """What the last such word of a text tells: `train`, `val` or `test`; empty: there is none."""
+    return next((str(found.lastgroup) for found in reversed([*SPLIT_WORD.finditer(text)])), "")
+
+
+ONE_FOLD = (
+    "where one run trains several models, as for cross-validation, have it train one fold; where "
+    "it trains one, log a counter that goes on with batchlab.log"
+)
+"""What to do where counters begin again."""
+
+
+class Epochs:
+    """The numbers of epochs, counted from 0, from the first number if that is 0, else from 1.
+
+    Where they begin again to another total, as after training with frozen layers, they are counted
+    on. To the same total another model may train.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._total: int | None = None
+        self._number = 0
+        self._lengths: list[int] = []  # of those before they began again
+        self.complaint: str | None = None  # why they can't be followed any more
+
+    def number(self, printed: int, total: int | None) -> int:
+        """That of an epoch, by its number as printed and what that runs to."""
+        self._first = min(printed, 1) if self._first is None else self._first
+        number, before = printed - self._first, self._total
+        if number == 0 and None not in (before, total) and (self._number or total != before):
+            self._lengths.append(self._number + 1)
+            if total == before or len(self._lengths) > 1 == len({*self._lengths}):
+                self.complaint = f"epoch {printed} came again: {ONE_FOLD}"
+        self._number, self._total = number, total or before
+        return sum(self._lengths) + number
+
+
 class Counters:
     """What one run has counted so far.
 
-    Epochs are numbered from 0 where the first number is 0, else from 1. A line with the number of
+    Epochs are numbered as `Epochs` has it. A line with the number of
     an epoch and nothing finer stands for the end of that epoch. Where a fraction is printed, the
     number is that of the passes done. A step counter that does not rise while the epoch rises is
     one that starts again in each epoch. Where a total of steps rises by the same in every epoch,
@@ -77,20 +126,26 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._first_epoch: int | None = None
+        self._epochs = Epochs()
         self._epoch: int | None = None  # its number, counted from 0
         self._has_fractions = self._starts_again = self._inside_epoch = False
         self._last: tuple[int, int] | None = None  # the last step and its epoch
         self._steps_an_epoch: float | None = None
         self._at_ends = True
 
-    def begin_epoch(self, number: int) -> None:
-        """A line that only says which epoch begins."""
-        self._number(number)
+    def begin_epoch(self, number: int, n_epochs: int | None) -> str | None:
+        """A line that only says which epoch begins; why that can't be, if it can't."""
+        self.number(number, n_epochs)
         self._inside_epoch = True
+        return self._epochs.complaint
 
     def placed(
-        self, told: Reading, *, n_steps: int | None = None, part: tuple[int, int] | None = None
+        self,
+        told: Reading,
+        *,
+        n_steps: int | None = None,
+        part: tuple[int, int] | None = None,
+        n_epochs: int | None = None,
     ) -> Reading:
         """A line whose counters are as printed, with those that say how far the training is.
 
@@ -99,9 +154,10 @@ class Counters:
         without any counter is the end of the epoch, where the lines before were inside one.
         """
         step, epoch, samples = told.step, told.epoch, told.samples
-        self._number(epoch)
-        number = self._epoch
-        bare = replace(told, step=None, epoch=None, samples=None, epoch_number=number)
+        number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
+        bare = replace(
+            told, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
+        )
         if samples is not None:
             return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
         if part is not None and number is not None:
@@ -119,13 +175,13 @@ class Counters:
             replace(bare, epoch=number + 1) if self._inside_epoch and number is not None else bare
         )
 
-    def _number(self, epoch: float | None) -> None:
+    def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
+        """That of the epoch of a line, counted from 0, by what it says of it, if anything."""
         if isinstance(epoch, float):
             self._has_fractions = self._has_fractions or not epoch.is_integer()
         elif epoch is not None:
-            if self._first_epoch is None:
-                self._first_epoch = min(epoch, 1)
-            self._epoch = epoch - self._first_epoch
+            self._epoch = self._epochs.number(epoch, n_epochs)
+        return self._epoch
 
     def _passes(self, epoch: float | None) -> float | None:
         if epoch is None or isinstance(epoch, float) or self._has_fractions:
@@ -157,7 +213,8 @@ class Counters:
 # Of two in one object the first counts: fairseq prints num_updates beside an update of its epoch.
 STEPS = ("step", "global_step", "iteration", "iter", "it", "num_updates", "update", "_step")
 EPOCHS = ("epoch",)
-SAMPLES = ("samples", "examples", "samples_seen", "examples_seen")
+_TIMESTEPS = ("total_timesteps", "timesteps_total")  # of reinforcement learning
+SAMPLES = (*("samples", "examples", "samples_seen", "examples_seen"), *_TIMESTEPS)
 # Words that may stand before a counter in a line of plain text, as in "Train Epoch: 3".
 _BEFORE = ("train", "training", "global", "at", "current", "end of", "after")
 # In plain text alone; a batch is counted within its epoch.
