@@ -65,6 +65,15 @@ def test_a_loss_of_training_batches_is_no_evaluation_though_each_line_has_it(
 
 
 @pytest.mark.slow
+def test_a_loss_that_validation_prints_too_is_no_matter_for_the_time(tmp_path: Path) -> None:
+    source = _STEPS.format(n=10**9).replace(
+        'print("step", step, "val_loss 1.0")', "print('val: loss 2.0')"
+    )
+
+    assert timed(tmp_path, source, metric="loss").timing is not None
+
+
+@pytest.mark.slow
 def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,8 +70,10 @@ class _Seen:
         self.refused: Reason | None = None  # why its progress tells nothing of this batch size
 
     def add(self, reading: Reading) -> None:
+        # A loss of batches is only looked for; where validation has its name, that is no matter.
+        told = replace(reading, values=()) if self._is_of_steps else reading
         try:
-            point = None if self.refused else self._points.add(reading)
+            point = None if self.refused else self._points.add(told)
         except OtherBatchSizeError as error:
             self.refused, point = Reason.as_written(str(error)), None
         if point is None:
