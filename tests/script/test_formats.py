@@ -348,6 +348,9 @@ def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Sin
         (["epoch 1 [9/20] acc: 9", "Evaluation:", "[1/5] acc: 8", "[5/5] acc: 1"], "val acc", [1]),
         # A loop of another length in the same epoch is no training.
         (["Epoch: 1", "acc: 9 19/20", "acc: 8 1/3", "acc: 1 3/3", "acc: 9 1/20"], "val acc", [1]),
+        (["Epoch 1/3", "10/20 acc 9", "20/20 acc 9", "3/5 acc 8", "5/5 acc 1"], "val acc", [1]),
+        (["Epoch 1/3", "11/26 06:50:00 acc 1"], "acc", [1]),
+        (["Epoch 1 Training", "acc: 9", "Epoch 1 Validation", "acc: 1"], "val acc", [1]),
         # The last word before a number counts.
         (["epoch 1 val loss=3 acc=1 | train loss=4 acc=9"], "val acc", [1]),
         (["epoch 1 Train Loss: 4 Acc: 9", "Test Loss: 3 Acc: 1"], "test acc", [1]),

@@ -421,7 +421,7 @@ _FORMS = (
 _EVALUATION = re.compile(r"(?i:\b(test|val|valid|validation|eval)):\s*\[\s*(\d+)/(\d+)\]")
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_AT_END = re.compile(r"\s(\d+)/(\d+)$")
+_WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time
 _FOLD = re.compile(
     r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
     r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
@@ -526,12 +526,12 @@ class PlainLines(LineReader):
                 return None
             why = None
             if isinstance(epoch, int):  # alone it says, for all that is known, that it begins
-                why, self._header = self._counters.begin_epoch(epoch, n_epochs), ""
+                why, self._header = self._counters.begin_epoch(epoch, n_epochs), split_of(line)
             return [] if why is None else [Reading(at_s=at_s, shape=self.shape, complaint=why)]
         parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
-        at_end = _AT_END.search(line)
-        if at_end and not (pairs and pairs[-1].end() > at_end.start()):
-            parts.append(at_end.groups())
+        bare = _WITHOUT_NAME.search(line)
+        if bare and all(pair.end() <= bare.start() or pair.start() >= bare.end() for pair in pairs):
+            parts.append((bare[1] or bare[3], bare[2] or bare[4]))
         part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
         n, whole = part or (step, n_steps)
         if (epoch, step, whole) != (None, None, None):
