@@ -150,6 +150,7 @@ _PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 _FIRST_LOOK_S = 60.0
+_CLEARLY_MORE = 1.25  # memory that is told beside a step's
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -568,7 +569,7 @@ class AdviceSession:
         own = self._here.best_micro_batch(self._trial.batch_size)
         step = None if own is None else own.peak_bytes
         whole = self._here.with_evaluations(step)
-        if whole != step:
+        if step and whole and whole > _CLEARLY_MORE * step:
             caveats.append(Reason.of("evaluation_needs_more", whole=whole, step=step))
         if self._trial.horizon_steps:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))

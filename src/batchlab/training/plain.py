@@ -210,7 +210,7 @@ _VALIDATION: tuple[Split, ...] = ("validation",)
 # Of the time of the steps, what evaluations may take that only draw a run's course, as in an
 # advice. What takes less than so long on average is worth its point of the curve.
 _MOST_EVALUATED = 0.5
-_DEAR_S = 0.05
+_DEAR_S = 0.1
 
 
 def train(
