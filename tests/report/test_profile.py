@@ -44,6 +44,16 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_that_a_script_used() -> N
     assert replace(made, points=on_gpu).largest_batch_size == 32
 
 
+def test_an_evaluation_that_needs_more_than_a_step_is_told_and_judged_by_the_limit() -> None:
+    made = made_up_profile(*(made_up_point(size) for size in (32, 64)), memory_limit_bytes=10**9)
+    within, beyond = (replace(made, evaluation_bytes=n) for n in (8 * 10**8, 2 * 10**9))
+
+    assert within.with_evaluations(10**6) == 8 * 10**8
+    assert (within.largest_batch_size, beyond.largest_batch_size) == (64, None)
+    assert "An evaluation takes 800 MB, at any batch size." in words(within)
+    assert "evaluation" not in words(replace(made, evaluation_bytes=1000))
+
+
 def test_a_profile_under_load_gives_no_absurd_interval() -> None:
     quiet, loaded = made_up_point(8, median_s=1e-3), made_up_point(8, median_s=0.4)
     point = replace(quiet, again=(loaded.timing,))
