@@ -324,5 +324,5 @@ def test_a_wrong_number_of_examples_is_told_from_another_batch_size(tmp_path: Pa
         checked(training_script(tmp_path, source=source, examples=400), tmp_path)
 
     source = TWO_EPOCHS.format(each="-(-1625 // 4)")
-    with pytest.raises(OtherBatchSizeError, match="at least 406 steps, and would have 101 to 102"):
+    with pytest.raises(OtherBatchSizeError, match="at least 203 steps, and would have 101 to 102"):
         checked(training_script(tmp_path, source=source, examples=1625), tmp_path)

@@ -151,7 +151,9 @@ class ProgressPoints:
         self._asked_kind: str | None = None  # None: the name alone was asked for
         self._kind: str | None = None  # of the values that count
         self._strayed: tuple[str, MetricPoint | None] | None = None  # the first of another
-        self._n_doubles = 0  # steps for which two numbers were told
+        self._n_doubles = 0  # steps for which two numbers were told, and no third
+        # The last place with more than one value, and how many more.
+        self._more_at: tuple[tuple[float | None, ...] | None, int] = (None, 0)
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Where the training is by this reading; None: that is not known.
@@ -350,7 +352,12 @@ class ProgressPoints:
         if not counts_updates(place.shape):
             return
         is_same = self._at_metric is not None and _counters(place) == _counters(self._at_metric)
-        self._n_doubles += is_same and not math.isclose(before, after, rel_tol=_ROUNDED)
+        if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
+            here, n_more = self._more_at
+            n_more = n_more + 1 if here == _counters(place) else 1
+            self._more_at = (_counters(place), n_more)
+            # With a third value for a step it is a bar that is drawn again and again.
+            self._n_doubles += {1: 1, 2: -1}.get(n_more, 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
                 f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "

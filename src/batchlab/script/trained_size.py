@@ -71,7 +71,8 @@ class TrainedSize:
             if reading.epoch is None and reading.epoch_length is not None:
                 yield "steps", reading.epoch_length, reading.epoch_length
             here = Mark(reading.step, reading.samples, self._passes(reading))
-            for before in self._before(reading.shape, here):
+            is_number = reading.epoch_number is not None
+            for before in self._before(reading.shape, here, is_number=is_number):
                 yield from _between(before, here)
         elif wrong := self._wrong_length:
             yield "steps", wrong, wrong
@@ -87,13 +88,14 @@ class TrainedSize:
         off = _ROUNDING if self._has_fractions else 1.0  # a whole one may be a number, too
         return max(0.0, reading.epoch - off), reading.epoch + off
 
-    def _before(self, shape: str, here: Mark) -> list[Mark]:
+    def _before(self, shape: str, here: Mark, *, is_number: bool) -> list[Mark]:
         """Earlier places to measure from: some from near to far, and the first."""
         marks = self._marks.setdefault(shape, [])
         if marks and here.step < marks[-1].step:
             marks.clear()  # it counts anew
         if not marks and here.passes[0] <= 1:
-            marks.append(Mark(0, 0, (0.0, 0.0)))
+            # The first number that is seen may be that of the second epoch, counted from 0.
+            marks.append(Mark(0, 0, (-1.0 if is_number else 0.0, 0.0)))
         chosen = [marks[-back] for back in (1, 2, 4, 8, 16) if back <= len(marks)] + marks[:1]
         is_far = not marks or here.step >= 2 * marks[-1].step
         if is_far or math.floor(here.passes[0]) > math.floor(marks[-1].passes[0]):

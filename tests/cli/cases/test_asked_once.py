@@ -19,12 +19,12 @@ def test_one_look_finds_all_that_is_missing_and_what_the_script_shows(do: Any) -
 
     assert done.code == 2
     said, _, paste = done.err.partition(" To paste")
-    assert "it printed loss, test_top" in said
+    assert "it printed loss, test_grade" in said
     options = ("--metric", "--better", "--learning-rate", "--epochs", "--examples")
     assert [option for option in options if f"{option} (" in said] == list(options)
     assert "--batch-size (" not in said  # its --help shows it
     assert "in place of lower, 0.001, 50000: batchlab advise --budget 30s" in paste
-    assert "--metric test_top --better lower --learning-rate 0.001 --epochs 3" in paste
+    assert "--metric test_grade --better lower --learning-rate 0.001 --epochs 3" in paste
     assert paste.rstrip().endswith("--lr '{learning_rate}' --epochs '{epochs}'")
 
 
@@ -35,5 +35,5 @@ def test_a_metric_that_is_not_printed_is_told_with_what_else_is_missing(do: Any)
     assert done.code == 2
     assert done.err.startswith("error: sweep needs --metric (the validation metric that counts; ")
     assert "--learning-rate (" in done.err
-    assert "--metric test_top --better lower" in done.err
+    assert "--metric test_grade --better lower" in done.err
     assert "val_acc" not in done.err

@@ -15,4 +15,4 @@ network, random = Net(0), np.random.default_rng(0)
 for epoch in range(given.epochs):
     losses = [network.step(x[b], y[b], given.lr) for b in batches(len(x), given.bs, random)]
     loss, accuracy = network.measured(*data(500, 2))
-    print(f"epoch {epoch + 1} loss {np.mean(losses):.4f} test_top {accuracy:.4f}", flush=True)
+    print(f"epoch {epoch + 1} loss {np.mean(losses):.4f} test_grade {accuracy:.4f}", flush=True)
