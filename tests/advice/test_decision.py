@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 from tests.reference.made_up_outcome import STEPS, decision, state_of
-from tests.reference.made_up_state import learning_rate
+from tests.reference.made_up_state import Run, learning_rate, made_up_state
 from tests.reference.reason_codes import codes
 
 from batchlab.advice.allocation import _bounds_of
 from batchlab.advice.decision import candidates, costs_of, decide
+from batchlab.records.trial import Status
 from batchlab.store.schema import kept_reason, reason_kept
 
 SIZES = (16, 32, 64, 128)
@@ -144,3 +145,17 @@ def test_scaling_rules_are_told_as_multiples_of_the_references_tuned_rate():
     )
     assert candidate_of(tuned, 256).rule_learning_rates == ()
     assert candidate_of(untuned, 128).rule_learning_rates == ()
+
+
+def test_steps_to_a_target_met_at_the_first_evaluation_may_be_any_before_it():
+    first = [Run(Status.TARGET_REACHED, ((0, 0.1), (94, 0.98))) for _ in range(2)]
+    costs = [
+        costs_of(made_up_state(dict.fromkeys(sizes, first), sizes=sizes))
+        for sizes in ((64, 128), (64, 128, 256, 512))
+    ]
+
+    for found in costs:
+        low, high = np.exp(np.quantile(found.learning_cost_draws, (0.025, 0.975), axis=0))
+        assert (low < 10).all()
+        assert (high > 90).all()
+    assert [found.fit is None for found in costs] == [True, False]  # means, and the law

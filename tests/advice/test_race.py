@@ -205,3 +205,12 @@ def test_the_true_gain_lies_within(trainings):
         held.append(low <= own / other <= advice.gain.high)
 
     assert sum(held) >= 11
+
+
+def test_a_gain_by_runs_evaluated_seldom_is_known_no_better_than_their_marks():
+    by_the_record = race_gain(2.0, end_was_seen=True)
+
+    seldom = race_gain(2.0, end_was_seen=True, marks=(0.1, 40.0))
+
+    assert (seldom.low, seldom.high) == (0.1, 40.0)
+    assert race_gain(2.0, end_was_seen=True, marks=(1.9, 2.1)) == by_the_record

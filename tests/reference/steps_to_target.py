@@ -73,6 +73,7 @@ class MadeUpStudy:
     sigma: float  # standard deviation of log steps between seeds
     tau: float = 0.0  # standard deviation of a batch size as a whole
     cadence: float = 0.05  # evaluations are so far apart, as a share of the steps; 0: every step
+    apart: int | None = None  # instead: evaluations so many examples apart, from the first on
     stopped: float | None = None  # the two largest sizes end so many sigma beyond the law
     exponent: float = 1.0  # of the generalized law
     s_min: float = 1000.0
@@ -96,9 +97,9 @@ class MadeUpStudy:
                     steps *= self.slow
                 after = 0.0
                 if self.cadence:
-                    spacing = self.cadence * law
+                    spacing = self.cadence * law if self.apart is None else self.apart / b
                     steps = math.ceil(steps / spacing) * spacing
-                    after = steps - spacing
+                    after = steps - spacing if self.apart is None else max(1.0, steps - spacing)
                 if steps > last:
                     seen.append(StepsObservation(batch_size=b, after_steps=last, steps=None))
                 else:

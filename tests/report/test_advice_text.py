@@ -27,6 +27,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import researcher_terms
+from batchlab.report.advice_rows import named_cost, own_cost
 from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
 from batchlab.report.advice_text import advice_headline, advice_text, bars, explain_text
 from batchlab.report.text import on_a_terminal
@@ -324,3 +325,39 @@ def test_a_cool_down_ends_near_zero_as_batchlab_trained_it(micro_batch_size):
     n_steps = 5 * 6
     expected = [0.3 * min(1, (1 - step / n_steps) / 0.2) for step in range(n_steps)]
     assert optimizer.rates == pytest.approx(expected)
+
+
+def test_yours_and_what_is_named_for_now_are_shown_by_the_same_fresh_seeds():
+    """A mean over other seeds, or over fewer, is no comparison."""
+    named = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.2)
+    own = ADVICE.reference
+    steps = {10: (None, 40), 80: (100, 100), 81: (200, 200)}
+    runs = [
+        tried(cell[0], rate=cell[1], seed=seed, purpose=purpose, met=met)
+        for seed, both in steps.items()
+        for cell, met in zip(((own.batch_size, own.learning_rate), (256, 0.2)), both, strict=True)
+        if met is not None
+        for purpose in ("value" if seed == 10 else "verify",)
+    ]
+    advice = replace(cannot_tell_advice(), provisional=named, tried=tuple(runs), head_to_head=None)
+
+    yours, best = own_cost(advice), named_cost(advice)
+
+    per_step = [advice.candidate(size).step_s.estimate for size in (own.batch_size, 256)]
+    assert yours.value == pytest.approx(150 * per_step[0])
+    assert best.value == pytest.approx(150 * per_step[1])
+
+
+def test_a_run_evaluated_seldom_is_shown_with_the_evaluations_it_lies_between():
+    own = ADVICE.reference
+    named = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.2)
+    runs = [
+        replace(tried(size, rate=rate, purpose="verify", met=47.0), after_steps=0)
+        for size, rate in ((own.batch_size, own.learning_rate), (256, 0.2))
+    ]
+    advice = replace(cannot_tell_advice(), provisional=named, tried=tuple(runs), head_to_head=None)
+
+    best = named_cost(advice).estimate
+
+    step_s = advice.candidate(256).step_s.estimate
+    assert (best.low, best.high) == (None, pytest.approx(94 * step_s))

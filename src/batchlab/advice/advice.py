@@ -165,6 +165,7 @@ class RateTried:
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None: it did not.
+        after_steps: where that interval begins, at the last evaluation before; None: it did not.
         best_value: the best validation value of the metric; None: it was never evaluated.
     """
 
@@ -175,6 +176,7 @@ class RateTried:
     status: str
     steps: int
     steps_to_target: float | None
+    after_steps: int | None = None
     best_value: float | None = None
 
 

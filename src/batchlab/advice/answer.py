@@ -125,6 +125,23 @@ def _at_the_edge(run_log: RunLog, cell: CellKey) -> list[Reason]:
     return [why]
 
 
+# With so many evaluations on the way a target is known well enough.
+_MARKS = 10
+
+
+def _marks_too_wide(state: StudyState, cells: tuple[CellKey | None, ...]) -> list[Reason]:
+    """That a script evaluates so seldom that the time to the target is hardly known."""
+    until = state.until
+    if until is None or state.engine.capabilities.keeps_cadence:
+        return []
+    for (size, rate, _), record in state.records.items():
+        crossing = record.crossing(until) if (size, rate) in cells else None
+        if crossing is not None and 2 * crossing.after_step <= crossing.step:
+            n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
+            return [Reason.of("marks_too_wide", metric=until.metric, n=n)]
+    return []
+
+
 _ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
 
 
@@ -325,6 +342,8 @@ class _Answer:
         return Reason.of("may_take_longer_than_best", size=batch_size, times=high, what=what)
 
     def _what_would_tell(self) -> Reason:
+        if _marks_too_wide(self._state, (self._state.reference_cell,)):
+            return Reason.of("nearer_marks_would_tell")
         if self._step_times_keep_it_open:
             return Reason.of("better_step_times_would_tell")
         return Reason.of("more_runs_would_tell")
@@ -357,7 +376,8 @@ class _Answer:
             cells = compared_with(state, state.sizes[self._not_followed])
             return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
         decision = self._decision
-        if decision is None or self._step_times_keep_it_open:
+        is_coarse = self._what_would_tell().code == "nearer_marks_would_tell"
+        if decision is None or is_coarse or self._step_times_keep_it_open:
             return None
         spent_s = self._state.engine.spent_s()
         run_s = _next_run_s(state.sizes[s] for s in (decision.contender, decision.blocking))
@@ -423,6 +443,7 @@ class _Answer:
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:
             caveats += _at_the_edge(state, cell)
+        caveats += _marks_too_wide(state, (cell, state.reference_cell))
         unfinished = [s.batch_size for s in state.tuned if s.search and not s.search.finished]
         if unfinished:
             caveats.append(Reason.of("rate_search_cut", sizes=unfinished))

@@ -22,6 +22,8 @@ from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 _CONFIDENCE = 0.95
+# By so much more marks put steps off by more than seeds do, on the log scale.
+_COARSE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,6 +217,11 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
         if not sizes:
             return None
         cost, draws = fit.log_steps(sizes), fit.log_steps_draws(sizes)
+        # Told at the same samples, all batch sizes are off alike.
+        widths = [seen.log_width for seen in fit.observations if not seen.censored]
+        off = math.sqrt(sum(width**2 for width in widths) / len(widths) / 12)
+        if off > _COARSE:
+            draws = draws + off * np.random.default_rng(2).standard_normal((len(draws), 1))
         if target == state.until:
             least = np.array([_least_log_learning_cost(state, state.sizes[s]) for s in sizes])
             # Where the law itself lies below what misses leave, their bound is all that is known.
@@ -257,7 +264,7 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
             seen.append(
                 StepsObservation(
                     batch_size=size.batch_size,
-                    after_steps=record.steps if crossing is None else crossing.after_step,
+                    after_steps=record.steps if crossing is None else crossing.least,
                     steps=None if crossing is None else crossing.step,
                 )
             )
@@ -274,10 +281,12 @@ def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
 def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:
     """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
     logs: dict[int, list[float]] = {}
+    rounding = []
     for size in state.tuned:
         found = size.learning_costs(target=target)
-        if found and size.ruled_out is None:
+        if found and size.ruled_out is None and size.cell is not None:
             logs[size.batch_size] = [math.log(cost) for cost in found]
+            rounding.append(state.rounding_sd(size.cell, size.valuations, target=target))
     if not logs:
         return None
     sd, degrees = pooled_sd(logs.values())
@@ -286,7 +295,8 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
     count = np.array([len(values) for values in logs.values()])
     # Student's t for all at once: one common draw of the variance, one normal for each mean.
     common = np.sqrt(degrees / rng.chisquare(degrees, size=(N_DRAWS, 1)))
-    errors = common * sd * rng.standard_normal((N_DRAWS, len(mean))) / np.sqrt(count)
+    error = np.maximum(common * sd / np.sqrt(count), rounding)
+    errors = error * rng.standard_normal((N_DRAWS, len(mean)))
     return tuple(logs), mean, mean + errors
 
 

@@ -24,10 +24,14 @@ _END_SEEN = (0.48, 1.47)
 _CUT = (None, 2.48)
 
 
-def race_gain(seen: float, *, end_was_seen: bool) -> Estimate:
-    """The gain with the interval that the record gives it."""
+def race_gain(
+    seen: float, *, end_was_seen: bool, marks: tuple[float, float] | None = None
+) -> Estimate:
+    """The gain with the interval that the record gives it, no narrower than its marks."""
     low, high = _END_SEEN if end_was_seen else _CUT
-    return Estimate.of(seen, interval=(None if low is None else low * seen, high * seen), n=1)
+    first, last = marks or (seen, seen)
+    interval = (None if low is None else min(low * seen, first), max(high * seen, last))
+    return Estimate.of(seen, interval=interval, n=1)
 
 
 # The first batch size, in times the reference's.
@@ -188,11 +192,20 @@ class Race:
         self.state.reserved_s = 0.0
         return [self._lattice.cell(place) for place in self._ranking(last)]
 
-    def times_as_long(self, cell: CellKey) -> float | None:
+    def gain(self, cell: CellKey) -> Estimate | None:
         """The reference's cost to the target over that of a cell; None: one of them missed it."""
-        mine = (cost for place, cost in self.costs.items() if self._lattice.cell(place) == cell)
-        own, found = self.costs[self._own], next(mine, math.inf)
-        return own / found if math.isfinite(own) and math.isfinite(found) else None
+        until = self.state.until
+        places = [self._own, *(place for place in self.costs if self._lattice.cell(place) == cell)]
+        records = [self._record(place) for place in places[:2]]
+        met = [c for r in records if r is not None and until and (c := r.crossing(until))]
+        if len(met) < 2 or not all(math.isfinite(self.costs[place]) for place in places[:2]):
+            return None
+        own, found = (self.costs[place] for place in places[:2])
+        # Either may have been met anywhere between its two evaluations.
+        first = own * met[0].least / met[0].middle / (found * met[1].step / met[1].middle)
+        last = own * met[0].step / met[0].middle / (found * met[1].least / met[1].middle)
+        end_was_seen = self.state.end is not None
+        return race_gain(own / found, end_was_seen=end_was_seen, marks=(first, last))
 
     # ---- moves
 
@@ -518,19 +531,13 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
             return Conclusion(
                 raced=named,
                 soonest=cell,
-                gain=_gain(state, race, named),
+                gain=race.gain(named),
                 verification=verification,
                 reason=why,
             )
         state.take_out(endings)
         state.sizes[cell[0]].search = None
     return Conclusion(raced=reference, reason=why)
-
-
-def _gain(state: StudyState, race: Race, named: CellKey) -> Estimate | None:
-    """How many times as long the reference takes, as far as single runs say so."""
-    seen = race.times_as_long(named)
-    return None if seen is None else race_gain(seen, end_was_seen=state.end is not None)
 
 
 def _is_early(state: StudyState) -> bool:

@@ -359,6 +359,7 @@ class RunLog:
     def _tried(
         self, key: Key, record: TrialRecord, purpose: Purpose, target: Target | None
     ) -> RateTried:
+        crossing = None if target is None else record.crossing(target)
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],
@@ -366,7 +367,8 @@ class RunLog:
             purpose=purpose,
             status=str(record.status),
             steps=record.steps,
-            steps_to_target=None if target is None else steps_to(record, target),
+            steps_to_target=None if crossing is None else crossing.middle,
+            after_steps=None if crossing is None else crossing.after_step,
             best_value=self.question.best_value(record),
         )
 
@@ -379,7 +381,9 @@ class RunLog:
             return steps_to(record, self.until) or None
         return self.question.shortfall(record) if record.ended_well else None
 
-    def rounding_sd(self, cell: CellKey, seeds: Iterable[int]) -> float:
+    def rounding_sd(
+        self, cell: CellKey, seeds: Iterable[int], *, target: Target | None = None
+    ) -> float:
         """How far the log steps of a cell are off because runs are evaluated now and then.
 
         The target is met anywhere between two evaluations: uniform on that interval of the
@@ -387,11 +391,12 @@ class RunLog:
         average nothing out. The root of the mean variance over the runs that met the target; 0
         where there is none.
         """
-        if self.until is None:
+        target = target or self.until
+        if target is None:
             return 0.0
         records = (self.records.get((*cell, seed)) for seed in seeds)
-        crossings = [c for r in records if r is not None and (c := r.crossing(self.until))]
-        widths = [math.log(c.step / max(1, c.after_step)) for c in crossings if c.step > 0]
+        crossings = [c for r in records if r is not None and (c := r.crossing(target))]
+        widths = [math.log(c.step / c.least) for c in crossings if c.step > 0]
         if not widths:
             return 0.0
         return math.sqrt(sum(width**2 for width in widths) / len(widths) / 12)

@@ -283,9 +283,9 @@ def fit_steps_to_target(
 ) -> StepsToTargetFit:
     """Fit S(B) = S_min (1 + B_crit/B) to when runs reached their target.
 
-    The point is least squares on log steps. An interval counts as its geometric middle where it is
-    narrow against the scatter of the seeds; a wider one, and a run that never reached the target,
-    enter at their expectation under the fit (EM with the moments of a cut normal law). The 95 %
+    The point is least squares on log steps. An interval counts as its geometric middle, which is
+    off by as much as the interval is wide, for all seeds alike; a run that never reached the target
+    enters at its expectation under the fit (EM with the moments of a cut normal law). The 95 %
     intervals are of `n_resamples` joint draws: the seeds' scatter is pooled over the batch sizes,
     the batch sizes' own deviations come on top, both with the uncertainty of few degrees of
     freedom, and open observations are imputed anew (see `steps_posterior`).

@@ -18,8 +18,6 @@ Index = NDArray[np.intp]
 
 # Scatter below this is arithmetic, not measurement: noise-free points end up with it.
 NO_SCATTER = 1e-11
-# An interval narrower than this share of the scatter is as good as its middle.
-_NARROW = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,11 +84,11 @@ class StepsTable:
     group: Index  # place of each observation's batch size, shape (n,)
     count: Array  # observations of each batch size, shape (k,)
     log_steps: Array  # log of the (middle) steps; of the bound where never reached, shape (n,)
-    # whether an observation is a bound, or an interval wide against the scatter, (n,)
+    # whether an observation is a bound alone, (n,)
     open: NDArray[np.bool_]
     low: Array  # lower end of what is known, log, shape (n,)
     high: Array  # upper end, log, infinite for a bound, shape (n,)
-    rounding_sq: Array  # variance that a narrow interval's middle adds, shape (n,)
+    rounding_sq: Array  # variance that an interval's middle adds, shape (n,)
 
     @classmethod
     def of(cls, observations: Sequence[StepsObservation]) -> StepsTable:
@@ -108,19 +106,16 @@ class StepsTable:
         width = np.array([seen.log_width for seen in observations])
         count = np.bincount(group).astype(float)
         reached = np.isfinite(width)
-        wide = width > max(_NARROW * _scatter(middle[reached], group[reached]), 1e-12)
-        # Evaluations 5 % apart stay middles, even where the seeds agree better than that.
-        is_open = ~reached | (wide & (width > 0.06))
         half = np.where(reached, width / 2, 0.0)
         return cls(
             batch_size=batch_size,
             group=group,
             count=count,
             log_steps=middle,
-            open=is_open,
+            open=~reached,
             low=middle - half,
             high=np.where(reached, middle + half, np.inf),
-            rounding_sq=np.where(is_open, 0.0, width) ** 2 / 12,
+            rounding_sq=np.where(reached, width, 0.0) ** 2 / 12,
         )
 
     @property
@@ -198,17 +193,6 @@ class StepsTable:
         """Batch sizes at which no run reached the target, shape (k,)."""
         reached = np.bincount(self.group, np.isfinite(self.high), minlength=len(self.count))
         return np.asarray(reached == 0)
-
-
-def _scatter(log_steps: Array, group: Index) -> float:
-    """Standard deviation within groups, 0 where nothing was repeated."""
-    if len(group) == 0:
-        return 0.0
-    count = np.bincount(group)
-    mean = np.bincount(group, log_steps) / np.maximum(count, 1)
-    degrees = len(group) - int(np.count_nonzero(count))
-    square = float(np.sum((log_steps - mean[group]) ** 2))
-    return math.sqrt(square / degrees) if degrees else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -180,6 +180,11 @@ class Crossing:
         return samples - self.samples >= target.held_for * self.samples
 
     @property
+    def least(self) -> float:
+        """The steps it took at least; met at the first evaluation, in 95 of 100 cases."""
+        return max(self.after_step, min(self.step, max(1.0, self.step / 20)))
+
+    @property
     def middle(self) -> float:
         """The steps to the target: the middle of the two evaluations that it lies between."""
         return (self.after_step + self.step) / 2

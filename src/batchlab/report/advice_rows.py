@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate
-from batchlab.report.advice_words import objective_words
+from batchlab.report.advice_words import is_same, objective_words
 from batchlab.report.text import interval_only_text, quantity_text
 from batchlab.words.catalogue import text
 
@@ -59,6 +59,9 @@ def is_same_rate(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
+# Evaluations further apart than this part of a figure are shown as its interval.
+_WIDE = 0.2
+
 # ---- the one figure each of yours and of what is named, wherever it is shown
 
 # Table, picture and bars show the same number: after a verification what was found there on fresh
@@ -71,6 +74,7 @@ class RunFigure:
 
     shown: float
     is_bound: bool
+    marks: tuple[float, float] | None = None  # the two evaluations it lies between
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +108,7 @@ def named_cost(advice: Advice) -> ShownCost | None:
         return None
     if verified is not None:
         return ShownCost(estimate=verified, is_verified=advice.head_to_head is not None)
-    candidate = advice.candidate(named.batch_size)
-    if candidate is None:
-        return None
-    known = _estimated(advice, candidate, named)
-    if known is not None:
-        return known
-    runs = runs_of(advice, named.batch_size, named.learning_rate)
-    return _of_runs(run_figures(advice, candidate, runs))
+    return _on_shared_seeds(advice, named) or _alone_of(advice, named)
 
 
 def own_cost(advice: Advice) -> ShownCost | None:
@@ -121,16 +118,15 @@ def own_cost(advice: Advice) -> ShownCost | None:
     verified = _expected(advice)
     if verified is not None:
         return _times(advice, advice.gain, verified)
-    own = advice.candidate(advice.reference.batch_size)
-    known = None if own is None else _estimated(advice, own, advice.reference)
-    return known or _of_runs(reference_runs(advice))
+    own = advice.reference
+    return _on_shared_seeds(advice, own) or _alone_of(advice, own)
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
-    """Of the user's batch size at its tuned rate, by the verification; None: there was none."""
-    verified = _expected(advice)
+    """Of the user's batch size at its tuned rate, on the same seeds; None: it did not run there."""
+    verified, tuned = _expected(advice), advice.reference_tuned
     if verified is None or advice.head_to_head is None:
-        return None
+        return None if tuned is None else _on_shared_seeds(advice, tuned)
     return _times(advice, advice.gain_from_batch_size, verified)
 
 
@@ -160,16 +156,50 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
     each = per_step.get(advice.objective)
     if each is None or advice.target is None:
         return []
-    return [
-        RunFigure(
-            shown=each * (run.steps_to_target or run.steps), is_bound=run.steps_to_target is None
+    figures = []
+    for run in runs:
+        steps, after = run.steps_to_target, run.after_steps
+        marks = None
+        if steps is not None and after is not None:
+            marks = each * after, each * (2 * steps - after)
+        figures.append(
+            RunFigure(shown=each * (steps or run.steps), is_bound=steps is None, marks=marks)
         )
-        for run in runs
-    ]
+    return figures
 
 
-def _estimated(advice: Advice, candidate: Candidate, at: Configuration) -> ShownCost | None:
+def _on_shared_seeds(advice: Advice, at: Configuration) -> ShownCost | None:
+    """By the fresh seeds that yours and what is named both ran, unless both are estimated alike.
+
+    None where they are, or `at` did not run on all of those seeds.
+    """
+    both = [advice.reference, advice.named or advice.reference]
+    if is_same(*both) or all(_estimated(advice, each) for each in both):
+        return None
+    mine, *runs = (
+        {run.seed: run for run in runs_of(advice, each.batch_size, each.learning_rate)}
+        for each in (at, *both)
+    )
+    seeds, candidate = runs[0].keys() & runs[1].keys(), advice.candidate(at.batch_size)
+    if candidate is None or not seeds <= mine.keys():
+        return None
+    return _of_runs(run_figures(advice, candidate, [mine[seed] for seed in sorted(seeds)]))
+
+
+def _alone_of(advice: Advice, at: Configuration) -> ShownCost | None:
+    """What is estimated of a configuration, else the mean of its runs."""
+    candidate = advice.candidate(at.batch_size)
+    if candidate is None:
+        return None
+    runs = runs_of(advice, at.batch_size, at.learning_rate)
+    return _estimated(advice, at) or _of_runs(run_figures(advice, candidate, runs))
+
+
+def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
     """What is estimated of a batch size, if that is of this learning rate."""
+    candidate = advice.candidate(at.batch_size)
+    if candidate is None:
+        return None
     cost = objective_words(advice).shown_estimate(candidate.cost)
     known = cost.estimate is not None and has_rate_of(candidate, at)
     return ShownCost(estimate=cost) if known else None
@@ -211,8 +241,13 @@ def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
     """The mean of single runs; where one missed the target, the mean is larger than it looks."""
     if not runs:
         return None
+    mean = statistics.fmean(run.shown for run in runs)
+    marks = [run.marks for run in runs if run.marks is not None]
+    low, high = (statistics.fmean(ends) for ends in zip(*marks, strict=True)) if marks else (0, 0)
+    is_wide = len(marks) == len(runs) and high - low > _WIDE * mean
+    interval = (low or None, high) if is_wide else (None, None)
     return ShownCost(
-        estimate=_alone(statistics.fmean(run.shown for run in runs)),
+        estimate=Estimate.of(mean, interval=interval, n=len(runs)),
         is_bound=any(run.is_bound for run in runs),
         runs=tuple(runs),
     )

@@ -50,7 +50,9 @@ def _changes(advice: Advice, named: Configuration) -> Iterator[tuple[str, str, s
         label = words.figure
         if advice.target is not None:
             label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
-        yours = UNKNOWN if own_figure is None else own_figure.text(words.quantity)
+        yours = (
+            UNKNOWN if own_figure is None else own_figure.text(words.quantity, with_interval=True)
+        )
         yield label, yours, named_figure.text(words.quantity, with_interval=True)
     yield from _end(advice, named)
     found = [advice.candidate(each.batch_size) for each in (own, named)]

@@ -111,6 +111,7 @@ ADVICE: dict[str, Message] = {
     "a_size": "batch size {size}",
     "a_size_not_tried": "a batch size that was not tried",
     "more_runs_would_tell": "more runs would tell",
+    "nearer_marks_would_tell": "the metric told more often would tell",
     "better_step_times_would_tell": (
         "their step times are not known well enough: profile with a larger budget, or on a "
         "quieter machine"
@@ -232,6 +233,13 @@ ADVICE: dict[str, Message] = {
         "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end). "
         "{slower:whole_percent} of the answers were slower than the start, and "
         "{worse:whole_percent} ended worse"
+    ),
+    "marks_too_wide": PluralMessage(
+        "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
+        "once an epoch",
+        "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
+        "{n} times an epoch",
+        by="n",
     ),
     "rate_search_cut": (
         "the search for the learning rate was cut short at batch size {sizes}: a better rate may "
