@@ -260,7 +260,7 @@ class _Advisor:
             if size.run_s(records[-1].steps) > state.left_s():
                 todo = []
             level, hardly = pilots.level, pilots.hardly_learns
-            if level is not None and not (pilots.is_open and (todo or hardly)):
+            if level is not None and not (pilots.is_open and (todo or (hardly and pilots.is_near))):
                 state.hardly_learns = hardly
                 if hardly is not None:
                     state.first_octave = round(

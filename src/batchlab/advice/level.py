@@ -232,9 +232,12 @@ class Pilots:
         clear = STARTED_DELTAS * delta
         # What was not seen untrained may have learned the most before it was first evaluated.
         own_clear = delta if self._untrained is None else clear
-        # Whether all are near the untrained model, and a higher rate may gain more.
+        # Whether all are near the untrained model.
+        self.is_near = gains[0] < own_clear and most < clear
+        # Whether a higher rate may gain more: the highest gained by far the most, or all little.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
-        self.is_open = is_highest and gains[0] < own_clear and most < clear
+        by_far = sum(gain >= _SHARE * most for gain in gains) == 1
+        self.is_open = is_highest and gains[0] < own_clear and (self.is_near or by_far)
         # What got clearly better, or gained not much less than another rate, with its end.
         self._learned = [
             (record, end)
