@@ -228,10 +228,13 @@ class Pilots:
         self._most = gains.index(most)
         self.best = records[self._most].trial  # what gained the most
         # The untrained model is nearly as good as what gained less.
-        delta = _delta(curves[self._most] or [0.0], metric=metric, better=question.better)
-        clear = STARTED_DELTAS * delta
+        delta, best_delta = (
+            _delta(curve or [0.0], metric=metric, better=question.better)
+            for curve in (curves[0], curves[self._most])
+        )
+        clear = STARTED_DELTAS * best_delta
         # What was not seen untrained may have learned the most before it was first evaluated.
-        own_clear = delta if self._untrained is None else clear
+        own_clear = delta if self._untrained is None else STARTED_DELTAS * delta
         # Whether all are near the untrained model.
         self.is_near = gains[0] < own_clear and most < clear
         # Whether a higher rate may gain more: the highest gained by far the most, or all little.
@@ -263,7 +266,7 @@ class Pilots:
             why = Reason.of("own_fails", why=why_it_failed(own))
         if self._own_learned or not (own.has_failed or own.evaluations):
             return None
-        if not self._learned:
+        if not self._learned or self.is_near:
             return why
         rate, value = self.best.learning_rate, self._values[self._most]
         return Reason.of("another_rate_learns", why=why, rate=rate, value=value)

@@ -25,5 +25,4 @@ def test_house_prices_at_a_rate_far_too_small_are_said_to_be_hardly_learned(do: 
     assert done.code == 0, done.err
     said = " ".join(done.out.split())
     assert said.startswith("Your configuration hardly learns: after ")
-    assert "With learning rate 0.16 it gets to" in said or "With learning rate 0.64" in said
     assert "learning rate 0.005 0.02" not in said  # four times as fast to a level of no worth
