@@ -56,6 +56,15 @@ def inside_epochs(script: Script) -> Iterator[str]:
         yield f"Epoch {epoch + script.first}, step {total}: val_loss = {loss_of(total)}"
 
 
+def seldom(script: Script) -> Iterator[str]:
+    every = max(1, int(1.3 * min(script.steps)))  # the first line may be of the second epoch
+    for epoch, steps in enumerate(script.steps):
+        before = sum(script.steps[:epoch])
+        for total in range(before + 1, before + steps + 1):
+            if total % every == 0:
+                yield f"epoch {epoch + script.first} step {total} val_loss {loss_of(total)}"
+
+
 def json_fractions(script: Script) -> Iterator[str]:
     for epoch, step, steps, total, _ in script.told():
         told = {"step": total, "epoch": round(epoch + step / steps, 4), METRIC: 3 / (1 + total)}
@@ -132,6 +141,7 @@ def tells_its_size(script: Script) -> Iterator[str]:
 WAYS: list[Callable[[Script], Iterator[str]]] = [
     ends_of_epochs,
     inside_epochs,
+    seldom,
     json_fractions,
     json_whole_epochs,
     json_samples,
