@@ -1,0 +1,92 @@
+"""Scripts rebuilt after public threads, and what is said of each (docs/own-command.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+RATE = ("--learning-rate", "0.02", "--learning-rates", "0.02")
+SEED = ("--lr", "{learning_rate}", "--seed", "{seed}")
+TAKES = ("--batch-size", "{batch_size}", *SEED)
+GIVEN = ("--examples", "2000")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "metric", "sizes", "more", "takes", "said"),
+    [
+        (
+            "accumulates.py",
+            "eval_loss",
+            "16,64",
+            (),
+            (
+                *("--train_micro_batch_size_per_gpu", "{batch_size}"),
+                *("--gradient_accumulation_steps", "4", *SEED),
+            ),
+            "the command fixes --gradient_accumulation_steps 4",
+        ),
+        (
+            "checks_every.py",
+            "val_acc",
+            "32,256",
+            (),
+            TAKES,
+            "ValueError: `val_check_interval` (20) must be less than or equal",
+        ),
+        ("unfreezes.py", "val_accuracy", "32,128", (), TAKES, "best in 7 epochs"),
+        (
+            "finds_its_batch.py",
+            "eval_loss",
+            "32,256",
+            (),
+            (
+                *("--per_device_train_batch_size", "{batch_size}"),
+                *("--learning_rate", "{learning_rate}", "--seed", "{seed}"),
+            ),
+            "would have 7 to 8 with 256",
+        ),
+        (
+            "spacy_table.py",
+            "score",
+            "32,128",
+            (*GIVEN, "--better", "higher"),
+            (
+                *("--training.batch_size", "{batch_size}", "--training.seed", "{seed}"),
+                *("--training.optimizer.learn_rate", "{learning_rate}"),
+            ),
+            "2 trials: 2 ok",
+        ),
+        (
+            "csv_alone.py",
+            "val_loss",
+            "32,128",
+            GIVEN,
+            (*TAKES, "--out", "{output_dir}"),
+            "2 trials: 2 ok",
+        ),
+        (
+            "box.py",
+            "rollout/ep_rew_mean",
+            "64,256",
+            (*GIVEN, "--better", "higher"),
+            ("--n-steps", "{batch_size}", *SEED),
+            "2 trials: 2 ok",
+        ),
+    ],
+)
+def test_a_situation_is_answered_or_told(
+    ask: Any,
+    script: str,
+    metric: str,
+    sizes: str,
+    more: tuple[str, ...],
+    takes: tuple[str, ...],
+    said: str,
+) -> None:
+    own = ("--batch-size", sizes.partition(",")[0], "--batch-sizes", sizes)
+
+    done = ask(script, "sweep", "--metric", metric, *own, *RATE, *more, takes=takes)
+
+    assert said in " ".join((done.out + done.err).split())
