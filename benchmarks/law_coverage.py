@@ -2,8 +2,8 @@
 
     python -m benchmarks.law_coverage [--studies 500]
 
-Prints two tables of benchmarks/results/coverage.md: of studies on the law, and of B_crit at other
-exponents.
+Prints three tables of benchmarks/results/coverage.md: of studies on the law, of B_crit at other
+exponents, and of studies that are evaluated seldom.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from tests.reference.steps_to_target import ANY_EXPONENT, EXPONENTS, STUDIES, MadeUpStudy
+from tests.reference.steps_to_target import (
+    ANY_EXPONENT,
+    EXPONENTS,
+    MARKED,
+    STUDIES,
+    MadeUpStudy,
+)
 
 from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
 
@@ -80,6 +86,12 @@ def main() -> None:
         ]
         cells = " | ".join(f"{100 * held:.1f} % ({100 * told:.0f} %)" for held, told in shares)
         print(f"| {name} | {cells} |", flush=True)
+    print()
+    _print_table(["target after, epochs", "evaluations an epoch", "steps", "ratios", "B_crit"])
+    for (epochs, times), study in MARKED.items():
+        found = coverage(study, n_studies=n_studies, seed=times)
+        cells = " | ".join(f"{100 * found[name]:.1f} %" for name in ("steps", "ratios", "B_crit"))
+        print(f"| {epochs} | {times} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from tests.reference.steps_to_target import (
     ANY_EXPONENT,
     EXPONENTS,
     FIVE,
+    MARKED,
     STUDIES,
     WIDE,
     MadeUpStudy,
@@ -321,16 +322,13 @@ def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epochs", [0.6, 1.7])
-@pytest.mark.parametrize("times", [1, 2, 20])
-def test_ratios_hold_the_truth_whatever_the_marks_an_epoch(epochs, times):
-    """Batch size 16 takes so many epochs to the target, and is evaluated so often in each."""
-    n_train = round(300 * (1 + 250 / FIVE[0]) * FIVE[0] / epochs)
-    study = MadeUpStudy(
-        sizes=FIVE, b_crit=250, s_min=300, seeds=2, sigma=0.08, apart=n_train // times
-    )
+@pytest.mark.parametrize("marks", [key for key in MARKED if key[0] < 3])
+def test_intervals_hold_the_truth_whatever_the_marks_an_epoch(marks):
+    shares = coverage(MARKED[marks], n_studies=60, seed=3)
 
-    assert coverage(study, n_studies=60, seed=3)["ratios"] > 0.92 - 3 * (0.95 * 0.05 / 60) ** 0.5
+    for name in ("ratios", "steps", "B_crit"):
+        share = shares[name]
+        assert math.isnan(share) or share > 0.92 - 4 * (0.95 * 0.05 / 60) ** 0.5, shares
 
 
 # All rows at all exponents: tests/nightly.

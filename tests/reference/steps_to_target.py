@@ -99,7 +99,9 @@ class MadeUpStudy:
                 if self.cadence:
                     spacing = self.cadence * law if self.apart is None else self.apart / b
                     steps = math.ceil(steps / spacing) * spacing
-                    after = steps - spacing if self.apart is None else max(1.0, steps - spacing)
+                    after = (
+                        steps - spacing if self.apart is None else max(steps / 20, steps - spacing)
+                    )
                 if steps > last:
                     seen.append(StepsObservation(batch_size=b, after_steps=last, steps=None))
                 else:
@@ -115,6 +117,19 @@ class MadeUpStudy:
 WIDE = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 FIVE = (16, 64, 256, 1024, 4096)
 NARROW = (32, 64, 128, 256, 512)
+# Batch size 16 takes so many epochs to the target, and is evaluated so often in each.
+MARKED = {
+    (epochs, times): MadeUpStudy(
+        sizes=FIVE,
+        b_crit=250,
+        s_min=300,
+        seeds=2,
+        sigma=0.08,
+        apart=round(300 * (1 + 250 / FIVE[0]) * FIVE[0] / epochs) // times,
+    )
+    for epochs in (0.6, 1.7, 3.0)
+    for times in (1, 2, 20)
+}
 # One row a line of the coverage table in benchmarks/results/coverage.md.
 STUDIES = {
     "9 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=3, sigma=0.06),

@@ -44,6 +44,7 @@ _SIZES_FOR_A_LAW = 3
 # Seeds the deviation of a batch size that was not measured, so that every call draws the same.
 _UNMEASURED = 7
 _FREE = 2  # seeds the draws of any exponent
+_COARSE = 3.0  # marks that know the steps to such a factor know nothing of their law
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +168,10 @@ class StepsToTargetFit:
         The point is the law where it holds, else the closest curve of any exponent.
         """
         table = StepsTable.of(self.observations)
+        if table.marks_factor > _COARSE:
+            # All that is seen then is the first mark, at the same samples for all batch sizes.
+            why = Reason.of("marks_too_far_apart", factor=round(table.marks_factor))
+            return (Estimate.cannot_tell(why, n=table.n), Estimate.cannot_tell(why, n=table.n))
         expected, law = at_expectation(table)
         generator = np.random.default_rng([self._seed, _FREE])
         closest, draws = draw_curves(

@@ -119,6 +119,14 @@ class StepsTable:
         )
 
     @property
+    def marks_factor(self) -> float:
+        """To what factor the steps of a run are known that met its target between two marks.
+
+        Of the batch size where they are known least.
+        """
+        return float(np.exp(np.sqrt(12 * np.max(self.rounding_sq, initial=0.0))))
+
+    @property
     def n(self) -> int:
         """Observations."""
         return len(self.group)

@@ -31,6 +31,10 @@ _MEASURED: dict[str, Message] = {
     ),
     "bound": "{value:.2f}",
     "no_bound": "unknown",
+    "marks_too_far_apart": (
+        "the metric is told so seldom that the steps to the target are known to a factor of "
+        "{factor} alone"
+    ),
     "s_min_not_told": (
         "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
         "sizes would tell"
