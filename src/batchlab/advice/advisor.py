@@ -40,7 +40,7 @@ from batchlab.advice.level import (
     untrained_value,
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
-from batchlab.advice.run_log import CellKey, Lattice, RunLog, RunWatcher, steps_to, why_it_failed
+from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
@@ -62,8 +62,7 @@ _TUNED_IS_FASTER = 2.0
 _SEARCH_SHARE = 1 / 8
 # Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
 # nothing, the rate is far off, on either side.
-_FIRST_OCTAVES = (0, 2)
-_FAR_OCTAVES = ((-4, -6), (5, 7), (-10, -12), (10, 12))
+_PILOT_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 # A level given by the user is searched for in steps of two octaves: the reference rate may be far.
 _COARSE = (2, 1)
 # Where the budget has left fewer whole trainings of the reference than that, one seed sets the
@@ -244,7 +243,7 @@ class _Advisor:
         )
         any_rate = state.engine.learning_rates(reference.batch_size) is None
         records: list[TrialRecord] = []
-        todo = [_FIRST_OCTAVES if any_rate else (0,)]
+        todo = list(_PILOT_OCTAVES) if any_rate else [(0,)]
         while todo:
             # A faster rate beside it costs nothing where two runs fit side by side, and its level
             # may be the higher one.
@@ -254,18 +253,16 @@ class _Advisor:
             if own.has_failed and not own.has_diverged:
                 return Reason.of("pilot_stopped", why=why_it_failed(own))
             pilots = Pilots(question, records, planned_steps=size.longest_steps)
-            if rates[0] == reference.learning_rate and any_rate:
-                # Where the first ones learn a little, their rates are too low rather than too high.
-                todo = sorted(_FAR_OCTAVES, key=lambda far: pilots.is_open and far[0] < 0)
+            if pilots.is_open:
+                # Their rates are too low rather than too high.
+                todo.sort(key=lambda octaves: octaves[0] < 0)
             if size.run_s(records[-1].steps) > state.left_s():
                 todo = []
-            level, hardly = pilots.level, pilots.hardly_learns
-            if level is not None and not (pilots.is_open and (todo or (hardly and pilots.is_near))):
-                state.hardly_learns = hardly
-                if hardly is not None:
-                    state.first_octave = round(
-                        Lattice.of(state).octave_of(pilots.best.learning_rate)
-                    )
+            level, state.hardly_learns = pilots.level, pilots.hardly_learns
+            if level is not None and not (pilots.is_open and todo):
+                if state.hardly_learns is not None:
+                    octave = math.log2(pilots.best.learning_rate / reference.learning_rate)
+                    state.first_octave = round(octave)
                 self._take(self._of_more_seeds(level, records))
                 self._watch_late(records)
                 return None
@@ -276,7 +273,6 @@ class _Advisor:
                 )
         if all(record.has_failed for record in records):
             return Reason.of("every_pilot_failed", why=why_it_failed(own))
-        state.hardly_learns = hardly
         tried = [record.trial.learning_rate for record in records]
         return Reason.of("no_pilot_learned", steps=own.steps, low=min(tried), high=max(tried))
 

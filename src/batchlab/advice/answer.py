@@ -376,8 +376,7 @@ class _Answer:
             cells = compared_with(state, state.sizes[self._not_followed])
             return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
         decision = self._decision
-        is_coarse = self._what_would_tell().code == "nearer_marks_would_tell"
-        if decision is None or is_coarse or self._step_times_keep_it_open:
+        if decision is None or self._what_would_tell().code != "more_runs_would_tell":
             return None
         spent_s = self._state.engine.spent_s()
         run_s = _next_run_s(state.sizes[s] for s in (decision.contender, decision.blocking))

@@ -286,7 +286,7 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
         found = size.learning_costs(target=target)
         if found and size.ruled_out is None and size.cell is not None:
             logs[size.batch_size] = [math.log(cost) for cost in found]
-            rounding.append(state.rounding_sd(size.cell, size.valuations, target=target))
+            rounding.append(state.rounding_sd(size.cell, size.valuations, target))
     if not logs:
         return None
     sd, degrees = pooled_sd(logs.values())

@@ -210,19 +210,19 @@ class Pilots:
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
     ) -> None:
         """How much better than untrained each got; one that failed is infinitely worse."""
-        sign, metric, own = question.sign, question.metric, records[0]
+        sign, metric = question.sign, question.metric
         curves = [[v for _, v in record.curve("validation", metric)] for record in records]
-        self._question, self._records = question, records
-        self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
-        # Not seen untrained, they are measured from the worst of their first evaluations.
-        self._untrained = untrained_value(own, metric)
-        start = min((sign * curve[0] for curve in curves if curve), default=0.0)
-        start = start if self._untrained is None else sign * self._untrained
-        self._values = [
-            -sign * math.inf if record.has_failed or not row else math.fsum(row) / len(row)
+        rows = [
+            [] if record.has_failed else _best_in_a_row(curve, question)
             for record, curve in zip(records, curves, strict=True)
-            for row in [_best_in_a_row(curve, question)]
         ]
+        self._question, self._records = question, records
+        self._values = [math.fsum(row) / len(row) if row else -sign * math.inf for row in rows]
+        self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
+        untrained = untrained_value(records[0], metric)
+        # Not seen untrained, they are measured from the worst of their first evaluations.
+        firsts = [curve[0] for curve in curves if curve] if untrained is None else [untrained]
+        start = min((sign * first for first in firsts), default=0.0)
         gains = [sign * value - start for value in self._values]
         most = max(gains)
         self._most = gains.index(most)
@@ -232,64 +232,61 @@ class Pilots:
             _delta(curve or [0.0], metric=metric, better=question.better)
             for curve in (curves[0], curves[self._most])
         )
-        clear = STARTED_DELTAS * best_delta
         # What was not seen untrained may have learned the most before it was first evaluated.
-        own_clear = delta if self._untrained is None else STARTED_DELTAS * delta
-        # Whether all are near the untrained model.
-        self.is_near = gains[0] < own_clear and most < clear
+        clear = delta if untrained is None else STARTED_DELTAS * delta
+        self._are_near = gains[0] < clear and most < STARTED_DELTAS * best_delta
         # Whether a higher rate may gain more: the highest gained by far the most, or all little.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = sum(gain >= _SHARE * most for gain in gains) == 1
-        self.is_open = is_highest and gains[0] < own_clear and (self.is_near or by_far)
-        # What got clearly better, or gained not much less than another rate, with its end.
+        self.is_open = is_highest and gains[0] < clear and (self._are_near or by_far)
+        # Those that got clearly better, or gained not much less than another rate.
         self._learned = [
-            (record, end)
-            for record, end, gain in zip(records, self._ends, gains, strict=True)
-            if gain >= min(own_clear, _SHARE * most)
+            index
+            for index, (record, end) in enumerate(zip(records, self._ends, strict=True))
+            if gains[index] >= min(clear, _SHARE * most)
             and not _has_learned_nothing(question, record, end)
         ]
 
     @property
-    def _own_learned(self) -> bool:
-        return any(record is self._records[0] for record, _ in self._learned)
-
-    @property
     def hardly_learns(self) -> Reason | None:
         """That the reference hardly learns, and which rate does; None: it learns."""
-        own, metric, value = self._records[0], self._question.metric, self._values[0]
-        first = next((seen for _, seen in own.curve("validation", metric)), math.nan)
-        seen = Reason.of("seen_at_first", value=first)
-        if self._untrained is not None:
-            seen = Reason.of("seen_untrained", value=first)
-        why = Reason.of("hardly_learns", metric=metric, epochs=own.epochs, value=value, seen=seen)
+        own, metric = self._records[0], self._question.metric
+        curve = list(own.curve("validation", metric))
+        if 0 in self._learned or not (own.has_failed or curve):
+            return None
         if own.has_failed:
             why = Reason.of("own_fails", why=why_it_failed(own))
-        if self._own_learned or not (own.has_failed or own.evaluations):
-            return None
-        if not self._learned or self.is_near:
+        else:
+            evaluation, first = curve[0]
+            seen = Reason.of("seen_at_first", value=first)
+            if evaluation.step == 0:
+                seen = Reason.of("seen_untrained", value=first)
+            epochs, value = own.epochs, self._values[0]
+            why = Reason.of("hardly_learns", metric=metric, epochs=epochs, value=value, seen=seen)
+        if not self._learned or self._are_near:
             return why
         rate, value = self.best.learning_rate, self._values[self._most]
         return Reason.of("another_rate_learns", why=why, rate=rate, value=value)
 
     @property
     def level(self) -> TargetLevel | None:
-        """The level that they set; None: they learned nothing.
+        """The level that they set; None: they learned nothing, or hardly, the highest rate most.
 
         Where the reference has come to its end: as well as it ends, or as another of the runs
         where that one ends clearly better; single seeds differ by the margin by chance. Else a
         level on the way there, called easier. Where it hardly learns: as the best of the others.
         """
-        question, own = self._question, self._records[0]
-        if not self._own_learned:
-            ended = [end for _, end in self._learned if end is not None]
+        question, own, best = self._question, self._records[0], self._ends[0]
+        if 0 not in self._learned:
+            if not self._learned or (self.is_open and self._are_near):
+                return None
+            ended = [end for index in self._learned if (end := self._ends[index]) is not None]
             if ended:
                 best = max(ended, key=lambda end: question.sign * end.value)
                 return _at_the_end(question, best, _why(best))
-            others = [record for record, _ in self._learned]
-            return (
-                easier(question, others, why=_why_no_end(question, others[0])) if others else None
-            )
-        if self._ends[0] is None:
+            others = [self._records[index] for index in self._learned]
+            return easier(question, others, why=_why_no_end(question, others[0]))
+        if best is None:
             why = _why_no_end(question, own)
             # On the way of the reference: another's may lie beyond where the reference ends.
             so_far = end_so_far(question, own)
@@ -297,7 +294,6 @@ class Pilots:
                 cut = _at_the_end(question, so_far, why)
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
-        best = self._ends[0]
         for other in self._ends[1:]:
             ahead = 0.0 if other is None else question.sign * (other.value - best.value)
             if other is not None and ahead > _CLEARLY * best.margin:

@@ -194,18 +194,19 @@ class Race:
 
     def gain(self, cell: CellKey) -> Estimate | None:
         """The reference's cost to the target over that of a cell; None: one of them missed it."""
-        until = self.state.until
-        places = [self._own, *(place for place in self.costs if self._lattice.cell(place) == cell)]
-        records = [self._record(place) for place in places[:2]]
-        met = [c for r in records if r is not None and until and (c := r.crossing(until))]
-        if len(met) < 2 or not all(math.isfinite(self.costs[place]) for place in places[:2]):
-            return None
-        own, found = (self.costs[place] for place in places[:2])
+        until, met = self.state.until, []
+        assert until is not None
+        for each in (self._lattice.cell(self._own), cell):
+            record = self.state.records.get((*each, self.state.seeds.tune[0]))
+            crossing = None if record is None else record.crossing(until)
+            if crossing is None:
+                return None
+            steps = (crossing.least, crossing.middle, crossing.step)
+            met.append([_per_step(self.state.sizes[each[0]]) * n for n in steps])
         # Either may have been met anywhere between its two evaluations.
-        first = own * met[0].least / met[0].middle / (found * met[1].step / met[1].middle)
-        last = own * met[0].step / met[0].middle / (found * met[1].least / met[1].middle)
-        end_was_seen = self.state.end is not None
-        return race_gain(own / found, end_was_seen=end_was_seen, marks=(first, last))
+        (first, own, last), (soonest, found, latest) = met
+        marks, end_was_seen = (first / latest, last / soonest), self.state.end is not None
+        return race_gain(own / found, end_was_seen=end_was_seen, marks=marks)
 
     # ---- moves
 

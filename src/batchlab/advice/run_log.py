@@ -381,9 +381,7 @@ class RunLog:
             return steps_to(record, self.until) or None
         return self.question.shortfall(record) if record.ended_well else None
 
-    def rounding_sd(
-        self, cell: CellKey, seeds: Iterable[int], *, target: Target | None = None
-    ) -> float:
+    def rounding_sd(self, cell: CellKey, seeds: Iterable[int], target: Target | None) -> float:
         """How far the log steps of a cell are off because runs are evaluated now and then.
 
         The target is met anywhere between two evaluations: uniform on that interval of the
@@ -391,7 +389,6 @@ class RunLog:
         average nothing out. The root of the mean variance over the runs that met the target; 0
         where there is none.
         """
-        target = target or self.until
         if target is None:
             return 0.0
         records = (self.records.get((*cell, seed)) for seed in seeds)
