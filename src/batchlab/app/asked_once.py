@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,56 +39,51 @@ def completed(
     Raises:
         UsageError: some are missing; the message names all of them, after a look at the command.
     """
-    folder, config = known["folder"] or Path(), known.get("config")
-    template = None if config is None else ConfigTemplate(folder.absolute() / config).placeholders
-    takes, is_advice = placeholders_of(known["arguments"], template), name == "advise"
+    given = {key: value for key, value in known.items() if value is not None}
+    template = None
+    if "config" in given:
+        path = given.get("folder", Path()).absolute() / given["config"]
+        template = ConfigTemplate(path).placeholders
+    takes, is_advice = placeholders_of(given["arguments"], template), name == "advise"
     needs = {"metric", *({"learning_rate"} & takes), *({"batch_size"} if is_advice else ())}
     is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
     if is_advice and is_fixed and not params.get("train_s"):
         needs.add("epochs")
-    given = {key: value for key, value in known.items() if value is not None}
     wanted, budget_s = {"batch_size", "learning_rate", *needs} - given.keys(), params.get("budget")
-    shown = trained_with_now(known["arguments"], wanted, budget_s=budget_s)
+    shown = trained_with_now(given["arguments"], wanted, budget_s=budget_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
-    missing = {key: example for key, (example, _) in _ASKED.items() if key in needs - given.keys()}
-    if "metric" in given and not ("better" in given or direction_of(given["metric"])):
-        missing["better"] = "lower"
-    if not missing:
+    missing = {
+        key: shown.get(key, example)
+        for key, (example, _) in _ASKED.items()
+        if key in needs - given.keys()
+    }
+
+    def is_clear(metric: str) -> bool:
+        return "better" in given or direction_of(metric) is not None
+
+    if not missing and is_clear(given["metric"]):
         return given
-    missing |= {key: value for key, value in shown.items() if key in missing}
     limit_s = _LOOK_S if budget_s is None else min(_LOOK_S, _BUDGET_SHARE * budget_s)
     look, trouble = _looked(TrainingCommand(**{"better": "lower", **given, **missing}), limit_s)
     printed = [] if look is None else list(look.told.names)
     if printed and look and not ("metric" in given and look.trained):
-        missing["metric"] = metric = _of_validation(printed)
-        missing.pop("better", None)
-        if not ("better" in given or direction_of(metric)):
-            missing["better"] = "lower"
+        missing["metric"] = _of_validation(printed)
+    if not is_clear(missing.get("metric") or given["metric"]):
+        missing["better"] = _ASKED["better"][0]
     if look and not ("examples" in given or look.examples or look.within_epochs):
         missing["examples"] = _ASKED["examples"][0]
     if is_advice and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
-    found = {*shown, *(["metric"] if printed else [])}
-    raise UsageError(_said(name, missing, found, printed, trouble, command_line))
-
-
-def _said(
-    name: str,
-    missing: Mapping[str, Any],
-    found: Collection[str],
-    printed: Sequence[str],
-    trouble: str,
-    command_line: str,
-) -> str:
-    """What to tell of the missing with a value for each, an example where it was not `found`."""
     what = {key: what for key, (_, what) in _ASKED.items() if key in missing}
     if printed and "metric" in what:
         what["metric"] += f"; it printed {', '.join(printed)}"
-    asked = ", ".join(f"{_option(key)} ({text})" for key, text in what.items())
+    options = {key: f"--{key.replace('_', '-')}" for key in what}
+    asked = ", ".join(f"{options[key]} ({text})" for key, text in what.items())
+    found = {*shown, *(["metric"] if printed else [])}
     unsure = ", ".join(str(missing[key]) for key in what if key not in found)
     replace = f", with your own in place of {unsure}" if unsure else ""
-    paste = follow_up(command_line, {_option(key): str(missing[key]) for key in what})
-    return f"{name} needs {asked}{trouble}. To paste{replace}: {paste}"
+    paste = follow_up(command_line, {options[key]: str(missing[key]) for key in what})
+    raise UsageError(f"{name} needs {asked}{trouble}. To paste{replace}: {paste}")
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None, str]:
@@ -119,7 +114,3 @@ def _of_validation(names: Sequence[str]) -> str:
     higher = [name for name in others if direction_of(name) == "higher"]
     known = [name for name in (*validation, *higher) if direction_of(name)]
     return [*known, *validation, *names][0]
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
