@@ -114,6 +114,10 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     assert beyond.peak_bytes == peak_bytes(256)
     assert profile.about_step_s(256) == 0.01
 
+    lower = replace(profile, memory_limit_bytes=peak_bytes(64))
+    notes = [option.note for option in options_of(lower, [64, 128, 256], trial=TRIAL)]
+    assert [note and note.code for note in notes] == [None, "does_not_fit", "does_not_fit"]
+
 
 @pytest.mark.parametrize(
     ("n_train", "drop_last", "smallest", "last"),

@@ -280,10 +280,11 @@ class AdviceSession:
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
         """What the advisor is asked; where a step time is missing, times compare nothing."""
-        has_times = not any(map(_why_untimed, options))
-        is_by_time = self._asked.objective == "time"
+        objective = self._asked.objective
+        if objective == "time" and any(map(_why_untimed, options)):
+            objective = "samples"
         return Question(
-            objective="samples" if is_by_time and not has_times else self._asked.objective,
+            objective=objective,
             metric=self._metric,
             better=next(m.better for m in self._summary.metrics if m.name == self._metric),
             target=self._target,
@@ -567,8 +568,7 @@ class AdviceSession:
             if elsewhere.workload.workload_id != self._trial.workload_id:
                 caveats.append(Reason.of("profile_of_another_version"))
         own = self._here.best_micro_batch(self._trial.batch_size)
-        step = None if own is None else own.peak_bytes
-        whole = self._here.with_evaluations(step)
+        step, whole = None if own is None else own.peak_bytes, self._here.evaluation_bytes
         if step and whole and whole > _CLEARLY_MORE * step:
             caveats.append(Reason.of("evaluation_needs_more", whole=whole, step=step))
         if self._trial.horizon_steps:

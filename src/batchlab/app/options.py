@@ -247,11 +247,12 @@ def _option(profile: Profile, trial: Trial) -> Option:
         peak_bytes=profile.with_evaluations(by_law),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
-    if tried is not None and tried.is_untimed and tried.reason is not None:
-        step_s = option.step_s if between.estimate else Estimate.cannot_tell(tried.reason)
+    if tried is not None and tried.is_untimed and profile.is_within_limit(tried):
+        step_s = option.step_s if between.estimate else tried.step_s
         return replace(option, step_s=step_s, peak_bytes=tried.peak_bytes)
     if tried is not None:
-        return _refused(option, tried.reason or Reason.of("ended_as", status=tried.status.value))
+        why = Reason.of("does_not_fit") if tried.status is Status.OK else tried.reason
+        return _refused(option, why or Reason.of("ended_as", status=tried.status.value))
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:

@@ -461,11 +461,12 @@ class Profile(ShownInNotebook):
         return (point for point in self.points if point.in_one_piece and self._fits(point))
 
     def _fits(self, point: ProfilePoint) -> bool:
-        """Whether it ran within this profile's limit, which may not be the one it was made with."""
-        if not point.ran or self.memory_limit_bytes is None:
-            return point.ran
-        used = self.with_evaluations(point.limited_bytes)
-        return used is not None and used <= self.memory_limit_bytes
+        return point.ran and self.is_within_limit(point)
+
+    def is_within_limit(self, point: ProfilePoint) -> bool:
+        """Whether it is within this profile's limit, which may not be the one it was made with."""
+        used, limit = self.with_evaluations(point.limited_bytes), self.memory_limit_bytes
+        return limit is None or (used is not None and used <= limit)
 
     def with_evaluations(self, step_bytes: int | None) -> int | None:
         """The peak memory of a training whose steps take so much; None: not known."""
