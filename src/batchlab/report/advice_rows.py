@@ -74,7 +74,7 @@ class RunFigure:
 
     shown: float
     is_bound: bool
-    marks: tuple[float, float] | None = None  # the two evaluations it lies between
+    after: float | None = None  # at the evaluation before; it is the middle to the one behind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ def named_cost(advice: Advice) -> ShownCost | None:
         return None
     if verified is not None:
         return ShownCost(estimate=verified, is_verified=advice.head_to_head is not None)
-    return _on_shared_seeds(advice, named) or _alone_of(advice, named)
+    return _without_verification(advice, named)
 
 
 def own_cost(advice: Advice) -> ShownCost | None:
@@ -118,8 +118,7 @@ def own_cost(advice: Advice) -> ShownCost | None:
     verified = _expected(advice)
     if verified is not None:
         return _times(advice, advice.gain, verified)
-    own = advice.reference
-    return _on_shared_seeds(advice, own) or _alone_of(advice, own)
+    return _without_verification(advice, advice.reference)
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
@@ -156,16 +155,20 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
     each = per_step.get(advice.objective)
     if each is None or advice.target is None:
         return []
-    figures = []
-    for run in runs:
-        steps, after = run.steps_to_target, run.after_steps
-        marks = None
-        if steps is not None and after is not None:
-            marks = each * after, each * (2 * steps - after)
-        figures.append(
-            RunFigure(shown=each * (steps or run.steps), is_bound=steps is None, marks=marks)
+    return [
+        RunFigure(
+            shown=each * (run.steps_to_target or run.steps),
+            is_bound=run.steps_to_target is None,
+            after=None if run.after_steps is None else each * run.after_steps,
         )
-    return figures
+        for run in runs
+    ]
+
+
+def _without_verification(advice: Advice, at: Configuration) -> ShownCost | None:
+    """By the seeds that both ran, else what is estimated, else the mean of its runs."""
+    runs = runs_of(advice, at.batch_size, at.learning_rate)
+    return _on_shared_seeds(advice, at) or _estimated(advice, at) or _of_runs(advice, at, runs)
 
 
 def _on_shared_seeds(advice: Advice, at: Configuration) -> ShownCost | None:
@@ -180,19 +183,10 @@ def _on_shared_seeds(advice: Advice, at: Configuration) -> ShownCost | None:
         {run.seed: run for run in runs_of(advice, each.batch_size, each.learning_rate)}
         for each in (at, *both)
     )
-    seeds, candidate = runs[0].keys() & runs[1].keys(), advice.candidate(at.batch_size)
-    if candidate is None or not seeds <= mine.keys():
+    seeds = runs[0].keys() & runs[1].keys()
+    if not seeds <= mine.keys():
         return None
-    return _of_runs(run_figures(advice, candidate, [mine[seed] for seed in sorted(seeds)]))
-
-
-def _alone_of(advice: Advice, at: Configuration) -> ShownCost | None:
-    """What is estimated of a configuration, else the mean of its runs."""
-    candidate = advice.candidate(at.batch_size)
-    if candidate is None:
-        return None
-    runs = runs_of(advice, at.batch_size, at.learning_rate)
-    return _estimated(advice, at) or _of_runs(run_figures(advice, candidate, runs))
+    return _of_runs(advice, at, [mine[seed] for seed in sorted(seeds)])
 
 
 def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
@@ -237,19 +231,21 @@ def _own_quality(advice: Advice) -> ShownCost | None:
     return ShownCost(estimate=_alone(objective_words(advice).shown(distance)))
 
 
-def _of_runs(runs: list[RunFigure]) -> ShownCost | None:
+def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> ShownCost | None:
     """The mean of single runs; where one missed the target, the mean is larger than it looks."""
-    if not runs:
+    candidate = advice.candidate(at.batch_size)
+    figures = [] if candidate is None else run_figures(advice, candidate, runs)
+    if not figures:
         return None
-    mean = statistics.fmean(run.shown for run in runs)
-    marks = [run.marks for run in runs if run.marks is not None]
-    low, high = (statistics.fmean(ends) for ends in zip(*marks, strict=True)) if marks else (0, 0)
-    is_wide = len(marks) == len(runs) and high - low > _WIDE * mean
-    interval = (low or None, high) if is_wide else (None, None)
+    mean = statistics.fmean(figure.shown for figure in figures)
+    low = statistics.fmean(f.shown if f.after is None else f.after for f in figures)
+    is_bound = any(figure.is_bound for figure in figures)
+    is_wide = not is_bound and 2 * (mean - low) > _WIDE * mean
+    interval = (low or None, 2 * mean - low) if is_wide else (None, None)
     return ShownCost(
-        estimate=Estimate.of(mean, interval=interval, n=len(runs)),
-        is_bound=any(run.is_bound for run in runs),
-        runs=tuple(runs),
+        estimate=Estimate.of(mean, interval=interval, n=len(figures)),
+        is_bound=is_bound,
+        runs=tuple(figures),
     )
 
 
