@@ -30,6 +30,7 @@ from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
 from batchlab.advice.verification import Conclusion
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Status
 
 
 def open_decision(high):
@@ -129,6 +130,18 @@ def test_intervals_shrink_with_the_root_of_the_runs(high, times):
 
 def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
     assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
+
+
+def test_where_a_script_evaluates_too_seldom_that_would_tell_and_no_budget():
+    first = [Run(Status.TARGET_REACHED, ((0, 0.1), (94, 0.98))) for _ in range(2)]
+    state = made_up_state({64: first, 128: first}, spent_s=BUDGET_S)
+    state.engine.capabilities = replace(state.engine.capabilities, keeps_cadence=False)
+
+    advice = answer(state, decision=open_decision(1.1**2))
+
+    assert "nearer_marks_would_tell" in codes(advice.missing)
+    assert "marks_too_wide" in {caveat.code for caveat in advice.caveats}
+    assert advice.more_budget_s is None
 
 
 def test_expected_time_is_the_verified_steps_times_the_step_time_with_both_errors():

@@ -129,7 +129,7 @@ def _at_the_edge(run_log: RunLog, cell: CellKey) -> list[Reason]:
 _MARKS = 10
 
 
-def _marks_too_wide(state: StudyState, cells: tuple[CellKey | None, ...]) -> list[Reason]:
+def _marks_too_wide(state: StudyState, *cells: CellKey | None) -> list[Reason]:
     """That a script evaluates so seldom that the time to the target is hardly known."""
     until = state.until
     if until is None or state.engine.capabilities.keeps_cadence:
@@ -330,7 +330,7 @@ class _Answer:
             worse=high - 1,
             other=_other(decision),
             delta=self._question.delta,
-            what=self._what_would_tell(),
+            what=self._what_would_tell(decision),
         )
 
     def _beside_the_best(self, decision: Decision, batch_size: int) -> Reason | None:
@@ -338,11 +338,12 @@ class _Answer:
         high = decision.high_of(batch_size)
         if self._question.objective != "time" or math.isinf(high) or high <= 1:
             return None
-        what = self._what_would_tell()
+        what = self._what_would_tell(decision)
         return Reason.of("may_take_longer_than_best", size=batch_size, times=high, what=what)
 
-    def _what_would_tell(self) -> Reason:
-        if _marks_too_wide(self._state, (self._state.reference_cell,)):
+    def _what_would_tell(self, decision: Decision) -> Reason:
+        rivals = (self._state.sizes[size] for size in (decision.contender, decision.blocking))
+        if _marks_too_wide(self._state, self._state.reference_cell, *(s.cell for s in rivals)):
             return Reason.of("nearer_marks_would_tell")
         if self._step_times_keep_it_open:
             return Reason.of("better_step_times_would_tell")
@@ -376,7 +377,7 @@ class _Answer:
             cells = compared_with(state, state.sizes[self._not_followed])
             return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
         decision = self._decision
-        if decision is None or self._what_would_tell().code != "more_runs_would_tell":
+        if decision is None or self._what_would_tell(decision).code != "more_runs_would_tell":
             return None
         spent_s = self._state.engine.spent_s()
         run_s = _next_run_s(state.sizes[s] for s in (decision.contender, decision.blocking))
@@ -442,7 +443,7 @@ class _Answer:
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:
             caveats += _at_the_edge(state, cell)
-        caveats += _marks_too_wide(state, (cell, state.reference_cell))
+        caveats += _marks_too_wide(state, cell, state.reference_cell)
         unfinished = [s.batch_size for s in state.tuned if s.search and not s.search.finished]
         if unfinished:
             caveats.append(Reason.of("rate_search_cut", sizes=unfinished))
