@@ -532,6 +532,24 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     assert notes[10] == notes[50] == advice.missing
 
 
+@pytest.mark.slow
+def test_an_evaluation_that_needs_more_memory_than_a_step_is_told(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*asked: Any, known: Sequence[object] = (), **named: Any) -> Profile:
+        made = profile_of(*asked, **named)
+        return made if known else replace(made, evaluation_bytes=10**12)  # it is looked at once
+
+    monkeypatch.setattr(workload_subject, "measure_profile", measured)
+
+    advice = advise(lab)
+
+    (told,) = [each for each in advice.caveats if each.code == "evaluation_needs_more"]
+    assert told.named["whole"] == 10**12
+    (question,) = advisor.questions
+    assert {option.peak_bytes for option in question.options} == {10**12}
+
+
 def batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
 
