@@ -100,6 +100,11 @@ def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
     ("source", "status", "said"),
     [
         ("print('done')", Status.ERROR, "came all at once"),
+        (
+            "for n in (1, 2, 3): print('epoch', n, 'step', 9 * n, 'val_loss', 1 / n)",
+            Status.ERROR,
+            "did not train with the batch size",
+        ),
         ("raise MemoryError('none left')", Status.OOM, "none left"),
         ("raise SystemExit('no such file')", Status.ERROR, "no such file"),
     ],
