@@ -52,6 +52,9 @@ def completed(
     wanted, budget_s = {"batch_size", "learning_rate", *needs} - given.keys(), params.get("budget")
     shown = trained_with_now(given["arguments"], wanted, budget_s=budget_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
+    sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
+    if sizes and not is_advice:
+        given.setdefault("batch_size", sizes[0])
     missing = {
         key: shown.get(key, example)
         for key, (example, _) in _ASKED.items()

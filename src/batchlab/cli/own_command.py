@@ -119,12 +119,10 @@ def _command(
     from batchlab.app.asked_once import completed
     from batchlab.script.command import TrainingCommand
 
-    sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
     known |= {"arguments": arguments, "epochs": params.get("epochs")}
     known |= {"folder": None if file is None else file.cwd}
     line = context.obj.command_line
-    known = completed(line, str(context.info_name), known, params)
-    return TrainingCommand(**{"batch_size": sizes[0], **known} if sizes else known)
+    return TrainingCommand(**completed(line, str(context.info_name), known, params))
 
 
 def _refuse_options_without_command(context: click.Context, known: dict[str, Any]) -> None:

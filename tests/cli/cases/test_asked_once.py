@@ -28,6 +28,16 @@ def test_one_look_finds_all_that_is_missing_and_what_the_script_shows(do: Any) -
     assert paste.rstrip().endswith("--lr '{learning_rate}' --epochs '{epochs}'")
 
 
+def test_the_look_is_at_the_first_batch_size_that_is_asked_for(do: Any) -> None:
+    source = "import sys; assert sys.argv[1] == '8'; print('epoch 1 val_loss 0.5')"
+    command = ("--", sys.executable, "-c", source, "{batch_size}")
+
+    done = do("sweep", "--batch-sizes", "8,16", "--budget", "30s", *command)
+
+    assert done.code == 2
+    assert "it printed val_loss" in done.err
+
+
 @pytest.mark.slow
 def test_a_metric_that_is_not_printed_is_told_with_what_else_is_missing(do: Any) -> None:
     done = do("sweep", "--metric", "val_acc", "--budget", "30s", *OWN)
