@@ -259,7 +259,8 @@ class _Advisor:
             if size.run_s(records[-1].steps) > state.left_s():
                 todo = []
             level, state.hardly_learns = pilots.level, pilots.hardly_learns
-            if level is not None and not (pilots.is_open and todo):
+            has_higher = any(octaves[0] > 0 for octaves in todo)
+            if level is not None and not (pilots.is_open and has_higher):
                 if state.hardly_learns is not None:
                     octave = math.log2(pilots.best.learning_rate / reference.learning_rate)
                     state.first_octave = round(octave)
