@@ -150,7 +150,8 @@ _PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 _FIRST_LOOK_S = 60.0
-_CLEARLY_MORE = 1.25  # memory that is told beside a step's
+# Memory that is told beside a step's: what a few buffers take matters to nobody.
+_CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -569,7 +570,7 @@ class AdviceSession:
                 caveats.append(Reason.of("profile_of_another_version"))
         own = self._here.best_micro_batch(self._trial.batch_size)
         step, whole = None if own is None else own.peak_bytes, self._here.evaluation_bytes
-        if step and whole and whole > _CLEARLY_MORE * step:
+        if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
             caveats.append(Reason.of("evaluation_needs_more", whole=whole, step=step))
         if self._trial.horizon_steps:
             caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))

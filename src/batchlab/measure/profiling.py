@@ -111,7 +111,7 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
         raise WorkloadError(
             f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
             f"{'more' if used is None else _text(used)}, whatever the batch size; give a larger "
-            f"--memory-limit, fewer examples of validation, or a metric that adds up over batches "
+            f"--memory-limit, fewer examples to evaluate, or a metric that adds up over batches "
             f"(batchlab.Metric(sum=...)) in place of `over_all`"
         )
 
