@@ -189,6 +189,14 @@ def test_a_metric_that_never_changes_was_not_trained(
     assert seen.whole().status is status
 
 
+def test_one_value_told_again_and_again_is_one_evaluation() -> None:
+    seen = course(steps=1000)
+    for _ in range(5):
+        seen.add({"m": 0.7}, step=3, samples=30, at_s=1.0)
+
+    assert seen.whole().status is Status.OK
+
+
 def test_a_metric_that_never_changes_beside_a_loss_that_does_was_trained() -> None:
     seen = course(steps=1000)
     for step in range(1, 5):

@@ -96,11 +96,10 @@ class ScriptCourse:
         assert self._began_s is not None
         self.step = max(self.step, step)
         self._note_batch_loss(values, step)
-        if not self._has_moved:
-            told = {name: value for name, value in values.items() if direction_of(name)}
-            self._has_moved = any(
-                self._first_told.setdefault(name, value) != value for name, value in told.items()
-            )
+        self._has_moved = self._has_moved or any(
+            direction_of(name) and self._first_told.setdefault(name, value) != value
+            for name, value in values.items()
+        )
         if self._metric not in values:
             return None
         value = values[self._metric]
@@ -144,7 +143,8 @@ class ScriptCourse:
         One that is as good as can be need not move.
         """
         values = {each.score("validation", self._metric) for each in self._evaluations}
-        is_still = not self._has_moved and len(values) == 1 and self.n_made >= _FEWEST_STILL
+        is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
+        is_still = is_often and len(values) == 1 and not self._has_moved
         if not is_still or values <= _PERFECT[self._better]:
             return Outcome(status=Status.OK)
         (value,) = values
