@@ -316,6 +316,17 @@ def test_a_file_written_anew_tells_what_is_new_in_it(tmp_path: Path) -> None:
     assert grown(files) == [("metrics.csv", 20, (("acc", 0.9),))]
 
 
+def test_the_last_object_of_a_file_needs_no_end_of_its_line(tmp_path: Path) -> None:
+    files, rows = GrowingFiles(tmp_path), tmp_path / "log.jsonl"
+
+    rows.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "lo')
+    first = grown(files)
+    rows.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.4}')
+
+    assert first == [("log.jsonl", 10, (("loss", 0.5),))]
+    assert grown(files) == [("log.jsonl", 20, (("loss", 0.4),))]
+
+
 def test_what_a_folder_held_before_is_passed_over(tmp_path: Path) -> None:
     table = tmp_path / "result.json"
     table.write_text('{"step": 10, "loss": 0.5}\n')
