@@ -318,6 +318,15 @@ def test_examples_that_contradict_the_steps_of_an_epoch_are_said_to(
     assert said is None or said in facts.warnings[0]
 
 
+def test_a_script_that_takes_no_larger_batch_than_its_own_is_said_to(tmp_path: Path) -> None:
+    source = TWO_EPOCHS.format(each="-(-1625 // 16)")
+
+    facts = checked(training_script(tmp_path, source=source, examples=1625), tmp_path)
+
+    (said,) = facts.warnings
+    assert "with another batch size: it does not train with it: an epoch has 67 to 205" in said
+
+
 def test_a_wrong_number_of_examples_is_told_from_another_batch_size(tmp_path: Path) -> None:
     source = TWO_EPOCHS.format(each="-(-1625 // a.batch_size)")
     with pytest.raises(UsageError, match="--examples 400: by its progress an epoch has 1617 to"):

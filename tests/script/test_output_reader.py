@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -117,11 +118,15 @@ def test_no_bytes_break_it(data: bytes) -> None:
         b"Epoch 1 [5/0] loss 0.3",
         b"5/0 - 1s - 3ms/step - loss: 0.3",
         b" 50%|#####     | 5/0 [00:01<00:01, 5it/s, loss=0.3]",
+        b"epoch loss\n+\n*",
+        b"epoch nan loss 0.5",
+        b'{"epoch": Infinity, "samples": 5, "loss": 1}',
     ],
 )
 def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None:
     for reading in readings_of(line + b"\nepoch 1 step 7 loss 0.25\n"):
         assert reading.step is None or reading.step < 1e18
+        assert reading.epoch is None or math.isfinite(reading.epoch)
 
     assert readings_of(b"epoch 1 step 7 loss 0.25")[-1].step == 7
 

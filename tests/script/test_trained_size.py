@@ -206,6 +206,47 @@ def test_a_script_that_trains_as_asked_is_believed(
 
 
 @pytest.mark.parametrize(
+    ("sizes", "is_right"),
+    [((32, 32, 8, 32, 32, 8), True), ((8, 32), False), ((32, 8, 8), False), ((32, 64), False)],
+)
+def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(
+    sizes: tuple[int, ...], is_right: bool
+) -> None:
+    lines = (json.dumps({"step": n, "bs": size}) for n, size in enumerate(sizes, start=1))
+    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
+
+    readings = readings_of("\n".join(lines).encode())
+
+    assert (not any(map(size.contradiction, readings))) == is_right
+
+
+@pytest.mark.parametrize(
+    ("line", "is_right"),
+    [
+        ("data.batch_size: 256", False),
+        ("train loader: batch_size 256", False),
+        ("dataloader.val.batch_size: 256", True),
+        ("validation: batch_size 256", True),
+        ("eval_batch_size 256", True),
+    ],
+)
+def test_the_size_of_the_batches_of_an_evaluation_is_none_of_the_training(
+    line: str, is_right: bool
+) -> None:
+    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
+    (reading,) = readings_of(line.encode())
+
+    assert (size.contradiction(reading) is None) == is_right
+
+
+def test_epochs_that_go_back_tell_no_size() -> None:
+    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
+    lines = b"epoch 2 step 5 loss 0.5\nepoch 1 step 6 loss 0.5"
+
+    assert [size.contradiction(each) for each in readings_of(lines)] == [None, None]
+
+
+@pytest.mark.parametrize(
     ("name", "steps"),
     [
         ("huggingface.txt", 20),

@@ -6,6 +6,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
-from batchlab.script.trained_size import TrainedSize
 from batchlab.words.reasons import reason_text
 
 # Values of the metric after the first step that a look waits for: of one alone it might be chance
@@ -49,7 +49,6 @@ class FirstLook:
     start_s: float | None  # from its start to its first progress; None: there was none
     took_s: float
     end: CommandEnd
-    contradiction: str | None  # what shows another batch size; None: nothing does
     values: Mapping[str, Value | None]  # what it was told
 
     @property
@@ -143,7 +142,7 @@ def first_look(
     folder: Path,
     marker: str,
     limit_s: float,
-    is_enough: _Enough = lambda seen: False,
+    is_enough: _Enough | None = None,
 ) -> FirstLook:
     """Run a command until its metric was seen a few times, or what `is_enough`, and end it.
 
@@ -152,22 +151,20 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial)
-    given = command.examples
-    size = None if given is None else TrainedSize(trial, most_examples=given)
+    told = ProgressPoints(command.metric, trial, most_examples=command.examples)
     seen: list[Reading] = []
-    is_asked, contradiction = False, None
+    is_asked = False
 
     def take(readings: Sequence[Reading]) -> bool:
-        nonlocal is_asked, contradiction
+        nonlocal is_asked
         for reading in () if is_asked else readings:
             seen.append(reading)
-            told.add(reading)
-            if size is not None and contradiction is None:
-                contradiction = size.contradiction(reading)
+            with suppress(OtherBatchSizeError):  # `told` holds it; another size is looked at, too
+                told.add(reading)
         is_late = time.monotonic() - began_s >= limit_s
         is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
-        is_asked = is_asked or (bool(readings) and is_enough(seen))
+        if readings and is_enough is not None:
+            is_asked = is_asked or is_enough(seen)
         return is_asked
 
     with FollowedTraining(
@@ -181,7 +178,6 @@ def first_look(
         start_s=seen[0].at_s - began_s if seen else None,
         took_s=time.monotonic() - began_s,
         end=end,
-        contradiction=contradiction,
         values=values,
     )
 
@@ -254,10 +250,9 @@ def _numbers(look: FirstLook) -> _Numbers:
         # A bar tells a step again and again: the last time is as far as the look happened to come.
         if point is not None and point.value is not None and point.step > 0:
             first_told.setdefault(point.step, point.value)
-        place = (reading.step, reading.samples, reading.epoch, reading.epoch_step)
         for name, value in reading.values:
             if _OF_MACHINE.search(name) is None and plain_flag(name) not in _GIVEN:
-                found[f"{reading.shape} {name}"].setdefault(place, value)
+                found[f"{reading.shape} {name}"].setdefault(reading.counters, value)
     found[_METRIC] = dict(enumerate(first_told.values()))  # sizes have other steps
     return found
 
@@ -268,7 +263,7 @@ def _tells_losses(readings: Sequence[Reading]) -> bool:
     for each in readings:
         for name, value in each.values:
             if "loss" in name.lower():
-                told.setdefault((each.step, each.samples, each.epoch, each.epoch_step), value)
+                told.setdefault(each.counters, value)
     return len({*told.values()}) >= _ALIKE
 
 
@@ -395,7 +390,7 @@ class CommandCheck:
         what: str,
         changed: dict[str, float],
         limit_s: float,
-        is_enough: _Enough = lambda seen: False,
+        is_enough: _Enough | None = None,
     ) -> FirstLook:
         self._tell(f"checking the command: {what}")
         number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
@@ -441,12 +436,13 @@ class CommandCheck:
                     f"checked"
                 )
                 return None
-            enough = is_enough or (lambda seen: False)
-            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), enough)
-            if not look.contradiction and (look.trained or enough(look.readings)):
+            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), is_enough)
+            contradiction = look.told.contradiction
+            is_seen = look.trained or (is_enough is not None and is_enough(look.readings))
+            if is_seen and contradiction is None:
                 self._looks[key] = look
             else:
-                why = look.contradiction and f"it does not train with it: {look.contradiction}"
+                why = contradiction and f"it does not train with it: {contradiction}"
                 why = why or "its metric was not seen in time"
                 if not look.end.was_asked and look.end.reason is not None:
                     why = reason_text(look.end.reason).rstrip(".")
@@ -458,7 +454,8 @@ class CommandCheck:
 
     def _refuse_another_size(self, look: FirstLook) -> None:
         """Refuse a command that trains with another batch size, or a wrong number of examples."""
-        if look.contradiction is None:
+        contradiction = look.told.contradiction
+        if contradiction is None:
             return
         own = look.trial.batch_size
         other = self._looked(_ANOTHER_SIZE, {"batch_size": 2 * own}, self._limit_s)
@@ -472,7 +469,7 @@ class CommandCheck:
             )
         raise OtherBatchSizeError(
             f"the command does not train with the batch size {own} that it is given: "
-            f"{look.contradiction}. Have it use that one; where it accumulates gradients or runs "
+            f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
             f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}; where its "
             f"epochs are no passes over the data, have it tell its steps alone"
         )
@@ -594,7 +591,12 @@ class CommandCheck:
         if one is None or two is None or size == own:
             return examples
         if self._command.examples is not None:
-            self._warn_of_contradiction(self._command.examples, (one, own), (two, size))
+            if one[1] / own == two[1] / size:
+                self._warnings.append(
+                    f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} "
+                    f"alike: {{batch_size}} does not shape its epochs, or its progress comes "
+                    f"before their ends"
+                )
             return examples
         fewest, most = max(one[0], two[0]), min(one[1], two[1])
         if fewest <= most:
@@ -606,17 +608,6 @@ class CommandCheck:
             f"{_NO_EXAMPLES}: its progress tells {one[1]} with batch size {own}, and {two[1]} with "
             f"{size}; give --examples, such as --examples 50000"
         )
-
-    def _warn_of_contradiction(
-        self, given: int, first: tuple[Span, int], other: tuple[Span, int]
-    ) -> None:
-        """Say what is odd about the examples of an epoch at two batch sizes."""
-        (one, own), (two, size) = first, other
-        if one[1] / own == two[1] / size:
-            self._warnings.append(
-                f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} alike: "
-                f"{{batch_size}} does not shape its epochs, or its progress comes before their ends"
-            )
 
 
 def _unproven_text(flags: list[str], compared: LookComparison) -> str:

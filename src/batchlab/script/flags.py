@@ -136,9 +136,8 @@ def multipliers_in(arguments: Sequence[str]) -> tuple[str, ...]:
     Gradients that are accumulated, or devices: by the flag's name, where its value is above 1.
     """
     found = []
-    for index, argument in enumerate(arguments):
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
         flag, equals, value = argument.partition("=")
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
         typed = value if equals else following
         if plain_flag(flag) in _MULTIPLIERS and typed.isdigit() and int(typed) > 1:
             found.append(argument if equals else f"{flag} {typed}")

@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -219,12 +219,11 @@ class JsonLines(LineReader):
         )
         if not values:
             return [] if line.startswith("{") else None
+        words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
         told = Reading(
             at_s=at_s, shape=self.shape, step=step, epoch=epoch, samples=samples, values=values
         )
-        words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
-        told = replace(told, split=split_of(" ".join(words)))
-        return [self._counters.placed(told)]
+        return [self._counters.placed(replace(told, split=split_of(" ".join(words))))]
 
     def _numbers(
         self, found: dict[str, Any], before: str = "", depth: int = 0
@@ -243,10 +242,10 @@ def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
     return next((int(number) for number in whole if 0 <= number < 1e18), None)
 
 
-def _told(shape: str, names: Sequence[str], texts: Sequence[str], at_s: float) -> Reading:
+def _told(shape: str, printed: Mapping[str, str], at_s: float) -> Reading:
     """The numbers beside these names, as printed; the first of each kind of counter counts."""
     counted, values = {"step": "", "epoch": "", "samples": ""}, []
-    for name, text in zip(names, texts, strict=True):
+    for name, text in printed.items():
         if kind := _kind(name):
             counted[kind] = counted[kind] or text.partition("/")[0]
         elif (number := sure_number_of(text.strip("%"))) is not None:
@@ -258,7 +257,7 @@ def _told(shape: str, names: Sequence[str], texts: Sequence[str], at_s: float) -
         epoch=epoch_of(counted["epoch"]),
         samples=count_of(counted["samples"]),
         values=tuple(values),
-        split=split_of(" ".join(texts)),
+        split=split_of(" ".join(printed.values())),
     )
 
 
@@ -295,15 +294,15 @@ class Table(LineReader):
         text = line[: bar.start() if bar else _LONGEST_LINE].strip(" |│┃║")
         if self._begins(text):
             return [] if bar else None
-        cells = self._cells(self._COLUMNS, text) if self.is_open else [""]
-        if cells[0].isdigit() and (len(cells), True) not in self._headers:
+        cells = self._cells(self._COLUMNS, text) if self.is_open else []
+        if "".join(cells[:1]).isdigit() and (len(cells), True) not in self._headers:
             cells.pop(0)  # pandas numbers its rows
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
         n_numbers = sum(number_of(each.strip("%")) is not None for each in cells)
         if names is None or 2 * n_numbers < len(cells):
             return None
-        told = _told(self.shape, names, cells, at_s)
+        told = _told(self.shape, dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
             return []
         if told.has_position:
@@ -366,7 +365,7 @@ class Block(LineReader):
         self.is_open = not is_end
         if not is_end:
             return []
-        told = _told(self.shape, [*self._rows], [*self._rows.values()], at_s)
+        told = _told(self.shape, self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
         is_told = is_whole and told.has_position and told.values
@@ -524,10 +523,10 @@ class PlainLines(LineReader):
         if not has_values and step is None:
             if epoch is None:
                 return None
-            why = None
             if isinstance(epoch, int):  # alone it says, for all that is known, that it begins
-                why, self._header = self._counters.begin_epoch(epoch, n_epochs), split_of(line)
-            return [] if why is None else [Reading(at_s=at_s, shape=self.shape, complaint=why)]
+                self._counters.begin_epoch(epoch, n_epochs)
+                self._header = split_of(line)
+            return []
         parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
         bare = _WITHOUT_NAME.search(line)
         if bare and all(pair.end() <= bare.start() or pair.start() >= bare.end() for pair in pairs):

@@ -123,7 +123,6 @@ class ProgressPoints:
     A script may close with a line about its best epoch. So one value whose counter went back is
     left out as long as no other comes after it, and a value without a counter never takes the
     place of one with a counter.
-
     """
 
     def __init__(self, metric: str, trial: Trial, *, most_examples: int | None = None) -> None:
@@ -135,6 +134,7 @@ class ProgressPoints:
         self._size = (
             None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
         )
+        self.contradiction: str | None = None  # what shows another batch size; None: nothing does
         self.printed: str | None = None  # the name that is read; None: it was not seen yet
         self.names: dict[str, set[str]] = {}  # of all that was measured, as it came; its kinds
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
@@ -158,17 +158,19 @@ class ProgressPoints:
     def add(self, reading: Reading) -> MetricPoint | None:
         """Where the training is by this reading; None: that is not known.
 
-        A second value at the same samples takes the place of the first.
+        A second value at the same samples takes the place of the first. Another batch size is
+        refused once.
 
         Raises:
             ProgressError: the counter went backward or there is none, it contradicts the batch
                 size, or several names may be the metric's.
         """
-        contradiction = None if self._size is None else self._size.contradiction(reading)
-        if contradiction is not None:
-            raise OtherBatchSizeError(
-                f"it did not train with the batch size that it was given: {contradiction}"
-            )
+        if self._size is not None and self.contradiction is None:
+            self.contradiction = self._size.contradiction(reading)
+            if self.contradiction is not None:
+                raise OtherBatchSizeError(
+                    f"it did not train with the batch size that it was given: {self.contradiction}"
+                )
         for told in reading.not_understood:
             if len(self.not_understood) < _MOST_COMPLAINTS:
                 self.not_understood[told] = None
@@ -319,7 +321,7 @@ class ProgressPoints:
         """
         if self._went_back is not None:
             first, complaint = self._went_back
-            if reading.has_position and _counters(reading) != _counters(first):
+            if reading.has_position and reading.counters != first.counters:
                 raise ProgressError(complaint)
             return True
         backward = None if self._at_metric is None else _backward(place, self._at_metric)
@@ -351,11 +353,11 @@ class ProgressPoints:
             return
         if not counts_updates(place.shape):
             return
-        is_same = self._at_metric is not None and _counters(place) == _counters(self._at_metric)
+        is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
             here, n_more = self._more_at
-            n_more = n_more + 1 if here == _counters(place) else 1
-            self._more_at = (_counters(place), n_more)
+            n_more = n_more + 1 if here == place.counters else 1
+            self._more_at = place.counters, n_more
             # With a third value for a step it is a bar that is drawn again and again.
             self._n_doubles += {1: 1, 2: -1}.get(n_more, 0)
         if self._n_doubles == _MOST_DOUBLES:
@@ -404,10 +406,6 @@ class ProgressPoints:
             f"no metric {self.metric!r} was printed; printed were {names}: "
             f"name one of them with --metric"
         )
-
-
-def _counters(reading: Reading) -> tuple[float | None, ...]:
-    return reading.samples, reading.step, reading.epoch, reading.epoch_step
 
 
 def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | None:

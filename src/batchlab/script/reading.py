@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,16 @@ class Reading:
     unsure: tuple[str, ...] = ()  # of values printed as 2,531, which may be 2531 (taken) or 2.531
     complaint: str | None = None  # why this shape's progress can't be followed from here on
     not_understood: tuple[str, ...] = ()  # given to `batchlab.log` and no number, as `name=value`
+
+    def __post_init__(self) -> None:
+        """An epoch that is no number tells no place."""
+        if self.epoch is not None and not math.isfinite(self.epoch):
+            object.__setattr__(self, "epoch", None)
+
+    @property
+    def counters(self) -> tuple[float | None, ...]:
+        """All that was counted."""
+        return self.samples, self.step, self.epoch, self.epoch_step
 
     @property
     def has_position(self) -> bool:
@@ -109,7 +120,8 @@ class Epochs:
         number, before = printed - self._first, self._total
         if number == 0 and None not in (before, total) and (self._number or total != before):
             self._lengths.append(self._number + 1)
-            if total == before or len(self._lengths) > 1 == len({*self._lengths}):
+            is_as_long = len(self._lengths) > 1 and len({*self._lengths}) == 1
+            if total == before or is_as_long:
                 self.complaint = f"epoch {printed} came again: {ONE_FOLD}"
         self._number, self._total = number, total or before
         return sum(self._lengths) + number
@@ -118,11 +130,11 @@ class Epochs:
 class Counters:
     """What one run has counted so far.
 
-    Epochs are numbered as `Epochs` has it. A line with the number of
-    an epoch and nothing finer stands for the end of that epoch. Where a fraction is printed, the
-    number is that of the passes done. A step counter that does not rise while the epoch rises is
-    one that starts again in each epoch. Where a total of steps rises by the same in every epoch,
-    the lines stand at the ends of epochs.
+    Epochs are numbered as `Epochs` has it. A line with the number of an epoch and nothing finer
+    stands for the end of that epoch. Where a fraction is printed, the number is that of the passes
+    done. A step counter that does not rise while the epoch rises is one that starts again in each
+    epoch. Where a total of steps rises by the same in every epoch, the lines stand at the ends of
+    epochs.
     """
 
     def __init__(self) -> None:
@@ -133,11 +145,10 @@ class Counters:
         self._steps_an_epoch: float | None = None
         self._at_ends = True
 
-    def begin_epoch(self, number: int, n_epochs: int | None) -> str | None:
-        """A line that only says which epoch begins; why that can't be, if it can't."""
+    def begin_epoch(self, number: int, n_epochs: int | None) -> None:
+        """A line that only says which epoch begins."""
         self.number(number, n_epochs)
         self._inside_epoch = True
-        return self._epochs.complaint
 
     def placed(
         self,
