@@ -144,6 +144,15 @@ def test_one_name_for_two_kinds_of_data_is_refused(asked: str) -> None:
         points_of(*TRAIN_AND_VAL, metric=asked)
 
 
+def test_what_is_logged_goes_before_two_kinds_under_one_name() -> None:
+    logged = [reading(shape="batchlab", step=step, acc=step / 100) for step in (32, 64)]
+
+    assert points_of(*TRAIN_AND_VAL[:2], *logged, metric="acc") == [
+        (1024, 32, 0.32),
+        (2048, 64, 0.64),
+    ]
+
+
 def test_the_kind_that_is_asked_for_is_followed() -> None:
     assert points_of(*TRAIN_AND_VAL, metric="val_acc") == [(1000, 32, 0.13), (2000, 64, 0.23)]
 

@@ -147,10 +147,9 @@ class ProgressPoints:
         self._at_metric: Reading | None = None
         self._is_placed = False
         self._complaints: dict[str, str] = {}
-        self._went_back: tuple[Reading, str] | None = None
+        self._left_out: tuple[Reading, str] | None = None  # its place, and why another is refused
         self._asked_kind: str | None = None  # None: the name alone was asked for
         self._kind: str | None = None  # of the values that count
-        self._strayed: tuple[str, MetricPoint | None] | None = None  # the first of another
         self._n_doubles = 0  # steps for which two numbers were told, and no third
         # The last place with more than one value, and how many more.
         self._more_at: tuple[tuple[float | None, ...] | None, int] = (None, 0)
@@ -184,8 +183,6 @@ class ProgressPoints:
         if refusal is not None:
             raise ProgressError(refusal)
         assert place is not None
-        if self._is_of_other_kind(reading, place, value):
-            return self._point(reading)
         if self._is_left_out(reading, place, value):
             return self._point(reading)
         if self.printed in reading.unsure:
@@ -235,7 +232,7 @@ class ProgressPoints:
 
     def _follows(self, shape: str) -> bool:
         if self._followed != shape and (self._followed is None or shape == LOG_SHAPE):
-            self._followed, self._at_metric, self._went_back = shape, None, None
+            self._followed, self._at_metric, self._kind, self._left_out = shape, None, None, None
             self.points.clear()
         return shape == self._followed
 
@@ -290,58 +287,43 @@ class ProgressPoints:
             )
         return None
 
-    def _is_of_other_kind(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Whether it is of another kind than those before, as of a test after the last epoch.
+    def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
+        """Whether its counter went back, or it is of another kind than those before.
 
-        Where both go on, the name stands for two metrics.
+        So may be what is told once, after the last epoch. What comes at another place is refused.
         """
-        name, point = str(self.printed), self._point(place)
-        kind = _kind_of(reading, name)
-        if self._kind is None or reading.shape == LOG_SHAPE:
-            self._kind = kind
-        if self._strayed is not None and (kind == self._kind or self._strayed[1] != point):
-            one, other = (_of_kind(name, each) for each in (self._kind, self._strayed[0]))
-            raise ProgressError(
+        if self._left_out is not None:
+            first, refusal = self._left_out
+            if place.counters != first.counters:
+                raise ProgressError(refusal)
+            return True
+        name, kind = str(self.printed), _kind_of(reading, str(self.printed))
+        self._kind = self._kind or kind
+        backward = None if self._at_metric is None else _backward(place, self._at_metric)
+        if kind != self._kind:
+            one, other = (_of_kind(name, each) for each in (self._kind, kind))
+            why = f"is {other!r}, and not {one!r} as before"
+            refusal = (
                 f"metric {self.metric!r} was printed of two kinds under one name, {one!r} and "
                 f"{other!r}: give the one that is meant, as in --metric {other!r}, print them "
                 f"under different names, or log one with batchlab.log"
             )
-        if kind != self._kind and self._strayed is None:
-            self._strayed = kind, point
-            self.contradictions.append(
-                f"{name} = {value:g} is {_of_kind(name, kind)!r}, and not "
-                f"{_of_kind(name, self._kind)!r} as before; it is left out"
+        elif backward is not None:
+            counter, now, then = backward
+            if counter == "epoch" and not float(now).is_integer():
+                raise ProgressError(
+                    f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for "
+                    f"its number; print 0.0 for the untrained model, or log it with batchlab.log"
+                )
+            why = f"was printed for {counter} {now:g} after that of {counter} {then:g}"
+            refusal = (
+                f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from "
+                f"the beginning of the training: {ONE_FOLD}"
             )
-        return kind != self._kind
-
-    def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Whether its counter went back, or it comes after one that did and has none.
-
-        The second one since the counter went back is refused.
-        """
-        if self._went_back is not None:
-            first, complaint = self._went_back
-            if reading.has_position and reading.counters != first.counters:
-                raise ProgressError(complaint)
-            return True
-        backward = None if self._at_metric is None else _backward(place, self._at_metric)
-        if backward is None:
+        else:
             return False
-        counter, now, then = backward
-        if counter == "epoch" and not float(now).is_integer():
-            raise ProgressError(
-                f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for its "
-                f"number; print 0.0 for the untrained model, or log it with batchlab.log"
-            )
-        complaint = (
-            f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from the "
-            f"beginning of the training: {ONE_FOLD}"
-        )
-        self._went_back = (reading, complaint)
-        self.contradictions.append(
-            f"{self.printed} = {value:g} was printed for {counter} {now:g} after that of "
-            f"{counter} {then:g}; it is left out"
-        )
+        self._left_out = place, refusal
+        self.contradictions.append(f"{name} = {value:g} {why}; it is left out")
         return True
 
     def _note(self, second: MetricPoint, place: Reading, told: str) -> None:
