@@ -368,6 +368,19 @@ def test_what_a_number_was_measured_on_is_told_by_what_is_around_it(
 @pytest.mark.parametrize(
     "output",
     [
+        # A sentence is no header, though a word of it counts.
+        "Each epoch takes about five minutes\nEpoch 1 train_loss 0.5 val_loss 0.4\n",
+        # Most cells of a row may be empty.
+        "epoch,lr,step,train_acc,train_loss,val_acc,val_loss\n0,,,,,,0.4\n",
+    ],
+)
+def test_a_row_of_a_table_has_more_numbers_than_words(output: str) -> None:
+    assert points_of(output.encode()) == [(20, 0.4)]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
         "Epoch 1/2 acc: 1\nEpoch 2/2 acc: 2\nEpoch 1/2 acc: 3\n",
         "Epoch 1/2\nacc: 1\nEpoch 2/2\nacc: 2\nEpoch 1/2\nacc: 3\n",
         "epoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n",

@@ -299,8 +299,8 @@ class Table(LineReader):
             cells.pop(0)  # pandas numbers its rows
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
-        n_numbers = sum(number_of(each.strip("%")) is not None for each in cells)
-        if names is None or 2 * n_numbers < len(cells):
+        are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
+        if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # or it is a sentence
             return None
         told = _told(self.shape, dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
