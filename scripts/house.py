@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_300,
-    "app": 3_600,
-    "cli": 1_570,
+    "advice": 6_430,
+    "app": 3_760,
+    "cli": 1_550,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
-    "measure": 5_260,
+    "measure": 5_450,
     "plans": 270,
     "processes": 780,
-    "records": 1_590,
-    "report": 9_700,
-    "runs": 1_960,
-    "script": 4_360,
+    "records": 1_610,
+    "report": 9_750,
+    "runs": 2_020,
+    "script": 5_090,
     "store": 1_350,
-    "training": 6_580,
-    "words": 1_330,
-    "workload": 3_210,
+    "training": 6_620,
+    "words": 1_390,
+    "workload": 3_230,
     "top": 520,
 }
-CEILING = 53_010
+CEILING = 54_430
 
 Graph = dict[str, set[str]]
 

@@ -120,6 +120,9 @@ def test_a_script_that_ends_before_it_was_asked_to_is_whole_and_says_at_which_st
     assert [warning.endswith(reason_text(note)) for warning in told.warnings] == [True]
     assert curve(again) == curve(record)
 
+    asked(engine, batch_size=32, steps=4000)
+    assert len(told.warnings) == 1  # all its trainings end so
+
 
 # 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which this script leaves out.
 @pytest.mark.parametrize("more", [(), ("--epochs", "{epochs}")])

@@ -445,3 +445,8 @@ def test_a_bad_pattern_is_refused_in_one_line(pattern: str, said: str) -> None:
         LinePattern(pattern)
 
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_line_that_is_nearly_a_dict_says_nothing_of_its_own() -> None:
+    assert readings_of(b"{'a': 1in}\n") == []

@@ -449,8 +449,7 @@ class CommandEngine(StoredEngine):
             is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
             if note.code in _WARNED and not is_explained:
                 text = reason_text(note)
-                is_own = note.code == "script_ended_itself"
-                self._warn_once(trial, text, kind=f"{trial.trial_id} {text}" if is_own else text)
+                self._warn_once(trial, text, kind=_NUMBERS.sub("#", text))
 
     def _warn_once(self, trial: Trial, text: str, *, kind: str) -> None:
         if kind not in self._told:

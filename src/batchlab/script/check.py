@@ -471,7 +471,7 @@ class CommandCheck:
             f"the command does not train with the batch size {own} that it is given: "
             f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
             f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}; where its "
-            f"epochs are no passes over the data, have it tell its steps alone"
+            f"epochs are no passes over the data, have --pattern read its steps alone"
         )
 
     def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:

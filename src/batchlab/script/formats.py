@@ -6,6 +6,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -105,7 +106,9 @@ def _dict_in(line: str) -> dict[str, Any] | None:
         else:
             # nan is a name in such a line, and names are no literals.
             text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
-            found = ast.literal_eval(text)
+            with warnings.catch_warnings():  # Python's own, of a line such as {'a': 1in}
+                warnings.simplefilter("ignore", SyntaxWarning)
+                found = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
