@@ -28,14 +28,14 @@ CEILINGS = {
     "records": 1_610,
     "report": 9_750,
     "runs": 2_020,
-    "script": 5_090,
+    "script": 5_100,
     "store": 1_350,
     "training": 6_620,
     "words": 1_390,
     "workload": 3_230,
     "top": 520,
 }
-CEILING = 54_430
+CEILING = 54_440
 
 Graph = dict[str, set[str]]
 

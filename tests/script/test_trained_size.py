@@ -131,6 +131,14 @@ def trainer(script: Script) -> Iterator[str]:
             yield bar
 
 
+def falls_back(script: Script) -> Iterator[str]:
+    yield "batch_size=4096"  # which it did not fit with
+    for epoch, _, _, total, at_end in script.told():
+        if at_end:
+            yield f"batch_size={script.sizes[epoch]}"
+            yield f"step {total} val_loss {loss_of(total)}"
+
+
 def tells_its_size(script: Script) -> Iterator[str]:
     for epoch, _, _, total, at_end in script.told():
         if at_end:
@@ -152,6 +160,7 @@ WAYS: list[Callable[[Script], Iterator[str]]] = [
     lightning,
     trainer,
     tells_its_size,
+    falls_back,
 ]
 
 
@@ -234,9 +243,10 @@ def test_the_size_of_the_batches_of_an_evaluation_is_none_of_the_training(
     line: str, is_right: bool
 ) -> None:
     size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
-    (reading,) = readings_of(line.encode())
+    told, begun = readings_of(f"{line}\nstep 1 loss 0.5".encode())
 
-    assert (size.contradiction(reading) is None) == is_right
+    assert size.contradiction(told) is None
+    assert (size.contradiction(begun) is None) == is_right
 
 
 def test_epochs_that_go_back_tell_no_size() -> None:

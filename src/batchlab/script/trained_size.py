@@ -14,7 +14,8 @@ from batchlab.script.reading import Reading
 _TOLERANCE = 0.1
 # Not of evaluation, and not "batch" alone, which counts.
 _SIZE = re.compile(
-    r"(?!.*\b(?:val|eval|test|dev)[a-z]*\.)(?:.*\.)?(?:(?:train|per[_-]device[_-]train|micro|mini)[_-]?)?(?:batch[_-]?size|bs)",
+    r"(?!.*\b(?:val|eval|test|dev)[a-z]*\.)(?:.*\.)?"
+    r"(?:(?:train|per[_-]device[_-]train|micro|mini)[ _-]?)?(?:batch[ _-]?size|bs)",
     re.IGNORECASE,
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
@@ -54,7 +55,8 @@ class TrainedSize:
         self._right_in = -_EPOCHS_WITHOUT
         self._has_fractions = False
         # Whether it told one of these sizes last: the last batch of an epoch may be smaller.
-        self._has_told_own = False
+        self._has_told_own = self._has_begun = False
+        self._other: str | None = None  # that it told another size last
         # Of a counter that starts again: its epoch, where it is, the widest gap between two lines.
         self._in_epoch: tuple[float | None, int, int] = (None, 0, 0)
 
@@ -62,10 +64,14 @@ class TrainedSize:
         """What shows that it trains with another batch size; None: nothing does."""
         for name, value in reading.values:
             if _SIZE.fullmatch(name) and reading.split not in ("val", "test"):
-                is_last = self._has_told_own and value < min(self._sizes)
+                is_last = self._has_begun and self._has_told_own and value < min(self._sizes)
                 self._has_told_own = value in self._sizes
-                if not (self._has_told_own or is_last):
-                    return f"it tells {name} = {value:g}"
+                is_other = not (self._has_told_own or is_last)
+                self._other = f"it tells {name} = {value:g}" if is_other else None
+        # Before it trains it may tell a default, or sizes that did not fit: the last one counts.
+        self._has_begun = self._has_begun or reading.has_position
+        if self._has_begun and self._other is not None:
+            return self._other
         return next(filter(None, map(self._refuted, self._told_by(reading))), None)
 
     # ---- what is told

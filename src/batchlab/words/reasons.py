@@ -353,8 +353,9 @@ _MEASURED: dict[str, Message] = {
     ),
     "other_batch_size": "{told}",
     "metric_never_changed": (
-        "{metric} was {value} at all {n} evaluations: it did not train. A batch larger than the "
-        "training set takes no step where the last batch of an epoch is left out"
+        "{metric} was {value} at all {n} evaluations: it did not train, or not so that the metric "
+        "shows it. A batch larger than the training set takes no step where the last batch of an "
+        "epoch is left out"
     ),
     # What went on beside it.
     "same_failure_again": "{n} runs failed in the same way: {why}",
