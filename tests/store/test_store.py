@@ -647,3 +647,18 @@ def test_text_that_utf_8_cannot_hold_is_spelled_out_at_every_depth() -> None:
     kept = kept_reason(Reason.of("as_written", text=(inner, "\udce9")))
 
     assert reason_text(reason_kept(kept)) == "caf\\udce9, \\udce9"
+
+
+def test_a_size_that_was_not_trained_as_given_has_no_step_time(store):
+    wrong = STUDY.records[0]
+    reason = Reason.of("other_batch_size", told="it told another")
+    ended = replace(wrong, status=Status.ERROR, reason=reason, evaluations=())
+    put_study(store, replace(STUDY, records=(ended, *STUDY.records[1:])))
+
+    study = store.study()
+
+    assert study.timing(wrong.trial.batch_size) is None
+    assert [timing.batch_size for timing in study.timings] == [
+        timing.batch_size for timing in STUDY.timings if timing.batch_size != wrong.trial.batch_size
+    ]
+    assert study.timings

@@ -336,10 +336,7 @@ class Study(Reported):
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
     def timing(self, batch_size: int) -> StepTiming | None:
-        """The step time of `batch_size` measured alone; None: there is none, or none of its own."""
-        for record in self.records:
-            if record.trial.batch_size == batch_size and record.is_of_no_size:
-                return None
+        """The step time of `batch_size` measured alone, None if there is none."""
         for timing in self.timings:
             if timing.batch_size == batch_size:
                 return timing

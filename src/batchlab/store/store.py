@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from batchlab.errors import StoreError
@@ -80,12 +80,14 @@ class Store(Trials, StoreFolder):
         return tuple(_TIMING.decoded(value, what) for (value,) in rows)
 
     def _timings_of(
-        self, connection: sqlite3.Connection, workload_id: str, records: Iterable[TrialRecord]
+        self, connection: sqlite3.Connection, workload_id: str, records: Sequence[TrialRecord]
     ) -> Iterator[StepTiming]:
-        """The step times that these trials' own shapes take."""
+        """The step times that these trials' own shapes take; none where one was not as given."""
+        not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
         shapes = {
             (record.trial.device, record.trial.batch_size, record.trial.micro_batch_size)
             for record in records
+            if record.trial.batch_size not in not_as_given
         }
         for device in sorted({device for device, _, _ in shapes}):
             for timing in self._timings(connection, workload_id, device):
