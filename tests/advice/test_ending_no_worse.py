@@ -77,6 +77,20 @@ def test_what_is_named_was_shown_to_end_no_worse_in_whole_trainings_on_fresh_see
     assert not chose & set(advice.endings.seeds)
 
 
+def test_a_run_has_an_end_where_it_is_a_whole_training_and_that_of_the_comparison():
+    advice, _ = advised(trainings=12.0)
+
+    ends = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.tried}
+    endings = advice.endings
+    for ending in (endings.recommended, *endings.references):
+        for seed, value in zip(endings.seeds, ending.values, strict=True):
+            assert ends[*ending.cell, seed].end == value
+    whole = {run.batch_size: run.steps for run in advice.tried if run.purpose == "verify"}
+    for run in advice.tried:
+        is_cut = run.batch_size in whole and run.steps < 0.9 * whole[run.batch_size]
+        assert not (is_cut and run.end is not None)
+
+
 @pytest.mark.slow
 def test_what_is_faster_to_the_level_but_ends_worse_is_out_and_the_next_one_is_named():
     """The tuned reference ends far better than both pilots, by which the level was set."""

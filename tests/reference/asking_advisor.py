@@ -78,6 +78,7 @@ class AskingAdvisor:
             objective=question.objective,
             metric=question.metric,
             better=question.better,
+            n_train=question.n_train,
             target=question.target,
             target_origin=question.target_origin,
             delta=question.delta,

@@ -122,6 +122,7 @@ def made_up_advice(
         objective=objective,
         metric="accuracy",
         better="higher",
+        n_train=N_TRAIN,
         target=None if objective == "quality" else TARGET,
         target_origin="pilot",
         delta=0.1,

@@ -23,14 +23,14 @@ from tests.reference.made_up_advice import (
     tried,
     with_endings,
 )
-from tests.reference.shown import rows_of
+from tests.reference.shown import rows_of, table_rows
 
 from batchlab.advice.advice import Advice
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_figures import advice_looks
 from batchlab.report.advice_run_figures import advice_figures, effects_figure
-from batchlab.report.advice_tables import side_by_side
+from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import bars
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure, Row
@@ -87,17 +87,17 @@ def test_picture_table_and_bars_show_the_same_numbers():
     (verified,) = rows(figure, "verified")
     (point,) = [row for row in rows(figure, "point") if row["batch_size"] == 1024]
 
-    table = {row[0].partition(",")[0]: row[1:] for row in side_by_side(advice).rows}
-    yours, recommended = table["time to target"]
+    cells = {row["which"]: row["cost"] for row in table_rows(answer_table(advice))}
+    yours, recommended = (
+        quantity_text("time_to_target_s", cells[name].estimate) for name in ("yours", "use")
+    )
     drawn = [line.strip() for line in bars(advice)]
 
     assert verified["mean"] == pytest.approx(1.3 * point["mean"], rel=0.05)
-    assert recommended.startswith(quantity_text("time_to_target_s", verified["mean"]))
-    assert [row["text"] for row in rows(figure, "named")] == [
-        f"recommended: {recommended.partition(' (')[0]}"
-    ]
+    assert recommended == quantity_text("time_to_target_s", verified["mean"])
+    assert [row["text"] for row in rows(figure, "named")] == [f"recommended: {recommended}"]
     assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
-    assert any(line.endswith(f"{recommended.partition(' (')[0]}  recommended") for line in drawn)
+    assert any(line.endswith(f"{recommended}  recommended") for line in drawn)
     assert any(line.endswith(f"{yours}  yours") for line in drawn)
     assert any("fresh seeds" in note for note in figure.notes)
 

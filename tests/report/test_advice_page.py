@@ -21,7 +21,7 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_page import render_advice_html
-from batchlab.report.advice_tables import candidates_table, tried_table
+from batchlab.report.advice_tables import answer_table, tried_table
 
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
@@ -51,7 +51,7 @@ def test_the_page_is_whole_fetches_nothing_and_holds_its_tables_as_files(text, p
     assert (page.unmatched, page.open, page.fetched()) == ([], [], [])
     assert len(ids) == len(set(ids))
     assert len(text.encode()) < 5_000_000
-    assert files["batchlab-candidates.csv"] == candidates_table(ADVICE).to_csv()
+    assert files["batchlab-candidates.csv"] == answer_table(ADVICE).to_csv()
     assert files["batchlab-runs.csv"] == tried_table(ADVICE).to_csv()
 
 

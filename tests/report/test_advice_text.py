@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from dataclasses import replace
@@ -12,10 +13,12 @@ import torch
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
     KINDS,
+    N_TRAIN,
     advice_study,
     cannot_tell_advice,
     made_up_advice,
     tried,
+    tuned_rate,
     with_endings,
 )
 from tests.reference.shown import table_rows
@@ -28,7 +31,7 @@ from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import follow_up, script_lines, weights_command
 from batchlab.report.advice_page import researcher_terms
 from batchlab.report.advice_rows import named_cost, own_cost
-from batchlab.report.advice_tables import candidates_table, cost_table, side_by_side
+from batchlab.report.advice_tables import answer_table, cost_table
 from batchlab.report.advice_text import advice_headline, advice_text, bars, explain_text
 from batchlab.report.text import on_a_terminal
 
@@ -131,42 +134,86 @@ def test_explain_has_one_line_a_step_with_the_time():
     assert said == "  500 ms  did this: for that\n2.17 min  did more: for that\n"
 
 
-def rows(advice: Advice) -> dict[str, tuple[str, str]]:
-    table = side_by_side(advice)
-    assert table is not None
-    return {str(name): (str(yours), str(named)) for name, yours, named in table.rows}
+def rows(advice: Advice) -> dict[tuple[int, str], dict[str, str]]:
+    """The cells of the answer's table as they are read, by batch size and name."""
+    table = answer_table(advice)
+    keys = [column.key for column in table.columns]
+    read = [dict(zip(keys, cells, strict=True)) for cells in table.texts()]
+    return {(int(row["batch_size"]), row["which"]): row for row in read}
 
 
-def test_settings_time_and_memory_stand_side_by_side() -> None:
-    assert rows(ADVICE) == {
-        "batch size": ("64", "1024"),
-        "learning rate": ("0.01", "0.26"),
-        "time to target, validation accuracy ≥ 0.95": ("13.2 s", "1.28 s (1.21 s to 1.34 s)"),
-        "peak memory": ("32.6 MB", "71 MB"),
-    }
+def test_the_table_has_a_row_a_batch_size_and_yours_beside_its_tuned_rate() -> None:
+    found = rows(ADVICE)
+
+    sizes = [candidate.batch_size for candidate in ADVICE.candidates]
+    assert [size for size, _ in found] == sorted([*sizes, 64])
+    assert {name for _, name in found} == {"", "yours", "tuned", "use"}
+    assert found[64, "yours"]["learning_rate"] == "0.01"
+    assert found[64, "yours"]["cost"] == "13.2 s"
+    assert found[64, "tuned"]["learning_rate"] == "0.05"
+    named = found[1024, "use"]
+    assert (named["learning_rate"], named["cost"]) == ("0.26", "1.28 s ± 5 %")
+    assert named["peak_bytes"] == "71 MB"
+    steps = ADVICE.candidate(1024).steps_to_target.estimate
+    assert float(named["epochs_to_target"]) == pytest.approx(steps * 1024 / N_TRAIN, rel=0.01)
+
+
+def test_where_yours_stays_it_is_one_row() -> None:
+    found = rows(replace(ADVICE, recommendation=ADVICE.reference))
+
+    assert [name for size, name in found if size == 64] == ["keep", "tuned"]
 
 
 MISSED = Estimate.cannot_tell(written("no seed"))
 
 
 @pytest.mark.parametrize(
-    ("advice", "row", "expected"),
+    ("advice", "key", "expected"),
     [
-        (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "time to", "2.56 s"),
-        (replace(ADVICE, gain=MISSED), "time to", "–"),  # nothing is made up
-        (with_endings(ADVICE), "accuracy after 16 epochs", "0.9780"),
-        (KINDS["quality"](), "validation accuracy", "0.9093"),  # the metric is compared itself
+        (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "cost", "2.56 s"),
+        (replace(ADVICE, gain=MISSED), "cost", "–"),  # nothing is made up
+        (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
+        (with_endings(ADVICE), "end", "0.9780 ± 0.0011"),
+        (with_endings(ADVICE), "end_n", "3"),
+        (with_endings(ADVICE), "end_test", "0.9770"),
+        (KINDS["quality"](), "end", "0.9093"),  # the metric is compared itself
     ],
 )
-def test_yours_follows_from_what_was_found(advice, row, expected) -> None:
-    (yours,) = (yours for name, (yours, _) in rows(advice).items() if name.startswith(row))
-
-    assert yours == expected
+def test_yours_follows_from_what_was_found(advice: Advice, key: str, expected: str) -> None:
+    assert rows(advice)[64, "yours"][key] == expected
 
 
-def test_where_nothing_changes_there_is_no_table() -> None:
-    assert side_by_side(replace(ADVICE, recommendation=ADVICE.reference)) is None
-    assert side_by_side(cannot_tell_advice()) is None
+def test_every_whole_training_tells_what_its_batch_size_ends_with() -> None:
+    runs = [tried(256, rate=tuned_rate(256), seed=seed, met=50.0) for seed in (1, 2)]
+    ended = [replace(run, end=0.97 + 0.002 * run.seed, end_test=0.96) for run in runs]
+    cut = [tried(512, rate=tuned_rate(512), met=50.0)]
+    found = rows(replace(with_endings(ADVICE), tried=(*ended, *cut)))
+
+    end, n = found[256, ""]["end"], found[256, ""]["end_n"]
+    assert (end.partition(" ")[0], n) == ("0.9730", "2")
+    assert found[256, ""]["end_test"] == "0.9600"
+    assert (found[512, ""]["end"], found[512, ""]["end_n"]) == ("–", "–")
+    # What chose a rate does not count where a verification followed the configuration.
+    again = replace(ended[0], batch_size=1024, learning_rate=ADVICE.recommendation.learning_rate)
+    assert rows(replace(with_endings(ADVICE), tried=(again,)))[1024, "use"]["end"][:6] == "0.9784"
+
+
+def test_what_was_not_tried_is_told_from_what_did_not_meet_the_target() -> None:
+    advice = KINDS["nothing_reached"]()
+    only_16 = [run for run in advice.tried if run.batch_size == 16]
+    found = rows(replace(advice, tried=tuple(only_16)))
+
+    assert (found[16, ""]["cost"], found[32, ""]["cost"]) == ("not met", "not tried")
+
+
+def test_in_a_file_an_interval_has_columns_of_its_own() -> None:
+    read = csv.DictReader(answer_table(ADVICE).to_csv().splitlines())
+    found = {(row["batch_size"], row["which"]): row for row in read}
+    row, cost = found["128", ""], ADVICE.candidate(128).cost
+
+    values = [float(row[key]) for key in ("cost_low", "cost", "cost_high")]
+    assert values == [cost.low, cost.estimate, cost.high]
+    assert found["64", "yours"]["cost_low"] == ""
 
 
 def test_a_run_that_goes_on_for_another_purpose_costs_once():
@@ -188,14 +235,6 @@ def test_the_seconds_are_those_of_the_records_or_not_known():
 
     assert whole["train_s"] == sum(r.train_s + r.eval_s for r in study.records)
     assert "train_s" not in partial
-
-
-def test_the_candidates_have_their_bound_and_whether_they_are_inside():
-    rows = {row["batch_size"]: row for row in table_rows(candidates_table(ADVICE))}
-
-    assert rows[1024]["flat"] == "yes"
-    assert rows[64]["flat"] == ""
-    assert rows[64]["relative_high"] > 1.1 >= rows[512]["relative_high"]
 
 
 SYMBOLS = r"\b(B_crit|S_min|E_min|p =|exponent)"

@@ -167,6 +167,9 @@ class RateTried:
         steps_to_target: middle of the interval in which it met the target; None: it did not.
         after_steps: where that interval begins, at the last evaluation before; None: it did not.
         best_value: the best validation value of the metric; None: it was never evaluated.
+        end: what it ends with on validation data, as `Ending.values` has it; None: it is no whole
+            training, or what one is was not seen.
+        end_test: the metric on test data after its last step; None: as for `end`, or not known.
     """
 
     batch_size: int
@@ -178,6 +181,8 @@ class RateTried:
     steps_to_target: float | None
     after_steps: int | None = None
     best_value: float | None = None
+    end: float | None = None
+    end_test: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -462,6 +467,7 @@ class Advice(Reported):
             known.
         metric: the validation metric that says what is trained.
         better: its direction.
+        n_train: examples in the training set.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
             reach for more).
@@ -508,6 +514,7 @@ class Advice(Reported):
     at_most_worse: float | None = field(init=False)
     metric: str
     better: Better
+    n_train: int
     target: Target | None
     target_origin: TargetOrigin
     delta: float

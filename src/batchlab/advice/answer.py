@@ -29,7 +29,7 @@ from batchlab.advice.decision import (
     product,
     scaled,
 )
-from batchlab.advice.endings import seeds_to_tell
+from batchlab.advice.endings import seeds_to_tell, with_end
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study_state import Size, StudyState
@@ -186,6 +186,7 @@ class _Answer:
             objective=question.objective,
             metric=question.metric,
             better=question.better,
+            n_train=question.n_train,
             target=self._state.until,
             target_origin=self._origin,
             delta=question.delta,
@@ -199,7 +200,7 @@ class _Answer:
             reference_tuned=None if reference_cell is None else self._at_rate(reference_cell),
             candidates=candidates(self._state, self._costs, decision),
             laws=None if self._costs is None else laws_of(self._state, self._costs),
-            tried=self._state.tried(self._state.until),
+            tried=tuple(with_end(self._state, run) for run in self._state.tried(self._state.until)),
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, Question
+from batchlab.advice.advice import (
+    Ending,
+    Endings,
+    EndingVerdict,
+    EndLevel,
+    Question,
+    RateTried,
+)
 from batchlab.advice.level import last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
 from batchlab.advice.study_state import StudyState
@@ -110,29 +118,42 @@ def _ending(
 ) -> Ending:
     size, rate = cell
     trained = state.sizes[size]
-    steps = trained.whole_steps
-    values: list[float | None] = []
-    test: list[float | None] = []
-    for seed in seeds:
-        record = records.get((*cell, seed))
-        if record is None or not _is_whole(state, record):
-            values.append(None)
-            test.append(None)
-            continue
-        # Beside a slower one it may have been trained longer: it counts as far as these go.
-        overfits = end.ended_by == "overfitting"
-        last = last_values(state.question, record, overfits=overfits, steps=steps)
-        values.append(math.fsum(last) / len(last) if last else None)
-        is_longer = record.steps > steps
-        test.append(None if is_longer else record.final("test", state.question.metric))
+    ends = [_end(state, end, records.get((*cell, seed))) for seed in seeds]
     return Ending(
         batch_size=size,
         learning_rate=rate,
-        epochs=trained.plan.epoch_at(steps),
-        values=tuple(values),
-        test=tuple(test),
+        epochs=trained.plan.epoch_at(trained.whole_steps),
+        values=tuple(value for value, _ in ends),
+        test=tuple(of_test for _, of_test in ends),
         cool_down=COOL_DOWN if records is state.cooled else 0.0,
     )
+
+
+def _end(
+    state: StudyState, end: EndLevel, record: TrialRecord | None
+) -> tuple[float | None, float | None]:
+    """What a training ends with on validation and on test data; None, None: it has no end."""
+    if record is None or not _is_whole(state, record):
+        return None, None
+    # Beside a slower one it may have been trained longer: it counts as far as these go.
+    steps = state.sizes[record.trial.batch_size].whole_steps
+    overfits = end.ended_by == "overfitting"
+    last = last_values(state.question, record, overfits=overfits, steps=steps)
+    is_longer = record.steps > steps
+    return (
+        math.fsum(last) / len(last) if last else None,
+        None if is_longer else record.final("test", state.question.metric),
+    )
+
+
+def with_end(state: StudyState, run: RateTried) -> RateTried:
+    """The run with what it ends with, where it is a whole training."""
+    if state.end is None:
+        return run
+    records = state.cooled if run.purpose == "cool_down" else state.records
+    record = records[run.batch_size, run.learning_rate, run.seed]
+    end, of_test = (None, None) if record.has_failed else _end(state, state.end, record)
+    return replace(run, end=end, end_test=of_test)
 
 
 def _is_whole(state: StudyState, record: TrialRecord) -> bool:

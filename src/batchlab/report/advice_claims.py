@@ -122,7 +122,7 @@ _OPEN = {
     "quality": "Still open: which batch size gives the best validation {metric}.",
 }
 _RECOMMENDED = {
-    "time": "{set_this} for the least time to {target}.",
+    "time": "{set_this}: the least time to {target}{faster}{ends}.",
     "samples": (
         "{set_this}: the largest that gets to {target} with at most {delta:percent} more samples "
         "than the fewest."
@@ -151,14 +151,48 @@ def _answer(about: _About) -> _Told:
     elif found.cool_down:
         yield _cooled(about, found)
     elif advice.verdict == "better":
-        assert advice.gain.low is not None
-        takes = about.takes(about.say("at least {times}", times=ratio_text(advice.gain.low)))
-        to_target = "" if advice.target is None else about.say(" to {target}")
-        yield about.tell("{set_this}: {yours} {takes}{to}.", takes=takes, to=to_target)
+        if advice.objective == "time":
+            message = "{set_this}: {faster} to {target}{ends}."
+            yield about.tell(message, faster=_faster(about), ends=_no_worse(about))
+        else:
+            assert advice.gain.low is not None
+            takes = about.takes(about.say("at least {times}", times=ratio_text(advice.gain.low)))
+            yield about.tell("{set_this}: {yours} {takes}.", takes=takes)
     else:
-        yield about.tell(_RECOMMENDED[advice.objective])
+        faster = _faster(about)
+        yield about.tell(
+            _RECOMMENDED[advice.objective],
+            faster=f", {faster}" if faster else "",
+            ends=_no_worse(about),
+        )
     if advice.verdict == "better":
         yield about.tell("Another batch size may be better still.")
+
+
+def _faster(about: _About) -> str:
+    """How much sooner than yours it is at the target; empty: that is not known."""
+    gain, named = about.advice.gain, about.advice.named
+    is_own = named is None or is_same(named, about.advice.reference)
+    if is_own or gain.low is None or gain.low <= 1:
+        return ""
+    least = ratio_text(gain.low)
+    if gain.estimate is None:
+        return about.say("at least {least} times as fast as {yours}", least=least)
+    return about.say(
+        "{times} times as fast as {yours} (at least {least} times)",
+        times=ratio_text(gain.estimate),
+        least=least,
+    )
+
+
+def _no_worse(about: _About) -> str:
+    """That it ends no worse, where that was shown."""
+    endings, found = about.advice.endings, about.advice.recommendation
+    if endings is None or found is None or is_same(found, about.advice.reference):
+        return ""
+    if endings.verdict == "no_worse":
+        return about.say(", and it ends no worse")
+    return about.say(", and it ends no worse than that") if endings.is_no_worse_than_own else ""
 
 
 def _best_so_far(advice: Advice, found: Configuration) -> str:
@@ -169,14 +203,14 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             "For now keep batch size {size} and learning rate {rate:rate}: nothing else that was "
             "tried is known to be better."
         )
-    best = "Best so far: batch size {size} with learning rate {rate:rate} (not yet certain"
+    best = "For now {set_this}: the best so far, not yet certain"
     if is_raced(advice):
-        return best + ", from a few single runs)."
+        return best + ", from a few single runs."
     if endings is not None and endings.is_likely_worse():
-        return best + "). What is faster seems to end worse."
+        return best + ". What is faster seems to end worse."
     if endings is not None and not endings.recommended.found:
-        return best + "). Others may be faster, but were not trained to the end."
-    return best + ")."
+        return best + ". Others may be faster, but were not trained to the end."
+    return best + "."
 
 
 def _cooled(about: _About, found: Configuration) -> Sentence:

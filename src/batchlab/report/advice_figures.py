@@ -14,6 +14,7 @@ from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_rows import (
     RunFigure,
     ShownCost,
+    answer_rows,
     is_raced,
     named_cost,
     own_cost,
@@ -22,7 +23,7 @@ from batchlab.report.advice_rows import (
     runs_of,
     single_runs,
 )
-from batchlab.report.advice_tables import candidates_table
+from batchlab.report.advice_tables import answer_table, end_label, row_name
 from batchlab.report.advice_words import (
     is_same,
     named_text,
@@ -152,7 +153,10 @@ def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
 
 
 def objective_figure(advice: Advice) -> Figure:
-    """Time (samples, or for quality the metric) by batch size, with the flat set."""
+    """What the answer's table shows: the end, and time (samples) with the flat set.
+
+    For quality the end is all.
+    """
     words = objective_words(advice)
     panel = Panel(
         "a-objective",
@@ -160,14 +164,19 @@ def objective_figure(advice: Advice) -> Figure:
         words.quantity,
         tuple(_objective_rows(advice)),
     )
+    title, panels = text("{figure} by batch size", figure=capitalized(words.figure)), [panel]
+    end = Panel("a-end", end_label(advice), advice.metric, tuple(_end_rows(advice)), is_metric=True)
+    if advice.objective != "quality" and end.has_marks:
+        title = text("What each batch size ends with, and its {figure}", figure=words.figure)
+        panels = [end, panel]
     return Figure(
         "a",
         "objective",
-        text("{figure} by batch size", figure=capitalized(words.figure)),
-        [panel],
+        title,
+        panels,
         notes=_objective_notes(advice, panel.rows),
         nothing=text("No batch size has a figure: no run with a tuned rate gave one."),
-        table=candidates_table(advice),
+        table=answer_table(advice),
     )
 
 
@@ -193,6 +202,20 @@ def _objective_rows(advice: Advice) -> Iterator[Row]:
     name = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
     yield from _own_rows(advice, reference_runs(advice), name)
     yield from _named_rows(advice)
+
+
+def _end_rows(advice: Advice) -> Iterator[Row]:
+    """What whole trainings end with, yours and what is named by their names."""
+    for row in answer_rows(advice):
+        if row.at is None or row.end.estimate is None:
+            continue
+        size, name = row.at.batch_size, row_name(advice, row.at)
+        kind = "verified" if row.at == advice.named else "point"
+        yield from interval_mark(kind, row.end, batch_size=size)
+        if name:
+            highest = row.end.estimate if row.end.high is None else row.end.high
+            place = "named" if kind == "verified" else "words"
+            yield mark(place, highest, batch_size=size, text=name)
 
 
 def _named_rows(advice: Advice) -> Iterator[Row]:
@@ -227,7 +250,7 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     if advice.flat_set:
         yield text(
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
-            "95 % confidence for all batch sizes at once (“at most” in the table).",
+            "95 % confidence for all batch sizes at once.",
             best=objective_words(advice).within,
             share=share_text(advice.delta),
         )

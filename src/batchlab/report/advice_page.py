@@ -19,10 +19,8 @@ from batchlab.report.advice_effects import (
 from batchlab.report.advice_figures import advice_looks, named_looks
 from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
-    candidates_table,
+    answer_table,
     cost_table,
-    expected_table,
-    side_by_side,
     steps_table,
     tried_table,
 )
@@ -100,14 +98,13 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         answer=answer,
         lead=lead,
         first=first,
-        compared=side_by_side(advice),
+        compared=answer_table(advice),
         follow_up=said.pop("what would settle it", None),
         caveats=[whole_sentence(caveat) for caveat in advice.caveats],
         summary=_summary(advice),
         findings=[(topic, [sentence]) for topic, sentence in said.items()],
         research=[(sentence.topic, [sentence]) for sentence in research],
         terms=researcher_terms(research),
-        expected=None if advice.expected is None else expected_table(advice.expected),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
         shown=[figure for figure in others if figure is not effect],
         effect=effect,
@@ -126,7 +123,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 def advice_files(advice: Advice, study: Study) -> Tables:
     """The tables that can be taken out: the batch sizes in question, and what else was seen."""
     return {
-        "candidates": (text("one row a batch size in question"), candidates_table(advice)),
+        "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),
         "observations": (text("one row a number that was seen"), observations_table(study)),
     }

@@ -1,4 +1,4 @@
-"""The runs and figures of an advice, as they are shown wherever they stand."""
+"""The rows of an advice's table, and the runs and figures in them, as they are shown anywhere."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
-from batchlab.records.estimate import Estimate
+from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, RateTried
+from batchlab.laws.scatter import PooledCells
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_words import is_same, objective_words
 from batchlab.report.text import interval_only_text, quantity_text
 from batchlab.words.catalogue import text
@@ -129,6 +130,16 @@ def tuned_cost(advice: Advice) -> ShownCost | None:
     return _times(advice, advice.gain_from_batch_size, verified)
 
 
+def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
+    """Of any configuration in the table."""
+    if advice.named is not None and is_same(at, advice.named):
+        return named_cost(advice)
+    if is_same(at, advice.reference):
+        return own_cost(advice)
+    is_tuned = advice.reference_tuned is not None and is_same(at, advice.reference_tuned)
+    return (tuned_cost(advice) if is_tuned else None) or _estimated(advice, at)
+
+
 def reference_runs(advice: Advice) -> list[RunFigure]:
     """The reference as it is, seed by seed, of the verification where there was one."""
     head, reference = advice.head_to_head, advice.reference
@@ -216,7 +227,7 @@ def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | No
     if times is None:
         return None
     return ShownCost(
-        estimate=_alone(times * verified.estimate),
+        estimate=_alone(times * verified.estimate, gain.n),
         is_bound=gain.estimate is None,
         is_verified=advice.head_to_head is not None,
     )
@@ -228,7 +239,8 @@ def _own_quality(advice: Advice) -> ShownCost | None:
     if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
         return None
     distance = advice.gain.estimate * candidate.cost.estimate
-    return ShownCost(estimate=_alone(objective_words(advice).shown(distance)))
+    shown = objective_words(advice).shown(distance)
+    return ShownCost(estimate=_alone(shown, advice.gain.n))
 
 
 def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> ShownCost | None:
@@ -249,5 +261,113 @@ def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> Sh
     )
 
 
-def _alone(value: float) -> Estimate:
-    return Estimate.of(value, interval=(None, None), n=1)
+def _alone(value: float, n: int) -> Estimate:
+    return Estimate.of(value, interval=(None, None), n=n)
+
+
+# ---- the table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerRow:
+    """A batch size at one learning rate: what it ends with, and what it takes to the target."""
+
+    at: Configuration | None  # None: the batch size has no rate, for nothing was trained with it
+    candidate: Candidate
+    end: Estimate  # the validation metric at the end of whole trainings
+    end_test: Estimate  # the same of test data, which decides nothing
+    cost: ShownCost | None  # the objective's figure; None: not known
+    met: bool | None  # whether any of its runs met the target; None: there is no run
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds a step takes."""
+        return self.candidate.step_s.estimate
+
+
+def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
+    """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
+    ends = _Ends(advice)
+    met: dict[int, bool] = {}
+    for run in advice.tried:
+        size = run.batch_size
+        met[size] = met.get(size, False) or run.steps_to_target is not None
+    for candidate in advice.candidates:
+        size, rate = candidate.batch_size, candidate.learning_rate
+        own = advice.reference
+        places = [own, advice.named or own]
+        if rate is not None:
+            micro = candidate.micro_batch_size
+            tuned = Configuration(batch_size=size, micro_batch_size=micro, learning_rate=rate)
+            places.append(tuned)
+        found: dict[_Cell, Configuration] = {}
+        for place in places:
+            if place.batch_size == size:
+                found.setdefault(_cell(place), place)
+        for at in found.values() or [None]:
+            end, end_test = ends.of(at)
+            yield AnswerRow(
+                at=at,
+                candidate=candidate,
+                end=end,
+                end_test=end_test,
+                cost=None if at is None else cost_at(advice, at),
+                met=met.get(size),
+            )
+
+
+class _Ends:
+    """What whole trainings end with; the scatter of all their seeds is in each interval."""
+
+    def __init__(self, advice: Advice) -> None:
+        self._advice = advice
+        values = list(self._by_cell().values())
+        self._pooled = [
+            PooledCells.of(list(split), metric=advice.metric, n_examples=0)
+            for split in zip(*values, strict=True)
+        ]
+
+    def of(self, at: Configuration | None) -> tuple[Estimate, Estimate]:
+        """On validation and on test data."""
+        found = None if at is None else self._by_cell().get(_cell(at))
+        if at is not None and self._advice.objective == "quality":
+            cost = cost_at(self._advice, at)
+            return (_NO_END if cost is None else cost.estimate), _NO_END
+        if found is None:
+            return _NO_END, _NO_END
+        validation, test = (
+            pooled.mean(values) if values else _NO_END
+            for pooled, values in zip(self._pooled, found, strict=True)
+        )
+        return validation, test
+
+    def _by_cell(self) -> dict[_Cell, tuple[list[float], list[float]]]:
+        """By configuration the ends on validation and on test data, a seed each.
+
+        Those of the verification where it followed a configuration, else of every whole training.
+        """
+        found: dict[_Cell, tuple[list[float], list[float]]] = {}
+        for run in self._advice.tried:
+            if run.end is None or run.purpose == "cool_down":
+                continue
+            values = found.setdefault((run.batch_size, f"{run.learning_rate:.9g}", 0.0), ([], []))
+            values[0].append(run.end)
+            values[1].extend(_finite([run.end_test]))
+        endings = self._advice.endings
+        for followed in () if endings is None else (endings.at_constant_rate, endings):
+            for each in () if followed is None else (followed.recommended, *followed.references):
+                if each.found:
+                    found[_cell(each)] = (list(each.found), _finite(each.test))
+        return found
+
+
+_Cell = tuple[int, str, float]
+_NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
+
+
+def _cell(of: Configuration | Ending) -> _Cell:
+    return of.batch_size, f"{of.learning_rate:.9g}", of.cool_down
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]

@@ -2,150 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, Expected, RateTried
+from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
-from batchlab.report.advice_rows import named_cost, own_cost
-from batchlab.report.advice_words import (
-    end_text,
-    is_same,
-    named_text,
-    objective_words,
-    reference_text,
-    target_text,
-)
-from batchlab.report.table import Column, Table, Value, table_of
-from batchlab.report.text import bound_text, interval_only_text, quantity_text
-from batchlab.words.catalogue import number_text, term_text, text
-from batchlab.words.numbers import UNKNOWN
+from batchlab.report.advice_rows import AnswerRow, answer_rows
+from batchlab.report.advice_words import is_same, objective_words, reference_text, target_text
+from batchlab.report.table import Cell, Column, Table, Value, table_of
+from batchlab.report.text import split_label
+from batchlab.words.catalogue import term_text, text
 from batchlab.words.reasons import reason_text
 
-# ---- what the user has beside what is named
+# ---- the answer
 
 
-def side_by_side(advice: Advice) -> Table | None:
-    """What changes, and what of it comes out; None: nothing else than the user's own is named."""
-    named = advice.named
-    if named is None or is_same(named, advice.reference):
-        return None
-    columns = (
-        Column("quantity", label=" "),
-        Column("yours", label=reference_text(advice, "short")),
-        Column("named", label=named_text(advice)),
-    )
-    return Table(caption=text("What changes"), columns=columns, rows=tuple(_changes(advice, named)))
+def answer_table(advice: Advice) -> Table:
+    """What every batch size gives: a row each, and yours as it is."""
+    words, test = objective_words(advice), split_label("test", advice.metric)
+    target = "" if advice.target is None else target_text(advice.target)
+    caption = text("What each batch size gives, ± 95 %")
+    if target:
+        caption = text("What each batch size gives, ± 95 %; the target is {target}", target=target)
+    columns = [
+        Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
+        Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
+        Column("learning_rate", of=lambda row: None if row.at is None else _rate(row.at)),
+        Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
+        Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
+        Column("end_test", advice.metric, test, of=lambda row: row.end_test.estimate),
+    ]
+    if advice.objective != "quality":
+        columns += [
+            Column("cost", words.quantity, words.figure, of=_cost),
+            Column("cost_n", "n", text("n"), of=lambda row: row.cost and row.cost.estimate.n),
+            Column("epochs_to_target", label=text("epochs"), of=partial(_epochs, advice)),
+        ]
+    columns += [
+        Column("step_s", label=text("step"), of=lambda row: row.step_s),
+        Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
+    ]
+    return table_of(caption, answer_rows(advice), *columns).without_empty_columns()
 
 
-def _changes(advice: Advice, named: Configuration) -> Iterator[tuple[str, str, str]]:
-    own = advice.reference
-    size = str(named.batch_size)
-    if named.accumulation_steps > 1:
-        n, micro = named.accumulation_steps, named.micro_batch_size
-        size = text("{size} ({n} × {micro})", size=size, n=n, micro=micro)
-    yield text("batch size"), str(own.batch_size), size
-    yield text("learning rate"), _rate(own), _rate(named)
-    words, named_figure, own_figure = objective_words(advice), named_cost(advice), own_cost(advice)
-    if named_figure is not None:
-        label = words.figure
-        if advice.target is not None:
-            label = text("{figure}, {target}", figure=label, target=target_text(advice.target))
-        yours = (
-            UNKNOWN if own_figure is None else own_figure.text(words.quantity, with_interval=True)
-        )
-        yield label, yours, named_figure.text(words.quantity, with_interval=True)
-    yield from _end(advice, named)
-    found = [advice.candidate(each.batch_size) for each in (own, named)]
-    peaks = [None if each is None else each.peak_bytes for each in found]
-    if peaks[1] is not None:
-        yours, other = (quantity_text("peak_bytes", peak) for peak in peaks)
-        yield text("peak memory"), yours, other
+def end_label(advice: Advice) -> str:
+    """What the ends are called, "accuracy after 5 epochs"."""
+    if advice.endings is None:
+        return text("{metric} at the end", metric=advice.metric)
+    epochs = advice.endings.reference.epochs
+    return text("{metric} after {epochs:.3g} epochs", metric=advice.metric, epochs=epochs)
 
 
-def _rate(found: Configuration) -> str:
-    rate = number_text(found.learning_rate, "rate")
+def row_name(advice: Advice, at: Configuration | None) -> str:
+    """What a row is beside its batch size; empty: nothing more."""
+    if at is None:
+        return ""
+    is_own, is_named = is_same(at, advice.reference), at == advice.named
+    if is_own:
+        return text("keep") if is_named else reference_text(advice, "short")
+    is_tuned = at.batch_size == advice.reference.batch_size
+    return text("use") if is_named else text("tuned") if is_tuned else ""
+
+
+def _rate(found: Configuration) -> Value:
     if not found.cool_down:
-        return rate
-    return text("{rate}, to 0 over the last {part:percent}", rate=rate, part=found.cool_down)
+        return found.learning_rate
+    return text("{rate:rate} → 0", rate=found.learning_rate)  # the answer says how
 
 
-def _end(advice: Advice, named: Configuration) -> Iterator[tuple[str, str, str]]:
-    """Where whole trainings end, of what is named if it was followed to its end."""
-    endings = advice.endings
-    if endings is None:
-        return
-    followed = (endings.recommended, endings.reference, endings.reference_tuned)
-    own = next((each for each in followed if each is not None and is_same(each, named)), None)
-    if own is None or not own.found:
-        return
-
-    def shown(ending: Ending) -> str:
-        return end_text(endings, ending) if ending.found else UNKNOWN
-
-    label = text("{metric} after {epochs:.3g} epochs", metric=endings.metric, epochs=own.epochs)
-    yield label, shown(endings.reference), shown(own)
+def _cost(row: AnswerRow) -> Cell:
+    """The figure with its interval or bound, or why there is none."""
+    if row.cost is None:
+        return None if row.met else text("not tried") if row.met is None else text("not met")
+    found = row.cost.estimate
+    if row.cost.is_bound:
+        return replace(found, estimate=None, low=row.cost.value, high=None)
+    return found
 
 
-# ---- what is expected and what was in question
-
-_EXPECTED = {
-    "time_to_target_s": "time to target",
-    "steps_to_target": "steps",
-    "epochs_to_target": "epochs",
-    "samples_to_target": "samples",
-    "peak_bytes": "peak memory",
-}
-
-
-def expected_table(expected: Expected) -> Table:
-    """What the recommendation is expected to take; what can't be told is left out."""
-    rows: list[tuple[Value, ...]] = []
-    for name, label in _EXPECTED.items():
-        known = getattr(expected, name)
-        value = bound_text(name, known)
-        if known.estimate is not None:
-            value = quantity_text(name, known.estimate)
-        if value:
-            rows.append((text(label), value, interval_only_text(name, known) or None, known.n))
-    return Table(
-        caption=text("What the recommendation is expected to take"),
-        columns=(
-            Column("quantity", label=text("expected")),
-            Column("estimate", label=text("value")),
-            Column("interval", label=text("95 % interval")),
-            Column("n", label=text("n")),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def candidates_table(advice: Advice) -> Table:
-    """Every batch size in question with its own figures at its tuned rate."""
-    words = objective_words(advice)
-
-    def metric(candidate: Candidate) -> float | None:
-        is_shown = advice.objective == "quality"
-        return words.shown_estimate(candidate.cost).estimate if is_shown else None
-
-    def figure(name: str, label: str) -> Column:
-        return Column(name, label=label, of=lambda candidate: getattr(candidate, name).estimate)
-
-    return table_of(
-        text("Batch sizes in question, each at its tuned rate ({figure})", figure=words.figure),
-        advice.candidates,
-        Column("batch_size"),
-        Column("learning_rate"),
-        Column("runs", "n", text("seeds"), of=lambda candidate: candidate.n_runs),
-        figure("steps_to_target", text("steps")),
-        figure("step_s", text("step")),
-        figure("time_to_target_s", text("time")),
-        figure("samples_to_target", text("samples")),
-        Column("metric", words.quantity, words.figure, of=metric),
-        Column("peak_bytes", label=text("memory")),
-        Column("relative", "ratio", text("× best"), of=lambda c: c.relative.estimate),
-        Column("relative_high", "ratio", text("at most"), of=lambda c: c.relative.high),
-        Column("flat", label=text("good"), of=lambda c: text("yes") if c.in_flat_set else ""),
-    ).without_empty_columns()
+def _epochs(advice: Advice, row: AnswerRow) -> float | None:
+    """Passes over the training set to the target."""
+    if row.cost is None or row.cost.is_bound:
+        return None
+    samples = row.cost.value
+    if advice.objective == "time":
+        if not row.step_s:
+            return None
+        samples *= row.candidate.batch_size / row.step_s
+    return samples / advice.n_train
 
 
 # ---- what was run

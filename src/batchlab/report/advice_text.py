@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from batchlab.records.study import Study
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_commands import script_lines
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
-from batchlab.report.advice_tables import candidates_table, expected_table, side_by_side
+from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.table import Section
 from batchlab.report.text import Sentence, quantity_text, text_width, whole_sentence, wrapped_lines
@@ -42,13 +43,10 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
     said = _said(advice, None)
     words = {topic: f"{each} {each.command}".rstrip() for topic, each in said.items()}
     why = (words["why"],) if "why" in words else ()
-    yield Section(title=words["answer"], facts=why, table=side_by_side(advice))
+    yield Section(title=words["answer"], facts=why, table=answer_table(advice))
     yield Section(drawing=tuple(bars(advice)))
     findings = [words[topic] for topic in _TOPICS if topic in words]
     yield Section(facts=(*findings, f"{cost_text(advice)}."))
-    if advice.expected is not None:
-        yield Section(table=expected_table(advice.expected))
-    yield Section(table=candidates_table(advice))
     if advice.caveats:
         yield Section(title=text("Caveats"), facts=tuple(map(whole_sentence, advice.caveats)))
 
@@ -63,23 +61,16 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
     Returns:
         At most 40 lines, as wide as the terminal, else 100 where words can be wrapped, ended by a
-        newline; on a narrow terminal so many more lines as it has fewer columns. Caveats that have
-        no room are counted.
+        newline; on a narrow terminal so many more lines as it has fewer columns. What is told last
+        is left out where it has no room; caveats are counted then.
     """
     said = _said(advice, study)
     if advice.missing is None:
         said.pop("how sure", None)  # the bounds below say it
     answer = [*_wrapped(str(said["answer"])), *_wrapped(str(said.get("why", "")))]
-    table = side_by_side(advice)
-    if table is None and advice.expected is not None:
-        table = expected_table(advice.expected)
-    compared = [] if table is None else table.to_text().splitlines()
-    found = [
-        line
-        for topic, label in _TOPICS.items()
-        if topic in said
-        for line in _labelled(text(label), said[topic])
-    ]
+    table = answer_table(advice)
+    compared = [*_wrapped(f"{table.caption}:"), *table.to_text(width=WIDTH).splitlines()]
+    told = [_labelled(text(_TOPICS[topic]), said[topic]) for topic in _TOPICS if topic in said]
     paste = []
     if advice.recommendation is not None:
         lines = script_lines(advice.recommendation)
@@ -87,11 +78,12 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     last = _cost(advice, report, said.get("trained model"))
     most_lines = MOST_LINES * WIDTH // text_width(WIDTH)
     room = most_lines - len(last)
-    room -= sum(len(part) + 1 for part in (answer, compared, found, paste) if part)
-    # What has no room is on the page.
+    room -= sum(len(part) + 1 for part in (answer, compared, paste) if part)
+    while told and sum(map(len, told)) + 1 + _LEAST_CAVEATS > room:
+        told.pop()  # what has no room is on the page
+    found = list(itertools.chain(*told))
+    room -= len(found) + bool(found)
     picture = bars(advice)
-    if not picture and advice.recommendation is None:
-        picture = candidates_table(advice).to_text().splitlines()
     if len(picture) + _LEAST_CAVEATS >= room:
         picture = []
     caveats = _caveats(advice.caveats, most=room - 1 - (len(picture) + 1 if picture else 0))

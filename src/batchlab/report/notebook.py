@@ -13,7 +13,7 @@ from batchlab.fitting.fit import PointsFit
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.advice_tables import candidates_table
+from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
 from batchlab.report.cells import deciding_split, figure_looks
 from batchlab.report.fit import fit_sections
@@ -57,8 +57,8 @@ def data_frame(record: Advice | Study) -> Any:
         raise MissingLibraryError(
             "to_pandas needs pandas, which is not installed: pip install pandas"
         ) from error
-    table = trials_table(record) if isinstance(record, Study) else candidates_table(record)
-    return pandas.DataFrame(list(table.rows), columns=[column.key for column in table.columns])
+    table = trials_table(record) if isinstance(record, Study) else answer_table(record)
+    return pandas.DataFrame(table.by_key())
 
 
 def notebook_view(shown: object) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from batchlab.records.estimate import Estimate
 from batchlab.report.text import (
     label_text,
     listed,
     quantity_text,
+    spread_text,
     table_width,
     wrapped_lines,
     wrapped_text,
@@ -21,6 +23,7 @@ from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
+Cell = Value | Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +34,32 @@ class Column:
     quantity: str | None = None  # unit and format come from there; None: the one called `key`
     label: str | None = None  # its header for people; None: the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
-    of: Callable[[Any], Value] | None = None  # its value of an item; None: its attribute `key`
+    of: Callable[[Any], Cell] | None = None  # its value of an item; None: its attribute `key`
 
     @property
     def header(self) -> str:
         """Its header for people. Values carry their unit themselves, so it has none."""
         return self.label or label_text(self.quantity or self.key)
 
-    def shown(self, value: Value) -> str:
+    def shown(self, value: Cell) -> str:
         """A value of it as people read it."""
         if self.has_terms and isinstance(value, str):
             return term_text(value)
-        return quantity_text(self.key if self.quantity is None else self.quantity, value)
+        quantity = self.key if self.quantity is None else self.quantity
+        if isinstance(value, Estimate):
+            return spread_text(quantity, value)
+        return quantity_text(quantity, value)
+
+    def parts(self, values: Sequence[Cell]) -> Iterator[tuple[str, Sequence[Cell]]]:
+        """Its header and its values, and those of the bounds where one has an interval."""
+        if not any(isinstance(value, Estimate) for value in values):
+            yield self.key, values
+            return
+        for part, key in (("estimate", ""), ("low", "_low"), ("high", "_high")):
+            yield (
+                f"{self.key}{key}",
+                [getattr(each, part) if isinstance(each, Estimate) else None for each in values],
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +68,7 @@ class Table:
 
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
 
     def texts(self) -> Iterator[tuple[str, ...]]:
         """The rows as people read them."""
@@ -63,22 +80,36 @@ class Table:
     def is_number(self, column: Column) -> bool:
         """Whether a column holds numbers, which are aligned to the right."""
         values = [row[self.columns.index(column)] for row in self.rows]
-        return not any(isinstance(value, str) for value in values)
+        is_estimated = any(isinstance(value, Estimate) for value in values)
+        return is_estimated or not any(isinstance(value, str) for value in values)
+
+    def by_key(self) -> dict[str, Sequence[Cell]]:
+        """The values of each column, an interval in columns of its own: `end`, `end_low`, ..."""
+        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
+        return dict(
+            part
+            for column, found in zip(self.columns, values, strict=True)
+            for part in column.parts(found)
+        )
 
     def to_csv(self) -> str:
         """The table as CSV: full precision, an empty field where a value is not known."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column.key for column in self.columns])
-        writer.writerows(self.rows)
+        by_key = self.by_key()
+        writer.writerow(by_key)
+        writer.writerows(zip(*by_key.values(), strict=True))
         return file.getvalue()
 
-    def to_text(self) -> str:
-        """The table as aligned text, without its caption; it fits the terminal it is for."""
+    def to_text(self, *, width: int | None = None) -> str:
+        """The table as aligned text, without its caption; it fits the terminal it is for.
+
+        Where there is none it is `width` columns wide, with None as wide as it gets.
+        """
         return aligned_text(
             [tuple(column.header for column in self.columns), *self.texts()],
             is_number=[self.is_number(column) for column in self.columns],
-            width=table_width(),
+            width=table_width() or width,
         )
 
     def only(self, keys: Iterable[str]) -> Table:
@@ -88,11 +119,7 @@ class Table:
 
     def without_empty_columns(self) -> Table:
         """The same table without the columns that know nothing in any row."""
-        known = [
-            i
-            for i in range(len(self.columns))
-            if any(row[i] not in (None, "", UNKNOWN) for row in self.rows)
-        ]
+        known = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
         return self._at(known)
 
     def _at(self, kept: Sequence[int]) -> Table:
@@ -101,6 +128,13 @@ class Table:
             columns=tuple(self.columns[i] for i in kept),
             rows=tuple(tuple(row[i] for i in kept) for row in self.rows),
         )
+
+
+def is_known(value: Cell) -> bool:
+    """Whether a cell says anything."""
+    if isinstance(value, Estimate):
+        return (value.estimate, value.low, value.high) != (None, None, None)
+    return value not in (None, "", UNKNOWN)
 
 
 def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:

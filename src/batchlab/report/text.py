@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
 from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
-from batchlab.words.numbers import form_of
+from batchlab.words.numbers import UNKNOWN, form_of
 from batchlab.words.reasons import reason_text
 
 # ---- lines of a terminal
@@ -137,6 +138,36 @@ def estimate_text(name: str, estimate: Estimate) -> str:
         return bound_text(name, estimate) or text("can't be told")
     interval, value = interval_text(name, estimate), quantity_text(name, estimate.estimate)
     return f"{value} ({interval})" if interval else value
+
+
+# An interval within so much of its value reads as "± 12 %"; a wider one has its two ends.
+_NARROW = 0.5
+_RELATIVE = ("s", "examples")
+_LONG = 1000.0  # from here on a number has no decimals, and an exponent rather than zeros
+
+
+def spread_text(name: str, estimate: Estimate) -> str:
+    """An estimate as a cell of a table: "0.9730 ± 0.0012", "910 ms ± 16 %", "> 1.5 s".
+
+    A dash where nothing is known.
+    """
+    value, low, high = estimate.estimate, estimate.low, estimate.high
+    if value is None:
+        bound = quantity_text(name, high if low is None else low)
+        return bound if bound == UNKNOWN else f"{'<' if low is None else '>'} {bound}"
+    shown = quantity_text(name, value)
+    if low is None or high is None or low == high:
+        return shown
+    half = max(high - value, value - low)
+    if shown_quantity(name).unit not in _RELATIVE:
+        digits = max(0, 1 - math.floor(math.log10(half)))
+        forms = (f".{digits}f",) * 2 if half < _LONG else (".4g", ".2g")
+        return " ± ".join(map(number_text, (value, half), forms))
+    if estimate.is_too_wide:
+        return f"{shown} ± ?"
+    if half > _NARROW * value:
+        return f"{shown} ({range_text(name, low, high)})"
+    return f"{shown} ± {number_text(half / value, 'whole_percent')}"
 
 
 def interval_text(name: str, estimate: Estimate) -> str:
