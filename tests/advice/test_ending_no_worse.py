@@ -91,6 +91,23 @@ def test_a_run_has_an_end_where_it_is_a_whole_training_and_that_of_the_compariso
         assert not (is_cut and run.end is not None)
 
 
+def test_after_the_answer_one_run_of_every_tuned_batch_size_goes_on_to_its_end():
+    advice, engine = advised(trainings=100.0)
+
+    (step,) = [step for step in advice.steps if step.did.code == "follow_to_the_end"]
+    followed = {int(size) for size in step.did.named["sizes"].split(", ")}
+    tuned = {(c.batch_size, c.learning_rate) for c in advice.candidates if c.n_runs}
+    with_end = {(r.batch_size, r.learning_rate) for r in advice.tried if r.end is not None}
+    assert followed
+    assert tuned <= with_end
+    # They go on from where they were stopped, and decide nothing any more.
+    again = [each for each in engine.asked if each.trial.batch_size in followed][-len(followed) :]
+    asked = [(each.trial.batch_size, each.trial.seed) for each in engine.asked[: -len(followed)]]
+    assert all((each.trial.batch_size, each.trial.seed) in asked for each in again)
+    chosen = advice.recommendation
+    assert (chosen.batch_size, chosen.learning_rate) == advice.endings.recommended.cell
+
+
 @pytest.mark.slow
 def test_what_is_faster_to_the_level_but_ends_worse_is_out_and_the_next_one_is_named():
     """The tuned reference ends far better than both pilots, by which the level was set."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
-from batchlab.advice.run_log import Lattice, why_it_failed
+from batchlab.advice.run_log import Lattice, is_whole, why_it_failed
 from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
@@ -86,9 +86,34 @@ def look(state: StudyState) -> None:
 
 
 def look_at_the_rest(state: StudyState) -> None:
-    """After the answer: train once what there was no time for, so that it is seen."""
+    """After the answer: one training of each, to its end, and once what there was no time for."""
     state.reserved_s = 0.0
+    if state.end is not None:
+        _follow_to_the_end(state)
     _looked_at(state, Reason.of("look_at_the_rest_why"))
+
+
+def _follow_to_the_end(state: StudyState) -> None:
+    """One run of each tuned batch size goes on to its end, the longest that there is of it."""
+    requests = []
+    for size in state.that_met_the_target:
+        assert size.cell is not None
+        runs = {
+            seed: run
+            for (*cell, seed), run in state.records.items()
+            if tuple(cell) == size.cell and not run.has_failed
+        }
+        if runs and not any(is_whole(run, size.whole_steps) for run in runs.values()):
+            seed = max(runs, key=lambda seed: runs[seed].steps)
+            requests.append(state.request(size.cell, seed, steps=size.whole_steps, whole=True))
+    while requests and state.expected_s(requests) > _LOOKS_SHARE * state.left_s():
+        requests.remove(max(requests, key=lambda each: state.expected_s([each])))
+    if not requests:
+        return
+    sizes = ", ".join(str(request.trial.batch_size) for request in requests)
+    why = Reason.of("follow_to_the_end_why")
+    state.note(Reason.of("follow_to_the_end", sizes=sizes), why)
+    state.run(requests, "value")
 
 
 def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:

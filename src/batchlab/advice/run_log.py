@@ -44,6 +44,7 @@ _SAYS_IT = (
     "race_against",
     "harder_target_decided_too",
     "look_at_sizes_why",
+    "follow_to_the_end_why",
     "look_at_the_rest_why",
 )
 

@@ -358,6 +358,8 @@ ADVICE: dict[str, Message] = {
     "look_at_sizes": "train batch sizes {sizes} once",
     "look_at_sizes_why": "each is seen beside {best}, at the rate that follows from the others'",
     "look_at_the_rest_why": "there was no time for them before the answer",
+    "follow_to_the_end": "follow a run of batch sizes {sizes} to the end",
+    "follow_to_the_end_why": "so that it is seen what they end with",
     "sooner_in_one_run": "one run of it was sooner than that of {best}",
     "tune_size": "tune batch size {size}",
     "tune_size_why": (
