@@ -335,3 +335,55 @@ def test_a_wrong_number_of_examples_is_told_from_another_batch_size(tmp_path: Pa
     source = TWO_EPOCHS.format(each="-(-1625 // 4)")
     with pytest.raises(OtherBatchSizeError, match="at least 203 steps, and would have 101 to 102"):
         checked(training_script(tmp_path, source=source, examples=1625), tmp_path)
+
+
+ACCUMULATES = TWO_EPOCHS.replace(
+    "a = p",
+    'p.add_argument("--accum-iter", type=int, default=4, help="(default: %(default)s)")\na = p',
+).format(each="-(-1625 // (a.batch_size * a.accum_iter))")
+BY_DEFAULT = "The command fixes --accum-iter 4 (the default, by its --help): give 1"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [((), BY_DEFAULT), (("--accum-iter", "5"), "The command fixes --accum-iter 5: give 1")],
+)
+def test_what_a_contradiction_may_come_from_is_named(
+    typed: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path, *typed, source=ACCUMULATES, examples=1625)
+
+    with pytest.raises(UsageError, match="--examples 1625: by its progress an epoch has") as error:
+        checked(command, tmp_path)
+
+    assert str(error.value).endswith(said)
+
+
+@pytest.mark.parametrize("examples", [None, 1625])
+def test_counted_examples_that_contradict_the_steps_are_no_wrong_number_of_them(
+    examples: int | None, tmp_path: Path
+) -> None:
+    source = ACCUMULATES.replace('"step"', '"samples", epoch * 1625, "step"')
+    command = training_script(tmp_path, source=source, examples=examples)
+
+    with pytest.raises(OtherBatchSizeError, match="a step has 60 to 65 examples") as error:
+        checked(command, tmp_path)
+
+    assert str(error.value).endswith(BY_DEFAULT)
+
+
+def test_of_steps_alone_an_accumulation_by_default_is_told(tmp_path: Path) -> None:
+    facts = checked(training_script(tmp_path, source=ACCUMULATES, examples=None), tmp_path)
+
+    assert facts.n_train == 401  # a quarter: nothing printed tells it
+    assert "the command fixes --accum-iter 4 (the default, by its --help)" in facts.warnings[-1]
+
+
+@pytest.mark.slow
+def test_a_script_that_takes_help_for_a_training_is_stopped(tmp_path: Path) -> None:
+    source = TWO_EPOCHS.replace("a = p", "p.add_argument('--accum-iter', default=1)\na = p")
+    source = "import sys, time\nif '--help' in sys.argv: time.sleep(60)\n" + source
+    source = source.format(each="-(-1625 // 4)")
+
+    with pytest.raises(OtherBatchSizeError, match=r"read its steps alone$"):
+        checked(training_script(tmp_path, source=source, examples=1625), tmp_path)

@@ -116,3 +116,24 @@ def test_what_multiplies_a_batch_is_found_in_a_command(
     arguments: list[str], found: tuple[str, ...]
 ) -> None:
     assert multipliers_in(arguments) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["train.py"], ("--grad-accum 4{}", "--devices 2{}")),
+        (["--grad-accum=1", "--devices", "1"], ()),
+        (["--devices", "8"], ("--devices 8", "--grad-accum 4{}")),
+    ],
+)
+def test_a_help_adds_what_multiplies_a_batch_by_its_default(
+    arguments: list[str], found: tuple[str, ...]
+) -> None:
+    text = (
+        "  -a, --grad-accum N  batches an update (default: 4)\n"
+        "  --devices N  Defaults to 2.\n"
+        "  --nodes N  (default: 8)\n  --num-nodes N  (default: 1)\n  --gpus N  (default: auto)\n"
+    )
+
+    by_default = " (the default, by its --help)"
+    assert multipliers_in(arguments, text) == tuple(each.format(by_default) for each in found)

@@ -40,17 +40,16 @@ def completed(
         UsageError: some are missing; the message names all of them, after a look at the command.
     """
     given = {key: value for key, value in known.items() if value is not None}
-    template = None
+    template, place = None, given.get("folder", Path()).absolute()
     if "config" in given:
-        path = given.get("folder", Path()).absolute() / given["config"]
-        template = ConfigTemplate(path).placeholders
+        template = ConfigTemplate(place / given["config"]).placeholders
     takes, is_advice = placeholders_of(given["arguments"], template), name == "advise"
     needs = {"metric", *({"learning_rate"} & takes), *({"batch_size"} if is_advice else ())}
     is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
     if is_advice and is_fixed and not params.get("train_s"):
         needs.add("epochs")
     wanted, budget_s = {"batch_size", "learning_rate", *needs} - given.keys(), params.get("budget")
-    shown = trained_with_now(given["arguments"], wanted, budget_s=budget_s)
+    shown = trained_with_now(given["arguments"], wanted, place, budget_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
     sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
     if sizes and not is_advice:

@@ -59,7 +59,7 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
         raise UsageError(
             f"{path} is there already, and is left as it is; move it away to have a new one drafted"
         )
-    text, trouble = help_of(command, limit_s)
+    text, trouble = help_of(command, limit_s, Path.cwd())
     flags = flags_in(text)
     if not flags and trouble is None:
         trouble = (
@@ -86,7 +86,7 @@ _READ: dict[str, Callable[[str], int | float]] = {
 
 
 def trained_with_now(
-    arguments: Sequence[str], wanted: Collection[str], *, budget_s: float | None
+    arguments: Sequence[str], wanted: Collection[str], place: Path, budget_s: float | None
 ) -> dict[str, int | float]:
     """The defaults of a script's own flags, as its `--help` shows them."""
     flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
@@ -94,7 +94,7 @@ def trained_with_now(
     if not asked:
         return {}
     limit_s = _SEEN_WITHIN_S if budget_s is None else min(_SEEN_WITHIN_S, _BUDGET_SHARE * budget_s)
-    text, _ = help_of(arguments, limit_s)
+    text, _ = help_of(arguments, limit_s, place)
     found = {}
     for name, typed in asked.items():
         flag = flag_named(text, typed)

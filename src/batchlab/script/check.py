@@ -6,7 +6,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
-from batchlab.script.flags import multipliers_in, plain_flag
+from batchlab.script.flags import help_of, multipliers_in, plain_flag
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import ProgressPoints
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
+from batchlab.script.trained_size import TrainedSize
 from batchlab.words.reasons import reason_text
 
 # Values of the metric after the first step that a look waits for: of one alone it might be chance
@@ -98,6 +98,11 @@ class FirstLook:
             if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
+    def contradiction(self, examples: Span) -> str | None:
+        """What shows that it trains with another batch size where there are so many examples."""
+        size = TrainedSize(replace(self.trial, n_train=examples[0]), most_examples=examples[1])
+        return next(filter(None, map(size.contradiction, self.readings)), None)
+
     def examples_beside(self, other: FirstLook) -> Span | None:
         """By the counters within the epoch of two batch sizes; None: they tell of neither.
 
@@ -151,7 +156,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial, most_examples=command.examples)
+    told = ProgressPoints(command.metric, trial)
     seen: list[Reading] = []
     is_asked = False
 
@@ -159,8 +164,7 @@ def first_look(
         nonlocal is_asked
         for reading in () if is_asked else readings:
             seen.append(reading)
-            with suppress(OtherBatchSizeError):  # `told` holds it; another size is looked at, too
-                told.add(reading)
+            told.add(reading)
         is_late = time.monotonic() - began_s >= limit_s
         is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
         if readings and is_enough is not None:
@@ -326,9 +330,9 @@ class CommandCheck:
         command = self._command
         share = _FIRST_SHARE if proves else 1.0
         first = self._looked(self._now_text(), {}, share * self._limit_s)
-        self._refuse_another_size(first)
         self._refuse_what_cannot_be_followed(first)
         fewest, most = span = self._examples(first)
+        self._refuse_another_size(first, span)
         if command.batch_size > most:
             raise BatchSizeError(
                 f"batch size {command.batch_size} of this command: expected 1 to {most}, the "
@@ -343,10 +347,11 @@ class CommandCheck:
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
                 f"{fewest} is taken, and --examples gives the exact number"
             )
-        if fixed := multipliers_in(command.arguments):
+        # Of steps alone nothing printed tells whether each is a batch.
+        if fixed := self._multipliers(first, with_help=fewest < most):
             self._warnings.append(
-                f"the command fixes {' and '.join(fixed)}: if that makes an update of several "
-                f"batches of {{batch_size}}, an update is as many times larger, at every size; "
+                f"the command fixes {fixed}: if that makes an update of several batches of "
+                f"{{batch_size}}, an update is as many times larger, at every size; "
                 f"{{micro_batch_size}} and {{accumulation_steps}} would say so"
             )
         if first.told.not_understood:
@@ -437,9 +442,10 @@ class CommandCheck:
                 )
                 return None
             look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), is_enough)
-            contradiction = look.told.contradiction
+            given = self._command.examples
+            contradiction = given and look.contradiction((given, given))
             is_seen = look.trained or (is_enough is not None and is_enough(look.readings))
-            if is_seen and contradiction is None:
+            if is_seen and not contradiction:
                 self._looks[key] = look
             else:
                 why = contradiction and f"it does not train with it: {contradiction}"
@@ -452,27 +458,39 @@ class CommandCheck:
     def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
         return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
 
-    def _refuse_another_size(self, look: FirstLook) -> None:
+    def _refuse_another_size(self, look: FirstLook, examples: Span) -> None:
         """Refuse a command that trains with another batch size, or a wrong number of examples."""
-        contradiction = look.told.contradiction
+        contradiction = look.contradiction(examples)
         if contradiction is None:
             return
-        own = look.trial.batch_size
-        other = self._looked(_ANOTHER_SIZE, {"batch_size": 2 * own}, self._limit_s)
-        one, two = look.examples, other.examples
-        if one and two and max(one[0], two[0]) <= min(one[1], two[1]):
-            raise UsageError(
-                f"--examples {self._command.examples}: by its progress an epoch has {one[0]} to "
-                f"{one[1]} examples with batch size {own}, and {two[0]} to {two[1]} with "
-                f"{2 * own}; give their number, or, where a step is more than one batch of "
-                f"{{batch_size}}, {{micro_batch_size}} and {{accumulation_steps}}"
-            )
+        fixed = self._multipliers(look, with_help=True)
+        hint = f". The command fixes {fixed}: give 1" if fixed else ""
+        own, one, (given, _) = look.trial.batch_size, look.examples, examples
+        if one and not one[0] <= given <= one[1]:
+            two = self._looked(_ANOTHER_SIZE, {"batch_size": 2 * own}, self._limit_s).examples
+            if two and max(one[0], two[0]) <= min(one[1], two[1]):
+                raise UsageError(
+                    f"--examples {given}: by its progress an epoch has {one[0]} to {one[1]} "
+                    f"examples with batch size {own}, and {two[0]} to {two[1]} with {2 * own}; "
+                    f"give their number, or, where a step is more than one batch of "
+                    f"{{batch_size}}, {{micro_batch_size}} and {{accumulation_steps}}{hint}"
+                )
         raise OtherBatchSizeError(
             f"the command does not train with the batch size {own} that it is given: "
             f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
             f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}; where its "
-            f"epochs are no passes over the data, have --pattern read its steps alone"
+            f"epochs are no passes over the data, have --pattern read its steps alone{hint}"
         )
+
+    def _multipliers(self, look: FirstLook, *, with_help: bool) -> str:
+        """What may make an update of several batches; with its help, which is run for it."""
+        arguments = self._command.arguments
+        found = multipliers_in(arguments)
+        limit_s = min(look.took_s + _GRACE_S, self._limit_s - self._spent_s)
+        if with_help and not found and limit_s > 0:
+            text, _ = help_of(arguments, limit_s, self._command.place)
+            found = multipliers_in(arguments, text)
+        return " and ".join(found)
 
     def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""

@@ -21,8 +21,8 @@ _LONGEST_HELP = 200_000
 _PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
-def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
-    """What a command prints for --help, and what was wrong with it (None: nothing).
+def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, str | None]:
+    """What a command that runs in a folder prints for --help, and what was wrong (None: nothing).
 
     Placeholders are left out, with their flags. After `limit_s` seconds it is stopped.
 
@@ -34,7 +34,7 @@ def help_of(command: Sequence[str], limit_s: float) -> tuple[str, str | None]:
         tempfile.TemporaryDirectory() as folder,
         Launched(
             [*_without_placeholders(command), "--help"],
-            cwd=Path.cwd(),
+            cwd=place,
             environment={**os.environ, **_PLAIN},
             folder=Path(folder),
             marker=f"help-{os.getpid()}/0",
@@ -128,19 +128,25 @@ _MULTIPLIERS = {
     *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
     *("num_nodes", "nnodes", "world_size"),
 }
+_SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
-def multipliers_in(arguments: Sequence[str]) -> tuple[str, ...]:
+def multipliers_in(arguments: Sequence[str], help_text: str = "") -> tuple[str, ...]:
     """The flags of a command that fix how many batches make an update, as they are typed.
 
-    Gradients that are accumulated, or devices: by the flag's name, where its value is above 1.
+    Gradients that are accumulated, or devices: by the flag's name, where its value is above 1. A
+    help adds those that are not typed, and have such a default.
     """
-    found = []
+    found, typed = [], set()
     for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
         flag, equals, value = argument.partition("=")
-        typed = value if equals else following
-        if plain_flag(flag) in _MULTIPLIERS and typed.isdigit() and int(typed) > 1:
-            found.append(argument if equals else f"{flag} {typed}")
+        typed.add(plain_flag(flag))
+        if plain_flag(flag) in _MULTIPLIERS and _SEVERAL.fullmatch(value if equals else following):
+            found.append(argument if equals else f"{flag} {following}")
+    for names, shown in _shown(help_text):
+        plain = {*map(plain_flag, names)}
+        if plain & _MULTIPLIERS and not plain & typed and _SEVERAL.fullmatch(shown.default or ""):
+            found.append(f"{shown.name} {shown.default} (the default, by its --help)")
     return tuple(found)
 
 
@@ -163,7 +169,7 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
                 break
             help_lines.append(more)
         default = _DEFAULT.search(" ".join(help_lines))
-        yield names, Flag(name=longest, default=default["value"] if default else None)
+        yield names, Flag(name=longest, default=default["value"].rstrip(".") if default else None)
 
 
 def _takes_value(flags: str, rest: str) -> bool:

@@ -134,7 +134,6 @@ class ProgressPoints:
         self._size = (
             None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
         )
-        self.contradiction: str | None = None  # what shows another batch size; None: nothing does
         self.printed: str | None = None  # the name that is read; None: it was not seen yet
         self.names: dict[str, set[str]] = {}  # of all that was measured, as it came; its kinds
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
@@ -157,19 +156,16 @@ class ProgressPoints:
     def add(self, reading: Reading) -> MetricPoint | None:
         """Where the training is by this reading; None: that is not known.
 
-        A second value at the same samples takes the place of the first. Another batch size is
-        refused once.
+        A second value at the same samples takes the place of the first.
 
         Raises:
             ProgressError: the counter went backward or there is none, it contradicts the batch
                 size, or several names may be the metric's.
         """
-        if self._size is not None and self.contradiction is None:
-            self.contradiction = self._size.contradiction(reading)
-            if self.contradiction is not None:
-                raise OtherBatchSizeError(
-                    f"it did not train with the batch size that it was given: {self.contradiction}"
-                )
+        if self._size is not None and (found := self._size.contradiction(reading)):
+            raise OtherBatchSizeError(
+                f"it did not train with the batch size that it was given: {found}"
+            )
         for told in reading.not_understood:
             if len(self.not_understood) < _MOST_COMPLAINTS:
                 self.not_understood[told] = None
