@@ -48,7 +48,7 @@ def test_an_evaluation_that_needs_more_than_a_step_is_told_and_judged_by_the_lim
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)), memory_limit_bytes=10**9)
     within, beyond = (replace(made, evaluation_bytes=n) for n in (8 * 10**8, 2 * 10**9))
 
-    assert within.with_evaluations(10**6) == 8 * 10**8
+    assert within.training_bytes(10**6) == 8 * 10**8
     assert (within.largest_batch_size, beyond.largest_batch_size) == (64, None)
     assert "An evaluation takes 800 MB, at any batch size." in words(within)
     assert "evaluation" not in words(replace(made, evaluation_bytes=1000))

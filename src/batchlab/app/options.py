@@ -234,7 +234,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
             micro_batch_size=best.micro_batch_size,
             step_s=_mean_step_s(profile, trial),
             timed_s=profile.timed_s(best),
-            peak_bytes=profile.with_evaluations(best.peak_bytes),
+            peak_bytes=profile.training_bytes(best.peak_bytes),
         )
     fit = profile.memory
     fixed, each = fit.fixed_bytes.estimate, fit.bytes_per_example.estimate
@@ -244,7 +244,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
         timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
-        peak_bytes=profile.with_evaluations(by_law),
+        peak_bytes=profile.training_bytes(by_law),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
     if tried is not None and tried.is_untimed and profile.is_within_limit(tried):

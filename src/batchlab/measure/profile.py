@@ -465,10 +465,10 @@ class Profile(ShownInNotebook):
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
         """Whether it is within this profile's limit, which may not be the one it was made with."""
-        used, limit = self.with_evaluations(point.limited_bytes), self.memory_limit_bytes
+        used, limit = self.training_bytes(point.limited_bytes), self.memory_limit_bytes
         return limit is None or (used is not None and used <= limit)
 
-    def with_evaluations(self, step_bytes: int | None) -> int | None:
+    def training_bytes(self, step_bytes: int | None) -> int | None:
         """The peak memory of a training whose steps take so much; None: not known."""
         return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
 
