@@ -35,9 +35,13 @@ def timed(
     marker = f"timing-{uuid.uuid4().hex}/timing"
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     try:
-        return timed_command(command, trial, folder=folder / "run", marker=marker, limit_s=limit_s)
+        point, whole = timed_command(
+            command, trial, folder=folder / "run", marker=marker, limit_s=limit_s
+        )
     finally:
         assert living(marker) == ()
+    assert whole is None or (whole.end.status is Status.OK and not whole.end.was_asked)
+    return point
 
 
 @pytest.mark.slow

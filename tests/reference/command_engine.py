@@ -73,7 +73,7 @@ def command_engine(
         started_s=time.monotonic() if clock is time.monotonic else 0.0,
         budget_s=budget_s,
     )
-    return CommandEngine(store, command, plan, look=look, clock=clock)
+    return CommandEngine(store, command, plan, looks=[look] if look else None, clock=clock)
 
 
 def asked(

@@ -94,6 +94,19 @@ def test_a_look_that_was_the_whole_training_is_not_run_again(
     assert (tmp_path / "runs").read_text() == "x" * runs
 
 
+def test_of_a_script_that_takes_no_seed_a_look_is_one_training_alone(tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=AT_END, seed=False)
+    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
+    marker = f"look-{tmp_path}/0"
+    look = first_look(command, trial, folder=tmp_path / "look", marker=marker, limit_s=30.0)
+    engine = command_engine(command, tmp_path, look=look)
+
+    for seed in (0, 1):
+        asked(engine, steps=126, seed=seed)
+
+    assert (tmp_path / "runs").read_text() == "xx"
+
+
 def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
     told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
     command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)

@@ -76,6 +76,8 @@ def completed(
         missing["examples"] = _ASKED["examples"][0]
     if is_advice and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
+    if name != "profile" and "seed" not in takes:
+        trouble += ". Where its runs give the same numbers it needs {seed}, as in --seed {seed}"
     what = {key: what for key, (_, what) in _ASKED.items() if key in missing}
     if printed and "metric" in what:
         what["metric"] += f"; it printed {', '.join(printed)}"

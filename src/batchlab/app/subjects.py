@@ -346,7 +346,7 @@ class CommandSubject(Subject):
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
-        self._look: FirstLook | None = None
+        self._looks: list[FirstLook] = []
 
     def _usual_epochs(self) -> int | None:
         """In a sweep a script may train to its own end."""
@@ -428,7 +428,7 @@ class CommandSubject(Subject):
                 tell=tell,
             )
             summary = check.summary(proves=proves)
-            self._look = check.first
+            self._looks += check.looks
         budget.refuse_if_out_of_time("checking the command")
         return summary
 
@@ -479,13 +479,8 @@ class CommandSubject(Subject):
             numbers = count()
 
             def probe(batch_size: int, micro_batch_size: int, *, limit_s: float) -> ProfilePoint:
-                return timed_command(
-                    self._command,
-                    replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size),
-                    folder=folder / str(next(numbers)),
-                    marker=f"{self._workload_id}/profile",
-                    limit_s=limit_s,
-                )
+                sized = replace(trial, batch_size=batch_size, micro_batch_size=micro_batch_size)
+                return self._timed(sized, folder / str(next(numbers)), limit_s)
 
             search = CommandSearch(
                 probe,
@@ -501,20 +496,22 @@ class CommandSubject(Subject):
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """From a run of its own."""
         with _folder() as folder:
-            point = timed_command(
-                self._command,
-                trial,
-                folder=folder,
-                marker=f"{self._workload_id}/timing",
-                limit_s=timeout_s,
-            )
+            point = self._timed(trial, folder, timeout_s)
         if point.timing is None:
             return Ended(status=point.status, reason=point.reason)
         return Ended(value=point.timing)
 
+    def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
+        marker = f"{self._workload_id}/timing"
+        point, whole = timed_command(
+            self._command, trial, folder=folder, marker=marker, limit_s=limit_s
+        )
+        self._looks += [whole] if whole else []
+        return point
+
     def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
         """The command, one training at a time."""
-        return CommandEngine(store, self._command, plan, look=self._look)
+        return CommandEngine(store, self._command, plan, looks=self._looks)
 
 
 @contextmanager

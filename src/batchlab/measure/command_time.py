@@ -12,6 +12,7 @@ from batchlab.measure.profile import ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
+from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import FollowedTraining, Moment, StepIntervals, step_intervals
 from batchlab.script.formats import LOG_SHAPE
@@ -34,13 +35,15 @@ _MOST_STEPS = 10**9
 
 def timed_command(
     command: TrainingCommand, trial: Trial, *, folder: Path, marker: str, limit_s: float
-) -> ProfilePoint:
+) -> tuple[ProfilePoint, FirstLook | None]:
     """Run a command until enough of its steps were seen, and end it; after `limit_s` at the latest.
 
-    Gives its time and memory by the batch size of `trial`, or why there are none.
+    Gives its time and memory by the batch size of `trial`, or why there are none, and what it
+    showed where it came to its own good end: a training like any other.
     """
     until_s = time.monotonic() + limit_s
     seen = _Seen(command, trial)
+    values = trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS)
 
     def take(readings: Sequence[Reading]) -> bool:
         for reading in readings:
@@ -49,7 +52,7 @@ def timed_command(
 
     with FollowedTraining(
         command,
-        trial_values(trial, last_step=trial.horizon_steps or _MOST_STEPS),
+        values,
         folder=folder,
         marker=marker,
         grace_s=min(_GRACE_S, limit_s / 4),
@@ -57,7 +60,17 @@ def timed_command(
         end = training.follow(take)
     if seen.refused is not None:
         end = replace(end, status=Status.ERROR, reason=seen.refused, was_asked=False)
-    return _point(trial, seen, end)
+    look = FirstLook(
+        trial=trial,
+        told=seen.points,
+        readings=tuple(seen.readings),
+        start_s=None,
+        took_s=end.duration_s,
+        end=end,
+        values=values,
+        is_whole=end.status is Status.OK and not end.was_asked,
+    )
+    return _point(trial, seen, end), look if look.is_whole else None
 
 
 class _Seen:
@@ -65,15 +78,17 @@ class _Seen:
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
         most = command.most_examples(trial.n_train)
-        self._points = ProgressPoints(command.metric, trial, most_examples=most)
+        self.points = ProgressPoints(command.metric, trial, most_examples=most)
+        self.readings: list[Reading] = []
         self._moments: list[Moment] = []
         self.refused: Reason | None = None  # why its progress tells nothing of this batch size
 
     def add(self, reading: Reading) -> None:
         # A loss of batches is only looked for; where validation has its name, that is no matter.
         told = replace(reading, values=()) if self._is_of_steps else reading
+        self.readings.append(reading)
         try:
-            point = None if self.refused else self._points.add(told)
+            point = None if self.refused else self.points.add(told)
         except OtherBatchSizeError as error:
             self.refused, point = Reason.as_written(str(error)), None
         if point is None:
@@ -90,7 +105,7 @@ class _Seen:
     @property
     def _is_of_steps(self) -> bool:
         """Whether the metric is the loss of training batches, which no evaluation is needed for."""
-        return plain_name(self._points.printed or "") in BATCH_LOSSES
+        return plain_name(self.points.printed or "") in BATCH_LOSSES
 
     @property
     def last_step(self) -> int:

@@ -339,12 +339,12 @@ class CommandEngine(StoredEngine):
         command: TrainingCommand,
         plan: RunPlan,
         *,
-        look: FirstLook | None = None,
+        looks: list[FirstLook] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`.
 
-        A `look` that was a whole training is one.
+        Of `looks` each that was a whole training is one, once.
         """
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
@@ -354,7 +354,7 @@ class CommandEngine(StoredEngine):
             cools_down=False,
         )
         self._command = command
-        self._look = look
+        self._looks = [] if looks is None else looks
         self._failures = FailureCount()
         self._told: set[str] = set()
         end_leftovers(self.marker)
@@ -421,13 +421,13 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _whole_look(self, request: RunRequest) -> FirstLook | None:
-        """The look, where it was told the same as this training and came to its own end."""
-        if self._look is None or not self._look.is_whole:
-            return None
+        """A look that was told the same as this training and came to its own end."""
         told = trial_values(request.trial, last_step=request.last_step)
         names = self._command.placeholders - {"output_dir", "resume_from", "config"}
-        is_same = all(self._look.values.get(name) == told[name] for name in names)
-        return self._look if is_same else None
+        for index, look in enumerate(self._looks):
+            if look.is_whole and all(look.values.get(name) == told[name] for name in names):
+                return self._looks.pop(index)  # of a script without {seed} all are told the same
+        return None
 
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
         return CommandRun(

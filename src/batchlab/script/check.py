@@ -50,11 +50,7 @@ class FirstLook:
     took_s: float
     end: CommandEnd
     values: Mapping[str, Value | None]  # what it was told
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was read to its own good end."""
-        return self.end.status is Status.OK and not self.end.was_asked and not self._is_enough
+    is_whole: bool  # whether it was read to its own good end
 
     @property
     def _is_enough(self) -> bool:
@@ -158,10 +154,11 @@ def first_look(
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
     told = ProgressPoints(command.metric, trial)
     seen: list[Reading] = []
-    is_asked = False
+    is_asked = is_cut = False
 
     def take(readings: Sequence[Reading]) -> bool:
-        nonlocal is_asked
+        nonlocal is_asked, is_cut
+        is_cut = is_cut or (is_asked and bool(readings))
         for reading in () if is_asked else readings:
             seen.append(reading)
             told.add(reading)
@@ -183,6 +180,7 @@ def first_look(
         took_s=time.monotonic() - began_s,
         end=end,
         values=values,
+        is_whole=end.status is Status.OK and not (end.was_asked or is_cut),
     )
 
 
@@ -317,7 +315,7 @@ class CommandCheck:
         self._spent_s = 0.0
         self._warnings: list[str] = []
         self._looks: dict[object, FirstLook | None] = {}  # by what was changed
-        self.first: FirstLook | None = None  # as one trains now
+        self.looks: list[FirstLook] = []  # all that were run
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
         """Run the beginnings; what was found, with what is odd or could not be told as warnings.
@@ -338,7 +336,6 @@ class CommandCheck:
                 f"batch size {command.batch_size} of this command: expected 1 to {most}, the "
                 f"size of its training set; give --batch-size, the one you train with now"
             )
-        self.first = first
         if proves:
             self._limit_s = min(self._limit_s, self._spent_s + _PROOF_SHARE * self._limit_s)
             fewest, most = self._proven(first, span)
@@ -418,6 +415,7 @@ class CommandCheck:
             is_enough=is_enough,
         )
         self._spent_s += found.took_s
+        self.looks.append(found)
         return found
 
     def _compared(

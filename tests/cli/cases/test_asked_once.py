@@ -47,3 +47,19 @@ def test_a_metric_that_is_not_printed_is_told_with_what_else_is_missing(do: Any)
     assert "--learning-rate (" in done.err
     assert "--metric test_grade --better lower" in done.err
     assert "val_acc" not in done.err
+
+
+@pytest.mark.slow
+def test_what_the_script_itself_demands_is_in_the_same_message(ask: Any) -> None:
+    takes = ("-b", "{batch_size}", "-lr", "{learning_rate}")
+
+    refused = ask("needs_net.py", "advise", "--budget", "30s", takes=takes)
+    done = ask("needs_net.py", "advise", "--budget", "30s", takes=("-net", "vgg16", *takes))
+
+    assert (refused.code, done.code) == (2, 2)
+    for option in ("--metric (", "--batch-size (", "--learning-rate (", "it needs {seed}"):
+        assert option in refused.err
+        assert option in done.err
+    assert "error: the following arguments are required: -net" in refused.err
+    assert "it printed Loss, Average loss, Accuracy" in done.err
+    assert "--metric Accuracy --batch-size 64 --learning-rate 0.001 --" in done.err

@@ -50,3 +50,18 @@ def test_without_an_evaluation_after_equal_epochs_the_best_is_named(do: Any) -> 
     best = min(rows, key=lambda row: float(row[3]))
     assert best[0] != "16"  # the first one
     assert f"Batch size {best[0]} ended best, at validation eval_loss {best[3]}," in done.out
+
+
+@pytest.mark.slow
+def test_what_check_and_timing_ran_to_its_end_is_not_trained_again(ask: Any) -> None:
+    sweep = ("sweep", "--metric", "accuracy", "--learning-rate", "0.02", "--learning-rates", "0.02")
+    takes = ("--batch_size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+    own = (*takes, "--output_dir", "{output_dir}")
+
+    done = ask("trial_of_tuner.py", *sweep, "--batch-sizes", "32,64", "--json", takes=own)
+
+    trials = json.loads(done.out)["trials"]
+    assert [trial["status"] for trial in trials] == ["ok", "ok"]
+    ended_in = Path("ended.txt").read_text()
+    assert "batchlab-" in ended_in  # of check and timing
+    assert ".trials" not in ended_in

@@ -67,6 +67,17 @@ GIVEN = ("--examples", "2000")
             "2 trials: 2 ok",
         ),
         (
+            "over_at_once.py",
+            "combined loss",
+            "64,256",
+            (),
+            (
+                *("--trainer.batch_size", "{batch_size}", "--random_seed", "{seed}"),
+                *("--trainer.learning_rate", "{learning_rate}"),
+            ),
+            "its progress came all at once: too soon for a step time",
+        ),
+        (
             "box.py",
             "rollout/ep_rew_mean",
             "64,256",
