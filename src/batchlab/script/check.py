@@ -53,10 +53,6 @@ class FirstLook:
     is_whole: bool  # whether it was read to its own good end
 
     @property
-    def _is_enough(self) -> bool:
-        return len(self.trained) >= _VALUES
-
-    @property
     def trained(self) -> list[float | None]:
         """The values of the metric after the first step, one a step."""
         return _trained(self.told)
@@ -64,7 +60,7 @@ class FirstLook:
     @property
     def is_cut(self) -> bool:
         """Whether the time for the look ended before enough was seen."""
-        return self.end.was_asked and not self._is_enough
+        return self.end.was_asked and len(self.trained) < _VALUES
 
     @property
     def examples(self) -> Span | None:
@@ -395,7 +391,6 @@ class CommandCheck:
         is_enough: _Enough | None = None,
     ) -> FirstLook:
         self._tell(f"checking the command: {what}")
-        number = len(list(self._folder.glob("*"))) if self._folder.exists() else 0
         command = self._command
         size = changed.get("batch_size", command.batch_size)
         trial = Trial(
@@ -409,7 +404,7 @@ class CommandCheck:
         found = first_look(
             command,
             trial,
-            folder=self._folder / str(number),
+            folder=self._folder / str(len(self.looks)),
             marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
             is_enough=is_enough,

@@ -1,4 +1,4 @@
-"""Refuses to run without `-net`; its short flags show no defaults (see the docs' Bag of Tricks)."""
+"""Refuses to run without `-net`; its help shows no defaults (the docs' Bag of Tricks)."""
 
 from __future__ import annotations
 
