@@ -26,10 +26,9 @@ from torch import Tensor, nn
 import batchlab
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
-from batchlab.app.advice_session import Advised, advice_of
 from batchlab.app.advise import advised
 from batchlab.app.question import asked
-from batchlab.app.report import stored
+from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile

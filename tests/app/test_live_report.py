@@ -18,8 +18,8 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
-from batchlab.app.advice_session import Advised
 from batchlab.app.live_report import EVERY_S, write_live_page
+from batchlab.app.report import Advised
 from batchlab.errors import StoreError
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status

@@ -16,10 +16,9 @@ from tests.reference.made_up_study import made_up_summary
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
-from batchlab.app.advice_session import Advised
 from batchlab.app.advise import advised_about
 from batchlab.app.question import Question, asked
-from batchlab.app.report import stored, write_page
+from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
 from batchlab.measure.profile import Profile

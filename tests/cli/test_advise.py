@@ -10,8 +10,8 @@ from tests.reference.made_up_advice import advice_study, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.app import advise as advising
-from batchlab.app.advice_session import Advised
 from batchlab.app.question import Question
+from batchlab.app.report import Advised
 from batchlab.words.reasons import reason_text
 
 

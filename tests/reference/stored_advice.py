@@ -7,7 +7,7 @@ from tests.reference.stored_study import put_study
 from torch import nn
 
 from batchlab.advice.advice import Advice
-from batchlab.app.advice_session import put_advice
+from batchlab.app.report import put_advice
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.replay import Journal, StudyName

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
@@ -16,6 +15,7 @@ from batchlab.advice.run_log import RunLog
 from batchlab.advice.worth import worth_of
 from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
 from batchlab.app.profile import PROFILING
+from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint
@@ -23,11 +23,9 @@ from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.study import Study
 from batchlab.records.trial import Trial
 from batchlab.runs.contract import Engine, RunPlan, run_all
-from batchlab.runs.replay import Journal, ReplayingEngine, StudyName, stored_journal
-from batchlab.store.schema import JsonColumn, UnreadableColumn
+from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -96,53 +94,6 @@ class AdviceProgress:
         self._listener.best(best)
         if self._journal is not None:
             self._journal.note_best(best)
-
-
-_ADVICE: Final = JsonColumn[Advice](Advice)
-
-
-def put_advice(store: Store, study_id: str, advice: Advice) -> None:
-    """Store the answer of a study."""
-    store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
-
-
-def stored_advice(store: Store, study_id: str) -> Advice | None:
-    """The answer of a study; None: there is none, or none that reads."""
-    text = store.advice(study_id)
-    if text is None:
-        return None
-    try:
-        return _ADVICE.decoded(text, f"the advice of study {study_id}")
-    except UnreadableColumn:
-        return None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Advised:
-    """An advice with its evidence.
-
-    Attributes:
-        advice: the answer.
-        study: the training runs behind it, and what was trained.
-        profile: the step times and memory behind it, of this machine or of another.
-    """
-
-    advice: Advice
-    study: Study
-    profile: Profile
-
-
-def advice_of(store: Store, study: Study) -> Advised | None:
-    """The advice of a stored study; None: it asked for none, or has none that reads.
-
-    An answer that does not read is asked anew from its trials: by the same command.
-    """
-    advice = stored_advice(store, study.study_id)
-    entries = () if advice is None else stored_journal(store, study.study_id)
-    profiles = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
-    if advice is None or not profiles:
-        return None
-    return Advised(advice=advice, study=study, profile=Profile.from_json(profiles[-1]))
 
 
 # What the profile may take of the budget, within these seconds. A dozen batch sizes of a small

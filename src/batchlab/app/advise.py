@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
-from batchlab.app.advice_session import AdviceSession, Advised, stages_of
+from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
+from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import ProfileError, UsageError

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchlab.app.advice_session import Advised
-from batchlab.app.report import page_of, stored_in
+from batchlab.app.report import Advised, page_of, stored_in
 from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord

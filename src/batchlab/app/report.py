@@ -4,20 +4,68 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from batchlab.advice.advice import Advice
-from batchlab.app.advice_session import Advised, advice_of
 from batchlab.errors import UsageError
+from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.output_file import check_output_file, write_output_file
 from batchlab.runs.replay import stored_journal
+from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
 from batchlab.version import __version__
 from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
+
+
+_ADVICE: Final = JsonColumn[Advice](Advice)
+
+
+def put_advice(store: Store, study_id: str, advice: Advice) -> None:
+    """Store the answer of a study."""
+    store.put_advice(study_id, _ADVICE.encoded(advice, f"the advice of study {study_id}"))
+
+
+def stored_advice(store: Store, study_id: str) -> Advice | None:
+    """The answer of a study; None: there is none, or none that reads."""
+    text = store.advice(study_id)
+    if text is None:
+        return None
+    try:
+        return _ADVICE.decoded(text, f"the advice of study {study_id}")
+    except UnreadableColumn:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advised:
+    """An advice with its evidence.
+
+    Attributes:
+        advice: the answer.
+        study: the training runs behind it, and what was trained.
+        profile: the step times and memory behind it, of this machine or of another.
+    """
+
+    advice: Advice
+    study: Study
+    profile: Profile
+
+
+def advice_of(store: Store, study: Study) -> Advised | None:
+    """The advice of a stored study; None: it asked for none, or has none that reads.
+
+    An answer that does not read is asked anew from its trials: by the same command.
+    """
+    advice = stored_advice(store, study.study_id)
+    entries = () if advice is None else stored_journal(store, study.study_id)
+    profiles = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
+    if advice is None or not profiles:
+        return None
+    return Advised(advice=advice, study=study, profile=Profile.from_json(profiles[-1]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.advice.advice import Advice, Configuration
-from batchlab.app.advice_session import Advised
-from batchlab.app.report import stored
+from batchlab.app.report import Advised, stored
 from batchlab.errors import UsageError
 from batchlab.records.trial import TrialRecord
 from batchlab.report.output_file import check_output_file, write_output_file

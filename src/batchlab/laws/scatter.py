@@ -11,7 +11,6 @@ from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, gammaln, logit, ndtri, polygamma, stdtr, stdtrit
 
 from batchlab.errors import UsageError
@@ -124,6 +123,8 @@ class SeedScatter:
         degrees = self.prior_degrees + cell.degrees
         error = np.sqrt(self._variance(cell) / cell.n)
 
+        from scipy.optimize import brentq  # a page that needs no root has no time for it
+
         def beyond(half: float) -> float:
             inside = 2 * stdtr(degrees, half / error) - 1
             return float(self.weight @ inside) - confidence
@@ -141,6 +142,7 @@ class SeedScatter:
 @cache
 def _prior_degrees() -> Array:
     """Degrees of freedom at which the log standard deviations of cells scatter that much."""
+    from scipy.optimize import brentq
 
     def degrees(unlike: float) -> float:
         # log chi² with d degrees has the variance trigamma(d / 2).
