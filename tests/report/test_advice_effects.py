@@ -55,8 +55,8 @@ def test_jumps_are_those_of_the_last_half_of_whole_trainings():
     low, high = (4 * made_up_jump(size) / math.sqrt(6) for size in (64, 1024))
 
     assert said(ADVICE)["noise"] == (
-        f"From one epoch to the next the validation accuracy jumps by about {low:.2g} at batch "
-        f"size 64 and {high:.2g} at batch size 1024."
+        f"From one epoch to the next the validation accuracy jumps by about {low:.2g} "
+        f"(3 runs) at batch size 64 and {high:.2g} (3 runs) at batch size 1024."
     )
 
 
@@ -96,7 +96,7 @@ def test_what_one_batch_size_alone_shows_is_told_and_not_compared():
     assert [effect.batch_size for effect in found.ends] == [64]
     assert compared(found.ends) == compared(found.noisy) == ()
     assert not found.shows_all
-    assert f"{made_up_gap(64):.4f} at batch size 64. No other" in sentences["gap"]
+    assert f"{made_up_gap(64):.4f} (3 runs) at batch size 64. No other" in sentences["gap"]
     assert effects(ADVICE).shows_all
 
 
@@ -169,7 +169,7 @@ def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, r
     found = told(of_single_runs(*made))[256]
 
     assert (found.learning_rate, found.enough) == (rate, enough)
-    assert not found.is_estimated
+    assert found.answered is None
     assert met in (None, found.met)
 
 

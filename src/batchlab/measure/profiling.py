@@ -228,7 +228,7 @@ def _warn(made: Profile, listener: ProgressListener) -> None:
         sizes = ", ".join(str(point.batch_size) for point in unsteady)
         listener.warning(
             f"the machine was busy, or its speed changed, while these batch sizes were timed: "
-            f"{sizes}; their intervals are as wide. Profile again on a quiet machine"
+            f"{sizes}. So their times are less certain. Profile again on a quiet machine"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Endings
+from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
@@ -557,14 +557,13 @@ def _ending(about: _About) -> _Told:
     mine, constant = endings.recommended, endings.at_constant_rate
     ends = _ends(about, endings)
     if constant is None:
-        n, once = len(mine.found), "Trained once for {epochs:.3g} epochs"
-        trained = plural(once, "Trained {n} times for {epochs:.3g} epochs", n, epochs=mine.epochs)
-        yield about.tell("{trained}, {ends}.", trained=trained, ends=ends)
+        message = "After {epochs:.3g} epochs {ends}."
+        yield about.tell(message, epochs=mine.epochs, ends=ends)
     else:
         worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
         yield about.tell(
-            "At a constant rate {worse}: at {of} {end}, the better of yours at {other}. So a rate "
-            "that falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
+            "At a constant rate {worse}: with {of} {end}, and yours with {other}. So a rate that "
+            "falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
             "({trained}). With it {ends}.",
             worse=text(worse),
             of=constant.metric,
@@ -586,20 +585,30 @@ def _ends(about: _About, endings: Endings) -> str:
         named = "batch size {size} at learning rate {rate:rate}"
     others = ""
     for other in endings.references:
-        name = about.say("{own_size} at its tuned rate")
+        name = about.say("batch size {own_size} at its tuned rate")
         if other is endings.reference:
             name = reference_text(about.advice, "configuration")
         message = ", {named} was not trained to its end"
         if other.found:
-            message = ", {named} at {end}"
-        end = end_text(endings, other) if other.found else ""
+            message = ", {named} with {end}"
+        end = _mean_end(endings, other) if other.found else ""
         others += about.say(message, named=name, end=end)
     return about.say(
-        "{named} ends at {of} {end}{others}",
+        "{named} ends with {of} {end}{others}",
         named=about.say(named, size=mine.batch_size, rate=mine.learning_rate),
         of=endings.metric,
-        end=end_text(endings, mine),
+        end=_mean_end(endings, mine),
         others=others,
+    )
+
+
+def _mean_end(endings: Endings, found: Ending) -> str:
+    """The mean end, and of how many trainings it is."""
+    return plural(
+        "{end} ({n} training)",
+        "{end} (mean of {n})",
+        len(found.found),
+        end=end_text(endings, found),
     )
 
 
@@ -620,13 +629,13 @@ def _judged(about: _About, endings: Endings) -> Sentence:
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
         message = (
-            "It may be up to {worst:.2g} worse than the better of yours (95 %); {margin:.2g} is "
-            "allowed."
+            "It may be up to {worst:.2g} worse than yours at its better rate (95 %); up to "
+            "{margin:.2g} still counts as no worse."
         )
         return about.tell(message, worst=worst, margin=margin)
     message = (
-        "It may make up to {worst:percent} more errors than the better of yours (95 %); "
-        "{margin:percent} is allowed."
+        "It may make up to {worst:percent} more errors than yours at its better rate (95 %); up to "
+        "{margin:percent} more still counts as no worse."
     )
     return about.tell(message, worst=worst / errors, margin=margin / errors)
 
@@ -649,8 +658,8 @@ def _trained_model(about: _About) -> _Told:
 # What is said of one and of several that are near the best, worse, open, not trained, never met it.
 _OF_USUAL_SIZES = (
     ("{sizes} is {near}", "{sizes} are {near}"),
-    ("with {sizes} it {takes} as with the best", "with {sizes} it {takes} as with the best"),
-    ("{sizes} is still open", "{sizes} are still open"),
+    ("beside the best one, {takes}", "beside the best one, {takes}"),
+    ("{sizes} had too few runs to tell", "{sizes} had too few runs to tell"),
     (
         "{sizes} was not trained: this is read off the fitted curve",
         "{sizes} were not trained: this is read off the fitted curve",
@@ -673,16 +682,23 @@ def _usual_sizes(about: _About) -> _Told:
     if not worse and all(c.relative.estimate is None for c in valued):
         return
     if not good and not worse:
-        message = "It is open whether any of the usual {sizes} is near the best."
+        message = "It is not yet known whether any of the usual {sizes} is near the best."
         yield about.tell(message, sizes=_sizes(open_ones), verdict="cannot_tell")
         return
     untrained = [c for c in valued if c.learning_rate is None]
     fitted = [c for c in untrained if c.relative.estimate is not None]
     bounded = [c for c in worse if c in untrained and c not in fitted]
-    takes = ""
-    if worse:
-        times = listing([ratio_text(at_least[c.batch_size]) for c in worse])
-        takes = about.takes(about.say("at least {times}", times=times))
+    each = [
+        about.say(
+            "{usual} {takes}",
+            usual=candidate.batch_size,
+            takes=about.takes(
+                about.say("at least {n}", n=ratio_text(at_least[candidate.batch_size]))
+            ),
+        )
+        for candidate in worse
+    ]
+    takes = listing(each) if each else ""
     found = [
         plural(one, several, len(those), sizes=_sizes(those), takes=takes, near=near_text(advice))
         for those, (one, several) in zip(

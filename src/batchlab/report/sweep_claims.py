@@ -549,7 +549,7 @@ def _speed(evidence: Evidence) -> _Seen:
     slow, fast = (choose(timed, key=lambda each: each.samples_per_s) for choose in (min, max))
     said = text(
         "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
-        "{slow}. A step takes {fast_s:step_s}, at {slow} {slow_s:step_s}.",
+        "{slow}. A step takes {fast_s:step_s}; with {slow} it takes {slow_s:step_s}.",
         fast=batch_text(evidence.study, fast.batch_size),
         per_s=fast.samples_per_s,
         times=fast.samples_per_s / slow.samples_per_s,

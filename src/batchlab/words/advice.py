@@ -53,12 +53,13 @@ ADVICE: dict[str, Message] = {
         "{why}. A rate that falls to zero over the last fifth does not change that"
     ),
     "ending_open": (
-        "it is open whether batch size {size} ends as well as {other}. After {n} trainings each it "
-        "ends at {ends:.4g}, that one at {other_ends:.4g}: up to {worse:.2g} worse, where "
-        "{margin:.2g} is allowed"
+        "it is not yet known whether batch size {size} ends as well as {other}. Their {n} "
+        "trainings each end at {ends:.4g} and {other_ends:.4g} on average. So {size} may be up to "
+        "{worse:.2g} worse; up to {margin:.2g} still counts as no worse"
     ),
     "ending_seen_once": (
-        "it is open whether batch size {size} ends as well: too few whole trainings were run"
+        "it is not yet known whether batch size {size} ends as well: too few whole trainings "
+        "were run"
     ),
     "whole_trainings_failed": PluralMessage(
         "batch size {size} looked best, but a whole training of it failed: {why}",
@@ -66,8 +67,8 @@ ADVICE: dict[str, Message] = {
         by="n",
     ),
     "whole_trainings_not_seen": (
-        "it is open whether it ends as well: it, or the reference, has no whole training on a "
-        "fresh seed"
+        "it is not yet known whether it ends as well: it, or the reference, has no whole training "
+        "on a fresh seed"
     ),
     "least_that_ends_no_worse": (
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
@@ -75,7 +76,7 @@ ADVICE: dict[str, Message] = {
     ),
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
-    "a_configuration": "{size} at {rate:rate}",
+    "a_configuration": "{size} at rate {rate:rate}",
     "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
         "best {objective:term}; {size} takes the least memory"
@@ -95,9 +96,9 @@ ADVICE: dict[str, Message] = {
     "reference_overfits": (
         "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
-    "runs_leave_open": "the runs leave it open: {missing}",
+    "runs_leave_open": "the runs do not settle it yet: {missing}",
     "better_than_own": "it is sooner than your configuration, and ends no worse. But {missing}",
-    "whether_best_is_open": "whether it is the best is open: {missing}",
+    "whether_best_is_open": "it is not yet known whether it is the best: {missing}",
     "too_little_was_run": (
         "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
     ),
@@ -229,10 +230,10 @@ ADVICE: dict[str, Message] = {
         "run"
     ),
     "worth_on_the_record": (
-        "on recorded workloads with about {trainings:two_digits} trainings, answers like this one "
-        "were mostly good on {good} of {n} (within 20 % of the best time, no worse at the end). "
-        "{slower:whole_percent} of the answers were slower than the start, and "
-        "{worse:whole_percent} ended worse"
+        "answers like this one were tested on {n} recorded models, in the time of about "
+        "{trainings:two_digits} trainings. On {good} of these models most answers were within 20 % "
+        "of the best time and no worse at the end. Of all these answers {slower:whole_percent} "
+        "were slower than what they began with, and {worse:whole_percent} ended worse"
     ),
     "marks_too_wide": PluralMessage(
         "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
