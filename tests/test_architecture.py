@@ -19,14 +19,16 @@ ROOT = Path(__file__).parents[1]
 
 # Rooms whose modules, all imported into one clean interpreter, load none of these.
 MUST_NOT_LOAD = {
-    "__init__.py": ("torch", "altair", "matplotlib", "numpy", "scipy"),
+    "__init__.py": ("torch", "vl_convert", "matplotlib", "numpy", "scipy"),
     "records/*.py": ("torch",),
     "words/*.py": ("torch", "babel", "numpy", "scipy"),
     "store/*.py": ("torch",),
     "laws/**/*.py": ("torch",),
     "advice/**/*.py": ("torch",),
-    "report/**/*.py": ("torch", "batchlab.training"),
-    "report/sweep_page.py": ("altair", "vl_convert", "jinja2"),
+    "report/**/*.py": ("torch", "batchlab.training", "altair"),
+    "report/sweep_page.py": ("vl_convert", "jinja2"),
+    # A page takes two seconds at most: each of these takes one, or a quarter.
+    "app/report.py": ("torch", "scipy.optimize"),
     "measure/measurements.py": ("torch",),
     "measure/profile*.py": ("torch",),
 }

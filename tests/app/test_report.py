@@ -66,13 +66,13 @@ def test_an_advise_study_gives_the_figures_and_tables_of_its_advice(
     if output_format == "csv":
         assert names[:3] == ["made", "made-runs.csv", "made-observations.csv"]
         assert "made-objective.csv" in names
-        assert "made-effects.csv" in names
+        assert "made-level.csv" in names
         sizes = [line.split(",")[0] for line in files[0].read_text().splitlines()]
         assert sizes == ["batch_size", *(str(c.batch_size) for c in advice.candidates)]
     else:
         assert names[0] == f"made-a-objective.{output_format}"
-        assert f"made-e-head-to-head.{output_format}" in names
-        assert f"made-h-effects.{output_format}" in names
+        assert f"made-b-seeds.{output_format}" in names
+        assert f"made-d-steps.{output_format}" in names
 
 
 @pytest.mark.parametrize("output_format", ["text", "json"])

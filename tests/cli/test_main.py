@@ -93,7 +93,7 @@ def test_the_version_is_told(do: Any) -> None:
 
 
 def test_help_loads_neither_torch_nor_a_plotting_library() -> None:
-    heavy = ("torch", "numpy", "altair", "rich", "msgspec")
+    heavy = ("torch", "numpy", "vl_convert", "rich", "msgspec")
     code = (
         "import sys; from batchlab.cli import main as cli\n"
         "code = max(cli._exit_code(['--help']), cli._exit_code(['sweep', '--help'])); "

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from json import dumps
 
+import altair as alt
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.made_up_advice import (
@@ -29,7 +30,7 @@ from batchlab.advice.advice import Advice
 from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_figures import advice_looks
-from batchlab.report.advice_run_figures import advice_figures, effects_figure
+from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import bars
 from batchlab.report.chart import plot
@@ -63,8 +64,9 @@ def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_w
         for row in figure.rows:
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
         for panel in figure.panels:
-            layers = plot(panel, looks).to_dict(validate=True)["layer"]
-            undrawn = {r["kind"] for r in panel.rows} - set(re.findall(r'"(\w+)"', dumps(layers)))
+            spec = plot(panel, looks)
+            assert alt.LayerChart.from_dict(spec, validate=True).layer
+            undrawn = {r["kind"] for r in panel.rows} - set(re.findall(r'"(\w+)"', dumps(spec)))
             assert not undrawn - {"ring"}  # which has a layer for what is chosen too
             assert any(character.isdigit() for character in panel.alternative)
 
@@ -110,8 +112,8 @@ def test_the_reference_as_it_is_stands_apart_as_a_bound_where_it_missed():
     assert len(as_is) == 4
     assert min(as_is) > 2 * tuned
     assert rows(missed["a"], "as_is") == []
-    assert len(rows(missed["a"], "bound")) == len(rows(missed["e"], "bound")) == 4
-    assert "more than" in missed["e"].panels[0].alternative
+    assert len(rows(missed["a"], "bound")) == len(rows(missed["b"], "bound")) == 4
+    assert "more than" in missed["b"].panels[0].alternative
 
 
 def without_estimate(candidate):
@@ -141,10 +143,16 @@ def test_runs_too_few_for_an_estimate_are_drawn_one_by_one():
         and run.learning_rate == advice.reference.learning_rate
     ]
 
-    steps, timed = ([row["mean"] for row in rows(found[key], "run")] for key in "ba")
+    timed = [row["mean"] for row in rows(found["a"], "run")]
     as_is = rows(found["a"], "as_is") + rows(found["a"], "bound")
-    assert {row["batch_size"] for row in rows(found["b"], "run")} == {64}
-    assert timed == pytest.approx([step_s * each for each in steps], rel=1e-3)
+    assert {row["batch_size"] for row in rows(found["a"], "run")} == {64}
+    by_view = [
+        [row["mean"] for row in rows(found["d"], "run", f"d-{view}") if row["batch_size"] == 64]
+        for view in ("time", "epochs", "steps")
+    ]
+    assert by_view[0] == pytest.approx(timed)
+    assert by_view[1] == pytest.approx([each / -(-N_TRAIN // 64) for each in by_view[2]])
+    assert by_view[0] == pytest.approx([step_s * each for each in by_view[2]], rel=1e-3)
     assert sorted(row["mean"] for row in as_is) == pytest.approx(sorted(own), rel=1e-3)
 
 
@@ -157,12 +165,11 @@ def test_after_a_race_every_run_that_met_the_target_is_drawn():
     found = figures(advice)
 
     met = [t for t in tuning if t.steps_to_target is not None]
-    assert len(rows(found["a"], "run")) == len(rows(found["b"], "run")) == len(met)
+    assert len(rows(found["a"], "run")) == len(met)
     assert len({row["batch_size"] for row in rows(found["a"], "run")}) > 1
-    for key in "ab":
-        (as_is,) = rows(found[key], "as_is")
-        (words,) = rows(found[key], "words")
-        assert as_is["batch_size"] == words["batch_size"] == 64
+    (as_is,) = rows(found["a"], "as_is")
+    (words,) = rows(found["a"], "words")
+    assert as_is["batch_size"] == words["batch_size"] == 64
     assert rows(found["a"], "bound") == []
     assert any("at the rates that raced" in note for note in found["a"].notes)
 
@@ -194,31 +201,32 @@ def test_a_batch_size_that_was_not_trained_is_hollow():
     first, *others = ADVICE.candidates
     found = figures(replace(ADVICE, candidates=(replace(first, learning_rate=None), *others)))
 
-    for key in "ab":
-        assert [row["batch_size"] for row in rows(found[key], "open")] == [16]
-        assert 16 not in [row["batch_size"] for row in rows(found[key], "point")]
-        assert any("Hollow" in note for note in found[key].notes)
+    for panel in ("a-objective", "d-time", "d-epochs", "d-steps"):
+        figure = found[panel[0]]
+        assert [row["batch_size"] for row in rows(figure, "open", panel)] == [16]
+        assert 16 not in [row["batch_size"] for row in rows(figure, "point", panel)]
+        assert any("Hollow" in note for note in figure.notes)
 
 
 @pytest.mark.parametrize(
     ("advice", "places"), [(ADVICE, [500]), (one_sided_advice(), []), (cannot_tell_advice(), [])]
 )
 def test_the_critical_batch_size_is_marked_only_where_it_is_known(advice, places):
-    assert [row["batch_size"] for row in rows(figures(advice)["b"], "place")] == places
+    assert [row["batch_size"] for row in rows(figures(advice)["d"], "place")] == places
 
 
 def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
-    figure = figures(ADVICE, LimitedProfile())["c"]
+    figure = figures(ADVICE, LimitedProfile())["e"]
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "c-step_s")}
-    (place,) = rows(figure, "place", "c-step_s")
-    (level,) = rows(figure, "level", "c-peak_bytes")
+    law = {r["batch_size"]: r for r in rows(figure, "band", "e-step_s")}
+    (place,) = rows(figure, "place", "e-step_s")
+    (level,) = rows(figure, "level", "e-peak_bytes")
     assert {row["series"] for row in law.values()} == {"law"}
     assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
-    assert len(law) > len(rows(figure, "point", "c-step_s"))
+    assert len(law) > len(rows(figure, "point", "e-step_s"))
     assert (place["batch_size"], place["text"]) == (1000, "knee")
     assert level["mean"] == 100_000_000
-    assert rows(figures(ADVICE)["c"], "level") == []
+    assert rows(figures(ADVICE)["e"], "level") == []
 
 
 def test_a_rate_that_most_runs_missed_is_not_on_the_line():
@@ -232,7 +240,7 @@ def test_a_rate_that_most_runs_missed_is_not_on_the_line():
         ),
     )
 
-    figure = figures(advice)["d"]
+    figure = figures(advice)["f"]
 
     assert [row["learning_rate"] for row in rows(figure, "line")] == [0.01]
     assert [row["mean"] for row in rows(figure, "bound")] == [300]
@@ -240,7 +248,7 @@ def test_a_rate_that_most_runs_missed_is_not_on_the_line():
 
 
 def test_rules_are_lines_beside_the_tuned_rates():
-    figure = figures(ADVICE)["d"]
+    figure = figures(ADVICE)["f"]
 
     linear = {r["batch_size"]: r["mean"] for r in rows(figure, "rule") if r["series"] == "linear"}
     assert linear[1024] == pytest.approx(16 * linear[64])
@@ -248,7 +256,7 @@ def test_rules_are_lines_beside_the_tuned_rates():
 
 
 def test_progress_draws_the_recommendation_beside_the_reference():
-    figure = figures(ADVICE)["f"]
+    figure = figures(ADVICE)["c"]
 
     series = {row["series"] for row in rows(figure, "curve")}
     assert series == {"recommended", "reference, tuned", "reference"}
@@ -257,20 +265,29 @@ def test_progress_draws_the_recommendation_beside_the_reference():
     assert rows(figure, "level")[0]["mean"] == 0.95
 
 
+def test_progress_draws_what_is_named_for_now_on_every_seed_that_compared_it():
+    named = replace(ADVICE, recommendation=None, provisional=ADVICE.recommendation)
+    figure = figures(named)["c"]
+
+    (size,) = {r["batch_size"] for r in rows(figure, "curve") if r["series"] == "best so far"}
+    seeds = {row["seed"] for row in rows(figure, "curve")}
+    assert size == ADVICE.recommendation.batch_size
+    assert seeds <= set(ADVICE.head_to_head.seeds)
+    assert len(seeds) > 1
+    assert any("Solid: best so far" in note for note in figure.notes)
+
+
 def test_whole_trainings_are_drawn_beside_the_line_that_counts_those_with_a_cool_down_apart():
-    figure, cooled = (figures(each)["g"] for each in (with_endings(ADVICE), cooled_advice()))
+    figure, cooled = (figures(each)["b"] for each in (with_endings(ADVICE), cooled_advice()))
 
     three = ["recommended", "tuned rate only", "yours as it is"]
-    assert len(rows(figure, "run")) == 9
+    assert len(rows(figure, "run", "b-ends")) == 9
     assert [round(row["mean"], 4) for row in rows(figure, "point")] == [0.9784, 0.9772, 0.978]
     assert [level["mean"] for level in rows(figure, "level")] == [
         pytest.approx(0.978 - 0.05 * (1 - 0.978))
     ]
     names = [(row["panel"], row["configuration"].split("|")[0]) for row in rows(cooled, "point")]
-    assert names == [(panel, name) for panel in ("g-ends", "g-constant") for name in three]
-    first, second = (row["mean"] for row in rows(cooled, "level"))
-    assert first == second  # what decided is the same for both
-    assert len(cooled.table.rows) == 6
+    assert names == [("b-ends", name) for name in three]
 
 
 def test_quality_is_drawn_as_the_metric_itself():
@@ -282,7 +299,7 @@ def test_quality_is_drawn_as_the_metric_itself():
         row, cost = shown[candidate.batch_size], candidate.cost
         assert row["mean"] == pytest.approx(1 - cost.estimate)
         assert (row["low"], row["high"]) == pytest.approx((1 - cost.high, 1 - cost.low))
-    assert all(0.5 < row["mean"] < 1 for row in rows(drawn["e"], "run"))
+    assert all(0.5 < row["mean"] < 1 for row in rows(drawn["b"], "run"))
     assert drawn["a"].panels[0].title == "validation accuracy"
 
 
@@ -290,34 +307,34 @@ WHOLE = with_endings(made_up_advice(sizes=(64, 256, 1024)))
 
 
 def effect_rows(advice: Advice, panel: str, **fields: object) -> list[Row]:
-    return rows_of(effects_figure(advice, advice_study(advice)), panel=panel, **fields)
+    return rows_of(figures(advice)[panel[0]], panel=panel, **fields)
 
 
 def test_epochs_are_points_with_their_interval_and_fresh_runs_as_circles() -> None:
-    (point,) = effect_rows(WHOLE, "h-epochs", batch_size=256, kind="point")
+    (point,) = effect_rows(WHOLE, "d-epochs", batch_size=256, kind="point")
     epochs = law(256) * 256 / N_TRAIN
 
     found = [point["mean"], point["low"], point["high"]]
     assert found == pytest.approx([epochs, 0.95 * epochs, 1.05 * epochs])
     fresh = [t for t in WHOLE.tried if (t.batch_size, t.purpose) == (256, "value")]
-    circles = [row["mean"] for row in effect_rows(WHOLE, "h-epochs", batch_size=256, kind="run")]
+    circles = [row["mean"] for row in effect_rows(WHOLE, "d-epochs", batch_size=256, kind="run")]
     assert circles == pytest.approx([t.steps_to_target * 256 / N_TRAIN for t in fresh])
 
 
 def test_a_run_that_missed_the_target_is_an_arrow_and_no_mark_stands_for_its_batch_size() -> None:
     advice = replace(WHOLE, tried=(*WHOLE.tried, tried(512, steps=80)))
 
-    shown = effects_figure(advice, advice_study(advice))
+    shown = figures(advice)["d"]
 
-    (bound,) = effect_rows(advice, "h-epochs", batch_size=512)
+    (bound,) = effect_rows(advice, "d-epochs", batch_size=512)
     assert (bound["kind"], bound["mean"]) == ("bound", 80 * 512 / N_TRAIN)
-    assert "512: more than 10" in shown.panels[0].alternative
+    assert "512: more than 10" in shown.views["epochs"][0].alternative
     assert any(note.startswith("↑") for note in shown.notes)
 
 
 @pytest.mark.parametrize("size", [64, 1024])
 def test_train_and_test_metric_stand_as_far_apart_as_the_gap(size: int) -> None:
-    train, test = effect_rows(WHOLE, "h-gap", batch_size=size, kind="mean")
+    train, test = effect_rows(WHOLE, "g-gap", batch_size=size, kind="mean")
 
     assert (train["series"], test["series"]) == ("train", "test")
     gap = float(train["mean"] or 0) - float(test["mean"] or 0)

@@ -68,13 +68,17 @@ def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
 
 
 def test_each_figure_has_its_caption_with_where_it_is_from_and_its_rows(text, page):
-    files = [button["data-file"] for button in page.having("button") if "data-file" in button]
+    files = [button["data-file"] for button in page.having("button") if "data-rows" in button]
+    images = [button["data-file"] for button in page.having("button") if "data-image" in button]
     _, *captions = html.unescape(text).split('<p class="whole">')
 
     assert len(captions) == len(files) > 1
     assert "batchlab-objective.csv" in files
+    assert "batchlab-c-progress.png" in images
+    assert len(images) == 2 * len(files)
     for each in captions:
         caption, _, _ = each.partition("</p>")
+        assert f"Study {STUDY.study_id}." in caption
         assert "Measured with batchlab " in caption
         assert caption.endswith(STUDY.command)
 
@@ -83,7 +87,8 @@ def test_every_chart_is_there_without_a_script_and_in_words(text, page):
     plots = [div for div in page.having("div") if div.get("class") == "plot"]
 
     assert " ".join(plot["id"] for plot in plots) == (
-        "a-objective h-epochs b-steps c-step_s c-peak_bytes d-basin d-tuned e-seeds f-progress"
+        "a-objective b-soon c-progress d-time d-epochs d-steps e-step_s e-peak_bytes f-basin "
+        "f-tuned"
     )
     assert all(plot["role"] == "img" and len(plot["aria-label"]) > 40 for plot in plots)
     assert text.count('<div class="still" aria-hidden="true"><svg') == len(plots)
@@ -91,14 +96,14 @@ def test_every_chart_is_there_without_a_script_and_in_words(text, page):
 
 
 def section(text: str) -> str:
-    """The part of the page that says what batch size does."""
-    return text[text.index('<section id="effects"') : text.index('<section id="figure-b"')]
+    """The part of the page with the figures and what they do not show."""
+    return text[text.index('<section id="figures"') : text.index('<section id="cost"')]
 
 
 def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_does(text):
     said = html.unescape(section(text))
 
-    assert said.count('class="plot"') == 1
+    assert "No two batch sizes were trained far enough to compare what they do." in said
     assert "Epochs enough for validation accuracy ≥ 0.95: about" in said
     assert "so the generalization gap is not known." in said
     assert "This trains 9 times, for 12 epochs each, and shows more:" in said
@@ -146,4 +151,5 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
     assert (page.unmatched, page.open) == ([], [])
     # The first figure stands beside the answer, without a heading of its own.
     has_lines_to_paste = advice.recommendation is not None
-    assert len(page.having("h2")) == has_lines_to_paste + 3 + 6 + 2
+    assert len(page.having("h2")) == has_lines_to_paste + 4
+    assert len([each for each in page.having("h3") if "id" in each]) == 6

@@ -80,12 +80,12 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_page):
     browser = open_page()
 
     for view, key, field in (
-        ("epochs", "a", "epoch"),
-        ("steps", "b", "step"),
+        ("epochs", "c", "epoch"),
+        ("steps", "c", "step"),
         ("time", "c", "equal_time_s"),
     ):
         browser.choose(view)
-        panel = f"{key}-test-0"
+        panel = f"{key}-{view}-test-0"
         browser.live(panel)
         rows = browser.rows(panel, "rows")
         for batch_size in (64, 1024, 4096):
@@ -121,16 +121,16 @@ def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_pag
     assert browser.ask(shown) == "time"
     browser.driver.find_element("id", "view-time").send_keys(Keys.ARROW_LEFT)
     assert browser.ask(shown) == "steps"
-    browser.live("b-train-0")
+    browser.live("c-steps-train-0")
     browser.assert_quiet()
 
 
 def test_the_pointer_over_a_point_shows_its_numbers(open_page):
     browser = open_page()
-    browser.live("a-test-0")
+    browser.live("c-epochs-test-0")
 
     shown = browser.pointed_at(
-        "a-test-0", lambda row: (row["batch_size"], row["epoch"]) == (1024, 8)
+        "c-epochs-test-0", lambda row: (row["batch_size"], row["epoch"]) == (1024, 8)
     )
 
     assert shown["batch size"] == "1024"
@@ -144,18 +144,18 @@ def test_the_pointer_over_a_point_shows_its_numbers(open_page):
 
 def test_a_chart_hidden_while_the_window_changed_has_its_new_width(open_page):
     browser = open_page()
-    browser.live("a-test-0")
+    browser.live("c-epochs-test-0")
     browser.choose("steps")
     size = {"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.tell("Emulation.setDeviceMetricsOverride", **size)
-    browser.live("b-test-0")
+    browser.live("c-steps-test-0")
 
     browser.choose("epochs")
 
     browser.wait_for(
-        "document.querySelector('#a-test-0 .live svg').getBoundingClientRect().width"
-        " - document.getElementById('a-test-0').offsetWidth < 2 && "
-        "document.querySelector('#a-test-0 .live svg').getBoundingClientRect().width > 200"
+        "document.querySelector('#c-epochs-test-0 .live svg').getBoundingClientRect().width"
+        " - document.getElementById('c-epochs-test-0').offsetWidth < 2 && "
+        "document.querySelector('#c-epochs-test-0 .live svg').getBoundingClientRect().width > 200"
     )
 
 
@@ -164,10 +164,10 @@ def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_page)
 
     assert browser.ask("typeof window.batchlabViews") == "undefined"
     width = "document.querySelector('#{} .still svg').getBoundingClientRect().width"
-    assert browser.ask(width.format("a-test-0")) > 250
-    assert browser.ask(width.format("c-test-0")) == 0
+    assert browser.ask(width.format("c-epochs-test-0")) > 250
+    assert browser.ask(width.format("c-time-test-0")) == 0
     browser.driver.find_element("id", "view-time").click()
-    assert browser.ask(width.format("c-test-0")) > 250
+    assert browser.ask(width.format("c-time-test-0")) > 250
     assert browser.ask("document.querySelectorAll('#table-trials tbody tr').length") == 24
     address = browser.ask("document.querySelector('a[download*=observations]').href")
     packed = base64.b64decode(address.partition(",")[2])
@@ -236,6 +236,35 @@ def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
     saved = csv.DictReader(browser.ask("window.text").splitlines())
     expected = csv.DictReader(rows_csv(objective_figure(ADVICE).rows).splitlines())
     assert [numbers(row) for row in saved] == [numbers(row) for row in expected]
+
+
+def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
+    browser = open_page("advice")
+    browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
+    browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
+    browser.choose("steps")
+    seen = "document.querySelector('#figure-d [data-image={}]').click()"
+
+    browser.ask(seen.format("svg"))
+    browser.ask("window.saved.text().then(text => { window.svg = text; })")
+    browser.wait_for("Boolean(window.svg)")
+    browser.ask(seen.format("png"))
+    browser.wait_for("window.saved.type == 'image/png'")
+
+    assert browser.ask("window.svg.startsWith('<svg') && !window.svg.includes('var(--')")
+    assert "steps to validation accuracy" in browser.ask("window.svg")
+    assert browser.ask("window.named") == "batchlab-d-level.png"
+    assert browser.ask("window.saved.size") > 5_000
+    browser.assert_quiet()
+
+
+def test_a_command_is_copied_by_its_button(open_page):
+    browser = open_page()
+    browser.ask("document.execCommand = (name) => { window.did = name + ': ' + getSelection(); }")
+
+    browser.ask("document.querySelector('#origin button[data-copy]').click()")
+
+    assert browser.ask("window.did").startswith("copy: batchlab sweep made-up --batch-sizes 64,")
 
 
 def numbers(row: dict[str, str]) -> dict[str, float | str]:

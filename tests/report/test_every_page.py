@@ -63,6 +63,26 @@ def test_headline_and_picture_lie_above_the_fold(screen: Browser) -> None:
     assert all(bottom <= 800 for bottom in screen.ask(bottoms.format(".first .plot")))
 
 
+def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(screen: Browser) -> None:
+    cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
+
+    assert screen.ask("document.documentElement.scrollHeight") <= 4500
+    assert cards == [f"figure-{letter}" for letter in "abcdefg"[: len(cards)]]
+
+
+def test_on_paper_every_fold_is_open(screen: Browser) -> None:
+    seen = "[...document.querySelectorAll('details table')].map(e => e.checkVisibility())"
+    folded = screen.ask(seen)
+
+    screen.tell("Emulation.setEmulatedMedia", media="print")
+    on_paper = screen.ask(seen)
+    screen.tell("Emulation.setEmulatedMedia", media="")
+
+    assert not any(folded)
+    assert len(on_paper) > 3
+    assert all(on_paper)
+
+
 def test_every_chart_is_drawn_and_nothing_is_fetched_or_said_on_the_console(
     screen: Browser,
 ) -> None:

@@ -14,9 +14,9 @@ from batchlab.records.trial import Status
 from batchlab.report.effects import effects
 from batchlab.report.sweep_figures import (
     cost_figure,
-    curve_figures,
+    curve_figure,
     effects_figure,
-    gap_figure,
+    finals_figure,
     noise_figure,
     rate_figure,
 )
@@ -24,8 +24,12 @@ from batchlab.report.sweep_figures import (
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 
 
-def curves_figure(study):
-    return next(curve_figures(study))
+def effects_of(study):
+    return effects_figure(study, effects(study))
+
+
+def finals_of(study):
+    return finals_figure(study, effects(study))
 
 
 def whole(figure, panel: str) -> dict[int, float]:
@@ -38,7 +42,7 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
     finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
     steps = study.records[0].steps
 
-    shown = rows_of(curves_figure(study), split="test", metric="accuracy")
+    shown = rows_of(curve_figure(study), split="test", metric="accuracy")
     last = [row for row in shown if row["run"] == "mean"][-1]
 
     assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
@@ -54,7 +58,7 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
 
 def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     study = made_up_study(batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): DIVERGED})
-    figure = curves_figure(study)
+    figure = curve_figure(study)
 
     alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
 
@@ -67,12 +71,12 @@ def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     assert {row["n"] for row in rows_of(figure, run="mean")} == {1}
 
 
-def test_three_views_show_the_same_rows_and_without_a_step_time_that_by_time_says_why_not():
-    epochs, steps, time = curve_figures(made_up_study(timed=False))
+def test_without_a_step_time_there_is_no_view_by_time_and_a_note_says_why():
+    timed, untimed = (curve_figure(made_up_study(timed=timed)) for timed in (True, False))
 
-    assert epochs.rows == steps.rows == time.rows
-    assert [bool(figure.panels) for figure in (epochs, steps, time)] == [True, True, False]
-    assert "No step time was measured alone" in time.absent
+    assert list(timed.views) == ["epochs", "steps", "time"]
+    assert list(untimed.views) == ["epochs", "steps"]
+    assert any("No step time was measured alone" in note for note in untimed.notes)
 
 
 def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
@@ -80,7 +84,7 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
         batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
     )
 
-    figure = curves_figure(study)
+    figure = curve_figure(study)
 
     assert len(figure.rows) <= 9_000
     last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
@@ -93,12 +97,12 @@ def test_step_time_throughput_and_memory_are_those_of_the_run_alone():
 
     figure = cost_figure(study)
     (middle,) = rows_of(
-        cost_figure(replace(study, timings=(uneven,))), panel="e-step_s", kind="mean"
+        cost_figure(replace(study, timings=(uneven,))), panel="d-step_s", kind="mean"
     )
 
-    assert whole(figure, "e-step_s") == pytest.approx({64: 64e-5, 256: 256e-5})
-    assert whole(figure, "e-samples_per_s") == pytest.approx({64: 1e5, 256: 1e5})
-    assert whole(figure, "e-peak_bytes") == {64: 30_064_000, 256: 30_256_000}
+    assert whole(figure, "d-step_s") == pytest.approx({64: 64e-5, 256: 256e-5})
+    assert whole(figure, "d-samples_per_s") == pytest.approx({64: 1e5, 256: 1e5})
+    assert whole(figure, "d-peak_bytes") == {64: 30_064_000, 256: 30_256_000}
     # The median of the blocks, and their range.
     assert [middle[name] for name in ("mean", "low", "high", "n")] == [0.1, 0.1, 0.9, 3]
 
@@ -107,11 +111,11 @@ def test_the_gap_is_the_mean_of_train_less_test_over_the_seeds():
     study = made_up_study(batch_sizes=(64,), seeds=3)
     expected = [r.final("train", "accuracy") - r.final("test", "accuracy") for r in study.records]
 
-    assert whole(gap_figure(study), "d-gap") == {64: pytest.approx(sum(expected) / 3, rel=1e-6)}
+    assert whole(effects_of(study), "b-gap") == {64: pytest.approx(sum(expected) / 3, rel=1e-6)}
 
 
 def test_a_script_that_tells_its_validation_metric_alone_has_no_empty_panel():
-    figure = gap_figure(with_validation_alone(made_up_study(n_test=0)))
+    figure = finals_of(with_validation_alone(made_up_study(n_test=0)))
 
     assert [panel.title for panel in figure.panels] == ["final accuracy: validation"]
 
@@ -168,7 +172,7 @@ def test_what_was_measured_along_training_is_a_line_and_what_was_not_is_named_wi
 
     figure = noise_figure(study)
 
-    rows = rows_of(figure, panel="g-noise_scale")
+    rows = rows_of(figure, panel="f-noise_scale")
     assert {row["batch_size"] for row in rows} == {64, 256}
     assert {(row["mean"], row["low"], row["high"], row["n"]) for row in rows} == {
         (105, 100, 110, 2)
@@ -197,11 +201,11 @@ def test_sharpness_is_shown_by_batch_size_where_each_seed_was_measured_last():
         replace(study, records=(first, replace(second, evaluations=cut), *others))
     )
 
-    assert whole(figure, "g-sharpness") == {
+    assert whole(figure, "f-sharpness") == {
         64: pytest.approx((64 * at[10] + 64 * at[5] + 1) / 2),
         256: pytest.approx(64 * at[10] + 0.5),
     }
-    assert len(rows_of(figure, panel="g-sharpness", kind="run")) == 4
+    assert len(rows_of(figure, panel="f-sharpness", kind="run")) == 4
 
 
 def test_the_variance_is_that_of_the_first_weights_with_the_line_of_theory():
@@ -213,20 +217,20 @@ def test_the_variance_is_that_of_the_first_weights_with_the_line_of_theory():
 
     figure = noise_figure(study)
 
-    theory = rows_of(figure, panel="g-gradient_variance", kind="rule")
+    theory = rows_of(figure, panel="f-gradient_variance", kind="rule")
     line = {row["batch_size"]: row["mean"] for row in theory}
     assert line.keys() == {16, 64}  # the whole set has none, and no place on this axis
     assert line[64] / line[16] == pytest.approx((n_train - 64) / (n_train - 16) / 4)
-    assert whole(figure, "g-gradient_variance") == {16: 2, 64: 0.5}
+    assert whole(figure, "f-gradient_variance") == {16: 2, 64: 0.5}
 
 
 @pytest.mark.parametrize(
     ("figure", "study"),
     [
-        (curves_figure, made_up_study(batch_sizes=())),
-        (gap_figure, made_up_study(n_test=0, n_validation=0)),
+        (curve_figure, made_up_study(batch_sizes=())),
+        (finals_of, made_up_study(batch_sizes=())),
         (rate_figure, made_up_study()),
-        (effects_figure, made_up_study(batch_sizes=(64,), epochs=1, n_validation=0)),
+        (effects_of, made_up_study(batch_sizes=(64,), epochs=1, n_validation=0, n_test=0)),
     ],
 )
 def test_a_figure_that_has_nothing_to_show_says_why(figure, study) -> None:
@@ -253,7 +257,7 @@ def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not()
     assert len(small.plateau_epochs) == 2
     assert max(small.plateau_epochs) < 15
     assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
-    figure = effects_figure(LEVELLED)
+    figure = effects_of(LEVELLED)
     bounds = [row for row in figure.rows if row.get("kind") == "bound"]
     assert [(row["batch_size"], row["mean"]) for row in bounds] == [(1024, 30.0), (1024, 30.0)]
     assert any(note.startswith("↑") for note in figure.notes)

@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from batchlab.advice.advice import Advice, RateTried
+from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
@@ -23,6 +23,7 @@ from batchlab.report.effects import (
     ends_text,
     gap_text,
     noise_text,
+    of_runs_text,
     plateau_text,
 )
 from batchlab.report.text import (
@@ -49,17 +50,34 @@ class EpochsToTarget:
 
     batch_size: int
     learning_rate: float
+    steps_per_epoch: int
     estimate: Estimate | None  # of single runs their mean, without interval; None: none met it
     met: tuple[float, ...]  # of its single runs that met the target, after how many epochs
     missed: tuple[float, ...]  # of those that had not, how many epochs they had
-    is_estimated: bool  # whether the estimate is the advice's own
+    answered: Expected | Candidate | None  # whose estimate it is; None: of single runs
 
     @property
     def enough(self) -> float | None:
         """How many epochs are enough; None where that is not known, for a run missed the target."""
-        if self.estimate is None or (self.missed and not self.is_estimated):
+        if self.estimate is None or (self.missed and self.answered is None):
             return None
         return self.estimate.estimate
+
+    def estimate_of(self, quantity: str, per_epoch: float) -> Estimate | None:
+        """The answer's own estimate of a quantity to the target, else so much for each epoch."""
+        own: Estimate | None = getattr(self.answered, quantity, None)
+        if own is not None and own.estimate is not None:
+            return own
+        return None if self.estimate is None else scaled(self.estimate, per_epoch)
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """An estimate with its interval, times a known factor."""
+    value, low, high = (
+        None if known is None else known * factor
+        for known in (estimate.estimate, estimate.low, estimate.high)
+    )
+    return replace(estimate, estimate=value, low=low, high=high)
 
 
 def epochs_to_target(advice: Advice, study: Study) -> tuple[EpochsToTarget, ...]:
@@ -79,10 +97,10 @@ def epochs_to_target(advice: Advice, study: Study) -> tuple[EpochsToTarget, ...]
 def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None:
     estimated = _estimated(advice, size, per_epoch)
     if estimated is not None:
-        rate, estimate = estimated
+        rate, estimate, answered = estimated
         runs = list(runs_of(advice, size, rate))
     else:
-        runs, estimate = _standing_in(advice, size), None
+        runs, estimate, answered = _standing_in(advice, size), None, None
         if not runs:
             return None
         rate = runs[0].learning_rate
@@ -92,32 +110,31 @@ def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None
     return EpochsToTarget(
         batch_size=size,
         learning_rate=rate,
+        steps_per_epoch=per_epoch,
         estimate=estimate,
         met=met,
         missed=tuple(
             run.steps / per_epoch for run in runs if run.steps_to_target is None and run.steps
         ),
-        is_estimated=estimated is not None,
+        answered=answered,
     )
 
 
-def _estimated(advice: Advice, size: int, per_epoch: int) -> tuple[float, Estimate] | None:
-    """The rate and the epochs that the answer has for a batch size."""
+def _estimated(
+    advice: Advice, size: int, per_epoch: int
+) -> tuple[float, Estimate, Expected | Candidate] | None:
+    """The rate and the epochs that the answer has for a batch size, and where it has them."""
     found, candidate = advice.recommendation, advice.candidate(size)
     if found is not None and found.batch_size == size and advice.expected is not None:
         expected = advice.expected.epochs_to_target
         if expected.estimate is not None:
-            return found.learning_rate, expected
+            return found.learning_rate, expected, advice.expected
     if candidate is None or candidate.learning_rate is None or is_raced(advice):
         return None
     steps = candidate.steps_to_target
     if steps.estimate is None:
         return None
-    epochs, low, high = (
-        None if known is None else known * (1 / per_epoch)
-        for known in (steps.estimate, steps.low, steps.high)
-    )
-    return candidate.learning_rate, replace(steps, estimate=epochs, low=low, high=high)
+    return candidate.learning_rate, scaled(steps, 1 / per_epoch), candidate
 
 
 def _standing_in(advice: Advice, size: int) -> list[RateTried]:
@@ -322,9 +339,12 @@ def _epochs_text(advice: Advice, study: Study, effects: Effects) -> str:
         )
     target = target_text(advice.target)
     known = [
-        (each.batch_size, quantity_text("epochs_to_target", each.enough))
+        (
+            each.batch_size,
+            of_runs_text(quantity_text("epochs_to_target", each.enough), each.estimate.n),
+        )
         for each in effects.to_target
-        if each.enough
+        if each.enough and each.estimate
     ]
     if not known:
         return text(

@@ -1,4 +1,4 @@
-"""The figures of an advice by batch size: the objective, steps, machine, learning rates."""
+"""The figures of an advice by batch size: the objective, to the level, machine, learning rates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from batchlab.advice.advice import Advice, Candidate, RateTried
+from batchlab.advice.advice import Advice, Candidate
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
+from batchlab.report.advice_effects import EpochsToTarget, scaled
 from batchlab.report.advice_rows import (
     RunFigure,
     ShownCost,
@@ -20,7 +21,6 @@ from batchlab.report.advice_rows import (
     own_cost,
     reference_runs,
     run_figures,
-    runs_of,
     single_runs,
 )
 from batchlab.report.advice_tables import answer_table, end_label, row_name
@@ -30,6 +30,7 @@ from batchlab.report.advice_words import (
     objective_words,
     reference_text,
     share_text,
+    target_text,
 )
 from batchlab.report.figure import (
     Figure,
@@ -123,8 +124,8 @@ def _place_rows(found: Estimate, sizes: Sequence[int], words: str) -> Iterator[R
 # How the rows of a kind are read.
 _READ = {
     "point": (
-        "Large marks: the estimate of each batch size at its tuned rate, from seeds that did not "
-        "choose it, with its 95 % interval."
+        "Large marks: each batch size at its best learning rate, measured on seeds that had no "
+        "part in choosing that rate. Bars: the 95 % interval."
     ),
     "open": "Hollow: not trained itself, read off the fitted curve.",
     "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
@@ -256,70 +257,100 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-# ---- steps
+# ---- to the level
 
 
-def steps_figure(advice: Advice) -> Figure:
-    """Steps to target by batch size at the tuned rates, with the law fitted to them."""
-    panel = Panel(
-        "b-steps",
-        label_text("steps_to_target"),
-        "steps_to_target",
-        tuple(_steps_rows(advice)) if advice.target is not None else (),
-    )
+_VIEWS = {"time": "time_to_target_s", "epochs": "epochs_to_target", "steps": "steps_to_target"}
+
+
+def level_figure(advice: Advice, to_target: Sequence[EpochsToTarget]) -> Figure:
+    """Time, epochs and steps to the target by batch size, one of them at a time."""
+    panels = []
+    if advice.target is not None:
+        found = target_text(advice.target)
+        panels = [
+            Panel(
+                f"d-{view}",
+                text("{quantity} to {target}", quantity=text(view), target=found),
+                quantity,
+                tuple(_level_rows(advice, to_target, quantity)),
+                view=view,
+            )
+            for view, quantity in _VIEWS.items()
+        ]
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
         nothing = text("There is no target: every batch size got the same fixed run.")
     return Figure(
-        "b",
-        "steps",
-        text("Steps to target by batch size"),
-        [panel],
-        notes=_steps_notes(advice, panel.rows),
+        "d",
+        "level",
+        text("To the target, by batch size"),
+        panels,
+        notes=_level_notes(advice, to_target, panels),
         nothing=nothing,
     )
 
 
-def _steps_rows(advice: Advice) -> Iterator[Row]:
+def _level_rows(
+    advice: Advice, to_target: Sequence[EpochsToTarget], quantity: str
+) -> Iterator[Row]:
+    """The points, single runs and bounds of every batch size, and what no run stands for."""
     laws = advice.laws
-    if laws is not None:
-        sizes = [size for size, _ in laws.curve]
-        place = list(_place_rows(laws.b_crit, sizes, label_text("critical_batch_size")))
+    if laws is not None and quantity == "steps_to_target":
         yield from _band_rows(laws.curve, "law")
-        low, high = laws.b_crit.low, laws.b_crit.high
-        if place and low is not None and high is not None:
-            first, last = max(low, sizes[0] / 1.4), min(high, sizes[-1] * 1.4)
-            yield {"kind": "span", "batch_size": first, "to_size": last}
-        yield from place
-    for candidate in advice.candidates:
-        yield from _estimate_rows(candidate, candidate.steps_to_target)
-        yield from _run_rows(candidate.batch_size, _steps_of(single_runs(advice, candidate)))
-    if is_raced(advice):  # then the reference as it is, beside which the others ran
-        own = advice.reference
-        runs = _steps_of(runs_of(advice, own.batch_size, own.learning_rate))
-        yield from _own_rows(advice, runs, reference_text(advice, "configuration"))
+        sizes = [size for size, _ in laws.curve]
+        yield from _place_rows(laws.b_crit, sizes, label_text("critical_batch_size"))
+    hollow = {c.batch_size: c for c in advice.candidates if c.learning_rate is None}
+    for each in to_target:
+        size, per_epoch = each.batch_size, _per_epoch(advice, each, quantity)
+        if per_epoch is None:
+            continue
+        estimate, at = each.estimate_of(quantity, per_epoch), each.learning_rate
+        read_off = hollow.pop(size).steps_to_target if size in hollow else None
+        if read_off is not None and read_off.estimate is not None:
+            per_step = per_epoch / each.steps_per_epoch
+            yield from interval_mark("open", scaled(read_off, per_step), batch_size=size)
+        elif each.enough is not None and estimate is not None:
+            yield from interval_mark("point", estimate, batch_size=size, learning_rate=at)
+        if each.enough is None or each.answered or len(each.met) > 1:
+            yield from (mark("run", per_epoch * n, batch_size=size) for n in each.met)
+        yield from (mark("bound", per_epoch * n, batch_size=size) for n in each.missed)
+    for candidate in hollow.values():
+        if quantity != "epochs_to_target":
+            yield from _estimate_rows(candidate, getattr(candidate, quantity))
 
 
-def _steps_of(runs: Iterable[RateTried]) -> list[RunFigure]:
-    """The steps of each run to the target, or those that it had without reaching it."""
-    return [
-        RunFigure(shown=run.steps_to_target or run.steps, is_bound=run.steps_to_target is None)
-        for run in runs
-        if run.steps_to_target is not None or run.steps
-    ]
+def _per_epoch(advice: Advice, each: EpochsToTarget, quantity: str) -> float | None:
+    """How much of a quantity an epoch has at a batch size; None: its step time is not known."""
+    if quantity == "epochs_to_target":
+        return 1.0
+    if quantity == "steps_to_target":
+        return each.steps_per_epoch
+    candidate = advice.candidate(each.batch_size)
+    step_s = None if candidate is None else candidate.step_s.estimate
+    return None if step_s is None else each.steps_per_epoch * step_s
 
 
-def _steps_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
-    yield from kind_notes(advice, rows)
+def _level_notes(
+    advice: Advice, to_target: Sequence[EpochsToTarget], panels: Sequence[Panel]
+) -> Iterator[str]:
+    yield from kind_notes(advice, [row for panel in panels for row in panel.rows])
+    if any(each.enough is not None and each.answered is None for each in to_target):
+        yield text(
+            "Marks without an interval are single runs. Where these chose the learning rate too, "
+            "they look a little better than they are."
+        )
     laws = advice.laws
     if laws is None or not laws.curve:
-        yield text("No law was fitted.")
-    elif laws.law_holds:
-        yield text("Line and band: a law fitted to the points. It is told under For researchers.")
+        return
+    if laws.law_holds:
+        yield text(
+            "Line and band, at steps: a law fitted to the points. It is told under For researchers."
+        )
     else:
         yield text(
-            "Line and band: the measured points, joined. The line rises only where the points rise "
-            "by more than their scatter."
+            "Line and band, at steps: the measured points, joined. The line rises only where the "
+            "points rise by more than their scatter."
         )
 
 
@@ -331,12 +362,12 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     limit_bytes = None if profile is None else profile.memory_limit_bytes
     step_s, peak_bytes = _step_time_rows(advice), _memory_rows(advice, limit_bytes)
     return Figure(
-        "c",
+        "e",
         "machine",
         text("Time per step and memory by batch size"),
         [
-            Panel("c-step_s", label_text("step_s"), "step_s", list(step_s)),
-            Panel("c-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
+            Panel("e-step_s", label_text("step_s"), "step_s", list(step_s)),
+            Panel("e-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
         ],
         notes=_machine_notes(advice, profile),
         nothing=text("No batch size ran, so neither time nor memory is known."),
@@ -401,16 +432,6 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
             fixed=estimate_text("peak_bytes", laws.fixed_bytes),
             slope=estimate_text("peak_bytes", laws.bytes_per_example),
         )
-    if profile is not None and profile.memory_limit_bytes is not None:
-        limit = quantity_text("peak_bytes", profile.memory_limit_bytes)
-        yield text("The memory limit that was asked for is {limit}.", limit=limit)
-    split = [
-        text("{size} in micro-batches of {micro}", size=c.batch_size, micro=c.micro_batch_size)
-        for c in advice.candidates
-        if c.micro_batch_size < c.batch_size
-    ]
-    if split:
-        yield text("Measured in micro-batches, so below the law: {sizes}.", sizes=", ".join(split))
 
 
 # ---- learning rates
@@ -425,18 +446,18 @@ def learning_rates_figure(advice: Advice) -> Figure:
     if advice.target:
         nothing = text("No run at any learning rate reached the target.")
     return Figure(
-        "d",
+        "f",
         "learning-rates",
-        text("The learning rate of each batch size"),
+        text("Learning rates by batch size"),
         [
             Panel(
-                "d-basin",
+                "f-basin",
                 text("steps to target by learning rate"),
                 "steps_to_target",
                 basin if any(row["kind"] == "run" for row in basin) else (),
                 axis="learning_rate",
             ),
-            Panel("d-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned),
+            Panel("f-tuned", text("tuned learning rate by batch size"), "learning_rate", tuned),
         ],
         notes=_rate_notes(advice, basin, tuned),
         nothing=nothing,

@@ -83,13 +83,14 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     lead = said.pop("why", None) or said.pop("how sure", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
     first, *others = figures = advice_figures(advice, study, profile)
-    (effect,) = (figure for figure in others if figure.key == "h")
     effects = effects_of(advice, study)
+    caveats = [Sentence(topic="caveats", text=whole_sentence(caveat)) for caveat in advice.caveats]
     said_of = effect_sentences(advice, study, effects)
-    drawn = {panel.key.rpartition("-")[2] for panel in effect.panels}
+    drawn = {panel.key.rpartition("-")[2] for figure in others for panel in figure.panels}
     return render_page(
         "advice.html.j2",
         study=study,
+        study_id=study.study_id,
         environment=study_environment(study),
         command=study.command,
         figures=figures,
@@ -100,22 +101,26 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         first=first,
         compared=answer_table(advice),
         follow_up=said.pop("what would settle it", None),
-        caveats=[whole_sentence(caveat) for caveat in advice.caveats],
         summary=_summary(advice),
-        findings=[(topic, [sentence]) for topic, sentence in said.items()],
+        findings=[
+            *((topic, [sentence]) for topic, sentence in said.items()),
+            *([("caveats", caveats)] if caveats else []),
+        ],
         research=[(sentence.topic, [sentence]) for sentence in research],
         terms=researcher_terms(research),
         paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
-        shown=[figure for figure in others if figure is not effect],
-        effect=effect,
+        shown=others,
         effects=said_of,
         untold=untold_sentences(effects, said_of, drawn),
         sweep=None if effects.shows_all else sweep_command(advice, study, effects),
-        legends={figure.key: named_looks(advice, looks, figure.rows) for figure in figures},
-        cost=cost_table(advice, study),
+        legends={first.key: named_looks(advice, looks, first.rows)},
+        legend=named_looks(advice, looks, [row for figure in others for row in figure.rows]),
         cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
-        tried=tried_table(advice),
-        steps=steps_table(advice),
+        run={
+            "cost": cost_table(advice, study),
+            "steps": steps_table(advice),
+            "tried": tried_table(advice),
+        },
         downloads=downloads(advice_files(advice, study)),
     )
 

@@ -1,6 +1,6 @@
-"""Chart: how a panel is drawn with Altair, as Vega-Lite for a page and as an image.
+"""Chart: how a panel is drawn, as Vega-Lite for a page and as an image.
 
-This file is imported where a chart is made: Altair costs a third of a second. The kinds of rows:
+The kinds of rows:
 
     point, open, mean   an estimate, one read off a curve (hollow), the mean of what was observed
     run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
@@ -11,7 +11,7 @@ This file is imported where a chart is made: Altair costs a third of a second. T
     ring, verified      a ring around what an answer names, the second with an interval
     words, named        words beside a mark; those of what an answer names
 
-Rows of other kinds are in the data only.
+Rows of other kinds are in the data only. Where a row has words, `text` holds them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
 
-import altair as alt
 import vl_convert
-from altair.utils.schemapi import debug_mode
 
 from batchlab.errors import BatchlabError
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
@@ -40,6 +38,7 @@ Spec = dict[str, Any]
 _ROWS = "rows"  # what a chart calls the rows of its figure
 _PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
 _MOST_CROSSES = 6  # at one place: more of them above each other would hide what is drawn
+_INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
 
 class NothingToDrawError(BatchlabError):
@@ -49,141 +48,145 @@ class NothingToDrawError(BatchlabError):
 # ---- marks
 
 
-def plot(panel: Panel, looks: Sequence[Look]) -> alt.LayerChart:
-    """The chart of a panel, without its rows."""
+def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
+    """The specification of a panel's marks, without its rows and its size."""
     marks = _Marks(panel, looks)
-    return alt.LayerChart(
-        layer=[
+    labels = json.dumps({look.batch_size: look.label for look in looks})
+    frame = panel.frame or panel.rows
+    return {
+        "data": {"name": _ROWS},
+        "transform": [
+            *({"filter": {"field": name, "equal": value}} for name, value in panel.whose.items()),
+            {"calculate": f"({labels})[datum.batch_size]", "as": "batch"},
+        ],
+        "encoding": {
+            "x": _horizontal_axis(panel),
+            "y": value_axis(panel.quantity, frame, is_metric=panel.is_metric),
+        },
+        "layer": [
             *marks.behind(),
             *marks.lines(),
             *marks.points(),
             *marks.words(),
             marks.probe(),
             *marks.lost(),  # they answer the pointer themselves
-        ]
-    )
+        ],
+    }
+
+
+# What an encoding has in place of the value of a row.
+_INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
+_WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
+_WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
+_WORDS = {"text": {"field": "text", "type": "nominal"}}
+_BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
+_BY_SEED = {"detail": {"field": "seed", "type": "nominal"}}
+_CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
 
 
 class _Marks:
-    """The layers of a panel, each of the rows of a kind; what lies behind comes first."""
+    """The layers of a panel, each of the rows of some kinds; what lies behind comes first."""
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
         self.kinds = {row["kind"] for row in panel.rows}
-        rows = alt.Chart(alt.NamedData(name=_ROWS))
-        for name, value in (panel.where or {"panel": panel.key}).items():
-            rows = rows.transform_filter(alt.FieldEqualPredicate(field=name, equal=value))
-        labels = {look.batch_size: look.label for look in looks}
-        rows = rows.transform_calculate(batch=f"({json.dumps(labels)})[datum.batch_size]")
-        self.across = rows.encode(x=_horizontal_axis(panel))
-        frame = panel.frame or panel.rows
-        self.placed = self.across.encode(
-            y=value_axis(panel.quantity, frame, is_metric=panel.is_metric)
-        )
-        names, title = list(labels.values()), label_text("batch_size")
-        colors = [f"var({look.css_name})" for look in looks]
+        names, title = [look.label for look in looks], label_text("batch_size")
+
+        def by_size(values: list[Any]) -> Spec:
+            scale = {"domain": names, "range": values}
+            return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
+
+        self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
+        self.shaped = {**self.color, "shape": by_size([look.shape for look in looks])}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-        dashes = [list(look.dash) or [1, 0] for look in looks]
-        shapes = [look.shape for look in looks]
-        self.color = alt.Color("batch:N", title=title).scale(domain=names, range=colors)
-        self.dash = alt.StrokeDash("batch:N", title=title).scale(domain=names, range=dashes)
-        self.shape = alt.Shape("batch:N", title=title).scale(domain=names, range=shapes)
+        self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # One series has no dashes: the panels of an image share theirs, and the first sets them.
-        self.of_series = None
+        self.of_series: Spec = {}
         if len(panel.series) > 1:
-            dash = alt.StrokeDash("series:N").legend(None)
-            self.of_series = dash.scale(domain=panel.series, range=[[1, 0], [6, 3], [1, 3]])
+            scale = {"domain": panel.series, "range": [[1, 0], [6, 3], [1, 3]]}
+            dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
+            self.of_series = {"strokeDash": dash}
 
-    def _of(self, *kinds: str) -> Iterator[alt.Chart]:
-        """The chart of the rows of these kinds, where there are any."""
-        if self.kinds & set(kinds):
-            yield _of_kinds(self.placed, *kinds)
+    def _of(
+        self,
+        kinds: str,
+        mark: str | Spec,
+        encoding: Spec | None = None,
+        where: str = "",
+        **style: Any,
+    ) -> Iterator[Spec]:
+        """A layer of the rows of these kinds, where there are any."""
+        wanted = kinds.split()
+        if self.kinds & set(wanted):
+            filters: list[Spec] = [{"filter": {"field": "kind", "oneOf": wanted}}]
+            if where:
+                filters.append({"filter": where})
+            drawn = {"type": mark} if isinstance(mark, str) else mark
+            yield {"transform": filters, "mark": drawn | style, "encoding": encoding or {}}
 
-    def _colored(self, *kinds: str) -> Iterator[alt.Chart]:
-        """The same in the color of each batch size."""
-        yield from (rows.encode(color=self.color) for rows in self._of(*kinds))
-
-    def behind(self) -> Iterator[alt.Chart]:
+    def behind(self) -> Iterator[Spec]:
         """What is marked across the chart, and what laws say."""
-        for _ in self._of("span"):
-            rows = _of_kinds(self.across, "span")
-            yield rows.mark_rect(color=_INK, opacity=0.09, clip=True).encode(x2=alt.X2("to_size"))
-        for _ in self._of("place"):
-            rows = _of_kinds(self.across, "place")
-            yield rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[2, 3], clip=True)
-            words = self._beside(rows, away=4, fontSize=11, baseline="top")
-            yield words.encode(y=alt.value(2))
-        for rows in self._of("band"):
-            rows = rows.encode(detail=alt.Detail("series:N"))
-            area = rows.mark_area(color=_INK, opacity=0.13, clip=True)
-            yield area.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
-            yield rows.mark_line(color=_INK, opacity=0.5, strokeWidth=1.5, clip=True)
-        for rows in self._of("level"):
-            rule = rows.mark_rule(color=_INK, opacity=0.6, strokeDash=[5, 3])
-            yield rule.encode(x=alt.value(0), x2=alt.value("width"))
-            words = rows.mark_text(color=_INK, fontSize=11, align="left", baseline="bottom", dy=-2)
-            yield words.encode(text=alt.Text("text:N"), x=alt.value(3))
-        for rows in self._of("rule"):
-            line = rows.mark_line(color=_INK, opacity=0.6, strokeDash=[4, 3], clip=True)
-            yield line.encode(detail=alt.Detail("series:N"))
-            named = rows.transform_filter("isValid(datum.text)")
-            words = named.mark_text(color=_INK, fontSize=11, align="right", dy=-9)
-            yield words.encode(text=alt.Text("text:N"))
+        across: Spec = {"color": _INK, "opacity": 0.6}
+        to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
+        yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
+        yield from self._of("place", "rule", _WHOLE_HEIGHT, strokeDash=[2, 3], clip=True, **across)
+        yield from self._beside("place", {"y": {"value": 2}}, away=4, fontSize=11, baseline="top")
+        band = {**_INTERVAL, **_BY_SERIES}
+        yield from self._of("band", "area", band, color=_INK, opacity=0.13, clip=True)
+        line: Spec = {"color": _INK, "opacity": 0.5, "strokeWidth": 1.5, "clip": True}
+        yield from self._of("band", "line", _BY_SERIES, **line)
+        small: Spec = {"color": _INK, "fontSize": 11}
+        yield from self._of("level", "rule", _WHOLE_WIDTH, strokeDash=[5, 3], **across)
+        at_left = {"x": {"value": 3}, **_WORDS}
+        yield from self._of(
+            "level", "text", at_left, align="left", baseline="bottom", dy=-2, **small
+        )
+        yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
+        has_words = "isValid(datum.text)"
+        yield from self._of("rule", "text", _WORDS, has_words, align="right", dy=-9, **small)
 
-    def lines(self) -> Iterator[alt.Chart]:
+    def lines(self) -> Iterator[Spec]:
         """Lines through what was seen, in ink by batch size, along training one a batch size."""
-        for rows in self._of("mean"):
-            line = rows.mark_line(color=_INK, opacity=0.45, strokeWidth=1.5)
-            yield line if self.of_series is None else line.encode(strokeDash=self.of_series)
+        mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
+        yield from self._of("mean", "line", self.of_series, **mean)
         if self.panel.axis == "configuration" and "point" not in self.kinds:
-            for rows in self._of("run"):
-                line = rows.mark_line(color=_INK, opacity=0.35, strokeWidth=1)
-                yield line.encode(detail=alt.Detail("seed:N"))
-        for rows in self._colored("curve"):
-            area = rows.transform_filter("isValid(datum.low)").mark_area(opacity=0.18, clip=True)
-            yield area.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
-            marks = rows.transform_filter("datum.marked").mark_point(
-                filled=True, size=46, opacity=1
-            )
-            yield marks.encode(shape=self.shape)
-        for rows in self._colored("lone"):
-            line = rows.mark_line(strokeWidth=1, opacity=0.75, clip=True, strokeDash=[1, 3])
-            yield line.encode(detail=alt.Detail("run:N"))
-            yield _cross(rows.transform_filter("datum.marked"))
-        for rows in self._colored("curve", "line"):
-            line = rows.mark_line(strokeWidth=2, clip=True)
-            yield line.encode(strokeDash=self.of_series or self.dash, detail=alt.Detail("seed:N"))
+            yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
+        band = {**_INTERVAL, **self.color}
+        has_range, is_marked = "isValid(datum.low)", "datum.marked"
+        yield from self._of("curve", "area", band, has_range, opacity=0.18, clip=True)
+        mark: Spec = {"filled": True, "size": 46, "opacity": 1}
+        yield from self._of("curve", "point", self.shaped, is_marked, **mark)
+        by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
+        lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
+        yield from self._of("lone", "line", by_run, **lone)
+        yield from self._of("lone", _CROSS, self.color, is_marked, clip=True)
+        by_seed = {**self.color, **_BY_SEED, **(self.of_series or self.dashed)}
+        yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True)
 
-    def points(self) -> Iterator[alt.Chart]:
+    def points(self) -> Iterator[Spec]:
         """Single runs, and before them what stands for several."""
-        for rows in self._colored("run"):
-            yield rows.mark_point(size=26, opacity=0.8, strokeWidth=1.2)
-        for rows in self._colored("bound"):
-            yield rows.mark_text(text="↑", fontSize=15, fontWeight="bold", dy=-5)
-        for rows in self._colored("point", "mean"):
-            yield rows.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
-            yield rows.mark_point(filled=True, size=90, opacity=1).encode(shape=self.shape)
-        for rows in self._colored("open"):
-            bar = rows.mark_rule(strokeWidth=1.2, strokeDash=[3, 2])
-            yield bar.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
-            yield rows.mark_point(size=80, strokeWidth=1.5).encode(shape=self.shape)
-        for rows in self._colored("as_is"):
-            yield _cross(rows)
+        bar = {**_INTERVAL, **self.color}
+        yield from self._of("run", "point", self.color, size=26, opacity=0.8, strokeWidth=1.2)
+        arrow: Spec = {"text": "↑", "fontSize": 15, "fontWeight": "bold", "dy": -5}
+        yield from self._of("bound", "text", self.color, **arrow)
+        yield from self._of("point mean", "rule", bar, strokeWidth=2)
+        yield from self._of("point mean", "point", self.shaped, filled=True, size=90, opacity=1)
+        yield from self._of("open", "rule", bar, strokeWidth=1.2, strokeDash=[3, 2])
+        yield from self._of("open", "point", self.shaped, size=80, strokeWidth=1.5)
+        yield from self._of("as_is", _CROSS, self.color, clip=True)
 
-    def words(self) -> Iterator[alt.Chart]:
+    def words(self) -> Iterator[Spec]:
         """What an answer names in a ring, and words beside their marks."""
-        for rows in self._of("verified"):
-            bar = rows.mark_rule(strokeWidth=2, color=_INK)
-            yield bar.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
-        for rows in self._of("words"):
-            yield self._beside(rows, away=11)
-        for rows in self._of("named"):
-            yield self._beside(rows, away=0, fontSize=13, fontWeight="bold", dy=-20)
+        yield from self._of("verified", "rule", _INTERVAL, strokeWidth=2, color=_INK)
+        yield from self._beside("words", away=11)
+        yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
         is_chosen = "datum.chosen || datum.kind == 'ring' || datum.kind == 'verified'"
-        ringed = self.placed.transform_filter(is_chosen)
-        yield ringed.mark_point(size=260, strokeWidth=1.6, shape="circle", color=_INK)
+        ring = {"type": "point", "size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
+        yield {"transform": [{"filter": is_chosen}], "mark": ring}
 
-    def _beside(self, rows: alt.Chart, *, away: int, **style: Any) -> alt.Chart:
+    def _beside(
+        self, kind: str, encoding: Spec | None = None, *, away: int, **style: Any
+    ) -> Iterator[Spec]:
         """Words on the side of their place that has room; in the middle of it, but at the edges."""
         side = "'left'"
         if self.panel.axis == "batch_size":
@@ -193,66 +196,55 @@ class _Marks:
             if away == 0:
                 inside = f"datum.batch_size > {sizes[0]} && datum.batch_size < {sizes[-1]}"
                 side = f"{inside} ? 'center' : {side}"
-        drawn: dict[str, Any] = {"color": _INK, "fontSize": 12, "baseline": "middle"} | style
-        words = rows.mark_text(
-            **drawn, align=alt.expr(side), dx=alt.expr(f"({side}) == 'left' ? {away} : -{away}")
-        )
-        told: alt.Chart = words.encode(text=alt.Text("text:N"))
-        return told
+        drawn: Spec = {"color": _INK, "fontSize": 12, "baseline": "middle"}
+        drawn["align"] = {"expr": side}
+        drawn["dx"] = {"expr": f"({side}) == 'left' ? {away} : -{away}"}
+        yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
 
-    def lost(self) -> Iterator[alt.Chart]:
+    def lost(self) -> Iterator[Spec]:
         """Runs without a value: crosses beside each other at the worse edge, with their words."""
         is_top = not self.panel.is_metric
-        for rows in self._colored("lost"):
-            rows = rows.transform_calculate(said=lost_tooltip()).transform_window(
-                place="row_number()", groupby=["learning_rate"]
-            )
-            cross = rows.transform_filter(f"datum.place <= {_MOST_CROSSES}").mark_text(
-                **_CROSS,
-                baseline="top" if is_top else "bottom",
-                dy=alt.expr(f"{12 if is_top else -14} * (datum.place - 1)"),
-                tooltip=alt.ExprRef(expr="datum.said"),
-            )
-            yield cross.encode(y=alt.value(0 if is_top else "height"))
+        shift = f"{12 if is_top else -14} * (datum.place - 1)"
+        where: Spec = {"baseline": "top" if is_top else "bottom", "dy": {"expr": shift}}
+        at = {**self.color, "y": {"value": 0 if is_top else "height"}}
+        for layer in self._of("lost", _CROSS, at, tooltip={"expr": "datum.said"}, **where):
+            placed = [{"op": "row_number", "as": "place"}]
+            layer["transform"] += [
+                {"calculate": lost_tooltip(), "as": "said"},
+                {"window": placed, "groupby": ["learning_rate"]},
+                {"filter": f"datum.place <= {_MOST_CROSSES}"},
+            ]
+            yield layer
 
-    def probe(self) -> alt.Chart:
+    def probe(self) -> Spec:
         """A halo on the point nearest to the pointer, with its numbers.
 
         The tooltip is one expression and no channel: of a channel, Vega-Lite reads words in the
         wrong place for the nearest point ("undefined").
         """
-        hover = alt.selection_point(
-            name="hover", on="pointerover", clear="pointerout", nearest=True, empty=False
-        )
-        rows = self.placed.transform_filter(IS_POINT).transform_calculate(
-            said=point_tooltip(self.panel.quantity, self.panel.series)
-        )
-        # Around each point the chart has a cell, whose datum holds the point.
-        said = alt.ExprRef(expr="(datum.datum || datum).said")
-        halo = rows.mark_point(filled=True, size=250, clip=True, tooltip=said)
-        opacity = alt.condition(hover, alt.value(0.4), alt.value(0))
-        halo = halo.encode(color=self.color, opacity=opacity).properties(name=_PROBE)
-        answering: alt.Chart = halo.add_params(hover)
-        return answering
-
-
-_CROSS: dict[str, Any] = {"text": "×", "fontSize": 16, "fontWeight": "bold"}
-
-
-def _cross(rows: alt.Chart) -> alt.Chart:
-    cross: alt.Chart = rows.mark_text(**_CROSS, clip=True)
-    return cross
-
-
-def _of_kinds(rows: alt.Chart, *kinds: str) -> alt.Chart:
-    found: alt.Chart = rows.transform_filter(alt.FieldOneOfPredicate(field="kind", oneOf=kinds))
-    return found
+        select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
+        said = point_tooltip(self.panel.quantity, self.panel.series)
+        is_near = {"param": "hover", "value": 0.4, "empty": False}
+        return {
+            "name": _PROBE,
+            "params": [{"name": "hover", "select": select}],
+            "transform": [{"filter": IS_POINT}, {"calculate": said, "as": "said"}],
+            "mark": {
+                "type": "point",
+                "filled": True,
+                "size": 250,
+                "clip": True,
+                # Around each point the chart has a cell, whose datum holds the point.
+                "tooltip": {"expr": "(datum.datum || datum).said"},
+            },
+            "encoding": {**self.color, "opacity": {"condition": is_near, "value": 0}},
+        }
 
 
 # ---- axes
 
 
-def _horizontal_axis(panel: Panel) -> alt.X:
+def _horizontal_axis(panel: Panel) -> Spec:
     """The axis of a panel, with labels that fit."""
     if panel.axis == "batch_size":
         return _size_axis(drawn_sizes(panel.rows))
@@ -264,35 +256,39 @@ def _horizontal_axis(panel: Panel) -> alt.X:
     return _rate_axis(places) if panel.axis == "learning_rate" else _along_axis(panel.axis, places)
 
 
-def _size_axis(sizes: Sequence[int]) -> alt.X:
+def _size_axis(sizes: Sequence[int]) -> Spec:
     """Batch sizes in powers of two."""
     room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
-    return (
-        alt.X("batch_size:Q")
-        .scale(type="log", base=2, domain=[sizes[0] / room, sizes[-1] * room], nice=False)
-        .axis(title=axis_text("batch_size"), values=list(sizes), format="d", grid=False)
-    )
+    ends = [sizes[0] / room, sizes[-1] * room]
+    axis = {"title": axis_text("batch_size"), "values": sizes, "format": "d", "grid": False}
+    axis |= {"labelSeparation": 5}
+    return _quantitative("batch_size", {"type": "log", "base": 2, "domain": ends}, axis)
 
 
-def _configuration_axis(rows: Iterable[Row]) -> alt.X:
+def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
+    """A channel of numbers, its scale as it is given."""
+    scale = {"nice": False} | scale
+    return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def _configuration_axis(rows: Iterable[Row]) -> Spec:
     """A few configurations, from left to right; a bar breaks their lines."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
-    return (
-        alt.X("configuration:N")
-        .scale(domain=names, type="point", padding=0.5)
-        .axis(title=None, labelAngle=0, labelExpr="split(datum.label, '|')", labelOverlap=False)
-    )
+    scale = {"domain": names, "type": "point", "padding": 0.5}
+    words = {"labelExpr": "split(datum.label, '|')", "labelAngle": 0, "labelOverlap": False}
+    axis = {"title": None, **words}
+    return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
-def _rate_axis(places: Iterable[float]) -> alt.X:
+def _rate_axis(places: Iterable[float]) -> Spec:
     """A label at each of a few learning rates, else at round ones."""
     run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
-    scale = alt.Scale(type="log", nice=False, domain=[run[0] / 1.3, run[-1] * 1.3])
-    return alt.X("learning_rate:Q").scale(scale).axis(_axis("learning_rate", values, grid=False))
+    scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
+    return _quantitative("learning_rate", scale, _axis("learning_rate", values, grid=False))
 
 
-def _along_axis(view: str, places: Sequence[float]) -> alt.X:
+def _along_axis(view: str, places: Sequence[float]) -> Spec:
     """Along training, with a little room for what ends at the right.
 
     Epochs are linear, steps and time logarithmic, with equal ratios far from the initial weights
@@ -301,15 +297,15 @@ def _along_axis(view: str, places: Sequence[float]) -> alt.X:
     first, last = min(places), max(places)
     if view == "epoch":
         values = None
-        scale = alt.Scale(domain=[first, last + 0.02 * (last - first)], nice=False)
+        scale: Spec = {"domain": [first, last + 0.02 * (last - first)]}
     elif first > 0:
         values = _round_values(first, last)
-        scale = alt.Scale(type="log", domain=[first, last * (last / first) ** 0.02], nice=False)
+        scale = {"type": "log", "domain": [first, last * (last / first) ** 0.02]}
     else:
         last = max(1.0, last)
         values = [0, *_round_values(1.0, last)]
-        scale = alt.Scale(type="symlog", constant=1, domain=[0, last * 1.05], nice=False)
-    return alt.X(f"{view}:Q").scale(scale).axis(_axis(view, values, grid=False))
+        scale = {"type": "symlog", "constant": 1, "domain": [0, last * 1.05]}
+    return _quantitative(view, scale, _axis(view, values, grid=False))
 
 
 # A vertical axis is logarithmic where its values span such a factor: of a quantity, of a metric.
@@ -319,7 +315,7 @@ _LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
 _ROOM_ABOVE = {"bound": 0.12, "named": 0.1}
 
 
-def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> alt.Y:
+def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
     """The vertical axis of the rows; a trial alone that diverged does not flatten the rest.
 
     Ratios count for most quantities. Of a metric differences do, but where a linear axis would
@@ -330,14 +326,14 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
-        scale = alt.Scale(domain=[low / room, high * room], type="log", nice=False)
-        return alt.Y("mean:Q").scale(scale).axis(_axis(quantity, values))
+        scale: Spec = {"domain": [low / room, high * room], "type": "log"}
+        return _quantitative("mean", scale, _axis(quantity, values))
     span = high - low
     above = max(_ROOM_ABOVE.get(str(row["kind"]), _LINEAR_ROOM) for row in rows)
     # An axis that reaches to 0 ends there.
     ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
-    scale = alt.Scale(domain=ends, type="linear", nice=True, zero=False)
-    return alt.Y("mean:Q").scale(scale).axis(_axis(quantity))
+    scale = {"domain": ends, "type": "linear", "nice": True, "zero": False}
+    return _quantitative("mean", scale, _axis(quantity))
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
@@ -374,20 +370,18 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
     return [value for value in values if low / room <= value <= high * room]
 
 
-def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> alt.Axis:
+def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
     """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{after}'"
-    axis = alt.Axis(
-        title=axis_text(quantity) if after is None else label_text(quantity),
-        grid=grid,
+    return {
+        "title": axis_text(quantity) if after is None else label_text(quantity),
+        "grid": grid,
         # Of more values than it counts Vega drops every other.
-        tickCount=5 if values is None else len(values),
-        labelExpr=_PLAIN_LABEL if after is None else f"datum.label === '' ? '' : {si}",
-    )
-    if values is not None:
-        axis.values = list(values)
-    return axis
+        "tickCount": 5 if values is None else len(values),
+        "labelExpr": _PLAIN_LABEL if after is None else f"datum.label === '' ? '' : {si}",
+        **({} if values is None else {"values": list(values)}),
+    }
 
 
 # Whole numbers from 10,000 on get a k, and small rates stay 0.0003 and not 3e-4 or 300µ.
@@ -403,12 +397,8 @@ _PLAIN_LABEL = (
 
 def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The Vega-Lite specification of a panel without its data, for its place on a page."""
-    # A theme that the user switched on in a notebook is none of the report's business.
-    # The tests validate every plot, which takes as long as all the rest.
-    with alt.theme.enable("none"), debug_mode(False):
-        spec: Spec = plot(panel, looks).to_dict(validate=False)
     size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
-    return spec | size | {"config": _CONFIG}
+    return plot(panel, looks) | size | {"config": _CONFIG}
 
 
 def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
@@ -423,13 +413,16 @@ def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     return drawn
 
 
-def still_svg(spec: Spec, rows: Sequence[Row], *, prefix: str) -> str:
-    """The specification of a panel with its rows as SVG text.
+def still_svg(panel: Panel, spec: Spec, rows: Iterable[Row], *, prefix: str) -> str:
+    """The specification of a panel with its own of the rows of its figure as SVG text.
 
     The prefix goes before the identifiers within, which are otherwise the same in every SVG and
     would meet each other on one page.
     """
-    whole = _still(spec) | {"datasets": {_ROWS: list(rows)}}
+    # About as large as the live one with its labels: to fit it exactly takes half as long again.
+    size = {"width": 335, "height": 222, "autosize": "pad"}
+    own = [row for row in rows if panel.whose.items() <= row.items()]
+    whole = _still(spec) | size | {"datasets": {_ROWS: own}}
     drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
@@ -453,28 +446,27 @@ def script() -> str:
     )
 
 
+@functools.cache
 def _version() -> str:
-    """The Vega-Lite that Altair writes for, as "6.4"."""
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    """The newest Vega-Lite that there is, as "6.4"."""
+    return str(vl_convert.get_vegalite_versions()[-1])
 
 
 def _still(spec: Spec) -> Spec:
     """The same specification without what answers the pointer."""
-    layers = [layer for layer in spec["layer"] if layer.get("name") != _PROBE]
-    return {key: value for key, value in spec.items() if key != "params"} | {"layer": layers}
+    return spec | {"layer": [layer for layer in spec["layer"] if layer.get("name") != _PROBE]}
 
 
-# Colors are CSS variables, which follow the reader's color scheme.
-_INK, _FAINT, _FONT = "var(--text)", "var(--grid)", "system-ui, sans-serif"
+_FONT = "system-ui, sans-serif"
 _ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
-_WORDS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
+_LABELS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
 _CONFIG: Spec = {
     # The panel's own description speaks; a label for each of a thousand marks would not help.
     "aria": False,
     "background": None,
     "font": _FONT,
     "axis": {
-        **_WORDS,
+        **_LABELS,
         "domainColor": _INK,
         "tickColor": _INK,
         "gridColor": _FAINT,
@@ -484,7 +476,7 @@ _CONFIG: Spec = {
         "labelOverlap": "greedy",
     },
     # The page has one legend for all its charts.
-    "legend": {**_WORDS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
+    "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
     "title": {"color": _INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None},
 }
@@ -499,7 +491,9 @@ def write_figure_images(
     path: Path,
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
-    """Write one image a figure: `report.svg` gives `report-a-epochs.svg`, `report-d-gap.svg`, ...
+    """Write one image a figure: `report.svg` gives `report-a-finals.svg`, ...
+
+    One with a switch has an image for each of its views: `report-c-epochs.svg`.
 
     Figures that have nothing to show are left out.
 
@@ -516,17 +510,21 @@ def write_figure_images(
         )
     written = []
     for figure in drawn:
-        file = path.with_name(f"{path.stem}-{figure.key}-{figure.name}.{image_format}")
-        write_output_file(file, figure_image(figure, looks, image_format))
-        written.append(file)
+        for view, panels in figure.views.items():
+            file = path.with_name(f"{path.stem}-{figure.key}-{view or figure.name}.{image_format}")
+            write_output_file(file, figure_image(figure, panels, looks, image_format))
+            written.append(file)
     return tuple(written)
 
 
 def figure_image(
-    figure: Figure, looks: Sequence[Look], image_format: Literal["svg", "png"]
+    figure: Figure,
+    shown: Iterable[Panel],
+    looks: Sequence[Look],
+    image_format: Literal["svg", "png"],
 ) -> bytes:
-    """A whole figure with its legend on white ground, as the bytes of an SVG or PNG file."""
-    panels = [paper_spec(panel, looks) for panel in figure.panels]
+    """Panels of a figure with its legend on white ground, as the bytes of an SVG or PNG file."""
+    panels = [paper_spec(panel, looks) for panel in shown]
     # Train, validation and test side by side; four panels are two metrics without validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]

@@ -86,6 +86,11 @@ def ends_text(study: Study, known: Sequence[tuple[int, str]]) -> str:
     return listing([text("{value} at {size}", value=v, size=batch_text(study, n)) for n, v in ends])
 
 
+def of_runs_text(value: str, n: int) -> str:
+    """A mean with how many runs it is of, "0.0131 (5 runs)"."""
+    return plural("{value} ({n} run)", "{value} ({n} runs)", n, value=value)
+
+
 def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None) -> str | None:
     """The gap of the smallest and of the largest batch size, of one with what is said of one alone.
 
@@ -95,7 +100,11 @@ def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None)
     if split is None:
         return None
     gaps = [(effect.batch_size, final_gaps(effect.records, split, metric)) for effect in found]
-    known = [(n, quantity_text("generalization_gap", fmean(gap))) for n, gap in gaps if gap]
+    known = [
+        (size, of_runs_text(quantity_text("generalization_gap", fmean(gap)), len(gap)))
+        for size, gap in gaps
+        if gap
+    ]
     message = "Training minus {split} {metric}: {ends}."
     values = {"split": term_text(split), "metric": label_text(metric)}
     return _of_ends(study, known, message, alone, values)
@@ -104,7 +113,10 @@ def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None)
 def noise_text(study: Study, found: Sequence[Effect], *, alone: str | None = None) -> str | None:
     """The noise of the smallest and of the largest batch size, as `gap_text`."""
     noisy = [effect for effect in found if effect.noises]
-    known = [(effect.batch_size, number_text(fmean(effect.noises), ".2g")) for effect in noisy]
+    known = [
+        (each.batch_size, of_runs_text(number_text(fmean(each.noises), ".2g"), len(each.noises)))
+        for each in noisy
+    ]
     metric = split_label(deciding_split(study), study.workload.metrics[0].name)
     message = "From one epoch to the next the {metric} jumps by about {ends}."
     return _of_ends(study, known, message, alone, {"metric": metric})
@@ -175,20 +187,20 @@ def effect_rows(effect: Effect, values: Sequence[float], **fields: str | None) -
         yield from size_rows({**_named(effect), **fields}, values)
 
 
-def plateau_panel(found: Iterable[Effect]) -> Panel:
+def plateau_panel(found: Iterable[Effect], *, key: str) -> Panel:
     """The epochs to the plateau by batch size; more than they had of those that still improve."""
     rows: list[Row] = []
     for effect in found:
         rows += effect_rows(effect, effect.plateau_epochs)
         rows += [{**_named(effect), **mark("bound", each)} for each in effect.unfinished_epochs]
-    return Panel("h-epochs", text("epochs until the plateau"), "epoch", tuple(rows))
+    return Panel(key, text("epochs until the plateau"), "epoch", tuple(rows))
 
 
-def jumps_panel(study: Study, found: Iterable[Effect]) -> Panel:
+def jumps_panel(study: Study, found: Iterable[Effect], *, key: str) -> Panel:
     """The noise of the metric by batch size."""
     what = split_label(deciding_split(study), study.workload.metrics[0].name)
     return Panel(
-        "h-noise",
+        key,
         text("jumps of {what} between evaluations", what=what),
         "metric_noise",
         tuple(row for effect in found for row in effect_rows(effect, effect.noises)),
@@ -221,8 +233,10 @@ def finals_panel(study: Study, found: Sequence[Effect], *, key: str) -> Panel:
         for split in ("train", held_out):
             if split is not None:
                 rows += effect_rows(effect, finals(effect.records, split, metric), series=split)
-    label, other = label_text(metric), term_text(held_out or "test")
-    title = text("final {metric}: train (solid line), {split} (dashed)", metric=label, split=other)
-    if not any(row["series"] == "train" for row in rows):
-        title = text("final {metric}: {split}", metric=label, split=other)
+    drawn = [term_text(name) for name in dict.fromkeys(str(row["series"]) for row in rows)]
+    message = "final {metric}: {splits}"
+    if len(drawn) == 2:
+        message = "final {metric}: {train} (solid line), {split} (dashed)"
+    named = {"train": drawn[0], "split": drawn[-1]} if drawn else {}
+    title = text(message, metric=label_text(metric), splits=", ".join(drawn), **named)
     return Panel(key, title, metric, tuple(rows), is_metric=True)

@@ -45,6 +45,12 @@ class Panel:
     is_metric: bool = False  # whether differences of its quantity count, and not ratios
     frame: Sequence[Row] = ()  # what its axes have room for, where that is more than its own rows
     where: Mapping[str, str] | None = None  # what tells its rows from others; None: its key
+    view: str = ""  # which way of its figure's switch it belongs to; empty: it has no switch
+
+    @property
+    def whose(self) -> Mapping[str, str]:
+        """The fields that its rows have, and those of other panels have otherwise."""
+        return self.where or {"panel": self.key}
 
     @property
     def has_marks(self) -> bool:
@@ -127,6 +133,9 @@ class Figure:
         """A figure with these panels."""
         self.key, self.name, self.title, self.data = key, name, title, data or name
         self.panels = tuple(panel for panel in panels if panel.has_marks)
+        self.views: dict[str, list[Panel]] = {}  # what is seen at a time, by the switch's names
+        for panel in self.panels:
+            self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
         self.absent = None if self.panels else nothing
         named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)

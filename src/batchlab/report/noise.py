@@ -269,11 +269,10 @@ def noise_page(noise: Noise, *, command: str) -> str:
         noise=noise,
         command=command,
         environment=list(noise.environment),
-        figures=(figures := noise_figures(noise)),
+        figures=noise_figures(noise),
         looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         title=part.title,
         facts=part.facts,
-        shown=figures,
         layers=tables[1] if others else None,
         downloads=downloads(files),
     )

@@ -20,7 +20,7 @@ from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_section
-from batchlab.report.sweep_figures import curve_figures
+from batchlab.report.sweep_figures import curve_figure
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Section
@@ -30,11 +30,11 @@ def study_curves(study: Study) -> tuple[str, str] | None:
     """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
     from batchlab.report.chart import paper_spec, still_svg
 
-    figure, split = next(curve_figures(study)), deciding_split(study)
+    figure, split = curve_figure(study), deciding_split(study)
     for panel in figure.panels:
-        if panel.key.startswith(f"{figure.key}-{split}-"):
+        if panel.key.startswith(f"c-epochs-{split}-"):
             spec = paper_spec(panel, figure_looks(study))
-            still = still_svg(spec, figure.rows, prefix=study.study_id)
+            still = still_svg(panel, spec, figure.rows, prefix=study.study_id)
             return still, panel.alternative
     return None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +60,11 @@ def download(
 ) -> Download:
     """A table as a file within the page: plain where it is small, else packed."""
     content = table.to_csv()
-    address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
-    if len(address) > min(_MOST_PLAIN_CHARACTERS, most):
+    if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
         packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
+    else:
+        address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
     fits = len(address) <= most
     return Download(
         name=name, words=words, address=address if fits else None, n_rows=len(table.rows)
@@ -112,6 +115,7 @@ def render_page(
     figures: Sequence[Figure],
     looks: Sequence[Look],
     command: str,
+    study_id: str = "",
     **contents: object,
 ) -> str:
     """A page as text: nothing in it is fetched, every chart is there still and live.
@@ -122,6 +126,7 @@ def render_page(
         figures: the figures whose panels the template places.
         looks: how the batch sizes are drawn on this page.
         command: what all of it was made with.
+        study_id: the study that it shows; empty: it shows none.
         contents: what this template needs beside it.
     """
     from batchlab.report.chart import page_spec, script, still_svg
@@ -139,22 +144,44 @@ def render_page(
     return rendered(
         template,
         version=__version__,
+        figures=figures,
         verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
         say=text,
         say_n=plural,
         looks=looks,
         legend_shapes=_SHAPES,
         stills={
-            panel.key: still_svg(specs[panel.key], figure.rows, prefix=panel.key)
+            panel.key: still_svg(panel, specs[panel.key], figure.rows, prefix=panel.key)
             for figure, panel in panels
         },
-        source=text("Measured with batchlab {version}: {made}", version=__version__, made=command),
+        source=_source(command, study_id),
         figures_json=script_json(drawn),
         vega_script=script(),
         environment=environment,
         command=command,
         **contents,
     )
+
+
+def _source(command: str, study_id: str) -> str:
+    """Where the numbers of a page are from, in its captions."""
+    made = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
+    study = text("Study {study}.", study=study_id) if study_id else ""
+    commit = text("Drawn at commit {commit}.", commit=_commit()) if _commit() else ""
+    return " ".join(filter(None, (study, commit, made)))
+
+
+@functools.cache
+def _commit() -> str:
+    """The commit of batchlab's own source; empty where that is no checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return ""
+    called = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(called, capture_output=True, text=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:

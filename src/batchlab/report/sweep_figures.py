@@ -1,4 +1,4 @@
-"""The figures of a sweep: curves along training, gap, cost, learning rates, noise and effects."""
+"""The figures of a sweep: finals, effects, curves along training, cost, learning rates, noise."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from batchlab.report.cells import (
     trial_words,
 )
 from batchlab.report.effects import (
+    Effect,
     effect_notes,
     effect_rows,
     effects,
@@ -57,81 +58,76 @@ MOST_MEASURED = 60  # points of a line of what was measured along training
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
     """The figures of a study, in the order of their keys."""
+    found = effects(study)
     return (
-        *curve_figures(study),
-        gap_figure(study),
+        finals_figure(study, found),
+        effects_figure(study, found),
+        curve_figure(study),
         cost_figure(study),
         rate_figure(study),
         noise_figure(study),
-        effects_figure(study),
     )
 
 
-# What a view calls its figure: key, name, title, and what is equal in it.
+# Along what a view of the curves goes, and what is equal in it.
 _VIEWS = {
-    "epoch": (
-        "a",
-        "epochs",
-        "Train and held-out metrics by epoch",
-        "Equal epochs: every batch size has seen the same number of examples.",
-    ),
-    "step": (
-        "b",
-        "steps",
-        "Train and held-out metrics by optimizer step",
-        "Equal steps: every batch size has made the same number of updates.",
-    ),
-    "equal_time_s": (
-        "c",
-        "time",
-        "Train and held-out metrics by time",
+    "epochs": ("epoch", "Equal epochs: every batch size has seen the same number of examples."),
+    "steps": ("step", "Equal steps: every batch size has made the same number of updates."),
+    "time": (
+        "equal_time_s",
         "Equal time: steps × the time of a step measured alone on this machine, not the clock of "
         "trials that shared it.",
     ),
 }
 
 
-def curve_figures(study: Study) -> Iterator[Figure]:
+def curve_figure(study: Study) -> Figure:
     """The metrics of every split along training, at the chosen rate of each batch size."""
     chosen = chosen_cells(study)
     rows = tuple(_curve_rows(study, chosen))
-    for view, (key, name, title, equal) in _VIEWS.items():
-        nothing = text("No trial has been evaluated after its first step yet.")
-        if rows and view == "equal_time_s":
-            nothing = text(
+    panels = [panel for view in _VIEWS for panel in _curve_panels(study, rows, view)]
+    drawn = {panel.view for panel in panels}
+    notes = [text(equal) for view, (_, equal) in _VIEWS.items() if view in drawn]
+    if panels and "time" not in drawn:
+        notes.append(
+            text(
                 "No step time was measured alone, so there is no common clock for the batch sizes."
             )
-        panels = list(_curve_panels(study, rows, view))
-        caption = text("Means over the seeds that ended well, by batch size and epoch")
-        yield Figure(
-            key,
-            name,
-            text(title),
-            panels,
-            notes=(text(equal), *_curve_notes(study, chosen, view)),
-            nothing=nothing,
-            data="curves",
-            rows=rows,
-            table=panels_table(caption, panels, MOST_TABLE_PLACES),
         )
+    return Figure(
+        "c",
+        "curves",
+        text("Train and held-out metrics along training"),
+        panels,
+        notes=(*notes, *_curve_notes(study, chosen)),
+        nothing=text("No trial has been evaluated after its first step yet."),
+        rows=rows,
+        table=panels_table(
+            text("Means over the seeds that ended well, by batch size and epoch"),
+            [panel for panel in panels if panel.view == "epochs"],
+            MOST_TABLE_PLACES,
+        ),
+    )
 
 
 def _curve_panels(study: Study, rows: tuple[Row, ...], view: str) -> Iterator[Panel]:
-    placed = [row for row in rows if row["kind"] != "start" and view in row]
+    along, _ = _VIEWS[view]
+    placed = [row for row in rows if row["kind"] != "start" and along in row]
     for number, metric in enumerate(_curve_metrics(study)):
         of_metric = tuple(row for row in placed if row["metric"] == metric)
         for split in SPLITS:
             own = tuple(row for row in of_metric if row["split"] == split)
             if own:
                 yield Panel(
-                    f"{_VIEWS[view][0]}-{split}-{number}",
+                    f"c-{view}-{split}-{number}",
                     split_label(split, metric),
                     metric,
                     own,
-                    axis=view,
+                    axis=along,
                     is_metric=True,
                     frame=of_metric,
                     where={"split": split, "metric": metric},
+                    view=view,
                 )
 
 
@@ -180,16 +176,11 @@ def _chosen_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     yield from rate_notes(study, chosen)
 
 
-def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[str]:
+def _curve_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     workload = study.workload
     yield from _chosen_notes(study, chosen)
     if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
-    metric = workload.metrics[0].name
-    if workload.n_test == 0 and any(cell.final("train", metric) for cell in chosen):
-        yield text(
-            "There is no test set: the gap is taken to the validation set where there is one."
-        )
     if 0 < workload.n_train_evaluated < workload.n_train:
         yield text(
             "The train metric is taken over a fixed {n} of the {n_train} training examples.",
@@ -201,64 +192,76 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...], view: str) -> Iterator[
             "Dotted thin lines that end in × are single trials that ended badly or have not "
             "ended; they are in no mean and may leave the frame."
         )
-    records = [record for cell in chosen for record in cell.records]
-    if any(record.evaluations and record.evaluations[0].step == 0 for record in records):
-        yield text("The untrained model (step 0) is in the data but not drawn.")
     untimed = [str(c.batch_size) for c in chosen if study.timing(c.batch_size) is None]
-    if view == "equal_time_s" and untimed and len(untimed) < len(chosen):
+    if untimed and len(untimed) < len(chosen):
         yield text(
-            "Without a step time measured alone, not drawn: {sizes}.", sizes=", ".join(untimed)
+            "Without a step time measured alone, not drawn by time: {sizes}.",
+            sizes=", ".join(untimed),
         )
 
 
-def gap_figure(study: Study) -> Figure:
-    """The final train and held-out metric, and the gap between them, by batch size."""
-    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    found = effects(study)
-    panels = []
-    nothing = text("There is neither a test nor a validation set, so there is no gap to show.")
-    if held_out is not None:
-        nothing = text("No trial that ended well knows both its train and its held-out metric.")
-        what = text(
-            "{train} − {held_out}",
-            train=split_label("train", metric),
-            held_out=split_label(held_out, metric),
-        )
-        rows: list[Row] = []
-        for effect in found:
-            rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
-        panels = [
-            finals_panel(study, found, key="d-final"),
-            Panel(
-                "d-gap",
-                text("generalization gap: {what}", what=what),
-                "generalization_gap",
-                (*rows, {"kind": "level", "mean": 0.0, "text": ""}),
-                is_metric=True,
-            ),
-        ]
+def finals_figure(study: Study, found: Sequence[Effect]) -> Figure:
+    """The final train and held-out metric by batch size."""
     return Figure(
-        "d",
-        "gap",
-        text("Generalization gap by batch size"),
-        panels,
-        notes=_gap_notes(study, chosen_cells(study), held_out),
-        nothing=nothing,
+        "a",
+        "finals",
+        text("Final metric by batch size"),
+        [finals_panel(study, found, key="a-final")],
+        notes=_chosen_notes(study, chosen_cells(study)),
+        nothing=text("No trial ended well."),
     )
 
 
-def _gap_notes(study: Study, chosen: tuple[Cell, ...], held_out: Split | None) -> Iterator[str]:
-    if held_out == "validation":
+def effects_figure(study: Study, found: Sequence[Effect]) -> Figure:
+    """The gap between train and held-out metric, the epochs to the plateau, and the noise."""
+    held_out = held_out_split(study)
+    panels = [
+        *([] if held_out is None else [_gap_panel(study, found, held_out)]),
+        plateau_panel(found, key="b-epochs"),
+        jumps_panel(study, found, key="b-noise"),
+    ]
+    return Figure(
+        "b",
+        "effects",
+        text("Gap, epochs that are enough, and noise, by batch size"),
+        panels,
+        notes=(*_gap_notes(study, held_out), *effect_notes(panels)),
+        nothing=text("No trial was evaluated often enough to see its gap, plateau or noise."),
+    )
+
+
+def _gap_panel(study: Study, found: Sequence[Effect], held_out: Split) -> Panel:
+    metric = study.workload.metrics[0].name
+    rows: list[Row] = []
+    for effect in found:
+        rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
+    what = text(
+        "{train} − {held_out}",
+        train=split_label("train", metric),
+        held_out=split_label(held_out, metric),
+    )
+    return Panel(
+        "b-gap",
+        text("generalization gap: {what}", what=what),
+        "generalization_gap",
+        (*rows, {"kind": "level", "mean": 0.0, "text": ""}),
+        is_metric=True,
+    )
+
+
+def _gap_notes(study: Study, held_out: Split | None) -> Iterator[str]:
+    if held_out is None:
+        yield text("There is neither a test nor a validation set, so there is no gap to show.")
+    elif held_out == "validation":
         yield text("There is no test set: the gap is train − validation metric.")
-    if study.workload.metrics[0].better == "lower":
+    if held_out is not None and study.workload.metrics[0].better == "lower":
         yield text(
             "{metric} is better when lower, so a gap below 0 means that the model does better on "
             "train data.",
             metric=label_text(study.workload.metrics[0].name),
         )
-    if len({cell.batch_size for cell in chosen}) == 1:
+    if len(study.batch_sizes) == 1:
         yield text("One batch size only: there is nothing to compare it with.")
-    yield from _chosen_notes(study, chosen)
 
 
 def cost_figure(study: Study) -> Figure:
@@ -277,7 +280,7 @@ def cost_figure(study: Study) -> Figure:
         name = measurement.quantity.name
         panels.append(
             Panel(
-                f"e-{name}",
+                f"d-{name}",
                 text(measurement.quantity.label),
                 name,
                 tuple(rows),
@@ -285,7 +288,7 @@ def cost_figure(study: Study) -> Figure:
         )
         notes += measurement.notes(study)
     return Figure(
-        "e",
+        "d",
         "cost",
         text("Time per step, throughput and memory by batch size"),
         panels,
@@ -307,7 +310,7 @@ def rate_figure(study: Study) -> Figure:
             "--learning-rates."
         )
     panel = Panel(
-        "f-rates",
+        "e-rates",
         text("final {what}", what=split_label(split, metric)),
         metric,
         tuple(_rate_rows(study, split, metric)),
@@ -315,13 +318,13 @@ def rate_figure(study: Study) -> Figure:
         is_metric=True,
     )
     return Figure(
-        "f",
+        "e",
         "learning-rates",
         text("Metric against learning rate"),
         (panel,) if len(rates) > 1 else (),
         notes=(
             text(
-                "A ring marks the rate whose curves are shown above: the best on {split} data.",
+                "A ring marks the rate that the other figures show: the best on {split} data.",
                 split=term_text(split),
             ),
             text("A × on the axis is a trial that ended badly or has not ended at that rate."),
@@ -389,7 +392,7 @@ def noise_figure(study: Study) -> Figure:
     panels = [_measured_panel(study, chosen, row) for row in rows]
     shown = [row for row, panel in zip(rows, panels, strict=True) if panel.has_marks]
     return Figure(
-        "g",
+        "f",
         "noise",
         text("What the noise does"),
         panels,
@@ -403,7 +406,7 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
     title = _BY_SIZE.get(measurement.figure or "")
     rows = _along_rows(chosen, name) if title is None else _by_size_rows(study, chosen, measurement)
     return Panel(
-        f"g-{name}",
+        f"f-{name}",
         text(title or "{what}", what=label_text(name)),
         name,
         tuple(rows),
@@ -454,17 +457,3 @@ def _noise_notes(
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
     yield from _chosen_notes(study, chosen)
-
-
-def effects_figure(study: Study) -> Figure:
-    """The epochs to the plateau and the noise of the metric, by batch size."""
-    found = effects(study)
-    panels = (plateau_panel(found), jumps_panel(study, found))
-    return Figure(
-        "h",
-        "effects",
-        text("Epochs that are enough, and noise, by batch size"),
-        panels,
-        notes=effect_notes(panels),
-        nothing=text("No trial was evaluated often enough to see its plateau or its noise."),
-    )

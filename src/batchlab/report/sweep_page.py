@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,20 +12,16 @@ from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
     chosen_cells,
     figure_looks,
-    held_out_split,
-    mean_curve,
     observations_table,
+    rate_notes,
     trial_counts,
 )
 from batchlab.report.effects import effect_sentences
-from batchlab.report.figure import thinned
 from batchlab.report.page import Tables, downloads, render_page, study_environment
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
 from batchlab.report.sweep_tables import (
-    IDENTITY,
-    REASONS,
     TrialDocument,
     finals_table,
     first_table,
@@ -37,9 +32,9 @@ from batchlab.report.sweep_tables import (
     trials_table,
 )
 from batchlab.report.table import Section, Table, sections_text
-from batchlab.report.text import Sentence, label_text, quantity_text, wrapped_text
+from batchlab.report.text import Sentence, wrapped_text
 from batchlab.version import __version__
-from batchlab.words.catalogue import term_text, text
+from batchlab.words.catalogue import text
 from batchlab.words.document import SCHEMA, document_text
 
 # ---- JSON
@@ -93,12 +88,9 @@ def sweep_files(study: Study) -> Tables:
 
 # ---- a terminal
 
-_BARS = "▁▂▃▄▅▆▇█"
-_CURVE_CHARACTERS = 24
-
 
 def text_report(study: Study) -> str:
-    """The report of a study as plain text: what was seen, small tables, curves, bad trials.
+    """The report of a study as plain text: what was seen, small tables, bad trials.
 
     Args:
         study: the study; trials that have not ended are shown as such.
@@ -127,7 +119,6 @@ def _parts(study: Study) -> Iterator[Section]:
     if not study.records:
         return
     seen = (*effect_sentences(study).values(), *map(str, sentences(study)))
-    yield Section(drawing=tuple(_curves(study)))
     yield Section(facts=seen)
     yield Section(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
     if len({record.trial.learning_rate for record in study.records}) > 1:
@@ -135,48 +126,6 @@ def _parts(study: Study) -> Iterator[Section]:
     command = text("Command: {command}", command=study.command)
     yield Section(facts=(trial_counts(study),))
     yield Section(drawing=(command,))
-
-
-def _curves(study: Study) -> Iterator[str]:
-    """The held-out metric along the epochs, one line a batch size, all on one scale."""
-    metric = study.workload.metrics[0].name
-    split = held_out_split(study) or "train"
-    labels = {look.batch_size: look.label for look in figure_looks(study)}
-    curves = {
-        labels[cell.batch_size]: [
-            float(place["mean"] or 0.0)
-            for place in mean_curve(cell, split, metric, None)
-            if place["step"] and place["epoch"] == int(place["epoch"] or 0)
-        ]
-        for cell in chosen_cells(study)
-    }
-    values = [value for curve in curves.values() for value in curve]
-    if not values:
-        return
-    low, high = min(values), max(values)
-    width = max(map(len, labels.values()))
-    caption = text(
-        "{split} {metric} by epoch, from {low} ({low_bar}) to {high} ({high_bar})",
-        split=term_text(split),
-        metric=label_text(metric),
-        low=quantity_text(metric, low),
-        low_bar=_BARS[0],
-        high=quantity_text(metric, high),
-        high_bar=_BARS[-1],
-    )
-    yield wrapped_text(caption)
-    for label, curve in curves.items():
-        if curve:
-            last = quantity_text(metric, curve[-1])
-            yield f"{label:>{width}}  {_bars(curve, low, high)}  {last}"
-
-
-def _bars(curve: Sequence[float], low: float, high: float) -> str:
-    room = high - low or 1.0
-    return "".join(
-        _BARS[round((value - low) / room * (len(_BARS) - 1))]
-        for value in thinned(curve, _CURVE_CHARACTERS)
-    )
 
 
 # ---- a page
@@ -190,6 +139,7 @@ def html_page(study: Study) -> str:
     return render_page(
         "page.html.j2",
         study=study,
+        study_id=study.study_id,
         environment=study_environment(study),
         command=study.command,
         found=conclusion(study),
@@ -206,14 +156,10 @@ def html_page(study: Study) -> str:
             paired=paired_table(evidence),
         ),
         summary=trial_counts(study),
-        switched=[figure for figure in figures if figure.key in "abc"],
-        by_key={figure.key: figure for figure in figures},
-        others=[figure for figure in figures if figure.key not in "abcdh"],
-        trials=_numbers_table(trials),
-        reasons=replace(
-            trials.only((*IDENTITY[1:], *REASONS, "trial_id")).without_empty_columns(),
-            caption=text("Why a trial ended so, has this plateau and this diagnosis"),
-        ),
+        rate_notes=list(rate_notes(study, chosen_cells(study))),
+        trials=trials.only(
+            column.key for column in trials.columns if column.key != "trial_id"
+        ).without_empty_columns(),
         downloads=downloads(files),
     )
 
@@ -227,12 +173,3 @@ def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
 def _with_rows(**tables: Table) -> dict[str, Table]:
     """The tables that have a row, by their names."""
     return {name: table for name, table in tables.items() if table.rows}
-
-
-def _numbers_table(table: Table) -> Table:
-    """The trials as people compare them: without the reasons, the hash at the end."""
-    first = (*IDENTITY[1:], "status", "plateau", "plateau_epoch", "diagnosis")
-    last = ("batch_mode", "micro_batch_size", "engine", "threads", "trial_id")
-    named = {*first, *last, *REASONS}
-    rest = [column.key for column in table.columns if column.key not in named]
-    return table.only((*first, *rest, *last)).without_empty_columns()

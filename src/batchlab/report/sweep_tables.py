@@ -47,7 +47,7 @@ from batchlab.words.reasons import reason_text
 # ---- by batch size
 
 # What stands beside the picture on a page; a terminal has room for the rest.
-_ON_A_PAGE = ("batch", "learning_rate", "train", "validation", "test", "generalization_gap")
+_ON_A_PAGE = ("batch", "learning_rate", "n", "train", "validation", "test", "generalization_gap")
 
 
 def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
@@ -312,9 +312,6 @@ def _document(
     return TrialDocument(**(taken | made))
 
 
-# In a table for people these would push the numbers out of sight; they get a table of their own.
-REASONS = ("reason", "plateau_reason", "diagnosis_reason", "notes")
-IDENTITY = ("trial_id", "batch_size", "learning_rate", "seed")
 _PLATEAU = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "can't tell"}
 
 

@@ -77,11 +77,14 @@ class Table:
                 column.shown(value) for column, value in zip(self.columns, row, strict=True)
             )
 
-    def is_number(self, column: Column) -> bool:
-        """Whether a column holds numbers, which are aligned to the right."""
-        values = [row[self.columns.index(column)] for row in self.rows]
-        is_estimated = any(isinstance(value, Estimate) for value in values)
-        return is_estimated or not any(isinstance(value, str) for value in values)
+    def are_numbers(self) -> list[bool]:
+        """Whether each column holds numbers, which are aligned to the right."""
+        found = [
+            any(isinstance(value, Estimate) for value in each)
+            or not any(isinstance(value, str) for value in each)
+            for each in zip(*self.rows, strict=True)
+        ]
+        return found or [True] * len(self.columns)
 
     def by_key(self) -> dict[str, Sequence[Cell]]:
         """The values of each column, an interval in columns of its own: `end`, `end_low`, ..."""
@@ -108,7 +111,7 @@ class Table:
         """
         return aligned_text(
             [tuple(column.header for column in self.columns), *self.texts()],
-            is_number=[self.is_number(column) for column in self.columns],
+            is_number=self.are_numbers(),
             width=table_width() or width,
         )
 

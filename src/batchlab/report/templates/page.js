@@ -53,15 +53,62 @@
     const lines = rowsOf(data).map((row) => fields.map((field) => cell(row[field])));
     return [fields, ...lines].map((line) => line.join(",") + "\n").join("");
   }
-  for (const button of document.querySelectorAll("button[data-rows]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([csv(button.dataset.rows)]));
-      link.download = button.dataset.file;
-      link.click();
-      URL.revokeObjectURL(link.href);
+  function save(content, file) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(content);
+    link.download = file;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  // The charts of a figure that are in sight, side by side, in the colors that they have there.
+  function picture(figure) {
+    const style = getComputedStyle(document.documentElement);
+    const plots = [...figure.querySelectorAll(".plot")].filter((plot) => plot.offsetHeight > 0);
+    const [across, down] = [400, 310];
+    const charts = plots.map((plot, i) => {
+      const chart = plot.querySelector(".live svg, .still svg").cloneNode(true);
+      for (const [name, value] of Object.entries({ x: i * across, y: 24, width: across, height: 280 }))
+        chart.setAttribute(name, value);
+      const title = plot.parentElement.querySelector("figcaption").innerHTML;
+      return `<text x="${i * across + 8}" y="18" font-weight="600">${title}</text>${chart.outerHTML}`;
     });
+    const width = across * plots.length;
+    return (
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${down}"` +
+      ` font-family="system-ui, sans-serif" font-size="13" fill="var(--text)">` +
+      `<rect width="100%" height="100%" fill="var(--ground)"/>${charts.join("")}</svg>`
+    ).replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  }
+  function png(svg, then) {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      canvas.toBlob(then);
+    };
+    image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  }
+
+  const pressed = {
+    rows: ({ rows: data, file }) => save(new Blob([csv(data)]), file),
+    image({ image, file }, button) {
+      const svg = picture(button.closest("[id^=figure]"));
+      if (image === "png") png(svg, (blob) => save(blob, file));
+      else save(new Blob([svg], { type: "image/svg+xml" }), file);
+    },
+    copy(_, button) {
+      // Also where a page has no right to the clipboard itself.
+      getSelection().selectAllChildren(button.previousElementSibling);
+      document.execCommand("copy");
+    },
+  };
+  for (const [name, act] of Object.entries(pressed)) {
+    for (const button of document.querySelectorAll(`button[data-${name}]`)) {
+      button.hidden = false;
+      button.addEventListener("click", () => act(button.dataset, button));
+    }
   }
 
   // A chart that was hidden while the window changed has to learn its width.
