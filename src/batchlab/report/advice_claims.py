@@ -192,7 +192,7 @@ def _no_worse(about: _About) -> str:
         return ""
     if endings.verdict == "no_worse":
         return about.say(", and it ends no worse")
-    return about.say(", and it ends no worse than that") if endings.is_no_worse_than_own else ""
+    return about.say(", and it ends no worse than yours") if endings.is_no_worse_than_own else ""
 
 
 def _best_so_far(advice: Advice, found: Configuration) -> str:

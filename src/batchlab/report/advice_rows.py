@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, Rat
 from batchlab.laws.scatter import PooledCells
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_words import is_same, objective_words
-from batchlab.report.text import interval_only_text, quantity_text
+from batchlab.report.text import quantity_text
 from batchlab.words.catalogue import text
 
 _FRESH = ("value", "verify")
@@ -93,13 +93,10 @@ class ShownCost:
         assert self.estimate.estimate is not None
         return self.estimate.estimate
 
-    def text(self, quantity: str, *, with_interval: bool = False) -> str:
+    def text(self, quantity: str) -> str:
         """The figure in words, "1.28 s", "at least 9 s"."""
         value = quantity_text(quantity, self.value)
-        if self.is_bound:
-            return text("at least {least}", least=value)
-        interval = interval_only_text(quantity, self.estimate) if with_interval else ""
-        return text("{value} ({interval})", value=value, interval=interval) if interval else value
+        return text("at least {least}", least=value) if self.is_bound else value
 
 
 def named_cost(advice: Advice) -> ShownCost | None:
@@ -287,7 +284,7 @@ class AnswerRow:
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
-    ends = _Ends(advice)
+    ends = _ends(advice)
     met: dict[int, bool] = {}
     for run in advice.tried:
         size = run.batch_size
@@ -305,68 +302,54 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
             if place.batch_size == size:
                 found.setdefault(_cell(place), place)
         for at in found.values() or [None]:
-            end, end_test = ends.of(at)
+            cost = None if at is None else cost_at(advice, at)
+            end, end_test = (_NO_END,) * 2 if at is None else ends.get(_cell(at), (_NO_END,) * 2)
+            if advice.objective == "quality" and cost is not None:
+                end = cost.estimate
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
                 end=end,
                 end_test=end_test,
-                cost=None if at is None else cost_at(advice, at),
+                cost=cost,
                 met=met.get(size),
             )
 
 
-class _Ends:
-    """What whole trainings end with; the scatter of all their seeds is in each interval."""
+def _ends(advice: Advice) -> dict[_Cell, tuple[Estimate, Estimate]]:
+    """What whole trainings end with on validation and on test data, by configuration.
 
-    def __init__(self, advice: Advice) -> None:
-        self._advice = advice
-        values = list(self._by_cell().values())
-        self._pooled = [
-            PooledCells.of(list(split), metric=advice.metric, n_examples=0)
-            for split in zip(*values, strict=True)
-        ]
-
-    def of(self, at: Configuration | None) -> tuple[Estimate, Estimate]:
-        """On validation and on test data."""
-        found = None if at is None else self._by_cell().get(_cell(at))
-        if at is not None and self._advice.objective == "quality":
-            cost = cost_at(self._advice, at)
-            return (_NO_END if cost is None else cost.estimate), _NO_END
-        if found is None:
-            return _NO_END, _NO_END
-        validation, test = (
-            pooled.mean(values) if values else _NO_END
-            for pooled, values in zip(self._pooled, found, strict=True)
-        )
-        return validation, test
-
-    def _by_cell(self) -> dict[_Cell, tuple[list[float], list[float]]]:
-        """By configuration the ends on validation and on test data, a seed each.
-
-        Those of the verification where it followed a configuration, else of every whole training.
-        """
-        found: dict[_Cell, tuple[list[float], list[float]]] = {}
-        for run in self._advice.tried:
-            if run.end is None or run.purpose == "cool_down":
-                continue
-            values = found.setdefault((run.batch_size, f"{run.learning_rate:.9g}", 0.0), ([], []))
-            values[0].append(run.end)
-            values[1].extend(_finite([run.end_test]))
-        endings = self._advice.endings
-        for followed in () if endings is None else (endings.at_constant_rate, endings):
-            for each in () if followed is None else (followed.recommended, *followed.references):
-                if each.found:
-                    found[_cell(each)] = (list(each.found), _finite(each.test))
-        return found
+    Those of the verification where it followed one, else all that there are. The scatter of all
+    seeds is in each interval.
+    """
+    found: dict[_Cell, tuple[list[float], list[float]]] = {}
+    for run in advice.tried:
+        if run.end is not None and run.purpose != "cool_down":
+            cell = _cell_of(run.batch_size, run.learning_rate)
+            validation, test = found.setdefault(cell, ([], []))
+            validation.append(run.end)
+            test.extend(_finite([run.end_test]))
+    endings = advice.endings
+    for followed in () if endings is None else (endings.at_constant_rate, endings):
+        for each in () if followed is None else (followed.recommended, *followed.references):
+            if each.found:
+                found[_cell(each)] = (list(each.found), _finite(each.test))
+    splits = list(zip(*found.values(), strict=True))
+    means = [PooledCells.of(values, metric=advice.metric, n_examples=0).mean for values in splits]
+    return {cell: (means[0](values[0]), means[1](values[1])) for cell, values in found.items()}
 
 
+# Batch size, rate as it is told apart, and the part over which it falls.
 _Cell = tuple[int, str, float]
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 
 
+def _cell_of(batch_size: int, learning_rate: float, cool_down: float = 0.0) -> _Cell:
+    return batch_size, f"{learning_rate:.9g}", cool_down
+
+
 def _cell(of: Configuration | Ending) -> _Cell:
-    return of.batch_size, f"{of.learning_rate:.9g}", of.cool_down
+    return _cell_of(of.batch_size, of.learning_rate, of.cool_down)
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:
