@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from batchlab.advice.advice import Configuration as Configuration
     from batchlab.app.advise import advise as advise
     from batchlab.app.check import check as check
+    from batchlab.app.compare import compare as compare
     from batchlab.app.noise import noise as noise
     from batchlab.app.profile import profile as profile
     from batchlab.app.save_weights import SavedWeights as SavedWeights
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from batchlab.records.trial import Target as Target
     from batchlab.records.trial import Trial as Trial
     from batchlab.records.trial import TrialRecord as TrialRecord
+    from batchlab.report.comparison import Comparison as Comparison
     from batchlab.script.command import TrainingCommand as TrainingCommand
     from batchlab.store.store import Store as Store
     from batchlab.workload.definition import Metric as Metric
@@ -50,6 +52,7 @@ _HOME = {
     "Accumulation": "records.study",
     "Advice": "advice.advice",
     "BatchlabError": "errors",
+    "Comparison": "report.comparison",
     "Configuration": "advice.advice",
     "Estimate": "records.estimate",
     "Evaluation": "records.trial",
@@ -71,6 +74,7 @@ _HOME = {
     "Workload": "workload.definition",
     "advise": "app.advise",
     "check": "app.check",
+    "compare": "app.compare",
     "fit": "fitting.fit",
     "noise": "app.noise",
     "profile": "app.profile",

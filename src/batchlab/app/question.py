@@ -230,7 +230,12 @@ def _memory_limit(given: object) -> object:
     return given
 
 
-def _profile(given: Profile | str | Path) -> Profile:
+def read_profile(given: Profile | str | Path) -> Profile:
+    """A profile, or the one of a file.
+
+    Raises:
+        ProfileError: the file cannot be read, or is no profile.
+    """
     if isinstance(given, Profile):
         return given
     path = Path(given)
@@ -260,6 +265,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "measure": checked_on_request,
     "device": _device,
     "memory_limit_bytes": _memory_limit,
-    "profile": _profile,
+    "profile": read_profile,
     "store": Path,
 }

@@ -37,6 +37,7 @@ COMMANDS = (
     "fit",
     "init",
     "report",
+    "compare",
     "weights",
     "workloads",
     "completion",

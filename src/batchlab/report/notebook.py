@@ -16,6 +16,7 @@ from batchlab.records.study import Study
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
 from batchlab.report.cells import deciding_split, figure_looks
+from batchlab.report.comparison import Comparison, comparison_section
 from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
@@ -86,6 +87,11 @@ _sections.register(PointsFit, fit_sections)
 def _(shown: Study) -> Iterator[Section]:
     yield answer_section(shown)
     yield Section(picture=study_curves(shown))
+
+
+@_sections.register
+def _(shown: Comparison) -> Iterator[Section]:
+    yield comparison_section(shown)
 
 
 @_sections.register

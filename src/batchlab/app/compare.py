@@ -1,0 +1,67 @@
+"""Compare: `batchlab.compare`, two studies side by side and what differs beyond noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchlab.advice.advice import Advice
+from batchlab.app.advice_session import Advised
+from batchlab.app.question import read_profile
+from batchlab.app.report import stored_in
+from batchlab.errors import UsageError
+from batchlab.measure.profile import Profile
+from batchlab.records.study import Study
+from batchlab.report.compared import Side, compared
+from batchlab.report.comparison import Comparison
+from batchlab.runs.replay import stored_journal
+from batchlab.store.store import Store
+
+Given = Study | Advice | Profile | str | Path
+
+
+def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Comparison:
+    """Compare two studies: what differs between them beyond noise.
+
+    Args:
+        a: a study, an advice or a profile; or a file: a store, of which the last study counts, or
+            what `batchlab profile --json` printed; or the start of a study's id in `store`.
+        b: the other.
+        store: the SQLite file in which ids are looked up.
+
+    Raises:
+        UsageError: both are the same, there is no such study, or it has no answer yet.
+        StoreError: there is no such store, or it cannot be read.
+        ProfileError: a file is no profile.
+    """
+    one, other = (_side(given, Path(store)) for given in (a, b))
+    if (one.study, one.profile) == (other.study, other.profile):
+        raise UsageError(f"A and B are both {one.name}; give another study to compare it with")
+    return compared(one, other)
+
+
+def _side(given: Given, store: Path) -> Side:
+    """A record, read where a file or an id is given."""
+    study = None
+    if isinstance(given, Study):
+        return Side(name=f"study {given.study_id}", study=given)
+    if isinstance(given, Profile):
+        return Side(name=f"a profile of {given.workload.name}", profile=given)
+    if isinstance(given, Advice):
+        if given.kept_in is None:
+            raise UsageError("this advice does not know where its runs are; give its store instead")
+        store, study = Path(given.kept_in[0]), given.kept_in[1]
+    elif (path := Path(given)).suffix == ".json":
+        return Side(name=str(path), profile=read_profile(path))
+    elif path.exists() or path.suffix or len(path.parts) > 1:
+        store = path
+    else:
+        study = str(given)
+    with Store.existing(store) as opened:
+        shown = stored_in(opened, study)
+        found = shown.study if isinstance(shown, Advised) else shown
+        name = f"study {found.study_id} of {store}"
+        if isinstance(shown, Advised):
+            return Side(name=name, study=found, profile=shown.profile, advice=shown.advice)
+        if stored_journal(opened, found.study_id):
+            raise UsageError(f"{name} has no answer yet; to go on: {found.command}")
+    return Side(name=name, study=found)

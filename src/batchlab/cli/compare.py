@@ -1,0 +1,34 @@
+"""`batchlab compare`: two studies side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from batchlab.cli import options
+from batchlab.cli.output import print_result
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@options.store
+@options.as_json
+def compare(a: str, b: str, store: Path, as_json: bool) -> None:
+    """Show what differs beyond noise between the studies A and B.
+
+    Each is a store, of which the last study counts, the start of the id of a study in --store, or
+    a file with what batchlab profile --json printed.
+    """
+    from batchlab.app.compare import compare as compare_studies
+    from batchlab.report.comparison import comparison_section
+    from batchlab.report.table import first_fact, sections_text
+    from batchlab.words.document import document_text
+
+    found = compare_studies(a, b, store=store)
+    if as_json:
+        print(document_text(found))
+        return
+    section = comparison_section(found)
+    print_result(lambda: sections_text([section]), headline=lambda: first_fact(section))
