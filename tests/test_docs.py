@@ -18,6 +18,7 @@ from tests.reference.stored_study import STUDY, put_study
 from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
+from batchlab.report.comparison import Comparison
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text
@@ -104,7 +105,13 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
 
 # A schema that differs is written anew: `schema_text(Kind)` into its file.
 @pytest.mark.parametrize(
-    ("name", "kind"), [("check", CheckDocument), ("noise", Noise), ("sweep", SweepDocument)]
+    ("name", "kind"),
+    [
+        ("check", CheckDocument),
+        ("compare", Comparison),
+        ("noise", Noise),
+        ("sweep", SweepDocument),
+    ],
 )
 def test_a_schema_is_that_of_its_document(name: str, kind: type) -> None:
     assert (DOCS / "schema" / f"{name}.json").read_text("utf-8") == schema_text(kind)

@@ -32,6 +32,7 @@ OPTIONS = {
     "fit": "--group-by --across --overhead --reference-batch-size --json",
     "init": "",
     "report": "--store --study --format --report --live",
+    "compare": "--store --json",
     "weights": "--store --study --output",
     "workloads": "--json",
     "completion": "",

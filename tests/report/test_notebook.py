@@ -16,6 +16,7 @@ from tests.reference.made_up_advice import KINDS, made_up_advice
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.page import Page
 
+from batchlab.app.compare import compare
 from batchlab.errors import BatchlabError
 from batchlab.fitting.fit import PointsFit, fit
 from batchlab.records.estimate import Reason
@@ -51,6 +52,7 @@ SHOWN = (
     pytest.param(lambda: made_up_study(batch_sizes=(64, 256), seeds=2), id="sweep"),
     pytest.param(made_up_profile, id="profile"),
     pytest.param(points_fit, id="fit"),
+    pytest.param(lambda: compare(made_up_profile(), made_up_study()), id="comparison"),
 )
 
 

@@ -23,7 +23,8 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """
     from batchlab.app.compare import compare as compare_studies
     from batchlab.report.comparison import comparison_section
-    from batchlab.report.table import first_fact, sections_text
+    from batchlab.report.table import sections_text
+    from batchlab.report.text import wrapped_text
     from batchlab.words.document import document_text
 
     found = compare_studies(a, b, store=store)
@@ -31,4 +32,6 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
         print(document_text(found))
         return
     section = comparison_section(found)
-    print_result(lambda: sections_text([section]), headline=lambda: first_fact(section))
+    print_result(
+        lambda: sections_text([section]), headline=lambda: f"{wrapped_text(section.title)}\n"
+    )

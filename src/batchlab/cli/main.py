@@ -11,6 +11,7 @@ import atexit
 import os
 import shlex
 import signal
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -79,13 +80,22 @@ def batchlab() -> None:
     """Which batch size should I use? Measured on your own model and machine."""
 
 
-def _interrupt(*_: object) -> NoReturn:
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    """End as Ctrl-C does; what is told so twice goes on ending."""
+    signal.signal(number, signal.SIG_IGN)
+    if number == signal.SIGHUP:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # a terminal that is gone
+                os.dup2(nowhere, stream)
     raise KeyboardInterrupt
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     if arguments is not None:
         sys.exit(_exit_code(arguments))
     code = _exit_code(sys.argv[1:])

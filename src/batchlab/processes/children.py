@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,10 @@ from batchlab.processes.server import context, sheltered
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
+
+_SERVER_GONE = 255  # of multiprocessing: the server ended, with all others perhaps
+OWN_END_S = 0.25
+"""Who ends every process of a job ends this one too: by then, so nothing is taken for a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +126,7 @@ class Child:
 
     def _died(self) -> Ended:
         self._process.join()
+        time.sleep(OWN_END_S)
         self.connection.close()
         code = self._process.exitcode
         kills = kills_for_memory()
@@ -129,7 +135,8 @@ class Child:
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             return Ended(status=Status.KILLED, reason=Reason.of("ended_by_signal", signal=name))
-        return Ended(status=Status.ERROR, reason=Reason.of("ended_without_a_word", exit_code=code))
+        status = Status.KILLED if code == _SERVER_GONE else Status.ERROR
+        return Ended(status=status, reason=Reason.of("ended_without_a_word", exit_code=code))
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:

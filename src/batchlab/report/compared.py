@@ -212,8 +212,8 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
     """Every figure that both have; the more of them there are, the wider is each interval."""
     met = a.crossings(target), b.crossings(target)
     ends = (a.ends, b.ends) if a.metric == b.metric else ({}, {})
-    timed = ({(timing.batch_size, None): timing for timing in side.timings} for side in (a, b))
-    n = 1 + len(_sizes(*timed)) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
+    timed = {each.batch_size for each in a.timings} & {each.batch_size for each in b.timings}
+    n = 1 + len(timed) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
     confidence = 1 - _MISSES / n
     wider = float(ndtri((1 + confidence) / 2) / ndtri(1 - _MISSES / 2))
     step_s = [side.step_s(wider) for side in (a, b)]

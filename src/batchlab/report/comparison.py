@@ -90,7 +90,7 @@ class Comparison(ShownInNotebook):
 
 def comparison_section(found: Comparison) -> Section:
     """What differs: first in a sentence, then as a table."""
-    return Section(facts=(_lead(found), *_facts(found)), table=_table(found))
+    return Section(title=_lead(found), facts=tuple(_facts(found)), table=_table(found))
 
 
 def _lead(found: Comparison) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from batchlab.errors import ProgressError, StoreError, TrialError
+from batchlab.processes.children import OWN_END_S
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
@@ -173,6 +174,8 @@ class CommandRun:
         with self._started() as training:
             try:
                 end = training.follow(take)
+                if self._verdict is None and end.status is not Status.OK:
+                    time.sleep(OWN_END_S)
             except KeyboardInterrupt:
                 # As at the end of a budget: a script that saves where it is can do so.
                 training.end()

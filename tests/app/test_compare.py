@@ -1,0 +1,171 @@
+"""Two studies side by side: what differs beyond noise, and what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.stored_advice import put_advised
+from tests.reference.stored_study import put_study
+from tests.reference.studies_to_compare import TARGET, profile_to_compare, study_to_compare
+
+from batchlab.app.compare import compare
+from batchlab.errors import UsageError
+from batchlab.report.comparison import Comparison, Figure, comparison_section
+from batchlab.store.store import Store
+
+Make = Callable[..., Any]
+
+
+def pair(make: Make, seed: int, **other: Any) -> Comparison:
+    draw = np.random.default_rng([7, seed])
+    return compare(make(draw), make(draw, **other))
+
+
+def differing(found: Comparison) -> set[str]:
+    return {figure.quantity for figure in found.figures if figure.verdict == "differs"}
+
+
+def of(found: Comparison, quantity: str) -> list[Figure]:
+    return [figure for figure in found.figures if figure.quantity == quantity]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "n"), [(profile_to_compare, 60), (study_to_compare, 20)])
+def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
+    make: Make, n: int
+) -> None:
+    told_apart = sum(bool(differing(pair(make, seed))) for seed in range(n))
+
+    # 200 of each: 4.5 % and 0.5 %. Here three standard errors more than 5 %.
+    assert told_apart <= 0.05 * n + 3 * (0.05 * 0.95 * n) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "other", "quantity", "truth"),
+    [
+        (profile_to_compare, {"slower": 1.5}, "step_s", 1.5),
+        (profile_to_compare, {"slower": 1.5, "processes": 1}, "step_s", 1.5),
+        (study_to_compare, {"slower": 1.5}, "step_s", 1.5),
+        (study_to_compare, {"longer": 1.5}, "steps_to_target", 1.5),
+        (study_to_compare, {"worse": 0.02}, "accuracy", -0.02),
+    ],
+)
+def test_a_true_difference_is_found_and_its_interval_holds_it(
+    make: Make, other: dict[str, Any], quantity: str, truth: float
+) -> None:
+    found = pair(make, 0, **other)
+
+    assert quantity in differing(found)
+    assert differing(found) <= {quantity, "time_to_target_s", "accuracy", "steps_to_target"}
+    assert of(found, quantity)[-1].change.holds(truth)
+
+
+def test_time_to_the_target_is_steps_times_the_time_of_a_step() -> None:
+    found = pair(study_to_compare, 1)
+    rows = (of(found, name) for name in ("step_s", "steps_to_target", "time_to_target_s"))
+
+    for step, steps, time in zip(*rows, strict=True):
+        product = (step.change.estimate or 0) * (steps.change.estimate or 0)
+        assert time.change.estimate == pytest.approx(product)
+
+
+def test_of_two_targets_the_easier_one_counts_for_both() -> None:
+    draw = np.random.default_rng(3)
+    harder = replace(TARGET, value=0.95)
+    a, b = study_to_compare(draw), replace(study_to_compare(draw), target=harder)
+
+    assert compare(a, b).target == compare(b, a).target == TARGET
+    assert [each.name for each in compare(a, b).settings if each.name == "target"]
+
+
+def test_a_target_of_another_metric_is_compared_by_nothing() -> None:
+    draw = np.random.default_rng(3)
+    other = replace(TARGET, metric="loss", better="lower")
+    a, b = study_to_compare(draw), replace(study_to_compare(draw), target=other)
+
+    assert compare(a, b).target is None
+    assert of(compare(a, b), "steps_to_target") == []
+
+
+def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
+    draw = np.random.default_rng(3)
+    a, b = study_to_compare(draw), study_to_compare(draw)
+    b = replace(b, records=tuple(r for r in b.records if r.trial.learning_rate == 0.01))
+
+    *sizes, _ = of(compare(a, b), "accuracy")
+
+    assert {figure.learning_rates for figure in sizes} == {(0.01, 0.01)}
+
+
+def test_one_run_of_each_can_be_told_from_noise_by_nobody() -> None:
+    a, b = (made_up_study(batch_sizes=(64,), epochs=n) for n in (5, 6))
+
+    found = compare(a, b)
+
+    assert {figure.verdict for figure in found.figures} == {"cannot_tell"}
+
+
+def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> None:
+    a = made_up_study(batch_sizes=(64, 256), seeds=2)
+    summary = replace(a.workload, workload_id="another", n_train=5000)
+    b = replace(a, workload=summary, environment=(("python", "3.12"), ("cores", "2")))
+
+    found = compare(a, b)
+    beside_a_profile = compare(a, profile_to_compare(np.random.default_rng(1)))
+
+    assert [(s.name, s.a, s.b) for s in found.settings] == [
+        ("workload id", "made-up-id", "another"),
+        ("n train", "4096", "5000"),
+        ("python", "3.11", "3.12"),
+    ]
+    assert "None" not in {side for s in beside_a_profile.settings for side in (s.a, s.b)}
+    assert of(beside_a_profile, "step_s")
+
+
+def test_what_a_store_holds_once_is_said_to_be_in_both(tmp_path: Path) -> None:
+    whole = made_up_study(batch_sizes=(64, 256), seeds=2)
+    part = replace(whole, study_id="part", records=whole.records[:2])
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, whole)
+        put_study(store, part)
+
+    found = compare("made-up", "part", store=tmp_path / "lab.db")
+
+    assert found.n_shared >= len(part.records)
+    assert differing(found) == set()
+
+
+def test_an_advice_compares_by_the_runs_that_chose_nothing(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with Store(tmp_path / f"{name}.db") as store:
+            put_advised(store, made_up_advice(scatter=0.03 if name == "a" else 0.04))
+
+    found = compare(tmp_path / "a.db", tmp_path / "b.db")
+
+    assert {"step_s", "steps_to_target"} <= {figure.quantity for figure in found.figures}
+    assert found.to_dict()["command"] == "compare"
+
+
+def test_the_first_sentence_says_what_differs_and_that_nothing_else_does() -> None:
+    same, slower = pair(profile_to_compare, 0), pair(profile_to_compare, 0, slower=1.5)
+
+    assert comparison_section(same).title == "Nothing that was measured differs beyond noise."
+    first = comparison_section(slower).title
+    assert first.startswith("B's steps take 1.")
+    assert first.endswith(
+        "at every batch size; nothing else that was measured differs beyond noise."
+    )
+
+
+def test_a_study_is_not_compared_with_itself() -> None:
+    made = made_up_study()
+
+    with pytest.raises(UsageError, match="are both study made-up-study"):
+        compare(made, made)
