@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
-from batchlab.app.advice_session import Advised
 from batchlab.app.question import read_profile
-from batchlab.app.report import stored_in
+from batchlab.app.report import Advised, stored_in
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
