@@ -35,10 +35,11 @@ from benchmarks.regret.whole_situation import (
     scatter_of_ends,
     whole_situation,
 )
-from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
+from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WholeAnswer, tables
 
-from batchlab.advice.advice import Question
+from batchlab.advice.advice import Advice, Configuration, Question
 from batchlab.advice.advisor import advise
+from batchlab.advice.chance import Seen, seen_of
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
@@ -60,6 +61,7 @@ class Reply:
     verdict: str = ""
     origin: str = ""
     problem: str = ""
+    seen: Seen | None = None
 
 
 def asked(situation: WholeSituation, budget_s: float) -> Question:
@@ -68,35 +70,65 @@ def asked(situation: WholeSituation, budget_s: float) -> Question:
     return question_of(header, situation.timed, budget_s, longest_epochs=header.epochs)
 
 
-def advised(situation: WholeSituation, budget_s: float) -> Reply:
-    """Ask the advice."""
+def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
+    """Ask the advice: what it names, and what it would if a first guess were named too."""
     engine = situation.engine()
     try:
         advice = advise(asked(situation, budget_s), engine)
     except BatchlabError as error:
-        return Reply(
+        reply = Reply(
             cell=situation.reference,
             spent_s=engine.spent_s(),
             named_as="reference",
             verdict="error",
             problem=str(error),
         )
-    chosen = advice.recommendation or advice.provisional
-    named_as = "recommendation" if advice.recommendation is not None else "provisional"
+        return reply, reply
+    named_as = "provisional" if advice.recommendation is None else "recommendation"
+    named = _reply(situation, advice, advice.named, named_as=named_as, spent_s=engine.spent_s())
+    guess = first_guess(advice)
+    if guess is None:
+        return named, named
+    guessed = _reply(situation, advice, guess, named_as="provisional", spent_s=engine.spent_s())
+    return named, guessed
+
+
+def _reply(
+    situation: WholeSituation,
+    advice: Advice,
+    chosen: Configuration | None,
+    *,
+    named_as: str,
+    spent_s: float,
+) -> Reply:
+    cell: CellKey | None = situation.reference
+    if chosen is not None:
+        cell = situation.grid.cell(chosen.batch_size, chosen.learning_rate)
+    is_same = chosen is None or cell == situation.reference
     return Reply(
-        cell=situation.reference
-        if chosen is None
-        else situation.grid.cell(chosen.batch_size, chosen.learning_rate),
-        spent_s=engine.spent_s(),
-        named_as="reference" if chosen is None else named_as,
+        cell=cell,
+        spent_s=spent_s,
+        named_as="reference" if is_same else named_as,
         verdict=advice.verdict,
         origin=advice.target_origin,
+        seen=None
+        if chosen is None or is_same
+        else seen_of(advice, (chosen.batch_size, chosen.learning_rate, chosen.cool_down)),
     )
+
+
+def first_guess(advice: Advice) -> Configuration | None:
+    """What was too unsure to be named."""
+    for caveat in advice.caveats:
+        if caveat.code == "first_guess":
+            size, rate = caveat.named["size"], caveat.named["rate"]
+            return Configuration(batch_size=size, micro_batch_size=size, learning_rate=rate)
+    return None
 
 
 def replies(situation: WholeSituation, budget_s: float, draw: int) -> Iterator[tuple[str, Reply]]:
     """What the advice names, and every habit."""
-    yield ADVISE, advised(situation, budget_s)
+    yield from zip((ADVISE, HOWEVER_UNSURE), advised(situation, budget_s), strict=True)
     for who, habit in WHOLE_HABITS.items():
         named = habit(situation, budget_s, draw)
         is_same = named.cell == situation.reference
@@ -114,7 +146,7 @@ def answer_to(
     drawn: WholeSituation, reply: Reply, *, who: str, draw: int, budget_s: float
 ) -> WholeAnswer:
     """What a reply was worth, on the seeds that judge."""
-    cell = reply.cell
+    cell, seen = reply.cell, reply.seen
     time_s = math.inf if cell is None else drawn.time_s(cell, drawn.judging)
     reference_s = drawn.time_s(drawn.reference, drawn.judging)
     return WholeAnswer(
@@ -137,6 +169,9 @@ def answer_to(
         is_optimum=cell == drawn.optimum,
         spent=reply.spent_s / budget_s,
         problem=reply.problem,
+        ends_seen=None if seen is None else seen.n,
+        seen_worse=None if seen is None else seen.worse,
+        seen_scatter=None if seen is None else seen.scatter,
     )
 
 

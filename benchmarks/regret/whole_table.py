@@ -13,6 +13,8 @@ from itertools import pairwise
 from benchmarks.regret.harness import both, head, percent, quantile, row
 
 ADVISE = "advise"
+# What it would name, if what is no more than a first guess were named too.
+HOWEVER_UNSURE = "advise, however unsure"
 # The workloads that the advisor's constants were chosen on, or whose answers were looked at before
 # a last change. On the others nothing was changed for what they showed.
 CHOSEN_ON = (
@@ -82,6 +84,10 @@ class WholeAnswer:
         is_optimum: whether it is the optimum itself.
         spent: of the budget, a fraction.
         problem: the error that the advice ended with, if any.
+        ends_seen: on how many seeds the advice saw it end beside the reference as it is. None: its
+            level is one on the way, or no chance is stated.
+        seen_worse: how many margins worse it ended there, in the mean.
+        seen_scatter: how these ends scatter, in margins.
     """
 
     workload: str
@@ -103,6 +109,9 @@ class WholeAnswer:
     is_optimum: bool
     spent: float
     problem: str = ""
+    ends_seen: int | None = None
+    seen_worse: float | None = None
+    seen_scatter: float | None = None
 
     @property
     def ends_worse(self) -> bool:
@@ -307,7 +316,12 @@ def _whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[Whol
     for low, high in pairwise(WHOLE_BINS):
         some = [each for each in answers if low <= each.whole_trainings < high]
         if some:
-            yield f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}", some
+            yield name_of_bin(low, high), some
+
+
+def name_of_bin(low: float, high: float) -> str:
+    """How tables name a bin of budgets in whole trainings."""
+    return f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def _regrets(answers: Sequence[WholeAnswer], who: str) -> list[float]:

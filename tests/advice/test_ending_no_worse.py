@@ -149,7 +149,9 @@ def test_where_whether_it_ends_worse_stays_open_nothing_is_named():
     assert advice.endings.verdict == "open"
     assert len(advice.endings.seeds) > 6  # as many more as were likely to tell
     assert "ending_open" in codes(advice.missing)
-    assert advice.provisional.batch_size > 64
+    assert advice.provisional == advice.reference
+    assert advice.caveats[0].code == "first_guess"
+    assert advice.caveats[0].named["size"] > 64
 
 
 def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):

@@ -400,26 +400,6 @@ def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: Askin
     assert advise(lab, budget=None).budget_s == 180.0
 
 
-def test_without_a_target_an_answer_says_what_such_answers_were_worth(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
-    advisor.longest_steps = 0
-
-    def told(**named: Any) -> dict[str, Any] | None:
-        caveats = advise(lab, **named).caveats
-        found = [each for each in caveats if each.code == "worth_on_the_record"]
-        return dict(found[0].values) if found else None
-
-    worth = told(budget=None, trainings=300, epochs=7)
-
-    assert worth is not None
-    # Those asked for are steps alone; what a run takes beside its steps counts in these.
-    assert 0.5 * 300 < worth["trainings"] < 300
-    assert told(target=("accuracy", 0.9), epochs=7) is None
-    assert told(objective="samples", epochs=7) is None
-    assert told() is None  # no training was seen to its end, and none is planned
-
-
 def cut_after(monkeypatch: pytest.MonkeyPatch, n_points: int) -> None:
     """Have the time for a profile end after so many batch sizes."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 # It compares what the product says of its own worth with the record.
-BY_DAY = "test_worth.py"
+BY_DAY = "test_chance_on_the_record.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

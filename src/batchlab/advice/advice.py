@@ -475,6 +475,8 @@ class Advice(Reported):
         recommendation: what to set; None where it cannot be told.
         provisional: where it cannot be told: the best so far; others may be better. Of those that
             were trained to their end, where what looks fastest was not or seems to end worse.
+        chance: how likely what is named is neither slower than the reference nor ends worse; None:
+            it is the reference, or nothing tells. Below 0.8 nothing else is named for now.
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, measured on fresh
@@ -520,6 +522,7 @@ class Advice(Reported):
     delta: float
     recommendation: Configuration | None
     provisional: Configuration | None = None
+    chance: float | None = None
     flat_set: tuple[int, ...]
     expected: Expected | None
     gain: Estimate

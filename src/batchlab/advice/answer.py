@@ -20,6 +20,7 @@ from batchlab.advice.advice import (
     Verdict,
 )
 from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
+from batchlab.advice.chance import LIKELY, chance_of
 from batchlab.advice.decision import (
     Decision,
     candidates,
@@ -166,6 +167,17 @@ class _Answer:
         self._others = self._at_other_targets()
 
     def advice(self) -> Advice:
+        """With the chance of what is named; yours, where that is a first guess for now."""
+        found, own = self._found(), self._question.reference
+        chance, why = chance_of(found) or (None, None)
+        if chance is None or why is None:
+            return replace(found, chance=chance)
+        if found.recommendation is not None or chance >= LIKELY:
+            return replace(found, chance=chance, caveats=(why, *found.caveats))
+        caveats = (why, *self._caveats(own), *self._why_ended_early(found.missing))
+        return replace(found, provisional=own, caveats=caveats)
+
+    def _found(self) -> Advice:
         verdict, reason, missing = self._verdict()
         decision, question = self._decision, self._question
         size = self._recommended(verdict)

@@ -12,7 +12,6 @@ from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Quest
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.worth import worth_of
 from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
@@ -222,7 +221,7 @@ class AdviceSession:
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(
-                *filter(None, [stands_in, self._worth_in_trainings(advice, inner)]),
+                *([stands_in] if stands_in else []),
                 *advice.caveats,
                 *self._caveats(),
                 *(() if advice.objective == self._asked.objective else [_without_times(options)]),
@@ -329,28 +328,6 @@ class AdviceSession:
         assert self._subject.epochs is not None
         trial = replace(self._trial, batch_size=own.batch_size)
         return trial.plan.steps_in(self._subject.epochs) * timed_s
-
-    def _worth_in_trainings(self, advice: Advice, engine: Engine) -> Reason | None:
-        """What answers with so many trainings were worth where the best is known.
-
-        None: nothing is named, nothing like it was asked there, or how long a training takes was
-        not seen. The budget of `advice`, as the advisor gave it, is what runs have.
-        """
-        is_like_it = advice.objective == "time" and not (self._target or self._asked.profile)
-        if not is_like_it or advice.named is None:
-            return None
-        own = advice.reference.batch_size
-        steps = [run.steps for run in advice.tried if run.purpose == "pilot"]
-        if self._subject.epochs is not None:
-            steps = [replace(self._trial, batch_size=own).plan.steps_in(self._subject.epochs)]
-        elif advice.target_origin != "pilot" or not steps:
-            return None
-        # The record's answers had all of their budget for runs, one after the other.
-        for_runs_s = advice.budget_s - (advice.steps[0].spent_s if advice.steps else 0.0)
-        return worth_of(
-            for_runs_s * engine.n_workers / engine.expected_s(own, RunLength(steps=max(steps))),
-            is_recommended=advice.recommendation is not None,
-        )
 
     # ---- before the advice
 

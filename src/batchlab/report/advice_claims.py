@@ -200,8 +200,8 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
     endings = advice.endings
     if is_same(found, advice.reference):
         return (
-            "For now keep batch size {size} and learning rate {rate:rate}: nothing else that was "
-            "tried is known to be better."
+            "Stay with batch size {size} and learning rate {rate:rate} for now: nothing else that "
+            "was tried is likely to be better."
         )
     best = "For now {set_this}: the best so far, not yet certain"
     if is_raced(advice):
@@ -438,7 +438,8 @@ def _gain(about: _About) -> _Told:
     advice, gain, head = about.advice, about.advice.gain, about.advice.head_to_head
     if advice.recommendation is None:
         # What a race saw, and how far such figures may be off.
-        if advice.provisional is not None and gain.estimate is not None:
+        named = advice.provisional
+        if named is not None and gain.estimate is not None and not is_same(named, advice.reference):
             yield about.tell(
                 "In single runs {yours} {takes} (95 %: {interval}). The interval comes from how "
                 "far such runs were off on recorded trainings.",

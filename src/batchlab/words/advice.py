@@ -229,11 +229,14 @@ ADVICE: dict[str, Message] = {
         "is fast early is often too high for the end. So {rate:rate} is named, which may not have "
         "run"
     ),
-    "worth_on_the_record": (
-        "answers like this one were tested on {n} recorded models, in the time of about "
-        "{trainings:two_digits} trainings. On {good} of these models most answers were within 20 % "
-        "of the best time and no worse at the end. Of all these answers {slower:whole_percent} "
-        "were slower than what they began with, and {worse:whole_percent} ended worse"
+    "no_worse_on_the_record": (
+        "it is {how:term} to be no worse than what you have: of recorded answers like this one "
+        "{chance:whole_percent} were neither slower nor worse at the end"
+    ),
+    "first_guess": (
+        "batch size {size} with learning rate {rate:rate} looked best, but is a first guess: of "
+        "recorded answers like that {chance:whole_percent} were neither slower than what their "
+        "user had nor worse at the end"
     ),
     "marks_too_wide": PluralMessage(
         "{metric} is seen so seldom that the time to the target is hardly known: tell it about "

@@ -1,0 +1,188 @@
+"""The chances that answers state, from the answers of the second record of regret.
+
+    python -m benchmarks.regret.chance
+
+Prints the constants of `batchlab.advice.chance` and how right they are: each workload is asked with
+constants that were fitted on the others, twins under a schedule left out together. Writes
+docs/figures/chance.svg.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import altair as alt
+import numpy as np
+import vl_convert
+from benchmarks.regret.harness import head, percent, row
+from benchmarks.regret.whole_table import HOWEVER_UNSURE, WHOLE_BINS, name_of_bin
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from batchlab.advice.chance import LIKELY, SURE, Seen
+
+RESULTS = Path(__file__).parents[1] / "results"
+FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "chance.svg"
+_FILES = ("regret_whole.json.gz", "regret_later.json.gz")
+# What workloads with a schedule are called after those without.
+_TWIN = "-cosine"
+LEVELS = (0.0, 0.5, 0.65, LIKELY, 0.9, SURE, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """An answer that names another configuration than the reference, with or without a chance.
+
+    Attributes:
+        workload: what it is about.
+        whole_trainings: the budget.
+        seen: what was seen of its ends; None: none was, and its level is one on the way.
+        is_no_worse: whether it was neither slower nor ended worse, by the seeds that judge.
+        chance: as stated by constants of the other workloads.
+    """
+
+    workload: str
+    whole_trainings: float
+    seen: Seen | None
+    is_no_worse: bool
+    chance: float = math.nan
+
+
+def judged() -> list[Judged]:
+    """What the record holds, each with the chance by the other workloads."""
+    answers = list(_recorded())
+    found = []
+    for workload in dict.fromkeys(_family(each) for each in answers):
+        no_end_seen, log_odds = fitted([each for each in answers if _family(each) != workload])
+        for each in answers:
+            if _family(each) == workload:
+                chance = no_end_seen
+                if each.seen is not None:
+                    chance = expit(log_odds[0] + log_odds[1] * each.seen.errors)
+                found.append(replace(each, chance=float(chance)))
+    return found
+
+
+def fitted(answers: Sequence[Judged]) -> tuple[float, tuple[float, float]]:
+    """The share of those without an end that were no worse; of the others a logistic regression."""
+    unseen = [each.is_no_worse for each in answers if each.seen is None]
+    known = [(each.seen.errors, each.is_no_worse) for each in answers if each.seen is not None]
+    errors = np.array([error for error, _ in known])
+    signs = np.array([1 if is_no_worse else -1 for _, is_no_worse in known])
+
+    def cost(at: np.ndarray) -> float:
+        return float(np.logaddexp(0, -signs * (at[0] + at[1] * errors)).sum())
+
+    first, each_error = minimize(cost, (0.0, 1.0)).x
+    odds = round(float(first), 2), round(float(each_error), 2)
+    return round(statistics.fmean(unseen), 3), odds
+
+
+def brier(answers: Sequence[Judged]) -> tuple[float, float]:
+    """The mean squared error of the chances, and of the base rate of the other workloads."""
+    errors, base = [], []
+    for workload in dict.fromkeys(_family(each) for each in answers):
+        others = [each.is_no_worse for each in answers if _family(each) != workload]
+        rate = statistics.fmean(others)
+        for each in answers:
+            if _family(each) == workload:
+                errors.append((each.chance - each.is_no_worse) ** 2)
+                base.append((rate - each.is_no_worse) ** 2)
+    return statistics.fmean(errors), statistics.fmean(base)
+
+
+def reliability(answers: Sequence[Judged]) -> Iterator[tuple[float, list[Judged]]]:
+    """The answers by what they said."""
+    for low, high in pairwise(LEVELS):
+        some = [each for each in answers if low <= each.chance < high]
+        if some:
+            yield low, some
+
+
+def tables(answers: Sequence[Judged]) -> str:
+    """How many of those that said so much were right, as Markdown."""
+    names = ("said", "were", "answers", "workloads")
+    lines = head(*names)
+    lines += [row(*_cells(some)) for _, some in reliability(answers)]
+    lines += ["", *head("whole trainings", *names)]
+    for low, high in pairwise(WHOLE_BINS):
+        of_row = [each for each in answers if low <= each.whole_trainings < high]
+        for _, some in reliability(of_row):
+            lines.append(row(name_of_bin(low, high), *_cells(some)))
+    return "\n".join(lines)
+
+
+def _cells(some: Sequence[Judged]) -> list[str]:
+    said = statistics.fmean(each.chance for each in some)
+    were = statistics.fmean(each.is_no_worse for each in some)
+    return [percent(said), percent(were), str(len(some)), str(len({e.workload for e in some}))]
+
+
+def _recorded() -> Iterator[Judged]:
+    for name in _FILES:
+        document = json.loads(gzip.decompress((RESULTS / name).read_bytes()))
+        for answer in document["answers"]:
+            named = dict(zip(document["columns"], answer, strict=True))
+            if named["who"] != HOWEVER_UNSURE or named["named_as"] == "reference":
+                continue
+            # A number that is missing is infinite: it does not get there.
+            takes, worse = (
+                math.inf if named[name] is None else named[name]
+                for name in ("of_reference", "shortfall_of_own")
+            )
+            seen, n = None, named["ends_seen"]
+            if n is not None:
+                seen = Seen(n=n, worse=named["seen_worse"], scatter=named["seen_scatter"])
+            yield Judged(
+                workload=named["workload"],
+                whole_trainings=named["whole_trainings"],
+                seen=seen,
+                is_no_worse=takes <= 1 and worse <= 1,
+            )
+
+
+def _family(answer: Judged) -> str:
+    return answer.workload.removesuffix(_TWIN)
+
+
+def picture(answers: Sequence[Judged]) -> alt.Chart:
+    """What was right by what was said, a dot a level, beside the line of those that are right."""
+    dots = [
+        {
+            "said": statistics.fmean(each.chance for each in some),
+            "were": statistics.fmean(each.is_no_worse for each in some),
+            "answers": len(some),
+        }
+        for _, some in reliability(answers)
+    ]
+    scale = alt.Scale(domain=[0.3, 1.0])
+    line = alt.Chart(alt.Data(values=[{"at": 0.3}, {"at": 1.0}]))
+    said = alt.X("said:Q", scale=scale, title="stated chance", axis=alt.Axis(format="%"))
+    were = alt.Y("were:Q", scale=scale, title="no worse", axis=alt.Axis(format="%"))
+    dotted = alt.Chart(alt.Data(values=dots)).encode(said, were)
+    return (
+        line.mark_line(strokeDash=[4, 4], color="gray").encode(x="at:Q", y="at:Q")
+        + dotted.mark_point(filled=True, size=80)
+        + dotted.mark_text(dx=22, dy=4).encode(text="answers:Q")
+    ).properties(width=320, height=320)
+
+
+def main() -> None:
+    answers = judged()
+    no_end_seen, log_odds = fitted(answers)
+    print(f"NO_END_SEEN = {no_end_seen}\nLOG_ODDS = {log_odds}\n")
+    print(tables(answers))
+    said, base = brier(answers)
+    print(f"\nBrier score {said:.3f}; always saying the base rate: {base:.3f}")
+    FIGURE.write_text(vl_convert.vegalite_to_svg(picture(answers).to_dict()))
+
+
+if __name__ == "__main__":
+    main()

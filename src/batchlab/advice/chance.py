@@ -1,0 +1,92 @@
+"""Chance: how likely what is named is neither slower than the reference nor ends worse."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import expit
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.carried_over import pooled_sd
+from batchlab.records.estimate import Reason
+
+LIKELY, SURE = 0.8, 0.95
+"""From the second on it is sure, from the first on likely, below that a first guess."""
+# `python -m benchmarks.regret.chance` prints these, from the recorded answers.
+NO_END_SEEN = 0.978
+LOG_ODDS = (-0.9, 1.58)  # of an end at the margin, and of each error above it
+_USUAL_SCATTER = 0.7  # of ends, in margins; it counts as much as a seed
+_N_JUDGING = 5
+_FARTHEST = 3.0  # that is 98 %: nineteen workloads do not show more
+_VERIFIED = 0.975  # where the 95 % interval of a gain lies above 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """How what is named ended beside the reference as it is, in margins."""
+
+    n: int = 0  # seeds that both were trained to their ends on
+    worse: float = 0.0  # by how much it ended worse, in the mean
+    scatter: float = _USUAL_SCATTER  # of ends from seed to seed, a standard deviation
+
+    @property
+    def errors(self) -> float:
+        """By how many standard errors other seeds are expected to end above the margin.
+
+        Before a seed tells, both end alike within a margin and the scatter.
+        """
+        tells = self.n / (2 * self.scatter**2)
+        variance = 1 / (1 / (1 + self.scatter**2) + tells)
+        error = math.sqrt(variance + 2 * self.scatter**2 / _N_JUDGING)
+        return min((1 - variance * tells * self.worse) / error, _FARTHEST)
+
+    @property
+    def chance(self) -> float:
+        """By the recorded answers."""
+        return float(expit(LOG_ODDS[0] + LOG_ODDS[1] * self.errors))
+
+
+def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
+    """The chance that what is named is neither slower nor ends worse; by the record a sentence.
+
+    None where it is the reference, or nothing tells. Where a target was given no end is compared:
+    then, and for objective quality, a verified gain tells.
+    """
+    named, own, low = advice.named, advice.reference, advice.gain.low
+    if named is None or advice.objective == "samples":
+        return None
+    like_it = named.batch_size, named.learning_rate, named.cool_down
+    if like_it == (own.batch_size, own.learning_rate, own.cool_down):
+        return None
+    if not any(run.purpose == "pilot" for run in advice.tried):
+        is_verified = advice.recommendation is not None and low is not None and low >= 1
+        return (_VERIFIED, None) if is_verified else None
+    seen, (size, rate, _) = seen_of(advice, like_it), like_it
+    chance = NO_END_SEEN if seen is None else seen.chance
+    if chance < LIKELY:
+        return chance, Reason.of("first_guess", chance=chance, size=size, rate=rate)
+    how = "sure" if chance >= SURE else "likely"
+    return chance, Reason.of("no_worse_on_the_record", how=how, chance=chance)
+
+
+def seen_of(advice: Advice, cell: tuple[int, float, float]) -> Seen | None:
+    """What was seen of the ends of a batch size with its rate and cool-down.
+
+    None: no end was seen, and the level is one on the way.
+    """
+    endings = advice.endings
+    if advice.target_origin == "easier":
+        return None
+    if endings is None:
+        return Seen()
+    known, own = (endings.recommended, *endings.references), endings.reference
+    mine = next((each for each in known if (*each.cell, each.cool_down) == cell), None)
+    if mine is None or not (mine.found and own.found):
+        return Seen()
+    several = [each.found for each in known if len(each.found) > 1]
+    sd, degrees = pooled_sd(several) if several else (0.0, 0)
+    variance = (degrees * (sd / endings.margin) ** 2 + _USUAL_SCATTER**2) / (degrees + 1)
+    worse = own.mean - mine.mean if endings.better == "higher" else mine.mean - own.mean
+    n = min(len(mine.found), len(own.found))
+    return Seen(n=n, worse=worse / endings.margin, scatter=math.sqrt(variance))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from benchmarks.regret.chance import Judged, brier, fitted, judged, reliability
+
+from batchlab.advice.chance import LIKELY, LOG_ODDS, NO_END_SEEN
+
+
+@pytest.fixture(scope="module")
+def answers() -> list[Judged]:
+    return judged()
+
+
+def test_what_answers_say_of_their_chance_is_what_the_record_gives(answers: list[Judged]) -> None:
+    assert fitted(answers) == (NO_END_SEEN, LOG_ODDS)
+
+
+def test_on_workloads_left_out_so_many_were_right_as_was_said(answers: list[Judged]) -> None:
+    for low, some in reliability(answers):
+        said = statistics.fmean(each.chance for each in some)
+        were = statistics.fmean(each.is_no_worse for each in some)
+        # A first guess is told less well: few workloads have many of them.
+        assert abs(said - were) <= (0.05 if low >= LIKELY else 0.08)
+
+
+def test_it_tells_more_than_the_base_rate(answers: list[Judged]) -> None:
+    said, base = brier(answers)
+
+    assert said < 0.8 * base
