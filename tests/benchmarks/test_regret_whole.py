@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.whole_table import ADVISE
+from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE
 from tests.reference.script import BENCHMARKS, script
 from tests.reference.whole_grid import EPOCHS, write_whole_grid
 
@@ -30,11 +30,11 @@ def test_the_advice_sets_its_level_from_a_whole_training(
     drawn = harness.whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
 
     question = harness.asked(drawn, 1.0)
-    reply = harness.advised(drawn, 75 * drawn.tuned_reference_s)
+    reply, however_unsure = harness.advised(drawn, 75 * drawn.tuned_reference_s)
 
     assert (question.target, question.longest_epochs) == (None, EPOCHS)
     assert (reply.problem, reply.origin) == ("", "pilot")
-    assert reply.cell == drawn.optimum
+    assert (reply.cell, however_unsure) == (drawn.optimum, reply)
     assert 0 < reply.spent_s <= 75 * drawn.tuned_reference_s
 
 
@@ -43,8 +43,8 @@ def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Pa
 
     answers = harness.answers_of(path, "cpu", (18.0,), 1)
 
-    assert [each.who for each in answers] == [ADVISE, *harness.WHOLE_HABITS]
-    reference = answers[1]
+    assert [each.who for each in answers] == [ADVISE, HOWEVER_UNSURE, *harness.WHOLE_HABITS]
+    reference = answers[2]
     assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
     assert reference.named_as == "reference"
 
