@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
+from batchlab.advice.advice import Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.run_log import RunLog
