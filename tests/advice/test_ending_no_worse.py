@@ -11,6 +11,7 @@ from tests.reference.simulated_question import N_TRAIN, knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
+from batchlab.advice.chance import DOUBLED
 
 STEP_S = knee(1024)
 # The level is 5 % of the errors below it.
@@ -106,6 +107,28 @@ def test_after_the_answer_one_run_of_every_tuned_batch_size_goes_on_to_its_end()
     assert all((each.trial.batch_size, each.trial.seed) in asked for each in again)
     chosen = advice.recommendation
     assert (chosen.batch_size, chosen.learning_rate) == advice.endings.recommended.cell
+
+
+@pytest.mark.parametrize(
+    ("trainings", "step_s", "is_told"),
+    [(1.5, STEP_S, True), (1.5, lambda size: 1e-3 * size, False), (100.0, STEP_S, False)],
+)
+def test_where_yours_stays_for_want_of_runs_doubling_is_told_if_its_steps_are_free(
+    trainings, step_s, is_told
+):
+    """By the record, without a run; where something else is named it is not."""
+    truth = Truth(end=lambda size, rate: USUAL_END, end_noise=0.0002)
+    engine = SimulatedEngine(truth=truth, step_s=step_s, n_workers=1)
+    budget_s = trainings * truth.best_steps(64) * step_s(64)
+    asked = question(step_s, budget_s=budget_s, target=None, target_origin="pilot")
+
+    advice = advise(asked, engine)
+
+    told = [why for why in advice.caveats if why.code == "doubling_is_worth_a_try"]
+    assert bool(told) == is_told
+    if told:
+        assert advice.named == advice.reference
+        assert told[0].named == {"size": 128, "rate": 0.02, "chance": DOUBLED}
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from batchlab.advice.advice import (
     Verdict,
 )
 from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
-from batchlab.advice.chance import LIKELY, chance_of
+from batchlab.advice.chance import DOUBLED, LIKELY, chance_of
 from batchlab.advice.decision import (
     Decision,
     candidates,
@@ -46,6 +46,8 @@ _TO_SEE_THE_END = 3.0
 _TO_TRY_ANOTHER = 2.0
 _LEAST_MORE = 0.5
 _MOST_MORE = 20.0
+# A step that takes at most so many times as long is as good as free.
+_FREE_STEP = 1.5
 # A study with more than this of its budget left did not end for want of it.
 _EARLY = 0.25
 
@@ -170,12 +172,25 @@ class _Answer:
         """With the chance of what is named; yours, where that is a first guess for now."""
         found, own = self._found(), self._question.reference
         chance, why = chance_of(found) or (None, None)
+        if found.provisional == own:
+            return replace(found, caveats=(*self._doubling(found), *found.caveats))
         if chance is None or why is None:
             return replace(found, chance=chance)
         if found.recommendation is not None or chance >= LIKELY:
             return replace(found, chance=chance, caveats=(why, *found.caveats))
-        caveats = (why, *self._caveats(own), *self._why_ended_early(found.missing))
-        return replace(found, provisional=own, caveats=caveats)
+        caveats = (*self._caveats(own), *self._why_ended_early(found.missing))
+        return replace(found, provisional=own, caveats=(why, *self._doubling(found), *caveats))
+
+    def _doubling(self, found: Advice) -> list[Reason]:
+        """What a budget for single runs did not reach for, and the record says something of."""
+        own, tried = self._question.reference, {run.batch_size for run in found.tried if run.end}
+        steps_s = {option.batch_size: option.step_s.estimate for option in self._question.options}
+        twice_s, own_s = steps_s.get(2 * own.batch_size), steps_s[own.batch_size]
+        is_free = twice_s is not None and own_s is not None and twice_s <= _FREE_STEP * own_s
+        if found.reason.code != "single_runs" or 2 * own.batch_size in tried or not is_free:
+            return []
+        size, rate = 2 * own.batch_size, 2 * own.learning_rate
+        return [Reason.of("doubling_is_worth_a_try", size=size, rate=rate, chance=DOUBLED)]
 
     def _found(self) -> Advice:
         verdict, reason, missing = self._verdict()

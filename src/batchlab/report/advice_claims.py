@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
+from batchlab.advice.chance import SURE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
@@ -68,6 +69,8 @@ class _About:
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
             "near": near_text(advice),
             "delta": advice.delta,
+            "chance": advice.chance,
+            "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
             "spent_s": advice.spent_s,
         }
         if named is not None:
@@ -203,9 +206,13 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             "Stay with batch size {size} and learning rate {rate:rate} for now: nothing else that "
             "was tried is likely to be better."
         )
-    best = "For now {set_this}: the best so far, not yet certain"
+    best = "For now {set_this}: the best so far"
     if is_raced(advice):
-        return best + ", from a few single runs."
+        best += " in a few single runs"
+    if advice.chance is None:
+        best += ", not yet certain"
+    else:
+        best += ", {how:term} ({chance:whole_percent}) to be no worse than {yours}"
     if endings is not None and endings.is_likely_worse():
         return best + ". What is faster seems to end worse."
     if endings is not None and not endings.recommended.found:

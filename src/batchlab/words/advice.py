@@ -233,6 +233,11 @@ ADVICE: dict[str, Message] = {
         "it is {how:term} to be no worse than what you have: of recorded answers like this one "
         "{chance:whole_percent} were neither slower nor worse at the end"
     ),
+    "doubling_is_worth_a_try": (
+        "not tried here: batch size {size} with learning rate {rate:rate}. Where recorded answers "
+        "stayed with their user's own after so few trainings, twice both was neither slower nor "
+        "worse at the end in {chance:whole_percent}"
+    ),
     "first_guess": (
         "batch size {size} with learning rate {rate:rate} looked best, but is a first guess: of "
         "recorded answers like that {chance:whole_percent} were neither slower than what their "
