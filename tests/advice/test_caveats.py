@@ -1,7 +1,5 @@
 """Caveats: that a rate lies beside one that diverges is said, with how often it may diverge."""
 
-from dataclasses import replace
-
 import pytest
 from tests.reference.made_up_outcome import decision, verification
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
@@ -53,16 +51,3 @@ def test_a_rate_that_diverged_once_itself_is_told_though_nothing_above_it_was_ru
 @pytest.mark.parametrize("times", [0.5, 4.0])
 def test_what_diverged_far_above_or_below_says_nothing(times):
     assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == ()
-
-
-@pytest.mark.parametrize(
-    ("n", "codes"), [(15, ["metric_moves_in_steps"]), (10_000, []), (None, [])]
-)
-def test_an_accuracy_of_few_examples_moves_in_steps_that_are_told(n, codes):
-    state = state_with([met(90), met(95)])
-    state.question = replace(state.question, n_validation=n)
-
-    found = caveats(state)
-
-    assert [caveat.code for caveat in found] == codes
-    assert all("steps of 0.067" in reason_text(caveat) for caveat in found)

@@ -53,6 +53,19 @@ def test_at_a_plateau_it_is_the_mean_of_the_last_quarter():
     assert end.margin == pytest.approx(0.05 * 0.1, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("asked", "metric", "margin"),
+    [(ASKED, "accuracy", 1 / 15), (replace(ASKED, n_validation=1000), "accuracy", 0.005)],
+)
+def test_one_validation_example_fewer_is_as_well(asked, metric, margin):
+    """Of 15 examples 14 are as good as all that no run was better than."""
+    asked = asked if asked.n_validation else replace(asked, n_validation=15)
+
+    end = end_level(asked, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
+
+    assert end.margin == pytest.approx(margin, rel=1e-3)
+
+
 @pytest.mark.parametrize(("broken", "n"), [(-1, 0), (-21, 0), (5, 21)])
 def test_a_last_quarter_with_a_value_that_is_no_number_is_no_end(broken, n):
     record = record_of(approach(0.9, rate=1.0))

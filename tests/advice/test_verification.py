@@ -188,3 +188,17 @@ def test_a_reference_that_was_better_stands_in_for_it(other, found, lost, falls)
     expected = ("reference_was_better", REFERENCE) if falls else (None, None)
     assert (against[0] and against[0].code, against[1]) == expected
     assert not falls or (against[0].named["other"], against[0].named["rate"]) == REFERENCE
+
+
+@pytest.mark.parametrize(("estimate", "stays"), [(0.97, True), (1.03, False)])
+def test_where_ends_alone_are_compared_one_below_ones_own_wins_nothing(estimate, stays):
+    found = gain(estimate, 0.9, 1.1)
+    ends = {64: [scored(0.95)] * 2, 128: [scored(0.95)] * 2}
+    state = made_up_state(ends, objective="quality", longest_epochs=10.0)
+    log_costs = [math.log(0.05)] * 3
+
+    _, instead = disagreement(
+        state, MINE, log_costs, missed=0, gains={REFERENCE: found}, lost_to=[]
+    )
+
+    assert instead == (REFERENCE if stays else None)

@@ -338,6 +338,43 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     assert 0.9 * 300 * one_s < question.budget_s < 300 * one_s
 
 
+def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    per_epoch_s = 5 * STEP_S
+
+    to_plateau = advise(lab, budget=None, trainings=300).budget_s / 300 / per_epoch_s
+    to_target = advise(lab, budget=None, trainings=300, target=("accuracy", 0.6)).budget_s
+    again = advise(lab, budget=None, trainings=600).budget_s / 600 / per_epoch_s
+
+    assert to_plateau in (8, 16, 32, 64)
+    assert 1 < to_target / 300 / per_epoch_s < 3
+    assert again == pytest.approx(to_plateau)
+
+
+def test_where_the_first_training_fails_how_long_one_takes_is_not_known(
+    lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
+) -> None:
+    failing = tiny(learning_rate=1e20)
+
+    with pytest.raises(WorkloadError, match=r"4 trainings: .* the first failed \(.*--budget"):
+        advise(lab, workload=failing, budget=None, trainings=4)
+
+
+def test_ends_that_are_compared_in_place_of_times_are_no_matter_of_step_times(
+    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisor.longest_steps = 0
+    answered = advisor._advice
+    by_ends = lambda *given: replace(answered(*given), objective="quality")  # noqa: E731
+    monkeypatch.setattr(advisor, "_advice", by_ends)
+
+    codes = {caveat.code for caveat in advise(lab).caveats}
+
+    assert "compared_by_examples" not in codes
+
+
 @pytest.mark.parametrize(
     ("asked", "budget_s"),
     [
@@ -392,6 +429,50 @@ def test_trainings_too_short_for_a_profile_are_refused_before_it(
         advise(lab, budget=None, trainings=2, train_s=5.0, objective="quality", reserved_s=9.0)
 
     assert profiled == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "codes"),
+    [
+        ({}, {"differences_not_told"}),
+        ({"metrics": {}}, {"few_validation_examples"}),
+        ({"weight": len}, set()),
+    ],
+)
+def test_what_few_validation_examples_cannot_tell_is_said(
+    lab: Path, advisor: AskingAdvisor, fields: dict[str, Any], codes: set[str]
+) -> None:
+    answered = advisor._advice
+
+    def scored(*given: Any) -> batchlab.Advice:
+        advice = answered(*given)
+        return replace(advice, tried=tuple(replace(run, best_value=0.9) for run in advice.tried))
+
+    advisor._advice = scored  # type: ignore[method-assign]
+
+    found = {each.code: each for each in advise(lab, workload=tiny(**fields)).caveats}
+
+    assert found.keys() & {"differences_not_told", "few_validation_examples"} == codes
+    for code in codes:
+        assert "validation has 20 examples" in reason_text(found[code])
+    if "differences_not_told" in codes:
+        # 18 of 20 were right: a standard error of 0.076, of as many others too.
+        assert found["differences_not_told"].named["least"] == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.parametrize(("epochs", "is_early"), [(12, True), (5, False)])
+def test_a_given_target_that_is_met_early_stays_and_that_is_said(
+    lab: Path, advisor: AskingAdvisor, epochs: int, is_early: bool
+) -> None:
+    # Every batch size takes half of the 100 examples.
+    answered = made_up_advice(steps=lambda size: 50 / size)
+    advisor._advice = lambda *given: answered  # type: ignore[method-assign]
+
+    advice = advise(lab, target=("accuracy", 0.95), epochs=epochs)
+
+    assert advice.target == answered.target
+    early = [each.named["why"].named for each in advice.caveats if each.code == "target_is_early"]
+    assert [(why["epochs"], why["whole"]) for why in early] == [(pytest.approx(0.5), 12)] * is_early
 
 
 def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: AskingAdvisor) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from batchlab.errors import UsageError
+from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
@@ -110,6 +111,12 @@ class Question:
     def sign(self) -> int:
         """1 where higher values are better, else -1: times it, higher is."""
         return 1 if self.better == "higher" else -1
+
+    @property
+    def one_example(self) -> float:
+        """What a validation example is of the metric; 0: it is no share of them, or not known."""
+        is_share = self.metric in FRACTION_METRICS
+        return 1 / self.n_validation if is_share and self.n_validation else 0.0
 
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
         """The best validation value of the metric after the first step; None: there is none."""

@@ -19,6 +19,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import (
@@ -36,6 +37,7 @@ from batchlab.advice.level import (
     easier,
     end_as,
     ends_early,
+    met_early,
     of_the_worst,
     untrained_value,
 )
@@ -139,6 +141,7 @@ class _Advisor:
             end = end_to_race_to(self._state, at_once=self._at_once)
             if stopped is None and end is not None:
                 return concluded_by_race(self._state, end)
+            self._compare_ends_if_met_early()
             stopped = stopped or self._tune_reference()
         else:
             size = self._question.reference.batch_size
@@ -349,6 +352,22 @@ class _Advisor:
         ]
         return self._state.run(requests, "pilot")
 
+    def _compare_ends_if_met_early(self) -> None:
+        """Where a first run met the level that it set too early for times, compare ends."""
+        state, end, level = self._state, self._state.end, self._state.until
+        if end is None or level is None:
+            return
+        pilots, whole = list(state.records.values()), end.epochs
+        soonest = min(steps_to(run, level) or math.inf for run in pilots)
+        why = met_early(level, soonest / state.reference.steps_per_epoch, whole)
+        if why is None or any(self._question.shortfall(run) is None for run in pilots):
+            return
+        state.note(Reason.of("compare_ends"), why)
+        self._question = replace(self._question, objective="quality", longest_epochs=whole)
+        state.until = state.end = None
+        state.tuned_steps.clear()
+        state.ask(self._question)
+
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""
         target = self._state.until
@@ -359,29 +378,21 @@ class _Advisor:
             self._state.tuned_steps[size] = min(steps) / _TUNED_IS_FASTER
 
     def _take(self, level: TargetLevel) -> None:
-        self._state.until = level.target
-        self._state.end = level.end
-        self._origin = level.origin
-        target = level.target
-        self._state.note(
-            Reason.of("target_set", metric=target.metric, value=target.value), level.why
-        )
+        state, target = self._state, level.target
+        state.until, state.end, self._origin = target, level.end, level.origin
+        state.note(Reason.of("target_set", metric=target.metric, value=target.value), level.why)
 
     def _nothing_met(self, records: list[TrialRecord], limit: int) -> Reason | None:
         """No run met the target: take one that can be met, or say why not."""
         question = self._question
         target = self._state.until
         if all(record.has_failed for record in records):
-            return Reason.of(
-                "reference_rates_failed",
-                size=question.reference.batch_size,
-                why=why_it_failed(records[0]),
-            )
+            size, why = question.reference.batch_size, why_it_failed(records[0])
+            return Reason.of("reference_rates_failed", size=size, why=why)
         if target is None:
             return Reason.of("no_distance_from_perfect", metric=question.metric)
-        why = Reason.of(
-            "reference_never_met", metric=target.metric, value=target.value, limit=limit
-        )
+        metric, value = target.metric, target.value
+        why = Reason.of("reference_never_met", metric=metric, value=value, limit=limit)
         best = min(records, key=question.distance)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":
@@ -391,9 +402,7 @@ class _Advisor:
             return Reason.of("none_beat_untrained", why=why)
         self._take(level)
         tune(self._state, self._state.reference, limit_steps=limit)
-        if self._state.reference.cell is None:
-            return why
-        return None
+        return why if self._state.reference.cell is None else None
 
     def _refuse_target_met_untrained(self, record: TrialRecord) -> None:
         target: Target | None = self._state.until

@@ -36,7 +36,6 @@ from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
-from batchlab.laws.plateau import FRACTION_DELTA, FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
@@ -448,12 +447,10 @@ class _Answer:
         if state.end is not None and state.end.ended_by == "overfitting":
             caveats.append(Reason.of("reference_overfits"))
         if self._origin == "easier" and until is not None:
-            level, asked = until.value, self._question.target
-            why = Reason.of("easier_than_plateau", metric=until.metric, value=level)
+            metric, level, asked = until.metric, until.value, self._question.target
+            why = Reason.of("easier_than_plateau", metric=metric, value=level)
             if asked is not None:
-                why = Reason.of(
-                    "easier_than_asked", metric=until.metric, value=level, asked=asked.value
-                )
+                why = Reason.of("easier_than_asked", metric=metric, value=level, asked=asked.value)
             caveats.append(why)
         if verified is not None and verified.head_to_head is None and state.end is None:
             caveats.append(Reason.of("not_verified"))
@@ -463,10 +460,6 @@ class _Answer:
         if outcome.raced and outcome.soonest and outcome.soonest != outcome.raced:
             (size, rate), (_, soonest) = outcome.raced, outcome.soonest
             caveats.append(Reason.of("below_the_soonest", size=size, rate=rate, soonest=soonest))
-        metric, rows = self._question.metric, self._question.n_validation
-        margin = FRACTION_DELTA if state.end is None else state.end.margin
-        if metric in FRACTION_METRICS and rows and 1 / rows > margin:
-            caveats.append(Reason.of("metric_moves_in_steps", metric=metric, n=rows, step=1 / rows))
         # Of a configuration that stays as it is its user knows whether it holds.
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:

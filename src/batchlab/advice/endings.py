@@ -8,18 +8,10 @@ from dataclasses import replace
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import (
-    Ending,
-    Endings,
-    EndingVerdict,
-    EndLevel,
-    Question,
-    RateTried,
-)
+from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, RateTried
 from batchlab.advice.level import last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
 from batchlab.advice.study_state import StudyState
-from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
@@ -65,7 +57,9 @@ def endings_of(
     sign = state.question.sign
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
-    errors = _errors(mine, compared_with, known.values(), least=_resolution(state.question))
+    # Seeds that end on the same count of examples have not shown that they do not scatter.
+    least = state.question.one_example**2 / 12
+    errors = _errors(mine, compared_with, known.values(), least=least)
     apart = None if mine is compared_with else _apart(end, state, known.values())
     upper = 1 - _PASSES / n_looks
     difference = _difference(mine, compared_with, errors, sign=sign, upper=upper)
@@ -73,7 +67,7 @@ def endings_of(
     reason = _reason(verdict, mine, compared_with, difference, margin)
     own, than_own = known[reference], None
     if own.found:
-        of_own = _errors(mine, own, known.values(), least=_resolution(state.question))
+        of_own = _errors(mine, own, known.values(), least=least)
         than_own = _difference(mine, own, of_own, sign=sign, upper=upper)
     failed = _failed(state, records, recommended, seeds)
     if failed:
@@ -202,16 +196,6 @@ def _difference(
         return Estimate.of(value, interval=(None, None), n=n)
     half = max(float(stdtrit(degrees, upper)) * error for error, degrees in errors)
     return Estimate.of(value, interval=(value - half, value + half), n=n)
-
-
-def _resolution(question: Question) -> float:
-    """The variance that a metric has because it counts examples; 0 where it does not.
-
-    Seeds that end on the same count have not shown that they do not scatter.
-    """
-    if question.metric not in FRACTION_METRICS or not question.n_validation:
-        return 0.0
-    return (1 / question.n_validation) ** 2 / 12
 
 
 def _errors(

@@ -31,10 +31,7 @@ _ROUNDED_BY = 0.2
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
-    """What a run of the reference ends with.
-
-    None where the run has not come to its end, or failed.
-    """
+    """What a run of the reference ends with; None: it has not come to its end, or failed."""
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     is_over = record.has_ended_itself or record.steps >= planned_steps
     is_over = is_over or _is_over(question, record, plateau)
@@ -73,10 +70,7 @@ def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """What a run of the reference was at when the budget cut it, as if it had ended there.
-
-    None where it failed, or was not evaluated in its last quarter.
-    """
+    """What a run was at when the budget cut it; None: it failed, or its last quarter is unseen."""
     values = [] if record.has_failed else last_values(question, record, overfits=False)
     return _ended(question, record, values, "planned_end") if values else None
 
@@ -97,11 +91,12 @@ def _ended(
 ) -> EndLevel:
     value = math.fsum(values) / len(values)
     curve = [v for e, v in record.curve("validation", question.metric) if e.step > 0]
+    margin = margin_of(value, curve, metric=question.metric, better=question.better)
     return EndLevel(
         value=value,
         n=len(values),
         ended_by=ended_by,
-        margin=margin_of(value, curve, metric=question.metric, better=question.better),
+        margin=max(margin, question.one_example),
         epochs=record.epochs,
         learning_rate=record.trial.learning_rate,
     )
@@ -110,10 +105,7 @@ def _ended(
 def last_values(
     question: Question, record: TrialRecord, *, overfits: bool, steps: int | None = None
 ) -> list[float]:
-    """The validation values that a run's end is the mean of.
-
-    Empty where it was not evaluated there, or one of them was not a finite number.
-    """
+    """The validation values that a run's end is the mean of; none: one is missing or no number."""
     ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
     last = max(ended, default=0)
     curve = [
@@ -183,14 +175,24 @@ def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
 
 
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
-# that slower batch sizes and rates can meet it too in the time that there is.
+# that slower batch sizes and rates can meet it too in the time that there is. The decision is
+# repeated at that of the reference's curve.
 _EASIER_PLACE = 0.6
 # So many margins better is an end that is not better by chance alone.
 _CLEARLY = 2.0
 # What gained less than this share of what another rate did hardly learns.
 _SHARE = 0.5
-# The decision is repeated at the level of the reference's curve this far along the way.
-_EASIER_REPEAT_PLACE = 0.6
+# What is met in this first part of a whole training, or in the first epoch where it has so many.
+_EARLY = 1 / 20
+_MANY_EPOCHS = 10
+
+
+def met_early(level: Target, epochs: float, whole: float) -> Reason | None:
+    """That the time to a level so easy tells nothing of a whole training; None: it may."""
+    if epochs > max(_EARLY * whole, 1.0 if whole >= _MANY_EPOCHS else 0.0):
+        return None
+    metric, value = level.metric, level.value
+    return Reason.of("met_early", metric=metric, value=value, epochs=epochs, whole=whole)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -345,10 +347,7 @@ def _why(end: EndLevel) -> Reason:
 def easier(
     question: Question, records: Sequence[TrialRecord], *, why: Reason
 ) -> TargetLevel | None:
-    """A level that the best of these runs met after `_EASIER_PLACE` of its way, or None.
-
-    None where no run got better than the untrained model.
-    """
+    """A level that the best of these runs met on its way; None: none beat the untrained model."""
     levels = []
     for record in records:
         level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
@@ -369,13 +368,11 @@ def neighbours(
 ) -> tuple[Target, Target] | None:
     """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
 
-    The harder one leaves at least half of the errors.
-
-    (easier, harder), or None where the curves are flat there.
+    The harder one leaves at least half of the errors. None: the curves are flat there.
     """
     crossings = [(record, crossing) for record in records if (crossing := record.crossing(target))]
     found = (
-        question.best_value(record, within_samples=_EASIER_REPEAT_PLACE * crossing.samples)
+        question.best_value(record, within_samples=_EASIER_PLACE * crossing.samples)
         for record, crossing in crossings
     )
     levels = sorted(level for level in found if level is not None)

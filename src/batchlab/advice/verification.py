@@ -55,7 +55,10 @@ def disagreement(
     if times is not None:
         return Reason.of("slower_on_fresh_seeds", size=size, times=times, n=n), None
     for other, gain in gains.items():
-        if other != cell and _is_worse(gain, state.question.delta, always=other in lost_to):
+        # Where ends alone are compared, one below the reference's own wins nothing.
+        is_own_end = state.until is None and other == state.reference_cell
+        delta = 0.0 if is_own_end else state.question.delta
+        if other != cell and _is_worse(gain, delta, always=is_own_end or other in lost_to):
             why = Reason.of(
                 "reference_was_better", size=size, other=other[0], rate=other[1], n=gain.n
             )

@@ -6,23 +6,25 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
-from batchlab.advice.advice import Configuration, Option, Purpose, Question
+from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
+from batchlab.advice.level import met_early
 from batchlab.advice.run_log import RunLog
 from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.laws.plateau import FRACTION_METRICS, plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
@@ -104,6 +106,8 @@ _PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 _FIRST_LOOK_S = 60.0
+_FEW_EXAMPLES = 2000  # validate no more than coarsely
+_FIRST_EPOCHS = 4  # then twice as many, until a training is at its end
 # Memory that is told beside a step's: what a few buffers take matters to nobody.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # What goes before the runs and after them, of the whole.
@@ -222,9 +226,11 @@ class AdviceSession:
             stand_in_for=self._summary.batch_size if stands_in else None,
             caveats=(
                 *([stands_in] if stands_in else []),
+                *self._not_told(advice),
+                *self._met_early(advice),
                 *advice.caveats,
                 *self._caveats(),
-                *(() if advice.objective == self._asked.objective else [_without_times(options)]),
+                *(() if question.objective == self._asked.objective else [_without_times(options)]),
             ),
         )
         journal.put_study(advice.target)
@@ -306,8 +312,10 @@ class AdviceSession:
             if first.value is None:
                 return  # the profile says why
             timed_s = first.value.step_s
+        began_s = time.monotonic()
         self._limit_to_trainings(self._trial, timed_s)
-        rest_s = self._allowed_s - self._budget.time_limit_s()
+        # A first training of unknown length is stored, and answers for the study's own.
+        rest_s = self._allowed_s - self._budget.time_limit_s() - (time.monotonic() - began_s)
         if rest_s > _MOST_FOR_THE_REST * self._allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * self._allowed_s)
             raise BudgetError(
@@ -325,9 +333,53 @@ class AdviceSession:
         """Seconds of one planned training, without its evaluations; a step takes `timed_s`."""
         if self._asked.train_s is not None:
             return self._asked.train_s
-        assert self._subject.epochs is not None
         trial = replace(self._trial, batch_size=own.batch_size)
-        return trial.plan.steps_in(self._subject.epochs) * timed_s
+        return trial.plan.steps_in(self._epochs_of_one) * timed_s
+
+    @cached_property
+    def _epochs_of_one(self) -> float:
+        """The passes of one training: as planned, else until the reference is at its end.
+
+        That is the target, its plateau, or where a script ends by itself.
+        """
+        if self._subject.epochs is not None:
+            return self._subject.epochs
+        plan = RunPlan(
+            trial=self._trial,
+            device=self._asked.device,
+            listener=self._listener,
+            started_s=time.monotonic(),
+            budget_s=None,
+            trainer=self._asked.trainer,
+        )
+        engine = self._subject.engine(self._store, plan)
+        self._listener.phase(text(TARGET))
+        length = RunLength(epochs=_FIRST_EPOCHS, until=self._target, all_splits="never")
+        if self._summary.is_own_command:
+            length = replace(length, epochs=None, to_own_end=True)
+        while True:
+            (record,) = run_all(engine, [RunRequest(trial=self._trial, length=length)])
+            if record.has_failed:
+                raise WorkloadError(
+                    f"{self._asked.trainings:g} trainings: how long one takes is not known, for "
+                    f"the first failed ({reason_text(record.reason)}); give a time with --budget"
+                )
+            last = length.last_step(self._trial)  # the store may have it longer
+            seen = tuple(each for each in record.evaluations if each.step <= last)
+            end = self._end_of(replace(record, evaluations=seen))
+            if end is not None or length.epochs is None:
+                return end or record.epochs
+            length = replace(length, epochs=2 * length.epochs)
+
+    def _end_of(self, record: TrialRecord) -> float | None:
+        """After how many passes it met the target, or was at its end; None: it goes on."""
+        crossing = None if self._target is None else record.crossing(self._target)
+        if crossing is not None and crossing.held:
+            return record.trial.plan.epoch_at(crossing.step)
+        better = next(m.better for m in self._summary.metrics if m.name == self._metric)
+        plateau = plateau_of(record, metric=self._metric, better=better)
+        is_flat = plateau.verdict == "reached" and not plateau.worsens
+        return record.epochs if is_flat or record.has_ended_itself else None
 
     # ---- before the advice
 
@@ -485,6 +537,42 @@ class AdviceSession:
                 yield name, rule.rate_factor(kappa)
 
     # ---- after the advice
+
+    def _not_told(self, advice: Advice) -> list[Reason]:
+        """Which differences so few validation examples cannot tell, by chance in 19 of 20 cases.
+
+        Of a share by the interval of Agresti and Coull 1998, The American Statistician 52(2), which
+        is wide too where no example is wrong. Of other metrics there is no figure. Where examples
+        have a weight, their number says nothing.
+        """
+        n, metric = self._summary.n_validation, advice.metric
+        seen = [run.best_value for run in advice.tried if run.best_value is not None]
+        if not seen or not n or n >= _FEW_EXAMPLES or self._subject.weighs_examples:
+            return []
+        if metric not in FRACTION_METRICS or max(seen) > 1:
+            return [Reason.of("few_validation_examples", n=n, metric=metric)]
+        best = max(seen) if advice.better == "higher" else min(seen)
+        share = (best * n + 2) / (n + 4)
+        least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
+        return [Reason.of("differences_not_told", n=n, metric=metric, least=least)]
+
+    def _met_early(self, advice: Advice) -> list[Reason]:
+        """That the level is met early in a whole training, by the reference or what is named.
+
+        Where a first run met it early, it was dropped, and ends were compared.
+        """
+        dropped = [step.why for step in advice.steps if step.did.code == "compare_ends"]
+        if dropped:
+            return [Reason.of("compared_by_ends", why=dropped[0])]
+        named, ends, level = advice.named, advice.endings, advice.target
+        whole = self._subject.epochs or (None if ends is None else ends.reference.epochs)
+        if named is None or level is None or whole is None or advice.target_origin == "easier":
+            return []
+        sizes = (named.batch_size, advice.reference.batch_size)
+        samples = [c.samples_to_target.estimate for c in advice.candidates if c.batch_size in sizes]
+        epochs = min(filter(None, samples), default=math.inf) / self._summary.n_train
+        why = met_early(level, epochs, whole)
+        return [] if why is None else [Reason.of("target_is_early", why=why)]
 
     def _caveats(self) -> list[Reason]:
         caveats = []

@@ -68,8 +68,9 @@ def advise(
             own, or what a pilot run of the reference reaches.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; None: three minutes, or what `trainings` take.
-        trainings: the ceiling, instead of `budget`, in trainings of the reference as it is, to
-            its planned end, without their evaluations; > 0. How long one takes is measured first.
+        trainings: the ceiling, instead of `budget`, in trainings of the reference as it is,
+            without their evaluations; > 0. How long one takes is measured first: to its planned
+            end, or where none is planned to the target, or to its plateau.
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
         epochs: no run goes further than this many passes, >= 1; None: the workload's own, or as
@@ -120,12 +121,6 @@ def _check(subject: Subject) -> None:
         raise UsageError(
             f"workload {summary.name!r} has no validation set, by which runs are compared; give "
             f'it one, or leave validation="split" to have it taken from the training set'
-        )
-    length, is_in_s = subject.length, question.train_s is not None
-    if question.trainings is not None and length.epochs is None and not is_in_s:
-        raise UsageError(
-            f"{question.trainings:g} trainings: workload {summary.name!r} does not say how many "
-            f"epochs one takes; give --epochs, such as --epochs 10, or a time with --budget"
         )
     reference, sizes = subject.reference, subject.candidates
     elsewhere = question.profile

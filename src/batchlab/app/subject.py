@@ -49,6 +49,7 @@ class Subject(ABC):
         planned_target: what it usually is trained to; None: not said.
         drop_last: whether the smaller last batch of an epoch is left out.
         all_splits: when its training and test data are evaluated.
+        weighs_examples: whether its loss is a mean over something else than examples.
         keeps_cadence: whether its runs are evaluated at the marks of `batchlab.plans.cadence`.
     """
 
@@ -58,6 +59,7 @@ class Subject(ABC):
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None
     all_splits: AllSplits = "on_the_way"
+    weighs_examples = False
     keeps_cadence = True
 
     def __init__(self, question: Question) -> None:

@@ -102,6 +102,7 @@ class WorkloadSubject(Subject):
         workload = self._loaded.workload
         self.name = workload.name
         self.has_shape = workload.has_schedule
+        self.weighs_examples = workload.weight is not None
         if question.train_s is None:  # else seconds of training say how long one is
             self.planned_epochs = workload.epochs
         if workload.target is not None:

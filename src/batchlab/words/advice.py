@@ -286,6 +286,14 @@ ADVICE: dict[str, Message] = {
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
     ),
+    "met_early": (
+        "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "
+        "whole training, too early for times to tell anything"
+    ),
+    "compared_by_ends": (
+        "{why}. So batch sizes are compared by what they get to in as many epochs, and not by time"
+    ),
+    "target_is_early": "{why}. To compare ends, ask for objective quality",
     "compared_by_examples": (
         "no step time of batch size {sizes} is known: {why}. So batch sizes are compared by how "
         "many examples they need, and not by time"
@@ -309,9 +317,13 @@ ADVICE: dict[str, Message] = {
         "the peak memory is that of an evaluation, {whole:peak_bytes}; a training step with your "
         "batch size takes {step:peak_bytes}"
     ),
-    "metric_moves_in_steps": (
-        "validation has {n} examples, so its {metric} moves in steps of {step:.2g}: smaller "
-        "differences cannot be seen. Hold out more"
+    "few_validation_examples": (
+        "validation has {n} examples: small differences in {metric} may be theirs alone. Hold out "
+        "more"
+    ),
+    "differences_not_told": (
+        "validation has {n} examples, so differences in {metric} below about {least:.1g} cannot be "
+        "told: as many others may turn them round. Hold out more"
     ),
     "loss_couples": (
         "the loss couples the examples of a batch: another batch size trains on another loss. "
@@ -342,6 +354,7 @@ ADVICE: dict[str, Message] = {
     "pilot_at_other_rates": "pilot at other rates",
     "nothing_learned_at": "nothing was learned at {rate:rate}",
     "target_set": "target: {metric} {value:.4g}",
+    "compare_ends": "compare ends, not times",
     "pilot_was_cut": (
         "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
     ),
