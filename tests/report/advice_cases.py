@@ -78,6 +78,9 @@ ENDED = with_endings(ADVICE)
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
+    "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
+    "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
+    "nothing better": ("ends best", with_endings(ADVICE)),
     "keeps all": ("answer", KEPT),
     "keeps all, gain": ("gain", KEPT),
     "keeps all, batch size": ("from the batch size alone", KEPT),

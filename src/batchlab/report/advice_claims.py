@@ -10,7 +10,7 @@ from batchlab.advice.chance import SURE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
-from batchlab.report.advice_rows import is_raced
+from batchlab.report.advice_rows import answer_rows, is_raced
 from batchlab.report.advice_words import (
     end_text,
     is_same,
@@ -26,6 +26,7 @@ from batchlab.report.text import (
     clause,
     estimate_text,
     interval_text,
+    spread_text,
     whole_sentence,
 )
 from batchlab.words.catalogue import capitalized, listing, plural, text
@@ -557,6 +558,30 @@ def _break_even(about: _About) -> _Told:
 # ---- where whole trainings end
 
 
+def _ends_best(about: _About) -> _Told:
+    """What ends best, where that is something else than what is named."""
+    advice, named = about.advice, about.advice.named
+    known = {row.at: row.end for row in answer_rows(advice) if row.at and row.end.n}
+    if named not in known or advice.objective == "quality":
+        return
+    sign = 1 if advice.better == "higher" else -1
+    at = max(known, key=lambda each: sign * (known[each].estimate or 0.0))
+    if at == named:
+        return
+    best, mine = known[at], known[named]
+    low, high = (best.low, mine.high) if sign > 0 else (mine.low, best.high)
+    message = "Batch size {best} with learning rate {best_rate:rate}: {end}, what is named {mine}."
+    if low is None or high is None or low <= high:
+        message += " These runs do not tell the two apart."
+    yield about.tell(
+        message,
+        best=at.batch_size,
+        best_rate=at.learning_rate,
+        end=spread_text(advice.metric, best),
+        mine=spread_text(advice.metric, mine),
+    )
+
+
 def _ending(about: _About) -> _Told:
     """Where trainings of each end, and how much worse the recommendation may at most end."""
     endings = about.advice.endings
@@ -821,6 +846,7 @@ _TOPICS: dict[str, Callable[[_About], _Told]] = {
     "how sure": _how_sure,
     "what would settle it": _missing,
     "also fine": _flat_set,
+    "ends best": _ends_best,
     "where it ends": _ending,
     "gain": _gain,
     "from the batch size alone": _gain_from_batch_size,

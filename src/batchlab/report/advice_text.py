@@ -30,6 +30,7 @@ _TOPICS = {
     "how sure": "how sure",
     "what would settle it": "to settle it",
     "also fine": "also fine",
+    "ends best": "ends best",
     "where it ends": "where it ends",
     "gain": "gain",
     "from the batch size alone": "batch alone",
