@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_430,
-    "app": 3_760,
-    "cli": 1_550,
+    "advice": 6_540,
+    "app": 3_900,
+    "cli": 1_600,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
-    "measure": 5_450,
+    "measure": 5_460,
     "plans": 270,
     "processes": 780,
     "records": 1_610,
-    "report": 9_750,
+    "report": 10_410,
     "runs": 2_020,
-    "script": 5_100,
+    "script": 5_110,
     "store": 1_350,
     "training": 6_620,
-    "words": 1_390,
+    "words": 1_410,
     "workload": 3_230,
-    "top": 520,
+    "top": 530,
 }
-CEILING = 54_440
+CEILING = 55_460
 
 Graph = dict[str, set[str]]
 
