@@ -80,3 +80,13 @@ def test_where_a_target_was_given_a_verified_gain_tells():
 
     assert chance_of(advice_of(None, tried=(), gain=faster)) == (0.975, None)
     assert chance_of(advice_of(None, tried=(), gain=perhaps)) is None
+
+
+@pytest.mark.parametrize(("low", "chance"), [(1.07, 0.975), (0.9, None)])
+def test_for_objective_quality_a_verified_gain_tells_though_a_pilot_ran(low, chance):
+    """No end is compared beside it, so the record's figures for ends are not meant."""
+    gain = Estimate.of(1.1, interval=(low, 1.2), n=3)
+
+    found = chance_of(advice_of(None, objective="quality", gain=gain))
+
+    assert (None if found is None else found[0]) == chance

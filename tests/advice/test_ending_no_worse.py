@@ -92,6 +92,23 @@ def test_a_run_has_an_end_where_it_is_a_whole_training_and_that_of_the_compariso
         assert not (is_cut and run.end is not None)
 
 
+@pytest.mark.parametrize("trainings", [6.0, 40.0])
+def test_only_runs_that_were_to_go_to_their_end_tell_what_it_is(trainings):
+    """Of those that stop at the target the ones that miss it go on: their ends are the worst."""
+    advice, engine = advised(trainings=trainings, end_noise=0.003)
+
+    whole = {
+        (each.trial.batch_size, each.trial.learning_rate, each.trial.seed)
+        for each in engine.asked
+        if each.length.until is None
+    }
+    told = {
+        (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
+    }
+    assert told
+    assert told <= whole
+
+
 def test_after_the_answer_one_run_of_every_tuned_batch_size_goes_on_to_its_end():
     advice, engine = advised(trainings=100.0)
 

@@ -12,6 +12,7 @@ from tests.reference.made_up_advice import (
     around,
     cannot_tell_advice,
     made_up_advice,
+    tuned_rate,
     with_endings,
 )
 
@@ -71,6 +72,7 @@ RACED = replace(
     endings=None,
     provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
 )
+RUN = replace(RACED, provisional=replace(RACED.provisional, learning_rate=tuned_rate(256)))
 TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 STAND_IN = replace(ADVICE, stand_in_for=96)
@@ -78,6 +80,9 @@ ENDED = with_endings(ADVICE)
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
+    "was run": ("answer", RUN),
+    "likely": ("answer", replace(RUN, chance=0.87)),
+    "sure": ("answer", replace(RUN, chance=0.98)),
     "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
     "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
     "nothing better": ("ends best", with_endings(ADVICE)),

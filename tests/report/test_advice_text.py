@@ -55,7 +55,8 @@ def to_be_wrapped(said: str) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_advice_fits_on_one_screen(kind):
     advice = KINDS[kind]()
-    lines = screen(advice).splitlines()
+    with on_a_terminal(100):
+        lines = screen(advice).splitlines()
 
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
@@ -89,10 +90,23 @@ def test_long_caveats_still_fit_and_the_rest_is_counted():
         caveats=tuple(written(f"Caveat {number} " + "of many words " * 12) for number in range(9)),
     )
 
-    text = screen(advice)
+    with on_a_terminal(100):
+        text = screen(advice)
 
     assert len(text.splitlines()) <= 40
+    assert "more caveats" not in screen(advice)  # a file has room for all
     assert "more caveats: see the report" in text
+
+
+def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> None:
+    own = "python train.py --bs {batch_size} --lr {learning_rate} --seed {seed}"
+    workload = replace(STUDY.workload, start_s=1.0)
+    study = replace(STUDY, workload=workload, command=f"batchlab advise --metric acc -- {own}")
+
+    said = advice_text(ADVICE, study=study, report=None)
+
+    assert "  python train.py --bs 1024 --lr 0.26 --seed {seed}\n" in said
+    assert "DataLoader" not in said
 
 
 def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:
@@ -171,7 +185,7 @@ MISSED = Estimate.cannot_tell(written("no seed"))
     ("advice", "key", "expected"),
     [
         (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "cost", "2.56 s"),
-        (replace(ADVICE, gain=MISSED), "cost", "–"),  # nothing is made up
+        (replace(ADVICE, gain=MISSED), "cost", "met by 4 of 4"),  # nothing is made up
         (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
         (with_endings(ADVICE), "end", "0.9780 ± 0.0011"),
         (with_endings(ADVICE), "end_n", "3"),

@@ -494,6 +494,7 @@ class Advice(Reported):
         reference: the workload's own configuration, or what stands in for it.
         stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands
             in for it; None: `reference` is its own.
+        is_usual: whether `reference` is a built-in workload's, which the user did not choose.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
@@ -537,6 +538,7 @@ class Advice(Reported):
     reference: Configuration
     reference_tuned: Configuration | None
     stand_in_for: int | None = None
+    is_usual: bool = False
     candidates: tuple[Candidate, ...]
     laws: Laws | None
     head_to_head: HeadToHead | None

@@ -10,7 +10,7 @@ import numpy as np
 
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
-from batchlab.advice.run_log import Lattice, is_whole, why_it_failed
+from batchlab.advice.run_log import Lattice, why_it_failed
 from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
@@ -94,17 +94,13 @@ def look_at_the_rest(state: StudyState) -> None:
 
 
 def _follow_to_the_end(state: StudyState) -> None:
-    """One run of each tuned batch size goes on to its end, the longest that there is of it."""
+    """One run of each tuned batch size goes on to its end, the first on a seed that values."""
     requests = []
     for size in state.that_met_the_target:
         assert size.cell is not None
-        runs = {
-            seed: run
-            for (*cell, seed), run in state.records.items()
-            if tuple(cell) == size.cell and not run.has_failed
-        }
-        if runs and not any(is_whole(run, size.whole_steps) for run in runs.values()):
-            seed = max(runs, key=lambda seed: runs[seed].steps)
+        seeds = [seed for *cell, seed in state.asked_whole if tuple(cell) == size.cell]
+        if size.valuations and not any(seed in size.valuations for seed in seeds):
+            seed = min(size.valuations)  # not the slowest, which would be nearest to its end
             requests.append(state.request(size.cell, seed, steps=size.whole_steps, whole=True))
     while requests and state.expected_s(requests) > _LOOKS_SHARE * state.left_s():
         requests.remove(max(requests, key=lambda each: state.expected_s([each])))

@@ -64,7 +64,8 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
     like_it = named.batch_size, named.learning_rate, named.cool_down
     if like_it == (own.batch_size, own.learning_rate, own.cool_down):
         return None
-    if not any(run.purpose == "pilot" for run in advice.tried):
+    is_given = not any(run.purpose == "pilot" for run in advice.tried)
+    if is_given or advice.objective == "quality":
         is_verified = advice.recommendation is not None and low is not None and low >= 1
         return (_VERIFIED, None) if is_verified else None
     seen, (size, rate, _) = seen_of(advice, like_it), like_it

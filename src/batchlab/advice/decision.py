@@ -325,7 +325,7 @@ def _candidate(
     objective, option = state.question.objective, size.option
     cost, note = learning_cost(state, costs, size), option.note or size.ruled_out
     rate = None if size.cell is None else size.cell[1]
-    single = None if cost.estimate is not None or size.valuations else size.soonest_single
+    single = None if cost.estimate is not None or size.has_fresh_runs else size.soonest_single
     if single is not None:
         rate, steps_seen = single
         cost = Estimate.of(steps_seen, interval=(None, None), n=1)

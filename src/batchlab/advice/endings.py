@@ -141,11 +141,14 @@ def _end(
 
 
 def with_end(state: StudyState, run: RateTried) -> RateTried:
-    """The run with what it ends with, where it is a whole training."""
-    if state.end is None:
+    """The run with what it ends with, where a whole training was asked for.
+
+    Of runs to the target those that miss it go on the longest: their ends say too little good.
+    """
+    key, is_cooled = (run.batch_size, run.learning_rate, run.seed), run.purpose == "cool_down"
+    if state.end is None or not (is_cooled or key in state.asked_whole):
         return run
-    records = state.cooled if run.purpose == "cool_down" else state.records
-    record = records[run.batch_size, run.learning_rate, run.seed]
+    record = (state.cooled if is_cooled else state.records)[key]
     end, of_test = (None, None) if record.has_failed else _end(state, state.end, record)
     return replace(run, end=end, end_test=of_test)
 
@@ -253,7 +256,14 @@ def _reason(
     if verdict == "no_worse":
         return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
     if verdict == "worse":
-        return Reason.of("ends_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
+        return Reason.of(
+            "ends_worse",
+            size=size,
+            rate=mine.learning_rate,
+            ends=ends,
+            other=beside,
+            other_ends=other_ends,
+        )
     return Reason.of(
         "ending_open",
         size=size,

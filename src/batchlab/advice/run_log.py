@@ -171,6 +171,8 @@ class RunLog:
     seeds: SeedPlan = field(init=False)
     end: EndLevel | None = None  # what the reference ends with; None: not seen, or not in question
     whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
+    # Which runs were asked for to their end, whether or not they meet the target before.
+    asked_whole: set[Key] = field(default_factory=set)
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
 
@@ -204,6 +206,8 @@ class RunLog:
         steps = max(1, min(steps, self.longest_steps(batch_size)))
         if cool_down:
             trial = replace(trial, horizon_steps=steps, cool_down=cool_down)
+        if whole:
+            self.asked_whole.add((*cell, seed))
         # An engine with certain rates has its own way to write one down.
         self._keys[trial] = *cell, seed
         return RunRequest(

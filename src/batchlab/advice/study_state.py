@@ -179,6 +179,12 @@ class Size:
         return None if cost is None else cost + self.log_weight
 
     @property
+    def has_fresh_runs(self) -> bool:
+        """Whether it ran on a seed that did not choose its rate, at whatever rate."""
+        fresh, own = ("value", "verify"), self.batch_size
+        return any(key[0] == own and kind in fresh for key, kind in self.run_log.purposes.items())
+
+    @property
     def soonest_single(self) -> tuple[float, float] | None:
         """Rate and steps of the run that met the target soonest, of those that value nothing.
 

@@ -30,6 +30,7 @@ from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
+from batchlab.workload.builtin import workload_names
 
 BEGINNING = "training the first steps"
 TARGET = "setting the target"
@@ -224,6 +225,7 @@ class AdviceSession:
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
+            is_usual=self._summary.reference in workload_names(),
             caveats=(
                 *([stands_in] if stands_in else []),
                 *self._not_told(advice),

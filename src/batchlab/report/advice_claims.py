@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
@@ -10,10 +11,11 @@ from batchlab.advice.chance import SURE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
-from batchlab.report.advice_rows import answer_rows, is_raced
+from batchlab.report.advice_rows import answer_rows, is_raced, is_run_of
 from batchlab.report.advice_words import (
     end_text,
     is_same,
+    least_text,
     near_text,
     objective_words,
     ratio_text,
@@ -66,6 +68,7 @@ class _About:
             "own_size": own.batch_size,
             "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
+            "own_batch": reference_text(advice, "batch_size"),
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
             "near": near_text(advice),
@@ -160,7 +163,7 @@ def _answer(about: _About) -> _Told:
             yield about.tell(message, faster=_faster(about), ends=_no_worse(about))
         else:
             assert advice.gain.low is not None
-            takes = about.takes(about.say("at least {times}", times=ratio_text(advice.gain.low)))
+            takes = about.takes(about.say("at least {times}", times=least_text(advice.gain.low)))
             yield about.tell("{set_this}: {yours} {takes}.", takes=takes)
     else:
         faster = _faster(about)
@@ -179,7 +182,7 @@ def _faster(about: _About) -> str:
     is_own = named is None or is_same(named, about.advice.reference)
     if is_own or gain.low is None or gain.low <= 1:
         return ""
-    least = ratio_text(gain.low)
+    least = least_text(gain.low)
     if gain.estimate is None:
         return about.say("at least {least} times as fast as {yours}", least=least)
     return about.say(
@@ -196,7 +199,7 @@ def _no_worse(about: _About) -> str:
         return ""
     if endings.verdict == "no_worse":
         return about.say(", and it ends no worse")
-    return about.say(", and it ends no worse than yours") if endings.is_no_worse_than_own else ""
+    return about.say(", and it ends no worse than that") if endings.is_no_worse_than_own else ""
 
 
 def _best_so_far(advice: Advice, found: Configuration) -> str:
@@ -208,7 +211,9 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             "was tried is likely to be better."
         )
     best = "For now {set_this}: the best so far"
-    if is_raced(advice):
+    if not any(is_run_of(run, found) for run in advice.tried):
+        best = "For now {set_this}: it was not run itself, but lies between those that were"
+    elif is_raced(advice):
         best += " in a few single runs"
     if advice.chance is None:
         best += ", not yet certain"
@@ -390,7 +395,10 @@ def _when_to_stop(about: _About) -> _Told:
     else:
         expected = about.say(", expected after {epochs}", epochs=epochs) if epochs else ""
         yield about.tell("At {target}{expected}.", expected=expected)
-        if advice.hardly_learns is None and advice.target_origin == "pilot":  # else it was given
+        endings = advice.endings
+        own = () if endings is None else endings.reference.found
+        meets = not own or advice.target.met_by(statistics.fmean(own))
+        if advice.hardly_learns is None and advice.target_origin == "pilot" and meets:
             yield about.tell("That is slightly easier than what {yours} ends with.")
         elif advice.target_origin == "easier":
             yield about.tell(
@@ -489,7 +497,7 @@ def _gain_from_batch_size(about: _About) -> _Told:
         return
     if whole.estimate is not None and part.estimate > whole.estimate:
         yield about.tell(
-            "On these seeds your own rate was the better of the two at that batch size."
+            "On these seeds the rate of {yours} was the better of the two at that batch size."
         )
     elif part.low is None or part.low <= 1:
         yield about.tell("The part of the gain that is certain comes from the learning rate.")
@@ -502,7 +510,7 @@ def _gain_from_batch_size(about: _About) -> _Told:
 def _compared(about: _About, ratio: Estimate) -> str:
     """The other configuration's figure over the recommendation's, as far as it is known."""
     if ratio.estimate is None and ratio.low is not None and ratio.low >= 0.01:  # else it says none
-        return about.takes(about.say("at least {times}", times=ratio_text(ratio.low)))
+        return about.takes(about.say("at least {times}", times=least_text(ratio.low)))
     if ratio.estimate is None:
         why = clause(ratio.reason) or about.say("it was not measured")
         return about.say("can't be compared: {why}", why=why)
@@ -528,7 +536,7 @@ def _interval(about: _About, ratio: Estimate) -> str:
     if ratio.low is None and ratio.high is not None:
         return about.say("at most {times}", times=ratio_text(ratio.high))
     if ratio.high is None and ratio.low is not None:
-        return about.say("at least {times}", times=ratio_text(ratio.low))
+        return about.say("at least {times}", times=least_text(ratio.low))
     low, high = ratio_text(ratio.low or 0.0), ratio_text(ratio.high or 0.0)
     return low if low == high else about.say("{low} to {high}", low=low, high=high)
 
@@ -595,7 +603,7 @@ def _ending(about: _About) -> _Told:
     else:
         worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
         yield about.tell(
-            "At a constant rate {worse}: with {of} {end}, and yours with {other}. So a rate that "
+            "At a constant rate {worse}: with {of} {end}, and {yours} with {other}. So a rate that "
             "falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
             "({trained}). With it {ends}.",
             worse=text(worse),
@@ -650,8 +658,8 @@ def _judged(about: _About, endings: Endings) -> Sentence:
     low, margin = endings.difference.low, endings.margin
     if endings.compared_with == endings.recommended:
         if endings.recommended == endings.reference:
-            return about.tell("It is your own configuration.")
-        return about.tell("No training of your configuration came to its end.")
+            return about.tell("It is {yours} itself.")
+        return about.tell("No training of {yours} came to its end.")
     if endings.verdict == "worse":
         return about.tell("That is worse: {why}.", why=clause(endings.reason))
     if low is None:
@@ -662,13 +670,13 @@ def _judged(about: _About, endings: Endings) -> Sentence:
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
         message = (
-            "It may be up to {worst:.2g} worse than yours at its better rate (95 %); up to "
+            "It may be up to {worst:.2g} worse than {yours} at its better rate (95 %); up to "
             "{margin:.2g} still counts as no worse."
         )
         return about.tell(message, worst=worst, margin=margin)
     message = (
-        "It may make up to {worst:percent} more errors than yours at its better rate (95 %); up to "
-        "{margin:percent} more still counts as no worse."
+        "It may make up to {worst:percent} more errors than {yours} at its better rate (95 %); up "
+        "to {margin:percent} more still counts as no worse."
     )
     return about.tell(message, worst=worst / errors, margin=margin / errors)
 

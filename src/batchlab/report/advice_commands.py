@@ -108,6 +108,16 @@ def weights_command(study: Study) -> str:
     return shlex.join(["batchlab", "weights", *store, "--study", study.study_id[:_ID_CHARACTERS]])
 
 
+def lines_to_paste(found: Configuration, study: Study) -> tuple[str, ...]:
+    """What sets `found`: lines for a script, or of one's own command the command."""
+    if not study.workload.is_own_command:
+        return script_lines(found)
+    _, is_there, own = study.command.partition(" -- ")
+    for name in ("batch_size", "micro_batch_size", "learning_rate", "accumulation_steps"):
+        own = own.replace(f"{{{name}}}", f"{getattr(found, name):.6g}")
+    return (own,) if is_there else ()
+
+
 def script_lines(found: Configuration) -> tuple[str, ...]:
     """The lines that set `found`, for a script with `train_set`, `model`, `loss_fn`, `optimizer`.
 

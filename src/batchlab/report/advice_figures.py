@@ -74,7 +74,7 @@ def named_looks(
     names: dict[Part, str] = {
         "named": named_text(advice),
         "yours": reference_text(advice, "short"),
-        "usual": text("usual"),
+        "usual": text("common"),
         "other": text("others"),
     }
     for part, name in names.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.advice_commands import script_lines
+from batchlab.report.advice_commands import lines_to_paste
 from batchlab.report.advice_effects import (
     effect_sentences,
     effects_of,
@@ -108,7 +108,9 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         ],
         research=[(sentence.topic, [sentence]) for sentence in research],
         terms=researcher_terms(research),
-        paste="\n".join(script_lines(advice.recommendation)) if advice.recommendation else None,
+        paste="\n".join(lines_to_paste(advice.recommendation, study))
+        if advice.recommendation
+        else None,
         shown=others,
         effects=said_of,
         untold=untold_sentences(effects, said_of, drawn),

@@ -55,6 +55,12 @@ def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[R
             yield tried
 
 
+def is_run_of(run: RateTried, found: Configuration) -> bool:
+    """Whether it is a run of this configuration."""
+    is_size = run.batch_size == found.batch_size
+    return is_size and is_same_rate(run.learning_rate, found.learning_rate)
+
+
 def is_same_rate(one: float, other: float) -> bool:
     """Whether two learning rates are one: a lattice of octaves leaves rounding errors."""
     return math.isclose(one, other, rel_tol=1e-9)
@@ -134,7 +140,9 @@ def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
     if is_same(at, advice.reference):
         return own_cost(advice)
     is_tuned = advice.reference_tuned is not None and is_same(at, advice.reference_tuned)
-    return (tuned_cost(advice) if is_tuned else None) or _estimated(advice, at)
+    runs = runs_of(advice, at.batch_size, at.learning_rate)
+    known = (tuned_cost(advice) if is_tuned else None) or _estimated(advice, at)
+    return known or _of_runs(advice, at, runs)
 
 
 def reference_runs(advice: Advice) -> list[RunFigure]:
@@ -274,7 +282,7 @@ class AnswerRow:
     end: Estimate  # the validation metric at the end of whole trainings
     end_test: Estimate  # the same of test data, which decides nothing
     cost: ShownCost | None  # the objective's figure; None: not known
-    met: bool | None  # whether any of its runs met the target; None: there is no run
+    met: tuple[int, int]  # how many of its runs met the target, and of how many
 
     @property
     def step_s(self) -> float | None:
@@ -285,10 +293,6 @@ class AnswerRow:
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
     ends = _ends(advice)
-    met: dict[int, bool] = {}
-    for run in advice.tried:
-        size = run.batch_size
-        met[size] = met.get(size, False) or run.steps_to_target is not None
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
         own = advice.reference
@@ -312,8 +316,15 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
                 end=end,
                 end_test=end_test,
                 cost=cost,
-                met=met.get(size),
+                met=_met(advice, size, at),
             )
+
+
+def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int, int]:
+    runs = [run for run in advice.tried if run.batch_size == batch_size]
+    if at is not None:
+        runs = [run for run in runs if is_run_of(run, at)]
+    return sum(run.steps_to_target is not None for run in runs), len(runs)
 
 
 def _ends(advice: Advice) -> dict[_Cell, tuple[Estimate, Estimate]]:

@@ -80,7 +80,7 @@ def seeds_figure(advice: Advice) -> Figure:
             title = "validation {metric} at the end (no worse above the line)"
         said = text(title, metric=metric)
         panels.append(Panel("b-ends", said, metric, ends, axis="configuration", is_metric=True))
-        notes += _ending_notes(endings)
+        notes += _ending_notes(advice, endings)
     elif advice.target_origin == "given":
         absent.append(text("The level was given, so no training was followed to its end."))
     else:
@@ -124,7 +124,7 @@ def _head_rows(advice: Advice) -> Iterator[Row]:
     told = {
         "recommended": (text("recommended"), head.recommended),
         "reference, tuned": (text("tuned rate only"), head.reference_tuned),
-        "reference": (text("yours as it is"), head.reference),
+        "reference": (reference_text(advice, "as_is"), head.reference),
     }
     bounds = head.reference_bounds or (None,) * len(head.seeds)
     for name, configuration in _configurations(advice):
@@ -216,7 +216,7 @@ def _records(advice: Advice, study: Study, found: Configuration) -> list[TrialRe
 def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
     """Each configuration once, with its name."""
     mine = text("recommended") if advice.recommendation is not None else text("looked best")
-    yours = text("yours as it is") if advice.stand_in_for is None else text("stand-in")
+    yours = reference_text(advice, "as_is")
     yield mine, endings.recommended
     for ending in reversed(endings.references):
         yield yours if ending is endings.reference else text("tuned rate only"), ending
@@ -245,7 +245,7 @@ def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
     yield mark("level", worst, text="")
 
 
-def _ending_notes(endings: Endings) -> Iterator[str]:
+def _ending_notes(advice: Advice, endings: Endings) -> Iterator[str]:
     yield text(
         "At the end a small circle is the mean of one training's last quarter, the large mark the "
         "mean of the trainings."
@@ -257,8 +257,9 @@ def _ending_notes(endings: Endings) -> Iterator[str]:
             part=endings.recommended.cool_down,
         )
     yield text(
-        "The line lies {margin} from the mean of yours, at the better of its two rates: a mean "
+        "The line lies {margin} from the mean of {yours}, at the better of its two rates: a mean "
         "this far off still counts as no worse. That limit was fixed beforehand.",
+        yours=reference_text(advice, "configuration"),
         margin=number_text(endings.margin, ".2g"),
     )
 

@@ -18,13 +18,23 @@ from batchlab.words.reasons import reason_text
 # ---- the answer
 
 
-def answer_table(advice: Advice) -> Table:
+def untried_sizes(advice: Advice) -> list[int]:
+    """The batch sizes that nothing was trained with."""
+    tried = {run.batch_size for run in advice.tried}
+    return [each.batch_size for each in advice.candidates if each.batch_size not in tried]
+
+
+def answer_table(advice: Advice, *, only_tried: bool = False) -> Table:
     """What every batch size gives: a row each, and yours as it is."""
     words, test = objective_words(advice), split_label("test", advice.metric)
     target = "" if advice.target is None else target_text(advice.target)
-    caption = text("What each batch size gives, ± 95 %")
+    caption = text("What each batch size gives, with 95 % intervals; n is how many runs")
+    if advice.endings is not None:
+        caption += text("; an end is the mean of the last evaluations")
     if target:
-        caption = text("What each batch size gives, ± 95 %; the target is {target}", target=target)
+        caption += text("; the target is {target}", target=target)
+    if advice.head_to_head is not None:
+        caption += text("; the named one and yours are measured on seeds that chose nothing")
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
         Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
@@ -43,11 +53,14 @@ def answer_table(advice: Advice) -> Table:
         Column("step_s", label=text("step"), of=lambda row: row.step_s),
         Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
     ]
-    return table_of(caption, answer_rows(advice), *columns).without_empty_columns()
+    rows = (row for row in answer_rows(advice) if not only_tried or row.met[1] or row.at)
+    return table_of(caption, rows, *columns).without_empty_columns()
 
 
 def end_label(advice: Advice) -> str:
     """What the ends are called, "accuracy after 5 epochs"."""
+    if advice.objective == "quality":
+        return text("best {metric}", metric=advice.metric)
     if advice.endings is None:
         return text("{metric} at the end", metric=advice.metric)
     epochs = advice.endings.reference.epochs
@@ -74,7 +87,10 @@ def _rate(found: Configuration) -> Value:
 def _cost(row: AnswerRow) -> Cell:
     """The figure with its interval or bound, or why there is none."""
     if row.cost is None:
-        return None if row.met else text("not tried") if row.met is None else text("not met")
+        met, n = row.met
+        if met:
+            return text("met by {met} of {n}", met=met, n=n)
+        return text("not met") if n else text("not tried")
     found = row.cost.estimate
     if row.cost.is_bound:
         return replace(found, estimate=None, low=row.cost.value, high=None)

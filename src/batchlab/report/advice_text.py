@@ -10,16 +10,24 @@ from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
 from batchlab.report.advice_claims import advice_sentences
-from batchlab.report.advice_commands import script_lines
+from batchlab.report.advice_commands import lines_to_paste
 from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
-from batchlab.report.advice_tables import answer_table
+from batchlab.report.advice_tables import answer_table, untried_sizes
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.table import Section
-from batchlab.report.text import Sentence, quantity_text, text_width, whole_sentence, wrapped_lines
-from batchlab.words.catalogue import capitalized, plural, text
+from batchlab.report.text import (
+    Sentence,
+    quantity_text,
+    table_width,
+    text_width,
+    whole_sentence,
+    wrapped_lines,
+)
+from batchlab.words.catalogue import capitalized, listing, plural, text
 from batchlab.words.reasons import reason_text
 
 MOST_LINES = 40
+_NO_LIMIT = 1000
 _LABEL_WIDTH = 15
 _ROOM_FOR_LABELS = 60  # on a narrower terminal a label has a line of its own
 _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
@@ -61,24 +69,28 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         report: the page that was written, None: none.
 
     Returns:
-        At most 40 lines, as wide as the terminal, else 100 where words can be wrapped, ended by a
-        newline; on a narrow terminal so many more lines as it has fewer columns. What is told last
-        is left out where it has no room; caveats are counted then.
+        On a terminal at most 40 lines as wide as that, on a narrow one so many more as it has fewer
+        columns: what is told last is left out where it has no room, and caveats are counted. Else
+        all, 100 wide where words can be wrapped. Ended by a newline.
     """
     said = _said(advice, study)
     if advice.missing is None:
         said.pop("how sure", None)  # the bounds below say it
     answer = [*_wrapped(str(said["answer"])), *_wrapped(str(said.get("why", "")))]
-    table = answer_table(advice)
+    table, untried = answer_table(advice, only_tried=True), untried_sizes(advice)
     compared = [*_wrapped(f"{table.caption}:"), *table.to_text(width=WIDTH).splitlines()]
+    if untried:
+        sizes = listing(list(map(str, untried)))
+        compared += _wrapped(text("Not tried: {sizes}.", sizes=sizes))
     told = [_labelled(text(_TOPICS[topic]), said[topic]) for topic in _TOPICS if topic in said]
     paste = []
     if advice.recommendation is not None:
-        lines = script_lines(advice.recommendation)
-        paste = [text("paste:"), *(f"  {line}" for line in lines)]
+        lines = lines_to_paste(advice.recommendation, study)
+        paste = [text("paste:"), *(f"  {line}" for line in lines)] if lines else []
     last = _cost(advice, report, said.get("trained model"))
+    is_a_screen = table_width() is not None
     most_lines = MOST_LINES * WIDTH // text_width(WIDTH)
-    room = most_lines - len(last)
+    room = (most_lines if is_a_screen else _NO_LIMIT) - len(last)
     room -= sum(len(part) + 1 for part in (answer, compared, paste) if part)
     while told and sum(map(len, told)) + 1 + _LEAST_CAVEATS > room:
         told.pop()  # what has no room is on the page

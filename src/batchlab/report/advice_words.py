@@ -92,6 +92,12 @@ def ratio_text(ratio: float) -> str:
     return number_text(ratio, "times")
 
 
+def least_text(ratio: float) -> str:
+    """A ratio that is a lower bound, as finely as `ratio_text` and never above it."""
+    digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
+    return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
+
+
 def share_text(fraction: float) -> str:
     """A fraction as a percentage, "10 %"."""
     return number_text(fraction, "percent")
@@ -127,26 +133,35 @@ def named_text(advice: Advice) -> str:
     return text("recommended") if advice.recommendation else text("best so far")
 
 
-# How the reference is called: the user's own configuration, and what stands in for it.
+# How the reference is called: the user's own configuration, what stands in for it, and what nobody
+# chose.
 _REFERENCE = {
     # Batch size and rate as they are.
-    "configuration": ("your configuration", "the stand-in for your configuration"),
-    "batch_size": ("your batch size", "the stand-in's batch size"),
+    "configuration": (
+        "your configuration",
+        "the stand-in for your configuration",
+        "the usual configuration",
+    ),
+    "batch_size": ("your batch size", "the stand-in's batch size", "the usual batch size"),
     # The configuration in a table or at a mark.
-    "short": ("yours", "stand-in for yours"),
+    "short": ("yours", "stand-in for yours", "usual"),
+    "as_is": ("yours as it is", "stand-in", "the usual"),
     # Where it is what is recommended.
     "nothing_to_gain": (
         "It is your own configuration, so there is nothing to gain.",
         "Your batch size {size} cannot be used here. This one stands in for it, so there is "
         "nothing to compare it with.",
+        "It is the usual configuration, so there is nothing to gain.",
     ),
 }
 
 
 def reference_text(advice: Advice, what: str) -> str:
     """A text on the reference of `advice`."""
-    own, stand_in = _REFERENCE[what]
-    return text(own if advice.stand_in_for is None else stand_in, size=advice.stand_in_for)
+    own, stand_in, usual = _REFERENCE[what]
+    if advice.stand_in_for is not None:
+        return text(stand_in, size=advice.stand_in_for)
+    return text(usual if advice.is_usual else own)
 
 
 def is_same(found: Configuration | Ending, reference: Configuration) -> bool:

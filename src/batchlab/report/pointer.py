@@ -37,7 +37,7 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
     kinds = {
         "run": text("one run"),
         "bound": text("one run"),
-        "as_is": text("one run of yours as it is"),
+        "as_is": text("one run as it is"),
         "verified": text("what was found on fresh seeds"),
     }
     of = f"({_literal(kinds)})[datum.kind]"

@@ -19,7 +19,10 @@ ADVICE: dict[str, Message] = {
         "fresh seeds"
     ),
     "ends_no_worse": "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}",
-    "ends_worse": "batch size {size} ends worse: at {ends:.4g}, {other} at {other_ends:.4g}",
+    "ends_worse": (
+        "batch size {size} at rate {rate:rate} ends worse: at {ends:.4g}, {other} at "
+        "{other_ends:.4g}"
+    ),
     "faster_not_followed": (
         "batch size {size} gets to the level sooner, but the budget was too short to see whether "
         "it ends as well"
@@ -97,7 +100,7 @@ ADVICE: dict[str, Message] = {
         "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
     "runs_leave_open": "the runs do not settle it yet: {missing}",
-    "better_than_own": "it is sooner than your configuration, and ends no worse. But {missing}",
+    "better_than_own": "it is sooner than the reference, and ends no worse. But {missing}",
     "whether_best_is_open": "it is not yet known whether it is the best: {missing}",
     "too_little_was_run": (
         "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
@@ -230,8 +233,8 @@ ADVICE: dict[str, Message] = {
         "run"
     ),
     "no_worse_on_the_record": (
-        "it is {how:term} to be no worse than what you have: of recorded answers like this one "
-        "{chance:whole_percent} were neither slower nor worse at the end"
+        "it is {how:term} to be no worse: of recorded answers like this one {chance:whole_percent} "
+        "were neither slower nor worse at the end"
     ),
     "doubling_is_worth_a_try": (
         "not tried here: batch size {size} with learning rate {rate:rate}. Where recorded answers "
@@ -420,7 +423,7 @@ ADVICE: dict[str, Message] = {
     "back_to_rate": "batch size {size}: back to rate {rate:rate}",
     "fewer_steps_on_same_seeds": "it took fewer steps on the same fresh seeds",
     # What a round of runs is to tell, while it is under way.
-    "asked_for_end": "where does your configuration end?",
+    "asked_for_end": "where does the reference end?",
     "asked_for_rate": "which learning rate is best here?",
     "asked_on_fresh_seeds": "does the rate hold on fresh seeds?",
     "asked_to_verify": "is it as good on fresh seeds?",
