@@ -27,7 +27,6 @@ from tests.reference.made_up_advice import (
 from tests.reference.shown import rows_of, table_rows
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.decision import scaled
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_figures import advice_looks
 from batchlab.report.advice_run_figures import advice_figures
@@ -83,7 +82,7 @@ def test_the_flat_set_is_shaded_and_the_recommendation_marked():
 
 def test_picture_table_and_bars_show_the_same_numbers():
     """The verification's: what was estimated before it is marked apart."""
-    slower = scaled(ADVICE.expected.time_to_target_s, 1.3)
+    slower = ADVICE.expected.time_to_target_s.times(1.3)
     advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
     figure = figures(advice)["a"]
     (verified,) = rows(figure, "verified")

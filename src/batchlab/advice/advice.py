@@ -346,7 +346,7 @@ class Ending:
         """The mean end; what is known of its scatter is in the difference."""
         if not self.found:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
-        return Estimate.of(self.mean, interval=(None, None), n=len(self.found))
+        return Estimate.of(self.mean, n=len(self.found))
 
     @property
     def cell(self) -> tuple[int, float]:

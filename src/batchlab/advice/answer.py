@@ -28,7 +28,6 @@ from batchlab.advice.decision import (
     laws_of,
     learning_cost,
     product,
-    scaled,
 )
 from batchlab.advice.endings import seeds_to_tell, with_end
 from batchlab.advice.level import easier
@@ -553,8 +552,8 @@ class _Answer:
         return Expected(
             time_to_target_s=product(steps_estimate, option.step_s),
             steps_to_target=steps_estimate,
-            samples_to_target=scaled(steps_estimate, size.examples_per_step),
-            epochs_to_target=scaled(steps_estimate, 1 / size.steps_per_epoch),
+            samples_to_target=steps_estimate.times(size.examples_per_step),
+            epochs_to_target=steps_estimate.times(1 / size.steps_per_epoch),
             peak_bytes=peak,
         )
 

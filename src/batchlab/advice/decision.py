@@ -162,14 +162,6 @@ def from_log_draws(middle: float, draws: Array, n: int) -> Estimate:
     return Estimate.of(math.exp(middle), interval=(math.exp(low), math.exp(high)), n=n)
 
 
-def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """The estimate times a known factor, which leaves its n as it is."""
-    if estimate.estimate is None:
-        return estimate
-    low, high = (None if b is None else b * factor for b in (estimate.low, estimate.high))
-    return Estimate.of(estimate.estimate * factor, interval=(low, high), n=estimate.n)
-
-
 def product(first: Estimate, second: Estimate) -> Estimate:
     """The product of two independent positive estimates; errors add as squares on a log scale."""
     if first.estimate is None or second.estimate is None:
@@ -177,7 +169,7 @@ def product(first: Estimate, second: Estimate) -> Estimate:
     value = first.estimate * second.estimate
     halves = [first.log_half_width, second.log_half_width]
     if None in halves:
-        return Estimate.of(value, interval=(None, None), n=first.n)
+        return Estimate.of(value, n=first.n)
     half = math.sqrt(sum(half**2 for half in halves if half is not None))
     return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
 
@@ -328,11 +320,11 @@ def _candidate(
     single = None if cost.estimate is not None or size.has_fresh_runs else size.soonest_single
     if single is not None:
         rate, steps_seen = single
-        cost = Estimate.of(steps_seen, interval=(None, None), n=1)
+        cost = Estimate.of(steps_seen, n=1)
         note = note or Reason.of("seen_in_single_run", rate=rate)
     steps = _horizon(size) if objective == "quality" else cost
     time_s = product(steps, option.step_s)
-    samples = scaled(steps, size.examples_per_step)
+    samples = steps.times(size.examples_per_step)
     relative, inside = _relative(state, decision, size)
     return Candidate(
         batch_size=size.batch_size,
@@ -468,7 +460,7 @@ def _curve(fit: StepsToTargetFit, sizes: Sequence[int]) -> tuple[tuple[int, Esti
 def _p_value(test: LackOfFit, *, n: int) -> Estimate:
     if test.p_value is None:
         return Estimate.cannot_tell(test.reason or Reason.of("no_size_run_twice"), n=n)
-    return Estimate.of(test.p_value, interval=(None, None), n=n)
+    return Estimate.of(test.p_value, n=n)
 
 
 def _places(batch_sizes: Sequence[int]) -> list[int]:

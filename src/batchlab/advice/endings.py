@@ -196,7 +196,7 @@ def _difference(
         return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
     value = sign * (mine.mean - other.mean)
     if not errors:
-        return Estimate.of(value, interval=(None, None), n=n)
+        return Estimate.of(value, n=n)
     half = max(float(stdtrit(degrees, upper)) * error for error, degrees in errors)
     return Estimate.of(value, interval=(value - half, value + half), n=n)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Configuration, Option
-from batchlab.advice.decision import scaled
 from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.measure.profile import Profile, Stopped
@@ -275,7 +274,7 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
         return whole
     smallest = min(point.batch_size for point in profile.points)
     last = profile.step_s(max(n_last, smallest)).estimate or whole.estimate
-    return scaled(whole, (n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps)
+    return whole.times((n_steps - 1 + min(1.0, last / whole.estimate)) / n_steps)
 
 
 def _refused(option: Option, why: Reason) -> Option:

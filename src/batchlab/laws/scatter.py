@@ -40,7 +40,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
         return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
     mean = float(np.mean(values))
     if n == 1:
-        return Estimate.of(mean, interval=(None, None), n=1)
+        return Estimate.of(mean, n=1)
     standard_error = float(np.std(values, ddof=1)) / n**0.5
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
@@ -243,7 +243,7 @@ class PooledCells:
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         level = float(np.mean(values))
         if self.scatter is None:
-            return Estimate.of(level, interval=(None, None), n=len(values))
+            return Estimate.of(level, n=len(values))
         half = self.scatter.half_width(self.scale.own_scatter(values), confidence)
         return Estimate.of(level, interval=self.scale.mean_bounds(level, half), n=len(values))
 
@@ -264,7 +264,7 @@ class PooledCells:
             return one if one.estimate is None else other
         apart, n = one.estimate - other.estimate, one.n + other.n
         if one.low is None or one.high is None or other.low is None or other.high is None:
-            return Estimate.of(apart, interval=(None, None), n=n)
+            return Estimate.of(apart, n=n)
         below = math.hypot(one.estimate - one.low, other.high - other.estimate)
         above = math.hypot(one.high - one.estimate, other.estimate - other.low)
         return Estimate.of(apart, interval=(apart - below, apart + above), n=n)
@@ -302,7 +302,7 @@ def paired_difference(
     apart = ours.mean(0) - theirs.mean(0)
     n, estimate = apart.size, float(apart.mean())
     if min(len(ours), len(theirs)) < _FEWEST_SEEDS or n < 2:
-        return Estimate.of(estimate, interval=(None, None), n=n)
+        return Estimate.of(estimate, n=n)
     parts = [(float(apart.var(ddof=1)) / n, n - 1)]
     for shares in (ours.mean(1), theirs.mean(1)):
         parts.append((float(shares.var(ddof=1)) / len(shares), len(shares) - 1))
@@ -349,7 +349,7 @@ def generalization_gap(
         return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
     gap, n = fmean(gaps), len(gaps)
     if n < _FEWEST_SEEDS:
-        return Estimate.of(gap, interval=(None, None), n=n)
+        return Estimate.of(gap, n=n)
     quantile = (1 + confidence) / 2
     of_seeds = float(stdtrit(n - 1, quantile)) * stdev(gaps) / math.sqrt(n)
     left = math.sqrt(max(0.0, 1 - n_train_evaluated / n_train))

@@ -163,7 +163,7 @@ def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
     below = [math.log(v / t.low) for v, t in zip(values, times, strict=True) if t.low is not None]
     above = [math.log(t.high / v) for v, t in zip(values, times, strict=True) if t.high is not None]
     if min(len(below), len(above)) < len(times):
-        return Estimate.of(middle, interval=(None, None), n=n)
+        return Estimate.of(middle, n=n)
     down, up = (math.hypot(*sides) / len(times) for sides in (below, above))
     return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
 

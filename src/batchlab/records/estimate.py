@@ -102,8 +102,10 @@ class Estimate:
     reason: Reason | None = None
 
     @classmethod
-    def of(cls, value: float, *, interval: tuple[float | None, float | None], n: int) -> Estimate:
-        """An estimate that was made from `n` observations."""
+    def of(
+        cls, value: float, *, interval: tuple[float | None, float | None] = (None, None), n: int
+    ) -> Estimate:
+        """An estimate that was made from `n` observations; without an interval it has no bounds."""
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
@@ -126,6 +128,13 @@ class Estimate:
         if self.low is None or self.high is None or self.low <= 0:
             return None
         return math.log(self.high / self.low) / 2
+
+    def times(self, factor: float) -> Estimate:
+        """The same times a known factor > 0; what can't be told is as it is."""
+        if self.estimate is None:
+            return self
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return Estimate.of(self.estimate * factor, interval=(low, high), n=self.n)
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""

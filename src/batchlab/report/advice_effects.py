@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
@@ -68,16 +68,7 @@ class EpochsToTarget:
         own: Estimate | None = getattr(self.answered, quantity, None)
         if own is not None and own.estimate is not None:
             return own
-        return None if self.estimate is None else scaled(self.estimate, per_epoch)
-
-
-def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """An estimate with its interval, times a known factor."""
-    value, low, high = (
-        None if known is None else known * factor
-        for known in (estimate.estimate, estimate.low, estimate.high)
-    )
-    return replace(estimate, estimate=value, low=low, high=high)
+        return None if self.estimate is None else self.estimate.times(per_epoch)
 
 
 def epochs_to_target(advice: Advice, study: Study) -> tuple[EpochsToTarget, ...]:
@@ -106,7 +97,7 @@ def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None
         rate = runs[0].learning_rate
     met = tuple(run.steps_to_target / per_epoch for run in runs if run.steps_to_target is not None)
     if met and estimate is None:
-        estimate = Estimate.of(statistics.fmean(met), interval=(None, None), n=len(met))
+        estimate = Estimate.of(statistics.fmean(met), n=len(met))
     return EpochsToTarget(
         batch_size=size,
         learning_rate=rate,
@@ -134,7 +125,7 @@ def _estimated(
     steps = candidate.steps_to_target
     if steps.estimate is None:
         return None
-    return candidate.learning_rate, scaled(steps, 1 / per_epoch), candidate
+    return candidate.learning_rate, steps.times(1 / per_epoch), candidate
 
 
 def _standing_in(advice: Advice, size: int) -> list[RateTried]:

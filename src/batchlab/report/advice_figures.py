@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice, Candidate
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
-from batchlab.report.advice_effects import EpochsToTarget, scaled
+from batchlab.report.advice_effects import EpochsToTarget
 from batchlab.report.advice_rows import (
     RunFigure,
     ShownCost,
@@ -36,7 +36,6 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    alone,
     drawn_sizes,
     interval_mark,
     mark,
@@ -309,7 +308,7 @@ def _level_rows(
         read_off = hollow.pop(size).steps_to_target if size in hollow else None
         if read_off is not None and read_off.estimate is not None:
             per_step = per_epoch / each.steps_per_epoch
-            yield from interval_mark("open", scaled(read_off, per_step), batch_size=size)
+            yield from interval_mark("open", read_off.times(per_step), batch_size=size)
         elif each.enough is not None and estimate is not None:
             yield from interval_mark("point", estimate, batch_size=size, learning_rate=at)
         if each.enough is None or each.answered or len(each.met) > 1:
@@ -398,7 +397,7 @@ def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
     laws = advice.laws
     known = [(c.batch_size, c.peak_bytes) for c in advice.candidates if c.peak_bytes is not None]
     for size, peak in known:
-        yield from interval_mark("point", alone(peak), batch_size=size)
+        yield from interval_mark("point", Estimate.of(peak, n=1), batch_size=size)
     if known and limit_bytes is not None:
         words = text("limit {limit}", limit=quantity_text("peak_bytes", limit_bytes))
         yield mark("level", limit_bytes, text=words)
@@ -495,7 +494,7 @@ def _tuned_rows(advice: Advice) -> Iterator[Row]:
     tuned = [(c, c.learning_rate) for c in advice.candidates if c.learning_rate is not None]
     for candidate, rate in tuned:
         at: dict[str, Value] = {"batch_size": candidate.batch_size, "learning_rate": rate}
-        yield from interval_mark("point", alone(rate, candidate.n_runs), **at)
+        yield from interval_mark("point", Estimate.of(rate, n=candidate.n_runs), **at)
         # Of one batch size alone every rule says the same: their names lie on top of each other.
         for rule, rule_rate in candidate.rule_learning_rates if len(tuned) > 1 else ():
             named = rule if candidate is tuned[-1][0] else None

@@ -232,7 +232,7 @@ def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | No
     if times is None:
         return None
     return ShownCost(
-        estimate=_alone(times * verified.estimate, gain.n),
+        estimate=Estimate.of(times * verified.estimate, n=gain.n),
         is_bound=gain.estimate is None,
         is_verified=advice.head_to_head is not None,
     )
@@ -245,7 +245,7 @@ def _own_quality(advice: Advice) -> ShownCost | None:
         return None
     distance = advice.gain.estimate * candidate.cost.estimate
     shown = objective_words(advice).shown(distance)
-    return ShownCost(estimate=_alone(shown, advice.gain.n))
+    return ShownCost(estimate=Estimate.of(shown, n=advice.gain.n))
 
 
 def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> ShownCost | None:
@@ -264,10 +264,6 @@ def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> Sh
         is_bound=is_bound,
         runs=tuple(figures),
     )
-
-
-def _alone(value: float, n: int) -> Estimate:
-    return Estimate.of(value, interval=(None, None), n=n)
 
 
 # ---- the table

@@ -23,7 +23,6 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
-    alone,
     drawn_sizes,
     interval_mark,
     mark,
@@ -232,7 +231,7 @@ def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
             part = text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
             yield from interval_mark(
                 "point",
-                alone(ending.mean, len(ending.found)),
+                ending.estimate,
                 **at,
                 epoch=ending.epochs,
                 cool_down=part,

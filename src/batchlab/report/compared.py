@@ -97,7 +97,7 @@ class Side:
         What one process differs from the next by, a whole session may differ from another by.
         """
         timed = {timing.batch_size: timing.step_s for timing in self.timings}
-        alone = {n: Estimate.of(s, interval=(None, None), n=1) for n, s in timed.items()}
+        alone = {n: Estimate.of(s, n=1) for n, s in timed.items()}
         made, session = self.profile, 0.0
         if made is not None and (scatter := made.process_scatter) is not None:
             alone = {size: made.step_s(size) for size in timed if made.best_micro_batch(size)}

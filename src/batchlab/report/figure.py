@@ -173,11 +173,6 @@ def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
         yield mark(kind, value, **fields) | {"low": low, "high": high, "n": known.n}
 
 
-def alone(value: float, n: int = 1) -> Estimate:
-    """A value that has no interval."""
-    return Estimate.of(value, interval=(None, None), n=n)
-
-
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
     """One number a seed, at least one: their mean, or `middle`, with their range."""
     mean = fmean(values) if middle is None else middle

@@ -6,14 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.report.figure import (
-    Figure,
-    Panel,
-    Row,
-    alone,
-    interval_mark,
-    mark,
-)
+from batchlab.records.estimate import Estimate
+from batchlab.report.figure import Figure, Panel, Row, interval_mark, mark
 from batchlab.report.page import downloads, render_page
 from batchlab.report.palette import looks
 from batchlab.report.table import Column, Section, Table, Value, table_of
@@ -246,7 +240,7 @@ def _variance_rows(noise: Noise) -> Iterator[Row]:
     for power in range((n_train // 2).bit_length()):
         size = 2**power
         left = (n_train - size) / (n_train - 1)
-        value = alone(trace / size * left)
+        value = Estimate.of(trace / size * left, n=1)
         yield from interval_mark("band", value, batch_size=size, series="in theory")
     if found.scale.estimate is not None and found.grad_sq.estimate is not None:
         words = text("squared length of the gradient itself")
