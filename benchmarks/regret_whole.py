@@ -111,9 +111,7 @@ def _reply(
         named_as="reference" if is_same else named_as,
         verdict=advice.verdict,
         origin=advice.target_origin,
-        seen=None
-        if chosen is None or is_same
-        else seen_of(advice, (chosen.batch_size, chosen.learning_rate, chosen.cool_down)),
+        seen=None if chosen is None or is_same else seen_of(advice, chosen),
     )
 
 

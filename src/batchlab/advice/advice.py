@@ -15,7 +15,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
 from batchlab.records.study import Study, WorkloadSummary
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, document_text, plain, schema_text
 
@@ -52,6 +52,11 @@ class Configuration:
         """What follows from the two sizes."""
         passes = -(-self.batch_size // self.micro_batch_size)
         object.__setattr__(self, "accumulation_steps", passes)
+
+    def is_same(self, other: Configuration | Ending | Trial) -> bool:
+        """Whether both have one batch size, rate and cool-down; how it is split does not count."""
+        mine = (self.batch_size, self.learning_rate, self.cool_down)
+        return mine == (other.batch_size, other.learning_rate, other.cool_down)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

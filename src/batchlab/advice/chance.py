@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import expit
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, Configuration
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.records.estimate import Reason
 
@@ -61,14 +61,13 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
     named, own, low = advice.named, advice.reference, advice.gain.low
     if named is None or advice.objective == "samples":
         return None
-    like_it = named.batch_size, named.learning_rate, named.cool_down
-    if like_it == (own.batch_size, own.learning_rate, own.cool_down):
+    if named.is_same(own):
         return None
     is_given = not any(run.purpose == "pilot" for run in advice.tried)
     if is_given or advice.objective == "quality":
         is_verified = advice.recommendation is not None and low is not None and low >= 1
         return (_VERIFIED, None) if is_verified else None
-    seen, (size, rate, _) = seen_of(advice, like_it), like_it
+    seen, size, rate = seen_of(advice, named), named.batch_size, named.learning_rate
     chance = NO_END_SEEN if seen is None else seen.chance
     if chance < LIKELY:
         return chance, Reason.of("first_guess", chance=chance, size=size, rate=rate)
@@ -76,8 +75,8 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
     return chance, Reason.of("no_worse_on_the_record", how=how, chance=chance)
 
 
-def seen_of(advice: Advice, cell: tuple[int, float, float]) -> Seen | None:
-    """What was seen of the ends of a batch size with its rate and cool-down.
+def seen_of(advice: Advice, found: Configuration) -> Seen | None:
+    """What was seen of the ends of a configuration.
 
     None: no end was seen, and the level is one on the way.
     """
@@ -87,7 +86,7 @@ def seen_of(advice: Advice, cell: tuple[int, float, float]) -> Seen | None:
     if endings is None:
         return Seen()
     known, own = (endings.recommended, *endings.references), endings.reference
-    mine = next((each for each in known if (*each.cell, each.cool_down) == cell), None)
+    mine = next(filter(found.is_same, known), None)
     if mine is None or not (mine.found and own.found):
         return Seen()
     several = [each.found for each in known if len(each.found) > 1]

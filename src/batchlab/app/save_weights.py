@@ -95,13 +95,7 @@ def save_weights(
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
     """The longest run of a configuration, and of equally long ones the one that ended best."""
-    wanted = (named.batch_size, named.learning_rate, named.cool_down)
-    runs = [
-        record
-        for record in records
-        if (record.trial.batch_size, record.trial.learning_rate, record.trial.cool_down) == wanted
-        and record.ended_well
-    ]
+    runs = [record for record in records if named.is_same(record.trial) and record.ended_well]
     if not runs:
         raise UsageError(
             f"no run with batch size {named.batch_size} and learning rate "

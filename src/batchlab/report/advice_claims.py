@@ -14,7 +14,6 @@ from batchlab.report.advice_commands import follow_up, weights_command
 from batchlab.report.advice_rows import answer_rows, is_raced, is_run_of
 from batchlab.report.advice_words import (
     end_text,
-    is_same,
     least_text,
     near_text,
     objective_words,
@@ -112,7 +111,7 @@ class _About:
     def _set_this(self, named: Configuration) -> str:
         """What to set, and what of it stays."""
         setting = "use batch size {size} with learning rate {rate:rate}"
-        if is_same(named, self.advice.reference):
+        if named.is_same(self.advice.reference):
             setting = "keep batch size {size} and learning rate {rate:rate}"
         elif named.batch_size == self.advice.reference.batch_size:
             setting = "keep batch size {size} and set learning rate {rate:rate}"
@@ -179,7 +178,7 @@ def _answer(about: _About) -> _Told:
 def _faster(about: _About) -> str:
     """How much sooner than yours it is at the target; empty: that is not known."""
     gain, named = about.advice.gain, about.advice.named
-    is_own = named is None or is_same(named, about.advice.reference)
+    is_own = named is None or named.is_same(about.advice.reference)
     if is_own or gain.low is None or gain.low <= 1:
         return ""
     least = least_text(gain.low)
@@ -195,7 +194,7 @@ def _faster(about: _About) -> str:
 def _no_worse(about: _About) -> str:
     """That it ends no worse, where that was shown."""
     endings, found = about.advice.endings, about.advice.recommendation
-    if endings is None or found is None or is_same(found, about.advice.reference):
+    if endings is None or found is None or found.is_same(about.advice.reference):
         return ""
     if endings.verdict == "no_worse":
         return about.say(", and it ends no worse")
@@ -205,7 +204,7 @@ def _no_worse(about: _About) -> str:
 def _best_so_far(advice: Advice, found: Configuration) -> str:
     """What to set for now."""
     endings = advice.endings
-    if is_same(found, advice.reference):
+    if found.is_same(advice.reference):
         return (
             "Stay with batch size {size} and learning rate {rate:rate} for now: nothing else that "
             "was tried is likely to be better."
@@ -455,14 +454,14 @@ def _gain(about: _About) -> _Told:
     if advice.recommendation is None:
         # What a race saw, and how far such figures may be off.
         named = advice.provisional
-        if named is not None and gain.estimate is not None and not is_same(named, advice.reference):
+        if named is not None and gain.estimate is not None and not named.is_same(advice.reference):
             yield about.tell(
                 "In single runs {yours} {takes} (95 %: {interval}). The interval comes from how "
                 "far such runs were off on recorded trainings.",
                 takes=about.takes(ratio_text(gain.estimate)),
                 interval=_interval(about, gain),
             )
-    elif is_same(advice.recommendation, advice.reference):
+    elif advice.recommendation.is_same(advice.reference):
         yield Sentence(topic="", text=reference_text(advice, "nothing_to_gain"))
     else:
         missed = ""
@@ -480,7 +479,7 @@ def _gain(about: _About) -> _Told:
 def _gain_from_batch_size(about: _About) -> _Told:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice, found = about.advice, about.advice.recommendation
-    if found is None or is_same(found, advice.reference):
+    if found is None or found.is_same(advice.reference):
         return
     if found.batch_size == advice.reference.batch_size:
         yield about.tell("None: the batch size stays, only other settings change.")
@@ -687,7 +686,7 @@ def _trained_model(about: _About) -> _Told:
     if named is None or endings is None or study is None or study.workload.is_own_command:
         return  # a command keeps its models itself
     followed = (endings.recommended, endings.reference, endings.reference_tuned)
-    if any(end is not None and end.found and is_same(end, named) for end in followed):
+    if any(end is not None and end.found and named.is_same(end) for end in followed):
         yield about.tell(
             "A whole training with it was kept. This command writes its model to a file.",
             command=weights_command(study),

@@ -25,7 +25,6 @@ from batchlab.report.advice_rows import (
 )
 from batchlab.report.advice_tables import answer_table, end_label, row_name
 from batchlab.report.advice_words import (
-    is_same,
     named_text,
     objective_words,
     reference_text,
@@ -229,7 +228,7 @@ def _named_rows(advice: Advice) -> Iterator[Row]:
         yield from interval_mark(kind, cost.estimate, batch_size=size)
     for run in () if cost is None else cost.runs:
         yield mark("ring", run.shown, batch_size=size)
-    if is_same(found, advice.reference):
+    if found.is_same(advice.reference):
         return
     if cost is None:
         yield {"kind": "place", "batch_size": size, "text": name}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, RateTried
 from batchlab.laws.scatter import PooledCells
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_words import is_same, objective_words
+from batchlab.report.advice_words import objective_words
 from batchlab.report.text import quantity_text
 from batchlab.words.catalogue import text
 
@@ -135,11 +135,11 @@ def tuned_cost(advice: Advice) -> ShownCost | None:
 
 def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
     """Of any configuration in the table."""
-    if advice.named is not None and is_same(at, advice.named):
+    if advice.named is not None and at.is_same(advice.named):
         return named_cost(advice)
-    if is_same(at, advice.reference):
+    if at.is_same(advice.reference):
         return own_cost(advice)
-    is_tuned = advice.reference_tuned is not None and is_same(at, advice.reference_tuned)
+    is_tuned = advice.reference_tuned is not None and at.is_same(advice.reference_tuned)
     runs = runs_of(advice, at.batch_size, at.learning_rate)
     known = (tuned_cost(advice) if is_tuned else None) or _estimated(advice, at)
     return known or _of_runs(advice, at, runs)
@@ -193,7 +193,7 @@ def _on_shared_seeds(advice: Advice, at: Configuration) -> ShownCost | None:
     None where they are, or `at` did not run on all of those seeds.
     """
     both = [advice.reference, advice.named or advice.reference]
-    if is_same(*both) or all(_estimated(advice, each) for each in both):
+    if both[0].is_same(both[1]) or all(_estimated(advice, each) for each in both):
         return None
     mine, *runs = (
         {run.seed: run for run in runs_of(advice, each.batch_size, each.learning_rate)}

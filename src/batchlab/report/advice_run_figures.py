@@ -104,15 +104,14 @@ def _why_no_head(advice: Advice) -> str:
 
 def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
     """What is named, and what it is compared with, each training once."""
-    seen = set()
+    seen: list[Configuration] = []
     for name, found in (
         ("recommended" if advice.recommendation else "best so far", advice.named),
         ("reference, tuned", advice.reference_tuned),
         ("reference", advice.reference),
     ):
-        key = found and (found.batch_size, found.learning_rate, found.cool_down)
-        if found is not None and key not in seen:
-            seen.add(key)
+        if found is not None and not any(map(found.is_same, seen)):
+            seen.append(found)
             yield name, found
 
 
@@ -202,13 +201,7 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
 def _records(advice: Advice, study: Study, found: Configuration) -> list[TrialRecord]:
     """Its runs; where some had the seeds of the verification, these."""
     compared = advice.head_to_head or advice.endings
-    same = [
-        record
-        for record in study.records
-        if record.trial.batch_size == found.batch_size
-        and record.trial.learning_rate == found.learning_rate
-        and record.trial.cool_down == found.cool_down
-    ]
+    same = [record for record in study.records if found.is_same(record.trial)]
     return [r for r in same if compared and r.trial.seed in compared.seeds] or same
 
 

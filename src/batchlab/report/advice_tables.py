@@ -9,7 +9,7 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
-from batchlab.report.advice_words import is_same, objective_words, reference_text, target_text
+from batchlab.report.advice_words import objective_words, reference_text, target_text
 from batchlab.report.table import Cell, Column, Table, Value, table_of
 from batchlab.report.text import split_label
 from batchlab.words.catalogue import term_text, text
@@ -71,7 +71,7 @@ def row_name(advice: Advice, at: Configuration | None) -> str:
     """What a row is beside its batch size; empty: nothing more."""
     if at is None:
         return ""
-    is_own, is_named = is_same(at, advice.reference), at == advice.named
+    is_own, is_named = at.is_same(advice.reference), at == advice.named
     if is_own:
         return text("keep") if is_named else reference_text(advice, "short")
     is_tuned = at.batch_size == advice.reference.batch_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Advice, Configuration, Ending, Endings, Objective
+from batchlab.advice.advice import Advice, Ending, Endings, Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
@@ -162,12 +162,3 @@ def reference_text(advice: Advice, what: str) -> str:
     if advice.stand_in_for is not None:
         return text(stand_in, size=advice.stand_in_for)
     return text(usual if advice.is_usual else own)
-
-
-def is_same(found: Configuration | Ending, reference: Configuration) -> bool:
-    """Whether both have the same batch size and learning rate; how it is split does not count."""
-    return (found.batch_size, found.learning_rate, found.cool_down) == (
-        reference.batch_size,
-        reference.learning_rate,
-        reference.cool_down,
-    )
