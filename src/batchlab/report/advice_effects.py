@@ -262,11 +262,6 @@ class Effects:
         return tuple(each for each in flat if each.plateau_epochs or each.unfinished_epochs)
 
     @property
-    def knows_enough(self) -> bool:
-        """Whether of any batch size it is known how many epochs are enough for the target."""
-        return any(each.enough for each in self.to_target)
-
-    @property
     def shows_all(self) -> bool:
         """Whether a sweep would show nothing more."""
         return bool(compared(self.ends)) and (bool(compared(self.noisy)) or self.has_schedule)
@@ -318,7 +313,8 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
 
 def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container[str]) -> list[str]:
     """Those that stand under no picture; one for all of them where nothing is known."""
-    if not (effects.knows_enough or effects.plateaus or effects.noisy or effects.ends):
+    knows_enough = any(each.enough for each in effects.to_target)
+    if not (knows_enough or effects.plateaus or effects.noisy or effects.ends):
         return [text("The runs of this study ended too early to show it.")]
     return [sentence for name, sentence in said.items() if name not in drawn]
 

@@ -91,17 +91,9 @@ def _estimate_rows(candidate: Candidate, estimate: Estimate) -> Iterator[Row]:
     yield from interval_mark(kind, estimate, batch_size=candidate.batch_size)
 
 
-def _run_rows(batch_size: int, runs: Iterable[RunFigure], kind: str = "run") -> Iterator[Row]:
+def _run_rows(batch_size: int, runs: Iterable[RunFigure], kind: str) -> Iterator[Row]:
     for run in runs:
         yield mark("bound" if run.is_bound else kind, run.shown, batch_size=batch_size)
-
-
-def _own_rows(advice: Advice, runs: Sequence[RunFigure], name: str) -> Iterator[Row]:
-    """The reference as it is, and its name above its runs."""
-    size = advice.reference.batch_size
-    yield from _run_rows(size, runs, "as_is")
-    if runs:
-        yield mark("words", max(run.shown for run in runs), batch_size=size, text=name)
 
 
 def _band_rows(curve: Iterable[tuple[int, Estimate]], series: str) -> Iterator[Row]:
@@ -157,12 +149,7 @@ def objective_figure(advice: Advice) -> Figure:
     For quality the end is all.
     """
     words = objective_words(advice)
-    panel = Panel(
-        "a-objective",
-        words.figure,
-        words.quantity,
-        tuple(_objective_rows(advice)),
-    )
+    panel = Panel("a-objective", words.figure, words.quantity, tuple(_objective_rows(advice)))
     title, panels = text("{figure} by batch size", figure=capitalized(words.figure)), [panel]
     end = Panel("a-end", end_label(advice), advice.metric, tuple(_end_rows(advice)), is_metric=True)
     if advice.objective != "quality" and end.has_marks:
@@ -197,9 +184,12 @@ def _objective_rows(advice: Advice) -> Iterator[Row]:
         yield from _estimate_rows(candidate, cost)
         if cost.estimate is None:  # an estimate stands for its runs
             runs = run_figures(advice, candidate, single_runs(advice, candidate))
-            yield from _run_rows(candidate.batch_size, runs)
-    name = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
-    yield from _own_rows(advice, reference_runs(advice), name)
+            yield from _run_rows(candidate.batch_size, runs, "run")
+    size, own = advice.reference.batch_size, reference_runs(advice)
+    yield from _run_rows(size, own, "as_is")
+    if own:
+        name = _with_value(advice, reference_text(advice, "short"), own_cost(advice))
+        yield mark("words", max(run.shown for run in own), batch_size=size, text=name)
     yield from _named_rows(advice)
 
 

@@ -280,11 +280,6 @@ class AnswerRow:
     cost: ShownCost | None  # the objective's figure; None: not known
     met: tuple[int, int]  # how many of its runs met the target, and of how many
 
-    @property
-    def step_s(self) -> float | None:
-        """Seconds a step takes."""
-        return self.candidate.step_s.estimate
-
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""

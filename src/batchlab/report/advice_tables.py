@@ -50,7 +50,7 @@ def answer_table(advice: Advice, *, only_tried: bool = False) -> Table:
             Column("epochs_to_target", label=text("epochs"), of=partial(_epochs, advice)),
         ]
     columns += [
-        Column("step_s", label=text("step"), of=lambda row: row.step_s),
+        Column("step_s", label=text("step"), of=lambda row: row.candidate.step_s.estimate),
         Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
     ]
     rows = (row for row in answer_rows(advice) if not only_tried or row.met[1] or row.at)
@@ -101,11 +101,11 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     """Passes over the training set to the target."""
     if row.cost is None or row.cost.is_bound:
         return None
-    samples = row.cost.value
+    samples, step_s = row.cost.value, row.candidate.step_s.estimate
     if advice.objective == "time":
-        if not row.step_s:
+        if not step_s:
             return None
-        samples *= row.candidate.batch_size / row.step_s
+        samples *= row.candidate.batch_size / step_s
     return samples / advice.n_train
 
 
@@ -171,7 +171,7 @@ def tried_table(advice: Advice) -> Table:
         Column("learning_rate"),
         Column("seed", label=text("seed")),
         Column("purpose", label=text("to"), of=lambda tried: _purpose_text(tried.purpose)),
-        Column("status", label=text("status"), of=_status_text),
+        Column("status", label=text("status"), of=lambda t: term_text(t.status).replace("_", " ")),
         Column("steps", label=text("steps")),
         Column("steps_to_target"),
     )
@@ -179,10 +179,6 @@ def tried_table(advice: Advice) -> Table:
 
 def _purpose_text(purpose: str) -> str:
     return text(_PURPOSES.get(purpose, purpose))
-
-
-def _status_text(tried: RateTried) -> str:
-    return term_text(tried.status).replace("_", " ")
 
 
 def steps_table(advice: Advice) -> Table:

@@ -6,7 +6,7 @@ import base64
 import functools
 import gzip
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -196,19 +196,16 @@ def with_status(page: str, status: str, *, reload_s: int | None) -> str:
 
 def study_environment(study: Study) -> list[tuple[str, str]]:
     """Where and with what the trials of a study ran; a library of two versions has both."""
-    return [*study.environment, *_of_trials(study)]
-
-
-def _of_trials(study: Study) -> Iterator[tuple[str, str]]:
-    said = {name for name, _ in study.environment}
+    found, said = [*study.environment], {name for name, _ in study.environment}
     versions: dict[str, set[str]] = {}
     for record in study.records:
         for name, version in (*record.versions, ("engine", record.engine)):
             versions.setdefault(name, set()).add(version)
-    for name, found in versions.items():
-        if name not in said or len(found) > 1:
+    for name, own_versions in versions.items():
+        if name not in said or len(own_versions) > 1:
             own = text("{name} of the trials", name=name) if name in said else name
-            yield own, ", ".join(sorted(found))
+            found.append((own, ", ".join(sorted(own_versions))))
+    return found
 
 
 # The outlines of batch sizes' points in a legend, around (0, 0), as SVG paths.

@@ -31,7 +31,7 @@ from batchlab.report.sweep_tables import (
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import Section, Table, sections_text
+from batchlab.report.table import Section, sections_text
 from batchlab.report.text import Sentence, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
@@ -136,6 +136,11 @@ def html_page(study: Study) -> str:
     figures, files = sweep_figures(study), sweep_files(study)
     _, trials = files["trials"]
     evidence, looks = Evidence.of(study), figure_looks(study)
+    intervals = {
+        "races": races_table(evidence),
+        "finals": finals_table(evidence),
+        "paired": paired_table(evidence),
+    }
     return render_page(
         "page.html.j2",
         study=study,
@@ -150,11 +155,7 @@ def html_page(study: Study) -> str:
         looks=looks,
         legend=[(look, look.label) for look in looks],
         findings=_findings(sentences(study)),
-        intervals=_with_rows(
-            races=races_table(evidence),
-            finals=finals_table(evidence),
-            paired=paired_table(evidence),
-        ),
+        intervals={name: table for name, table in intervals.items() if table.rows},
         summary=trial_counts(study),
         rate_notes=list(rate_notes(study, chosen_cells(study))),
         trials=trials.only(
@@ -168,8 +169,3 @@ def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
     """The sentences, those that follow each other on one topic together under its name."""
     groups = itertools.groupby(said, key=lambda sentence: sentence.topic)
     return [(topic, list(group)) for topic, group in groups]
-
-
-def _with_rows(**tables: Table) -> dict[str, Table]:
-    """The tables that have a row, by their names."""
-    return {name: table for name, table in tables.items() if table.rows}
