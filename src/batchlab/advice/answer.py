@@ -258,9 +258,8 @@ class _Answer:
             return "cannot_tell", *self._end_not_seen(decision)
         # "samples" does not ask for the fewest: there better is not what is wanted.
         is_wanted = self._question.objective != "samples"
-        is_sooner = (
-            is_wanted and verification is not None and _for_sure_above_one(verification.gain)
-        )
+        low = None if verification is None else verification.gain.low
+        is_sooner = is_wanted and low is not None and low > 1
         worse_yet = self._may_end_worse()
         if worse_yet is not None:
             if is_sooner and self._endings is not None and self._endings.is_no_worse_than_own:
@@ -325,7 +324,8 @@ class _Answer:
             return Reason.of(
                 "largest_within_delta", size=decision.batch_size, objective=objective, delta=delta
             )
-        size, worse = decision.batch_size, self._that_end_worse
+        size, out = decision.batch_size, self._state.ruled_out.items()
+        worse = sorted(other for other, why in out if why.code in _ENDS_WORSE)
         if sum(option.runs for option in self._question.options) == 1:
             return Reason.of("the_only_one", size=size)
         if worse:
@@ -333,12 +333,6 @@ class _Answer:
                 "least_that_ends_no_worse", size=size, objective=objective, others=worse
             )
         return Reason.of("least_of_those_tried", size=size, objective=objective)
-
-    @property
-    def _that_end_worse(self) -> list[int]:
-        """The batch sizes that looked best and were seen to end worse."""
-        out = self._state.ruled_out.items()
-        return sorted(size for size, why in out if why.code in _ENDS_WORSE)
 
     def _what_is_missing(self, decision: Decision) -> Reason:
         if self._passed_over is not None:
@@ -598,10 +592,6 @@ def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
     if needed > len(state.seeds.verify):
         return None
     return more_s_for_seeds(state, [each.cell for each in compared], done=n, n=needed)
-
-
-def _for_sure_above_one(gain: Estimate) -> bool:
-    return gain.low is not None and gain.low > 1
 
 
 def _why_passed_over(endings: Endings) -> Reason:

@@ -113,7 +113,7 @@ def decide(
             chosen = max(eligible)
         elif all_compared and all(inside) and k > 1:
             verdict = "indifferent"
-            chosen = min(eligible, key=lambda i: (_or_inf(peak_bytes[i]), batch_sizes[i]))
+            chosen = min(eligible, key=lambda i: (peak_bytes[i] or math.inf, batch_sizes[i]))
     contender = int(np.argmin(upper))
     return Decision(
         batch_sizes=tuple(batch_sizes),
@@ -150,10 +150,6 @@ def _upper_bounds(log_costs: Array, draws: Array) -> tuple[Array, list[int]]:
             if value > upper[i] or (blockers[i] == i and value > 0):
                 upper[i], blockers[i] = value, j
     return upper, blockers
-
-
-def _or_inf(value: int | None) -> float:
-    return float("inf") if value is None else float(value)
 
 
 def from_log_draws(middle: float, draws: Array, n: int) -> Estimate:

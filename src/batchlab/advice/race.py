@@ -232,9 +232,7 @@ class Race:
 
     def _best_beside(self, place: Place, stride: int) -> Place:
         """The first group of rates beside a place that has a sooner one, or the place itself."""
-        beside = [self._lattice.beside(place, sign * stride) for sign in (1, -1)]
-        new = [other for other in beside if other is not None and other not in self.costs]
-        for some in _in_groups(new, self.state.engine.n_workers):
+        for some in self._new_beside(place, stride):
             self._challenge(some)
             soonest = min([place, *some], key=self._order)
             if soonest != place:
@@ -267,9 +265,7 @@ class Race:
 
     def _sooner_than(self, place: Place) -> Place | None:
         """A rate beside the one that leads, or a size further away; None: none is sooner."""
-        beside = [self._lattice.beside(place, sign) for sign in (1, -1)]
-        new = [other for other in beside if other is not None and other not in self.costs]
-        for some in _in_groups(new, self.state.engine.n_workers):
+        for some in self._new_beside(place, 1):
             if self._challenge(some):
                 return self._lead
         if self._turned_back:
@@ -436,6 +432,13 @@ class Race:
 
     # ---- places
 
+    def _new_beside(self, place: Place, stride: int) -> list[list[Place]]:
+        """The rates beside it that were not raced, as many together as there are workers."""
+        beside = [self._lattice.beside(place, sign * stride) for sign in (1, -1)]
+        new = [other for other in beside if other is not None and other not in self.costs]
+        n = self.state.engine.n_workers
+        return [new[i : i + n] for i in range(0, len(new), n)]
+
     def _apart(self, batch_size: int) -> float:
         """How many times the reference's it is, or of how many it is one part."""
         own = self._own[0]
@@ -481,11 +484,6 @@ class Race:
 def _per_step(size: Size) -> float:
     """The objective's cost of a step."""
     return math.exp(size.log_weight)
-
-
-def _in_groups(places: Sequence[Place], n: int) -> list[list[Place]]:
-    """At most so many at once, in their order."""
-    return [list(places[i : i + n]) for i in range(0, len(places), n)]
 
 
 # With so many whole trainings of the reference left after the pilot, more can be shown than by a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
@@ -200,12 +200,6 @@ class Size:
             and (steps := self.run_log.learning_cost(record)) is not None
         ]
         return min(met, key=lambda run: (run[1], run[0]), default=None)
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether every tuning seed was asked about its rate."""
-        assert self.search is not None
-        return len(self.search.seeds) >= len(self.run_log.seeds.tune)
 
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
@@ -628,15 +622,11 @@ class StudyState(RunLog):
 
     def rate_start(self, size: Size) -> float:
         """Where to begin the search for its rate: octaves above the reference rate."""
-        slope, intercept = rate_trend(list(self._rate_points()), untuned_octave=self.first_octave)
-        return intercept + slope * math.log2(size.batch_size / self.question.reference.batch_size)
-
-    def _rate_points(self) -> Iterator[tuple[float, float]]:
-        """Octaves of batch size and of tuned rate, above the reference's."""
         own_size, own_rate = self.reference_cell
-        for size in self.that_met_the_target:
-            if size.cell is not None:
-                yield math.log2(size.batch_size / own_size), math.log2(size.cell[1] / own_rate)
+        cells = [tuned.cell for tuned in self.that_met_the_target if tuned.cell is not None]
+        octaves = [(math.log2(b / own_size), math.log2(rate / own_rate)) for b, rate in cells]
+        slope, intercept = rate_trend(octaves, untuned_octave=self.first_octave)
+        return intercept + slope * math.log2(size.batch_size / own_size)
 
     # ---- runs
 

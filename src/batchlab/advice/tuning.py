@@ -45,11 +45,11 @@ def confirm(state: StudyState, size: Size) -> bool:
     """Ask a further seed about the rate of a batch size; False: none left, or no budget."""
     search = size.search
     assert search is not None
-    if size.is_confirmed or search.learning_cost is None:
+    fresh = [seed for seed in state.seeds.tune if seed not in search.seeds]
+    if not fresh or search.learning_cost is None:
         return False
-    seed = next(seed for seed in state.seeds.tune if seed not in search.seeds)
     before, learning_cost_before = search.learning_rate, search.learning_cost
-    if not search.confirm(limit_steps=size.value_limit, seed=seed):
+    if not search.confirm(limit_steps=size.value_limit, seed=fresh[0]):
         return False
     n = len(search.seeds)
     state.note(
