@@ -233,7 +233,7 @@ def found(
     advice: Advice, study: Study, *, cool_down: float = 0.0
 ) -> dict[int, tuple[TrialRecord, ...]]:
     whole = whole_trainings(advice, study, cool_down=cool_down)
-    return {records[0].trial.batch_size: records for records in whole}
+    return {cell.batch_size: cell.records for cell in whole}
 
 
 def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():

@@ -16,7 +16,7 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_raced, is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
-from batchlab.report.cells import deciding_split, final_gaps, finals, held_out_split, mean_of
+from batchlab.report.cells import Cell, deciding_split, held_out_split
 from batchlab.report.effects import (
     Effect,
     effect_of,
@@ -181,9 +181,7 @@ def _answered_rate(advice: Advice, size: int, rates: Sequence[float]) -> float |
 _NEARLY_ALL = 0.99
 
 
-def whole_trainings(
-    advice: Advice, study: Study, *, cool_down: float
-) -> tuple[tuple[TrialRecord, ...], ...]:
+def whole_trainings(advice: Advice, study: Study, *, cool_down: float) -> list[Cell]:
     """The whole trainings of every batch size that has some, ascending, at one rate each.
 
     That is the rate which the answer has for the batch size, or else the one whose trainings end
@@ -202,9 +200,9 @@ def whole_trainings(
         }
         rate = _answered_rate(advice, size, list(at_rates))
         if rate is None:
-            rate = max(at_rates, key=lambda rate: _end(study, at_rates[rate]))
+            rate = max(at_rates, key=lambda rate: at_rates[rate].worth(study))
         found.append(at_rates[rate])
-    return tuple(found)
+    return found
 
 
 def _ended(advice: Advice, study: Study) -> list[TrialRecord]:
@@ -221,21 +219,12 @@ def _ended(advice: Advice, study: Study) -> list[TrialRecord]:
     return [record for record in well if record.epochs >= _NEARLY_ALL * longest > 0]
 
 
-def _compared(same: Sequence[TrialRecord], seeds: Sequence[int]) -> tuple[TrialRecord, ...]:
+def _compared(same: Sequence[TrialRecord], seeds: Sequence[int]) -> Cell:
     """The trainings at one rate: on the seeds that count, of the length that most have."""
     compared = [record for record in same if record.trial.seed in seeds] or same
     lengths = Counter(record.steps for record in compared)
     length = max(lengths, key=lambda steps: (lengths[steps], steps))
-    return tuple(record for record in compared if record.steps == length)
-
-
-def _end(study: Study, records: Sequence[TrialRecord]) -> float:
-    """Where trainings end on validation data, signed so that higher is better."""
-    metric = study.workload.metrics[0]
-    found = mean_of(finals(records, deciding_split(study), metric.name))
-    if found is None:
-        return -math.inf
-    return found if metric.better == "higher" else -found
+    return Cell(records=tuple(record for record in compared if record.steps == length))
 
 
 # ---- all of it together
@@ -278,13 +267,13 @@ def effects_of(advice: Advice, study: Study) -> Effects:
     constant = whole_trainings(advice, study, cool_down=0.0)
     ended = whole_trainings(advice, study, cool_down=cool_down) if cool_down else constant
     # A rate that falls leaves less and less noise, which is not the batch size's doing.
-    flat = [records for records in constant if records[0].trial.horizon_steps is None]
+    flat = [cell for cell in constant if cell.records[0].trial.horizon_steps is None]
     split, metric = held_out_split(study), study.workload.metrics[0].name
-    ends = [records for records in ended if split and final_gaps(records, split, metric)]
+    ends = [cell for cell in ended if split and cell.final_gap(split, metric)]
     return Effects(
         to_target=epochs_to_target(advice, study),
-        ends=tuple(effect_of(study, records) for records in ends),
-        flat=tuple(effect_of(study, records) for records in flat),
+        ends=tuple(effect_of(study, cell.records) for cell in ends),
+        flat=tuple(effect_of(study, cell.records) for cell in flat),
         has_schedule=bool(constant) and not flat,
     )
 

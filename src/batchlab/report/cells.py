@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,20 +36,10 @@ def held_out_split(study: Study) -> Split | None:
 # ---- one number a seed
 
 
-def finals(records: Iterable[TrialRecord], split: Split, metric: str) -> tuple[float, ...]:
-    """The last value of `metric` of every trial that knows it."""
-    return _known(record.final(split, metric) for record in records)
-
-
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
     """Train metric less held-out metric at the last evaluation; None if it does not know both."""
     train, other = record.final("train", metric), record.final(held_out, metric)
     return None if train is None or other is None else train - other
-
-
-def final_gaps(records: Iterable[TrialRecord], held_out: Split, metric: str) -> tuple[float, ...]:
-    """The same of all trials that know both."""
-    return _known(final_gap(record, held_out, metric) for record in records)
 
 
 def mean_of(values: Sequence[float]) -> float | None:
@@ -91,11 +82,19 @@ class Cell:
 
     def final(self, split: Split, metric: str) -> tuple[float, ...]:
         """The last known `metric` of every trial that ended well."""
-        return finals(self.ended_well, split, metric)
+        return _known(record.final(split, metric) for record in self.ended_well)
 
     def final_gap(self, held_out: Split, metric: str) -> tuple[float, ...]:
         """Train metric less held-out metric at the last evaluation that knows both."""
-        return final_gaps(self.ended_well, held_out, metric)
+        return _known(final_gap(record, held_out, metric) for record in self.ended_well)
+
+    def worth(self, study: Study) -> float:
+        """An order of rates by the mean final metric that decides; -inf: no trial knows it."""
+        metric = study.workload.metrics[0]
+        mean = mean_of(self.final(deciding_split(study), metric.name))
+        if mean is None:
+            return -math.inf
+        return mean if metric.better == "higher" else -mean
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
@@ -113,13 +112,10 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     study's first metric on validation data (train data where there are none). Rates at which
     every seed ended well come before rates at which some did.
     """
-    metric, split = study.workload.metrics[0], deciding_split(study)
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
-        final = mean_of(cell.final(split, metric.name))
-        if final is None:
-            return False, False, 0.0
-        return True, not cell.others, final if metric.better == "higher" else -final
+        worth = cell.worth(study)
+        return math.isfinite(worth), not cell.others, worth
 
     by_batch_size: dict[int, list[Cell]] = {}
     for cell in cells(study):

@@ -13,8 +13,6 @@ from batchlab.report.cells import (
     Cell,
     chosen_cells,
     deciding_split,
-    final_gaps,
-    finals,
     held_out_split,
     plateaus_of,
 )
@@ -99,7 +97,7 @@ def gap_text(study: Study, found: Sequence[Effect], *, alone: str | None = None)
     split, metric = held_out_split(study), study.workload.metrics[0].name
     if split is None:
         return None
-    gaps = [(effect.batch_size, final_gaps(effect.records, split, metric)) for effect in found]
+    gaps = [(effect.batch_size, effect.final_gap(split, metric)) for effect in found]
     known = [
         (size, of_runs_text(quantity_text("generalization_gap", fmean(gap)), len(gap)))
         for size, gap in gaps
@@ -232,7 +230,7 @@ def finals_panel(study: Study, found: Sequence[Effect], *, key: str) -> Panel:
     for effect in found:
         for split in ("train", held_out):
             if split is not None:
-                rows += effect_rows(effect, finals(effect.records, split, metric), series=split)
+                rows += effect_rows(effect, effect.final(split, metric), series=split)
     drawn = [term_text(name) for name in dict.fromkeys(str(row["series"]) for row in rows)]
     message = "final {metric}: {splits}"
     if len(drawn) == 2:

@@ -15,7 +15,6 @@ from batchlab.report.cells import (
     cells,
     chosen_cells,
     deciding_split,
-    final_gaps,
     held_out_split,
     lone_curves,
     mean_curve,
@@ -234,7 +233,7 @@ def _gap_panel(study: Study, found: Sequence[Effect], held_out: Split) -> Panel:
     metric = study.workload.metrics[0].name
     rows: list[Row] = []
     for effect in found:
-        rows += effect_rows(effect, final_gaps(effect.records, held_out, metric))
+        rows += effect_rows(effect, effect.final_gap(held_out, metric))
     what = text(
         "{train} − {held_out}",
         train=split_label("train", metric),

@@ -194,25 +194,23 @@ def _standing_text(evidence: Evidence, comparison: Comparison) -> str:
 
 def paired_table(evidence: Evidence) -> Table:
     """How many more of the same examples the best one is right about; no rows: not known."""
-    found = paired(evidence)
-    return Table(
-        caption=text(
+    found, study = paired(evidence), evidence.study
+
+    def share(key: str, label: str, part: str) -> Column:
+        return Column(
+            key, label=label, of=lambda pair: number_text(getattr(pair[1], part), "percent")
+        )
+
+    return table_of(
+        text(
             "How many more of the same examples the best one is right about than another; the "
             "intervals (95 %) hold for other seeds and examples too"
         ),
-        columns=(
-            Column("batch_size", label=text("than")),
-            Column("more", label=text("more right")),
-            Column("low", label=text("at least")),
-            Column("high", label=text("at most")),
-        ),
-        rows=tuple(
-            (
-                batch_text(evidence.study, size),
-                *(number_text(share, "percent") for share in (more.estimate, more.low, more.high)),
-            )
-            for size, more in (found.more.items() if found else ())
-        ),
+        found.more.items() if found else (),
+        Column("batch_size", label=text("than"), of=lambda pair: batch_text(study, pair[0])),
+        share("more", text("more right"), "estimate"),
+        share("low", text("at least"), "low"),
+        share("high", text("at most"), "high"),
     )
 
 
