@@ -53,19 +53,12 @@ _AFTER_VERIFICATION = (
 
 def stages_of(subject: Subject) -> Sequence[str]:
     """The stages of an advice, in order; a pilot is needed where no target is given."""
-    needs_pilot = subject.target is None and subject.question.objective != "quality"
-    stages = (PROFILING, *((TARGET,) if needs_pilot else ()), SEARCH, VERIFY)
+    stages = (PROFILING, *((TARGET,) if _needs_pilot(subject) else ()), SEARCH, VERIFY)
     return [text(stage) for stage in stages]
 
 
-def _begins_with_pilot(subject: Subject) -> bool:
-    """Whether a pilot begins before other batch sizes than its own are timed.
-
-    A script may take minutes to start: it is not started once more for that.
-    """
-    asked = subject.question
-    is_needed = subject.target is None and asked.objective != "quality"
-    return is_needed and asked.profile is None and subject.keeps_cadence
+def _needs_pilot(subject: Subject) -> bool:
+    return subject.target is None and subject.question.objective != "quality"
 
 
 class AdviceProgress:
@@ -426,7 +419,9 @@ class AdviceSession:
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
         own, wanted = self._trial.batch_size, self._wanted
-        if _begins_with_pilot(self._subject) and own in wanted and len(wanted) > 1:
+        # A script may take minutes to start: for its pilot alone it is not started once more.
+        may_begin = self._asked.profile is None and self._subject.keeps_cadence
+        if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             try:
                 made = self._subject.profile(
@@ -477,10 +472,13 @@ class AdviceSession:
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
         if made.stopped == "time" and not enough:
+            asked_s = self._budget.asked_s
+            given = f"budget {asked_s:.3g} s" if asked_s else f"{self._asked.trainings:g} trainings"
+            more = "a larger --budget" if asked_s else "more --trainings"
             raise BudgetError(
-                f"{self._asked.budget_in_words}: its part for the profile, {allowed_s:.0f} s, "
-                f"ended after {len(tried)} of {len(wanted)} batch sizes, and the workload's own, "
-                f"{own}, and another are needed; give {self._asked.ask_for_more}"
+                f"{given}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
+                f"of {len(wanted)} batch sizes, and the workload's own, {own}, and another are "
+                f"needed; give {more}"
             )
         return made
 

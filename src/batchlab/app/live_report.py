@@ -123,15 +123,10 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
     if isinstance(shown, Advised):
         return True
     asked = store.trial_ids(shown.study_id)
-    if not asked or _is_advice(store, shown):
+    if not asked or stored_journal(store, shown.study_id):
         return store.advice(shown.study_id) is not None
     ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
     return set(asked) <= ended
-
-
-def _is_advice(store: Store, study: Study) -> bool:
-    """Whether an answer was asked for; of one that is being profiled it is not known yet."""
-    return bool(stored_journal(store, study.study_id))
 
 
 def _has_ended(record: TrialRecord) -> bool:
@@ -159,9 +154,9 @@ def _so_far(store: Store, study: Study, n_ended: int) -> str:
     n_asked = len(store.trial_ids(study.study_id))
     if not n_asked:
         return text("no training run has begun yet")
-    if not _is_advice(store, study):
+    if not stored_journal(store, study.study_id):
         return text("{ended} of {n} training runs have ended", ended=n_ended, n=n_asked)
-    # How many an advice will need is not known before it is there.
+    # An answer was asked for: how many it will need is not known before it is there.
     ended = plural("{n} training run has ended", "{n} training runs have ended", n_ended)
     if study.best_so_far is None:
         return ended

@@ -279,10 +279,5 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
 
 def _refused(option: Option, why: Reason) -> Option:
     """The option with a note why it cannot be had, and nothing known of it."""
-    return Option(
-        batch_size=option.batch_size,
-        micro_batch_size=option.batch_size,
-        step_s=Estimate.cannot_tell(why),
-        peak_bytes=None,
-        note=why,
-    )
+    nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None, timed_s=None)
+    return refused(nothing, why)

@@ -82,18 +82,6 @@ class Question:
                 f"of the two"
             )
 
-    @property
-    def budget_in_words(self) -> str:
-        """As it was asked for, for messages."""
-        if self.budget.asked_s is None:
-            return f"{self.trainings:g} trainings"
-        return f"budget {self.budget.asked_s:.3g} s"
-
-    @property
-    def ask_for_more(self) -> str:
-        """What to give for more, for messages."""
-        return "more --trainings" if self.budget.asked_s is None else "a larger --budget"
-
 
 def asked(
     name: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from batchlab.machine import environment
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest, TrainerName
-from batchlab.records.study import StepTiming, Study, WorkloadSummary
+from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import is_answered
@@ -113,22 +113,17 @@ def swept(subject: Subject) -> Study:
     )
     subject.look()
     trials = fitting_trials(subject)
-    _check_scaling_rule(subject.summary, trials)
+    for trial in trials:  # refuse a rule that moves settings which the optimizer does not have
+        moved_adam(
+            subject.summary.adam,
+            trial,
+            reference_batch_size=subject.summary.batch_size,
+            whose=f"the optimizer of workload {subject.summary.name!r}",
+        )
     # Only now: a request that is refused leaves no file behind.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         return StoredSweep(opened, subject, trials, training).carried_out()
-
-
-def _check_scaling_rule(summary: WorkloadSummary, trials: Iterable[Trial]) -> None:
-    """Refuse trials whose scaling rule moves settings that the optimizer does not have."""
-    for trial in trials:
-        moved_adam(
-            summary.adam,
-            trial,
-            reference_batch_size=summary.batch_size,
-            whose=f"the optimizer of workload {summary.name!r}",
-        )
 
 
 _TIMING = "timing each batch size alone"
