@@ -25,6 +25,7 @@ from batchlab.advice.decision import (
     Decision,
     candidates,
     costs_of,
+    horizon,
     laws_of,
     learning_cost,
     product,
@@ -344,11 +345,14 @@ class _Answer:
         high = decision.high_of(decision.contender)
         if high <= 1 + self._question.delta or math.isinf(high):
             return Reason.of("too_little_was_run", size=decision.contender)
+        other = Reason.of("a_size", size=decision.blocking)
+        if decision.blocking == decision.contender:
+            other = Reason.of("a_size_not_tried")
         return Reason.of(
             "may_be_worse",
             size=decision.contender,
             worse=high - 1,
-            other=_other(decision),
+            other=other,
             delta=self._question.delta,
             what=self._what_would_tell(decision),
         )
@@ -538,30 +542,20 @@ class _Answer:
             peak = Estimate.of(
                 option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
             )
-        if self._question.objective == "quality":
-            steps = size.horizon_steps
-            steps_estimate = Estimate.of(steps, interval=(steps, steps), n=1)
-        else:
-            steps_estimate = self._verified_steps(size)
+        is_fixed = self._question.objective == "quality"
+        steps = horizon(size) if is_fixed else self._verified_steps(size)
         return Expected(
-            time_to_target_s=product(steps_estimate, option.step_s),
-            steps_to_target=steps_estimate,
-            samples_to_target=steps_estimate.times(size.examples_per_step),
-            epochs_to_target=steps_estimate.times(1 / size.steps_per_epoch),
+            time_to_target_s=product(steps, option.step_s),
+            steps_to_target=steps,
+            samples_to_target=steps.times(size.examples_per_step),
+            epochs_to_target=steps.times(1 / size.steps_per_epoch),
             peak_bytes=peak,
         )
 
     def _verified_steps(self, size: Size) -> Estimate:
         verified = self._verification
         if verified is not None and verified.log_learning_cost is not None:
-            half = verified.half_width
-            assert half is not None
-            middle = verified.log_learning_cost
-            return Estimate.of(
-                math.exp(middle),
-                interval=(math.exp(middle - half), math.exp(middle + half)),
-                n=verified.n,
-            )
+            return Estimate.of_log(verified.log_learning_cost, verified.half_width, n=verified.n)
         return learning_cost(self._state, self._costs, size)
 
     # ---- pay-back
@@ -606,10 +600,3 @@ def _why_passed_over(endings: Endings) -> Reason:
         other_ends=other.mean,
         n=endings.difference.n,
     )
-
-
-def _other(decision: Decision) -> Reason:
-    """What the contender's bound is set by."""
-    if decision.blocking == decision.contender:
-        return Reason.of("a_size_not_tried")
-    return Reason.of("a_size", size=decision.blocking)

@@ -318,7 +318,7 @@ def _candidate(
         rate, steps_seen = single
         cost = Estimate.of(steps_seen, n=1)
         note = note or Reason.of("seen_in_single_run", rate=rate)
-    steps = _horizon(size) if objective == "quality" else cost
+    steps = horizon(size) if objective == "quality" else cost
     time_s = product(steps, option.step_s)
     samples = steps.times(size.examples_per_step)
     relative, inside = _relative(state, decision, size)
@@ -341,7 +341,7 @@ def _candidate(
     )
 
 
-def _horizon(size: Size) -> Estimate:
+def horizon(size: Size) -> Estimate:
     """Objective quality: the steps that every run of the batch size is given."""
     if not size.option.runs:
         return Estimate.cannot_tell(size.option.note or _NOT_TRAINED)

@@ -326,9 +326,7 @@ def _gain(
             n=len(ratios),
             reason=Reason.of("missed_while_followed"),
         )
-    return Estimate.of(
-        math.exp(mean), interval=(math.exp(mean - half), math.exp(mean + half)), n=len(ratios)
-    )
+    return Estimate.of_log(mean, half, n=len(ratios))
 
 
 def _error_of_mean(

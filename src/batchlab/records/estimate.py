@@ -109,6 +109,14 @@ class Estimate:
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
+    def of_log(cls, middle: float, half: float | None, *, n: int) -> Estimate:
+        """The exponential of a logarithm that is known give or take `half`; None: no interval."""
+        if half is None:
+            return cls.of(math.exp(middle), n=n)
+        ends = math.exp(middle - half), math.exp(middle + half)
+        return cls.of(math.exp(middle), interval=ends, n=n)
+
+    @classmethod
     def cannot_tell(
         cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
     ) -> Estimate:

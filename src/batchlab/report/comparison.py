@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, geometric_mean
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from scipy.special import ndtri
 
@@ -163,7 +163,7 @@ class Side:
             known[f"{_OF_RUNS}missed the target"] = len(missed)
         return {name: str(value) for name, value in (known | dict(made.environment)).items()}
 
-    def step_s(self, wider: float) -> dict[Key, _Log]:
+    def step_s(self, wider: float) -> dict[Key, Estimate]:
         """Seconds per step of each batch size, 95 % intervals made wider.
 
         What one process differs from the next by, a whole session may differ from another by.
@@ -180,25 +180,25 @@ class Side:
             alone = {size: law.step_s(size) for size in timed}
             session = float(ndtri(0.975)) * law.off_the_law_fraction
         return {
-            (size, None): _Log(
-                math.log(known.estimate or 0.0),
+            (size, None): Estimate.of_log(
+                _log(known),
                 None
                 if (half := known.log_half_width) is None
                 else math.hypot(wider * half, session),
-                known.n,
+                n=known.n,
             )
             for size, known in alone.items()
         }
 
     @property
-    def peak_bytes(self) -> dict[Key, _Log]:
+    def peak_bytes(self) -> dict[Key, Estimate]:
         """Peak memory of each batch size, as it ran fastest."""
         if self.profile is None:
             peaks = {timing.batch_size: timing.peak_bytes for timing in self.timings}
         else:
             best = (self.profile.best_micro_batch(p.batch_size) for p in self.profile.points)
             peaks = {point.batch_size: point.peak_bytes for point in best if point}
-        return {(size, None): _Log(math.log(peak), None, 1) for size, peak in peaks.items() if peak}
+        return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> dict[Key, list[Crossing]]:
         """Where the runs of each batch size and rate met a target, if all of them did."""
@@ -258,26 +258,16 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
     return other if other.met_by(one.value) else one
 
 
-class _Log(NamedTuple):
-    """The logarithm of a figure, half its interval's width, and of how many observations."""
+def _log(known: Estimate) -> float:
+    assert known.estimate is not None
+    return math.log(known.estimate)
 
-    value: float
-    half: float | None
-    n: int
 
-    def times(self, other: _Log, power: int = 1) -> _Log:
-        """The product with another, independent one; at power -1 the ratio to it."""
-        is_told = self.half is not None and other.half is not None
-        half = math.hypot(self.half or 0.0, other.half or 0.0) if is_told else None
-        return _Log(self.value + power * other.value, half, min(self.n, other.n))
-
-    @property
-    def estimate(self) -> Estimate:
-        low, high = (
-            None if self.half is None else math.exp(self.value + side * self.half)
-            for side in (-1, 1)
-        )
-        return Estimate.of(math.exp(self.value), interval=(low, high), n=self.n)
+def _times(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
+    """The product of two independent ones; at power -1 the ratio of the first to the second."""
+    halves = [half for each in (one, other) if (half := each.log_half_width) is not None]
+    half = math.hypot(*halves) if len(halves) == 2 else None
+    return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
@@ -293,7 +283,7 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
     pooled = PooledCells.of(logs, metric="steps_to_target", n_examples=0)
     steps = [{key: _steps(each, pooled, confidence) for key, each in one.items()} for one in met]
     times = [
-        {key: log.times(alone[key[0], None]) for key, log in one.items() if (key[0], None) in alone}
+        {key: _times(n, alone[key[0], None]) for key, n in one.items() if (key[0], None) in alone}
         for one, alone in zip(steps, step_s, strict=True)
     ]
     yield from _and_all(_ratios("step_s", *step_s))
@@ -303,14 +293,14 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
     yield from _and_all(_ratios("peak_bytes", a.peak_bytes, b.peak_bytes), confidence)
 
 
-def _steps(crossings: list[Crossing], pooled: PooledCells, confidence: float) -> _Log:
-    """The logarithm of the steps to a target."""
+def _steps(crossings: list[Crossing], pooled: PooledCells, confidence: float) -> Estimate:
+    """The steps to a target."""
     logs = [math.log(each.middle) for each in crossings]
     known = pooled.mean(logs, confidence=confidence)
     # Where between two evaluations nobody knows, and all seeds may be at the same end.
     mark = max(math.log(each.step / each.least) for each in crossings) / 2
     half = None if known.high is None else math.hypot(known.high - fmean(logs), mark)
-    return _Log(fmean(logs), half, known.n)
+    return Estimate.of_log(fmean(logs), half, n=known.n)
 
 
 def _sizes(a: Mapping[Key, Any], b: Mapping[Key, Any]) -> list[int]:
@@ -331,19 +321,19 @@ def _pairs(a: Mapping[Key, T], b: Mapping[Key, T], worth: Callable[[T], float]) 
         yield max(((x, y) for x in a for y in b if x[0] == y[0] == size), key=together)
 
 
-def _ratios(quantity: str, a: dict[Key, _Log], b: dict[Key, _Log]) -> list[Figure]:
+def _ratios(quantity: str, a: dict[Key, Estimate], b: dict[Key, Estimate]) -> list[Figure]:
     """A quantity above 0 of which less is better."""
     return [
         Figure(
             quantity=quantity,
             batch_size=x[0],
             learning_rates=(x[1], y[1]),
-            a=a[x].estimate,
-            b=b[y].estimate,
-            change=b[y].times(a[x], -1).estimate,
+            a=a[x],
+            b=b[y],
+            change=_times(b[y], a[x], -1),
             is_ratio=True,
         )
-        for x, y in _pairs(a, b, lambda log: -log.value)
+        for x, y in _pairs(a, b, lambda known: -_log(known))
     ]
 
 
