@@ -25,7 +25,7 @@ CEILINGS = {
     "measure": 5_460,
     "plans": 270,
     "processes": 780,
-    "records": 1_610,
+    "records": 1_620,
     "report": 10_410,
     "runs": 2_020,
     "script": 5_110,

@@ -170,6 +170,9 @@ class _Answer:
     def advice(self) -> Advice:
         """With the chance of what is named; yours, where that is a first guess for now."""
         found, own = self._found(), self._question.reference
+        if self._question.objective == "samples" and found.provisional is not None:
+            # The fewest examples are not what is asked for, and no chance is known of the largest.
+            return replace(found, provisional=own)
         chance, why = chance_of(found) or (None, None)
         if found.provisional == own:
             return replace(found, caveats=(*self._doubling(found), *found.caveats))
