@@ -122,7 +122,8 @@ def _check(subject: Subject) -> None:
             f"workload {summary.name!r} has no validation set, by which runs are compared; give "
             f'it one, or leave validation="split" to have it taken from the training set'
         )
-    reference, sizes = subject.reference, subject.candidates
+    # What cannot be is refused as each is made; its length holds the target.
+    reference, sizes, _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
         return
