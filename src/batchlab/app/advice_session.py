@@ -339,15 +339,7 @@ class AdviceSession:
         """
         if self._subject.epochs is not None:
             return self._subject.epochs
-        plan = RunPlan(
-            trial=self._trial,
-            device=self._asked.device,
-            listener=self._listener,
-            started_s=time.monotonic(),
-            budget_s=None,
-            trainer=self._asked.trainer,
-        )
-        engine = self._subject.engine(self._store, plan)
+        engine = self._subject.engine(self._store, self._run_plan)
         self._listener.phase(text(TARGET))
         length = RunLength(epochs=_FIRST_EPOCHS, until=self._target, all_splits="never")
         if self._summary.is_own_command:
@@ -385,14 +377,8 @@ class AdviceSession:
             return
         if not self._subject.keeps_cadence:
             return  # it may never show the untrained model
-        plan = RunPlan(
-            trial=self._trial,
-            device=self._asked.device,
-            listener=Silent(),
-            started_s=time.monotonic(),
-            budget_s=self._budget.time_limit_s(_FIRST_LOOK_S),
-            trainer="plain",
-        )
+        limit_s = self._budget.time_limit_s(_FIRST_LOOK_S)
+        plan = replace(self._run_plan, listener=Silent(), budget_s=limit_s, trainer="plain")
         one_step = RunRequest(trial=self._trial, length=RunLength(steps=1, all_splits="never"))
         (record,) = run_all(self._subject.engine(self._store, plan), [one_step])
         if not record.evaluations:
@@ -509,18 +495,27 @@ class AdviceSession:
             self._step_s[size] = here.about_step_s(size)
 
     def _engine(self, *, budget_s: float) -> Engine:
-        plan = RunPlan(
-            trial=self._trial,
-            device=self._asked.device,
-            listener=self._listener,
+        plan = replace(
+            self._run_plan,
             started_s=self._budget.started_s,
             budget_s=budget_s,
             micro_batch_sizes=self._micro_batch_sizes,
             step_s=self._step_s,
             horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
-            trainer=self._asked.trainer,
         )
         return self._subject.engine(self._store, plan)
+
+    @property
+    def _run_plan(self) -> RunPlan:
+        """What all its runs share; from now on, without an end."""
+        return RunPlan(
+            trial=self._trial,
+            device=self._asked.device,
+            listener=self._listener,
+            started_s=time.monotonic(),
+            budget_s=None,
+            trainer=self._asked.trainer,
+        )
 
     def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
