@@ -245,8 +245,9 @@ def _law_rules_out(state: StudyState, size: Size, tolerance: float) -> bool:
 
 
 def _why_none(tuned: RateSearch, limit: int) -> Reason:
-    if tuned.failed == len(tuned.records):
-        return Reason.of("all_rates_failed", n=tuned.failed, why=why_it_failed(tuned.records[0]))
+    runs = tuned.records
+    if all(record.has_failed for record in runs):
+        return Reason.of("all_rates_failed", n=len(runs), why=why_it_failed(runs[0]))
     return Reason.of("no_rate_met_target", limit=limit)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import variance
 
 from scipy.special import stdtrit
 
 from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, RateTried
+from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.level import last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
 from batchlab.advice.study_state import StudyState
@@ -180,11 +182,6 @@ def _is_missing(
     )
 
 
-def _variance(ending: Ending) -> float:
-    squares = math.fsum((value - ending.mean) ** 2 for value in ending.found)
-    return squares / (len(ending.found) - 1)
-
-
 def _difference(
     mine: Ending, other: Ending, errors: Sequence[tuple[float, float]], *, sign: int, upper: float
 ) -> Estimate:
@@ -212,11 +209,9 @@ def _errors(
     """
     if mine is other or min(len(mine.found), len(other.found)) < _FEWEST:
         return []
-    several = [ending for ending in known if len(ending.found) > 1]
-    degrees = sum(len(ending.found) - 1 for ending in several)
-    pooled = max(least, sum((len(e.found) - 1) * _variance(e) for e in several) / degrees)
-    alike = math.sqrt(pooled * (1 / len(mine.found) + 1 / len(other.found)))
-    parts = [max(least, _variance(ending)) / len(ending.found) for ending in (mine, other)]
+    sd, degrees = pooled_sd(ending.found for ending in known if len(ending.found) > 1)
+    alike = math.sqrt(max(least, sd**2) * (1 / len(mine.found) + 1 / len(other.found)))
+    parts = [max(least, variance(each.found)) / len(each.found) for each in (mine, other)]
     if not any(parts):
         return [(alike, degrees)]
     below = [part**2 / (len(e.found) - 1) for part, e in zip(parts, (mine, other), strict=True)]

@@ -316,11 +316,6 @@ class RateSearch:
         n = len(self.seeds)
         return sd**2 / (4 * sum(known)) * (1 / n - 1 / (n + 1))
 
-    @property
-    def failed(self) -> int:
-        """How many runs diverged or ended badly."""
-        return sum(record.has_failed for record in self._records.values())
-
     def _climb(self, stride: int, limit_steps: int) -> int:
         while True:
             here = self._best()

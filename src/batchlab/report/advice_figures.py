@@ -28,7 +28,6 @@ from batchlab.report.advice_words import (
     named_text,
     objective_words,
     reference_text,
-    share_text,
     target_text,
 )
 from batchlab.report.figure import (
@@ -43,7 +42,7 @@ from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Value
 from batchlab.report.text import estimate_text, label_text, quantity_text
-from batchlab.words.catalogue import capitalized, text
+from batchlab.words.catalogue import capitalized, number_text, text
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -241,7 +240,7 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
             "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
             "95 % confidence for all batch sizes at once.",
             best=objective_words(advice).within,
-            share=share_text(advice.delta),
+            share=number_text(advice.delta, "percent"),
         )
 
 

@@ -98,15 +98,10 @@ def least_text(ratio: float) -> str:
     return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
 
 
-def share_text(fraction: float) -> str:
-    """A fraction as a percentage, "10 %"."""
-    return number_text(fraction, "percent")
-
-
 def near_text(advice: Advice) -> str:
     """How near to the best the flat set is, "within 10 % of the least time"."""
     best = objective_words(advice).within
-    return text("within {share} of {best}", share=share_text(advice.delta), best=best)
+    return text("within {share} of {best}", share=number_text(advice.delta, "percent"), best=best)
 
 
 def target_text(target: Target) -> str:

@@ -277,14 +277,7 @@ def cost_figure(study: Study) -> Figure:
                 middle, values = found
                 rows += size_rows({"batch_size": size}, values, middle)
         name = measurement.quantity.name
-        panels.append(
-            Panel(
-                f"d-{name}",
-                text(measurement.quantity.label),
-                name,
-                tuple(rows),
-            )
-        )
+        panels.append(Panel(f"d-{name}", text(measurement.quantity.label), name, rows))
         notes += measurement.notes(study)
     return Figure(
         "d",
