@@ -105,12 +105,3 @@ class CarriedOver:
         if batch_size < size and rejected.samples_fall is not None:
             return math.inf
         return steps * size / batch_size
-
-    def log_steps_not_met(self, missed_at: Mapping[int, int], batch_size: int) -> float:
-        """Log steps in which `batch_size` can't meet a target, -inf: any may do."""
-        bounds = [
-            self.least_log_steps(math.log(steps), size, batch_size)
-            for size, steps in missed_at.items()
-            if steps > 0  # none: a run that the engine does not have
-        ]
-        return max(bounds, default=-math.inf)

@@ -564,13 +564,12 @@ class StudyState(RunLog):
         met = self.that_met_the_target
         if self.question.objective == "quality" or not met:
             return None
-        known = [(other.batch_size, other.log_learning_cost) for other in met]
         rules = self.carried_over()
         bounds = [self.log_learning_cost_not_met(size)]
         bounds += [
-            rules.least_log_steps(cost, other, size.batch_size)
-            for other, cost in known
-            if cost is not None
+            rules.least_log_steps(cost, other.batch_size, size.batch_size)
+            for other in met
+            if (cost := other.log_learning_cost) is not None
         ]
         return max(bounds) + size.log_weight
 
@@ -584,7 +583,13 @@ class StudyState(RunLog):
             return -math.inf
         if self.out_of_reach_as(size) is not None:
             return math.inf
-        return self.carried_over().log_steps_not_met(missed, size.batch_size)
+        rules = self.carried_over()
+        bounds = [
+            rules.least_log_steps(math.log(steps), other, size.batch_size)
+            for other, steps in missed.items()
+            if steps > 0  # none: a run that the engine does not have
+        ]
+        return max(bounds, default=-math.inf)
 
     def out_of_reach_as(self, size: Size) -> int | None:
         """The smaller batch size that missed the target in all the steps allowed; None: none did.
