@@ -39,12 +39,7 @@ from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
 from batchlab.words.numbers import english_number
-from batchlab.workload.definition import (
-    Workload,
-    check_has_loss,
-    check_may_be_cut,
-    size_of,
-)
+from batchlab.workload.definition import Workload, check_has_loss, check_may_be_cut, size_of
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy

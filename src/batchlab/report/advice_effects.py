@@ -26,12 +26,7 @@ from batchlab.report.effects import (
     of_runs_text,
     plateau_text,
 )
-from batchlab.report.text import (
-    batch_sizes_text,
-    label_text,
-    quantity_text,
-    split_label,
-)
+from batchlab.report.text import batch_sizes_text, label_text, quantity_text, split_label
 from batchlab.words.catalogue import text
 from batchlab.words.numbers import english_number
 

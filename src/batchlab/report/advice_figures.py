@@ -24,20 +24,8 @@ from batchlab.report.advice_rows import (
     single_runs,
 )
 from batchlab.report.advice_tables import answer_table, end_label, row_name
-from batchlab.report.advice_words import (
-    named_text,
-    objective_words,
-    reference_text,
-    target_text,
-)
-from batchlab.report.figure import (
-    Figure,
-    Panel,
-    Row,
-    drawn_sizes,
-    interval_mark,
-    mark,
-)
+from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
+from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Value

@@ -18,12 +18,7 @@ from batchlab.report.advice_effects import (
 )
 from batchlab.report.advice_figures import advice_looks, named_looks
 from batchlab.report.advice_run_figures import advice_figures
-from batchlab.report.advice_tables import (
-    answer_table,
-    cost_table,
-    steps_table,
-    tried_table,
-)
+from batchlab.report.advice_tables import answer_table, cost_table, steps_table, tried_table
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table

@@ -19,15 +19,7 @@ from batchlab.report.advice_figures import (
 from batchlab.report.advice_words import objective_words, reference_text
 from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
-from batchlab.report.figure import (
-    Figure,
-    Panel,
-    Row,
-    drawn_sizes,
-    interval_mark,
-    mark,
-    thinned,
-)
+from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark, thinned
 from batchlab.report.table import Value
 from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import capitalized, number_text, term_text, text

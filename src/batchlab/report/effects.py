@@ -9,13 +9,7 @@ from statistics import fmean
 from batchlab.laws.plateau import metric_noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.cells import (
-    Cell,
-    chosen_cells,
-    deciding_split,
-    held_out_split,
-    plateaus_of,
-)
+from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split, plateaus_of
 from batchlab.report.figure import Panel, Row, mark, size_rows
 from batchlab.report.text import (
     batch_sizes_text,

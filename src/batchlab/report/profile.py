@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.report.table import Column, Section, Table, table_of
-from batchlab.report.text import (
-    TOO_UNSTEADY,
-    bound_text,
-    estimate_text,
-    range_text,
-    whole_sentence,
-)
+from batchlab.report.text import TOO_UNSTEADY, bound_text, estimate_text, range_text, whole_sentence
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
