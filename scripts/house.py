@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_540,
-    "app": 3_900,
+    "advice": 6_500,
+    "app": 3_850,
     "cli": 1_600,
     "datasets": 510,
     "fitting": 470,
@@ -26,7 +26,7 @@ CEILINGS = {
     "plans": 270,
     "processes": 780,
     "records": 1_620,
-    "report": 10_410,
+    "report": 10_300,
     "runs": 2_020,
     "script": 5_110,
     "store": 1_350,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_230,
     "top": 530,
 }
-CEILING = 55_460
+CEILING = 55_290
 
 Graph = dict[str, set[str]]
 

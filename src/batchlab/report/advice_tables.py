@@ -34,7 +34,7 @@ def answer_table(advice: Advice, *, only_tried: bool = False) -> Table:
     if target:
         caption += text("; the target is {target}", target=target)
     if advice.head_to_head is not None:
-        caption += text("; the named one and yours are measured on seeds that chose nothing")
+        caption += text("; rows with a name are measured on seeds that chose nothing")
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
         Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
