@@ -12,6 +12,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.app import advise as advising
 from batchlab.app.question import Question
 from batchlab.app.report import Advised
+from batchlab.report.text import on_a_terminal
 from batchlab.words.reasons import reason_text
 
 
@@ -35,7 +36,8 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
 ) -> None:
     first = made_up_advice().steps[0]
 
-    done = do("advise")
+    with on_a_terminal(100):
+        done = do("advise")
 
     assert done.code == 0
     assert len(done.out.splitlines()) <= 40
