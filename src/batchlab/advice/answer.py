@@ -173,9 +173,9 @@ class _Answer:
         if self._question.objective == "samples" and found.provisional is not None:
             # The fewest examples are not what is asked for, and no chance is known of the largest.
             return replace(found, provisional=own)
-        chance, why = chance_of(found) or (None, None)
         if found.provisional == own:
             return replace(found, caveats=(*self._doubling(found), *found.caveats))
+        chance, why = chance_of(found) or (None, None)
         if chance is None or why is None:
             return replace(found, chance=chance)
         if found.recommendation is not None or chance >= LIKELY:

@@ -49,16 +49,14 @@ def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
 def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
     """The runs of a configuration: on seeds that did not choose its rate; after a race all."""
     for tried in advice.tried:
-        is_same = is_same_rate(tried.learning_rate, learning_rate)
         is_fresh = tried.purpose in _FRESH or is_raced(advice)
-        if tried.batch_size == batch_size and is_same and is_fresh:
+        if is_fresh and is_run_of(tried, batch_size, learning_rate):
             yield tried
 
 
-def is_run_of(run: RateTried, found: Configuration) -> bool:
-    """Whether it is a run of this configuration."""
-    is_size = run.batch_size == found.batch_size
-    return is_size and is_same_rate(run.learning_rate, found.learning_rate)
+def is_run_of(run: RateTried, batch_size: int, learning_rate: float) -> bool:
+    """Whether it is a run of this batch size and rate."""
+    return run.batch_size == batch_size and is_same_rate(run.learning_rate, learning_rate)
 
 
 def is_same_rate(one: float, other: float) -> bool:
@@ -280,6 +278,11 @@ class AnswerRow:
     cost: ShownCost | None  # the objective's figure; None: not known
     met: tuple[int, int]  # how many of its runs met the target, and of how many
 
+    @property
+    def is_tried(self) -> bool:
+        """Whether it was trained, or is the user's own or what is named."""
+        return self.at is not None or self.met[1] > 0
+
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
@@ -314,7 +317,7 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
 def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int, int]:
     runs = [run for run in advice.tried if run.batch_size == batch_size]
     if at is not None:
-        runs = [run for run in runs if is_run_of(run, at)]
+        runs = [run for run in runs if is_run_of(run, batch_size, at.learning_rate)]
     return sum(run.steps_to_target is not None for run in runs), len(runs)
 
 

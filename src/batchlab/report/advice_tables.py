@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -18,14 +18,8 @@ from batchlab.words.reasons import reason_text
 # ---- the answer
 
 
-def untried_sizes(advice: Advice) -> list[int]:
-    """The batch sizes that nothing was trained with."""
-    tried = {run.batch_size for run in advice.tried}
-    return [each.batch_size for each in advice.candidates if each.batch_size not in tried]
-
-
-def answer_table(advice: Advice, *, only_tried: bool = False) -> Table:
-    """What every batch size gives: a row each, and yours as it is."""
+def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
+    """What every batch size gives: a row each, and yours as it is; `rows`: these of them alone."""
     words, test = objective_words(advice), split_label("test", advice.metric)
     target = "" if advice.target is None else target_text(advice.target)
     caption = text("What each batch size gives, with 95 % intervals; n is how many runs")
@@ -53,8 +47,8 @@ def answer_table(advice: Advice, *, only_tried: bool = False) -> Table:
         Column("step_s", label=text("step"), of=lambda row: row.candidate.step_s.estimate),
         Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
     ]
-    rows = (row for row in answer_rows(advice) if not only_tried or row.met[1] or row.at)
-    return table_of(caption, rows, *columns).without_empty_columns()
+    shown = answer_rows(advice) if rows is None else rows
+    return table_of(caption, shown, *columns).without_empty_columns()
 
 
 def end_label(advice: Advice) -> str:

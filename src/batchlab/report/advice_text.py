@@ -11,8 +11,15 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_commands import lines_to_paste
-from batchlab.report.advice_rows import ShownCost, has_rate_of, named_cost, own_cost, tuned_cost
-from batchlab.report.advice_tables import answer_table, untried_sizes
+from batchlab.report.advice_rows import (
+    ShownCost,
+    answer_rows,
+    has_rate_of,
+    named_cost,
+    own_cost,
+    tuned_cost,
+)
+from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.table import Section
 from batchlab.report.text import (
@@ -77,11 +84,12 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     if advice.missing is None:
         said.pop("how sure", None)  # the bounds below say it
     answer = [*_wrapped(str(said["answer"])), *_wrapped(str(said.get("why", "")))]
-    table, untried = answer_table(advice, only_tried=True), untried_sizes(advice)
+    rows = list(answer_rows(advice))
+    table = answer_table(advice, [row for row in rows if row.is_tried])
+    untried = [str(row.candidate.batch_size) for row in rows if not row.is_tried]
     compared = [*_wrapped(f"{table.caption}:"), *table.to_text(width=WIDTH).splitlines()]
     if untried:
-        sizes = listing(list(map(str, untried)))
-        compared += _wrapped(text("Not tried: {sizes}.", sizes=sizes))
+        compared += _wrapped(text("Not tried: {sizes}.", sizes=listing(untried)))
     told = [_labelled(text(_TOPICS[topic]), said[topic]) for topic in _TOPICS if topic in said]
     paste = []
     if advice.recommendation is not None:
