@@ -28,7 +28,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.advice_commands import follow_up, script_lines, weights_command
+from batchlab.report.advice_commands import (
+    follow_up,
+    lines_to_paste,
+    script_lines,
+    weights_command,
+)
 from batchlab.report.advice_page import researcher_terms
 from batchlab.report.advice_rows import named_cost, own_cost
 from batchlab.report.advice_tables import answer_table, cost_table
@@ -104,9 +109,12 @@ def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> Non
     study = replace(STUDY, workload=workload, command=f"batchlab advise --metric acc -- {own}")
 
     said = advice_text(ADVICE, study=study, report=None)
+    large = replace(ADVICE.recommendation, batch_size=2**20)
 
     assert "  python train.py --bs 1024 --lr 0.26 --seed {seed}\n" in said
     assert "DataLoader" not in said
+    # A batch size is whole, however large.
+    assert lines_to_paste(large, study) == ("python train.py --bs 1048576 --lr 0.26 --seed {seed}",)
 
 
 def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:

@@ -113,8 +113,9 @@ def lines_to_paste(found: Configuration, study: Study) -> tuple[str, ...]:
     if not study.workload.is_own_command:
         return script_lines(found)
     _, is_there, own = study.command.partition(" -- ")
-    for name in ("batch_size", "micro_batch_size", "learning_rate", "accumulation_steps"):
-        own = own.replace(f"{{{name}}}", f"{getattr(found, name):.6g}")
+    for name in ("batch_size", "micro_batch_size", "accumulation_steps"):
+        own = own.replace(f"{{{name}}}", str(getattr(found, name)))
+    own = own.replace("{learning_rate}", f"{found.learning_rate:.6g}")
     return (own,) if is_there else ()
 
 
