@@ -210,8 +210,7 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             "was tried is likely to be better."
         )
     best = "For now {set_this}: the best so far"
-    size, rate = found.batch_size, found.learning_rate
-    if not any(is_run_of(run, size, rate) for run in advice.tried):
+    if not any(is_run_of(run, found.batch_size, found.learning_rate) for run in advice.tried):
         best = "For now {set_this}: it was not run itself, but lies between those that were"
     elif is_raced(advice):
         best += " in a few single runs"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, RateTried
+from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
 from batchlab.laws.scatter import PooledCells
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_words import objective_words
@@ -289,8 +289,7 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     ends = _ends(advice)
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
-        own = advice.reference
-        places = [own, advice.named or own]
+        places = [advice.reference, advice.named or advice.reference]
         if rate is not None:
             micro = candidate.micro_batch_size
             tuned = Configuration(batch_size=size, micro_batch_size=micro, learning_rate=rate)
@@ -298,10 +297,10 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
         found: dict[_Cell, Configuration] = {}
         for place in places:
             if place.batch_size == size:
-                found.setdefault(_cell(place), place)
-        for at in found.values() or [None]:
+                found.setdefault(_cell(size, place.learning_rate, place.cool_down), place)
+        for cell, at in found.items() or [(None, None)]:
             cost = None if at is None else cost_at(advice, at)
-            end, end_test = (_NO_END,) * 2 if at is None else ends.get(_cell(at), (_NO_END,) * 2)
+            end, end_test = ends.get(cell, (_NO_END, _NO_END))
             if advice.objective == "quality" and cost is not None:
                 end = cost.estimate
             yield AnswerRow(
@@ -321,7 +320,7 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
     return sum(run.steps_to_target is not None for run in runs), len(runs)
 
 
-def _ends(advice: Advice) -> dict[_Cell, tuple[Estimate, Estimate]]:
+def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
     """What whole trainings end with on validation and on test data, by configuration.
 
     Those of the verification where it followed one, else all that there are. The scatter of all
@@ -330,7 +329,7 @@ def _ends(advice: Advice) -> dict[_Cell, tuple[Estimate, Estimate]]:
     found: dict[_Cell, tuple[list[float], list[float]]] = {}
     for run in advice.tried:
         if run.end is not None and run.purpose != "cool_down":
-            cell = _cell_of(run.batch_size, run.learning_rate)
+            cell = _cell(run.batch_size, run.learning_rate, 0.0)
             validation, test = found.setdefault(cell, ([], []))
             validation.append(run.end)
             test.extend(_finite([run.end_test]))
@@ -338,7 +337,7 @@ def _ends(advice: Advice) -> dict[_Cell, tuple[Estimate, Estimate]]:
     for followed in () if endings is None else (endings.at_constant_rate, endings):
         for each in () if followed is None else (followed.recommended, *followed.references):
             if each.found:
-                found[_cell(each)] = (list(each.found), _finite(each.test))
+                found[_cell(*each.cell, each.cool_down)] = (list(each.found), _finite(each.test))
     splits = list(zip(*found.values(), strict=True))
     means = [PooledCells.of(values, metric=advice.metric, n_examples=0).mean for values in splits]
     return {cell: (means[0](values[0]), means[1](values[1])) for cell, values in found.items()}
@@ -349,12 +348,8 @@ _Cell = tuple[int, str, float]
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 
 
-def _cell_of(batch_size: int, learning_rate: float, cool_down: float = 0.0) -> _Cell:
+def _cell(batch_size: int, learning_rate: float, cool_down: float) -> _Cell:
     return batch_size, f"{learning_rate:.9g}", cool_down
-
-
-def _cell(of: Configuration | Ending) -> _Cell:
-    return _cell_of(of.batch_size, of.learning_rate, of.cool_down)
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:

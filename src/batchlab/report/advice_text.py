@@ -96,9 +96,8 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         lines = lines_to_paste(advice.recommendation, study)
         paste = [text("paste:"), *(f"  {line}" for line in lines)] if lines else []
     last = _cost(advice, report, said.get("trained model"))
-    is_a_screen = table_width() is not None
-    most_lines = MOST_LINES * WIDTH // text_width(WIDTH)
-    room = (most_lines if is_a_screen else _NO_LIMIT) - len(last)
+    columns = table_width()  # None: there is no screen
+    room = (MOST_LINES * WIDTH // columns if columns else _NO_LIMIT) - len(last)
     room -= sum(len(part) + 1 for part in (answer, compared, paste) if part)
     while told and sum(map(len, told)) + 1 + _LEAST_CAVEATS > room:
         told.pop()  # what has no room is on the page
