@@ -39,7 +39,7 @@ from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WholeAnswer, t
 
 from batchlab.advice.advice import Advice, Configuration, Question
 from batchlab.advice.advisor import advise
-from batchlab.advice.chance import Seen, seen_of
+from batchlab.advice.chance import Seen, seen_in, seen_of
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
@@ -62,6 +62,7 @@ class Reply:
     origin: str = ""
     problem: str = ""
     seen: Seen | None = None
+    scaled: int | None = None
 
 
 def asked(situation: WholeSituation, budget_s: float) -> Question:
@@ -85,6 +86,8 @@ def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
         )
         return reply, reply
     named_as = "provisional" if advice.recommendation is None else "recommendation"
+    if any(each.code in ("scaled_step", "doubled_unseen") for each in advice.caveats):
+        named_as = "scaled"
     named = _reply(situation, advice, advice.named, named_as=named_as, spent_s=engine.spent_s())
     guess = first_guess(advice)
     if guess is None:
@@ -105,13 +108,21 @@ def _reply(
     if chosen is not None:
         cell = situation.grid.cell(chosen.batch_size, chosen.learning_rate)
     is_same = chosen is None or cell == situation.reference
+    seen = None if chosen is None or is_same else seen_of(advice, chosen)
+    scaled = None
+    if named_as == "scaled" and chosen is not None:
+        scaled = chosen.batch_size // advice.reference.batch_size
+        seen = None
+        if advice.endings is not None and chosen.is_same(advice.endings.recommended):
+            seen = seen_in(advice.endings, advice.endings.recommended, times=scaled)
     return Reply(
         cell=cell,
         spent_s=spent_s,
         named_as="reference" if is_same else named_as,
         verdict=advice.verdict,
         origin=advice.target_origin,
-        seen=None if chosen is None or is_same else seen_of(advice, chosen),
+        seen=seen,
+        scaled=scaled,
     )
 
 
@@ -170,6 +181,7 @@ def answer_to(
         ends_seen=None if seen is None else seen.n,
         seen_worse=None if seen is None else seen.worse,
         seen_scatter=None if seen is None else seen.scatter,
+        scaled=reply.scaled,
     )
 
 

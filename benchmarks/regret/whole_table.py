@@ -72,7 +72,8 @@ class WholeAnswer:
         whole_trainings: the budget, in whole trainings of the reference.
         batch_size: what was named; None: nothing that was recorded.
         learning_rate: its rate.
-        named_as: "recommendation", "provisional" or "reference": nothing was named, so it stays.
+        named_as: "recommendation", "provisional", "scaled" (nothing that was found was likely to be
+            no worse) or "reference": nothing was named, so it stays.
         verdict: of the advice; empty for a habit.
         origin: where its level came from; empty for a habit.
         regret: how much longer it takes to the level than the optimum, a fraction; infinite: it
@@ -88,6 +89,7 @@ class WholeAnswer:
             level is one on the way, or no chance is stated.
         seen_worse: how many margins worse it ended there, in the mean.
         seen_scatter: how these ends scatter, in margins.
+        scaled: how many times the reference's batch size and rate, where it is named for that.
     """
 
     workload: str
@@ -112,6 +114,7 @@ class WholeAnswer:
     ends_seen: int | None = None
     seen_worse: float | None = None
     seen_scatter: float | None = None
+    scaled: int | None = None
 
     @property
     def ends_worse(self) -> bool:

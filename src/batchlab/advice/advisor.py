@@ -43,6 +43,7 @@ from batchlab.advice.level import (
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
+from batchlab.advice.scaled_step import scaled_step
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
@@ -131,7 +132,12 @@ class _Advisor:
             for size in self._state.tuned:
                 size.search = None
             outcome = Conclusion(reason=without)
-        return answered(self._state, outcome, origin=self._origin)
+        advice = answered(self._state, outcome, origin=self._origin)
+        is_asked = self._question.target is None and self._question.objective == "time"
+        if is_asked and advice.provisional == self._question.reference:
+            scaled = scaled_step(self._state)
+            advice = answered(self._state, outcome, origin=self._origin, scaled=scaled)
+        return advice
 
     def _outcome(self) -> Conclusion:
         note = self._state.reference.option.note

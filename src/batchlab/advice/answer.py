@@ -20,7 +20,7 @@ from batchlab.advice.advice import (
     Verdict,
 )
 from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
-from batchlab.advice.chance import DOUBLED, LIKELY, chance_of
+from batchlab.advice.chance import LIKELY, chance_of
 from batchlab.advice.decision import (
     Decision,
     candidates,
@@ -33,6 +33,7 @@ from batchlab.advice.decision import (
 from batchlab.advice.endings import seeds_to_tell, with_end
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.scaled_step import ScaledStep
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
@@ -45,8 +46,6 @@ _TO_SEE_THE_END = 3.0
 _TO_TRY_ANOTHER = 2.0
 _LEAST_MORE = 0.5
 _MOST_MORE = 20.0
-# A step that takes at most so many times as long is as good as free.
-_FREE_STEP = 1.5
 # A study with more than this of its budget left did not end for want of it.
 _EARLY = 0.25
 
@@ -147,17 +146,29 @@ def _marks_too_wide(state: StudyState, *cells: CellKey | None) -> list[Reason]:
 _ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
 
 
-def answered(state: StudyState, outcome: Conclusion, *, origin: TargetOrigin) -> Advice:
-    """The advice."""
-    return _Answer(state, outcome, origin).advice()
+def answered(
+    state: StudyState,
+    outcome: Conclusion,
+    *,
+    origin: TargetOrigin,
+    scaled: ScaledStep | None = None,
+) -> Advice:
+    """The advice; `scaled` is named where yours would stay."""
+    return _Answer(state, outcome, origin, scaled).advice()
 
 
 class _Answer:
-    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
+    def __init__(
+        self,
+        state: StudyState,
+        outcome: Conclusion,
+        origin: TargetOrigin,
+        scaled: ScaledStep | None,
+    ) -> None:
         self._state = state
         self._question = state.question
         self._origin = origin
-        self._outcome = outcome
+        self._outcome, self._step = outcome, scaled
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._not_followed = outcome.not_followed
@@ -174,25 +185,28 @@ class _Answer:
             # The fewest examples are not what is asked for, and no chance is known of the largest.
             return replace(found, provisional=own)
         if found.provisional == own:
-            return replace(found, caveats=(*self._doubling(found), *found.caveats))
+            return self._scaled(found)
         chance, why = chance_of(found) or (None, None)
         if chance is None or why is None:
             return replace(found, chance=chance)
         if found.recommendation is not None or chance >= LIKELY:
             return replace(found, chance=chance, caveats=(why, *found.caveats))
-        caveats = (*self._caveats(own), *self._why_ended_early(found.missing))
-        return replace(found, provisional=own, caveats=(why, *self._doubling(found), *caveats))
+        caveats = (why, *self._caveats(own), *self._why_ended_early(found.missing))
+        return self._scaled(replace(found, provisional=own, caveats=caveats))
 
-    def _doubling(self, found: Advice) -> list[Reason]:
-        """What a budget for single runs did not reach for, and the record says something of."""
-        own, tried = self._question.reference, {run.batch_size for run in found.tried if run.end}
-        steps_s = {option.batch_size: option.step_s.estimate for option in self._question.options}
-        twice_s, own_s = steps_s.get(2 * own.batch_size), steps_s[own.batch_size]
-        is_free = twice_s is not None and own_s is not None and twice_s <= _FREE_STEP * own_s
-        if found.reason.code != "single_runs" or 2 * own.batch_size in tried or not is_free:
-            return []
-        size, rate = 2 * own.batch_size, 2 * own.learning_rate
-        return [Reason.of("doubling_is_worth_a_try", size=size, rate=rate, chance=DOUBLED)]
+    def _scaled(self, staying: Advice) -> Advice:
+        """What stays with the reference, or takes a scaled step if there is one."""
+        step = self._step
+        if step is None:
+            return staying
+        return replace(
+            staying,
+            provisional=self._at_rate(step.cell),
+            chance=step.chance,
+            gain=step.gain,
+            endings=step.endings or staying.endings,
+            caveats=(step.why, *staying.caveats),
+        )
 
     def _found(self) -> Advice:
         verdict, reason, missing = self._verdict()

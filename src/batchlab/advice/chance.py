@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import expit
 
-from batchlab.advice.advice import Advice, Configuration
+from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.records.estimate import Reason
 
@@ -16,14 +16,17 @@ LIKELY, SURE = 0.8, 0.95
 # `python -m benchmarks.regret.chance` prints these, from the recorded answers.
 NO_END_SEEN = 0.978
 LOG_ODDS = (-0.9, 1.58)  # of an end at the margin, and of each error above it
+SCALED_LOG_ODDS = (0.0, 1.7)
 _USUAL_SCATTER = 0.7  # of ends, in margins; it counts as much as a seed
 _N_JUDGING = 5
 _FARTHEST = 3.0  # that is 98 %: nineteen workloads do not show more
-DOUBLED = 0.83
-"""Of answers that stayed after less than 6 whole trainings, so many had done no worse doubled.
+SCALED = {8: (1.0, 4.0), 4: (0.0, 3.0), 2: (0.1, 0.75)}
+"""Of so many times batch size and rate: how many margins worse that ends on recorded workloads.
 
-`python -m benchmarks.regret.rule_of_thumb` prints it.
+The mean and the deviation over workloads; `python -m benchmarks.regret.chance` prints these too.
 """
+SCALED_UNSEEN = 0.83
+"""Of answers that stayed after less than 6 whole trainings, so many had done no worse doubled."""
 _VERIFIED = 0.975  # where the 95 % interval of a gain lies above 1
 
 
@@ -34,22 +37,30 @@ class Seen:
     n: int = 0  # seeds that both were trained to their ends on
     worse: float = 0.0  # by how much it ended worse, in the mean
     scatter: float = _USUAL_SCATTER  # of ends from seed to seed, a standard deviation
+    times: int | None = None  # so many times batch size and rate; None: it was searched for
 
     @property
     def errors(self) -> float:
         """By how many standard errors other seeds are expected to end above the margin.
 
-        Before a seed tells, both end alike within a margin and the scatter.
+        Before a seed tells, both end alike within a margin and the scatter, or as so many times
+        both do on recorded workloads.
         """
-        tells = self.n / (2 * self.scatter**2)
-        variance = 1 / (1 / (1 + self.scatter**2) + tells)
-        error = math.sqrt(variance + 2 * self.scatter**2 / _N_JUDGING)
-        return min((1 - variance * tells * self.worse) / error, _FARTHEST)
+        expected, variance = 0.0, 1 + self.scatter**2
+        if self.times is not None:
+            expected, deviation = SCALED[self.times]
+            variance = deviation**2
+        told = self.n / (2 * self.scatter**2)
+        left = 1 / (1 / variance + told)
+        worse = left * (expected / variance + told * self.worse)
+        error = math.sqrt(left + 2 * self.scatter**2 / _N_JUDGING)
+        return min((1 - worse) / error, _FARTHEST)
 
     @property
     def chance(self) -> float:
         """By the recorded answers."""
-        return float(expit(LOG_ODDS[0] + LOG_ODDS[1] * self.errors))
+        first, each_error = LOG_ODDS if self.times is None else SCALED_LOG_ODDS
+        return float(expit(first + each_error * self.errors))
 
 
 def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
@@ -83,15 +94,19 @@ def seen_of(advice: Advice, found: Configuration) -> Seen | None:
     endings = advice.endings
     if advice.target_origin == "easier":
         return None
-    if endings is None:
-        return Seen()
-    known, own = (endings.recommended, *endings.references), endings.reference
+    known = () if endings is None else (endings.recommended, *endings.references)
     mine = next(filter(found.is_same, known), None)
-    if mine is None or not (mine.found and own.found):
-        return Seen()
+    return Seen() if endings is None or mine is None else seen_in(endings, mine)
+
+
+def seen_in(endings: Endings, mine: Ending, *, times: int | None = None) -> Seen:
+    """What whole trainings showed of it; `times`: of so many times the reference's size and rate."""
+    known, own = (endings.recommended, *endings.references), endings.reference
+    if not (mine.found and own.found):
+        return Seen(times=times)
     several = [each.found for each in known if len(each.found) > 1]
     sd, degrees = pooled_sd(several) if several else (0.0, 0)
     variance = (degrees * (sd / endings.margin) ** 2 + _USUAL_SCATTER**2) / (degrees + 1)
     worse = own.mean - mine.mean if endings.better == "higher" else mine.mean - own.mean
     n = min(len(mine.found), len(own.found))
-    return Seen(n=n, worse=worse / endings.margin, scatter=math.sqrt(variance))
+    return Seen(n=n, worse=worse / endings.margin, scatter=math.sqrt(variance), times=times)

@@ -38,7 +38,7 @@ def race_gain(
 _FIRST_TIMES = 8
 # A larger batch size that does not process so many times the examples a second is not raced, and a
 # smaller one is where it does not process so many times fewer.
-_HARDLY_FASTER = 1.25
+HARDLY_FASTER = 1.25
 
 
 def race_sizes(own: int, cost_per_step: Mapping[int, float]) -> tuple[list[int], int]:
@@ -53,9 +53,9 @@ def race_sizes(own: int, cost_per_step: Mapping[int, float]) -> tuple[list[int],
     speed = {size: size / own * cost_per_step[own] / cost for size, cost in cost_per_step.items()}
     larger = [size for size in speed if size >= own]
     first = _nearest(larger, _FIRST_TIMES * own)
-    if speed[first] >= _HARDLY_FASTER:
+    if speed[first] >= HARDLY_FASTER:
         return larger, first
-    as_fast = [size for size in speed if size <= own and speed[size] > 1 / _HARDLY_FASTER]
+    as_fast = [size for size in speed if size <= own and speed[size] > 1 / HARDLY_FASTER]
     return as_fast, _nearest(as_fast, own / _FIRST_TIMES)
 
 

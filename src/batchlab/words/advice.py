@@ -236,10 +236,19 @@ ADVICE: dict[str, Message] = {
         "it is {how:term} to be no worse: of recorded answers like this one {chance:whole_percent} "
         "were neither slower nor worse at the end"
     ),
-    "doubling_is_worth_a_try": (
-        "not tried here: batch size {size} with learning rate {rate:rate}. Where recorded answers "
-        "stayed with their user's own after so few trainings, twice both was neither slower nor "
-        "worse at the end in {chance:whole_percent}"
+    "scaled_step": PluralMessage(
+        "as nothing bolder is likely to be no worse, your batch size and rate were raised "
+        "together, and trained to the end. Of such steps that ended like this one on recorded "
+        "workloads, {chance:whole_percent} were neither slower nor worse at the end",
+        "as nothing bolder is likely to be no worse, your batch size and rate were raised "
+        "together, and trained to the end {n} times. Of such steps that ended like this one on "
+        "recorded workloads, {chance:whole_percent} were neither slower nor worse at the end",
+        by="n",
+    ),
+    "doubled_unseen": (
+        "it was not tried here. Where recorded answers found nothing likely to be no worse in so "
+        "few trainings, twice both batch size and rate was neither slower nor worse at the end in "
+        "{chance:whole_percent}"
     ),
     "first_guess": (
         "batch size {size} with learning rate {rate:rate} looked best, but is a first guess: of "
@@ -395,6 +404,7 @@ ADVICE: dict[str, Message] = {
     "race_size": "race batch size {size}",
     "race_against": "single runs against {lead}, which leads",
     "race_ended": "train batch size {size} at rate {rate:rate} to its end",
+    "nothing_likely_no_worse": "nothing that was found is likely to be no worse than yours",
     "race_ends_worse_by": (
         "what is soonest may end worse; this one ends worse than the reference by {margins:.2g} "
         "margins"

@@ -1,0 +1,126 @@
+"""Scaled step: batch size and rate in proportion, where nothing found is likely to be no worse.
+
+Whole trainings of it are compared with the reference's on the same seeds. How such steps ended on
+recorded workloads is known before one is run (`batchlab.advice.chance`).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from batchlab.advice.advice import Endings
+from batchlab.advice.chance import LIKELY, SCALED, SCALED_UNSEEN, seen_in
+from batchlab.advice.endings import endings_of
+from batchlab.advice.race import HARDLY_FASTER, race_gain
+from batchlab.advice.run_log import CellKey, Lattice, is_whole, steps_to
+from batchlab.advice.study_state import Size, StudyState
+from batchlab.advice.whole_trainings import N_SEEDS
+from batchlab.records.estimate import Estimate, Reason
+
+# With fewer whole trainings one that was not run may be named: `SCALED_UNSEEN` is of such answers.
+_FEW = 6.0
+_UNSEEN_TIMES = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScaledStep:
+    """So many times the reference's batch size and rate."""
+
+    cell: CellKey
+    chance: float
+    endings: Endings | None  # None: it was not run
+    gain: Estimate  # of time to the level
+
+    @property
+    def why(self) -> Reason:
+        """What its chance comes from."""
+        if self.endings is None:
+            return Reason.of("doubled_unseen", chance=self.chance)
+        return Reason.of("scaled_step", chance=self.chance, n=len(self.endings.seeds))
+
+
+def scaled_step(state: StudyState) -> ScaledStep | None:
+    """The largest that is likely to be neither slower nor worse at the end; None: none is."""
+    state.reserved_s, lattice = 0.0, Lattice.of(state)
+    if state.hardly_learns is not None:
+        return None
+    for times in SCALED:
+        size = _larger(state, times)
+        if size is None:
+            continue
+        cell = lattice.cell((size.batch_size, lattice.nearest(size.batch_size, math.log2(times))))
+        if (endings := _trained(state, cell)) is None:
+            if times == _UNSEEN_TIMES and _has_few(state):
+                gain = Estimate.cannot_tell(Reason.of("not_tried"))
+                return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=gain)
+            continue
+        mine, gain = endings.recommended, _gain(state, cell, endings.seeds)
+        chance = seen_in(endings, mine, times=times).chance
+        if len(mine.found) == len(endings.seeds) and gain is not None and chance >= LIKELY:
+            return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
+    return None
+
+
+def _larger(state: StudyState, times: int) -> Size | None:
+    """The batch size, where it processes clearly more examples a second than the reference's."""
+    own = state.reference
+    size = state.sizes.get(times * own.batch_size)
+    if size is None or not size.option.runs:
+        return None
+    slower = math.exp(size.log_weight - own.log_weight)
+    return size if HARDLY_FASTER * slower <= times else None
+
+
+def _has_few(state: StudyState) -> bool:
+    if state.end is None:
+        return True
+    size = state.reference
+    return state.question.budget_s < _FEW * size.run_s(size.whole_steps)
+
+
+def _trained(state: StudyState, cell: CellKey) -> Endings | None:
+    """How it ends beside the reference, on as many seeds as are left for; None: on none."""
+    size = state.sizes[cell[0]]
+    if state.end is None:
+        return None
+    fresh = [seed for seed in state.seeds.verify if _is_whole(state, state.reference_cell, seed)]
+    done: list[int] = []
+    for seed in (fresh or state.seeds.tune[:1])[:N_SEEDS]:
+        request = state.request(cell, seed, steps=size.whole_steps, whole=True)
+        if state.expected_s([request]) > state.left_s():
+            break
+        state.run([request], "verify")
+        done.append(seed)
+        if not _is_whole(state, cell, seed):
+            break
+    if not done:
+        return None
+    state.note(
+        Reason.of("race_ended", size=cell[0], rate=cell[1]),
+        Reason.of("nothing_likely_no_worse"),
+    )
+    return endings_of(
+        state, done, recommended=cell, reference=state.reference_cell, tuned=None, n_looks=1
+    )
+
+
+def _is_whole(state: StudyState, cell: CellKey, seed: int) -> bool:
+    record = state.records.get((*cell, seed))
+    steps = state.sizes[cell[0]].whole_steps
+    return record is not None and not record.has_failed and is_whole(record, steps)
+
+
+def _gain(state: StudyState, cell: CellKey, seeds: tuple[int, ...]) -> Estimate | None:
+    """The reference's time to the level over its own; None: one missed it, or it is slower."""
+    until, costs = state.until, []
+    assert until is not None
+    for batch_size, rate in (state.reference_cell, cell):
+        steps = [steps_to(state.records[batch_size, rate, seed], until) for seed in seeds]
+        met = [each for each in steps if each is not None]
+        if 2 * len(met) <= len(steps):
+            return None
+        costs.append(statistics.fmean(met) * math.exp(state.sizes[batch_size].log_weight))
+    times = costs[0] / costs[1]
+    return race_gain(times, end_was_seen=True) if times > 1 else None
