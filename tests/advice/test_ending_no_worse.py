@@ -11,7 +11,7 @@ from tests.reference.simulated_question import N_TRAIN, knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
-from batchlab.advice.chance import DOUBLED
+from batchlab.advice.chance import SCALED_UNSEEN
 
 STEP_S = knee(1024)
 # The level is 5 % of the errors below it.
@@ -127,11 +127,11 @@ def test_after_the_answer_one_run_of_every_tuned_batch_size_goes_on_to_its_end()
 
 
 @pytest.mark.parametrize(
-    ("trainings", "step_s", "is_told"),
+    ("trainings", "step_s", "is_named"),
     [(1.5, STEP_S, True), (1.5, lambda size: 1e-3 * size, False), (100.0, STEP_S, False)],
 )
-def test_where_yours_stays_for_want_of_runs_doubling_is_told_if_its_steps_are_free(
-    trainings, step_s, is_told
+def test_where_yours_would_stay_for_want_of_runs_it_is_doubled_if_that_is_faster(
+    trainings, step_s, is_named
 ):
     """By the record, without a run; where something else is named it is not."""
     truth = Truth(end=lambda size, rate: USUAL_END, end_noise=0.0002)
@@ -141,11 +141,12 @@ def test_where_yours_stays_for_want_of_runs_doubling_is_told_if_its_steps_are_fr
 
     advice = advise(asked, engine)
 
-    told = [why for why in advice.caveats if why.code == "doubling_is_worth_a_try"]
-    assert bool(told) == is_told
-    if told:
-        assert advice.named == advice.reference
-        assert told[0].named == {"size": 128, "rate": 0.02, "chance": DOUBLED}
+    doubled = [why for why in advice.caveats if why.code == "doubled_unseen"]
+    assert bool(doubled) == is_named
+    if doubled:
+        named = advice.named
+        assert (named.batch_size, named.learning_rate) == (128, 0.02)
+        assert advice.chance == doubled[0].named["chance"] == SCALED_UNSEEN
 
 
 @pytest.mark.slow

@@ -179,15 +179,18 @@ def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
     assert caveat(advice) is not None
 
 
-def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record():
-    advice, _ = raced(trainings=4.0)
+@pytest.mark.parametrize(("margins", "is_scaled"), [(0, True), (-2, False)])
+def test_the_gain_is_that_of_the_single_runs_with_the_interval_of_the_record(margins, is_scaled):
+    advice, _ = raced(trainings=4.0, end=ends_lower(margins, above=64))
 
-    size, rate = named(advice)
+    size, rate = advice.named.batch_size, advice.named.learning_rate
+    seed = advice.endings.seeds[0] if is_scaled else 0
     steps = {
         (run.batch_size, run.learning_rate): run.steps_to_target
         for run in advice.tried
-        if run.purpose in ("pilot", "tune") and run.steps_to_target is not None
+        if run.steps_to_target is not None and run.seed == seed
     }
+    assert ("scaled_step" in [why.code for why in advice.caveats]) == is_scaled
     seen = steps[OWN] * STEP_S(64) / (steps[size, rate] * STEP_S(size))
     assert (advice.target_origin, caveat(advice)) == ("pilot", None)
     assert advice.gain.estimate == pytest.approx(seen, rel=1e-6)

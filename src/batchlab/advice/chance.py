@@ -20,7 +20,7 @@ SCALED_LOG_ODDS = (0.0, 1.7)
 _USUAL_SCATTER = 0.7  # of ends, in margins; it counts as much as a seed
 _N_JUDGING = 5
 _FARTHEST = 3.0  # that is 98 %: nineteen workloads do not show more
-SCALED = {8: (1.0, 4.0), 4: (0.0, 3.0), 2: (0.1, 0.75)}
+SCALED = {8: (0.7, 3.6), 4: (-0.6, 3.4), 2: (-0.1, 0.6)}
 """Of so many times batch size and rate: how many margins worse that ends on recorded workloads.
 
 The mean and the deviation over workloads; `python -m benchmarks.regret.chance` prints these too.
@@ -100,7 +100,7 @@ def seen_of(advice: Advice, found: Configuration) -> Seen | None:
 
 
 def seen_in(endings: Endings, mine: Ending, *, times: int | None = None) -> Seen:
-    """What whole trainings showed of it; `times`: of so many times the reference's size and rate."""
+    """What whole trainings showed; `times`: it is so many times the reference's size and rate."""
     known, own = (endings.recommended, *endings.references), endings.reference
     if not (mine.found and own.found):
         return Seen(times=times)

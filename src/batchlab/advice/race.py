@@ -34,6 +34,29 @@ def race_gain(
     return Estimate.of(seen, interval=interval, n=1)
 
 
+def gain_of_single_runs(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> Estimate | None:
+    """The reference's cost to the target over that of a cell, where both met it.
+
+    None: they did on less than half of the seeds.
+    """
+    until, cells, found = state.until, (state.reference_cell, cell), []
+    assert until is not None
+    for seed in seeds:
+        records = [state.records.get((*each, seed)) for each in cells]
+        crossings = [record.crossing(until) for record in records if record is not None]
+        if len(crossings) == len(cells) and None not in crossings:
+            found.append([(c.least, c.middle, c.step) for c in crossings if c is not None])
+    if not found or 2 * len(found) < len(seeds):
+        return None
+    (first, own, last), (soonest, mine, latest) = (
+        [_per_step(state.sizes[size]) * sum(steps) for steps in zip(*runs, strict=True)]
+        for (size, _), runs in zip(cells, zip(*found, strict=True), strict=True)
+    )
+    # Either may have been met anywhere between its two evaluations.
+    marks, end_was_seen = (first / latest, last / soonest), state.end is not None
+    return race_gain(own / mine, end_was_seen=end_was_seen, marks=marks)
+
+
 # The first batch size, in times the reference's.
 _FIRST_TIMES = 8
 # A larger batch size that does not process so many times the examples a second is not raced, and a
@@ -191,22 +214,6 @@ class Race:
                 place = self._sooner_than(place)
         self.state.reserved_s = 0.0
         return [self._lattice.cell(place) for place in self._ranking(last)]
-
-    def gain(self, cell: CellKey) -> Estimate | None:
-        """The reference's cost to the target over that of a cell; None: one of them missed it."""
-        until, met = self.state.until, []
-        assert until is not None
-        for each in (self._lattice.cell(self._own), cell):
-            record = self.state.records.get((*each, self.state.seeds.tune[0]))
-            crossing = None if record is None else record.crossing(until)
-            if crossing is None:
-                return None
-            steps = (crossing.least, crossing.middle, crossing.step)
-            met.append([_per_step(self.state.sizes[each[0]]) * n for n in steps])
-        # Either may have been met anywhere between its two evaluations.
-        (first, own, last), (soonest, found, latest) = met
-        marks, end_was_seen = (first / latest, last / soonest), self.state.end is not None
-        return race_gain(own / found, end_was_seen=end_was_seen, marks=marks)
 
     # ---- moves
 
@@ -530,7 +537,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
             return Conclusion(
                 raced=named,
                 soonest=cell,
-                gain=race.gain(named),
+                gain=gain_of_single_runs(state, named, state.seeds.tune[:1]),
                 verification=verification,
                 reason=why,
             )

@@ -7,16 +7,14 @@ recorded workloads is known before one is run (`batchlab.advice.chance`).
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Endings
 from batchlab.advice.chance import LIKELY, SCALED, SCALED_UNSEEN, seen_in
 from batchlab.advice.endings import endings_of
-from batchlab.advice.race import HARDLY_FASTER, race_gain
-from batchlab.advice.run_log import CellKey, Lattice, is_whole, steps_to
+from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
+from batchlab.advice.run_log import CellKey, Lattice, is_whole
 from batchlab.advice.study_state import Size, StudyState
-from batchlab.advice.whole_trainings import N_SEEDS
 from batchlab.records.estimate import Estimate, Reason
 
 # With fewer whole trainings one that was not run may be named: `SCALED_UNSEEN` is of such answers.
@@ -48,17 +46,17 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
         return None
     for times in SCALED:
         size = _larger(state, times)
-        if size is None:
+        if size is None or size.ruled_out is not None:
             continue
         cell = lattice.cell((size.batch_size, lattice.nearest(size.batch_size, math.log2(times))))
         if (endings := _trained(state, cell)) is None:
             if times == _UNSEEN_TIMES and _has_few(state):
-                gain = Estimate.cannot_tell(Reason.of("not_tried"))
+                gain = Estimate.cannot_tell(Reason.of("was_not_tried"))
                 return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=gain)
             continue
-        mine, gain = endings.recommended, _gain(state, cell, endings.seeds)
-        chance = seen_in(endings, mine, times=times).chance
-        if len(mine.found) == len(endings.seeds) and gain is not None and chance >= LIKELY:
+        mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
+        chance, is_whole = seen_in(endings, mine, times=times).chance, None not in mine.values
+        if is_whole and gain is not None and (gain.estimate or 0) > 1 and chance >= LIKELY:
             return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
     return None
 
@@ -87,7 +85,7 @@ def _trained(state: StudyState, cell: CellKey) -> Endings | None:
         return None
     fresh = [seed for seed in state.seeds.verify if _is_whole(state, state.reference_cell, seed)]
     done: list[int] = []
-    for seed in (fresh or state.seeds.tune[:1])[:N_SEEDS]:
+    for seed in fresh or state.seeds.tune[:1]:
         request = state.request(cell, seed, steps=size.whole_steps, whole=True)
         if state.expected_s([request]) > state.left_s():
             break
@@ -98,7 +96,7 @@ def _trained(state: StudyState, cell: CellKey) -> Endings | None:
     if not done:
         return None
     state.note(
-        Reason.of("race_ended", size=cell[0], rate=cell[1]),
+        Reason.of("trained_scaled", size=cell[0], rate=cell[1]),
         Reason.of("nothing_likely_no_worse"),
     )
     return endings_of(
@@ -110,17 +108,3 @@ def _is_whole(state: StudyState, cell: CellKey, seed: int) -> bool:
     record = state.records.get((*cell, seed))
     steps = state.sizes[cell[0]].whole_steps
     return record is not None and not record.has_failed and is_whole(record, steps)
-
-
-def _gain(state: StudyState, cell: CellKey, seeds: tuple[int, ...]) -> Estimate | None:
-    """The reference's time to the level over its own; None: one missed it, or it is slower."""
-    until, costs = state.until, []
-    assert until is not None
-    for batch_size, rate in (state.reference_cell, cell):
-        steps = [steps_to(state.records[batch_size, rate, seed], until) for seed in seeds]
-        met = [each for each in steps if each is not None]
-        if 2 * len(met) <= len(steps):
-            return None
-        costs.append(statistics.fmean(met) * math.exp(state.sizes[batch_size].log_weight))
-    times = costs[0] / costs[1]
-    return race_gain(times, end_was_seen=True) if times > 1 else None

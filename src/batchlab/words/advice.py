@@ -404,6 +404,8 @@ ADVICE: dict[str, Message] = {
     "race_size": "race batch size {size}",
     "race_against": "single runs against {lead}, which leads",
     "race_ended": "train batch size {size} at rate {rate:rate} to its end",
+    "trained_scaled": "train both raised together, {size} at {rate:rate}, to the end",
+    "was_not_tried": "it was not tried",
     "nothing_likely_no_worse": "nothing that was found is likely to be no worse than yours",
     "race_ends_worse_by": (
         "what is soonest may end worse; this one ends worse than the reference by {margins:.2g} "
