@@ -40,6 +40,7 @@ from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WholeAnswer, t
 from batchlab.advice.advice import Advice, Configuration, Question
 from batchlab.advice.advisor import advise
 from batchlab.advice.chance import Seen, seen_in, seen_of
+from batchlab.advice.scaled_step import SCALED_STEPS
 from batchlab.errors import BatchlabError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
@@ -86,7 +87,7 @@ def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
         )
         return reply, reply
     named_as = "provisional" if advice.recommendation is None else "recommendation"
-    if any(each.code in ("scaled_step", "doubled_unseen") for each in advice.caveats):
+    if any(each.code in SCALED_STEPS for each in advice.caveats):
         named_as = "scaled"
     named = _reply(situation, advice, advice.named, named_as=named_as, spent_s=engine.spent_s())
     guess = first_guess(advice)
@@ -114,7 +115,7 @@ def _reply(
         scaled = chosen.batch_size // advice.reference.batch_size
         seen = None
         if advice.endings is not None and chosen.is_same(advice.endings.recommended):
-            seen = seen_in(advice.endings, advice.endings.recommended, times=scaled)
+            seen = seen_in(advice.endings, advice.endings.recommended)
     return Reply(
         cell=cell,
         spent_s=spent_s,

@@ -3,7 +3,8 @@
     python -m benchmarks.regret.chance
 
 Prints the constants of `batchlab.advice.chance` and how right they are: each workload is asked with
-constants that were fitted on the others, twins under a schedule left out together. Writes
+constants that were fitted on the others, twins under a schedule left out together. What a scaled
+step ends with as a rule comes from the recorded trainings themselves. Writes
 docs/figures/chance.svg.
 """
 
@@ -22,18 +23,24 @@ import altair as alt
 import numpy as np
 import vl_convert
 from benchmarks.regret.harness import head, percent, row
-from benchmarks.regret.whole_table import HOWEVER_UNSURE, WHOLE_BINS, name_of_bin
+from benchmarks.regret.rule_of_thumb import nearest, recorded
+from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WHOLE_BINS, name_of_bin
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from batchlab.advice.chance import LIKELY, SURE, Seen
+from batchlab.advice.chance import LIKELY, SCALED, SURE, Seen
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "chance.svg"
 _FILES = ("regret_whole.json.gz", "regret_later.json.gz")
 # What workloads with a schedule are called after those without.
 _TWIN = "-cosine"
+# Margins; what ends worse by more is bad enough.
+_FARTHEST = 8.0
 LEVELS = (0.0, 0.5, 0.65, LIKELY, 0.9, SURE, 1.0)
+
+Constants = tuple[float, tuple[float, float], float]
+Priors = dict[int, tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,7 @@ class Judged:
         whole_trainings: the budget.
         seen: what was seen of its ends; None: none was, and its level is one on the way.
         is_no_worse: whether it was neither slower nor ended worse, by the seeds that judge.
+        scaled: how many times the reference's batch size and rate; None: it was searched for.
         chance: as stated by constants of the other workloads.
     """
 
@@ -52,28 +60,41 @@ class Judged:
     whole_trainings: float
     seen: Seen | None
     is_no_worse: bool
+    scaled: int | None = None
     chance: float = math.nan
 
 
 def judged() -> list[Judged]:
     """What the record holds, each with the chance by the other workloads."""
-    answers = list(_recorded())
+    answers, trained = list(_recorded()), scaled_ends()
     found = []
-    for workload in dict.fromkeys(_family(each) for each in answers):
-        no_end_seen, log_odds = fitted([each for each in answers if _family(each) != workload])
+    for workload in dict.fromkeys(_family(each.workload) for each in answers):
+        constants = fitted([e for e in answers if _family(e.workload) != workload])
+        priors = scaled_priors([e for e in trained if _family(e.workload) != workload])
         for each in answers:
-            if _family(each) == workload:
-                chance = no_end_seen
-                if each.seen is not None:
-                    chance = expit(log_odds[0] + log_odds[1] * each.seen.errors)
-                found.append(replace(each, chance=float(chance)))
+            if _family(each.workload) == workload:
+                found.append(replace(each, chance=_stated(each, constants, priors)))
     return found
 
 
-def fitted(answers: Sequence[Judged]) -> tuple[float, tuple[float, float]]:
-    """The share of those without an end that were no worse; of the others a logistic regression."""
-    unseen = [each.is_no_worse for each in answers if each.seen is None]
-    known = [(each.seen.errors, each.is_no_worse) for each in answers if each.seen is not None]
+def _stated(each: Judged, constants: Constants, priors: Priors) -> float:
+    no_end_seen, log_odds, unseen = constants
+    if each.scaled is not None:
+        return unseen if each.seen is None else replace(each.seen, prior=priors[each.scaled]).chance
+    if each.seen is None:
+        return no_end_seen
+    return float(expit(log_odds[0] + log_odds[1] * each.seen.errors))
+
+
+def fitted(answers: Sequence[Judged]) -> Constants:
+    """The shares of those without an end that were no worse; of the others a logistic regression.
+
+    (without an end, the regression, twice the reference without a run)
+    """
+    searched = [each for each in answers if each.scaled is None]
+    unseen = [each.is_no_worse for each in searched if each.seen is None]
+    known = [(each.seen.errors, each.is_no_worse) for each in searched if each.seen is not None]
+    doubled = [each.is_no_worse for each in answers if each.scaled and each.seen is None]
     errors = np.array([error for error, _ in known])
     signs = np.array([1 if is_no_worse else -1 for _, is_no_worse in known])
 
@@ -82,17 +103,58 @@ def fitted(answers: Sequence[Judged]) -> tuple[float, tuple[float, float]]:
 
     first, each_error = minimize(cost, (0.0, 1.0)).x
     odds = round(float(first), 2), round(float(each_error), 2)
-    return round(statistics.fmean(unseen), 3), odds
+    return round(statistics.fmean(unseen), 3), odds, round(statistics.fmean(doubled), 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledEnd:
+    """By how many margins a scaled step ends worse than the reference, on all seeds."""
+
+    workload: str
+    times: int
+    worse: float
+    error: float
+
+
+def scaled_ends() -> list[ScaledEnd]:
+    """Of every recorded workload and scale."""
+    found = []
+    for (workload, _), situation in recorded().items():
+        size, rate = situation.reference
+        for times in SCALED:
+            if times * size in situation.step_s:
+                cell, seeds = nearest(situation, times * size, times * rate), situation.grid.seeds
+                worse = min(max(situation.shortfall_of_own(cell, seeds), -_FARTHEST), _FARTHEST)
+                error = situation.shortfall_error(cell, seeds)
+                each = ScaledEnd(workload=workload, times=times, worse=worse, error=error)
+                found.append(each)
+    return list({(each.workload, each.times): each for each in found}.values())
+
+
+def scaled_priors(ends: Sequence[ScaledEnd]) -> Priors:
+    """Mean and deviation over workloads by scale: the likeliest normal, given their errors."""
+    priors = {}
+    for times in SCALED:
+        some = [each for each in ends if each.times == times]
+        worse, error = (np.array([getattr(e, name) for e in some]) for name in ("worse", "error"))
+
+        def cost(at: np.ndarray, worse: np.ndarray = worse, error: np.ndarray = error) -> float:
+            variance = np.exp(2 * at[1]) + error**2
+            return float((np.log(variance) + (worse - at[0]) ** 2 / variance).sum())
+
+        mean, log_deviation = minimize(cost, (0.0, 0.0)).x
+        priors[times] = round(float(mean), 1), round(math.exp(log_deviation), 1)
+    return priors
 
 
 def brier(answers: Sequence[Judged]) -> tuple[float, float]:
     """The mean squared error of the chances, and of the base rate of the other workloads."""
     errors, base = [], []
-    for workload in dict.fromkeys(_family(each) for each in answers):
-        others = [each.is_no_worse for each in answers if _family(each) != workload]
+    for workload in dict.fromkeys(_family(each.workload) for each in answers):
+        others = [each.is_no_worse for each in answers if _family(each.workload) != workload]
         rate = statistics.fmean(others)
         for each in answers:
-            if _family(each) == workload:
+            if _family(each.workload) == workload:
                 errors.append((each.chance - each.is_no_worse) ** 2)
                 base.append((rate - each.is_no_worse) ** 2)
     return statistics.fmean(errors), statistics.fmean(base)
@@ -130,7 +192,9 @@ def _recorded() -> Iterator[Judged]:
         document = json.loads(gzip.decompress((RESULTS / name).read_bytes()))
         for answer in document["answers"]:
             named = dict(zip(document["columns"], answer, strict=True))
-            if named["who"] != HOWEVER_UNSURE or named["named_as"] == "reference":
+            # First guesses count, named or not; scaled steps as they were named.
+            who = HOWEVER_UNSURE if named["scaled"] is None else ADVISE
+            if named["who"] != who or named["named_as"] == "reference":
                 continue
             # A number that is missing is infinite: it does not get there.
             takes, worse = (
@@ -145,11 +209,12 @@ def _recorded() -> Iterator[Judged]:
                 whole_trainings=named["whole_trainings"],
                 seen=seen,
                 is_no_worse=takes <= 1 and worse <= 1,
+                scaled=named["scaled"],
             )
 
 
-def _family(answer: Judged) -> str:
-    return answer.workload.removesuffix(_TWIN)
+def _family(workload: str) -> str:
+    return workload.removesuffix(_TWIN)
 
 
 def picture(answers: Sequence[Judged]) -> alt.Chart:
@@ -176,8 +241,9 @@ def picture(answers: Sequence[Judged]) -> alt.Chart:
 
 def main() -> None:
     answers = judged()
-    no_end_seen, log_odds = fitted(answers)
-    print(f"NO_END_SEEN = {no_end_seen}\nLOG_ODDS = {log_odds}\n")
+    no_end_seen, log_odds, unseen = fitted(answers)
+    print(f"NO_END_SEEN = {no_end_seen}\nLOG_ODDS = {log_odds}\nSCALED_UNSEEN = {unseen}")
+    print(f"SCALED = {scaled_priors(scaled_ends())}\n")
     print(tables(answers))
     said, base = brier(answers)
     print(f"\nBrier score {said:.3f}; always saying the base rate: {base:.3f}")

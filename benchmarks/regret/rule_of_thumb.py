@@ -5,27 +5,21 @@
 Each names a batch size and a learning rate from the user's own and from step times, for every
 workload and profile of both records. Judged by all seeds: no slower to the level, and no worse at
 the end than the user's own by more than the margin. A workload counts as well served where most of
-its profiles are. Last, what doubling both would have given where answers stayed with the user's own
-configuration.
+its profiles are.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
-from benchmarks.regret.harness import head, percent, row
+from benchmarks.regret.harness import head, row
 from benchmarks.regret.whole_habits import FREE_STEP, free_batch_size
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
 from benchmarks.regret_whole import GRIDS, LATER_GRIDS
 
-RESULTS = Path(__file__).parents[1] / "results"
-FEW = 6.0  # whole trainings, below which an answer compares single runs
 Rule = Callable[[WholeSituation], CellKey | None]
 
 
@@ -105,31 +99,6 @@ def main() -> None:
         n_well = sum(2 * found.count(None) < len(found) for found in served.values())
         times = [each for found in served.values() for each in found if each is not None]
         print(row(name, str(len(served)), str(n_well), f"{statistics.median(times):.2g}"))
-    print()
-    titles = ("whole trainings", "answers that stayed", "doubling no slower, no worse")
-    print(*head(*titles), sep="\n")
-    for low, high in ((0.0, FEW), (FEW, math.inf)):
-        doubled = list(where_it_stayed(situations, low, high))
-        print(row(f"{low:g} to {high:g}", str(len(doubled)), percent(statistics.fmean(doubled))))
-
-
-def where_it_stayed(situations: Situations, low: float, high: float) -> Iterator[bool]:
-    """Whether doubling is no slower and no worse, an answer each."""
-    known: dict[tuple[str, str], bool | None] = {}
-    for key, situation in situations.items():
-        cell = scaled(2)(situation)
-        known[key] = None if cell is None else faster(situation, cell) is not None
-    for file in ("regret_whole.json.gz", "regret_later.json.gz"):
-        record = json.loads(gzip.decompress((RESULTS / file).read_bytes()))
-        for values in record["answers"]:
-            answer = dict(zip(record["columns"], values, strict=True))
-            key = answer["workload"], answer["profile"]
-            own = situations[key].reference
-            stayed = (answer["batch_size"], answer["learning_rate"]) == own
-            is_asked = answer["who"] == "advise" and low <= answer["whole_trainings"] < high
-            is_good = known[key]
-            if is_asked and stayed and is_good is not None:
-                yield is_good
 
 
 if __name__ == "__main__":

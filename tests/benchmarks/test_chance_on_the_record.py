@@ -3,10 +3,17 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from benchmarks.regret.chance import Judged, brier, fitted, judged, reliability
-from benchmarks.regret.rule_of_thumb import FEW, recorded, where_it_stayed
+from benchmarks.regret.chance import (
+    Judged,
+    brier,
+    fitted,
+    judged,
+    reliability,
+    scaled_ends,
+    scaled_priors,
+)
 
-from batchlab.advice.chance import LIKELY, LOG_ODDS, NO_END_SEEN, SCALED_UNSEEN
+from batchlab.advice.chance import LIKELY, LOG_ODDS, NO_END_SEEN, SCALED, SCALED_UNSEEN
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +22,7 @@ def answers() -> list[Judged]:
 
 
 def test_what_answers_say_of_their_chance_is_what_the_record_gives(answers: list[Judged]) -> None:
-    assert fitted(answers) == (NO_END_SEEN, LOG_ODDS)
+    assert fitted(answers) == (NO_END_SEEN, LOG_ODDS, SCALED_UNSEEN)
 
 
 def test_on_workloads_left_out_so_many_were_right_as_was_said(answers: list[Judged]) -> None:
@@ -32,6 +39,5 @@ def test_it_tells_more_than_the_base_rate(answers: list[Judged]) -> None:
     assert said < 0.8 * base
 
 
-@pytest.mark.slow
-def test_what_is_said_of_doubling_is_what_the_record_gives() -> None:
-    assert round(statistics.fmean(where_it_stayed(recorded(), 0.0, FEW)), 2) == SCALED_UNSEEN
+def test_what_scaled_steps_end_with_is_what_the_record_gives() -> None:
+    assert scaled_priors(scaled_ends()) == SCALED

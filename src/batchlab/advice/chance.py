@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.advice.carried_over import pooled_sd
@@ -16,10 +16,9 @@ LIKELY, SURE = 0.8, 0.95
 # `python -m benchmarks.regret.chance` prints these, from the recorded answers.
 NO_END_SEEN = 0.978
 LOG_ODDS = (-0.9, 1.58)  # of an end at the margin, and of each error above it
-SCALED_LOG_ODDS = (0.0, 1.7)
 _USUAL_SCATTER = 0.7  # of ends, in margins; it counts as much as a seed
 _N_JUDGING = 5
-_FARTHEST = 3.0  # that is 98 %: nineteen workloads do not show more
+_FARTHEST, _MOST = 3.0, 0.98  # nineteen workloads do not show more
 SCALED = {8: (0.7, 3.6), 4: (-0.6, 3.4), 2: (-0.1, 0.6)}
 """Of so many times batch size and rate: how many margins worse that ends on recorded workloads.
 
@@ -37,30 +36,28 @@ class Seen:
     n: int = 0  # seeds that both were trained to their ends on
     worse: float = 0.0  # by how much it ended worse, in the mean
     scatter: float = _USUAL_SCATTER  # of ends from seed to seed, a standard deviation
-    times: int | None = None  # so many times batch size and rate; None: it was searched for
+    # By how many margins such a one ends worse: mean and deviation. None: it was searched for.
+    prior: tuple[float, float] | None = None
 
     @property
     def errors(self) -> float:
         """By how many standard errors other seeds are expected to end above the margin.
 
-        Before a seed tells, both end alike within a margin and the scatter, or as so many times
-        both do on recorded workloads.
+        Before a seed tells, both end alike within a margin and the scatter, if there is no prior.
         """
-        expected, variance = 0.0, 1 + self.scatter**2
-        if self.times is not None:
-            expected, deviation = SCALED[self.times]
-            variance = deviation**2
+        expected, deviation = self.prior or (0.0, math.hypot(1, self.scatter))
         told = self.n / (2 * self.scatter**2)
-        left = 1 / (1 / variance + told)
-        worse = left * (expected / variance + told * self.worse)
+        left = 1 / (deviation**-2 + told)
+        worse = left * (expected * deviation**-2 + told * self.worse)
         error = math.sqrt(left + 2 * self.scatter**2 / _N_JUDGING)
         return min((1 - worse) / error, _FARTHEST)
 
     @property
     def chance(self) -> float:
-        """By the recorded answers."""
-        first, each_error = LOG_ODDS if self.times is None else SCALED_LOG_ODDS
-        return float(expit(first + each_error * self.errors))
+        """By the recorded answers; with a prior the best of many was not chosen."""
+        if self.prior is not None:
+            return min(float(ndtr(self.errors)), _MOST)
+        return float(expit(LOG_ODDS[0] + LOG_ODDS[1] * self.errors))
 
 
 def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
@@ -99,14 +96,14 @@ def seen_of(advice: Advice, found: Configuration) -> Seen | None:
     return Seen() if endings is None or mine is None else seen_in(endings, mine)
 
 
-def seen_in(endings: Endings, mine: Ending, *, times: int | None = None) -> Seen:
-    """What whole trainings showed; `times`: it is so many times the reference's size and rate."""
+def seen_in(endings: Endings, mine: Ending, *, prior: tuple[float, float] | None = None) -> Seen:
+    """What whole trainings showed; `prior` as in `Seen`."""
     known, own = (endings.recommended, *endings.references), endings.reference
     if not (mine.found and own.found):
-        return Seen(times=times)
+        return Seen(prior=prior)
     several = [each.found for each in known if len(each.found) > 1]
     sd, degrees = pooled_sd(several) if several else (0.0, 0)
     variance = (degrees * (sd / endings.margin) ** 2 + _USUAL_SCATTER**2) / (degrees + 1)
     worse = own.mean - mine.mean if endings.better == "higher" else mine.mean - own.mean
     n = min(len(mine.found), len(own.found))
-    return Seen(n=n, worse=worse / endings.margin, scatter=math.sqrt(variance), times=times)
+    return Seen(n=n, worse=worse / endings.margin, scatter=math.sqrt(variance), prior=prior)

@@ -20,6 +20,7 @@ from batchlab.records.estimate import Estimate, Reason
 # With fewer whole trainings one that was not run may be named: `SCALED_UNSEEN` is of such answers.
 _FEW = 6.0
 _UNSEEN_TIMES = 2
+SCALED_STEPS = ("scaled_step", "doubled_unseen")  # the codes of its reasons
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +45,7 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
     state.reserved_s, lattice = 0.0, Lattice.of(state)
     if state.hardly_learns is not None:
         return None
-    for times in SCALED:
+    for times, prior in SCALED.items():
         size = _larger(state, times)
         if size is None or size.ruled_out is not None:
             continue
@@ -55,7 +56,7 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
                 return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=gain)
             continue
         mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
-        chance, is_whole = seen_in(endings, mine, times=times).chance, None not in mine.values
+        chance, is_whole = seen_in(endings, mine, prior=prior).chance, None not in mine.values
         if is_whole and gain is not None and (gain.estimate or 0) > 1 and chance >= LIKELY:
             return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
 from batchlab.advice.chance import SURE
+from batchlab.advice.scaled_step import SCALED_STEPS
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
@@ -209,6 +210,11 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             "Stay with batch size {size} and learning rate {rate:rate} for now: nothing else that "
             "was tried is likely to be better."
         )
+    if any(why.code in SCALED_STEPS for why in advice.caveats):
+        best = "For now {set_this}, both raised together from {yours}"
+        if advice.gain.estimate is None:
+            best += " and not tried here"
+        return best + ": {how:term} ({chance:whole_percent}) to be no worse."
     best = "For now {set_this}: the best so far"
     if not any(is_run_of(run, found.batch_size, found.learning_rate) for run in advice.tried):
         best = "For now {set_this}: it was not run itself, but lies between those that were"
