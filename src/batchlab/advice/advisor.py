@@ -43,7 +43,7 @@ from batchlab.advice.level import (
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
-from batchlab.advice.scaled_step import scaled_step
+from batchlab.advice.scaled_step import ScaledStep, scaled_step
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.advice.verification import Conclusion
@@ -119,6 +119,7 @@ class _Advisor:
             question=question, engine=engine, until=question.target, watcher=watcher
         )
         self._origin = question.target_origin
+        self._has_searched = False  # batch sizes were tuned and compared
 
     def advice(self) -> Advice:
         not_comparable = self._question.not_comparable
@@ -132,12 +133,17 @@ class _Advisor:
             for size in self._state.tuned:
                 size.search = None
             outcome = Conclusion(reason=without)
-        advice = answered(self._state, outcome, origin=self._origin)
-        is_asked = self._question.target is None and self._question.objective == "time"
-        if is_asked and advice.provisional == self._question.reference:
-            scaled = scaled_step(self._state)
-            advice = answered(self._state, outcome, origin=self._origin, scaled=scaled)
-        return advice
+        scaled = self._instead_of_yours(outcome)
+        if self._has_searched:
+            look_at_the_rest(self._state)
+        return answered(self._state, outcome, origin=self._origin, scaled=scaled)
+
+    def _instead_of_yours(self, outcome: Conclusion) -> ScaledStep | None:
+        """A scaled step, where the answer would stay with the reference for now."""
+        if self._question.target is not None or self._question.objective != "time":
+            return None
+        for_now = answered(self._state, outcome, origin=self._origin).provisional
+        return scaled_step(self._state) if for_now == self._question.reference else None
 
     def _outcome(self) -> Conclusion:
         note = self._state.reference.option.note
@@ -171,7 +177,7 @@ class _Advisor:
         conclusion = concluded(self._state, decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
             follow_to_harder_target(self._state, conclusion.decision)
-        look_at_the_rest(self._state)
+        self._has_searched = True
         return conclusion
 
     def _without_remaining_error(self) -> Reason | None:

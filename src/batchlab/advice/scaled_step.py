@@ -15,11 +15,13 @@ from batchlab.advice.endings import endings_of
 from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
 from batchlab.advice.run_log import CellKey, Lattice, is_whole
 from batchlab.advice.study_state import Size, StudyState
+from batchlab.advice.whole_trainings import requests_of, seeds_that_fit
 from batchlab.records.estimate import Estimate, Reason
 
 # With fewer whole trainings one that was not run may be named: `SCALED_UNSEEN` is of such answers.
 _FEW = 6.0
 _UNSEEN_TIMES = 2
+_MOST_SEEDS = 6
 SCALED_STEPS = ("scaled_step", "doubled_unseen")  # the codes of its reasons
 
 
@@ -52,8 +54,8 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
         cell = lattice.cell((size.batch_size, lattice.nearest(size.batch_size, math.log2(times))))
         if (endings := _trained(state, cell)) is None:
             if times == _UNSEEN_TIMES and _has_few(state):
-                gain = Estimate.cannot_tell(Reason.of("was_not_tried"))
-                return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=gain)
+                unknown = Estimate.cannot_tell(Reason.of("was_not_tried"))
+                return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=unknown)
             continue
         mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
         chance, is_whole = seen_in(endings, mine, prior=prior).chance, None not in mine.values
@@ -81,27 +83,20 @@ def _has_few(state: StudyState) -> bool:
 
 def _trained(state: StudyState, cell: CellKey) -> Endings | None:
     """How it ends beside the reference, on as many seeds as are left for; None: on none."""
-    size = state.sizes[cell[0]]
     if state.end is None:
         return None
     fresh = [seed for seed in state.seeds.verify if _is_whole(state, state.reference_cell, seed)]
-    done: list[int] = []
-    for seed in fresh or state.seeds.tune[:1]:
-        request = state.request(cell, seed, steps=size.whole_steps, whole=True)
-        if state.expected_s([request]) > state.left_s():
-            break
-        state.run([request], "verify")
-        done.append(seed)
-        if not _is_whole(state, cell, seed):
-            break
-    if not done:
+    seeds = tuple(fresh[:_MOST_SEEDS]) or state.seeds.tune[:1]
+    seeds = seeds_that_fit(state, [cell], seeds)
+    if not seeds:
         return None
     state.note(
         Reason.of("trained_scaled", size=cell[0], rate=cell[1]),
         Reason.of("nothing_likely_no_worse"),
     )
+    state.run(requests_of(state, [cell], seeds), "verify")
     return endings_of(
-        state, done, recommended=cell, reference=state.reference_cell, tuned=None, n_looks=1
+        state, seeds, recommended=cell, reference=state.reference_cell, tuned=None, n_looks=1
     )
 
 
