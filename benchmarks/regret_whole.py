@@ -173,6 +173,7 @@ def answer_to(
         origin=reply.origin,
         regret=drawn.regret(cell),
         of_reference=1.0 if time_s == reference_s else time_s / reference_s,
+        of_reference_error=0.0 if cell is None else drawn.time_error(cell, drawn.judging),
         shortfall=math.inf if cell is None else drawn.shortfall(cell, drawn.judging),
         shortfall_of_own=math.inf if cell is None else drawn.shortfall_of_own(cell, drawn.judging),
         shortfall_error=0.0 if cell is None else drawn.shortfall_error(cell, drawn.judging),

@@ -113,6 +113,20 @@ class WholeSituation:
         steps = [whole if each is None else each for each in found]
         return statistics.fmean(steps) * self.step_s[cell[0]]
 
+    def time_error(self, cell: CellKey, seeds: Collection[int]) -> float:
+        """The standard error of the time to the level over the reference's, as a fraction.
+
+        By the scatter of both from seed to seed; infinite where one of them misses the level.
+        """
+        variance = 0.0
+        for each in (cell, self.reference):
+            times = [self.time_s(each, [seed]) for seed in self._seeds(each) if seed in seeds]
+            met = [time for time in times if math.isfinite(time)]
+            if len(met) < 2:
+                return math.inf
+            variance += statistics.variance(met) / statistics.fmean(met) ** 2 / len(met)
+        return math.sqrt(variance)
+
     def end(self, cell: CellKey, seeds: Collection[int]) -> float | None:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]

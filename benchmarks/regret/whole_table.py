@@ -79,6 +79,7 @@ class WholeAnswer:
         regret: how much longer it takes to the level than the optimum, a fraction; infinite: it
             does not get there.
         of_reference: how long it takes over what the reference takes, as it is.
+        of_reference_error: its standard error, by the scatter of both from seed to seed.
         shortfall: how many margins worse than the better of the references it ends.
         shortfall_of_own: how many margins worse than the reference as it is.
         shortfall_error: its standard error, by the scatter of the reference's ends.
@@ -105,6 +106,7 @@ class WholeAnswer:
     origin: str
     regret: float
     of_reference: float
+    of_reference_error: float
     shortfall: float
     shortfall_of_own: float
     shortfall_error: float
@@ -125,6 +127,14 @@ class WholeAnswer:
     def ends_worse_for_sure(self) -> bool:
         """Whether it does so by more than the few judging seeds make by chance in one of twenty."""
         return self.shortfall > 1 + _BY_CHANCE * self.shortfall_error
+
+    @property
+    def is_worse_than_own_for_sure(self) -> bool:
+        """Whether it is slower than the reference as it is, or ends worse, by more than chance."""
+        is_slower = self.of_reference > 1 + _BY_CHANCE * self.of_reference_error
+        ends_worse = self.shortfall_of_own > 1 + _BY_CHANCE * self.shortfall_error
+        # What misses the level has no time, and no error of one.
+        return math.isinf(self.of_reference) or is_slower or ends_worse
 
 
 def tables(answers: Sequence[WholeAnswer]) -> str:
@@ -169,9 +179,11 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "median / 90th percentile",
         "of all, end worse",
         "of all, slower than the reference",
+        "named",
+        "of these, slower or worse than the reference for sure",
     )
     for name, some in _whole_bins(own):
-        found = _that_recommend(some)
+        found, named = _that_recommend(some), [e for e in some if e.named_as != "reference"]
         lines.append(
             row(
                 name,
@@ -183,6 +195,8 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
                 both([each.regret for each in some]),
                 percent(statistics.fmean(each.ends_worse for each in some)),
                 percent(statistics.fmean(each.of_reference > 1 for each in some)),
+                str(len(named)),
+                f"{statistics.fmean(each.is_worse_than_own_for_sure for each in named):.1%}",
             )
         )
     return lines
