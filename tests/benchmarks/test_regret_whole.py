@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -47,6 +48,20 @@ def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Pa
     reference = answers[2]
     assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
     assert reference.named_as == "reference"
+
+
+def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter(harness, tmp_path) -> None:
+    found = harness.answers_of(write_whole_grid(tmp_path), "cpu", (18.0,), 1)[0]
+    fine = {"of_reference": 1.1, "of_reference_error": 0.1, "shortfall_of_own": 1.5}
+    fine |= {"shortfall_error": 0.4}
+
+    def is_worse(**changes: float) -> bool:
+        return replace(found, **fine | changes).is_worse_than_own_for_sure
+
+    assert not is_worse()
+    assert is_worse(of_reference=1.2)
+    assert is_worse(shortfall_of_own=1.8)
+    assert is_worse(of_reference=math.inf, of_reference_error=math.inf)
 
 
 @pytest.mark.nightly

@@ -73,6 +73,8 @@ RACED = replace(
     provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
 )
 RUN = replace(RACED, provisional=replace(RACED.provisional, learning_rate=tuned_rate(256)))
+SCALED = Reason.of("scaled_step", chance=0.87, n=1)
+DOUBLED = Reason.of("doubled_unseen", chance=0.83)
 TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 STAND_IN = replace(ADVICE, stand_in_for=96)
@@ -82,6 +84,8 @@ FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=la
 CASES: dict[str, tuple[str, Advice]] = {
     "was run": ("answer", RUN),
     "likely": ("answer", replace(RUN, chance=0.87)),
+    "both raised": ("answer", replace(RUN, chance=0.87, gain=around(2.0, 0.3), caveats=(SCALED,))),
+    "both raised, unseen": ("answer", replace(RUN, chance=0.83, gain=UNTOLD, caveats=(DOUBLED,))),
     "sure": ("answer", replace(RUN, chance=0.98)),
     "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
     "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
