@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from tests.reference.handed_over import Net, loss, refused, workload
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.errors import UsageError
 from batchlab.records.trial import Target
@@ -89,6 +91,18 @@ def test_the_default_rate_is_that_of_the_default_optimizer_only() -> None:
         "workload 'mine': it has an optimizer of its own and no learning rate; give the rate that "
         "you train with, such as learning_rate=1e-3, PyTorch's own for Adam"
     )
+
+
+def test_a_batch_size_that_nobody_gave_is_the_usual_one() -> None:
+    data = TensorDataset(torch.zeros(20, 2), torch.zeros(20).long())
+    given = workload(batch_size=64)
+    usual = workload(batch_size=None)
+    of_loader = workload(batch_size=None, train=DataLoader(data, batch_size=64))
+
+    assert (usual.batch_size, of_loader.batch_size) == (64, 64)
+    assert [each.is_usual for each in (usual, given, of_loader)] == [True, False, False]
+    assert replace(usual, epochs=3).is_usual
+    assert not replace(usual, batch_size=128).is_usual
 
 
 def test_without_a_loss_the_metrics_are_all_there_is_and_what_needs_it_says_so() -> None:

@@ -231,6 +231,10 @@ def test_every_field_of_a_live_workload_counts(fields: dict[str, Any]) -> None:
     assert live_identity(**fields) != live_identity()
 
 
+def test_who_chose_the_batch_size_is_no_part_of_it() -> None:
+    assert live_identity(batch_size=None) == live_identity(batch_size=64)
+
+
 class RandomCrops(Dataset[Any]):
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset

@@ -44,6 +44,7 @@ class Subject(ABC):
         question: what is asked.
         summary: what is known of it; all of it after `look`.
         name: what people call it.
+        is_usual: whether nobody chose its batch size: it is the usual one.
         has_shape: whether its learning rate may follow the length of a training.
         planned_epochs: how many epochs a training of it usually takes; None: not said.
         planned_target: what it usually is trained to; None: not said.
@@ -55,6 +56,7 @@ class Subject(ABC):
 
     summary: WorkloadSummary
     name: str
+    is_usual = False
     has_shape = False
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None

@@ -39,6 +39,7 @@ from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
 from batchlab.words.numbers import english_number
+from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload, check_has_loss, check_may_be_cut, size_of
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
@@ -96,6 +97,7 @@ class WorkloadSubject(Subject):
         self._packed: PackedWorkload | None = None
         workload = self._loaded.workload
         self.name = workload.name
+        self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.weighs_examples = workload.weight is not None
         if question.train_s is None:  # else seconds of training say how long one is

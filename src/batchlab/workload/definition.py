@@ -166,8 +166,7 @@ class Workload:
         clip_norm: the largest norm of the whole gradient, which is clipped to it; None: any.
         ema: decay per step, at the reference batch size, of averaged weights that are evaluated in
             place of the raw ones; at batch size B it is ema ** (B / reference). None: no average.
-        schedule: function(fraction of the run in [0, 1]) -> multiplier of the learning rate;
-            None: a constant rate.
+        schedule: function(fraction of the run in [0, 1]) -> multiplier of the rate; None: constant.
         scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
             scheduler of torch.optim.lr_scheduler, in place of `schedule`; ReduceLROnPlateau gets
             the metric that counts. None: there is none.
@@ -188,6 +187,7 @@ class Workload:
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
             one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
             None: every example once, in a new order.
+        is_usual: whether `batch_size` is the usual 64, for none was given; not to be given itself.
 
     Raises:
         WorkloadError: a metric without a known direction, an optimizer of its own without a
@@ -221,6 +221,7 @@ class Workload:
     workers: int = 0
     augment: Callable[[Batch], Batch] | None = None
     make_sampler: Callable[[int, int], Iterable[Any]] | None = None
+    is_usual: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and later less clearly."""
@@ -230,7 +231,10 @@ class Workload:
             raise WorkloadError(f"workload {self.name!r}: {fault}")
         if self.batch_size is None:
             stated = loader_batch_size(self.train)
+            object.__setattr__(self, "is_usual", stated is None)
             object.__setattr__(self, "batch_size", _BATCH_SIZE if stated is None else stated)
+        if self.batch_size != _BATCH_SIZE:  # another was put in its place
+            object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))

@@ -193,8 +193,8 @@ class _Digest:
         match value:
             case Workload():
                 for name in Workload.__dataclass_fields__:
-                    # How long a training is planned to be changes none of its steps.
-                    if name not in (*SPLITS, "epochs"):
+                    # How long a training is planned to be, and who chose, changes no step.
+                    if name not in (*SPLITS, "epochs", "is_usual"):
                         self._word(name)
                         self.add(getattr(value, name))
             case FunctionType():
