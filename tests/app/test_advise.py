@@ -112,7 +112,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     advice = advise(lab, target=("accuracy", 0.9), epochs=7, command="batchlab advise tiny")
 
     (question,) = advisor.questions
-    assert question.objective == "time"
+    assert (question.objective, question.prefers_end) == ("time", True)
     assert question.target == Target(metric="accuracy", value=0.9, better="higher")
     assert question.target_origin == "given"
     assert (question.reference.batch_size, question.reference.learning_rate) == (20, 0.1)
@@ -185,6 +185,7 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
         {"budget": 61.0},
         {"budget": None, "trainings": 300, "epochs": 7},
         {"objective": "samples"},
+        {"objective": "time"},  # not given, what ends best may be named
         {"target": ("accuracy", 0.8)},
         {"batch_sizes": (10,)},
         {"epochs": 3},
@@ -473,6 +474,37 @@ def test_a_given_target_that_is_met_early_stays_and_that_is_said(
     assert advice.target == answered.target
     early = [each.named["why"].named for each in advice.caveats if each.code == "target_is_early"]
     assert [(why["epochs"], why["whole"]) for why in early] == [(pytest.approx(0.5), 12)] * is_early
+
+
+OWN_FILE = """\
+import torch
+from batchlab import Workload
+
+workload = Workload(
+    name="mine",
+    model=lambda: torch.nn.Linear(4, 3),
+    train=(torch.randn(200, 4), torch.arange(200) % 3),
+    loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+{more}
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "own", "is_usual"),
+    [("", (64, 0.01), True), ("    batch_size=20,", (20, 0.01), False)],
+)
+def test_where_a_file_gives_no_batch_size_what_is_compared_with_is_the_usual_one(
+    lab: Path, advisor: AskingAdvisor, more: str, own: tuple[int, float], is_usual: bool
+) -> None:
+    file = lab.with_name("mine.py")
+    file.write_text(OWN_FILE.format(more=more))
+
+    advice = advise(lab, workload=f"{file}:workload")
+
+    assert (advice.reference.batch_size, advice.reference.learning_rate) == own
+    assert advice.is_usual == is_usual
 
 
 def test_without_anything_given_it_takes_three_minutes(lab: Path, advisor: AskingAdvisor) -> None:

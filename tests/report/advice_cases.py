@@ -79,6 +79,18 @@ TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 STAND_IN = replace(ADVICE, stand_in_for=96)
 ENDED = with_endings(ADVICE)
+FOR_ITS_END = replace(
+    ENDED,
+    verdict="better",
+    reason=Reason.of(
+        "ends_best",
+        ends=0.9784,
+        other=Reason.of("a_configuration", size=2048, rate=0.4),
+        other_ends=0.9741,
+        whole_s=4.1,
+    ),
+)
+USUAL = {"is_usual": True}
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
@@ -87,6 +99,12 @@ CASES: dict[str, tuple[str, Advice]] = {
     "both raised": ("answer", replace(RUN, chance=0.87, gain=around(2.0, 0.3), caveats=(SCALED,))),
     "both raised, unseen": ("answer", replace(RUN, chance=0.83, gain=UNTOLD, caveats=(DOUBLED,))),
     "sure": ("answer", replace(RUN, chance=0.98)),
+    "likely, beside the usual": ("answer", replace(RUN, chance=0.87, **USUAL)),
+    "a bound, beside the usual": ("answer", replace(ADVICE, gain=BOUND, **USUAL)),
+    "for its end": ("answer", FOR_ITS_END),
+    "for its end, how sure": ("how sure", FOR_ITS_END),
+    "for its end, when to stop": ("when to stop", FOR_ITS_END),
+    "for its end, break-even": ("break-even", FOR_ITS_END),
     "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
     "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
     "nothing better": ("ends best", with_endings(ADVICE)),

@@ -38,8 +38,7 @@ class Configuration:
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
-        cool_down: the last part of the training over which it falls linearly to zero; 0.0: it
-            does not.
+        cool_down: the last part of the training over which it falls linearly to zero; 0.0: none.
     """
 
     batch_size: int
@@ -66,8 +65,7 @@ class Option:
     batch_size: int  # examples per optimizer step
     micro_batch_size: int  # how it fits into memory; equal to `batch_size` where it fits whole
     # Seconds per step of the user's own training, measured alone: what is known of it, from this
-    # batch size's own times and from the others'; a mean over an epoch, whose last batch may be
-    # smaller.
+    # batch size's own times and from the others'; a mean over an epoch with its last batch.
     step_s: Estimate
     peak_bytes: int | None  # peak memory above an idle process; None: not reported
     note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
@@ -85,6 +83,8 @@ class Question:
     """What is asked of the advice."""
 
     objective: Objective  # "time", "samples" or "quality"
+    # Whether what is shown to end best is named where a training takes too little to save time.
+    prefers_end: bool = False
     metric: str  # the validation metric that says what is trained
     better: Better  # its direction
     # The level that counts as trained; None: a pilot run of the reference sets it.
@@ -302,9 +302,8 @@ class HeadToHead:
 class EndLevel:
     """What a run ends with."""
 
-    # Of the validation metric, a mean over the last quarter of the run, under a learning-rate shape
-    # over its last twentieth; of one that overfits, over its best evaluations in a row. Of several
-    # seeds that of the worst.
+    # Of the validation metric, a mean over the last quarter of the run, under a rate's shape its
+    # last twentieth; of one that overfits, its best evaluations in a row. Of the worst seed.
     value: float
     n: int  # how many evaluations that is the mean of
     ended_by: EndedBy  # what makes it the end
@@ -385,8 +384,7 @@ class Endings:
         verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
             training failed), or "open".
         reason: why.
-        at_constant_rate: the same without a cool-down, where these trainings had one; None: they
-            had none.
+        at_constant_rate: the same without a cool-down, where these trainings had one; else None.
         than_own: as `difference`, to the reference as it is; None: it has no end.
     """
 
@@ -475,14 +473,12 @@ class Advice(Reported):
             but others may be better still) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
-        at_most_worse: by how much what is named may be worse than the best, a fraction; None: not
-            known.
+        at_most_worse: by what fraction what is named may be worse than the best; None: not known.
         metric: the validation metric that says what is trained.
         better: its direction.
         n_train: examples in the training set.
         target: the level that counts as trained; None: objective quality, or none could be set.
-        target_origin: "given", "pilot" (what the reference ends with), "easier" (the budget did not
-            reach for more).
+        target_origin: "given", "pilot" (what the reference ends with), "easier" (on the way there).
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
         provisional: where it cannot be told: the best so far; others may be better. Of those that
@@ -499,7 +495,7 @@ class Advice(Reported):
         reference: the workload's own configuration, or what stands in for it.
         stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands
             in for it; None: `reference` is its own.
-        is_usual: whether `reference` is a built-in workload's, which the user did not choose.
+        is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.

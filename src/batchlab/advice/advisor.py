@@ -96,8 +96,7 @@ def advise(
         engine: who trains.
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
         with_all_options: gives the question with all its options; asked after the first part of the
-            pilot, while nothing runs, for until then it has the reference's alone. None: it has
-            them all.
+            pilot, while nothing runs: until then it has the reference's alone. None: it has all.
 
     Raises:
         UsageError: the target is met before the first step.
@@ -260,8 +259,7 @@ class _Advisor:
         records: list[TrialRecord] = []
         todo = list(_PILOT_OCTAVES) if any_rate else [(0,)]
         while todo:
-            # A faster rate beside it costs nothing where two runs fit side by side, and its level
-            # may be the higher one.
+            # A faster rate beside it costs nothing where two runs fit, and may end better.
             rates = [reference.learning_rate * math.exp2(octave) for octave in todo.pop(0)]
             records += self._until_its_end(rates[: state.engine.n_workers], limit)
             own = records[0]
@@ -300,8 +298,7 @@ class _Advisor:
     def _of_more_seeds(self, level: TargetLevel, pilots: Sequence[TrialRecord]) -> TargetLevel:
         """The level with a second seed of the run that set it, where that is cheap.
 
-        Where the two differ by more than the margin, the level would be chance's: two more say how
-        far seeds scatter.
+        Where the two differ by more than the margin, two more say how far seeds scatter.
         """
         question, state = self._question, self._state
         # With these it can be reckoned what is left.
@@ -462,9 +459,7 @@ def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     """Seconds or examples to the target, or the metric itself; None: it has none."""
     question = run_log.question
     if question.objective == "quality":
-        if not record.ended_well:
-            return None
-        return question.best_value(record)
+        return question.best_value(record) if record.ended_well else None
     steps = None if run_log.until is None else run_log.learning_cost(record)
     if steps is None:
         return None

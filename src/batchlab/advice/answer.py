@@ -30,12 +30,12 @@ from batchlab.advice.decision import (
     learning_cost,
     product,
 )
-from batchlab.advice.endings import seeds_to_tell, with_end
+from batchlab.advice.endings import best_ending, seeds_to_tell, with_end
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.scaled_step import ScaledStep
 from batchlab.advice.study_state import Size, StudyState
-from batchlab.advice.verification import Conclusion
+from batchlab.advice.verification import Conclusion, read
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -46,6 +46,8 @@ _TO_SEE_THE_END = 3.0
 _TO_TRY_ANOTHER = 2.0
 _LEAST_MORE = 0.5
 _MOST_MORE = 20.0
+# Of a training that takes less there is no time to win.
+_LITTLE_S = 60.0
 # A study with more than this of its budget left did not end for want of it.
 _EARLY = 0.25
 
@@ -143,6 +145,7 @@ def _marks_too_wide(state: StudyState, *cells: CellKey | None) -> list[Reason]:
     return []
 
 
+_OPEN = ("better", "cannot_tell")
 _ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
 
 
@@ -153,8 +156,28 @@ def answered(
     origin: TargetOrigin,
     scaled: ScaledStep | None = None,
 ) -> Advice:
-    """The advice; `scaled` is named where yours would stay."""
-    return _Answer(state, outcome, origin, scaled).advice()
+    """The advice; of what ends best, where a training takes too little for time to matter.
+
+    `scaled` is named where yours would stay.
+    """
+    found, own = _Answer(state, outcome, origin, scaled).advice(), state.reference
+    named, step_s = found.named, own.option.step_s.estimate
+    if not (state.question.prefers_end and state.end and named and step_s) or named.cool_down:
+        return found
+    whole_s = own.whole_steps * step_s
+    best = best_ending(state, (named.batch_size, named.learning_rate))
+    if best is None or whole_s >= _LITTLE_S:
+        return found
+    mine, other = best.recommended, best.reference
+    why = Reason.of(
+        "ends_best", ends=mine.mean, other=other.as_reason, other_ends=other.mean, whole_s=whole_s
+    )
+    seeds = tuple(seed for seed in best.seeds if (*mine.cell, seed) in state.asked_whole)
+    verified = read(state, seeds, mine.cell, n_looks=2)
+    if verified.endings is None:
+        return found
+    ending = replace(outcome, verification=verified, ends_best=why)
+    return _Answer(state, ending, origin, None)._found()
 
 
 class _Answer:
@@ -235,7 +258,7 @@ class _Answer:
             delta=question.delta,
             recommendation=recommendation,
             provisional=provisional,
-            flat_set=() if decision is None or missing is not None else decision.flat_set,
+            flat_set=() if decision is None or verdict in _OPEN else decision.flat_set,
             expected=None if size is None else self._expected(size),
             gain=gain,
             gain_from_batch_size=gain_from_batch_size,
@@ -264,7 +287,9 @@ class _Answer:
     # ---- verdict
 
     def _verdict(self) -> tuple[Verdict, Reason, Reason | None]:
-        decision = self._decision
+        decision, ends_best = self._decision, self._outcome.ends_best
+        if ends_best is not None:
+            return "better", ends_best, None
         if decision is None:
             assert self._stopped is not None
             return "cannot_tell", self._stopped, self._stopped
@@ -524,8 +549,9 @@ class _Answer:
 
     def _recommendation(self, size: Size) -> Configuration:
         """What was shown to end no worse, with the cool-down that it takes."""
-        cool_down = 0.0 if self._endings is None else self._endings.recommended.cool_down
-        return replace(self._at_rate(size.cell), cool_down=cool_down)
+        found = None if self._endings is None else self._endings.recommended
+        at = self._at_rate(size.cell if found is None else found.cell)
+        return replace(at, cool_down=0.0 if found is None else found.cool_down)
 
     def _at_rate(self, cell: CellKey | None) -> Configuration:
         assert cell is not None

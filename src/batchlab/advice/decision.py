@@ -73,8 +73,7 @@ def decide(
 
     The upper bound of a batch size's cost over the best is the largest of its bounds against each
     other one; the critical value against each is that at which the bounds of all batch sizes
-    against it hold at once in 95 % of the draws. Whichever is truly the best, the bounds against it
-    are among them.
+    against it hold at once in 95 % of the draws. The bounds against the true best are among them.
 
     Args:
         batch_sizes: ascending, shape (k,).
@@ -83,8 +82,7 @@ def decide(
         delta: tolerance, a fraction > 0.
         objective: for "samples" the largest batch size inside is taken, else the best one.
         may_recommend: which of them were trained enough to be recommended, shape (k,).
-        all_compared: whether these are all the batch sizes that fit; only then can it be all the
-            same which one is taken.
+        all_compared: whether these are all the batch sizes that fit, as "indifferent" needs.
         peak_bytes: memory of each, shape (k,); the least decides where it is all the same.
         bounds: of batch sizes that are not among them: the least that their log cost can be.
 

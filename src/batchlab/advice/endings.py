@@ -96,6 +96,23 @@ def endings_of(
     )
 
 
+def best_ending(state: StudyState, than: CellKey) -> Endings | None:
+    """What ends best on seeds that chose nothing, if it is shown to end better `than` another.
+
+    By more than the margin in the mean, and for sure (95 %).
+    """
+    seeds = state.seeds.verify
+    cells = {(size, rate) for size, rate, seed in state.asked_whole if seed in seeds} - {than}
+    ahead: dict[float, Endings] = {}
+    for cell in sorted(cells):
+        beside = endings_of(state, seeds, recommended=cell, reference=than, tuned=None, n_looks=2)
+        if beside is not None and beside.verdict != "worse":
+            ahead[beside.difference.estimate or 0.0] = beside
+    most = max(ahead, default=0.0)
+    is_shown = most > 0 and most > ahead[most].margin and (ahead[most].difference.low or 0) > 0
+    return ahead[most] if is_shown else None
+
+
 def seeds_to_tell(endings: Endings) -> int | None:
     """About how many seeds settle what these leave open; None: their scatter is not known.
 

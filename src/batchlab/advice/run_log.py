@@ -329,13 +329,11 @@ class RunLog:
         if not requests or self.watcher is None:
             return
         keys = [self.key_of(request) for request in requests]
-        batch_sizes, learning_rates, seeds = (
-            tuple(sorted(set(part))) for part in zip(*keys, strict=True)
-        )
+        sizes, rates, seeds = (tuple(sorted(set(part))) for part in zip(*keys, strict=True))
         self.watcher.asked(
             RunsAsked(
-                batch_sizes=batch_sizes,
-                learning_rates=learning_rates,
+                batch_sizes=sizes,
+                learning_rates=rates,
                 seeds=seeds,
                 why=why_asked(purpose, self.steps[-1] if self.steps else None),
             ),
@@ -391,8 +389,7 @@ class RunLog:
 
         The target is met anywhere between two evaluations: uniform on that interval of the
         logarithm. Seeds that agree better than that fall between the same two, so more of them
-        average nothing out. The root of the mean variance over the runs that met the target; 0
-        where there is none.
+        average nothing out. The root of the mean variance over the runs that met the target, or 0.
         """
         if target is None:
             return 0.0
@@ -406,8 +403,7 @@ class RunLog:
     def scatter_of_fresh_seeds(self, *, purposes_apart: bool = False) -> tuple[float, int]:
         """Scatter between seeds, pooled over every cell that fresh seeds ran.
 
-        With `purposes_apart` valuations and verification of a cell are two groups, as where they
-        are compared.
+        With `purposes_apart` valuations and verification of a cell are two groups.
         """
         groups: dict[Hashable, list[float]] = {}
         for key, record in self.records.items():

@@ -283,8 +283,7 @@ class RateSearch:
     def nearest_on_another_seed(self, seed: int, *, limit_steps: int) -> int | None:
         """Ask another seed about the rate that came nearest to the target.
 
-        Its octave where it met the target in as many steps; None: it did not, or the budget
-        did not reach for it.
+        Its octave where it met the target in as many steps; None: it did not, or was not run.
         """
         nearest = self._best()
         self.seeds.append(seed)
@@ -319,11 +318,8 @@ class RateSearch:
     def _climb(self, stride: int, limit_steps: int) -> int:
         while True:
             here = self._best()
-            missing = [
-                octave
-                for octave in (self._nearest(here + stride), self._nearest(here - stride))
-                if (octave, self.seeds[-1]) not in self._records
-            ]
+            beside = (self._nearest(here + stride), self._nearest(here - stride))
+            missing = [octave for octave in beside if (octave, self.seeds[-1]) not in self._records]
             if not missing:
                 self.finished = True
                 return here
@@ -340,12 +336,8 @@ class RateSearch:
         if self.run_log.until is not None:
             steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
-        requests = [
-            self.run_log.request(
-                (self.size.batch_size, self._lattice.rate(octave)), seed, steps=steps
-            )
-            for octave in new
-        ]
+        cells = [self._lattice.cell((self.size.batch_size, octave)) for octave in new]
+        requests = [self.run_log.request(cell, seed, steps=steps) for cell in cells]
         if self.run_log.expected_s(requests) > self.run_log.left_s():
             return False
         for octave, record in zip(new, self.run_log.run(requests, "tune"), strict=True):
@@ -456,9 +448,7 @@ class RateSearch:
         return sum(beyond) / len(beyond) if beyond else 0.0
 
     def _diverged(self, octave: int) -> bool:
-        return any(
-            other == octave and record.has_diverged for (other, _), record in self._records.items()
-        )
+        return any(o == octave and run.has_diverged for (o, _), run in self._records.items())
 
     def _take(self, octave: float, cost: float) -> None:
         self.learning_rate, self.learning_cost = self._lattice.rate(octave), cost
@@ -466,13 +456,12 @@ class RateSearch:
     def _height(self, octave: int, here: int) -> float | None:
         """Log cost of a rate above that of the best, over the seeds of both; None: not tried."""
         mine, best = self._log_learning_costs(octave), self._log_learning_costs(here)
-        heights = []
-        for seed, log_cost in mine.items():
-            centre = best.get(seed)
-            if centre is not None:
-                # Cut or failed: worse than CANNOT_WIN, by how much is not known.
-                worse = math.log(CANNOT_WIN) if log_cost is None else log_cost - centre
-                heights.append(worse)
+        # Cut or failed: worse than CANNOT_WIN, by how much is not known.
+        heights = [
+            math.log(CANNOT_WIN) if log_cost is None else log_cost - centre
+            for seed, log_cost in mine.items()
+            if (centre := best.get(seed)) is not None
+        ]
         return sum(heights) / len(heights) if heights else None
 
 

@@ -114,11 +114,8 @@ def _keep_the_better_rate(size: Size) -> None:
     assert search is not None
     for rate, cost in search.former:
         here, there = size.valuations, log.of_cell((size.batch_size, rate), "value")
-        pairs = [
-            (log.learning_cost(here[seed]), log.learning_cost(there[seed]))
-            for seed in here
-            if seed in there
-        ]
+        both = [(run, there[seed]) for seed, run in here.items() if seed in there]
+        pairs = [(log.learning_cost(new), log.learning_cost(old)) for new, old in both]
         logs = [math.log(new / old) for new, old in pairs if new and old]
         if len(logs) == len(pairs) > 1 and sum(logs) / len(logs) > _CLEARLY_WORSE:
             log.note(

@@ -88,8 +88,7 @@ def _times_slower(size: Size, log_costs: Sequence[float]) -> float | None:
 
 # ---- what fresh seeds say
 
-# By so many standard errors it has to end worse for its other seeds to be kept, or for a cool-down
-# to be tried.
+# So many standard errors worse it ends where its other seeds are kept, or a cool-down is tried.
 _CLEARLY = 1.0
 
 
@@ -156,22 +155,19 @@ class Conclusion:
 
     decision: Decision | None = None  # what the runs support
     verification: Verification | None = None  # what fresh seeds said
-    # The batch size that looks fastest, where its whole trainings take longer than the budget had
-    # left, and another one was verified.
+    # The batch size that looks fastest, where the budget was too short to follow it to its end.
     not_followed: int | None = None
-    # How the one that looks fastest ends, where it seems to end worse, though not for sure, and
-    # another one was verified.
+    # How the one that looks fastest ends, where it only seems to end worse; another was verified.
     passed_over: Endings | None = None
-    # The configuration that won a race of single runs, where the budget had too few trainings for
-    # more.
+    # The configuration that won a race of single runs, where the budget had none for more.
     raced: CellKey | None = None
-    # The one that was soonest in it; `raced` has a lower rate where its own is likely to be too
-    # high for the end.
+    # The one that was soonest in it; `raced` has a lower rate where its own may be too high.
     soonest: CellKey | None = None
     # How many times as long the reference takes as `raced`, by single runs; None: it was not run to
     # the target, or there was no race.
     gain: Estimate | None = None
     reason: Reason | None = None  # what stopped it before a decision
+    ends_best: Reason | None = None  # why what was verified is named for its end
 
     @property
     def is_fastest(self) -> bool:
@@ -319,13 +315,8 @@ def _gain(
         weights = (state.sizes[chosen[0]].weight_sd, state.sizes[other[0]].weight_sd)
         half = math.hypot(half, quantile * weights[0], quantile * weights[1])
     if is_bound:
-        return Estimate(
-            estimate=None,
-            low=math.exp(mean - half),
-            high=None,
-            n=len(ratios),
-            reason=Reason.of("missed_while_followed"),
-        )
+        low, why = math.exp(mean - half), Reason.of("missed_while_followed")
+        return Estimate(estimate=None, low=low, high=None, n=len(ratios), reason=why)
     return Estimate.of_log(mean, half, n=len(ratios))
 
 
@@ -374,8 +365,7 @@ def _plain(figures: Mapping[int, float | None]) -> tuple[float | None, ...]:
     return tuple(None if value is None else math.exp(value) for value in figures.values())
 
 
-# Of what is left, where it ends worse for sure: if that mends nothing, the next fastest wants to be
-# shown to end no worse.
+# Of what is left, where it ends worse for sure: the next fastest wants its part, if that fails.
 _AT_MOST = 1 / 2
 
 

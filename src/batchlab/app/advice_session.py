@@ -30,7 +30,6 @@ from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
-from batchlab.workload.builtin import workload_names
 
 BEGINNING = "training the first steps"
 TARGET = "setting the target"
@@ -218,7 +217,7 @@ class AdviceSession:
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
-            is_usual=self._summary.reference in workload_names(),
+            is_usual=self._subject.is_usual,
             caveats=(
                 *([stands_in] if stands_in else []),
                 *self._not_told(advice),
@@ -241,6 +240,7 @@ class AdviceSession:
             objective = "samples"
         return Question(
             objective=objective,
+            prefers_end=self._asked.prefers_end,
             metric=self._metric,
             better=next(m.better for m in self._summary.metrics if m.name == self._metric),
             target=self._target,

@@ -34,7 +34,7 @@ from batchlab.workload.definition import Workload
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
-    objective: Objective = "time",
+    objective: Objective | None = None,
     target: tuple[str, float] | None = None,
     budget: str | float | None = None,
     trainings: float | None = None,
@@ -63,7 +63,7 @@ def advise(
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs` or
-            `train_s`).
+            `train_s`); None: time, or the best end where a training takes less than a minute.
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
@@ -74,8 +74,7 @@ def advise(
         batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
             powers of two from 8.
         epochs: no run goes further than this many passes, >= 1; None: the workload's own, or as
-            the budget allows. For quality, and where the learning rate has a shape of its own, 10
-            unless given.
+            the budget allows. For quality, and where the rate has a shape of its own, 10.
         train_s: with quality: compare after so many seconds of training (steps times the step time
             measured alone) instead of `epochs`, > 0.
         memory_limit_bytes: answer as if the device had no more, in bytes; None: what it has.
@@ -175,7 +174,7 @@ def _study_id(subject: Subject) -> str:
         "batchlab": __version__,
         "question": "advise",
         "trial": _told_apart_by(subject.reference),
-        "objective": question.objective,
+        "objective": None if question.prefers_end else question.objective,
         "target": None if target is None else _told_apart_by(target),
         "batch_sizes": subject.candidates,
         "budget_s": question.budget.asked_s,

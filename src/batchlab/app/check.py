@@ -35,8 +35,7 @@ def check(
         workload: a Workload, a built-in name, or `path/file.py:name`.
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds.
+        budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
 
     Returns:

@@ -51,8 +51,7 @@ def profile(
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
-        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds.
+        budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
         store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.

@@ -35,6 +35,7 @@ class Question:
     Attributes:
         name: of the function: "advise", "sweep", "profile", "noise" or "check".
         budget: counts from when the question was asked.
+        prefers_end: whether no objective was given: where time is nothing to win, the end counts.
         profile: of another machine, read, and judged by the question's memory limit.
     """
 
@@ -43,6 +44,7 @@ class Question:
     budget: Budget
     listener: ProgressListener
     objective: Objective = "time"
+    prefers_end: bool = False
     target: tuple[str, float] | None = None
     trainings: float | None = None
     batch_sizes: tuple[int | Literal["full"], ...] | None = None
@@ -109,6 +111,7 @@ def asked(
         workload=workload,
         budget=counting,
         listener=listener_or_notebook(listener),
+        prefers_end="objective" not in checked,
         **checked,
     )
 

@@ -21,11 +21,9 @@ _DEFAULT_REPORT = "batchlab-report.html"
 @click.option(
     "--objective",
     type=click.Choice(["time", "samples", "quality"]),
-    default="time",
-    show_default=True,
     help="What is best. time: the least time to the target. samples: the largest batch size that "
     "needs hardly more examples to get there. quality: the best validation metric after --epochs "
-    "or --train-time.",
+    "or --train-time. Default: time, or the best end where a training takes less than a minute.",
 )
 @click.option(
     "--target",

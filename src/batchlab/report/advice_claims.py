@@ -63,11 +63,13 @@ class _About:
 
     def __init__(self, advice: Advice, study: Study | None) -> None:
         self.advice, self.study = advice, study
+        self.is_for_its_end = advice.reason.code == "ends_best"  # there is no time to win
         named, own = advice.named, advice.reference
         self._known: dict[str, object] = {
             "own_size": own.batch_size,
             "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
+            "own": reference_text(advice, "configuration"),  # where it is spoken of first
             "own_batch": reference_text(advice, "batch_size"),
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
@@ -77,6 +79,8 @@ class _About:
             "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
             "spent_s": advice.spent_s,
         }
+        if advice.is_usual and advice.stand_in_for is None:
+            self._known["own"] = self.say("the usual {own_size} at rate {own_rate:rate}")
         if named is not None:
             self._known |= {
                 "size": named.batch_size,
@@ -153,18 +157,19 @@ def _answer(about: _About) -> _Told:
         if flat:
             which = about.say("{low} to {high} are all {near}", low=flat[0], high=flat[-1])
         yield about.tell("The batch size hardly matters here: {which}.", which=which)
-        yield about.tell("{set_this}.")
-        yield about.tell("It takes the least memory.")
+        yield about.tell("{set_this}. It takes the least memory.")
     elif found.cool_down:
         yield _cooled(about, found)
     elif advice.verdict == "better":
-        if advice.objective == "time":
+        if about.is_for_its_end:
+            yield about.tell("{set_this}: {why}.", why=clause(advice.reason))
+        elif advice.objective == "time":
             message = "{set_this}: {faster} to {target}{ends}."
             yield about.tell(message, faster=_faster(about), ends=_no_worse(about))
         else:
             assert advice.gain.low is not None
             takes = about.takes(about.say("at least {times}", times=least_text(advice.gain.low)))
-            yield about.tell("{set_this}: {yours} {takes}.", takes=takes)
+            yield about.tell("{set_this}: {own} {takes}.", takes=takes)
     else:
         faster = _faster(about)
         yield about.tell(
@@ -184,9 +189,9 @@ def _faster(about: _About) -> str:
         return ""
     least = least_text(gain.low)
     if gain.estimate is None:
-        return about.say("at least {least} times as fast as {yours}", least=least)
+        return about.say("at least {least} times as fast as {own}", least=least)
     return about.say(
-        "{times} times as fast as {yours} (at least {least} times)",
+        "{times} times as fast as {own} (at least {least} times)",
         times=ratio_text(gain.estimate),
         least=least,
     )
@@ -223,7 +228,7 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
     if advice.chance is None:
         best += ", not yet certain"
     else:
-        best += ", {how:term} ({chance:whole_percent}) to be no worse than {yours}"
+        best += ", {how:term} ({chance:whole_percent}) to be no worse than {own}"
     if endings is not None and endings.is_likely_worse():
         return best + ". What is faster seems to end worse."
     if endings is not None and not endings.recommended.found:
@@ -274,7 +279,7 @@ def _how_sure(about: _About) -> _Told:
     """Why the verdict is what it is; of an open one first that it is open."""
     if about.advice.verdict == "cannot_tell" and about.advice.provisional:
         yield Sentence(topic="", text=about.open().text)
-    if reason := whole_sentence(about.advice.reason):
+    if not about.is_for_its_end and (reason := whole_sentence(about.advice.reason)):
         yield Sentence(topic="", text=reason)
 
 
@@ -387,10 +392,12 @@ def _when_to_stop(about: _About) -> _Told:
     advice, epochs = about.advice, _expected_epochs(about)
     if advice.recommendation is None:
         return
-    if advice.recommendation.cool_down:
-        # The rate of such a training has fallen to zero when it ends, so its length is fixed.
+    if advice.recommendation.cool_down or about.is_for_its_end:
+        # Such a training counts by its end, so its length is fixed.
         assert advice.endings is not None
         message = "After {length:.3g} epochs, when the rate has fallen to zero."
+        if not advice.recommendation.cool_down:
+            message = "After {length:.3g} epochs, a whole training: what counts is its end."
         yield about.tell(message, length=advice.endings.recommended.epochs)
         if epochs:
             yield about.tell("{target} is expected after {epochs}.", epochs=epochs)
@@ -549,8 +556,8 @@ def _interval(about: _About, ratio: Estimate) -> str:
 def _break_even(about: _About) -> _Told:
     """What the study cost against what it saves in each run."""
     advice, runs = about.advice, about.advice.pay_back_runs
-    if advice.recommendation is None or advice.recommendation.cool_down:
-        return  # with a cool-down the answer itself compares whole trainings
+    if advice.recommendation is None or advice.recommendation.cool_down or about.is_for_its_end:
+        return  # the answer itself compares whole trainings
     if runs is not None:
         trainings = about.say("{runs:two_digits} trainings", runs=runs)
         if runs <= 1:
@@ -823,8 +830,7 @@ def _law_of_steps(about: _About) -> _Told:
         s_min = estimate_text("steps_to_target", laws.s_min)
         e_min = estimate_text("samples_to_target", laws.e_min)
         yield about.tell("The steps were fitted with S = S_min (1 + B_crit / B), on log steps.")
-        yield about.tell("S_min: {s_min}.", s_min=s_min)
-        yield about.tell("E_min in examples: {e_min}.", e_min=e_min)
+        yield about.tell("S_min: {s_min}. E_min in examples: {e_min}.", s_min=s_min, e_min=e_min)
     else:
         yield about.tell("The law S = S_min (1 + B_crit / B) was not used.")
     if laws.lack_of_fit.estimate is not None:

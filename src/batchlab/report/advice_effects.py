@@ -181,8 +181,7 @@ def whole_trainings(advice: Advice, study: Study, *, cool_down: float) -> list[C
 
     That is the rate which the answer has for the batch size, or else the one whose trainings end
     best on validation data. Where trainings were compared on certain seeds, only these count.
-    Those of one batch size are equally long. `cool_down` is the last part over which the rate fell
-    to zero; 0.0: it did not.
+    Those of one batch size are equally long. The rate fell to zero over the last `cool_down`.
     """
     whole = [r for r in _ended(advice, study) if r.trial.cool_down == cool_down]
     seeds = () if advice.endings is None else advice.endings.seeds

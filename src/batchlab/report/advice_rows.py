@@ -323,8 +323,7 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
 def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
     """What whole trainings end with on validation and on test data, by configuration.
 
-    Those of the verification where it followed one, else all that there are. The scatter of all
-    seeds is in each interval.
+    Those of the verification where it followed one, else all. Each interval has all seeds' scatter.
     """
     found: dict[_Cell, tuple[list[float], list[float]]] = {}
     for run in advice.tried:

@@ -128,8 +128,7 @@ def named_text(advice: Advice) -> str:
     return text("recommended") if advice.recommendation else text("best so far")
 
 
-# How the reference is called: the user's own configuration, what stands in for it, and what nobody
-# chose.
+# How the reference is called: the user's own, what stands in for it, and what nobody chose.
 _REFERENCE = {
     # Batch size and rate as they are.
     "configuration": (

@@ -60,8 +60,7 @@ class Conclusion:
 def conclusion(study: Study) -> Conclusion:
     """The conclusion of a study; without a trial that ended well it says so.
 
-    Of an advice without an answer it is what leads: its runs end at the target, so that they say
-    nothing of equal epochs.
+    Of an advice without an answer it is what leads: its runs end at the target, not alike.
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))

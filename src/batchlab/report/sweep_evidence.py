@@ -236,8 +236,7 @@ class Evidence:
     def gaps(self, split: Split) -> Measured:
         """Train metric less that of `split` after equal epochs; the smaller overfit is better.
 
-        Ahead in training means a gap above 0 for a metric that goes up, below 0 for one that goes
-        down.
+        Ahead in training is a gap above 0 for a metric that goes up, and below 0 for another.
         """
         budget = self.budgets[0]
 
@@ -354,8 +353,7 @@ class Race:
 def races(evidence: Evidence) -> tuple[Race, ...]:
     """The race under every equal budget that exists, epochs first; of two batch sizes or more.
 
-    The best of many is always ahead of some, so each interval is as wide as it takes for all of
-    them to hold together.
+    The best of many is always ahead of some, so the intervals are wide enough to hold together.
     """
     found = []
     for budget in evidence.budgets:

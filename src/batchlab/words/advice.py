@@ -18,6 +18,10 @@ ADVICE: dict[str, Message] = {
         "batch size {size} looked best, but batch size {other} at {rate:rate} was better on {n} "
         "fresh seeds"
     ),
+    "ends_best": (
+        "it ends best, at {ends:.4g}. A whole training takes {whole_s:train_s}, so there is no "
+        "time to win; else it would be {other}, which ends at {other_ends:.4g} (--objective time)"
+    ),
     "ends_no_worse": "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}",
     "ends_worse": (
         "batch size {size} at rate {rate:rate} ends worse: at {ends:.4g}, {other} at "
@@ -452,9 +456,7 @@ ADVICE: dict[str, Message] = {
     "best_with_too_few_runs": "it is the best so far and has too few runs",
     "not_ruled_out": "it may be the best: neither a law nor its neighbors rule that out",
     "largest_is_asked_for": "the largest batch size that is near enough to the best is asked for",
-    "all_may_be_the_same": (
-        "all may be equally good, but {size} may still be {high:.2f} times as bad"
-    ),
+    "all_may_be_the_same": "all may be equally good, but {size} may be {high:.2f} times as bad",
     "keeps_decision_open": "only {size} against {other} keeps the decision open ({bounds})",
     "may_be_as_good": "it may be as good as the best",
     "beside_a_clear_size": "it lies beside {size}, which is clear already",

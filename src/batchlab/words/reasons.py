@@ -287,9 +287,7 @@ _MEASURED: dict[str, Message] = {
         "{program} may not be run; make it executable (chmod +x), or name its program first, as "
         "in: python {program}"
     ),
-    "command_without_interpreter": (
-        "{program} is no program; name one first, as in: python {program}"
-    ),
+    "command_without_interpreter": "{program} is no program; name one first: python {program}",
     "interpreter_missing": (
         "{program} is there, but the program named in its first line is not; name it on the "
         "command line, as in: python {program}"
@@ -316,16 +314,12 @@ _MEASURED: dict[str, Message] = {
         "the script ended by itself at step {step} of the {asked} that were asked for: put "
         "{{epochs}} where your script takes its length"
     ),
-    "script_trained_to_its_end": (
-        "the script ended by itself at step {step}: that is its own length"
-    ),
+    "script_trained_to_its_end": "the script ended by itself at step {step}: its own length",
     "script_stopped_early": (
         "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
         "for the last time"
     ),
-    "metric_told_before_end": (
-        "the script told its metric at step {step} of {asked} for the last time"
-    ),
+    "metric_told_before_end": "the script last told its metric at step {step} of {asked}",
     "metric_never_seen": "it ended well, and {metric} was never told",
     "metric_not_finite": "{metric} is no finite number at step {step}; try a smaller learning rate",
     "over_too_soon": (
