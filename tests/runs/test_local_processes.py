@@ -20,6 +20,7 @@ from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.workload.definition import Metric
 from batchlab.workload.source import SourceFile
 
 EASY = Target(metric="accuracy", value=0.5, better="higher")
@@ -326,3 +327,21 @@ def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_error
     record = store.record(request.trial.trial_id)
 
     assert record.status is not Status.ERROR
+
+
+def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: Store) -> None:
+    which = Metric(sum=lambda model, batch: batch[0].double().sum(), better="higher")
+    workload = replace(small_workload(n=40), metrics={"which": which})
+    engine = engine_on(store, PackedWorkload(workload, draws_by_seed=True))
+
+    def validated_on(batch_size: int, seed: int, steps: int) -> set[float | None]:
+        trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=seed)
+        asked = RunRequest(trial=trial, length=RunLength(steps=steps))
+        (record,) = run_all(engine, [asked])
+        return {seen.score("validation", "which") for seen in record.evaluations}
+
+    (first,) = validated_on(10, 0, 8)
+
+    assert validated_on(20, 0, 8) == {first}
+    assert validated_on(10, 0, 16) == {first}
+    assert validated_on(10, 1, 8).isdisjoint({first})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,9 +31,10 @@ from batchlab.errors import WorkloadError
 from batchlab.training.batching import examples_at
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import Collated
-from batchlab.workload.definition import Workload
-from batchlab.workload.given_data import with_data_as_read, with_validation
+from batchlab.workload import given_data
+from batchlab.workload.data import Collated, fetched
+from batchlab.workload.definition import Workload, size_of
+from batchlab.workload.given_data import redraw_validation, with_data_as_read, with_validation
 from batchlab.workload.loading import live_workload
 
 ROWS = np.arange(60, dtype=np.float32).reshape(20, 3)
@@ -377,6 +380,63 @@ def test_a_tenth_is_held_out_the_same_every_time_and_every_example_is_in_one_of_
     assert torch.equal(torch.cat([kept, held]).sort().values, Y)
     assert torch.equal(again.validation[1], held)
     assert [of_dataset.validation[k][0] for k in range(10)] == held.tolist()
+
+
+LARGE = torch.zeros(20_000, 1)
+
+
+def examples_in(part: Any) -> list[int]:
+    """Which of the hundred a split holds; each example is still whole."""
+    batch = fetched(part, torch.arange(size_of(part)), None)
+    x, y = batch.values() if isinstance(batch, dict) else batch
+    assert torch.equal(x, X[y])
+    found: list[int] = y.tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "train", [(X, Y), {"x": X.numpy(), "y": Y}, TensorDataset(X, Y)], ids=["tuple", "dict", "data"]
+)
+def test_each_seed_draws_its_own_tenth_the_same_every_time(train: Any) -> None:
+    first = split_off(a_workload(train=train))
+    pool = examples_in(first.validation) + examples_in(first.train)
+
+    def drawn(seed: int) -> tuple[list[int], list[int]]:
+        workload = replace(
+            first, train=deepcopy(first.train), validation=deepcopy(first.validation)
+        )
+        redraw_validation(workload, seed)
+        return examples_in(workload.validation), examples_in(workload.train)
+
+    validate, train = drawn(3)
+
+    # What it means: of all examples the seed's order says which ten.
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(20_170_308 + 3)).tolist()
+    assert sorted(validate) == sorted(pool[place] for place in order[:10])
+    assert sorted(validate + train) == list(range(100))
+    assert drawn(3) == (validate, train)
+    assert drawn(4)[0] != validate
+
+
+@pytest.mark.parametrize(
+    ("fields", "draws"),
+    [
+        ({}, True),
+        ({"train": (LARGE[1:],)}, True),
+        ({"train": (LARGE,)}, False),  # 2,000 validate
+        ({"validation": (X[:10] + 1, Y[:10] + 1)}, False),
+        ({"validation": None}, False),
+    ],
+)
+def test_seeds_draw_where_batchlab_splits_off_fewer_than_2000(
+    fields: dict[str, Any], draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = live_workload(a_workload(**fields), {})
+
+    assert loaded.draws_by_seed == draws
+    # It belongs to who the workload is: trials of another rule are other trials.
+    monkeypatch.setattr(given_data, "FEW_EXAMPLES", 0)
+    assert (live_workload(a_workload(**fields), {}).workload_id != loaded.workload_id) == draws
 
 
 # What cannot be used

@@ -134,7 +134,10 @@ class WorkloadSubject(Subject):
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
-                workload, again=LoadedAgain.of(self._loaded), files=self._loaded.files
+                workload,
+                again=LoadedAgain.of(self._loaded),
+                files=self._loaded.files,
+                draws_by_seed=self._loaded.draws_by_seed,
             )
             without = replace(workload, train=(), validation=None, test=None)
             self._loaded = replace(self._loaded, workload=without)

@@ -25,6 +25,7 @@ from batchlab.processes.children import Line, run_in_child
 from batchlab.records.trial import Setting
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
+from batchlab.workload.given_data import redraw_validation
 from batchlab.workload.identity import MadeModel, made_model
 from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
 from batchlab.workload.source import SourceFile, told
@@ -168,11 +169,13 @@ class PackedWorkload:
         *,
         again: LoadedAgain | None = None,
         files: tuple[SourceFile, ...] = (),
+        draws_by_seed: bool = False,
     ) -> None:
         """Pack it; its CPU tensors and arrays are copied into shared memory.
 
         Where more than 64 MiB would be pickled, a child loads it `again`; None: it must travel by
         value, however large. A child imports or reads `files`, which must stay as they are.
+        `draws_by_seed`: whether each seed draws which examples validate.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
@@ -181,6 +184,7 @@ class PackedWorkload:
         packer = _Packer(buffer)
         self._again: LoadedAgain | None = None
         self._files = files
+        self._draws_by_seed = draws_by_seed
         try:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
             # Pickle can't carry the read-only view of its metrics.
@@ -215,6 +219,13 @@ class PackedWorkload:
         memory = vars(self).get("_memory")
         if isinstance(memory, int):
             os.close(memory)
+
+    def unpack_for(self, seed: int) -> Workload:
+        """The same for a training with `seed`, which may draw its own examples for validation."""
+        workload = self.unpack()
+        if self._draws_by_seed:
+            redraw_validation(workload, seed)
+        return workload
 
     def unpack(self) -> Workload:
         """The workload; its numbers read the shared memory, what is written to them is private.

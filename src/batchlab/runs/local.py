@@ -316,7 +316,7 @@ def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task:
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
     outcome = train(
-        packed.unpack(),
+        packed.unpack_for(task.trial.seed),
         task,
         measures=measures,
         emit=line.say,

@@ -154,8 +154,8 @@ class Workload:
             model, or into the dict that `optimizer` returns. None: plain steps on `loss`.
         accumulates: whether `step` takes a tuple of micro-batches in place of a batch; False: a
             batch is never cut.
-        validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed;
-            None: there is none, and what needs one says so.
+        validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed; fewer than
+            2,000 examples by each training's seed; None: there is none, and what needs one says so.
         test: like `train`, or None. Read for the report only, never for a choice.
         metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
             object. The first one is the one that counts; empty: the loss is.

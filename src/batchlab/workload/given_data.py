@@ -331,6 +331,34 @@ def check_sampling(workload: Workload, sampling: Sampling) -> None:
 _MOST_HELD = 400_000
 # Of the draw of the tenth: it never changes.
 _SPLIT_SEED = 20_170_308
+FEW_EXAMPLES = 2000
+"""Fewer validate no more than coarsely: which ones they are is as much luck as a seed."""
+
+
+def draws_by_seed(workload: Workload) -> bool:
+    """Whether each seed draws its own tenth for validation; asked before one is split off."""
+    n_held = size_of(workload.train) // VALIDATION_EVERY
+    return workload.validation == "split" and n_held < FEW_EXAMPLES
+
+
+def redraw_validation(workload: Workload, seed: int) -> None:
+    """Let `seed` draw anew which examples of the two splits validate.
+
+    They change places in the memory of this process, which a child has for itself.
+    """
+    n_held = size_of(workload.validation)
+    drawn = shuffled(n_held + size_of(workload.train), seed=_SPLIT_SEED + seed)[:n_held]
+    coming = drawn[drawn >= n_held] - n_held
+    leaves_it = torch.ones(n_held, dtype=torch.bool)
+    leaves_it[drawn[drawn < n_held]] = False
+    going = leaves_it.nonzero()[:, 0]
+    for held, kept in zip(_rows(workload.validation), _rows(workload.train), strict=True):
+        held[going], kept[coming] = kept[coming], held[going]
+
+
+def _rows(part: Data | None) -> tuple[Tensor, ...]:
+    """What `chosen_part` has made, by rows: tensors, or the places of examples."""
+    return (part.indices,) if isinstance(part, ChosenPart) else tensors_of(part)
 
 
 def with_validation(workload: Workload) -> Workload:

@@ -31,6 +31,7 @@ from batchlab.records.trial import Setting
 from batchlab.workload.data import Collated, Columns, Reading, is_stream, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
 from batchlab.workload.file_region import FileRegion, add_region, file_region
+from batchlab.workload.given_data import draws_by_seed
 from batchlab.workload.source import (
     SourceFile,
     files_below,
@@ -107,6 +108,8 @@ def workload_identity(
     for split in SPLITS:
         digest.update(f"\0{split}\0".encode())
         digest.add_data(getattr(workload, split), f"workload {workload.name!r}: {split}")
+    if draws_by_seed(workload):
+        digest.update(b"\0drawn by seed\0")
     for place, path in beside.items():
         digest.update(f"\0file\0{place} {SourceFile.now(path).sha256}".encode())
     return digest.hexdigest()[:16], digest.modules

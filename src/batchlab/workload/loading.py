@@ -24,7 +24,7 @@ from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
-from batchlab.workload.given_data import with_data_as_read, with_validation
+from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
 from batchlab.workload.source import (
     Source,
@@ -57,6 +57,7 @@ class LoadedWorkload:
         notes: what a reader must know of how its data are read.
         files: of the user's that child processes import or read.
         folder: where files that it reads count; None: the current one.
+        draws_by_seed: whether each seed draws its own examples for validation.
     """
 
     workload: Workload
@@ -67,6 +68,7 @@ class LoadedWorkload:
     notes: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
     folder: Path | None = None
+    draws_by_seed: bool = False
 
 
 def loaded_workload(
@@ -200,6 +202,7 @@ def _loaded(
         settings=settings,
         notes=notes,
         files=_by_path([*imported.values(), *code]),
+        draws_by_seed=draws_by_seed(workload),
     )
 
 
