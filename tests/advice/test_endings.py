@@ -234,9 +234,17 @@ def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_looks", [1, 2])
-@pytest.mark.parametrize("scatter", [1.0, pytest.param(3.0, marks=pytest.mark.nightly), 6.0])
-def test_what_ends_worse_by_the_margin_is_called_no_worse_in_5_of_100_at_most(scatter, n_looks):
-    """In both looks together: three seeds, and where those leave it open as many as tell."""
+@pytest.mark.parametrize(
+    ("scatter", "luck"),
+    [(1.0, 0.0), pytest.param(3.0, 0.0, marks=pytest.mark.nightly), (6.0, 0.0), (2.0, 0.01)],
+)
+def test_what_ends_worse_by_the_margin_is_called_no_worse_in_5_of_100_at_most(
+    scatter, luck, n_looks
+):
+    """In both looks together: three seeds, and where those leave it open as many as tell.
+
+    The `luck` of a seed's own examples is in all of its ends.
+    """
     rng, n_studies, wrong = np.random.default_rng(8), 600, 0
     margin = 0.05 * (1 - 0.978)
     for _ in range(n_studies):
@@ -245,10 +253,12 @@ def test_what_ends_worse_by_the_margin_is_called_no_worse_in_5_of_100_at_most(sc
             TUNED: rng.normal(0.97, 0.0005, 24),
             CHOSEN: rng.normal(0.978 - margin, scatter * 0.0005, 24),
         }
-        ends = {cell: tuple(map(float, values)) for cell, values in drawn.items()}
-        endings = found(ends, n_looks=n_looks)
+        of_examples = rng.normal(0.0, luck, 24) if luck else 0.0
+        ends = {cell: tuple(map(float, values + of_examples)) for cell, values in drawn.items()}
+        endings = found(ends, n_looks=n_looks, draws_by_seed=luck > 0)
         if n_looks == 2 and endings.verdict == "open":
-            endings = found(ends, n=min(max(6, seeds_to_tell(endings)), 24))
+            n = min(max(6, seeds_to_tell(endings)), 24)
+            endings = found(ends, n=n, draws_by_seed=luck > 0)
         wrong += endings.verdict == "no_worse"
 
     standard_error = math.sqrt(0.05 * 0.95 / n_studies)
@@ -270,6 +280,24 @@ def test_the_interval_is_the_wider_of_students_over_all_and_welchs_of_the_two():
     assert difference.estimate == pytest.approx(0.001)
     assert difference.high - difference.low == pytest.approx(2 * welchs)
     assert difference.n == 2
+
+
+def test_where_each_seed_draws_its_examples_ends_are_compared_seed_by_seed():
+    """How hard its examples are is in both ends; a seed that one of the two lacks is left out."""
+    luck = (-0.004, 0.006, 0.001, -0.003)
+    ends = {
+        REFERENCE: tuple(0.978 + by for by in luck),
+        CHOSEN: tuple(0.980 + by + of for by, of in zip(luck, (-1e-4, 0, 1e-4), strict=False)),
+    }
+
+    paired = found(ends, n=4, tuned=None, draws_by_seed=True).difference
+    apart = found(ends, n=4, tuned=None).difference
+
+    half = stats.t(2).ppf(0.975) * 1e-4 / math.sqrt(3)
+    assert paired.estimate == pytest.approx(0.002)
+    assert (paired.n, apart.n) == (3, 3)
+    assert paired.high - paired.estimate == pytest.approx(half)
+    assert apart.high - apart.estimate > 20 * half
 
 
 def test_a_reference_that_was_not_run_leaves_it_open_and_one_that_fails_does_not():

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from tests.reference.made_up_state import cut, made_up_state, met
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.study_state import RateSearch, StudyState
+from batchlab.advice.tuning import run_valuations
 
 STEP_S = knee(64)
 
@@ -93,3 +95,15 @@ def test_a_rate_that_fails_later_gives_way_to_the_next_lower_one():
     found.step_down()
 
     assert found.learning_rate <= before / 1.4
+
+
+@pytest.mark.parametrize(("draws_by_seed", "keeps"), [(True, True), (False, False)])
+def test_a_rate_is_not_to_blame_for_seeds_too_hard_for_the_reference_too(draws_by_seed, keeps):
+    runs = [met(1000), cut(10**5), cut(10**5)]
+    state = made_up_state({64: runs, 128: runs}, draws_by_seed=draws_by_seed)
+    size = state.sizes[128]
+    rate = size.search.learning_rate
+
+    run_valuations(state, size, 3)
+
+    assert (size.search.learning_rate == rate) == keeps

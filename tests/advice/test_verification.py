@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from tests.reference.made_up_outcome import quality_state
-from tests.reference.made_up_state import diverged, learning_rate, made_up_state, met, scored
+from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -133,6 +133,29 @@ def test_a_seed_that_missed_counts_for_as_long_as_it_was_followed():
     without, _ = verified(truth=slow_on((), times=1.0))
     assert missed.gain.estimate < without.gain.estimate
     assert missed.gain.low < 0.8 * without.gain.low
+
+
+@pytest.mark.parametrize(("draws_by_seed", "missed"), [(True, 1), (False, 2)])
+def test_a_seed_whose_examples_are_too_hard_for_the_references_too_is_no_miss(
+    draws_by_seed, missed
+):
+    state = made_up_state({64: [met(2000)] * 2, 128: [met(1000)] * 2}, draws_by_seed=draws_by_seed)
+    seeds, never = state.seeds.verify[:4], cut(10**6)
+    runs = {REFERENCE: [met(2000), met(2000), met(2000), never]}
+    runs |= {
+        (64, learning_rate(64)): [*[met(1500)] * 3, never],
+        MINE: [met(1000)] * 2 + [never] * 2,
+    }
+    for (size, rate), each in runs.items():
+        for seed, run in zip(seeds, each, strict=True):
+            trial = state.engine.trial(batch_size=size, learning_rate=rate, seed=seed)
+            state.records[size, rate, seed] = run.record_of(trial)
+            state.purposes[size, rate, seed] = "verify"
+
+    verification = read(state, seeds, MINE, n_looks=1)
+
+    assert verification.missed == missed
+    assert (verification.against is None) == draws_by_seed
 
 
 MINE = (128, learning_rate(128))

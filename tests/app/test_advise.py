@@ -461,6 +461,18 @@ def test_what_few_validation_examples_cannot_tell_is_said(
         assert found["differences_not_told"].named["least"] == pytest.approx(0.15, abs=0.01)
 
 
+@pytest.mark.parametrize("validation", ["split", None])
+def test_that_seeds_draw_their_examples_is_said_and_asked(
+    lab: Path, advisor: AskingAdvisor, validation: str | None
+) -> None:
+    fields = {} if validation is None else {"validation": validation}
+
+    found = [each.code for each in advise(lab, workload=tiny(**fields)).caveats]
+
+    assert advisor.questions[0].draws_by_seed == (validation is not None)
+    assert ("seeds_draw_examples" in found) == (validation is not None)
+
+
 @pytest.mark.parametrize(("epochs", "is_early"), [(12, True), (5, False)])
 def test_a_given_target_that_is_met_early_stays_and_that_is_said(
     lab: Path, advisor: AskingAdvisor, epochs: int, is_early: bool

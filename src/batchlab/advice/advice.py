@@ -95,6 +95,8 @@ class Question:
     options: tuple[Option, ...]
     n_train: int  # examples in the training set
     n_validation: int | None = None  # examples that the metric is a mean over; None: not known
+    # Whether each seed draws its own examples for validation: no two of them are as hard.
+    draws_by_seed: bool = False
     delta: float = 0.1  # tolerance of the flat set
     budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
     # No run goes further than this many passes; None: as the budget allows. For objective quality:

@@ -9,7 +9,7 @@ from statistics import variance
 
 from scipy.special import stdtrit
 
-from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, RateTried
+from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, Question, RateTried
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.level import last_values, margin_beside
 from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
@@ -59,18 +59,14 @@ def endings_of(
     sign = state.question.sign
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
-    # Seeds that end on the same count of examples have not shown that they do not scatter.
-    least = state.question.one_example**2 / 12
-    errors = _errors(mine, compared_with, known.values(), least=least)
     apart = None if mine is compared_with else _apart(end, state, known.values())
     upper = 1 - _PASSES / n_looks
-    difference = _difference(mine, compared_with, errors, sign=sign, upper=upper)
+    difference, errors = _beside(state.question, mine, compared_with, known.values(), upper=upper)
     verdict = _verdict(difference, margin)
     reason = _reason(verdict, mine, compared_with, difference, margin)
     own, than_own = known[reference], None
     if own.found:
-        of_own = _errors(mine, own, known.values(), least=least)
-        than_own = _difference(mine, own, of_own, sign=sign, upper=upper)
+        than_own, _ = _beside(state.question, mine, own, known.values(), upper=upper)
     failed = _failed(state, records, recommended, seeds)
     if failed:
         verdict = "worse"
@@ -197,6 +193,36 @@ def _is_missing(
         not ending.found and not _failed(state, records, cell, seeds)
         for cell, ending in known.items()
     )
+
+
+def _beside(
+    question: Question, mine: Ending, other: Ending, known: Iterable[Ending], *, upper: float
+) -> tuple[Estimate, list[tuple[float, float]]]:
+    """How much better it ends, and the standard errors of that.
+
+    Where each seed draws its examples, seed by seed: how hard these are is in both ends.
+    """
+    # Seeds that end on the same count of examples have not shown that they do not scatter.
+    least = question.one_example**2 / 12
+    if question.draws_by_seed and mine is not other:
+        pairs = [pair for pair in zip(mine.values, other.values, strict=True) if None not in pair]
+        mine, other = (
+            replace(ending, values=tuple(pair[place] for pair in pairs))
+            for place, ending in enumerate((mine, other))
+        )
+        errors = _paired_errors(mine.found, other.found, least=least)
+    else:
+        errors = _errors(mine, other, known, least=least)
+    return _difference(mine, other, errors, sign=question.sign, upper=upper), errors
+
+
+def _paired_errors(
+    mine: Sequence[float], other: Sequence[float], *, least: float
+) -> list[tuple[float, float]]:
+    apart = [one - another for one, another in zip(mine, other, strict=True)]
+    if len(apart) < _FEWEST:
+        return []
+    return [(math.sqrt(max(2 * least, variance(apart)) / len(apart)), len(apart) - 1)]
 
 
 def _difference(

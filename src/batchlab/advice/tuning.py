@@ -86,7 +86,7 @@ def run_valuations(state: StudyState, size: Size, n: int, *, why: Reason | None 
     """
     while size.cell is not None:
         done = size.valuations
-        if _was_luck(size):
+        if _was_luck(state, size):
             _step_down(state, size)
             continue
         if any(size.missed_after(record) is not None for record in done.values()):
@@ -125,13 +125,19 @@ def _keep_the_better_rate(size: Size) -> None:
             search.learning_rate, search.learning_cost = rate, cost
 
 
-def _was_luck(size: Size) -> bool:
-    """Whether the rate failed on a seed, or missed the target on most of two or more."""
-    records = size.valuations.values()
-    if any(record.has_failed for record in records):
+def _was_luck(state: StudyState, size: Size) -> bool:
+    """Whether the rate failed on a seed, or missed the target on most of two or more.
+
+    Where each seed draws its examples, not on those that are too hard for the reference too.
+    """
+    records = size.valuations
+    if any(record.has_failed for record in records.values()):
         return True
-    missed = sum(size.missed_after(record) is not None for record in records)
-    return missed >= 2 and 2 * missed > len(records)
+    missed = {seed for seed, record in records.items() if size.missed_after(record) is not None}
+    if state.question.draws_by_seed:
+        reference = state.reference
+        missed -= {s for s, r in reference.valuations.items() if reference.missed_after(r)}
+    return len(missed) >= 2 and 2 * len(missed) > len(records)
 
 
 def _step_down(state: StudyState, size: Size) -> None:

@@ -30,6 +30,7 @@ from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
+from batchlab.workload.given_data import FEW_EXAMPLES
 
 BEGINNING = "training the first steps"
 TARGET = "setting the target"
@@ -99,7 +100,6 @@ _PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
 _PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
 _FIRST_LOOK_S = 60.0
-_FEW_EXAMPLES = 2000  # validate no more than coarsely
 _FIRST_EPOCHS = 4  # then twice as many, until a training is at its end
 # Memory that is told beside a step's: what a few buffers take matters to nobody.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
@@ -249,6 +249,7 @@ class AdviceSession:
             options=options,
             n_train=self._summary.n_train,
             n_validation=self._summary.n_validation,
+            draws_by_seed=self._summary.draws_by_seed,
             budget_s=budget_s,
             longest_epochs=self._subject.epochs,
             longest_s=self._asked.train_s,
@@ -542,7 +543,7 @@ class AdviceSession:
         """
         n, metric = self._summary.n_validation, advice.metric
         seen = [run.best_value for run in advice.tried if run.best_value is not None]
-        if not seen or not n or n >= _FEW_EXAMPLES or self._subject.weighs_examples:
+        if not seen or not n or n >= FEW_EXAMPLES or self._subject.weighs_examples:
             return []
         if metric not in FRACTION_METRICS or max(seen) > 1:
             return [Reason.of("few_validation_examples", n=n, metric=metric)]
@@ -593,6 +594,8 @@ class AdviceSession:
             caveats.append(Reason.of("rate_left_to_script"))
         else:
             caveats.append(Reason.of("rate_was_constant"))
+        if self._summary.draws_by_seed:
+            caveats.append(Reason.of("seeds_draw_examples", n=self._summary.n_validation))
         if self._summary.loss_couples:
             caveats.append(Reason.of("loss_couples"))
         if self._summary.couples_in_training:

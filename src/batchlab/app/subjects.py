@@ -121,6 +121,7 @@ class WorkloadSubject(Subject):
             ),
             batch_size=workload.batch_size,
             learning_rate=workload.learning_rate,
+            draws_by_seed=self._loaded.draws_by_seed,
         )
 
     @property

@@ -230,6 +230,7 @@ class WorkloadSummary:
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
         warnings: what was found odd when it was checked.
+        draws_by_seed: whether each seed draws its own examples for validation.
         start_s: of somebody's own command, seconds from its start to its first progress; None: a
             workload, which starts in hundredths of a second.
     """
@@ -254,6 +255,7 @@ class WorkloadSummary:
     last_batch_runs: bool = True
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()
+    draws_by_seed: bool = False
     start_s: float | None = None
 
     document = (

@@ -341,6 +341,10 @@ ADVICE: dict[str, Message] = {
         "validation has {n} examples, so differences in {metric} below about {least:.1g} cannot be "
         "told: as many others may turn them round. Hold out more"
     ),
+    "seeds_draw_examples": (
+        "each seed draws its own {n} examples for validation, the same at every batch size: so "
+        "intervals hold the luck of the examples too"
+    ),
     "loss_couples": (
         "the loss couples the examples of a batch: another batch size trains on another loss. "
         "Accumulation does not undo that"
