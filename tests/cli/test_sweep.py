@@ -43,6 +43,24 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
 
 
+@pytest.mark.slow
+def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(
+    do: Any, tmp_path: Path
+) -> None:
+    mean = 'metrics={"error": lambda model, batch: batch[0].double().mean()}'
+    write_user_file(tmp_path, fields=f'validation="split", {mean}')
+
+    grid = ("--batch-sizes", "20,45", "--learning-rates", "0.1", "--seeds", "2")
+    done = do("sweep", "mine.py:workload", *grid, *EPOCH, "--json")
+
+    validated_on: dict[int, set[float]] = {0: set(), 1: set()}
+    for trial in json.loads(done.out)["trials"]:
+        # Summed in other batches, it differs in its last digits.
+        validated_on[trial["seed"]].add(round(trial["final"]["validation"]["error"], 9))
+    assert [len(found) for found in validated_on.values()] == [1, 1]
+    assert validated_on[0] != validated_on[1]
+
+
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "batchlab.cli.main", *arguments],
