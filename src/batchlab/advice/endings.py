@@ -204,25 +204,17 @@ def _beside(
     """
     # Seeds that end on the same count of examples have not shown that they do not scatter.
     least = question.one_example**2 / 12
+    errors = _errors(mine, other, known, least=least)
     if question.draws_by_seed and mine is not other:
         pairs = [pair for pair in zip(mine.values, other.values, strict=True) if None not in pair]
         mine, other = (
             replace(ending, values=tuple(pair[place] for pair in pairs))
             for place, ending in enumerate((mine, other))
         )
-        errors = _paired_errors(mine.found, other.found, least=least)
-    else:
-        errors = _errors(mine, other, known, least=least)
+        n = len(pairs)
+        apart = [a - b for a, b in zip(mine.found, other.found, strict=True)]
+        errors = [(math.sqrt(max(2 * least, variance(apart)) / n), n - 1)] if n >= _FEWEST else []
     return _difference(mine, other, errors, sign=question.sign, upper=upper), errors
-
-
-def _paired_errors(
-    mine: Sequence[float], other: Sequence[float], *, least: float
-) -> list[tuple[float, float]]:
-    apart = [one - another for one, another in zip(mine, other, strict=True)]
-    if len(apart) < _FEWEST:
-        return []
-    return [(math.sqrt(max(2 * least, variance(apart)) / len(apart)), len(apart) - 1)]
 
 
 def _difference(
