@@ -24,7 +24,7 @@ from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, option, question
 
-from batchlab.advice.advice import Advice, Option
+from batchlab.advice.advice import Advice, Configuration, Option
 from batchlab.advice.advisor import advise
 from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
@@ -119,7 +119,6 @@ def test_a_seed_that_missed_among_others_is_told_and_leaves_the_answer():
     [
         (1.1**2, 3.0),  # twice too wide: four times the runs, of which there is one
         (1.05, 0.5),  # hardly too wide, or not: half as much again at least
-        (1.1**9, 20.0),  # never more than twenty times
     ],
 )
 def test_intervals_shrink_with_the_root_of_the_runs(high, times):
@@ -128,8 +127,22 @@ def test_intervals_shrink_with_the_root_of_the_runs(high, times):
     assert advice.more_budget_s == pytest.approx(times * BUDGET_S)
 
 
-def test_without_a_bound_it_is_not_known_how_much_more_would_tell():
-    assert answer(state_of(), decision=open_decision(math.inf)).more_budget_s is None
+@pytest.mark.parametrize("high", [1.1**4, math.inf])
+def test_beyond_five_times_as_much_it_is_not_known_how_much_more_would_tell(high):
+    advice = answer(state_of(spent_s=BUDGET_S), decision=open_decision(high))
+
+    assert advice.more_budget_s is None
+
+
+@pytest.mark.parametrize(("steps_256", "named"), [((245, 250), 128), ((200, 205), 256)])
+def test_for_now_what_was_named_before_stays_but_for_one_that_is_a_tenth_better(steps_256, named):
+    steps = {64: (1000, 1010), 128: (260, 262), 256: steps_256}
+    earlier = Configuration(batch_size=128, micro_batch_size=128, learning_rate=0.02)
+
+    advice = answer(state_of(steps, earlier=earlier), decision=open_decision(1.3))
+
+    assert answer(state_of(steps), decision=open_decision(1.3)).provisional.batch_size == 256
+    assert advice.provisional.batch_size == named
 
 
 def test_where_a_script_evaluates_too_seldom_that_would_tell_and_no_budget():
@@ -221,7 +234,7 @@ def test_a_recommendation_that_another_target_flips_is_a_caveat():
 
 def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     advice = answer(
-        state_of(spent_s=BUDGET_S), decision=open_decision(1.3), verification=verification()
+        state_of(spent_s=BUDGET_S), decision=open_decision(1.2), verification=verification()
     )
 
     assert advice.verdict == "better"
@@ -230,7 +243,7 @@ def test_what_is_better_for_sure_is_named_though_the_best_is_open():
     assert advice.provisional is None
     assert (advice.gain.estimate, advice.flat_set) == (3.0, ())
     assert advice.missing.code == "may_take_longer_than_best"
-    assert (advice.missing.named["size"], advice.missing.named["times"]) == (128, 1.3)
+    assert (advice.missing.named["size"], advice.missing.named["times"]) == (128, 1.2)
     assert advice.reason.quotes(advice.missing)
     assert advice.more_budget_s > 0
     assert advice.expected.steps_to_target.estimate == pytest.approx(400)

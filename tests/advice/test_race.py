@@ -172,6 +172,20 @@ def test_where_the_pilot_came_further_the_soonest_is_named():
     assert caveat(advice) is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trainings", "planned"), [(0.3, EPOCHS), (0.9, EPOCHS), (0.9, None), (5.0, EPOCHS)]
+)
+def test_with_as_much_more_as_it_says_it_is_told_by_more_than_single_runs(trainings, planned):
+    advice, _ = raced(trainings=trainings, asked={"longest_epochs": planned})
+    times = 1 + advice.more_budget_s / advice.budget_s
+
+    again, _ = raced(trainings=trainings * times, asked={"longest_epochs": planned})
+
+    assert again.verdict in ("better", "recommend")
+    assert (again.more_budget_s or 0.0) < 10 * advice.more_budget_s
+
+
 def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
     advice, _ = raced(trainings=0.9, asked={"longest_epochs": None})
 

@@ -24,6 +24,7 @@ from tests.reference.told import Told
 from torch import Tensor, nn
 
 import batchlab
+from batchlab.advice.advice import Configuration
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
 from batchlab.app.advise import advised
@@ -203,6 +204,41 @@ def test_another_question_is_another_study(
     advise(lab, **other)
 
     assert len(advisor.questions) == 2
+
+
+def names(batch_size: int, learning_rate: float) -> dict[str, Any]:
+    found = Configuration(batch_size=batch_size, micro_batch_size=10, learning_rate=learning_rate)
+    return {"verdict": "cannot_tell", "recommendation": None, "provisional": found}
+
+
+def test_with_more_time_the_question_knows_what_was_named_and_says_why_another_is(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    advisor.answers = names(10, 0.2)
+    first = advise(lab)
+    advisor.answers = names(50, 0.4)
+
+    again = advise(lab, budget=2 * BUDGET_S)
+    advise(lab, budget=3 * BUDGET_S, epochs=3)
+
+    assert [asked.earlier for asked in advisor.questions] == [None, first.provisional, None]
+    (step,) = again.steps
+    assert (step.did.code, step.why.named["budget_s"]) == ("name_another", BUDGET_S)
+    assert step.why.named["was"].named == {"size": 10, "rate": 0.2}
+    assert step.why.named["why"].code == "more_runs_since"
+
+
+def test_what_is_the_users_own_is_not_kept_and_the_same_name_is_no_change(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advisor.longest_steps = 0
+    advise(lab)
+
+    again = advise(lab, budget=2 * BUDGET_S)
+
+    assert advisor.questions[1].earlier is None
+    assert again.steps == ()
 
 
 def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advice:

@@ -1,7 +1,8 @@
 """An advisor for tests: it asks in a plain order, as far as the clock says, and recommends."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from batchlab.advice.advice import Advice, Question, RateTried, Step
 from batchlab.records.estimate import Estimate, Reason
@@ -27,6 +28,7 @@ class AskingAdvisor:
     asked: list[tuple[int, float, int, int]] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     engines: list[Engine] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)  # fields of the advice
 
     def __call__(self, question: Question, engine: Engine) -> Advice:
         self.questions.append(question)
@@ -46,7 +48,8 @@ class AskingAdvisor:
                 for record in self._run(question, engine, option.batch_size, length, len(steps)):
                     tried[record.trial.trial_id] = record
             length *= 2
-        return self._advice(question, tuple(steps), list(tried.values()), engine.spent_s())
+        found = self._advice(question, tuple(steps), list(tried.values()), engine.spent_s())
+        return replace(found, **self.answers)
 
     def _run(
         self, question: Question, engine: Engine, batch_size: int, length: int, n: int

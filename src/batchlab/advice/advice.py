@@ -107,12 +107,19 @@ class Question:
     # By batch size, what each scaling rule sets from a rate tuned at the reference batch size, as
     # multiples of that rate; rules that refuse are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
+    # What another budget named: kept unless another one is better by more than the tolerance.
+    earlier: Configuration | None = None
     # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
     not_comparable: Reason | None = None
 
     def option(self, batch_size: int) -> Option:
         """The option of `batch_size`; it is one of them."""
         return next(option for option in self.options if option.batch_size == batch_size)
+
+    def named_before(self, batch_size: int) -> float | None:
+        """The rate that another budget named at this batch size; None: it named none."""
+        earlier = self.earlier
+        return earlier.learning_rate if earlier and earlier.batch_size == batch_size else None
 
     @property
     def sign(self) -> int:

@@ -40,12 +40,10 @@ from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_s
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
-# Where the budget did not reach to the end of a training, so many times more is proposed.
-_TO_SEE_THE_END = 3.0
-# What a batch size that was not tried takes is not known; so many times more reaches for some.
-_TO_TRY_ANOTHER = 2.0
 _LEAST_MORE = 0.5
-_MOST_MORE = 20.0
+_MOST_MORE = 4.0  # budgets: beyond it is no more than a guess
+# With so many whole trainings, one after the other, most recorded studies tell more than a race.
+_TO_TELL = 16.0
 # Of a training that takes less there is no time to win.
 _LITTLE_S = 60.0
 # A study with more than this of its budget left did not end for want of it.
@@ -55,6 +53,12 @@ _EARLY = 0.25
 def _next_run_s(sizes: Iterable[Size]) -> float:
     """Seconds of the cheapest further run of those that are tuned; 0.0: none is."""
     return min((s.run_s(s.value_limit) for s in sizes if s.cell is not None), default=0.0)
+
+
+def _seeds_are_used_up(state: StudyState, sizes: Iterable[Size]) -> bool:
+    """Whether those of them that are tuned have no further seed to value."""
+    tuned = [size for size in sizes if size.cell is not None]
+    return bool(tuned) and all(len(s.valuations) >= len(state.seeds.value) for s in tuned)
 
 
 def _is_early(state: StudyState) -> bool:
@@ -80,15 +84,6 @@ def _at(
         reason=reason,
         batch_size=None if decision is None else decision.batch_size,
         flat_set=() if decision is None or decision.batch_size is None else decision.flat_set,
-    )
-
-
-def _all_reach(state: StudyState, decision: Decision, target: Target) -> bool:
-    """Whether every run near the best was followed to this target."""
-    return all(
-        record.crossing(target) is not None
-        for size in near_the_best(state, decision)
-        for record in size.valuations.values()
     )
 
 
@@ -423,20 +418,19 @@ class _Answer:
 
     @property
     def _more_budget_s(self) -> float | None:
-        """About how much more may settle it; it did in 12 of 21 simulated studies.
-
-        None where no budget is known to settle it.
-        """
-        more_s, question = self._would_settle_s(), self._question
+        """About how much more may settle it (`benchmarks/asked_again.py`); None: not known."""
+        if self._outcome.raced is not None:
+            return _for_more_than_a_race_s(self._state) - self._question.budget_s
+        more_s, budget_s = self._would_settle_s(), self._question.budget_s
         # What costs less than was left was not missing.
-        left_s = question.budget_s - self._state.engine.spent_s()
-        return None if more_s is None or more_s <= left_s else more_s
+        left_s = budget_s - self._state.engine.spent_s()
+        return more_s if more_s and left_s < more_s <= _MOST_MORE * budget_s else None
 
     def _would_settle_s(self) -> float | None:
         """What runs would cost that may settle it, whether or not there was so much left."""
         state, question, endings = self._state, self._question, self._passed_over or self._endings
         if self._origin == "easier":
-            return (_TO_SEE_THE_END - 1) * question.budget_s
+            return 2 * question.budget_s  # to see the end of a training
         if endings is not None and endings.verdict == "open":
             return _for_endings_s(state, endings)
         if self._not_followed is not None:
@@ -445,17 +439,17 @@ class _Answer:
         decision = self._decision
         if decision is None or self._what_would_tell(decision).code != "more_runs_would_tell":
             return None
-        spent_s = self._state.engine.spent_s()
-        run_s = _next_run_s(state.sizes[s] for s in (decision.contender, decision.blocking))
-        if _is_early(state) and run_s <= question.budget_s - spent_s:
-            return None  # another run could be paid for, and would not have told
+        spent_s = state.engine.spent_s()
+        rivals = [state.sizes[size] for size in (decision.contender, decision.blocking)]
+        run_s = _next_run_s(rivals)
+        is_early = _is_early(state) and run_s <= question.budget_s - spent_s
+        if is_early or _seeds_are_used_up(state, rivals):
+            return None  # another run could be paid for, or had, and would not have told
         if decision.blocking == decision.contender:
-            return (_TO_TRY_ANOTHER - 1) * question.budget_s
+            return question.budget_s  # what a batch size that was not tried takes is not known
         # Intervals shrink with the root of the runs.
         over = math.log(decision.high_of(decision.contender)) / math.log1p(question.delta)
-        if math.isinf(over):
-            return None
-        return max(run_s, max(_LEAST_MORE, min(over**2 - 1, _MOST_MORE)) * spent_s)
+        return max(run_s, max(_LEAST_MORE, over**2 - 1) * spent_s)
 
     def _why_ended_early(self, missing: Reason | None) -> list[Reason]:
         """Why an open question was left with much of the budget unspent."""
@@ -463,16 +457,14 @@ class _Answer:
         is_open = missing is not None and self._origin != "easier"
         if decision is None or not is_open or not _is_early(state):
             return []
-        left_s = question.budget_s - self._state.engine.spent_s()
+        left_s = question.budget_s - state.engine.spent_s()
         rivals = [state.sizes[size] for size in (decision.contender, decision.blocking)]
-        tuned = [size for size in rivals if size.cell is not None]
-        n_seeds = len(state.seeds.value)
         why = Reason.of("no_run_would_tell_more")
         if self._step_times_keep_it_open:
             why = Reason.of("trainings_tell_no_step_times")
-        elif tuned and all(len(size.valuations) >= n_seeds for size in tuned):
-            why = Reason.of("seeds_used_up", n=n_seeds)
-        elif (run_s := _next_run_s(tuned)) > left_s:
+        elif _seeds_are_used_up(state, rivals):
+            why = Reason.of("seeds_used_up", n=len(state.seeds.value))
+        elif (run_s := _next_run_s(rivals)) > left_s:
             why = Reason.of("next_run_too_dear", run_s=run_s)
         budget_s = question.budget_s
         return [Reason.of("ended_before_budget", left_s=left_s, budget_s=budget_s, why=why)]
@@ -528,7 +520,9 @@ class _Answer:
         if self._decision is None or self._costs is None or pair is None:
             return ()
         easier, harder = pair
-        followed = _all_reach(self._state, self._decision, harder)
+        near = near_the_best(self._state, self._decision)
+        runs = [run for size in near for run in size.valuations.values()]
+        followed = all(run.crossing(harder) is not None for run in runs)
         return (
             _at(self._state, easier, "easier"),
             _at(self._state, harder, "harder", followed=followed),
@@ -570,7 +564,7 @@ class _Answer:
             # Of this one it was seen how it ends.
             instead = self._endings.compared_with
             return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
-        best = self._state.best
+        best = self._state.best_for_now
         if self._not_followed is not None and self._verification is not None:
             best = self._state.sizes[self._verification.batch_size]
         if best is None:
@@ -581,10 +575,8 @@ class _Answer:
     def _expected(self, size: Size) -> Expected:
         option = size.option
         peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
-        if option.peak_bytes is not None:
-            peak = Estimate.of(
-                option.peak_bytes, interval=(option.peak_bytes, option.peak_bytes), n=1
-            )
+        if (exact := option.peak_bytes) is not None:
+            peak = Estimate.of(exact, interval=(exact, exact), n=1)
         is_fixed = self._question.objective == "quality"
         steps = horizon(size) if is_fixed else self._verified_steps(size)
         return Expected(
@@ -606,18 +598,28 @@ class _Answer:
     def _pay_back_runs(self) -> float | None:
         """After how many runs the study has saved what it cost, for objective time."""
         verified = self._verification
-        if (
-            self._question.objective != "time"
-            or verified is None
-            or verified.log_learning_cost is None
-        ):
+        cost = None if verified is None else verified.log_learning_cost
+        if self._question.objective != "time" or verified is None or cost is None:
             return None
         gain = verified.gain.estimate or verified.gain.low
         if gain is None or gain <= 1:
             return None
         weight = self._state.sizes[verified.batch_size].log_weight
-        saved_s = (gain - 1) * math.exp(verified.log_learning_cost + weight)
+        saved_s = (gain - 1) * math.exp(cost + weight)
         return self._state.engine.spent_s() / saved_s
+
+
+def _for_more_than_a_race_s(state: StudyState) -> float:
+    """The budget with which more than a race is likely to tell.
+
+    A training of unknown length takes twice what was seen of it.
+    """
+    size, longest = state.reference, state.question.longest_epochs
+    steps = 2 * state.records[*state.reference_cell, state.seeds.tune[0]].steps
+    if state.end is not None or longest is not None:
+        steps = size.longest_steps if state.end is None else size.whole_steps
+    began_s = state.steps[0].spent_s
+    return began_s + _TO_TELL * size.run_s(steps) / min(state.engine.n_workers, 2)
 
 
 def _for_endings_s(state: StudyState, endings: Endings) -> float | None:

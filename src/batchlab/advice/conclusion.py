@@ -47,7 +47,7 @@ class _InTurn:
         # What looks best may be better than the reference for sure, though not the best.
         may_be_better = state.question.objective != "samples"
         while True:
-            size = self._decided(decision) or (state.best if may_be_better else None)
+            size = self._decided(decision) or (state.best_for_now if may_be_better else None)
             if size is None:
                 # Nothing is to be verified: what was kept for that goes into the decision.
                 decision = allocate(state, keeps_nothing=True) or decision

@@ -68,6 +68,7 @@ def decide(
     all_compared: bool,
     peak_bytes: Sequence[int | None],
     bounds: Sequence[float] = (),
+    kept: int | None = None,
 ) -> Decision:
     """Compare the costs of batch sizes; smaller is better.
 
@@ -85,6 +86,7 @@ def decide(
         all_compared: whether these are all the batch sizes that fit, as "indifferent" needs.
         peak_bytes: memory of each, shape (k,); the least decides where it is all the same.
         bounds: of batch sizes that are not among them: the least that their log cost can be.
+        kept: the batch size that is taken where it is inside.
 
     Source: Hsu 1984, Annals of Statistics 12(3), multiple comparisons with the best; Dunnett 1955.
     """
@@ -112,6 +114,7 @@ def decide(
         elif all_compared and all(inside) and k > 1:
             verdict = "indifferent"
             chosen = min(eligible, key=lambda i: (peak_bytes[i] or math.inf, batch_sizes[i]))
+        chosen = next((i for i in eligible if batch_sizes[i] == kept), chosen)
     contender = int(np.argmin(upper))
     return Decision(
         batch_sizes=tuple(batch_sizes),
@@ -247,13 +250,10 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
                 continue  # a failure bounds no longer run; one never begun measures nothing
             if crossing is not None and not crossing.step:
                 continue  # met untrained, at an easier target
-            seen.append(
-                StepsObservation(
-                    batch_size=size.batch_size,
-                    after_steps=record.steps if crossing is None else crossing.least,
-                    steps=None if crossing is None else crossing.step,
-                )
-            )
+            after = record.steps if crossing is None else crossing.least
+            steps = None if crossing is None else crossing.step
+            own = size.batch_size
+            seen.append(StepsObservation(batch_size=own, after_steps=after, steps=steps))
     return seen
 
 
@@ -351,13 +351,9 @@ def _relative(state: StudyState, decision: Decision | None, size: Size) -> tuple
     """The figure over the best one's, and whether it is in the flat set."""
     if decision is not None and size.batch_size in decision.batch_sizes:
         i = decision.batch_sizes.index(size.batch_size)
-        high = decision.high[i]
-        estimate = Estimate.of(
-            decision.relative[i],
-            interval=(decision.low[i], high if math.isfinite(high) else None),
-            n=len(size.learning_costs()),
-        )
-        return estimate, decision.inside[i]
+        high = decision.high[i] if math.isfinite(decision.high[i]) else None
+        interval, n = (decision.low[i], high), len(size.learning_costs())
+        return Estimate.of(decision.relative[i], interval=interval, n=n), decision.inside[i]
     if size.option.note is not None:
         return Estimate.cannot_tell(size.option.note), False
     reason = _why_not_trained(state, size)

@@ -55,8 +55,7 @@ def endings_of(
         return None
     if constant is not None:
         others += [ending for ending in constant.references if ending.found]
-    metric, better = state.question.metric, state.question.better
-    sign = state.question.sign
+    metric, better, sign = state.question.metric, state.question.better, state.question.sign
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
     apart = None if mine is compared_with else _apart(end, state, known.values())
@@ -281,18 +280,13 @@ def _reason(
 ) -> Reason:
     if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
-    beside = other.as_reason
+    beside, rate = other.as_reason, mine.learning_rate
     size, ends, other_ends = mine.batch_size, mine.mean, other.mean
     if verdict == "no_worse":
         return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
     if verdict == "worse":
         return Reason.of(
-            "ends_worse",
-            size=size,
-            rate=mine.learning_rate,
-            ends=ends,
-            other=beside,
-            other_ends=other_ends,
+            "ends_worse", size=size, rate=rate, ends=ends, other=beside, other_ends=other_ends
         )
     return Reason.of(
         "ending_open",

@@ -138,13 +138,10 @@ class Verification:
         ends = self.endings
         if ends is None or ends.reason.code == "whole_trainings_failed":
             return self
+        mine, other, n = ends.recommended, ends.compared_with, ends.difference.n
+        size, mean, beside = mine.batch_size, mine.mean, other.as_reason
         why = Reason.of(
-            "seems_to_end_worse",
-            size=ends.recommended.batch_size,
-            ends=ends.recommended.mean,
-            other=ends.compared_with.as_reason,
-            other_ends=ends.compared_with.mean,
-            n=ends.difference.n,
+            "seems_to_end_worse", size=size, ends=mean, other=beside, other_ends=other.mean, n=n
         )
         return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
 
@@ -206,10 +203,9 @@ def read(
     if missing and len(all_mine) > 1:  # misses tell that it is unlike the others
         sd, degrees = max((sd, degrees), pooled_sd([all_mine]))
     quantile = float(stdtrit(degrees, 0.975))
+    beside = figures | {chosen: counted}
     gains = {
-        other: _gain(
-            state, chosen, other, figures | {chosen: counted}, sd=(sd, sd), quantile=quantile
-        )
+        other: _gain(state, chosen, other, beside, sd=(sd, sd), quantile=quantile)
         for other in (reference, tuned)
         if other is not None
     }
@@ -509,8 +505,7 @@ def _run_in_turn(
     # As many at once as there are cores for.
     at_once = max(1, state.engine.n_workers // len(cells))
     done: tuple[int, ...] = ()
-    why = _WHY_FRESH
-    slack = 1.0
+    why, slack = _WHY_FRESH, 1.0
     while todo := seeds_that_fit(state, cells, seeds[len(done) :], share=slack):
         now, later = todo[:at_once], todo[at_once : max(at_once, N_SEEDS - len(done))]
         all_s, *parts_s = (
@@ -520,9 +515,8 @@ def _run_in_turn(
             now = todo  # one after the other, the third would not fit
         slack = _SLACK
         done += _run(state, cells, now, why=why)
-        if len(done) < len(seeds):
-            if read(state, done, cells[0], n_looks=1).is_clearly_worse:
-                break
+        if len(done) < len(seeds) and read(state, done, cells[0], n_looks=1).is_clearly_worse:
+            break
         why = Reason.of("not_seen_to_end_worse", size=cells[0][0], n=len(done))
     return done
 

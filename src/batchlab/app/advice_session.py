@@ -13,6 +13,7 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import met_early
 from batchlab.advice.run_log import RunLog
+from batchlab.app.asked_before import another_is_named, earlier_answer, kept_from
 from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
@@ -136,6 +137,7 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
+        self._earlier = earlier_answer(store, study.study_id)
         self._here: Profile  # of this machine, as far as it goes by now
         # By batch size, as the engine plans with them.
         self._micro_batch_sizes: dict[int, int] = {}
@@ -218,6 +220,7 @@ class AdviceSession:
             trainings=self._asked.trainings,
             stand_in_for=self._summary.batch_size if stands_in else None,
             is_usual=self._subject.is_usual,
+            steps=(*advice.steps, *another_is_named(advice, self._earlier)),
             caveats=(
                 *([stands_in] if stands_in else []),
                 *self._not_told(advice),
@@ -254,6 +257,7 @@ class AdviceSession:
             longest_epochs=self._subject.epochs,
             longest_s=self._asked.train_s,
             rules=self._rules(reference.batch_size),
+            earlier=kept_from(self._earlier),
             not_comparable=self._why_not_comparable,
         )
 

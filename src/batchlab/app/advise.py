@@ -11,6 +11,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
+from batchlab.app.asked_before import SAME
 from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
@@ -168,7 +169,7 @@ def advised_about(subject: Subject) -> Advised:
 
 
 def _study_id(subject: Subject) -> str:
-    """A hash of all that the answer depends on, but for the machine."""
+    """Of all that the answer depends on, but for the machine; its end leaves out the budget."""
     question, target = subject.question, subject.target
     document = {
         "batchlab": __version__,
@@ -188,6 +189,12 @@ def _study_id(subject: Subject) -> str:
         document["trainer"] = question.trainer
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
+    one = _hash_of(document)
+    # With another budget it is the same question.
+    return one[:-SAME] + _hash_of(document | {"budget_s": None, "trainings": None})[-SAME:]
+
+
+def _hash_of(document: Mapping[str, object]) -> str:
     text = json.dumps(document, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

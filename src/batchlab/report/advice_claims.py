@@ -355,6 +355,8 @@ def _why(about: _About) -> _Told:
     times that of the step times.
     """
     advice, found = about.advice, about.advice.recommendation
+    changed = [step.why for step in advice.steps if step.did.code == "name_another"]
+    yield from (Sentence(topic="", text=whole_sentence(why)) for why in changed)
     own, gain = advice.reference, advice.gain
     is_faster = gain.low is not None and gain.low > 1
     if found is None or found.cool_down or advice.objective != "time" or not is_faster:
@@ -593,13 +595,9 @@ def _ends_best(about: _About) -> _Told:
     message = "Batch size {best} with learning rate {best_rate:rate}: {end}, what is named {mine}."
     if low is None or high is None or low <= high:
         message += " These runs do not tell the two apart."
-    yield about.tell(
-        message,
-        best=at.batch_size,
-        best_rate=at.learning_rate,
-        end=spread_text(advice.metric, best),
-        mine=spread_text(advice.metric, mine),
-    )
+    end, of_named = (spread_text(advice.metric, each) for each in (best, mine))
+    size, rate = at.batch_size, at.learning_rate
+    yield about.tell(message, best=size, best_rate=rate, end=end, mine=of_named)
 
 
 def _ending(about: _About) -> _Told:

@@ -84,6 +84,10 @@ ADVICE: dict[str, Message] = {
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",
+    "name_another": "name {now}",
+    "named_before": "with a budget of {budget_s:train_s} batch size {was} was named; {why}",
+    "takes_less": "batch size {now} takes {times:.2g} times less",
+    "more_runs_since": "the runs since then speak for batch size {now}",
     "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
         "best {objective:term}; {size} takes the least memory"
