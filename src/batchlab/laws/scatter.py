@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, gammaln, logit, ndtri, polygamma, stdtr, stdtrit
+from scipy.special import beta, expit, gammaln, logit, ndtri, polygamma, stdtr, stdtrit
 
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import FRACTION_METRICS
@@ -122,17 +122,14 @@ class SeedScatter:
         """Half the width of the interval of the mean of a cell that was pooled."""
         degrees = self.prior_degrees + cell.degrees
         error = np.sqrt(self._variance(cell) / cell.n)
-
-        from scipy.optimize import brentq  # a page that needs no root has no time for it
-
-        def beyond(half: float) -> float:
-            inside = 2 * stdtr(degrees, half / error) - 1
-            return float(self.weight @ inside) - confidence
-
-        high = float(error.max())
-        while beyond(high) < 0:
-            high *= 2
-        return float(brentq(beyond, 0.0, high, xtol=1e-9 * high))
+        peak = self.weight / (np.sqrt(degrees) * beta(0.5, degrees / 2) * error)
+        half, missing = 0.0, confidence
+        # What is missing falls ever more slowly, so Newton's steps never pass the root.
+        while missing > 1e-10:
+            density = peak @ (1 + (half / error) ** 2 / degrees) ** (-(degrees + 1) / 2)
+            half += missing / (2 * float(density))
+            missing = confidence - float(self.weight @ (2 * stdtr(degrees, half / error) - 1))
+        return half
 
     def _variance(self, cell: OwnScatter) -> Array:
         own = cell.degrees * cell.variance + self.prior_degrees * self.prior_variance
@@ -142,15 +139,13 @@ class SeedScatter:
 @cache
 def _prior_degrees() -> Array:
     """Degrees of freedom at which the log standard deviations of cells scatter that much."""
-    from scipy.optimize import brentq
-
-    def degrees(unlike: float) -> float:
-        # log chi² with d degrees has the variance trigamma(d / 2).
-        return math.exp(
-            brentq(lambda log: float(polygamma(1, math.exp(log) / 2)) / 4 - unlike**2, -9, 15)
-        )
-
-    return np.array([degrees(float(unlike)) for unlike in _UNLIKENESS])
+    # log chi² with d degrees has the variance trigamma(d / 2): inverted as in Smyth's appendix.
+    variance = 4 * _UNLIKENESS**2
+    half = 0.5 + 1 / variance
+    for _ in range(20):
+        trigamma = polygamma(1, half)
+        half += trigamma * (1 - trigamma / variance) / polygamma(2, half)
+    return np.asarray(2 * half)
 
 
 def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 from scipy.special import stdtrit
 
 from batchlab.errors import FitError
@@ -311,7 +310,9 @@ def closest_law(batch_size: Array, log_mean: Array, weight: Array) -> ClosestCur
     steepest = np.log(batch_size[-1] / batch_size[0])
     falls = np.linspace(-0.5 * steepest - 0.5, 1.5 * steepest + 0.5, 33)[:, None]
     start = falls[np.argmin(np.sum(away(falls) ** 2, axis=1))]
-    found = optimize.least_squares(away, start, falls_with, method="lm", **_TOLERANCE)
+    from scipy.optimize import least_squares  # a page that fits no curve has no time for it
+
+    found = least_squares(away, start, falls_with, method="lm", **_TOLERANCE)
     rise = np.log1p(place * np.expm1(found.x))
     around = slope(found.x) - slope(found.x).mean()
     return ClosestCurve(
@@ -353,7 +354,9 @@ def closest_curve(
 
     low = np.log(SMALLEST), min(law.fall, -2 * steepest - 2)
     high = np.log(LARGEST), max(law.fall, 3 * steepest + 2)
-    found = optimize.least_squares(away, (0.0, law.fall), slopes, bounds=(low, high), **_TOLERANCE)
+    from scipy.optimize import least_squares
+
+    found = least_squares(away, (0.0, law.fall), slopes, bounds=(low, high), **_TOLERANCE)
     away_from_it, here = found.fun[:-1], slopes(found.x)
     normal = here.T @ here + 1e-6 * np.eye(2)
     inverse = np.linalg.inv(normal)

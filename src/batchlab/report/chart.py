@@ -112,15 +112,17 @@ class _Marks:
         kinds: str,
         mark: str | Spec,
         encoding: Spec | None = None,
-        where: str = "",
+        having: str = "",
         **style: Any,
     ) -> Iterator[Spec]:
-        """A layer of the rows of these kinds, where there are any."""
+        """A layer of the rows of these kinds that have this field, where there are any."""
         wanted = kinds.split()
-        if self.kinds & set(wanted):
+        rows = [row for row in self.panel.rows if row["kind"] in wanted]
+        if any(not having or row.get(having) not in (None, False) for row in rows):
             filters: list[Spec] = [{"filter": {"field": "kind", "oneOf": wanted}}]
-            if where:
-                filters.append({"filter": where})
+            if having:
+                has = f"isValid(datum.{having}) && datum.{having} !== false"
+                filters.append({"filter": has})
             drawn = {"type": mark} if isinstance(mark, str) else mark
             yield {"transform": filters, "mark": drawn | style, "encoding": encoding or {}}
 
@@ -142,8 +144,7 @@ class _Marks:
             "level", "text", at_left, align="left", baseline="bottom", dy=-2, **small
         )
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
-        has_words = "isValid(datum.text)"
-        yield from self._of("rule", "text", _WORDS, has_words, align="right", dy=-9, **small)
+        yield from self._of("rule", "text", _WORDS, "text", align="right", dy=-9, **small)
 
     def lines(self) -> Iterator[Spec]:
         """Lines through what was seen, in ink by batch size, along training one a batch size."""
@@ -152,14 +153,13 @@ class _Marks:
         if self.panel.axis == "configuration" and "point" not in self.kinds:
             yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
         band = {**_INTERVAL, **self.color}
-        has_range, is_marked = "isValid(datum.low)", "datum.marked"
-        yield from self._of("curve", "area", band, has_range, opacity=0.18, clip=True)
+        yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
         mark: Spec = {"filled": True, "size": 46, "opacity": 1}
-        yield from self._of("curve", "point", self.shaped, is_marked, **mark)
+        yield from self._of("curve", "point", self.shaped, "marked", **mark)
         by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
         lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
         yield from self._of("lone", "line", by_run, **lone)
-        yield from self._of("lone", _CROSS, self.color, is_marked, clip=True)
+        yield from self._of("lone", _CROSS, self.color, "marked", clip=True)
         by_seed = {**self.color, **_BY_SEED, **(self.of_series or self.dashed)}
         yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True)
 
@@ -180,9 +180,10 @@ class _Marks:
         yield from self._of("verified", "rule", _INTERVAL, strokeWidth=2, color=_INK)
         yield from self._beside("words", away=11)
         yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
-        is_chosen = "datum.chosen || datum.kind == 'ring' || datum.kind == 'verified'"
         ring = {"type": "point", "size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
-        yield {"transform": [{"filter": is_chosen}], "mark": ring}
+        if self.kinds & {"ring", "verified"} or any(row.get("chosen") for row in self.panel.rows):
+            is_chosen = "datum.chosen || datum.kind == 'ring' || datum.kind == 'verified'"
+            yield {"transform": [{"filter": is_chosen}], "mark": ring}
 
     def _beside(
         self, kind: str, encoding: Spec | None = None, *, away: int, **style: Any
@@ -474,6 +475,7 @@ _CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
+        "labelLimit": 0,  # none is cut, which would take to measure each again
     },
     # The page has one legend for all its charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
