@@ -38,14 +38,9 @@ _Told = Iterator[Sentence]  # what is told of a topic, still without its name
 
 
 def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
-    """Everything that can be said of an advice, the answer first; caveats are not among them.
+    """All that an advice says but its caveats: a sentence or two a topic, the answer first.
 
-    Args:
-        advice: the advice.
-        study: what it is about, and the command that asked; None: not known here.
-
-    Returns:
-        A sentence or two a topic, in reading order.
+    The study is what it is about, with the command that asked; None: not known here.
     """
     about, found = _About(advice, study), []
     for topic, tell in _TOPICS.items():

@@ -67,10 +67,7 @@ def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
     """The page of an advice as text: the answer first, what it rests on after it.
 
-    Args:
-        advice: the advice.
-        study: its runs, its command and the place they ran.
-        profile: where step times and memory are from; None: only what the advice says of them.
+    Without a profile it has of step times and memory only what the advice says of them.
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     answer = said.pop("answer")

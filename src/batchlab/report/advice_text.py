@@ -68,17 +68,11 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
 
 
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
-    """The answer on one screen.
+    """The answer on one screen, and where the page is that was written, if one was.
 
-    Args:
-        advice: the advice.
-        study: what it is about, and the command that asked.
-        report: the page that was written, None: none.
-
-    Returns:
-        On a terminal at most 40 lines as wide as that, on a narrow one so many more as it has fewer
-        columns: what is told last is left out where it has no room, and caveats are counted. Else
-        all, 100 wide where words can be wrapped. Ended by a newline.
+    On a terminal these are at most 40 lines as wide as that, on a narrow one so many more as it has
+    fewer columns: what is told last is left out where it has no room, and caveats are counted.
+    Else all is told, 100 wide where words can be wrapped.
     """
     said = _said(advice, study)
     if advice.missing is None:

@@ -423,7 +423,8 @@ def still_svg(panel: Panel, spec: Spec, rows: Iterable[Row], *, prefix: str) -> 
     # About as large as the live one with its labels: to fit it exactly takes half as long again.
     size = {"width": 335, "height": 222, "autosize": "pad"}
     own = [row for row in rows if panel.whose.items() <= row.items()]
-    whole = _still(spec) | size | {"datasets": {_ROWS: own}}
+    rest = spec["transform"][len(panel.whose) :]  # no other panel's rows are left to filter out
+    whole = _still(spec) | size | {"transform": rest, "datasets": {_ROWS: own}}
     drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
     # The renderer counts on from image to image: numbered anew, a page is the same every time.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'

@@ -19,7 +19,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import MetricSummary, StepTiming, Study
 from batchlab.records.trial import Crossing, Target, TrialRecord
-from batchlab.report.cells import deciding_split
+from batchlab.report.cells import cells, deciding_split
 from batchlab.report.table import Column, Section, Table, Value
 from batchlab.report.text import interval_only_text, label_text, quantity_text
 from batchlab.version import __version__
@@ -211,19 +211,17 @@ class Side:
     @property
     def ends(self) -> Ends:
         """The epochs of whole trainings and what they ended with, a seed each."""
-        found: Ends = {}
         if self.advice is not None:
             endings = self.advice.endings
             endings = endings and (endings.at_constant_rate or endings)
             each = (endings.recommended, *endings.references) if endings else ()
             return {end.cell: (end.epochs, [*end.found]) for end in each if end.found}
-        if self.study is not None:
-            split, metric = deciding_split(self.study), self.study.workload.metrics[0].name
-            for run in self.runs:
-                value = run.final(split, metric) if run.ended_well else None
-                if value is not None:
-                    found.setdefault(_key(run), (run.epochs, []))[1].append(value)
-        return found
+        if self.study is None:
+            return {}
+        split, metric = deciding_split(self.study), self.study.workload.metrics[0].name
+        found = {(c.batch_size, c.learning_rate): c for c in cells(self.study)}
+        ends = {key: [*cell.final(split, metric)] for key, cell in found.items()}
+        return {key: (found[key].ended_well[0].epochs, end) for key, end in ends.items() if end}
 
 
 def _key(run: TrialRecord) -> Key:

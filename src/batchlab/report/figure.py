@@ -6,8 +6,6 @@ how it is drawn (see `chart`).
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -293,22 +291,14 @@ def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """Rows of charts as CSV, each field a column; empty where a row has none."""
-    fields = [field for field in row_fields(rows) if field not in LAYOUT]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    told = columns(rows)
+    whole = Table(caption="", columns=tuple(map(Column, told["fields"])), rows=told["values"])
+    return whole.only(field for field in told["fields"] if field not in LAYOUT).to_csv()
 
 
-def row_fields(rows: Iterable[Row]) -> list[str]:
-    """The fields of all rows, each once."""
-    return list(dict.fromkeys(field for row in rows for field in row))
-
-
-def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+def columns(rows: Sequence[Row]) -> dict[str, Any]:
     """Rows with the names of their fields told once; None where a row has no such field."""
-    fields = row_fields(rows)
+    fields = list(dict.fromkeys(field for row in rows for field in row))
     return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
 
 

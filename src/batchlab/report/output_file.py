@@ -90,14 +90,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def kept_text(name: str, make: Callable[[], str]) -> str:
-    """The text of this name from the user's cache, made only where it is not there.
-
-    It need not be possible to keep it.
-
-    Args:
-        name: of the file; another text needs another name.
-        make: gives the text.
-    """
+    """The text of this name from the user's cache; one that is missing is made, and kept if it can be."""
     with suppress(OSError, UnicodeDecodeError):
         return (cache_folder() / name).read_text(encoding="utf-8")
     text = make()

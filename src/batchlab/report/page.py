@@ -85,14 +85,7 @@ def downloads(tables: Tables) -> list[Download]:
 def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
     """Write the tables and the rows of the figures as CSV files.
 
-    Args:
-        tables: the first goes to `path` itself, the others beside it, by their names:
-            `report.csv`, `report-observations.csv`.
-        figures: each has its rows in a file, too.
-        path: the file of the first table.
-
-    Returns:
-        The files.
+    The first table goes to `path` itself, all else beside it: `report-observations.csv`, ...
 
     Raises:
         OutputFileError: a file cannot be written.
@@ -120,14 +113,7 @@ def render_page(
 ) -> str:
     """A page as text: nothing in it is fetched, every chart is there still and live.
 
-    Args:
-        template: file name of the page's template.
-        environment: the machine and the versions, by name.
-        figures: the figures whose panels the template places.
-        looks: how the batch sizes are drawn on this page.
-        command: what all of it was made with.
-        study_id: the study that it shows; empty: it shows none.
-        contents: what this template needs beside it.
+    `contents` is what its template, told by its file name, needs beside what all have.
     """
     from batchlab.report.chart import page_spec, script, still_svg
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.report.table import Column, Section, Table, table_of
-from batchlab.report.text import TOO_UNSTEADY, bound_text, estimate_text, range_text, whole_sentence
+from batchlab.report.text import bound_text, estimate_text, interval_only_text, whole_sentence
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
@@ -32,10 +32,7 @@ def _table(profile: Profile) -> Table:
     """One row a batch size that was tried, also one that did not run."""
 
     def interval(point: ProfilePoint) -> str | None:
-        step_s = profile.told_s(point)
-        if step_s.low is not None and step_s.high is not None:
-            return range_text("step_s", step_s.low, step_s.high)
-        return text(TOO_UNSTEADY) if profile.timed_s(point).is_too_wide else None
+        return interval_only_text("step_s", profile.timed_s(point)) or None
 
     used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
     on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))

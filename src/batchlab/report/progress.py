@@ -14,7 +14,6 @@ from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 from batchlab.report.text import best_so_far_wordings
 from batchlab.words.catalogue import listing, number_text, plural, text
-from batchlab.words.catalogue import text as in_words
 from batchlab.words.reasons import reason_text
 
 
@@ -133,10 +132,7 @@ _LONGEST_BAR = 30
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
     """Stage, bar, what leads, what is run and why, each in a line or left out.
 
-    Args:
-        state: where the command is.
-        width: no line is longer, in characters; from 40 on none is cut.
-        ascii_only: draw the bar with ASCII characters.
+    No line is longer than `width` characters; from 40 on none is cut.
     """
     lines = [
         _fitting(_head(state), width),
@@ -263,12 +259,7 @@ class NotebookProgress(ProgressState):
     def __init__(
         self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nothing is shown before the command begins.
-
-        Args:
-            display: IPython's own `display`.
-            clock: a monotonic clock, in seconds.
-        """
+        """Nothing is shown before the command begins, and then by IPython's own `display`."""
         super().__init__(clock=clock)
         self._display = display
         self._warnings: list[str] = []
@@ -293,11 +284,11 @@ class NotebookProgress(ProgressState):
         if self._handle is None:
             return
         # The cell may go on long after the command.
-        took = in_words("{name}: {took}", name=self.name, took=clock_text(self._told_s))
+        took = text("{name}: {took}", name=self.name, took=clock_text(self._told_s))
         self._write([took, *self._said()])
 
     def _said(self) -> list[str]:
-        return [in_words("warning: {text}", text=text) for text in self._warnings]
+        return [text("warning: {text}", text=each) for each in self._warnings]
 
     def _write(self, lines: Sequence[str]) -> None:
         plain = "\n".join(lines)

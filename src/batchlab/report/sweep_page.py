@@ -90,14 +90,7 @@ def sweep_files(study: Study) -> Tables:
 
 
 def text_report(study: Study) -> str:
-    """The report of a study as plain text: what was seen, small tables, bad trials.
-
-    Args:
-        study: the study; trials that have not ended are shown as such.
-
-    Returns:
-        Lines as wide as the terminal, else 88, where words can be wrapped, ended by a newline.
-    """
+    """The report of a study as plain text: what was seen, small tables, bad trials."""
     return sections_text((Section(title=study.workload.name), *_parts(study)))
 
 

@@ -355,7 +355,12 @@ def trials_table(study: Study) -> Table:
         field("plateau_epoch", text("plateau epoch")),
         Column("diagnosis", label=text("diagnosis"), of=_diagnosis_text),
         Column("reason", None, text("why it ended so"), of=lambda t: _reasons(t.record.reason)),
-        Column("plateau_reason", None, text("why this plateau"), of=_plateau_reason),
+        Column(
+            "plateau_reason",
+            None,
+            text("why this plateau"),
+            of=lambda t: _reasons(t.plateau.reason),
+        ),
         Column("diagnosis_reason", label=text("why this diagnosis"), of=_diagnosis_reason),
         Column("notes", label=text("notes"), of=lambda t: _reasons(*t.record.notes)),
     )
@@ -363,10 +368,6 @@ def trials_table(study: Study) -> Table:
 
 def _reasons(*reasons: Reason | None) -> str | None:
     return " ".join(map(reason_text, reasons)) or None
-
-
-def _plateau_reason(told: _Told) -> str:
-    return reason_text(told.plateau.reason)
 
 
 def _gap_label(study: Study, metric: str) -> str:

@@ -125,8 +125,6 @@ def axis_text(name: str) -> str:
 
 # ---- estimates
 
-TOO_UNSTEADY = "too unsteady"
-
 
 def estimate_text(name: str, estimate: Estimate) -> str:
     """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
@@ -182,7 +180,7 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
     Of a time whose interval spans a factor of 100, that it is too unsteady for one.
     """
     if name.endswith("_s") and estimate.is_too_wide:
-        return text(TOO_UNSTEADY)
+        return text("too unsteady")
     if estimate.low is not None and estimate.high is not None:
         return range_text(name, estimate.low, estimate.high)
     return bound_text(name, estimate)
