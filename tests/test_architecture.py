@@ -23,9 +23,9 @@ MUST_NOT_LOAD = {
     "records/*.py": ("torch",),
     "words/*.py": ("torch", "babel", "numpy", "scipy"),
     "store/*.py": ("torch",),
-    "laws/**/*.py": ("torch",),
+    "laws/**/*.py": ("torch", "scipy.optimize"),
     "advice/**/*.py": ("torch",),
-    "report/**/*.py": ("torch", "batchlab.training", "altair"),
+    "report/**/*.py": ("torch", "batchlab.training", "altair", "scipy.optimize"),
     "report/sweep_page.py": ("vl_convert", "jinja2"),
     # A page takes two seconds at most: each of these takes one, or a quarter.
     "app/report.py": ("torch", "scipy.optimize"),

@@ -55,6 +55,18 @@ def test_a_cell_alone_has_the_interval_of_student(n, confidence):
     assert half == pytest.approx(student, rel=0.005)
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_the_interval_of_a_pooled_cell_holds_just_so_much(confidence):
+    scatter, (cell, _) = pooled((4.0, 2), (0.01, 3))
+
+    half = scatter.half_width(cell, confidence)
+
+    degrees = scatter.prior_degrees + cell.degrees
+    variance = (4.0 * cell.degrees + scatter.prior_variance * scatter.prior_degrees) / degrees
+    inside = 2 * stats.t.cdf(half / np.sqrt(variance / cell.n), degrees) - 1
+    assert scatter.weight @ inside == pytest.approx(confidence, abs=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("variances", "n", "confidence"),

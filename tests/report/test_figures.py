@@ -57,6 +57,22 @@ def test_every_plot_is_valid_vega_lite(key):
 PANELS = {panel.key: panel for figure in FIGURE.values() for panel in figure.panels}
 
 
+def test_a_chart_has_no_layer_that_would_draw_nothing():
+    rows = [mark("curve", 1.0, batch_size=64), mark("rule", 2.0, batch_size=64)]
+    bare = Panel("a-x", "x", "loss", rows)
+    full = Panel(
+        "a-x", "x", "loss", [row | {"low": 0.5, "text": "so", "chosen": True} for row in rows]
+    )
+
+    drawn, all_drawn = (
+        [layer["mark"]["type"] for layer in plot(panel, LOOKS)["layer"]] for panel in (bare, full)
+    )
+
+    assert drawn == ["line", "line", "point"]  # the last is what answers the pointer
+    assert sorted(set(all_drawn) - set(drawn)) == ["area", "text"]
+    assert len(all_drawn) == len(drawn) + 3  # and a ring
+
+
 @pytest.mark.parametrize(
     ("key", "field"),
     [

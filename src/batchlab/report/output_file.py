@@ -90,7 +90,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def kept_text(name: str, make: Callable[[], str]) -> str:
-    """The text of this name from the user's cache; one that is missing is made, and kept if it can be."""
+    """The text of this name from the user's cache; a missing one is made, and kept if it can be."""
     with suppress(OSError, UnicodeDecodeError):
         return (cache_folder() / name).read_text(encoding="utf-8")
     text = make()
