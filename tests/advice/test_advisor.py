@@ -46,6 +46,33 @@ def test_the_recommendation_is_in_the_true_flat_set(at):
     assert advice.recommendation.batch_size in advice.flat_set
 
 
+@pytest.mark.parametrize("slow", [(64,), (16, 32, 64)])
+def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow):
+    """All take as long to the target; but steps took twice as long while these were timed."""
+
+    def step_s(size):
+        return 1e-3 * size / 64
+
+    truth = Truth(override=lambda size: 64_000 / size, noise=0.02, best_rate=0.01)
+    asked = question(step_s, budget_s=60 * reference_s(step_s, truth), sizes=BATCH_SIZES[1:6])
+    options = [
+        replace(option, step_s=option.step_s.times(2.0 if option.batch_size in slow else 1.0))
+        for option in asked.options
+    ]
+    asked = replace(asked, options=tuple(options))
+
+    def advised_with(**timing):
+        return advise(asked, SimulatedEngine(truth=truth, step_s=step_s), **timing)
+
+    fooled, told = (
+        advised_with(),
+        advised_with(in_turn=lambda own, size: 3 * [step_s(size) / step_s(own)]),
+    )
+
+    assert fooled.gain.low > 1
+    assert told.gain.low is None or told.gain.low <= 1
+
+
 def test_the_same_answers_and_clock_give_the_same_advice():
     assert advised()[0] == advised()[0]
 

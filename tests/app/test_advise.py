@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from tests.reference.told import Told
 from torch import Tensor, nn
 
 import batchlab
-from batchlab.advice.advice import Configuration
+from batchlab.advice.advice import Configuration, Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
 from batchlab.app.advise import advised
@@ -32,13 +32,13 @@ from batchlab.app.question import asked
 from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
-from batchlab.runs.contract import CostModel, RunPlan
+from batchlab.runs.contract import CostModel, Engine, RunPlan
 from batchlab.runs.local import LocalProcesses
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
@@ -46,6 +46,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.pieces import Labelled, accuracy
 
+InTurn = Callable[[int, int], Sequence[float]]
 STEP_S = 0.01
 BUDGET_S = 60.0
 
@@ -89,7 +90,7 @@ def advisor(monkeypatch: pytest.MonkeyPatch, profiled: list[Profile]) -> AskingA
     monkeypatch.setattr(
         advice_session,
         "decide",
-        lambda question, engine, watcher, with_all_options: asking(
+        lambda question, engine, watcher, with_all_options, in_turn: asking(
             with_all_options() if with_all_options else question, engine
         ),
     )
@@ -303,6 +304,34 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
     assert advisor.asked == asked
     assert resumed == uninterrupted
     assert [len(each.points) for each in profiled] == [1, 3] * 2  # once in each store
+
+
+def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
+    lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    told: list[Sequence[float]] = []
+
+    def timed(self: WorkloadSubject, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
+        asked.append(tuple(point.batch_size for point in points))
+        return Ended(value=2.0)
+
+    def decides(
+        question: Question, engine: Engine, *, in_turn: InTurn, **_named: Any
+    ) -> batchlab.Advice:
+        told.append(in_turn(20, 50))
+        if len(told) == 1:
+            raise KeyboardInterrupt
+        return AskingAdvisor(longest_steps=0)(question, engine)
+
+    monkeypatch.setattr(WorkloadSubject, "in_turn", timed)
+    monkeypatch.setattr(advice_session, "decide", decides)
+    with pytest.raises(KeyboardInterrupt):
+        advise(lab, target=("accuracy", 0.9))
+    advise(lab, target=("accuracy", 0.9))
+
+    assert told == [[2.0] * 4] * 2
+    assert asked == [(20, 50)] * 4
 
 
 @pytest.mark.slow

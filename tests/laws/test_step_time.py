@@ -12,7 +12,7 @@ from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.step_time import PROCESSES, STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError, ProfileError
-from batchlab.laws.step_time import ProcessScatter, fit_step_time
+from batchlab.laws.step_time import ProcessScatter, fit_step_time, timed_in_turn
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 
@@ -245,6 +245,46 @@ def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not(
     low, high = together.timed_s(odd).low, together.timed_s(odd).high
     assert low <= 0.01
     assert high >= 0.016
+
+
+def give_or_take(step_s: float, *, sd: float) -> Estimate:
+    return Estimate.of_log(math.log(step_s), 1.96 * sd, n=2)
+
+
+def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() -> None:
+    """Both take 1 ms; the first was timed at 2 ms."""
+    first, second = give_or_take(2e-3, sd=0.02), give_or_take(1e-3, sd=0.02)
+
+    one, other, ratio_sd = timed_in_turn(first, second, [1.01, 0.99, 0.98])
+
+    assert other.estimate == pytest.approx(one.estimate, rel=0.02)
+    assert ratio_sd < 0.05
+    # Which of the two was off is not known.
+    assert one.low < 1e-3 < 2e-3 < one.high
+    assert other.low < 1e-3 < 2e-3 < other.high
+
+
+def test_processes_that_say_the_same_narrow_a_ratio_and_those_that_do_not_say_little() -> None:
+    one, other = give_or_take(1e-3, sd=0.02), give_or_take(2e-3, sd=0.02)
+
+    *_, alike = timed_in_turn(one, other, [2.01, 2.0])
+    *_, apart = timed_in_turn(one, give_or_take(3e-3, sd=0.02), [2.0, 1.0])
+
+    assert alike < math.hypot(0.02, 0.02)
+    assert apart > 0.2
+
+
+def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine() -> None:
+    """A load that comes and goes: it doubles what it falls on, mostly both or none in turn."""
+    rng, held, n = np.random.default_rng(0), 0, 1000
+    for _ in range(n):
+        first, second = (give_or_take(2.0 ** rng.integers(2), sd=0.03) for _ in range(2))
+        change = 2.0 ** rng.choice([-1, 0, 1], p=[0.05, 0.9, 0.05], size=rng.integers(1, 5))
+        times = change * np.exp(rng.normal(0, 0.03, len(change)))
+        one, other, ratio_sd = timed_in_turn(first, second, times.tolist())
+        held += abs(math.log(other.estimate / one.estimate)) <= 1.96 * ratio_sd
+
+    assert held / n > 0.92
 
 
 @pytest.mark.slow

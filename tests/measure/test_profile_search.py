@@ -192,6 +192,14 @@ def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_foun
     assert N_TRAIN not in {point.batch_size for point in search.points}
 
 
+def _times(seen: ProfilePoint, factor: float) -> ProfilePoint:
+    """The same of a process that took so many times as long."""
+    if seen.timing is None:
+        return seen
+    blocks = tuple(factor * block for block in seen.timing.block_s)
+    return replace(seen, timing=replace(seen.timing, block_s=blocks))
+
+
 class Wavering(MadeUpMachine):
     """Every process takes another time, by so many per cent."""
 
@@ -202,11 +210,7 @@ class Wavering(MadeUpMachine):
 
     def __call__(self, *sizes: int, **limits: float) -> ProfilePoint:
         seen = super().__call__(*sizes, **limits)
-        if seen.timing is None:
-            return seen
-        factor = math.exp(self._stream.gauss(0, self._sd))
-        blocks = tuple(factor * block for block in seen.timing.block_s)
-        return replace(seen, timing=replace(seen.timing, block_s=blocks))
+        return _times(seen, math.exp(self._stream.gauss(0, self._sd)))
 
 
 @pytest.mark.parametrize(("sd", "fewest", "most"), [(0.005, 2, 2), (0.07, 4, 12), (0.5, 12, 12)])
@@ -216,6 +220,25 @@ def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
     search = searched(Wavering(sd=sd))
 
     assert {fewest <= len(point.timings) <= most for point in search.points} == {True}
+
+
+def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_is_seen() -> None:
+    """Something takes half of the machine for as long as a round takes, every other time."""
+
+    class Busy(MadeUpMachine):
+        def __call__(self, size: int, micro: int, **limits: float) -> ProfilePoint:
+            times = 2 if len(self.probed) % 11 >= 6 else 1
+            return _times(super().__call__(size, micro, **limits), times)
+
+    sizes = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+    machine = Busy(seconds=lambda size: 1e-3)
+
+    search = searched(machine, sizes, first=64)
+
+    orders = [machine.probed[at : at + 11] for at in range(11, len(machine.probed), 11)]
+    assert orders[1] == [orders[0][0], *orders[0][:0:-1]]
+    ratios = [point.step_s.estimate for point in search.points]
+    assert max(ratios) / min(ratios) < 2
 
 
 @pytest.mark.parametrize("room_bytes", [None, peak_bytes(700)])
@@ -295,7 +318,7 @@ def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> 
     search = timed(machine)
 
     order = [size for size, _ in machine.probed]
-    assert order == [32, 64, 16, 8, 128, 8, 16, 32, 64, 128]
+    assert order == [32, 64, 16, 8, 128, 32, 8, 16, 64, 128]
     assert search.stopped is None
     assert all(len(point.timings) == 2 for point in search.points)
 

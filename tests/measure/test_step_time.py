@@ -13,7 +13,7 @@ from torch import nn
 
 from batchlab.machine import thread_choices
 from batchlab.measure import step_time
-from batchlab.measure.step_time import measure_step_time
+from batchlab.measure.step_time import measure_in_turn, measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.workload.definition import Workload
@@ -80,6 +80,26 @@ def test_more_threads_are_chosen_only_where_they_pay() -> None:
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.6}) == 2
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.95}) == 1
     assert step_time._fewest_threads_as_good({1: 1.0, 2: 0.8, 4: 0.78}) == 2
+
+
+def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Steps take 10 and 30 ms, and twice as long in every other half second."""
+
+    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
+        is_loaded = int(2 * clock.now_s) % 2
+        clock.now_s += 0.001 * len(batch[0]) * (1 + is_loaded)
+        return model(batch[0]).mean()
+
+    clock = Clock()
+    monkeypatch.setattr(step_time.time, "perf_counter", clock)
+    shapes = [(size, size, torch.get_num_threads()) for size in (10, 30)]
+    trial = made_up_trial(batch_size=10, n_train=90)
+
+    times = measure_in_turn(None, Unpacked(workload_with(loss)), trial, shapes, "cpu")
+
+    assert times == pytest.approx(3.0)
 
 
 def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> None:

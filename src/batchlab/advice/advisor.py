@@ -85,6 +85,7 @@ def advise(
     *,
     watcher: RunWatcher | None = None,
     with_all_options: Callable[[], Question] | None = None,
+    in_turn: Callable[[int, int], Sequence[float]] | None = None,
 ) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 
@@ -97,27 +98,21 @@ def advise(
         watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
         with_all_options: gives the question with all its options; asked after the first part of the
             pilot, while nothing runs: until then it has the reference's alone. None: it has all.
+        in_turn: times a batch size and the reference's once more (`StudyState.in_turn`).
 
     Raises:
         UsageError: the target is met before the first step.
     """
-    return _Advisor(question, engine, watcher, with_all_options).advice()
+    state = StudyState(question=question, engine=engine, until=question.target)
+    state.watcher, state.in_turn = watcher, in_turn
+    return _Advisor(state, with_all_options).advice()
 
 
 class _Advisor:
-    def __init__(
-        self,
-        question: Question,
-        engine: Engine,
-        watcher: RunWatcher | None,
-        with_all_options: Callable[[], Question] | None,
-    ) -> None:
-        self._question = question
+    def __init__(self, state: StudyState, with_all_options: Callable[[], Question] | None) -> None:
+        self._state, self._question = state, state.question
         self._with_all_options = with_all_options
-        self._state = StudyState(
-            question=question, engine=engine, until=question.target, watcher=watcher
-        )
-        self._origin = question.target_origin
+        self._origin = state.question.target_origin
         self._has_searched = False  # batch sizes were tuned and compared
 
     def advice(self) -> Advice:

@@ -80,13 +80,8 @@ class CarriedOver:
 
     def caveats(self) -> list[Reason]:
         """A reason for each rule that the runs reject."""
-        rise, fall = self.rejected.steps_rise, self.rejected.samples_fall
-        found = []
-        if rise is not None:
-            found.append(Reason.of("steps_rise", smaller=rise[0], larger=rise[1]))
-        if fall is not None:
-            found.append(Reason.of("samples_fall", smaller=fall[0], larger=fall[1]))
-        return found
+        by = {"steps_rise": self.rejected.steps_rise, "samples_fall": self.rejected.samples_fall}
+        return [Reason.of(c, smaller=pair[0], larger=pair[1]) for c, pair in by.items() if pair]
 
     def least_log_steps(self, log_steps: float, size: int, batch_size: int) -> float:
         """The least log steps of `batch_size` if `size` needs so many; -inf: nothing bounds it."""

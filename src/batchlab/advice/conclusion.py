@@ -48,6 +48,10 @@ class _InTurn:
         may_be_better = state.question.objective != "samples"
         while True:
             size = self._decided(decision) or (state.best_for_now if may_be_better else None)
+            if size is not None and state.time_in_turn(size):
+                costs = costs_of(state)
+                decision = decision if costs is None else decision_of(state, costs)
+                continue
             if size is None:
                 # Nothing is to be verified: what was kept for that goes into the decision.
                 decision = allocate(state, keeps_nothing=True) or decision

@@ -163,12 +163,9 @@ def product(first: Estimate, second: Estimate) -> Estimate:
     """The product of two independent positive estimates; errors add as squares on a log scale."""
     if first.estimate is None or second.estimate is None:
         return first if first.estimate is None else second
-    value = first.estimate * second.estimate
-    halves = [first.log_half_width, second.log_half_width]
-    if None in halves:
-        return Estimate.of(value, n=first.n)
-    half = math.sqrt(sum(half**2 for half in halves if half is not None))
-    return Estimate.of(value, interval=(value * math.exp(-half), value * math.exp(half)), n=first.n)
+    one, other = first.log_half_width, second.log_half_width
+    half = None if one is None or other is None else math.hypot(one, other)
+    return Estimate.of_log(math.log(first.estimate * second.estimate), half, n=first.n)
 
 
 N_DRAWS = 999

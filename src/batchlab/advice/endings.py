@@ -280,21 +280,15 @@ def _reason(
 ) -> Reason:
     if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
-    beside, rate = other.as_reason, mine.learning_rate
-    size, ends, other_ends = mine.batch_size, mine.mean, other.mean
     if verdict == "no_worse":
-        return Reason.of("ends_no_worse", size=size, ends=ends, other=beside, other_ends=other_ends)
+        return ends_beside("ends_no_worse", mine, other)
     if verdict == "worse":
-        return Reason.of(
-            "ends_worse", size=size, rate=rate, ends=ends, other=beside, other_ends=other_ends
-        )
-    return Reason.of(
-        "ending_open",
-        size=size,
-        ends=ends,
-        other=beside,
-        other_ends=other_ends,
-        n=difference.n,
-        worse=-difference.low,
-        margin=margin,
-    )
+        return ends_beside("ends_worse", mine, other, rate=mine.learning_rate)
+    more = {"n": difference.n, "worse": -difference.low, "margin": margin}
+    return ends_beside("ending_open", mine, other, **more)
+
+
+def ends_beside(code: str, mine: Ending, other: Ending, **more: float) -> Reason:
+    """The reason that tells how one ends and how the other does."""
+    known = {"size": mine.batch_size, "ends": mine.mean, "other_ends": other.mean}
+    return Reason.of(code, **known, other=other.as_reason, **more)

@@ -529,6 +529,9 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
     for cell in race.run():
         if cell == reference:
             break
+        gain = race.gain(cell) if state.time_in_turn(state.sizes[cell[0]]) else None
+        if gain is not None and (gain.estimate or 1.0) < 1:
+            continue
         verification = _followed(state, cell)
         endings = verification.endings
         if endings is None or not endings.gives_way:

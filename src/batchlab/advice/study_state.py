@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.carried_over import CarriedOver, rate_trend
 from batchlab.advice.run_log import MOST_STEPS, CellKey, Lattice, RunLog, steps_to
+from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
@@ -479,6 +480,9 @@ class StudyState(RunLog):
     sizes: dict[int, Size] = field(init=False)  # all in question, ascending
     first_octave: float = 0.0  # where the first search begins, above the reference rate
     hardly_learns: Reason | None = None  # that the reference does, by its pilots; None: it learns
+    # Of two batch sizes: how many times as long a step of the second takes, in each process in
+    # which they take turns; none: there is no time for one. None: nobody can tell.
+    in_turn: Callable[[int, int], Sequence[float]] | None = None
 
     def __post_init__(self) -> None:
         """Nothing is known of any batch size yet."""
@@ -517,14 +521,34 @@ class StudyState(RunLog):
         """The tuned batch sizes that met the target, ascending."""
         return [size for size in self.tuned if size.log_learning_cost is not None]
 
+    def time_in_turn(self, size: Size) -> bool:
+        """Time it and the reference once more, in turn; whether that was done, once for each size.
+
+        What else ran while they were profiled may have fallen on one of the two alone.
+        """
+        own, known = self.reference, [s for s in self.sizes.values() if s.option.ratio_sd]
+        is_open = size is not own and size not in known and self.question.objective == "time"
+        times = self.in_turn(own.batch_size, size.batch_size) if is_open and self.in_turn else ()
+        if not times:
+            return False
+        own_s, size_s, ratio_sd = timed_in_turn(own.option.step_s, size.option.step_s, times)
+        moved = math.exp(math.log(own_s.estimate or 1.0) - own.log_weight)
+        own.option = replace(own.option, step_s=own_s)
+        size.option = replace(size.option, step_s=size_s, ratio_sd=ratio_sd)
+        for other in known:  # their ratio to it is
+            other.option = replace(other.option, step_s=other.option.step_s.times(moved))
+        options = tuple(each.option for each in self.sizes.values())
+        self.question = replace(self.question, options=options)
+        did = Reason.of("time_in_turn", size=size.batch_size, other=own.batch_size)
+        self.note(did, Reason.of("load_falls_on_both"))
+        return True
+
     def take_out(self, endings: Endings) -> None:
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        did = Reason.of("size_is_passed_over", size=size)
-        if endings.verdict == "worse":
-            did = Reason.of("size_is_out", size=size)
-        self.note(did, endings.reason)
+        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
+        self.note(Reason.of(did, size=size), endings.reason)
 
     # ---- costs
 

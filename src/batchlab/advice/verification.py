@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from batchlab.advice.advice import Endings, HeadToHead
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
-from batchlab.advice.endings import endings_of, seeds_to_tell
+from batchlab.advice.endings import endings_of, ends_beside, seeds_to_tell
 from batchlab.advice.run_log import COOL_DOWN, CellKey
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import (
@@ -138,11 +138,8 @@ class Verification:
         ends = self.endings
         if ends is None or ends.reason.code == "whole_trainings_failed":
             return self
-        mine, other, n = ends.recommended, ends.compared_with, ends.difference.n
-        size, mean, beside = mine.batch_size, mine.mean, other.as_reason
-        why = Reason.of(
-            "seems_to_end_worse", size=size, ends=mean, other=beside, other_ends=other.mean, n=n
-        )
+        pair = ends.recommended, ends.compared_with
+        why = ends_beside("seems_to_end_worse", *pair, n=ends.difference.n)
         return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
 
 
@@ -310,11 +307,13 @@ def _gain(
     ]
     half = quantile * math.hypot(*errors)
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
-        weights = (state.sizes[chosen[0]].weight_sd, state.sizes[other[0]].weight_sd)
-        half = math.hypot(half, quantile * weights[0], quantile * weights[1])
+        ratio_sd = state.sizes[chosen[0]].option.ratio_sd
+        if ratio_sd is None:
+            ratio_sd = math.hypot(*(state.sizes[cell[0]].weight_sd for cell in (chosen, other)))
+        half = math.hypot(half, quantile * ratio_sd)
     if is_bound:
-        low, why = math.exp(mean - half), Reason.of("missed_while_followed")
-        return Estimate(estimate=None, low=low, high=None, n=len(ratios), reason=why)
+        why = Reason.of("missed_while_followed")
+        return Estimate.cannot_tell(why, low=math.exp(mean - half), n=len(ratios))
     return Estimate.of_log(mean, half, n=len(ratios))
 
 
@@ -450,6 +449,7 @@ def verify(state: StudyState, size: Size, *, may_stop: bool = True) -> Verificat
     Where those speak against the recommendation, or one missed the target, further seeds are asked.
     """
     state.reserved_s = 0.0
+    state.time_in_turn(size)
     chosen = size.cell
     assert chosen is not None
     cells = compared_with(state, size)
@@ -576,16 +576,14 @@ def _run(
 ) -> tuple[int, ...]:
     """Run the cells on these seeds, if there are any; the seeds."""
     if seeds:
-        state.note(_verified_on(state, cells[0][0], len(seeds)), why)
+        size, n = cells[0][0], len(seeds)
+        did = Reason.of("verify_on_fresh_seeds", size=size, n=n)
+        if state.end is not None:
+            did = Reason.of("verify_to_the_end", size=size, n=n, epochs=state.whole_epochs)
+        state.note(did, why)
         # Side by side the longest run first, and the end of the budget cuts what is short: one
         # configuration on all seeds. So the last seed waits for the others.
-        n_first = len(seeds) if state.end is None else max(1, len(seeds) - 1)
+        n_first = n if state.end is None else max(1, n - 1)
         for some in (seeds[:n_first], seeds[n_first:]):
             state.run(requests_of(state, cells, some, follow), "verify")
     return seeds
-
-
-def _verified_on(state: StudyState, size: int, n: int) -> Reason:
-    if state.end is None:
-        return Reason.of("verify_on_fresh_seeds", size=size, n=n)
-    return Reason.of("verify_to_the_end", size=size, n=n, epochs=state.whole_epochs)

@@ -104,6 +104,11 @@ _FIRST_LOOK_S = 60.0
 _FIRST_EPOCHS = 4  # then twice as many, until a training is at its end
 # Memory that is told beside a step's: what a few buffers take matters to nobody.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
+# What timing beside the reference what is to be named may take: of the budget, or so many seconds;
+# each one of what is left of that. More processes than that tell little more. The first takes at
+# least so long, and so many steps of both.
+_TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
+_TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -139,6 +144,7 @@ class AdviceSession:
         self._trial = subject.reference
         self._earlier = earlier_answer(store, study.study_id)
         self._here: Profile  # of this machine, as far as it goes by now
+        self._turns_took_s = 0.0
         # By batch size, as the engine plans with them.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
@@ -211,6 +217,7 @@ class AdviceSession:
                 engine,
                 watcher=watcher,
                 with_all_options=None if is_whole else with_all_options,
+                in_turn=None if self._asked.profile else partial(self._in_turn, journal, inner),
             )
         finally:
             engine.cancel()
@@ -472,6 +479,36 @@ class AdviceSession:
                 f"needed; give {more}"
             )
         return made
+
+    def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> list[float]:
+        """How many times as long a step of the second takes, in each process that takes both."""
+        times = journal.replayed_in_turn()
+        if times is None:
+            times = tuple(self._times_in_turn(sizes))
+            journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
+        # An epoch's last batch may be smaller; what was timed are whole ones.
+        one, other = (
+            (o.step_s.estimate or 0.0) / self._here.about_step_s(o.batch_size)
+            for size in sizes
+            for o in options_of(self._here, (size,), trial=self._trial)
+        )
+        return [ratio * other / one for ratio in times]
+
+    def _times_in_turn(self, sizes: Sequence[int]) -> Iterator[float]:
+        points = [p for p in map(self._here.best_micro_batch, sizes) if p is not None]
+        most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * self._allowed_s) - self._turns_took_s
+        left_s = _TURNS_OF_LEFT * self._budget.time_limit_s(most_s)
+        took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(self._here.about_step_s, sizes))
+        for _ in range(_MOST_TURNS):
+            if left_s <= took_s:
+                return
+            began_s = time.monotonic()
+            ended = self._subject.in_turn(points, timeout_s=left_s)
+            took_s = time.monotonic() - began_s
+            left_s, self._turns_took_s = left_s - took_s, self._turns_took_s + took_s
+            if ended.value is None:
+                return
+            yield ended.value
 
     def _options(self, profile: Profile) -> tuple[Option, ...]:
         """The candidates; where the metric compares nothing, its own alone can be had."""

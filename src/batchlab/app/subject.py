@@ -247,6 +247,10 @@ class Subject(ABC):
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
 
+    def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
+        """How many times as long a step of the second takes, in turn; a script can't take turns."""
+        return Ended()
+
     def check_can_train(self, store: Store, trial: Trial) -> None:
         """Refuse a trial that could only be trained further by losing what is stored of it."""
         return

@@ -21,7 +21,7 @@ from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
 from batchlab.measure.profiling import measure_profile, profile_of
-from batchlab.measure.step_time import measure_step_time
+from batchlab.measure.step_time import measure_in_turn, measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
@@ -276,15 +276,9 @@ class WorkloadSubject(Subject):
         known: tuple[ProfilePoint, ...] = (),
     ) -> Profile:
         """Measured here, each batch size in a child of its own."""
-        trial = replace(
-            self.trial(self.summary.batch_size, self.own_rate, seed=0),
-            # Without a smaller last batch all steps of a batch size take the same.
-            drop_last=True,
-            horizon_steps=_HORIZON_STEPS if self.has_shape else None,
-        )
         return measure_profile(
             self.packed,
-            trial,
+            self._whole_steps,
             batch_sizes,
             device=self.question.device,
             memory_limit_bytes=self.memory_limit_bytes,
@@ -294,6 +288,21 @@ class WorkloadSubject(Subject):
             known=known,
             evaluated_sizes=self.summary.evaluated_sizes,
         )
+
+    @property
+    def _whole_steps(self) -> Trial:
+        """Without a smaller last batch all steps of a batch size take the same."""
+        return replace(
+            self.trial(self.summary.batch_size, self.own_rate, seed=0),
+            drop_last=True,
+            horizon_steps=_HORIZON_STEPS if self.has_shape else None,
+        )
+
+    def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
+        """Measured in a child."""
+        shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
+        what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
+        return run_in_child(*what, timeout_s=timeout_s)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """Measured in a child."""

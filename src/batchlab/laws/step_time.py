@@ -492,3 +492,34 @@ def _square(times_s: Sequence[float]) -> float:
     logs = [math.log(step_s) for step_s in times_s]
     mean = sum(logs) / len(logs)
     return sum((value - mean) ** 2 for value in logs)
+
+
+# Log ratios of two batch sizes scatter by so much from process to process on a quiet machine; that
+# counts as three degrees of freedom beside what is seen of it.
+_IN_TURN = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
+_EXACTLY = 1e-3  # a time without an interval is known to so much (a log)
+
+
+def timed_in_turn(
+    one: Estimate, other: Estimate, times: Sequence[float]
+) -> tuple[Estimate, Estimate, float]:
+    """Two step times with what they are when both take turns; the standard error of their ratio.
+
+    `times` tells how many times as long the other takes, in each process in which both took turns.
+    What else ran while they were timed apart may have fallen on one of them alone. So their ratio
+    was off by no less than it lies from the one in turn, and both move, by their variances. The
+    error is of the ratio's logarithm.
+    """
+    middle = statistics.fmean(map(math.log, times))
+    seen = _IN_TURN.of_size(times, Estimate.of(math.exp(middle), n=len(times)))
+    seen_sq, own_sq = _log_sd(seen) ** 2, [max(_log_sd(t), _EXACTLY) ** 2 for t in (one, other)]
+    logs = [math.log(time.estimate or 0.0) for time in (one, other)]
+    off = middle - (logs[1] - logs[0])
+    wider = max(1.0, (off**2 - seen_sq) / sum(own_sq))
+    shares = np.array(own_sq) * wider / (wider * sum(own_sq) + seen_sq)
+    halves = _NORMAL_95 * np.sqrt(wider * np.array(own_sq) * (1 - shares))
+    return (
+        Estimate.of_log(logs[0] - off * float(shares[0]), float(halves[0]), n=one.n),
+        Estimate.of_log(logs[1] + off * float(shares[1]), float(halves[1]), n=other.n),
+        math.sqrt(seen_sq * float(shares.sum())),
+    )

@@ -114,13 +114,16 @@ class Search(ABC):
     def _time_again(self, points: Iterable[ProfilePoint]) -> None:
         """Time these in further processes, until that is enough or time ends.
 
-        In turn, so that a moment in which something else ran falls on one of each size's.
+        In turn, so that a moment in which something else ran falls on one of each size's, and each
+        round the other way round, so that what comes and goes falls on others. The first is first.
         """
         left = [(point.batch_size, point.micro_batch_size) for point in points if point.ran]
+        left.sort(key=lambda shape: shape[0] != self.first)
         for n_before in itertools.count(1):
             if not left or are_enough_processes(self.points, n_before):
                 return
             now = tuple(left)
+            left[1:] = left[:0:-1]
             for index, (size, micro) in enumerate(now):
                 n_done = n_before + index / len(now)
                 sizes = tuple(each for each, _ in now[index:])
@@ -220,8 +223,7 @@ class ProfileSearch(Search):
         place = sizes.index(self.first) if self.first in sizes else 0
         self._find(sizes[place:], all_sizes=sizes)
         self._go_down(sizes[:place][::-1])
-        whole = [point for point in self.points if point.in_one_piece]
-        self._time_again(sorted(whole, key=lambda point: point.batch_size != self.first))
+        self._time_again(point for point in self.points if point.in_one_piece)
 
     def _go_down(self, sizes: Sequence[int]) -> None:
         """Try those below the first one, as far as they fit."""

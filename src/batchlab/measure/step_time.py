@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from batchlab.machine import thread_choices
 from batchlab.processes.children import Line
-from batchlab.processes.memory import PeakMemory, limit_memory
+from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
@@ -135,6 +136,45 @@ def measure_step_time(
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
     )
+
+
+# Of two batch sizes in one process: for so long, in blocks that are over before much changes.
+_IN_TURN_S, _TURN_S = 0.4, 0.015
+Shape = tuple[int, int, int]
+"""Batch size, micro-batch size and number of threads."""
+
+
+def measure_in_turn(
+    line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
+) -> float:
+    """How many times as long a step of the second shape takes; the median over the rounds.
+
+    Block by block the two take turns in this process, so whatever else the machine does falls on
+    both.
+    """
+    on, clock = torch.device(device), time.perf_counter
+    if (wall_bytes := available_bytes(on)) is not None:
+        limit_memory(on, wall_bytes)
+    workload = packed.unpack()
+    timers = []
+    for size, micro, threads in shapes:
+        sized = replace(trial, batch_size=size, micro_batch_size=micro)
+        timers.append((threads, _Timer(Stepper(workload, sized, on), clock)))
+
+    def turn(n_steps: Sequence[int]) -> list[float]:
+        step_s = []
+        for (threads, timer), n in zip(timers, n_steps, strict=True):
+            torch.set_num_threads(threads)
+            step_s.append(timer.block(n) / n)
+        return step_s
+
+    first = zip(*(turn((1, 1)) for _ in range(_FEWEST_ROUNDS)), strict=True)
+    n_steps = [max(1, round(_TURN_S / min(seen_s))) for seen_s in first]
+    until_s, ratios = clock() + _IN_TURN_S, list[float]()
+    while len(ratios) < _FEWEST_ROUNDS or clock() < until_s:
+        one_s, other_s = turn(n_steps)
+        ratios.append(other_s / one_s)
+    return statistics.median(ratios)
 
 
 def _touch(workload: Workload) -> None:

@@ -78,6 +78,7 @@ class JournalEntry:
     elsewhere: str | None = None  # of the other machine that the answer rests on, if it does
     budget_s: float | None = None  # what the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
+    in_turn: tuple[float, ...] | None = None  # what timing two batch sizes in turn gave
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
     cost_model: CostModel = field(default_factory=CostModel)  # by then
     spent_s: float = 0.0  # of the budget by then
@@ -106,6 +107,8 @@ class Journal:
             reading_s for entry in self._written for reading_s in entry.readings_s
         )
         self._ends_to_come = deque((entry, end) for entry in self._written for end in entry.runs)
+        in_turn = (entry.in_turn for entry in self._written if entry.in_turn is not None)
+        self._in_turn_to_come = deque(in_turn)
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
         self._trials_put: tuple[str, ...] = ()
@@ -138,6 +141,10 @@ class Journal:
     def replayed_reading_s(self) -> float | None:
         """The clock's next reading as it was; None: from here on the clock itself says."""
         return self._readings_to_come.popleft() if self._readings_to_come else None
+
+    def replayed_in_turn(self) -> tuple[float, ...] | None:
+        """What the next two gave that were timed in turn; None: from here on they are timed."""
+        return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str
@@ -173,9 +180,10 @@ class Journal:
         """Note what leads; it is stored with what is written next."""
         self._best = best
 
-    def put_readings(self, *, spent_s: float) -> None:
+    def put_readings(self, *, spent_s: float, in_turn: tuple[float, ...] | None = None) -> None:
         """Store the readings and the study's trials: what follows from them is about to be done."""
-        self._write(JournalEntry(readings_s=tuple(self._readings), spent_s=spent_s))
+        readings_s = tuple(self._readings)
+        self._write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
         if self._trials_put != tuple(self._trial_ids):
             self.put_study(self._target)
@@ -204,6 +212,7 @@ class Journal:
         self._written = [*self._written[:place], *([replace(entry, runs=before)] if before else [])]
         self._ends_to_come.clear()
         self._readings_to_come.clear()
+        self._in_turn_to_come.clear()
 
     def _write(self, entry: JournalEntry) -> None:
         self._written.append(replace(entry, best=self._best))

@@ -501,6 +501,8 @@ ADVICE: dict[str, Message] = {
         "epochs, with a rate that falls to zero over the last fifth"
     ),
     "missed_on_a_fresh_seed": "batch size {size} missed the target on a fresh seed",
+    "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
+    "load_falls_on_both": "what else the machine does falls on both alike",
     "chosen_runs_flatter": "it was chosen on the other seeds, where it looks better than it is",
     "follow_runs": "follow {runs} runs on to {metric} {value:.4g}",
     "harder_target_decided_too": "the same decision at a harder target",
