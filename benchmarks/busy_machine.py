@@ -1,24 +1,23 @@
-"""Step times that an advice claims beside a process that takes a core every other five seconds.
+"""How many times as fast a step is, beside a process that takes a core every other five seconds.
 
-    python -m benchmarks.busy_machine [--asks 5] [--budget 40s]
+    python -m benchmarks.busy_machine [--asks 5] [--profile-s 10]
 
-Asks of a small network of one's own, each time into an empty store. Of what an answer names beside
-the reference it prints how many times as fast its step is, by the answer and by a textbook loop
-that takes turns with both, without that process: off by so many standard errors of the answer.
+Of a small network each row compares what an advice would claim for a batch size beside its own: by
+a profile alone, and with both in turn; then, without that process, by a textbook loop that takes
+turns with both. Errors in brackets, in standard errors of what was claimed.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +25,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import batchlab
+from batchlab.app.question import asked
+from batchlab.app.subjects import subject_of
+from batchlab.laws.step_time import timed_in_turn
+from batchlab.measure.profile import ratio_in_turn
+from batchlab.records.estimate import Estimate
+from batchlab.records.progress_listener import Silent
 
 _BURNER = """
 import time
@@ -34,7 +39,7 @@ while True:
     while time.monotonic() < until: pass
     time.sleep(5)
 """
-IN_TURN = "time_in_turn"
+_OWN, _SIZES, _IN_TURN_S = 32, (128, 512, 2048), 3.0
 _TURNS, _TURN_S = 200, 0.02
 
 
@@ -51,7 +56,7 @@ def workload() -> dict[str, Any]:
         return nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 10))
 
     fields = {"name": "busy", "model": model, "loss": loss, "train": (x, y)}
-    return fields | {"batch_size": 16, "learning_rate": 0.05}
+    return fields | {"batch_size": _OWN, "learning_rate": 0.05}
 
 
 @contextmanager
@@ -65,71 +70,80 @@ def burner() -> Iterator[None]:
         process.wait()
 
 
-def times_as_fast(own: int, other: int) -> float:
-    """How many times as long a step of `own` takes as one of `other`: the median of turns."""
+def textbook_loop(size: int, threads: int) -> Iterator[float]:
+    """Seconds a step, of one stretch of training after the other."""
     parts = workload()
     x, y = parts["train"]
-    ratios = []
-    step_s: dict[int, float] = {}
-    for _ in range(_TURNS):
-        for size in (own, other):
-            model = parts["model"]()
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-            n, began_s = 0, time.perf_counter()
-            while (took_s := time.perf_counter() - began_s) < _TURN_S:
-                rows = torch.randint(len(x), (size,))
-                optimizer.zero_grad()
-                parts["loss"](model, (x[rows], y[rows])).backward()
-                optimizer.step()
-                n += 1
-            step_s[size] = took_s / n
-        ratios.append(step_s[own] / step_s[other])
-    return statistics.median(ratios)
+    model = parts["model"]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    batches = iter(())
+    while True:
+        torch.set_num_threads(threads)
+        n, began_s = 0, time.perf_counter()
+        while (took_s := time.perf_counter() - began_s) < _TURN_S or not n:
+            if (rows := next(batches, None)) is None or len(rows) < size:
+                batches = iter(torch.randperm(len(x)).split(size))
+                rows = next(batches)
+            optimizer.zero_grad()
+            parts["loss"](model, (x[rows], y[rows])).backward()
+            optimizer.step()
+            n += 1
+        yield took_s / n
 
 
-def asked(budget: str, folder: Path) -> batchlab.Advice:
-    """One answer beside the burner."""
+def textbook_times(size: int, threads: dict[int, int]) -> float:
+    """How many times as long a step takes as one of the own batch size: the median of turns."""
+    turns = zip(textbook_loop(_OWN, threads[_OWN]), textbook_loop(size, threads[size]), strict=True)
+    return statistics.median(other_s / own_s for own_s, other_s in itertools.islice(turns, _TURNS))
+
+
+def claimed(
+    profile_s: float,
+) -> Iterator[tuple[int, tuple[float, float], tuple[float, float], Any]]:
+    """By batch size: log ratio and its error by a profile, the same in turn, and the threads."""
+    subject = subject_of(
+        asked("advise", workload=batchlab.Workload(**workload()), device="cpu", budget=None)
+    )
+    subject.look()
+    sizes = (8, 16, _OWN, 64, 128, 256, 512, 1024, 2048)
     with burner():
-        time.sleep(time.time() % 5)  # not ever at the same point of its load
-        return batchlab.advise(
-            batchlab.Workload(**workload()),
-            target=("loss", 0.4),
-            budget=budget,
-            store=folder / "busy.db",
-        )
+        made = subject.profile(sizes, deadline_s=time.monotonic() + profile_s, listener=Silent())
+        for size in _SIZES:
+            points = [p for p in map(made.best_micro_batch, (_OWN, size)) if p is not None]
+            until_s, times = time.monotonic() + _IN_TURN_S, []
+            while (left_s := until_s - time.monotonic()) > 0:
+                ended = subject.in_turn(points, timeout_s=left_s)
+                times += [] if ended.value is None else [ended.value]
+            if not times:
+                continue  # too busy even for one
+            apart = made.step_s(_OWN), made.step_s(size)
+            *both, ratio_sd = timed_in_turn(*apart, ratio_in_turn(times))
+            sd = math.hypot(*(each.log_half_width or 0.0 for each in apart)) / 1.96
+            threads = {point.batch_size: point.threads for point in points}
+            yield size, (_log_ratio(*apart), sd), (_log_ratio(*both), ratio_sd), threads
+
+
+def _log_ratio(one: Estimate, other: Estimate) -> float:
+    return math.log((other.estimate or 0.0) / (one.estimate or 1.0))
 
 
 def main() -> None:
-    """Print a row an ask."""
+    """Print a row a batch size and ask, and the median errors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--asks", type=int, default=5)
-    parser.add_argument("--budget", default="40s")
+    parser.add_argument("--profile-s", type=float, default=10.0)
     given = parser.parse_args()
-    print("| named | verdict | step, times as fast | by a textbook loop | off by | gain |")
-    print("|---|---|---|---|---|---|")
+    print("| batch size | by the profile | in turn | textbook loop |\n|---|---|---|---|")
+    errors: list[tuple[float, float]] = []
     for _ in range(given.asks):
-        with tempfile.TemporaryDirectory() as folder:
-            advice = asked(given.budget, Path(folder))
-        own, named = advice.reference.batch_size, advice.named
-        in_turn = [step.did.named["size"] for step in advice.steps if step.did.code == IN_TURN]
-        if named is not None and named.batch_size != own:
-            in_turn.append(named.batch_size)
-        if not in_turn:
-            print(f"| {own} | {advice.verdict} | | | | |", flush=True)
-            continue
-        step_s = {c.batch_size: c.step_s for c in advice.candidates}
-        mine, theirs = step_s[in_turn[-1]], step_s[own]
-        claimed = (theirs.estimate or 0.0) / (mine.estimate or 1.0)
-        sd = math.hypot(mine.log_half_width or 0.0, theirs.log_half_width or 0.0) / 1.96
-        seen = times_as_fast(own, in_turn[-1])
-        off = math.log(claimed / seen)
-        gain = advice.gain
-        print(
-            f"| {in_turn[-1]} | {advice.verdict} | {claimed:.3f} (sd {sd:.3f}) | {seen:.3f} "
-            f"| {math.expm1(off):+.0%}, {off / sd if sd else math.nan:+.1f} sd "
-            f"| {gain.estimate} ({gain.low} to {gain.high}) |",
-            flush=True,
-        )
+        for size, *both, threads in list(claimed(given.profile_s)):
+            truth = textbook_times(size, threads)
+            off = [(log - math.log(truth), sd) for log, sd in both]
+            errors.append((abs(off[0][0]), abs(off[1][0])))
+            cells = [f"{truth * math.exp(o):.2f} ({o / sd:+.1f} of {sd:.2f})" for o, sd in off]
+            print(f"| {size} | {' | '.join(cells)} | {truth:.2f} |", flush=True)
+    medians = (math.expm1(statistics.median(each)) for each in zip(*errors, strict=True))
+    print("median error: {:.0%} by the profile, {:.0%} in turn".format(*medians))
 
 
 if __name__ == "__main__":

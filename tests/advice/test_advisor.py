@@ -10,7 +10,7 @@ from tests.reference.simulated_question import BATCH_SIZES, knee, question
 
 from batchlab.advice.advisor import advise
 from batchlab.errors import UsageError
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 
 TRUTH = Truth()
@@ -61,12 +61,15 @@ def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow)
     ]
     asked = replace(asked, options=tuple(options))
 
+    def in_turn(own, size):
+        return Estimate.of_log(math.log(step_s(size) / step_s(own)), 0.05, n=3)
+
     def advised_with(**timing):
         return advise(asked, SimulatedEngine(truth=truth, step_s=step_s), **timing)
 
     fooled, told = (
         advised_with(),
-        advised_with(in_turn=lambda own, size: 3 * [step_s(size) / step_s(own)]),
+        advised_with(in_turn=in_turn),
     )
 
     assert fooled.gain.low > 1

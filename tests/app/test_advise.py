@@ -35,7 +35,7 @@ from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
 from batchlab.runs.contract import CostModel, Engine, RunPlan
@@ -46,7 +46,7 @@ from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.pieces import Labelled, accuracy
 
-InTurn = Callable[[int, int], Sequence[float]]
+InTurn = Callable[[int, int], Estimate]
 STEP_S = 0.01
 BUDGET_S = 60.0
 
@@ -310,11 +310,11 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
     lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, ...]] = []
-    told: list[Sequence[float]] = []
+    told: list[Estimate] = []
 
     def timed(self: WorkloadSubject, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
         asked.append(tuple(point.batch_size for point in points))
-        return Ended(value=2.0)
+        return Ended(value=(2.0,) * 9)
 
     def decides(
         question: Question, engine: Engine, *, in_turn: InTurn, **_named: Any
@@ -330,7 +330,8 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
         advise(lab, target=("accuracy", 0.9))
     advise(lab, target=("accuracy", 0.9))
 
-    assert told == [[2.0] * 4] * 2
+    assert told[0] == told[1]
+    assert (told[0].estimate, told[0].n) == (2.0, 4)
     assert asked == [(20, 50)] * 4
 
 

@@ -13,7 +13,7 @@ from tests.reference.step_time import PROCESSES, STUDIES, fit_by_search, law
 
 from batchlab.errors import FitError, ProfileError
 from batchlab.laws.step_time import ProcessScatter, fit_step_time, timed_in_turn
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile, ProfilePoint, ratio_in_turn
 from batchlab.records.estimate import Estimate
 
 SIZES = tuple(2**power for power in range(14))
@@ -255,7 +255,7 @@ def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() 
     """Both take 1 ms; the first was timed at 2 ms."""
     first, second = give_or_take(2e-3, sd=0.02), give_or_take(1e-3, sd=0.02)
 
-    one, other, ratio_sd = timed_in_turn(first, second, [1.01, 0.99, 0.98])
+    one, other, ratio_sd = timed_in_turn(first, second, give_or_take(0.99, sd=0.03))
 
     assert other.estimate == pytest.approx(one.estimate, rel=0.02)
     assert ratio_sd < 0.05
@@ -264,24 +264,28 @@ def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() 
     assert other.low < 1e-3 < 2e-3 < other.high
 
 
-def test_processes_that_say_the_same_narrow_a_ratio_and_those_that_do_not_say_little() -> None:
-    one, other = give_or_take(1e-3, sd=0.02), give_or_take(2e-3, sd=0.02)
+def test_a_ratio_in_turn_that_says_the_same_narrows_what_was_known() -> None:
+    one, other, ratio_sd = timed_in_turn(
+        give_or_take(1e-3, sd=0.02), give_or_take(2e-3, sd=0.02), give_or_take(2.0, sd=0.03)
+    )
 
-    *_, alike = timed_in_turn(one, other, [2.01, 2.0])
-    *_, apart = timed_in_turn(one, give_or_take(3e-3, sd=0.02), [2.0, 1.0])
-
-    assert alike < math.hypot(0.02, 0.02)
-    assert apart > 0.2
+    assert (one.estimate, other.estimate) == pytest.approx((1e-3, 2e-3))
+    assert ratio_sd == pytest.approx((1 / (1 / 0.03**2 + 1 / (2 * 0.02**2))) ** 0.5, rel=1e-3)
 
 
-def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine() -> None:
-    """A load that comes and goes: it doubles what it falls on, mostly both or none in turn."""
-    rng, held, n = np.random.default_rng(0), 0, 1000
+@pytest.mark.parametrize(("load", "turns"), [(0.0, 13), (0.3, 13), (0.3, 4)])
+def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(
+    load: float, turns: int
+) -> None:
+    """Apart each was timed beside a load that doubles it, or not; in turn, blocks scatter."""
+    rng, held, n = np.random.default_rng(0), 0, 400
     for _ in range(n):
         first, second = (give_or_take(2.0 ** rng.integers(2), sd=0.03) for _ in range(2))
-        change = 2.0 ** rng.choice([-1, 0, 1], p=[0.05, 0.9, 0.05], size=rng.integers(1, 5))
-        times = change * np.exp(rng.normal(0, 0.03, len(change)))
-        one, other, ratio_sd = timed_in_turn(first, second, times.tolist())
+        processes = [
+            np.exp(rng.normal(0, 0.02) + rng.normal(0, 0.02 + load, turns)).tolist()
+            for _ in range(rng.integers(1, 5))
+        ]
+        one, other, ratio_sd = timed_in_turn(first, second, ratio_in_turn(processes))
         held += abs(math.log(other.estimate / one.estimate)) <= 1.96 * ratio_sd
 
     assert held / n > 0.92

@@ -1,5 +1,6 @@
 """Step times: what is timed, how often, and with which threads."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,7 +100,7 @@ def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(
 
     times = measure_in_turn(None, Unpacked(workload_with(loss)), trial, shapes, "cpu")
 
-    assert times == pytest.approx(3.0)
+    assert statistics.median(times) == pytest.approx(3.0)
 
 
 def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> None:

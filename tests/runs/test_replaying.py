@@ -99,12 +99,12 @@ def test_an_end_before_the_patience_was_over_is_not_replayed_as_one_after_it(sto
 def test_what_was_timed_in_turn_is_replayed_with_the_readings_before_it(store: Store) -> None:
     journal = Journal(store, STUDY)
     journal.note_reading(1.5)
-    journal.put_readings(spent_s=2.0, in_turn=(2.0, 1.9))
+    journal.put_readings(spent_s=2.0, in_turn=((2.0, 1.9),))
     journal.put_readings(spent_s=3.0, in_turn=())
 
     again = Journal(store, STUDY)
 
-    assert [again.replayed_in_turn() for _ in range(3)] == [(2.0, 1.9), (), None]
+    assert [again.replayed_in_turn() for _ in range(3)] == [((2.0, 1.9),), (), None]
     assert again.replayed_reading_s() == 1.5
     assert again.profiles == ()
 

@@ -50,7 +50,7 @@ from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import has_fewer_left, reserve, reserve_shortly
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.runs.contract import Engine
@@ -85,7 +85,7 @@ def advise(
     *,
     watcher: RunWatcher | None = None,
     with_all_options: Callable[[], Question] | None = None,
-    in_turn: Callable[[int, int], Sequence[float]] | None = None,
+    in_turn: Callable[[int, int], Estimate | None] | None = None,
 ) -> Advice:
     """Decide the question with runs of the engine, within its budget.
 

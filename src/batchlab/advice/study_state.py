@@ -11,7 +11,7 @@ from batchlab.advice.carried_over import CarriedOver, rate_trend
 from batchlab.advice.run_log import MOST_STEPS, CellKey, Lattice, RunLog, steps_to
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Target, TrialRecord
 
@@ -480,9 +480,9 @@ class StudyState(RunLog):
     sizes: dict[int, Size] = field(init=False)  # all in question, ascending
     first_octave: float = 0.0  # where the first search begins, above the reference rate
     hardly_learns: Reason | None = None  # that the reference does, by its pilots; None: it learns
-    # Of two batch sizes: how many times as long a step of the second takes, in each process in
-    # which they take turns; none: there is no time for one. None: nobody can tell.
-    in_turn: Callable[[int, int], Sequence[float]] | None = None
+    # Of two batch sizes: how many times as long a step of the second takes where both take turns;
+    # None: there is no time for it. None: nobody can tell.
+    in_turn: Callable[[int, int], Estimate | None] | None = None
 
     def __post_init__(self) -> None:
         """Nothing is known of any batch size yet."""
@@ -528,8 +528,8 @@ class StudyState(RunLog):
         """
         own, known = self.reference, [s for s in self.sizes.values() if s.option.ratio_sd]
         is_open = size is not own and size not in known and self.question.objective == "time"
-        times = self.in_turn(own.batch_size, size.batch_size) if is_open and self.in_turn else ()
-        if not times:
+        times = self.in_turn(own.batch_size, size.batch_size) if is_open and self.in_turn else None
+        if times is None:
             return False
         own_s, size_s, ratio_sd = timed_in_turn(own.option.step_s, size.option.step_s, times)
         moved = math.exp(math.log(own_s.estimate or 1.0) - own.log_weight)

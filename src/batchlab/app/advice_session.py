@@ -20,9 +20,9 @@ from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS, plateau_of
-from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint
+from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint, ratio_in_turn
 from batchlab.plans.scaling import SCALING_RULES
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
 from batchlab.records.trial import Trial, TrialRecord
@@ -480,8 +480,8 @@ class AdviceSession:
             )
         return made
 
-    def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> list[float]:
-        """How many times as long a step of the second takes, in each process that takes both."""
+    def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
+        """How many times as long a step of the second takes where both take turns."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(self._times_in_turn(sizes))
@@ -492,9 +492,9 @@ class AdviceSession:
             for size in sizes
             for o in options_of(self._here, (size,), trial=self._trial)
         )
-        return [ratio * other / one for ratio in times]
+        return ratio_in_turn(times).times(other / one) if times else None
 
-    def _times_in_turn(self, sizes: Sequence[int]) -> Iterator[float]:
+    def _times_in_turn(self, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
         points = [p for p in map(self._here.best_micro_batch, sizes) if p is not None]
         most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * self._allowed_s) - self._turns_took_s
         left_s = _TURNS_OF_LEFT * self._budget.time_limit_s(most_s)

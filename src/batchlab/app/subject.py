@@ -248,7 +248,7 @@ class Subject(ABC):
         """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """How many times as long a step of the second takes, in turn; a script can't take turns."""
+        """Ratios of their step times, the second over the first, by round; none of a script."""
         return Ended()
 
     def check_can_train(self, store: Store, trial: Trial) -> None:

@@ -494,32 +494,25 @@ def _square(times_s: Sequence[float]) -> float:
     return sum((value - mean) ** 2 for value in logs)
 
 
-# Log ratios of two batch sizes scatter by so much from process to process on a quiet machine; that
-# counts as three degrees of freedom beside what is seen of it.
-_IN_TURN = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 _EXACTLY = 1e-3  # a time without an interval is known to so much (a log)
 
 
 def timed_in_turn(
-    one: Estimate, other: Estimate, times: Sequence[float]
+    one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Two step times with what they are when both take turns; the standard error of their ratio.
+    """Two step times with the ratio of both in turn; the standard error of its logarithm.
 
-    `times` tells how many times as long the other takes, in each process in which both took turns.
     What else ran while they were timed apart may have fallen on one of them alone. So their ratio
-    was off by no less than it lies from the one in turn, and both move, by their variances. The
-    error is of the ratio's logarithm.
+    was off by no less than it lies from the one in turn, and both move, by their variances.
     """
-    middle = statistics.fmean(map(math.log, times))
-    seen = _IN_TURN.of_size(times, Estimate.of(math.exp(middle), n=len(times)))
-    seen_sq, own_sq = _log_sd(seen) ** 2, [max(_log_sd(t), _EXACTLY) ** 2 for t in (one, other)]
-    logs = [math.log(time.estimate or 0.0) for time in (one, other)]
-    off = middle - (logs[1] - logs[0])
-    wider = max(1.0, (off**2 - seen_sq) / sum(own_sq))
-    shares = np.array(own_sq) * wider / (wider * sum(own_sq) + seen_sq)
-    halves = _NORMAL_95 * np.sqrt(wider * np.array(own_sq) * (1 - shares))
+    one_s, other_s, times = (each.estimate or 1.0 for each in (one, other, ratio))
+    apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])
+    ratio_sq, off = _log_sd(ratio) ** 2, math.log(times * one_s / other_s)
+    own_sq = apart_sq * max(1.0, (off**2 - ratio_sq) / apart_sq.sum())
+    shares = own_sq / (own_sq.sum() + ratio_sq)
+    halves = _NORMAL_95 * np.sqrt(own_sq * (1 - shares))
     return (
-        Estimate.of_log(logs[0] - off * float(shares[0]), float(halves[0]), n=one.n),
-        Estimate.of_log(logs[1] + off * float(shares[1]), float(halves[1]), n=other.n),
-        math.sqrt(seen_sq * float(shares.sum())),
+        Estimate.of_log(math.log(one_s) - off * float(shares[0]), float(halves[0]), n=one.n),
+        Estimate.of_log(math.log(other_s) + off * float(shares[1]), float(halves[1]), n=other.n),
+        math.sqrt(ratio_sq * float(shares.sum())),
     )

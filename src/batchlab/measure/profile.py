@@ -151,8 +151,23 @@ def _drifted(timing: StepTiming) -> bool | None:
 
 
 def _of_blocks(timing: StepTiming) -> Estimate:
-    blocks = [block_s / timing.block_steps for block_s in timing.block_s]
-    return Estimate.of(statistics.median(blocks), interval=_median_interval(blocks), n=len(blocks))
+    return _median([block_s / timing.block_steps for block_s in timing.block_s])
+
+
+def _median(seen: list[float]) -> Estimate:
+    return Estimate.of(statistics.median(seen), interval=_median_interval(seen), n=len(seen))
+
+
+# Log ratios of two batch sizes scatter by so much from process to process on a quiet machine; that
+# counts as three degrees of freedom beside what is seen of it.
+_RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
+
+
+def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
+    """A ratio of step times from its rounds in each process in which both took turns."""
+    each = [_median(list(rounds)) for rounds in processes]
+    medians = [statistics.median(rounds) for rounds in processes]
+    return _RATIO_SCATTER.of_size(medians, _geometric_mean(each))
 
 
 def _geometric_mean(times: Sequence[Estimate]) -> Estimate:

@@ -146,8 +146,8 @@ Shape = tuple[int, int, int]
 
 def measure_in_turn(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
-) -> float:
-    """How many times as long a step of the second shape takes; the median over the rounds.
+) -> tuple[float, ...]:
+    """How many times as long a step of the second shape takes, round by round.
 
     Block by block the two take turns in this process, so whatever else the machine does falls on
     both.
@@ -174,7 +174,7 @@ def measure_in_turn(
     while len(ratios) < _FEWEST_ROUNDS or clock() < until_s:
         one_s, other_s = turn(n_steps)
         ratios.append(other_s / one_s)
-    return statistics.median(ratios)
+    return tuple(ratios)
 
 
 def _touch(workload: Workload) -> None:

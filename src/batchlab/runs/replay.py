@@ -66,6 +66,10 @@ class StoredEnd:
         )
 
 
+InTurn = tuple[tuple[float, ...], ...]
+"""Ratios of the step times of two batch sizes: round by round, in each process that timed both."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
     """One entry of a journal: what was learned since the entry before.
@@ -78,7 +82,7 @@ class JournalEntry:
     elsewhere: str | None = None  # of the other machine that the answer rests on, if it does
     budget_s: float | None = None  # what the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
-    in_turn: tuple[float, ...] | None = None  # what timing two batch sizes in turn gave
+    in_turn: InTurn | None = None  # what timing two batch sizes in turn gave
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
     cost_model: CostModel = field(default_factory=CostModel)  # by then
     spent_s: float = 0.0  # of the budget by then
@@ -142,7 +146,7 @@ class Journal:
         """The clock's next reading as it was; None: from here on the clock itself says."""
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
-    def replayed_in_turn(self) -> tuple[float, ...] | None:
+    def replayed_in_turn(self) -> InTurn | None:
         """What the next two gave that were timed in turn; None: from here on they are timed."""
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
@@ -180,7 +184,7 @@ class Journal:
         """Note what leads; it is stored with what is written next."""
         self._best = best
 
-    def put_readings(self, *, spent_s: float, in_turn: tuple[float, ...] | None = None) -> None:
+    def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
         """Store the readings and the study's trials: what follows from them is about to be done."""
         readings_s = tuple(self._readings)
         self._write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
