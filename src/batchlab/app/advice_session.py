@@ -104,9 +104,8 @@ _FIRST_LOOK_S = 60.0
 _FIRST_EPOCHS = 4  # then twice as many, until a training is at its end
 # Memory that is told beside a step's: what a few buffers take matters to nobody.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# What timing beside the reference what is to be named may take: of the budget, or so many seconds;
-# each one of what is left of that. More processes than that tell little more. The first takes at
-# least so long, and so many steps of both.
+# What timing in turn may take of the budget, or so many seconds; each time of what is left of it.
+# More processes tell little more. One takes at least so long, and so many steps of both.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 # What goes before the runs and after them, of the whole.

@@ -140,8 +140,7 @@ def measure_step_time(
 
 # Of two batch sizes in one process: for so long, in blocks that are over before much changes.
 _IN_TURN_S, _TURN_S = 0.4, 0.015
-Shape = tuple[int, int, int]
-"""Batch size, micro-batch size and number of threads."""
+Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threads
 
 
 def measure_in_turn(
@@ -149,8 +148,7 @@ def measure_in_turn(
 ) -> tuple[float, ...]:
     """How many times as long a step of the second shape takes, round by round.
 
-    Block by block the two take turns in this process, so whatever else the machine does falls on
-    both.
+    Block by block both take turns in this process, so what else the machine does falls on both.
     """
     on, clock = torch.device(device), time.perf_counter
     if (wall_bytes := available_bytes(on)) is not None:

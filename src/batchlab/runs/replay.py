@@ -66,8 +66,7 @@ class StoredEnd:
         )
 
 
-InTurn = tuple[tuple[float, ...], ...]
-"""Ratios of the step times of two batch sizes: round by round, in each process that timed both."""
+InTurn = tuple[tuple[float, ...], ...]  # by process and round: ratios of two step times
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
