@@ -1,5 +1,6 @@
 """The race: a batch size and a rate from a handful of trainings."""
 
+import math
 import statistics
 
 import pytest
@@ -8,6 +9,7 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advisor import advise
 from batchlab.advice.race import race_gain
+from batchlab.records.estimate import Estimate
 
 EPOCHS = 12.0
 END = 1 - 0.03 / 1.05  # the level of the truth is 5 % of the errors below it
@@ -18,14 +20,23 @@ FLAT = {"s_min": 150.0, "b_crit": 400.0}
 
 
 def raced(
-    *, trainings=4.0, n_workers=1, salt=0, step_s=STEP_S, kind=SimulatedEngine, asked=(), **truth
+    *,
+    trainings=4.0,
+    n_workers=1,
+    salt=0,
+    step_s=STEP_S,
+    kind=SimulatedEngine,
+    asked=(),
+    in_turn=None,
+    **truth,
 ):
     """The advice with so many whole trainings left; `asked` are fields of the question."""
     known = Truth(**({"end": lambda size, rate: END, "end_noise": 0.0002} | FLAT | truth))
     engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt)
     whole_s = EPOCHS * (N_TRAIN // 64 + 1) * step_s(64)
     given = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS} | dict(asked)
-    return advise(question(step_s, budget_s=trainings * whole_s, **given), engine), engine
+    asked = question(step_s, budget_s=trainings * whole_s, **given)
+    return advise(asked, engine, in_turn=in_turn), engine
 
 
 def named(advice):
@@ -128,6 +139,23 @@ def test_the_race_is_on_the_pilots_seed_and_what_it_names_is_followed_on_fresh_o
     assert advice.endings.recommended.cell == named(advice)
     assert not raced_on & set(advice.endings.seeds)
     assert len(advice.endings.recommended.found) >= 1
+
+
+@pytest.mark.parametrize(("times", "share"), [(2.0, 0.5), (40.0, None)])
+def test_the_winner_and_yours_are_timed_in_turn_before_it_is_named(times, share):
+    """Beside the reference its steps take so many times as long as by the profile."""
+    usual, _ = raced(trainings=5.0)
+
+    def in_turn(own, size):
+        return Estimate.of_log(math.log(times), 0.05, n=3)
+
+    told, _ = raced(trainings=5.0, in_turn=in_turn)
+
+    if share is None:
+        assert named(told) == OWN
+    else:
+        assert named(told) == named(usual)
+        assert told.gain.estimate == pytest.approx(share * usual.gain.estimate, rel=0.01)
 
 
 def test_the_fewest_examples_are_not_raced_for():

@@ -71,8 +71,7 @@ class Option:
     note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
     # The step time by its own times alone, for the law; None: `step_s` is that.
     timed_s: Estimate | None = None
-    # Standard error of its log ratio to the reference's; None: they were not timed in turn.
-    ratio_sd: float | None = None
+    ratio_sd: float | None = None  # of its log ratio to the reference's; None: not timed in turn
 
     @property
     def runs(self) -> bool:

@@ -247,8 +247,7 @@ class _Advisor:
         reference, size = question.reference, state.reference
         limit = self._pilot_limit()
         state.note(
-            Reason.of("pilot", epochs=size.plan.epoch_at(limit)),
-            Reason.of("pilot_sets_target"),
+            Reason.of("pilot", epochs=size.plan.epoch_at(limit)), Reason.of("pilot_sets_target")
         )
         any_rate = state.engine.learning_rates(reference.batch_size) is None
         records: list[TrialRecord] = []

@@ -80,8 +80,10 @@ class CarriedOver:
 
     def caveats(self) -> list[Reason]:
         """A reason for each rule that the runs reject."""
-        by = {"steps_rise": self.rejected.steps_rise, "samples_fall": self.rejected.samples_fall}
-        return [Reason.of(c, smaller=pair[0], larger=pair[1]) for c, pair in by.items() if pair]
+        rise, fall = self.rejected.steps_rise, self.rejected.samples_fall
+        rises = [Reason.of("steps_rise", smaller=rise[0], larger=rise[1])] if rise else []
+        falls = [Reason.of("samples_fall", smaller=fall[0], larger=fall[1])] if fall else []
+        return [*rises, *falls]
 
     def least_log_steps(self, log_steps: float, size: int, batch_size: int) -> float:
         """The least log steps of `batch_size` if `size` needs so many; -inf: nothing bounds it."""

@@ -415,8 +415,7 @@ def laws_of(state: StudyState, costs: Costs) -> Laws | None:
 
 def _step_time(state: StudyState) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-    options = [size.option for size in state.that_run]
-    whole = [o for o in options if o.micro_batch_size == o.batch_size]
+    whole = [o for s in state.that_run if (o := s.option).micro_batch_size == o.batch_size]
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     # The full batch gathers nothing and so takes less: it is used where others tell too little.

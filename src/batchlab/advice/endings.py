@@ -280,15 +280,12 @@ def _reason(
 ) -> Reason:
     if difference.low is None:
         return Reason.of("ending_seen_once", size=mine.batch_size)
+    by, n, low = other.as_reason, difference.n, difference.low
+    size, rate, ends, at = mine.batch_size, mine.learning_rate, mine.mean, other.mean
     if verdict == "no_worse":
-        return ends_beside("ends_no_worse", mine, other)
+        return Reason.of("ends_no_worse", size=size, ends=ends, other=by, other_ends=at)
     if verdict == "worse":
-        return ends_beside("ends_worse", mine, other, rate=mine.learning_rate)
-    more = {"n": difference.n, "worse": -difference.low, "margin": margin}
-    return ends_beside("ending_open", mine, other, **more)
-
-
-def ends_beside(code: str, mine: Ending, other: Ending, **more: float) -> Reason:
-    """The reason that tells how one ends and how the other does."""
-    known = {"size": mine.batch_size, "ends": mine.mean, "other_ends": other.mean}
-    return Reason.of(code, **known, other=other.as_reason, **more)
+        return Reason.of("ends_worse", size=size, rate=rate, ends=ends, other=by, other_ends=at)
+    return Reason.of(
+        "ending_open", size=size, ends=ends, other=by, other_ends=at, n=n, worse=-low, margin=margin
+    )

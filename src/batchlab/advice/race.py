@@ -529,7 +529,8 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
     for cell in race.run():
         if cell == reference:
             break
-        gain = race.gain(cell) if state.time_in_turn(state.sizes[cell[0]]) else None
+        state.time_in_turn(state.sizes[cell[0]])
+        gain = race.gain(cell)
         if gain is not None and (gain.estimate or 1.0) < 1:
             continue
         verification = _followed(state, cell)

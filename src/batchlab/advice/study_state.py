@@ -480,8 +480,7 @@ class StudyState(RunLog):
     sizes: dict[int, Size] = field(init=False)  # all in question, ascending
     first_octave: float = 0.0  # where the first search begins, above the reference rate
     hardly_learns: Reason | None = None  # that the reference does, by its pilots; None: it learns
-    # Of two batch sizes: how many times as long a step of the second takes where both take turns;
-    # None: there is no time for it. None: nobody can tell.
+    # The step time of the second size over the first's, in turn; None: not to be had.
     in_turn: Callable[[int, int], Estimate | None] | None = None
 
     def __post_init__(self) -> None:
@@ -547,8 +546,10 @@ class StudyState(RunLog):
         """No longer compare a batch size that ends worse, or seems to."""
         size = endings.recommended.batch_size
         self.ruled_out[size] = endings.reason
-        did = "size_is_out" if endings.verdict == "worse" else "size_is_passed_over"
-        self.note(Reason.of(did, size=size), endings.reason)
+        did = Reason.of("size_is_passed_over", size=size)
+        if endings.verdict == "worse":
+            did = Reason.of("size_is_out", size=size)
+        self.note(did, endings.reason)
 
     # ---- costs
 

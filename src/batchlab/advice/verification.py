@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from batchlab.advice.advice import Endings, HeadToHead
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
-from batchlab.advice.endings import endings_of, ends_beside, seeds_to_tell
+from batchlab.advice.endings import endings_of, seeds_to_tell
 from batchlab.advice.run_log import COOL_DOWN, CellKey
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import (
@@ -138,8 +138,11 @@ class Verification:
         ends = self.endings
         if ends is None or ends.reason.code == "whole_trainings_failed":
             return self
-        pair = ends.recommended, ends.compared_with
-        why = ends_beside("seems_to_end_worse", *pair, n=ends.difference.n)
+        size, at, n = ends.recommended.batch_size, ends.recommended.mean, ends.difference.n
+        other, other_ends = ends.compared_with.as_reason, ends.compared_with.mean
+        why = Reason.of(
+            "seems_to_end_worse", size=size, ends=at, other=other, other_ends=other_ends, n=n
+        )
         return replace(self, endings=replace(ends, verdict="open", reason=why), is_cut=True)
 
 

@@ -45,11 +45,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
     "cool_down": VERIFY,
 }
 # A decision that is verified is repeated at a harder target, and what was not trained yet is seen.
-_AFTER_VERIFICATION = (
-    "harder_target_decided_too",
-    "follow_to_the_end_why",
-    "look_at_the_rest_why",
-)
+_AFTER_VERIFICATION = ("harder_target_decided_too", "follow_to_the_end_why", "look_at_the_rest_why")
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
@@ -422,9 +418,7 @@ class AdviceSession:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             try:
                 made = self._subject.profile(
-                    (own,),
-                    deadline_s=time.monotonic() + limit_s,
-                    listener=Silent(),
+                    (own,), deadline_s=time.monotonic() + limit_s, listener=Silent()
                 )
             except WorkloadError:
                 pass  # the profile of all says why
@@ -460,10 +454,7 @@ class AdviceSession:
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         wanted = self._wanted
         made = self._subject.profile(
-            wanted,
-            deadline_s=time.monotonic() + allowed_s,
-            listener=self._listener,
-            known=known,
+            wanted, deadline_s=time.monotonic() + allowed_s, listener=self._listener, known=known
         )
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.

@@ -134,9 +134,7 @@ def _check(subject: Subject) -> None:
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
     reference_of(
-        options_of(elsewhere, sizes, trial=reference),
-        reference,
-        device_name=elsewhere.device_name,
+        options_of(elsewhere, sizes, trial=reference), reference, device_name=elsewhere.device_name
     )
 
 

@@ -73,9 +73,7 @@ def profile(
     assert question.budget.work_ends_s is not None
     question.listener.phase(text(PROFILING))
     made = subject.profile(
-        subject.profiled_sizes,
-        deadline_s=question.budget.work_ends_s,
-        listener=question.listener,
+        subject.profiled_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
     )
     _refuse_too_few(made, subject)
     if question.store is not None:

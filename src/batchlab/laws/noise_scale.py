@@ -139,11 +139,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 
 
 def _ratio(
-    trace: float,
-    grad_sq: float,
-    covariance: Array,
-    quantile: float,
-    sample: GradientSample,
+    trace: float, grad_sq: float, covariance: Array, quantile: float, sample: GradientSample
 ) -> Estimate:
     """Their ratio, or from where on it lies."""
     at_least, high = _fieller(trace, grad_sq, covariance, quantile)

@@ -101,9 +101,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
         fit.degrees[start][:, None], _LEVELS[None, :]
     )
     return LearningCurves(
-        shapes=grid.shapes().of(row),
-        rise=rise / fit.span[row, start][:, None],
-        weight=weight,
+        shapes=grid.shapes().of(row), rise=rise / fit.span[row, start][:, None], weight=weight
     )
 
 

@@ -27,13 +27,7 @@ from batchlab.laws.steps_curve import (
     monotone_log_steps,
     monotone_test,
 )
-from batchlab.laws.steps_posterior import (
-    Draws,
-    at_expectation,
-    draw_curves,
-    draw_law,
-    exponent_of,
-)
+from batchlab.laws.steps_posterior import Draws, at_expectation, draw_curves, draw_law, exponent_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.reasons import reason_text
 

@@ -531,9 +531,6 @@ def exponent_of(table: StepsTable, log_steps: Array, law: ClosestCurve) -> Estim
     low, high = (float(np.exp(np.interp(p, middle, alphas))) for p in (0.025, 0.975))
     return Estimate.of(
         float(np.exp(curve.log_exponent)),
-        interval=(
-            low if low > 1.02 * SMALLEST else None,
-            high if high < LARGEST / 1.02 else None,
-        ),
+        interval=(low if low > 1.02 * SMALLEST else None, high if high < LARGEST / 1.02 else None),
         n=table.n,
     )

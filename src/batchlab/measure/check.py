@@ -207,11 +207,7 @@ def _ask_about_the_last(
 
 
 def check_workload(
-    line: Line,
-    packed: PackedWorkload,
-    device: str,
-    known: WorkloadSummary,
-    with_steps: bool = True,
+    line: Line, packed: PackedWorkload, device: str, known: WorkloadSummary, with_steps: bool = True
 ) -> WorkloadSummary:
     """Make the model, look at its loss, its metrics and a training step, compare the splits.
 

@@ -51,11 +51,7 @@ def timed_command(
         return seen.refused is not None or seen.is_enough or time.monotonic() >= until_s
 
     with FollowedTraining(
-        command,
-        values,
-        folder=folder,
-        marker=marker,
-        grace_s=min(_GRACE_S, limit_s / 4),
+        command, values, folder=folder, marker=marker, grace_s=min(_GRACE_S, limit_s / 4)
     ) as training:
         end = training.follow(take)
     if seen.refused is not None:

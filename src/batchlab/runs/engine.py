@@ -48,11 +48,7 @@ class StoredEngine:
     n_seeds: int | None = None  # any number
 
     def __init__(
-        self,
-        store: Store,
-        plan: RunPlan,
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Answer from a store that knows the workload, with runs that share a plan."""
         self.cost_model = CostModel()

@@ -26,11 +26,7 @@ class ScriptCourse:
     """One training under way: what it was evaluated to so far, and whether it is to end."""
 
     def __init__(
-        self,
-        request: RunRequest,
-        command: TrainingCommand,
-        *,
-        earlier: Sequence[Evaluation] = (),
+        self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
         """Nothing was seen yet.
 
