@@ -365,7 +365,8 @@ BETTER = shifted(ALIKE, 0.005)
 
 def answer(ends: dict[Any, Any], *, named: CellKey = REFERENCE, **question: Any) -> Advice:
     """The answer where it would be `named`, after these whole trainings on seeds that verify."""
-    state = state_with(ends, **({"prefers_end": True} | question))
+    state = state_with(ends, **({"prefers_end": True, "longest_epochs": 30.0} | question))
+    state.note(Reason.of("pilot", epochs=1.0), Reason.of("pilot_sets_target"))
     state.asked_whole |= {key for key, why in state.purposes.items() if why == "verify"}
     return answered(state, Conclusion(reason=WHY, raced=named), origin="pilot")
 

@@ -615,9 +615,12 @@ def _for_more_than_a_race_s(state: StudyState) -> float:
     A training of unknown length takes twice what was seen of it.
     """
     size, longest = state.reference, state.question.longest_epochs
-    steps = 2 * state.records[*state.reference_cell, state.seeds.tune[0]].steps
-    if state.end is not None or longest is not None:
-        steps = size.longest_steps if state.end is None else size.whole_steps
+    if state.end is not None:
+        steps = size.whole_steps
+    elif longest is not None:
+        steps = size.longest_steps
+    else:
+        steps = 2 * state.records[*state.reference_cell, state.seeds.tune[0]].steps
     began_s = state.steps[0].spent_s
     return began_s + _TO_TELL * size.run_s(steps) / min(state.engine.n_workers, 2)
 

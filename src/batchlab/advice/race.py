@@ -530,7 +530,7 @@ def concluded_by_race(state: StudyState, end: EndLevel) -> Conclusion:
         if cell == reference:
             break
         state.time_in_turn(state.sizes[cell[0]])
-        gain = race.gain(cell)
+        gain = gain_of_single_runs(state, cell, state.seeds.tune[:1])
         if gain is not None and (gain.estimate or 1.0) < 1:
             continue
         verification = _followed(state, cell)
