@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.made_up import approach, made_up_curves, made_up_record
+from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
 from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -100,6 +100,17 @@ def test_a_plateau_before_a_planned_end_is_not_the_end():
     assert at_its_end.ended_by == "plateau"
 
 
+@pytest.mark.parametrize(("batch_size", "epochs", "is_end"), [(64, 28, False), (512, 32, True)])
+def test_a_short_run_that_rests_is_not_taken_to_be_at_its_end(batch_size, epochs, is_end):
+    """On a saddle for twenty epochs, then on: seen with losses that are sums, and with F1."""
+    trial = made_up_trial(batch_size=batch_size)
+    rests = record_of(approach(0.5, rate=1.0), epochs=epochs, trial=trial)
+
+    end = end_level(ASKED, rests, planned_steps=NEVER)
+
+    assert ends_early(ASKED, rests) == is_end == (end is not None)
+
+
 def test_of_a_run_that_overfits_it_is_the_best_that_it_had_for_a_while():
     """One lucky evaluation is not what it had: three in a row count."""
 
@@ -164,7 +175,7 @@ def level_by(records):
     return Pilots(ASKED, records, planned_steps=LONG).level
 
 
-def curve_to(level, *, epochs=25):
+def curve_to(level, *, epochs=40):
     curves = made_up_curves()
     curves["validation", "accuracy"] = approach(level, rate=1.0)
     return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=4)

@@ -26,6 +26,8 @@ TAIL = 0.25
 TAIL_OF_A_SHAPE = 0.05
 # Of a run that gets worse again: the best mean over so many evaluations in a row.
 _IN_A_ROW = 3
+# A curve may rest on its way: with fewer steps and epochs than these a plateau may be such a rest.
+_FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 # Levels are rounded to the easier side by at most so much of that.
 _ROUNDED_BY = 0.2
 
@@ -66,7 +68,8 @@ def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
         return False
     if question.longest_epochs is not None:
         return plateau.turned
-    return plateau.verdict == "reached"
+    is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
+    return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
