@@ -124,16 +124,31 @@ def three_losses() -> dict[str, Any]:
 
 
 KINDS = (few_rows, very_few_rows, rare_class, huge_target, noisy_labels, three_losses)
+ROOT = Path(__file__).parents[1]
+SCRIPTS = {"plain_pytorch": "prints a line an epoch", "two_lines": "calls batchlab.log"}
+FILES = sorted((ROOT / "examples").glob("*.py"))
 ABOUT = {kind.__name__: (kind.__doc__ or "").rstrip(".") for kind in KINDS}
+ABOUT |= {file.stem: file.read_text("utf-8").partition('"""')[2].splitlines()[0] for file in FILES}
+ABOUT |= {name: f"A script that {what}." for name, what in SCRIPTS.items()}
 for _kind in KINDS:
     globals()[_kind.__name__] = Workload(name=_kind.__name__, **({"optimizer": _adam} | _kind()))
 
 
+def _asked(name: str) -> list[str]:
+    """What the command is asked about."""
+    if name not in SCRIPTS:
+        is_here = name in {kind.__name__ for kind in KINDS}
+        return [f"{__file__}:{name}" if is_here else f"{ROOT}/examples/{name}.py:workload"]
+    flags = ["--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}"]
+    own = ["--metric", "val_loss", "--batch-size", "64", "--learning-rate", "0.05"]
+    return [*own, "--", sys.executable, f"{ROOT}/examples/commands/{name}.py", *flags]
+
+
 def _told(name: str, budget: str) -> tuple[str, str]:
     """The headline, and how sure it is."""
-    command = [str(Path(sys.executable).with_name("batchlab")), "advise", f"{__file__}:{name}"]
+    command = [str(Path(sys.executable).with_name("batchlab")), "advise", "--budget", budget]
     with tempfile.TemporaryDirectory() as folder:
-        command += ["--budget", budget, "--store", "lab.db"]
+        command += ["--store", "lab.db", *_asked(name)]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     said = re.search(r"^how sure +(.*(?:\n  .*)*)", done.stdout, re.MULTILINE)
     sure = "" if said is None else " ".join(said[1].split())
@@ -147,4 +162,4 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     print("| own model | the answer | how sure |\n|---|---|---|")
     for name in asked.kinds:
-        print("|", " | ".join([ABOUT[name], *_told(name, asked.budget)]), "|")
+        print("|", " | ".join([ABOUT[name].rstrip("."), *_told(name, asked.budget)]), "|")
