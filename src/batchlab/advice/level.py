@@ -68,6 +68,11 @@ def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
         return False
     if question.longest_epochs is not None:
         return plateau.turned
+    return has_settled(record, plateau)
+
+
+def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
+    """Whether a run has turned, or is at a plateau that is no rest on its way."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 

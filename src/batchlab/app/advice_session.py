@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
-from batchlab.advice.level import met_early
+from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
 from batchlab.app.asked_before import another_is_named, earlier_answer, kept_from
 from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
@@ -372,7 +372,7 @@ class AdviceSession:
             return record.trial.plan.epoch_at(crossing.step)
         better = next(m.better for m in self._summary.metrics if m.name == self._metric)
         plateau = plateau_of(record, metric=self._metric, better=better)
-        is_flat = plateau.verdict == "reached" and not plateau.worsens
+        is_flat = has_settled(record, plateau) and not plateau.worsens
         return record.epochs if is_flat or record.has_ended_itself else None
 
     # ---- before the advice
