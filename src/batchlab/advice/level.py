@@ -45,9 +45,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     if plateau.verdict != "reached":
         ended_by = "planned_end"
     values = last_values(question, record, overfits=ended_by == "overfitting")
-    if not values:
-        return None
-    return _ended(question, record, values, ended_by)
+    return _ended(question, record, values, ended_by) if values else None
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
@@ -66,9 +64,7 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
 def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
     if record.trial.horizon_steps is not None:
         return False
-    if question.longest_epochs is not None:
-        return plateau.turned
-    return has_settled(record, plateau)
+    return plateau.turned or (question.longest_epochs is None and has_settled(record, plateau))
 
 
 def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
@@ -116,19 +112,14 @@ def last_values(
     """The validation values that a run's end is the mean of; none: one is missing or no number."""
     ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
     last = max(ended, default=0)
-    curve = [
-        (evaluation.samples, value)
-        for evaluation, value in record.curve("validation", question.metric)
-        if 0 < evaluation.step and evaluation.samples <= last
-    ]
+    scored = record.curve("validation", question.metric)
+    curve = [(e.samples, value) for e, value in scored if 0 < e.step and e.samples <= last]
     if overfits:
         return _best_in_a_row([value for _, value in curve], question)
     tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
     first = (1 - tail) * last
-    if any(
-        first <= e.samples <= last and e.is_not_finite("validation", question.metric)
-        for e in record.evaluations
-    ):
+    seen = [e for e in record.evaluations if first <= e.samples <= last]
+    if any(e.is_not_finite("validation", question.metric) for e in seen):
         return []
     return [value for samples, value in curve if samples >= first]
 
@@ -304,9 +295,8 @@ class Pilots:
                 cut = _at_the_end(question, so_far, why)
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
-        for other in self._ends[1:]:
-            ahead = 0.0 if other is None else question.sign * (other.value - best.value)
-            if other is not None and ahead > _CLEARLY * best.margin:
+        for other in filter(None, self._ends[1:]):
+            if question.sign * (other.value - best.value) > _CLEARLY * best.margin:
                 best = other
         return _at_the_end(question, best, _why(best))
 
