@@ -40,16 +40,16 @@ import torch
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import load_workload
 
-ROOT = Path(__file__).parents[1]
-SURE, SLOWER, MISSED, SEEDS, EVALUATIONS = 1.645, 1.05, 2.0, (500, 501, 502), 40
-# The workload, the epochs that judge it, and further arguments of the command.
-CASES: dict[str, tuple[str, int, list[str]]] = {
-    "demo": ("mnist-mlp", 5, ["--budget", "40s", "--epochs", "5"]),
-    "moby-dick": ("moby-dick", 1, ["--budget", "60s", "--epochs", "1"]),
-    "heavy-tails": ("benchmarks/regret/later_workloads.py:heavy_tails", 15, ["--budget", "40s"]),
-    "autoencoder": ("benchmarks/regret/held_out_workloads.py:autoencoder", 30, ["--budget", "40s"]),
-    "circle": ("examples/train.py:workload", 32, ["--budget", "40s"]),
-    "whole-set": ("examples/whole_set.py:workload", 32, ["--budget", "40s"]),
+ROOT, RECORD = Path(__file__).parents[1], "benchmarks/regret"
+SURE, SLOWER, MISSED, SEEDS = 1.645, 1.05, 2.0, (500, 501, 502)
+# The workload, the epochs and evaluations that judge it, and further arguments of the command.
+CASES: dict[str, tuple[str, int, int, list[str]]] = {
+    "demo": ("mnist-mlp", 5, 30, ["--budget", "40s", "--epochs", "5"]),
+    "moby-dick": ("moby-dick", 1, 10, ["--budget", "60s", "--epochs", "1"]),
+    "heavy-tails": (f"{RECORD}/later_workloads.py:heavy_tails", 15, 30, ["--budget", "40s"]),
+    "autoencoder": (f"{RECORD}/held_out_workloads.py:autoencoder", 30, 30, ["--budget", "40s"]),
+    "circle": ("examples/train.py:workload", 32, 64, ["--budget", "40s"]),
+    "whole-set": ("examples/whole_set.py:workload", 32, 64, ["--budget", "40s"]),
 }
 # The command line, with all seeds of its study moved.
 ASKED = """
@@ -70,7 +70,7 @@ def answered(name: str, run: int, *, beside: bool) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-c", ASKED, str(1000 * (run + 1)), "advise", CASES[name][0]]
-            command += [*CASES[name][2], "--store", f"{folder}/lab.db", "--json", "--quiet"]
+            command += [*CASES[name][3], "--store", f"{folder}/lab.db", "--json", "--quiet"]
             command += ["--report", f"{folder}/page.html"]
             done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE)
     finally:
@@ -87,13 +87,14 @@ def rows(data: Any, places: torch.Tensor) -> Any:
     return tuple(part[places] for part in data)
 
 
-def trained(workload: Workload, cell: dict[str, Any], *, seed: int, epochs: int) -> Iterator[Point]:
+def trained(workload: Workload, cell: dict[str, Any], *, seed: int, case: str) -> Iterator[Point]:
     """Train in plain PyTorch: the seconds of steps so far and the metric, now and then."""
     torch.manual_seed(seed)
     model, rate, size = workload.model(), cell["learning_rate"], cell["batch_size"]
     make = workload.optimizer or (lambda parameters, lr: torch.optim.SGD(parameters, lr, 0.9))
     optimizer, data = make(model.parameters(), rate), workload.train
     n = len(next(iter(data.values())) if isinstance(data, dict) else data[0])
+    _, epochs, looks, _ = CASES[case]
     whole, done, taken_s = epochs * n, 0, 0.0
     for _ in range(epochs):
         for places in torch.randperm(n).split(size):
@@ -106,7 +107,7 @@ def trained(workload: Workload, cell: dict[str, Any], *, seed: int, epochs: int)
             optimizer.step()
             taken_s += time.perf_counter() - started_s
             before, done = done, done + len(places)
-            if done * EVALUATIONS // whole > before * EVALUATIONS // whole:
+            if done * looks // whole > before * looks // whole:
                 yield taken_s, metric(workload, model)
 
 
@@ -137,15 +138,14 @@ def error_of(values: list[float]) -> float:
 
 def judged(name: str, answer: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     """How many times as long as yours it takes to the level, and by how much it ends worse."""
-    reference, epochs, _ = CASES[name]
-    workload = load_workload(reference, {}).workload
+    workload = load_workload(CASES[name][0], {}).workload
     sign = 1 if answer["better"] == "higher" else -1
     logs, worse = [], []
     for seed in SEEDS:
         cells = (named, answer["reference"])
-        runs = [trained(workload, cell, seed=seed, epochs=epochs) for cell in cells]
+        runs = [trained(workload, cell, seed=seed, case=name) for cell in cells]
         curves: tuple[list[Point], list[Point]] = [], []
-        for turn in range(EVALUATIONS):
+        for turn in range(CASES[name][2]):
             for which in (turn % 2, 1 - turn % 2):
                 curves[which].extend(point for point in [next(runs[which], None)] if point)
         level = sign * answer["target"]["value"] if answer["target"] else math.inf
