@@ -214,6 +214,15 @@ def test_with_as_much_more_as_it_says_it_is_told_by_more_than_single_runs(traini
     assert (again.more_budget_s or 0.0) < 10 * advice.more_budget_s
 
 
+def test_where_the_budget_should_have_told_more_no_more_is_asked_for(monkeypatch):
+    """On a busy machine the trainings took longer than they should have."""
+    monkeypatch.setattr("batchlab.advice.answer._TO_TELL", 0.5)
+
+    advice, _ = raced(trainings=4.0)
+
+    assert (advice.verdict, advice.more_budget_s) == ("cannot_tell", None)
+
+
 def test_where_no_end_is_planned_a_level_that_was_cut_counts_as_early():
     advice, _ = raced(trainings=0.9, asked={"longest_epochs": None})
 

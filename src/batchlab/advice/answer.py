@@ -420,7 +420,8 @@ class _Answer:
     def _more_budget_s(self) -> float | None:
         """About how much more may settle it (`benchmarks/asked_again.py`); None: not known."""
         if self._outcome.raced is not None:
-            return _for_more_than_a_race_s(self._state) - self._question.budget_s
+            beyond_s = _for_more_than_a_race_s(self._state) - self._question.budget_s
+            return beyond_s if beyond_s > 0 else None
         more_s, budget_s = self._would_settle_s(), self._question.budget_s
         # What costs less than was left was not missing.
         left_s = budget_s - self._state.engine.spent_s()
