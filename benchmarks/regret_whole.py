@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 # Run as a script: what lies beside it goes by the name that it has from the root.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -39,6 +40,7 @@ from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WholeAnswer, t
 
 from batchlab.advice.advice import Advice, Configuration, Question
 from batchlab.advice.advisor import advise
+from batchlab.advice.answer import answered
 from batchlab.advice.chance import Seen, seen_in, seen_of
 from batchlab.advice.scaled_step import SCALED_STEPS
 from batchlab.errors import BatchlabError
@@ -74,9 +76,15 @@ def asked(situation: WholeSituation, budget_s: float) -> Question:
 
 def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
     """Ask the advice: what it names, and what it would if a first guess were named too."""
-    engine = situation.engine()
+    engine, answers = situation.engine(), []
+
+    def noted(*arguments: object, **named: object) -> Advice:
+        answers.append(answered(*arguments, **named))
+        return answers[-1]
+
     try:
-        advice = advise(asked(situation, budget_s), engine)
+        with mock.patch("batchlab.advice.advisor.answered", noted):
+            advice = advise(asked(situation, budget_s), engine)
     except BatchlabError as error:
         reply = Reply(
             cell=situation.reference,
@@ -93,7 +101,9 @@ def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
     guess = first_guess(advice)
     if guess is None:
         return named, named
-    guessed = _reply(situation, advice, guess, named_as="provisional", spent_s=engine.spent_s())
+    # What was seen of it stands in the answer before a scaled step took its place.
+    first = answers[0]
+    guessed = _reply(situation, first, guess, named_as="provisional", spent_s=engine.spent_s())
     return named, guessed
 
 
