@@ -66,6 +66,7 @@ class Reply:
     problem: str = ""
     seen: Seen | None = None
     scaled: int | None = None
+    after_worse: bool = False
 
 
 def asked(situation: WholeSituation, budget_s: float) -> Question:
@@ -120,8 +121,9 @@ def _reply(
         cell = situation.grid.cell(chosen.batch_size, chosen.learning_rate)
     is_same = chosen is None or cell == situation.reference
     seen = None if chosen is None or is_same else seen_of(advice, chosen)
-    scaled = None
+    scaled, after_worse = None, False
     if named_as == "scaled" and chosen is not None:
+        after_worse = sum(step.did.code == "trained_scaled" for step in advice.steps) > 1
         scaled = chosen.batch_size // advice.reference.batch_size
         seen = None
         if advice.endings is not None and chosen.is_same(advice.endings.recommended):
@@ -134,6 +136,7 @@ def _reply(
         origin=advice.target_origin,
         seen=seen,
         scaled=scaled,
+        after_worse=after_worse,
     )
 
 
@@ -194,6 +197,7 @@ def answer_to(
         seen_worse=None if seen is None else seen.worse,
         seen_scatter=None if seen is None else seen.scatter,
         scaled=reply.scaled,
+        after_worse=reply.after_worse,
     )
 
 

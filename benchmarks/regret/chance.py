@@ -36,7 +36,8 @@ _FILES = ("regret_whole.json.gz", "regret_later.json.gz")
 # What workloads with a schedule are called after those without.
 _TWIN = "-cosine"
 # Margins; what ends worse by more is bad enough.
-_FARTHEST = 8.0
+_FARTHEST, _HALF = 8.0, 0.5
+_AFTER_WORSE = 0  # among scales
 LEVELS = (0.0, 0.5, 0.65, LIKELY, 0.9, SURE, 1.0)
 
 Constants = tuple[float, tuple[float, float], float]
@@ -53,6 +54,7 @@ class Judged:
         seen: what was seen of its ends; None: none was, and its level is one on the way.
         is_no_worse: whether it was neither slower nor ended worse, by the seeds that judge.
         scaled: how many times the reference's batch size and rate; None: it was searched for.
+        after_worse: whether a larger such step was trained before, and not named.
         chance: as stated by constants of the other workloads.
     """
 
@@ -61,6 +63,7 @@ class Judged:
     seen: Seen | None
     is_no_worse: bool
     scaled: int | None = None
+    after_worse: bool = False
     chance: float = math.nan
 
 
@@ -70,7 +73,8 @@ def judged() -> list[Judged]:
     found = []
     for workload in dict.fromkeys(_family(each.workload) for each in answers):
         constants = fitted([e for e in answers if _family(e.workload) != workload])
-        priors = scaled_priors([e for e in trained if _family(e.workload) != workload])
+        others = [e for e in trained if _family(e.workload) != workload]
+        priors = scaled_priors(others) | {_AFTER_WORSE: prior_after_worse(others)}
         for each in answers:
             if _family(each.workload) == workload:
                 found.append(replace(each, chance=_stated(each, constants, priors)))
@@ -80,7 +84,8 @@ def judged() -> list[Judged]:
 def _stated(each: Judged, constants: Constants, priors: Priors) -> float:
     no_end_seen, log_odds, unseen = constants
     if each.scaled is not None:
-        return unseen if each.seen is None else replace(each.seen, prior=priors[each.scaled]).chance
+        which = _AFTER_WORSE if each.after_worse and each.scaled == min(SCALED) else each.scaled
+        return unseen if each.seen is None else replace(each.seen, prior=priors[which]).chance
     if each.seen is None:
         return no_end_seen
     return float(expit(log_odds[0] + log_odds[1] * each.seen.errors))
@@ -132,19 +137,31 @@ def scaled_ends() -> list[ScaledEnd]:
 
 
 def scaled_priors(ends: Sequence[ScaledEnd]) -> Priors:
-    """Mean and deviation over workloads by scale: the likeliest normal, given their errors."""
-    priors = {}
-    for times in SCALED:
-        some = [each for each in ends if each.times == times]
-        worse, error = (np.array([getattr(e, name) for e in some]) for name in ("worse", "error"))
+    """Mean and deviation over workloads, by scale."""
+    return {times: _likeliest([each for each in ends if each.times == times]) for times in SCALED}
 
-        def cost(at: np.ndarray, worse: np.ndarray = worse, error: np.ndarray = error) -> float:
-            variance = np.exp(2 * at[1]) + error**2
-            return float((np.log(variance) + (worse - at[0]) ** 2 / variance).sum())
 
-        mean, log_deviation = minimize(cost, (0.0, 0.0)).x
-        priors[times] = round(float(mean), 1), round(math.exp(log_deviation), 1)
-    return priors
+def prior_after_worse(ends: Sequence[ScaledEnd]) -> tuple[float, float]:
+    """The same of the smallest scale, where the next one ends more than half a margin worse.
+
+    Few do, so their errors are not taken out.
+    """
+    smallest, following = sorted(SCALED)[:2]
+    worse = {e.workload for e in ends if e.times == following and e.worse > _HALF}
+    found = [e.worse for e in ends if e.times == smallest and e.workload in worse]
+    return round(statistics.fmean(found), 1), round(statistics.stdev(found), 1)
+
+
+def _likeliest(ends: Sequence[ScaledEnd]) -> tuple[float, float]:
+    """The likeliest normal, given the errors."""
+    worse, error = np.array([e.worse for e in ends]), np.array([e.error for e in ends])
+
+    def cost(at: np.ndarray) -> float:
+        variance = np.exp(2 * at[1]) + error**2
+        return float((np.log(variance) + (worse - at[0]) ** 2 / variance).sum())
+
+    mean, log_deviation = minimize(cost, (0.0, 0.0)).x
+    return round(float(mean), 1), round(math.exp(log_deviation), 1)
 
 
 def brier(answers: Sequence[Judged]) -> tuple[float, float]:
@@ -210,6 +227,7 @@ def _recorded() -> Iterator[Judged]:
                 seen=seen,
                 is_no_worse=takes <= 1 and worse <= 1,
                 scaled=named["scaled"],
+                after_worse=named["after_worse"],
             )
 
 
@@ -243,7 +261,8 @@ def main() -> None:
     answers = judged()
     no_end_seen, log_odds, unseen = fitted(answers)
     print(f"NO_END_SEEN = {no_end_seen}\nLOG_ODDS = {log_odds}\nSCALED_UNSEEN = {unseen}")
-    print(f"SCALED = {scaled_priors(scaled_ends())}\n")
+    ends = scaled_ends()
+    print(f"SCALED = {scaled_priors(ends)}\nAFTER_WORSE = {prior_after_worse(ends)}\n")
     print(tables(answers))
     said, base = brier(answers)
     print(f"\nBrier score {said:.3f}; always saying the base rate: {base:.3f}")

@@ -91,6 +91,7 @@ class WholeAnswer:
         seen_worse: how many margins worse it ended there, in the mean.
         seen_scatter: how these ends scatter, in margins.
         scaled: how many times the reference's batch size and rate, where it is named for that.
+        after_worse: whether a larger such step was trained before, and not named.
     """
 
     workload: str
@@ -117,6 +118,7 @@ class WholeAnswer:
     seen_worse: float | None = None
     seen_scatter: float | None = None
     scaled: int | None = None
+    after_worse: bool = False
 
     @property
     def ends_worse(self) -> bool:

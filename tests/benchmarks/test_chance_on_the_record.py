@@ -8,12 +8,13 @@ from benchmarks.regret.chance import (
     brier,
     fitted,
     judged,
+    prior_after_worse,
     reliability,
     scaled_ends,
     scaled_priors,
 )
 
-from batchlab.advice.chance import LIKELY, LOG_ODDS, NO_END_SEEN, SCALED, SCALED_UNSEEN
+from batchlab.advice.chance import AFTER_WORSE, LIKELY, LOG_ODDS, NO_END_SEEN, SCALED, SCALED_UNSEEN
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +41,6 @@ def test_it_tells_more_than_the_base_rate(answers: list[Judged]) -> None:
 
 
 def test_what_scaled_steps_end_with_is_what_the_record_gives() -> None:
-    assert scaled_priors(scaled_ends()) == SCALED
+    ends = scaled_ends()
+
+    assert (scaled_priors(ends), prior_after_worse(ends)) == (SCALED, AFTER_WORSE)

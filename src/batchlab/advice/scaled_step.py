@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Endings
-from batchlab.advice.chance import LIKELY, SCALED, SCALED_UNSEEN, seen_in
+from batchlab.advice.chance import AFTER_WORSE, LIKELY, SCALED, SCALED_UNSEEN, seen_in
 from batchlab.advice.endings import endings_of
 from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
 from batchlab.advice.run_log import CellKey, Lattice, is_whole
@@ -44,7 +44,7 @@ class ScaledStep:
 
 def scaled_step(state: StudyState) -> ScaledStep | None:
     """The largest that is likely to be neither slower nor worse at the end; None: none is."""
-    state.reserved_s, lattice = 0.0, Lattice.of(state)
+    state.reserved_s, lattice, seen_worse = 0.0, Lattice.of(state), False
     if state.hardly_learns is not None:
         return None
     for times, prior in SCALED.items():
@@ -53,14 +53,17 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
             continue
         cell = lattice.cell((size.batch_size, lattice.nearest(size.batch_size, math.log2(times))))
         if (endings := _trained(state, cell)) is None:
-            if times == _UNSEEN_TIMES and _has_few(state):
+            if times == _UNSEEN_TIMES and _has_few(state) and not seen_worse:
                 unknown = Estimate.cannot_tell(Reason.of("was_not_tried"))
                 return ScaledStep(cell=cell, chance=SCALED_UNSEEN, endings=None, gain=unknown)
             continue
+        # What ends worse at four times ends nearly so at twice.
+        prior = AFTER_WORSE if seen_worse and times == _UNSEEN_TIMES else prior
         mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
         chance, is_whole = seen_in(endings, mine, prior=prior).chance, None not in mine.values
         if is_whole and gain is not None and (gain.estimate or 0) > 1 and chance >= LIKELY:
             return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
+        seen_worse = True
     return None
 
 
