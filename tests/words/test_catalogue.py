@@ -19,6 +19,7 @@ def test_a_value_that_is_not_known_is_a_dash() -> None:
 @pytest.mark.parametrize(("n", "said"), [(1, "1 run"), (0, "0 runs"), (7, "7 runs")])
 def test_a_count_chooses_the_form_of_its_text(n: int, said: str) -> None:
     assert plural("{n} run", "{n} runs", n) == said
+    assert text("{n:1 run|# runs}", n=n) == said
 
 
 @pytest.mark.parametrize(

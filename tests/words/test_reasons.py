@@ -11,7 +11,7 @@ import batchlab
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import QUANTITIES
 from batchlab.words.advice import ADVICE
-from batchlab.words.catalogue import Message, PluralMessage, message_text
+from batchlab.words.catalogue import text
 from batchlab.words.numbers import FORMS
 from batchlab.words.reasons import _MEASURED, CAUSES, MESSAGES, reason_text
 
@@ -35,16 +35,16 @@ def reasons_given() -> Iterator[tuple[str, str | None, set[str]]]:
 GIVEN = tuple(reasons_given())
 
 
-def texts_of(message: Message) -> tuple[str, ...]:
-    if isinstance(message, PluralMessage):
-        return message.singular, message.plural
-    return (message,)
+def fields_in(message: str) -> Iterator[tuple[str, str]]:
+    """Names and forms, those within the form of a count too."""
+    for _, name, form, _ in string.Formatter().parse(message):
+        if name is not None:
+            yield name, form or ""
+            yield from fields_in(form or "")
 
 
-def names_in(message: Message) -> set[str]:
-    by = {message.by} if isinstance(message, PluralMessage) else set()
-    fields = (field for text in texts_of(message) for field in string.Formatter().parse(text))
-    return by | {name for _, name, _, _ in fields if name is not None}
+def names_in(message: str) -> set[str]:
+    return {name for name, _ in fields_in(message)}
 
 
 def test_every_reason_that_is_given_has_its_words() -> None:
@@ -69,8 +69,7 @@ def test_a_rate_is_written_as_a_rate_in_every_reason() -> None:
     forms = {
         code: form
         for code, message in MESSAGES.items()
-        for words in texts_of(message)
-        for _, name, form, _ in string.Formatter().parse(words)
+        for name, form in fields_in(message)
         if name == "rate"
     }
 
@@ -92,13 +91,12 @@ def test_a_code_is_in_one_table_only() -> None:
 @pytest.mark.parametrize("code", sorted(MESSAGES))
 def test_every_text_can_be_written(code: str) -> None:
     forms = {quantity.name for quantity in QUANTITIES} | set(FORMS) | {"term", "moment"}
-    for text in texts_of(MESSAGES[code]):
-        for _, name, form, _ in string.Formatter().parse(text):
-            assert name != "", f"{code}: a value without a name"
-            assert form is None or form in forms or not form.isidentifier(), f"{code}: {form!r}"
+    for name, form in fields_in(MESSAGES[code]):
+        assert name != "", f"{code}: a value without a name"
+        assert form in forms or not form.isidentifier(), f"{code}: {form!r}"
     for n in (1, 2):
         values = {name: n for name in names_in(MESSAGES[code])}
-        assert message_text(MESSAGES[code], **values)
+        assert text(MESSAGES[code], **values)
 
 
 def test_a_reason_that_quotes_another_is_text_all_through() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.words.catalogue import Message, PluralMessage
-
-ADVICE: dict[str, Message] = {
+ADVICE: dict[str, str] = {
     # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
     "missed_on_fresh_seeds": (
@@ -42,19 +40,14 @@ ADVICE: dict[str, Message] = {
         "batch size {size} with a cool-down takes a whole training, and no other batch size was "
         "tried with one"
     ),
-    "seems_to_end_worse": PluralMessage(
+    "seems_to_end_worse": (
         "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
-        "one training of each",
-        "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
-        "{n} trainings of each",
-        by="n",
+        "{n:one training|# trainings} of each"
     ),
-    "faster_seems_to_end_worse": PluralMessage(
+    "faster_seems_to_end_worse": (
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
-        "{other} at {other_ends:.4g}. One training of each leaves that open",
-        "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
-        "{other} at {other_ends:.4g}. {n} trainings of each leave that open",
-        by="n",
+        "{other} at {other_ends:.4g}. {n:One training of each leaves|# trainings of each leave} "
+        "that open"
     ),
     "cool_down_mends_nothing": (
         "{why}. A rate that falls to zero over the last fifth does not change that"
@@ -68,10 +61,9 @@ ADVICE: dict[str, Message] = {
         "it is not yet known whether batch size {size} ends as well: too few whole trainings "
         "were run"
     ),
-    "whole_trainings_failed": PluralMessage(
-        "batch size {size} looked best, but a whole training of it failed: {why}",
-        "batch size {size} looked best, but {n} whole trainings of it failed: {why}",
-        by="n",
+    "whole_trainings_failed": (
+        "batch size {size} looked best, but {n:a whole training|# whole trainings} of it failed: "
+        "{why}"
     ),
     "whole_trainings_not_seen": (
         "it is not yet known whether it ends as well: it, or the reference, has no whole training "
@@ -223,13 +215,10 @@ ADVICE: dict[str, Message] = {
     "some_seeds_missed": (
         "{missed} of {n} fresh seeds missed the target as long as they were followed"
     ),
-    "at_the_edge": PluralMessage(
-        "at batch size {size} training diverged with learning rate {above:rate}. Only one seed "
-        "was run with {rate:rate}: should it diverge, halve the rate",
-        "at batch size {size} training diverged with learning rate {above:rate}. With "
-        "{rate:rate}, {held} of {n} seeds held, so up to {share:whole_percent} of trainings may "
-        "diverge (95 %): then halve the rate",
-        by="n",
+    "at_the_edge": (
+        "at batch size {size} training diverged with learning rate {above:rate}. {n:Only one seed "
+        "was run with {rate:rate}: should it diverge,|With {rate:rate}, {held} of # seeds held, so "
+        "up to {share:whole_percent} of trainings may diverge (95 %): then} halve the rate"
     ),
     "not_verified": (
         "the recommendation was not verified on fresh seeds: its figures come from the runs that "
@@ -244,14 +233,10 @@ ADVICE: dict[str, Message] = {
         "it is {how:term} to be no worse: of recorded answers like this one {chance:whole_percent} "
         "were neither slower nor worse at the end"
     ),
-    "scaled_step": PluralMessage(
+    "scaled_step": (
         "as nothing bolder is likely to be no worse, your batch size and rate were raised "
-        "together, and trained to the end. Of such steps that ended like this one on recorded "
-        "workloads, {chance:whole_percent} were neither slower nor worse at the end",
-        "as nothing bolder is likely to be no worse, your batch size and rate were raised "
-        "together, and trained to the end {n} times. Of such steps that ended like this one on "
-        "recorded workloads, {chance:whole_percent} were neither slower nor worse at the end",
-        by="n",
+        "together, and trained to the end{n:| # times}. Of such steps that ended like this one on "
+        "recorded workloads, {chance:whole_percent} were neither slower nor worse at the end"
     ),
     "doubled_unseen": (
         "it was not tried here. Where recorded answers found nothing likely to be no worse in so "
@@ -263,12 +248,9 @@ ADVICE: dict[str, Message] = {
         "recorded answers like that {chance:whole_percent} were neither slower than what their "
         "user had nor worse at the end"
     ),
-    "marks_too_wide": PluralMessage(
+    "marks_too_wide": (
         "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
-        "once an epoch",
-        "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
-        "{n} times an epoch",
-        by="n",
+        "{n:once|# times} an epoch"
     ),
     "rate_search_cut": (
         "the search for the learning rate was cut short at batch size {sizes}: a better rate may "
@@ -426,17 +408,9 @@ ADVICE: dict[str, Message] = {
     "size_is_out": "batch size {size} is out",
     "size_is_passed_over": "batch size {size} is passed over",
     "asked_a_further_seed": "run one more seed for the rate of batch size {size}",
-    "seeds_chose_it": PluralMessage(
-        "its rate was chosen on one seed, and this batch size matters",
-        "its rate was chosen on {n} seeds, and this batch size matters",
-        by="n",
-    ),
+    "seeds_chose_it": "its rate was chosen on {n:one seed|# seeds}, and this batch size matters",
     "another_rate": "batch size {size}: rate {rate:rate} instead of {before:rate}",
-    "lowest_point_of_seeds": PluralMessage(
-        "the runs of one seed are best there",
-        "the runs of {n} seeds are best there",
-        by="n",
-    ),
+    "lowest_point_of_seeds": "the runs of {n:one seed|# seeds} are best there",
     "again_on_another_seed": "tune batch size {size} again, on another seed",
     "slow_seed": "no rate met the target on the first seed; the nearest one does on this seed",
     "lower_rate": "batch size {size}: a lower rate, {rate:rate}",
@@ -453,10 +427,8 @@ ADVICE: dict[str, Message] = {
     "asked_to_verify": "is it as good on fresh seeds?",
     "asked_for_cool_down": "does a falling rate end better?",
     # Valuations.
-    "value_size": PluralMessage(
-        "measure batch size {size} at rate {rate:rate} on one fresh seed",
-        "measure batch size {size} at rate {rate:rate} on {n} fresh seeds",
-        by="n",
+    "value_size": (
+        "measure batch size {size} at rate {rate:rate} on {n:one fresh seed|# fresh seeds}"
     ),
     "choosing_seed_flatters": (
         "the rate was chosen on another seed, where it looks better than it is"
@@ -479,22 +451,13 @@ ADVICE: dict[str, Message] = {
         "enough ({bounds})"
     ),
     "nothing_left_for_runs": "no budget or no seeds are left for another",
-    "verify_on_fresh_seeds": PluralMessage(
-        "verify batch size {size} on one fresh seed",
-        "verify batch size {size} on {n} fresh seeds",
-        by="n",
+    "verify_on_fresh_seeds": "verify batch size {size} on {n:one fresh seed|# fresh seeds}",
+    "verify_to_the_end": (
+        "verify batch size {size} on {n:one fresh seed|# fresh seeds}, in whole trainings of about "
+        "{epochs:.3g} epochs"
     ),
-    "verify_to_the_end": PluralMessage(
-        "verify batch size {size} on one fresh seed, in whole trainings of about {epochs:.3g} "
-        "epochs",
-        "verify batch size {size} on {n} fresh seeds, in whole trainings of about {epochs:.3g} "
-        "epochs",
-        by="n",
-    ),
-    "not_seen_to_end_worse": PluralMessage(
-        "after one training of each, batch size {size} does not seem to end worse",
-        "after {n} trainings of each, batch size {size} does not seem to end worse",
-        by="n",
+    "not_seen_to_end_worse": (
+        "after {n:one training|# trainings} of each, batch size {size} does not seem to end worse"
     ),
     "try_cool_down": (
         "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "

@@ -7,23 +7,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from batchlab.words.numbers import UNKNOWN, english_number, moment_text
-
-
-@dataclass(frozen=True, slots=True)
-class PluralMessage:
-    """A text that depends on a count."""
-
-    singular: str  # for one
-    plural: str  # for any other count
-    by: str  # the name of the value that is the count
-
-
-Message = str | PluralMessage
-"""A text as a table holds it, before its values are written in it."""
 
 TERMS: dict[str, str] = {
     "time": "time to target",
@@ -40,7 +26,7 @@ def text(message: str, /, **values: object) -> str:
     Args:
         message: the text; `{name}` is a value as it is, `{name:form}` a number in that
             form (see `english_number`), `{name:term}` a key of `TERMS`, `{name:moment}` a time
-            (see `moment_text`).
+            (see `moment_text`), `{name:one run|# runs}` what a count makes of it.
         values: a number, a text, or None for unknown.
     """
     return _WRITER.vformat(message, (), values)
@@ -49,15 +35,6 @@ def text(message: str, /, **values: object) -> str:
 def plural(singular: str, plural: str, n: int, /, **values: object) -> str:
     """The text for a count, which is its value `n`: `singular` for one, else `plural`."""
     return text(singular if n == 1 else plural, **{"n": n, **values})
-
-
-def message_text(message: Message, /, **values: object) -> str:
-    """A message of a table with its values."""
-    if not isinstance(message, PluralMessage):
-        return text(message, **values)
-    n = values[message.by]
-    assert isinstance(n, int)
-    return plural(message.singular, message.plural, n, **{"n": n, **values})
 
 
 def number_text(value: float | None, form: str) -> str:
@@ -94,6 +71,9 @@ class _Writer(string.Formatter):
             return term_text(str(value))
         if format_spec == "moment":
             return moment_text(str(value))
+        if "|" in format_spec:
+            one, more = format_spec.split("|")
+            return one if value == 1 else more.replace("#", str(value))
         if isinstance(value, bool | str):
             return str(value)
         return english_number(value, format_spec)

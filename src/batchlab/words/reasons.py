@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from batchlab.records.estimate import Reason, Value
 from batchlab.words.advice import ADVICE
-from batchlab.words.catalogue import Message, PluralMessage, message_text
+from batchlab.words.catalogue import text
 
-_MEASURED: dict[str, Message] = {
+_MEASURED: dict[str, str] = {
     # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
     # The law of steps to target.
     "two_sizes_always_fit": (
@@ -338,12 +338,9 @@ _MEASURED: dict[str, Message] = {
         "not tell them apart. Print progress several times between two evaluations, or use "
         "batchlab.log(step=...)"
     ),
-    "processes_left_behind": PluralMessage(
-        "the command ended and left {n} process running, which batchlab ended; if that was the "
-        "training, let the command wait for it",
-        "the command ended and left {n} processes running, which batchlab ended; if one was the "
-        "training, let the command wait for it",
-        by="n",
+    "processes_left_behind": (
+        "the command ended and left {n:1 process|# processes} running, which batchlab ended; if "
+        "{n:that|one} was the training, let the command wait for it"
     ),
     "other_batch_size": "{told}",
     "metric_never_changed": (
@@ -373,7 +370,7 @@ _MEASURED: dict[str, Message] = {
     # ---- Others: what a user's code says.
     "as_written": "{text}",
 }
-MESSAGES: dict[str, Message] = ADVICE | _MEASURED
+MESSAGES: dict[str, str] = ADVICE | _MEASURED
 
 # Accumulation: what makes an accumulated gradient another one, and what to do about it.
 CAUSES: dict[str, str] = {
@@ -440,14 +437,14 @@ def reason_text(reason: Reason | None) -> str:
     if reason is None:
         return ""
     said = {name: _said(value) for name, value in reason.values}
-    return message_text(MESSAGES[reason.code], **said)
+    return text(MESSAGES[reason.code], **said)
 
 
 def has_words(reason: Reason) -> bool:
     """Whether this batchlab can say it: another version may know other codes and values."""
     try:
         reason_text(reason)
-    except (KeyError, ValueError, TypeError, AssertionError):
+    except (KeyError, ValueError, TypeError):
         return False
     return True
 
