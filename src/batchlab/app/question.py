@@ -152,18 +152,20 @@ def as_whole(value: object) -> int | None:
         return None
 
 
-def _batch_sizes(given: object) -> tuple[int | Literal["full"], ...]:
-    if isinstance(given, (str, int)) or not isinstance(given, Iterable):
-        raise BatchSizeError(f"batch sizes {given!r}: expected several, such as (64, 256, 'full')")
-    found: list[int | Literal["full"]] = []
-    for size in given:
-        found.append("full" if isinstance(size, str) and size == "full" else _batch_size(size))
+def _several(
+    name: str, such_as: str, error: type[UsageError], one: Callable[[Any], Any], given: object
+) -> tuple[Any, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise error(f"{name}s {given!r}: expected several, such as {such_as}")
+    found = tuple(map(one, given))
     if not found:
-        raise BatchSizeError("no batch size was given; give some, such as (64, 256, 'full')")
-    return tuple(found)
+        raise error(f"no {name} was given; give some, such as {such_as}")
+    return found
 
 
-def _batch_size(given: object) -> int:
+def _batch_size(given: object) -> int | Literal["full"]:
+    if isinstance(given, str) and given == "full":
+        return "full"
     size = as_whole(given)
     if size is None:
         raise BatchSizeError(f"batch size {given!r}: expected a whole number, or 'full'")
@@ -171,19 +173,10 @@ def _batch_size(given: object) -> int:
 
 
 def _micro_batch_size(given: object) -> int:
-    size = _batch_size(given)
-    if size < 1:
-        raise BatchSizeError(f"micro-batch size {size}: expected a whole number of at least 1")
+    size = as_whole(given)
+    if size is None or size < 1:
+        raise BatchSizeError(f"micro-batch size {given!r}: expected a whole number of at least 1")
     return size
-
-
-def _learning_rates(given: object) -> tuple[float, ...]:
-    if isinstance(given, (str, int, float)) or not isinstance(given, Iterable):
-        raise LearningRateError(f"learning rates {given!r}: expected several, such as (0.01, 0.1)")
-    found = tuple(checked_rate(rate) for rate in given)
-    if not found:
-        raise LearningRateError("no learning rate was given; give some, such as (0.01, 0.1)")
-    return found
 
 
 def checked_rate(given: Any, *, whose: str = "") -> float:
@@ -246,8 +239,12 @@ def read_profile(given: Profile | str | Path) -> Profile:
 _OBJECTIVES = get_args(Objective)
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "objective": partial(_one_of, "objective", _OBJECTIVES, f"one of {', '.join(_OBJECTIVES)}"),
-    "batch_sizes": _batch_sizes,
-    "learning_rates": _learning_rates,
+    "batch_sizes": partial(
+        _several, "batch size", "(64, 256, 'full')", BatchSizeError, _batch_size
+    ),
+    "learning_rates": partial(
+        _several, "learning rate", "(0.01, 0.1)", LearningRateError, checked_rate
+    ),
     "seeds": partial(_whole, "seeds"),
     "epochs": partial(_whole, "epochs"),
     "steps": partial(_whole, "steps"),
