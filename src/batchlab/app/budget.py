@@ -22,9 +22,7 @@ _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 def seconds_of(given: str | float, *, what: str = "budget") -> float:
     """A time in seconds: `90s`, `5m`, `2h` and `1h30m` as they are typed, a number as it is.
 
-    Args:
-        given: a text with units, or seconds.
-        what: what the time is of, for the message.
+    `what` the time is of, the message says.
 
     Raises:
         UsageError: something else, or no finite time above 0.
@@ -88,7 +86,8 @@ class Budget:
     def refuse_if_out_of_time(self, doing: str) -> None:
         """Refuse to go on where nothing is left."""
         if self.time_limit_s() <= 0:
-            raise BudgetError(
-                f"budget {self.seconds:.3g} s: it ended while {doing}, before any training; give "
-                f"a larger --budget"
-            )
+            raise self.ended(f"while {doing}, before any training")
+
+    def ended(self, when: str) -> BudgetError:
+        """That it was too small."""
+        return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")

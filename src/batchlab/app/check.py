@@ -8,7 +8,6 @@ from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import value_of
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import BudgetError
 from batchlab.measure.accumulation import check_accumulation
 from batchlab.processes.children import run_in_child
 from batchlab.records.study import Accumulation
@@ -49,13 +48,8 @@ def check(
     question = asked("check", **locals())
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the check of accumulation")
-    ceiling = question.budget
-    ended = run_in_child(
-        check_accumulation, subject.packed, device, timeout_s=ceiling.time_limit_s()
-    )
+    timeout_s = question.budget.time_limit_s()
+    ended = run_in_child(check_accumulation, subject.packed, device, timeout_s=timeout_s)
     if ended.status is Status.TIMEOUT:
-        raise BudgetError(
-            f"budget {ceiling.seconds:.3g} s: it ended before the gradients were compared; give a "
-            f"larger --budget"
-        )
+        raise question.budget.ended("before the gradients were compared")
     return value_of(ended, Accumulation, f"workload {subject.summary.reference!r}")

@@ -9,7 +9,7 @@ from batchlab.app.options import fitting_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.errors import UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import NoiseRequest, geometric_steps, measure_noise_along
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
@@ -146,10 +146,6 @@ def _measured(
             )
         if points:
             return tuple(points), Reason.of("noise_out_of_time", step=request.steps[len(points)])
-        assert budget.seconds is not None
-        raise BudgetError(
-            f"budget {budget.seconds:.3g} s: it ended before the noise of the initial "
-            f"weights was measured; give a larger --budget"
-        )
+        raise budget.ended("before the noise of the initial weights was measured")
     finally:
         child.kill()

@@ -10,7 +10,7 @@ from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import BudgetError, WorkloadError
+from batchlab.errors import WorkloadError
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
@@ -93,7 +93,5 @@ def _refuse_too_few(made: Profile, subject: Subject) -> None:
     # A script may take minutes for each.
     wanted = 1 if subject.summary.is_own_command else min(_FEWEST_POINTS, len(sizes))
     if made.stopped == "time" and ran < wanted:
-        raise BudgetError(
-            f"budget {subject.question.budget.seconds:.3g} s: it ended after {ran} batch sizes of "
-            f"{len(sizes)}, and a profile needs {wanted}; give a larger --budget"
-        )
+        when = f"after {ran} batch sizes of {len(sizes)}, and a profile needs {wanted}"
+        raise subject.question.budget.ended(when)
