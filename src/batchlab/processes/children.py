@@ -28,21 +28,13 @@ OWN_END_S = 0.25
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a child ended.
+    """How a child ended."""
 
-    Attributes:
-        value: what its function returned; None if it did not return.
-        status: None if it returned; else why not (oom, killed, error).
-        reason: why it did not return; None where it did.
-        traceback: the whole report of an exception.
-        error: the exception's class name, for those who map it to one of their own.
-    """
-
-    value: Any = None
-    status: Status | None = None
-    reason: Reason | None = None
-    traceback: str | None = None
-    error: str | None = None
+    value: Any = None  # what its function returned; None if it did not return
+    status: Status | None = None  # None if it returned; else why not (oom, killed, error)
+    reason: Reason | None = None  # why it did not return; None where it did
+    traceback: str | None = None  # the whole report of an exception
+    error: str | None = None  # the exception's class name, for those who map it to one of their own
 
 
 class Line:
