@@ -123,15 +123,10 @@ def shared_tensor(array: np.ndarray[Any, Any]) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collated:
-    """A data set with a collate of its own, which is not that of the training set.
+    """A data set with a collate of its own, which is not that of the training set."""
 
-    Attributes:
-        dataset: where the examples come from.
-        collate: list of examples -> batch; None: PyTorch's default.
-    """
-
-    dataset: Any
-    collate: Collate | None
+    dataset: Any  # where the examples come from
+    collate: Collate | None  # list of examples -> batch; None: PyTorch's default
 
     def __len__(self) -> int:
         """The number of examples."""

@@ -20,17 +20,11 @@ WORTH_LOOKING_UP_BYTES = 1024**2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileRegion:
-    """Numbers that lie in a file.
+    """Numbers that lie in a file."""
 
-    Attributes:
-        path: the file.
-        offset: of the first number, in bytes.
-        n_bytes: from the first number to the end of the last.
-    """
-
-    path: str
-    offset: int
-    n_bytes: int
+    path: str  # the file
+    offset: int  # of the first number, in bytes
+    n_bytes: int  # from the first number to the end of the last
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:

@@ -49,17 +49,12 @@ _EXAMPLES_OF_A_DATASET = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeModel:
-    """What a child process sees of a model.
+    """What a child process sees of a model."""
 
-    Attributes:
-        text: names, shapes and types of its parameters and buffers, and what the files held that
-            were read while it was made. Values are no part of it: the same seed draws others on
-            another machine.
-        files: all that were read there.
-    """
-
+    # Names, shapes and types of its parameters and buffers, and what the files held that were read
+    # while it was made. Values are no part of it: the same seed draws others on another machine.
     text: str
-    files: tuple[SourceFile, ...]
+    files: tuple[SourceFile, ...]  # all that were read there
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:

@@ -45,30 +45,19 @@ Made = Workload | Callable[..., Workload]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedWorkload:
-    """A workload that is ready to train, and who it is.
+    """A workload that is ready to train, and who it is."""
 
-    Attributes:
-        workload: with its validation set split off where it asked for that.
-        workload_id: the identity of its source, settings and data, and of its model once a child
-            process has made that (`with_model`).
-        loaded_id: the identity that it was loaded with, and is when it is loaded again.
-        reference: how it was named.
-        settings: all settings and the values used, sorted by name.
-        notes: what a reader must know of how its data are read.
-        files: of the user's that child processes import or read.
-        folder: where files that it reads count; None: the current one.
-        draws_by_seed: whether each seed draws its own examples for validation.
-    """
-
-    workload: Workload
+    workload: Workload  # with its validation set split off where it asked for that
+    # The identity of its source, settings and data, and of its model once a child process has made
+    # that (`with_model`).
     workload_id: str
-    loaded_id: str
-    reference: str
-    settings: tuple[tuple[str, Setting], ...]
-    notes: tuple[str, ...] = ()
-    files: tuple[SourceFile, ...] = ()
-    folder: Path | None = None
-    draws_by_seed: bool = False
+    loaded_id: str  # the identity that it was loaded with, and is when it is loaded again
+    reference: str  # how it was named
+    settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
+    notes: tuple[str, ...] = ()  # what a reader must know of how its data are read
+    files: tuple[SourceFile, ...] = ()  # of the user's that child processes import or read
+    folder: Path | None = None  # where files that it reads count; None: the current one
+    draws_by_seed: bool = False  # whether each seed draws its own examples for validation
 
 
 def loaded_workload(

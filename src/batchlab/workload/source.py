@@ -27,15 +27,10 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file of the user's code, and what it held.
+    """A file of the user's code, and what it held."""
 
-    Attributes:
-        path: of the file, whole.
-        sha256: of its bytes, or what stands for them where they are many.
-    """
-
-    path: str
-    sha256: str
+    path: str  # of the file, whole
+    sha256: str  # of its bytes, or what stands for them where they are many
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
@@ -54,14 +49,10 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A file and the user's own modules that it imports, as they were read.
+    """A file and the user's own modules that it imports, as they were read."""
 
-    Attributes:
-        text: names and texts, in a fixed order; the same wherever the files lie.
-        imported: the files of the modules, by the name that each is imported as.
-    """
-
-    text: str
+    text: str  # names and texts, in a fixed order; the same wherever the files lie
+    # The files of the modules, by the name that each is imported as.
     imported: Mapping[str, SourceFile]
 
 
