@@ -63,20 +63,13 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One row of the registry.
+    """One row of the registry."""
 
-    Attributes:
-        name: as JSON has it.
-        label: for people.
-        sentence: what it means and what to try.
-        needs: the split whose curve it needs; None: it needs none.
-        find: the rule: case -> evidence, or None where it does not hold.
-    """
-
-    name: str
-    label: Reason
-    sentence: Reason
-    needs: Split | None
+    name: str  # as JSON has it
+    label: Reason  # for people
+    sentence: Reason  # what it means and what to try
+    needs: Split | None  # the split whose curve it needs; None: it needs none
+    # The rule: case -> evidence, or None where it does not hold.
     find: Callable[[Case], Reason | None]
 
 
