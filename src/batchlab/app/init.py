@@ -25,19 +25,13 @@ _EXAMPLE = "batchlab init -- python train.py"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Initialized:
-    """What `init` did.
+    """What `init` did."""
 
-    Attributes:
-        path: the file that was written.
-        found: by placeholder the flag that takes it.
-        missing: the placeholders that no flag was found for, of those that a study needs.
-        trouble: why the help may not be one, in one line; None: it came.
-    """
-
-    path: Path
-    found: dict[str, Flag]
+    path: Path  # the file that was written
+    found: dict[str, Flag]  # by placeholder the flag that takes it
+    # The placeholders that no flag was found for, of those that a study needs.
     missing: tuple[str, ...]
-    trouble: str | None
+    trouble: str | None  # why the help may not be one, in one line; None: it came
 
 
 def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S) -> Initialized:

@@ -30,20 +30,14 @@ _DEFAULT_BUDGET_S = 180.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked; the public functions say what their arguments, the fields, are.
+    """What is asked; the public functions say what their arguments, the fields, are."""
 
-    Attributes:
-        name: of the function: "advise", "sweep", "profile", "noise" or "check".
-        budget: counts from when the question was asked.
-        prefers_end: whether no objective was given: where time is nothing to win, the end counts.
-        profile: of another machine, read, and judged by the question's memory limit.
-    """
-
-    name: str
+    name: str  # of the function: "advise", "sweep", "profile", "noise" or "check"
     workload: Workload | TrainingCommand | str
-    budget: Budget
+    budget: Budget  # counts from when the question was asked
     listener: ProgressListener
     objective: Objective = "time"
+    # Whether no objective was given: where time is nothing to win, the end counts.
     prefers_end: bool = False
     target: tuple[str, float] | None = None
     trainings: float | None = None
@@ -62,6 +56,7 @@ class Question:
     device: str = "cpu"
     trainer: TrainerName = "fastest"
     memory_limit_bytes: int | None = None
+    # Of another machine, read, and judged by the question's memory limit.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None

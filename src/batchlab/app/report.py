@@ -42,17 +42,11 @@ def stored_advice(store: Store, study_id: str) -> Advice | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advised:
-    """An advice with its evidence.
+    """An advice with its evidence."""
 
-    Attributes:
-        advice: the answer.
-        study: the training runs behind it, and what was trained.
-        profile: the step times and memory behind it, of this machine or of another.
-    """
-
-    advice: Advice
-    study: Study
-    profile: Profile
+    advice: Advice  # the answer
+    study: Study  # the training runs behind it, and what was trained
+    profile: Profile  # the step times and memory behind it, of this machine or of another
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
@@ -70,19 +64,12 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What came of it.
+    """What came of it."""
 
-    Attributes:
-        warning: why it is not all that the study asked for, and what to do; None: it is.
-        text: text or JSON to be printed, ended by a newline; None: it is in files.
-        files: the files that were written.
-        headline: of a text for people what to read first, ended by a newline.
-    """
-
-    warning: str | None
-    text: str | None = None
-    files: tuple[Path, ...] = ()
-    headline: str | None = None
+    warning: str | None  # why it is not all that the study asked for, and what to do; None: it is
+    text: str | None = None  # text or JSON to be printed, ended by a newline; None: it is in files
+    files: tuple[Path, ...] = ()  # the files that were written
+    headline: str | None = None  # of a text for people what to read first, ended by a newline
 
 
 def report(

@@ -39,35 +39,23 @@ class Subject(ABC):
     """A workload's batch sizes run in child processes of this one; a command's by running it.
 
     Another subject may be trainings that were recorded: nothing of it has to be in this process.
-
-    Attributes:
-        question: what is asked.
-        summary: what is known of it; all of it after `look`.
-        name: what people call it.
-        is_usual: whether nobody chose its batch size: it is the usual one.
-        has_shape: whether its learning rate may follow the length of a training.
-        planned_epochs: how many epochs a training of it usually takes; None: not said.
-        planned_target: what it usually is trained to; None: not said.
-        drop_last: whether the smaller last batch of an epoch is left out.
-        all_splits: when its training and test data are evaluated.
-        weighs_examples: whether its loss is a mean over something else than examples.
-        keeps_cadence: whether its runs are evaluated at the marks of `batchlab.plans.cadence`.
     """
 
-    summary: WorkloadSummary
-    name: str
-    is_usual = False
-    has_shape = False
+    summary: WorkloadSummary  # what is known of it; all of it after `look`
+    name: str  # what people call it
+    is_usual = False  # whether nobody chose its batch size: it is the usual one
+    has_shape = False  # whether its learning rate may follow the length of a training
+    # How many epochs a training of it usually takes; None: not said.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None
-    all_splits: AllSplits = "on_the_way"
-    weighs_examples = False
-    keeps_cadence = True
+    planned_target: tuple[str, float] | None = None  # what it usually is trained to; None: not said
+    all_splits: AllSplits = "on_the_way"  # when its training and test data are evaluated
+    weighs_examples = False  # whether its loss is a mean over something else than examples
+    keeps_cadence = True  # whether its runs are evaluated at the marks of `batchlab.plans.cadence`
 
     def __init__(self, question: Question) -> None:
         """Nothing is looked at yet."""
         self.question = question
-        self.drop_last = question.drop_last
+        self.drop_last = question.drop_last  # the smaller last batch of an epoch
 
     # ---- what it is
 
