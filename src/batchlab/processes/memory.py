@@ -43,7 +43,7 @@ class PeakMemory:
             free, total = torch.cuda.mem_get_info(self._device)
             beside = total - free - torch.cuda.memory_reserved(self._device)
             return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
-        mark = _from_status("VmHWM")
+        mark = _bytes_in(_STATUS, "VmHWM")
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
@@ -55,11 +55,11 @@ def _reset_high_water_mark() -> int | None:
         (ROOT / "proc/self/clear_refs").write_text("5")
     except OSError:
         return None
-    return _from_status("VmRSS")
+    return _bytes_in(_STATUS, "VmRSS")
 
 
-def _from_status(field: str) -> int | None:
-    kibibytes = _found(ROOT / _STATUS, rf"^{field}:\s+(\d+) kB")
+def _bytes_in(file: str, field: str) -> int | None:
+    kibibytes = _found(ROOT / file, rf"^{field}:\s+(\d+) kB")
     return None if kibibytes is None else kibibytes * 1024
 
 
@@ -80,8 +80,8 @@ def available_bytes(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    known = [value for value in (_machine_available(), *_group_available()) if value is not None]
-    return min(known, default=None)
+    known = (_bytes_in("proc/meminfo", "MemAvailable"), *_group_available())
+    return min((value for value in known if value is not None), default=None)
 
 
 def limit_memory(device: torch.device, limit_bytes: int) -> None:
@@ -98,18 +98,13 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.set_per_process_memory_fraction(min(1.0, room / total), index)
         return
-    held_bytes = _from_status("VmData")
+    held_bytes = _bytes_in(_STATUS, "VmData")
     if held_bytes is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = held_bytes + limit_bytes
     soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-
-
-def _machine_available() -> int | None:
-    kibibytes = _found(ROOT / "proc/meminfo", r"^MemAvailable:\s+(\d+) kB")
-    return None if kibibytes is None else kibibytes * 1024
 
 
 def _group_available() -> Iterator[int]:
