@@ -89,11 +89,7 @@ class Measurement:
         return None if found is None else found[0]
 
     def of_seeds(self, values: Sequence[float]) -> float:
-        """One value for several seeds.
-
-        Args:
-            values: one a seed, at least one, in the quantity's unit.
-        """
+        """One value for several seeds, of at least one."""
         return _SUMMED_UP[self.over_seeds](values)
 
 

@@ -87,11 +87,7 @@ class RunRequest:
         return self.length.last_step(self.trial)
 
     def never_begun(self, engine: str) -> TrialRecord:
-        """What is known of it where the budget ended before its turn came.
-
-        Args:
-            engine: the name of the engine that was asked.
-        """
+        """What is known of it where the budget ended before its turn at that engine came."""
         return TrialRecord(
             trial=self.trial,
             status=Status.TIMEOUT,
