@@ -417,8 +417,7 @@ class CommandEngine(StoredEngine):
         if outcome.reason != OUT_OF_TIME:
             self._warn_of_bad_end(trial, outcome)
         for text in run.course.points.contradictions:
-            # Each kind once: all its trainings contradict themselves alike.
-            self._warn_once(trial, text, kind=_NUMBERS.sub("#", text))
+            self._warn_once(trial, text)
         if outcome.status is Status.ERROR:
             self._stop_if_hopeless(end, outcome.reason)
         return ran
@@ -451,10 +450,11 @@ class CommandEngine(StoredEngine):
             # A script that leaves its training behind has no length to be told.
             is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
             if note.code in _WARNED and not is_explained:
-                text = reason_text(note)
-                self._warn_once(trial, text, kind=_NUMBERS.sub("#", text))
+                self._warn_once(trial, reason_text(note))
 
-    def _warn_once(self, trial: Trial, text: str, *, kind: str) -> None:
+    def _warn_once(self, trial: Trial, text: str) -> None:
+        """Each kind of warning once: all trainings go wrong alike but for the numbers."""
+        kind = _NUMBERS.sub("#", text)
         if kind not in self._told:
             self._told.add(kind)
             self._listener.warning(f"{named(trial)}: {text}")
