@@ -14,7 +14,6 @@ from batchlab.errors import UsageError
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
 from batchlab.words.catalogue import text
 
 # ---- of a batch size alone
@@ -28,21 +27,16 @@ def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]]
 
 
 def _throughput(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
-    timing = study.timing(batch_size)
-    if timing is None:
+    found = _step_time(study, batch_size)
+    if found is None:
         return None
-    # As the step times are shown: each block's time per step first.
-    step_s = [block / timing.block_steps for block in timing.block_s]
-    return timing.samples_per_s, tuple(timing.batch_size / value for value in step_s)
+    step_s, blocks_s = found
+    return batch_size / step_s, tuple(batch_size / value for value in blocks_s)
 
 
 def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
     peak = study.peak_bytes(batch_size)
     return None if peak is None else (peak, (peak,))
-
-
-def _peak_of_trial(record: TrialRecord) -> float | None:
-    return record.peak_bytes
 
 
 def _step_time_notes(study: Study) -> Iterator[str]:
@@ -115,7 +109,8 @@ def _distance_notes(study: Study) -> Iterator[str]:
     if found is None:
         return
     yield text(
-        _GROWTH[found.nearer],
+        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, "
+        + _GROWTH[found.nearer],
         size=longest.trial.batch_size,
         rate=longest.trial.learning_rate,
         first=found.first_step,
@@ -129,18 +124,15 @@ def _distance_notes(study: Study) -> Iterator[str]:
 
 _GROWTH = {
     "logarithm": (
-        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
-        "grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
+        "it grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
         "{log_error:two_digits} % off. A power of the steps is {power_error:two_digits} % off."
     ),
     "power": (
-        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, it "
-        "grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} % "
-        "off. Their logarithm is {log_error:two_digits} % off."
+        "it grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} "
+        "% off. Their logarithm is {log_error:two_digits} % off."
     ),
     "either": (
-        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, two "
-        "laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
+        "two laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
         "their power of {power:two_digits} is {power_error:two_digits} % off."
     ),
 }
@@ -174,7 +166,7 @@ MEASUREMENTS = (
         over_seeds="largest",
         figure="cost",
         of_batch_size=_peak_memory,
-        of_trial=_peak_of_trial,
+        of_trial=lambda record: record.peak_bytes,
         short="memory",
         notes=_peak_memory_notes,
     ),

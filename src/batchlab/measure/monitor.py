@@ -22,7 +22,7 @@ from batchlab.measure.gradients import (
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import MonitorReading
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 # A measured step takes about half as long again: 1 % of the time.
@@ -128,12 +128,10 @@ class Monitor:
         """The reading in some lines."""
         reading = self.reading
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
-        second = plural(
-            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spike of the loss. The "
-            "noise was seen in layers with {seen:whole_percent} of the parameters.",
-            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n} spikes of the loss. The "
-            "noise was seen in layers with {seen:whole_percent} of the parameters.",
-            reading.loss_spikes,
+        second = text(
+            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n:1 spike|# spikes} of the "
+            "loss. The noise was seen in layers with {seen:whole_percent} of the parameters.",
+            n=reading.loss_spikes,
             norm=reading.gradient_norm,
             loss=reading.loss,
             seen=reading.seen_fraction,
