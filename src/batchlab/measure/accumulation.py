@@ -127,7 +127,7 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
 
     order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
     pool, looked_at = order[:_POOL].tolist(), model()
-    for norm in filter(_is_norm, looked_at.modules()):
+    for norm in filter(is_batch_norm, looked_at.modules()):
         norm.eval()  # it takes single examples then
     chosen = _with_units(pool[:_N_ACCUMULATED], pool, lambda few: workload.loss(looked_at, at(few)))
     n, whole = len(chosen), at(chosen)
@@ -199,7 +199,7 @@ def _writing(few: _Few) -> Iterator[Finding]:
 
 
 def _batch_norm(few: _Few) -> Iterator[Finding]:
-    names = _named_layers(few.model(), lambda layer: _is_norm(layer) and layer.training)
+    names = _named_layers(few.model(), lambda layer: is_batch_norm(layer) and layer.training)
     if not names:
         return
     try:
@@ -207,7 +207,7 @@ def _batch_norm(few: _Few) -> Iterator[Finding]:
     except Exception:  # fewer examples than it takes
         size = math.inf
     if size is not None:
-        few.is_still = _is_norm
+        few.is_still = is_batch_norm
         yield _finding("batch_norm", names, size)
 
 
@@ -217,7 +217,7 @@ def _draws(few: _Few) -> Iterator[Finding]:
     if size is None:
         return
     layers, norms_alone = _named_layers(few.model(), _draws_in), few.is_still
-    few.is_still = lambda module: norms_alone(module) if _is_norm(module) else True
+    few.is_still = lambda module: norms_alone(module) if is_batch_norm(module) else True
     if few.off_by_draws() is None:
         yield _finding("dropout", layers or "`model`", size, by_chance=True)
         return
@@ -343,7 +343,7 @@ def look_at_loss(
         if all(map(_is_of_torch, model.modules())):
             return LossSeen()
         # What torch's layers do in training is known: BatchNorm couples, dropout draws.
-        look.is_still = lambda module: _is_of_torch(module) or _is_norm(module)
+        look.is_still = lambda module: _is_of_torch(module) or is_batch_norm(module)
         # In eval mode it is a mean, so that its weights are known: a mixture is none of units.
         with suppress(WorkloadError), asking(workload, "`loss` in training"):
             trained = look.whole()
@@ -747,7 +747,8 @@ def _is_of_torch(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.")
 
 
-def _is_norm(module: nn.Module) -> bool:
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a layer normalises over the batch."""
     return isinstance(module, _BatchNorm)
 
 

@@ -85,11 +85,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """How to measure a model at a step, by the name of the quantity.
-
-    Args:
-        asked: which of those on request to take too.
-    """
+    """How to measure a model at a step, by quantity: of those on request what is `asked` for."""
     rows = measurement_rows()
     return {
         name: partial(_where_an_epoch_ends if rows[name].on_request else _after_a_step, at_step)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.accumulation import look_at_loss
+from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
     around,
     asking,
@@ -211,15 +211,8 @@ def check_workload(
 ) -> WorkloadSummary:
     """Make the model, look at its loss, its metrics and a training step, compare the splits.
 
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        device: the PyTorch device.
-        known: what is known of it so far.
-        with_steps: whether training steps are taken, for which memory may not be enough.
-
-    Returns:
-        What is known of it now, with further warnings of what is odd but can be trained.
+    What was `known` of it is completed, with warnings of what is odd but can be trained. Without
+    `with_steps` no training steps are taken, for which memory may not be enough.
 
     Raises:
         WorkloadError: it cannot be trained as it is; the message says what to change.
@@ -254,9 +247,7 @@ def check_workload(
     return replace(
         known,
         n_parameters=sum(part.numel() for part in parameters),
-        has_batch_norm=any(
-            isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
-        ),
+        has_batch_norm=any(map(is_batch_norm, model.modules())),
         adam=adam_settings(*made.optimizers),
         warnings=(
             *known.warnings,

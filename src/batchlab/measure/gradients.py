@@ -105,17 +105,14 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
 
 
 class WatchedLayers:
-    """Hooks on layers: what goes into each at its first run, and what comes back to it there.
-
-    Attributes:
-        lengths: the first dimension of each layer's outputs, run by run.
-        backs: the gradient by what came out of that, as far as a backward pass has come.
-    """
+    """Hooks on layers: what goes into each at its first run, and what comes back to it there."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Put the hooks on."""
+        # The first dimension of each layer's outputs, run by run.
         self.lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
         self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
+        # The gradient by what came out of that, as far as a backward pass has come.
         self.backs: dict[nn.Module, Tensor] = {}
         self.hooks = [layer.register_forward_hook(self._ran) for layer in layers]
 

@@ -201,9 +201,5 @@ class Noise(ShownInNotebook):
         return made
 
     def to_json(self, *, report: Path | None = None) -> str:
-        """The document that `batchlab noise --json` prints.
-
-        Args:
-            report: the page that was written; None: none.
-        """
+        """The same as a text, the document that `batchlab noise --json` prints."""
         return json_text(self.to_dict(report=report))

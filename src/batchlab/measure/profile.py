@@ -386,12 +386,8 @@ class Profile(ShownInNotebook):
         out, count as timed. Between two measured batch sizes the time and its interval lie on
         straight lines over logarithms.
 
-        Args:
-            batch_size: examples per step.
-
-        Returns:
-            The estimate, with the n of the less observed neighbour; outside the measured batch
-            sizes the reason for none.
+        It has the n of the less observed neighbour; outside the measured batch sizes the reason for
+        none.
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
         if not measured:

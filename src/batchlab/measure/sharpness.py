@@ -37,9 +37,6 @@ class LossSurface:
     It is the same function each time: examples stay in the same passes, random numbers are the
     same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
     training (and as Keskar et al. do). It works on a copy; the model stays as it is.
-
-    Attributes:
-        weights: all trainable parameters end to end, shape (P,), float64.
     """
 
     def __init__(
@@ -62,7 +59,7 @@ class LossSurface:
         self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
         self._parameters = [part for part in self._model.parameters() if part.requires_grad]
         flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
-        self.weights: Vector = flat.cpu().numpy()
+        self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
 
     def loss(self, weights: Vector) -> float:
         """The mean loss at these weights."""
@@ -211,13 +208,8 @@ def top_eigenvalues(
 ) -> tuple[float, ...]:
     """The largest eigenvalues of the Hessian at the model's weights, descending.
 
-    By Lanczos iteration with products of the Hessian and vectors; the Hessian is never made.
-
-    Args:
-        surface: the loss around the weights.
-        n: how many, 1 to the number of weights.
-        tolerance: relative error at which the iteration stops; 0: as exact as the products are.
-        seed: of the first vector.
+    By Lanczos iteration with products of the Hessian and vectors; the Hessian is never made. It
+    stops at the relative error `tolerance`; 0: as exact as the products are.
 
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
     """

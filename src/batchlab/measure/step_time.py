@@ -57,19 +57,11 @@ def measure_step_time(
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
     Several numbers of threads take turns, block of steps by block; the one with the best median is
-    reported. So a moment in which something else ran falls on all of them, and
-    threads that wait for one another on a busy machine are not chosen. Fetching and copying of
-    batches count.
+    reported. So a moment in which something else ran falls on all of them, and threads that wait
+    for one another on a busy machine are not chosen. Fetching and copying of batches count.
 
-    Args:
-        line: the connection to the parent, unused.
-        packed: the workload.
-        trial: gives the batch size and how it is cut; nothing is stored under its name.
-        device: the PyTorch device.
-        timed_s: about how long to time, in seconds, warm-up not counted.
-        wall_bytes: what the process may ask for above what it holds; None: what there is.
-        threads_to_try: numbers of threads, ascending; None: the `thread_choices` of the device.
-        clock: a monotonic clock, in seconds.
+    It takes about `timed_s` beside its warm-up, and may ask for `wall_bytes` above what it holds;
+    `threads_to_try` ascend, None: the `thread_choices` of the device.
     """
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)
