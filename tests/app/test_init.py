@@ -140,16 +140,16 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) -> None:
     command = [*training, "--bs", "{batch_size}", "--lr={learning_rate}", "--seed", "{seed}"]
 
-    assert trained_with_now(command, BOTH, Path(), None) == {
+    assert trained_with_now(command, BOTH, Path()) == {
         "batch_size": 48,
         "learning_rate": 3e-4,
     }
-    assert trained_with_now(command, {"learning_rate"}, Path(), None) == {"learning_rate": 3e-4}
+    assert trained_with_now(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
     assert not Path("trained").exists()
     # A default that the help does not show is not guessed.
     silent = TRAINING.replace("formatter_class=argparse.ArgumentDefaultsHelpFormatter", "")
     Path("train.py").write_text(silent)
-    assert trained_with_now(command, BOTH, Path(), None) == {}
+    assert trained_with_now(command, BOTH, Path()) == {}
 
 
 def test_the_help_is_that_of_the_folder_where_the_command_runs(
@@ -159,15 +159,15 @@ def test_the_help_is_that_of_the_folder_where_the_command_runs(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     command = [*training, "--bs", "{batch_size}"]
 
-    assert trained_with_now(command, {"batch_size"}, place, None) == {"batch_size": 48}
-    assert trained_with_now(command, {"batch_size"}, Path(), None) == {}
+    assert trained_with_now(command, {"batch_size"}, place) == {"batch_size": 48}
+    assert trained_with_now(command, {"batch_size"}, Path()) == {}
 
 
 def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(training: list[str]) -> None:
-    assert trained_with_now([*training, "{batch_size}"], {"learning_rate"}, Path(), None) == {}
-    assert trained_with_now(["no-such-program", "--bs", "{batch_size}"], set(), Path(), None) == {}
+    assert trained_with_now([*training, "{batch_size}"], {"learning_rate"}, Path()) == {}
+    assert trained_with_now(["no-such-program", "--bs", "{batch_size}"], set(), Path()) == {}
     Path("train.py").write_text("open('trained', 'w')")
-    assert trained_with_now([*training, "{batch_size}", "{learning_rate}"], BOTH, Path(), 9.0) == {}
+    assert trained_with_now([*training, "{batch_size}", "{learning_rate}"], BOTH, Path(), 2.0) == {}
     assert not Path("trained").exists()
 
 
@@ -193,7 +193,7 @@ def test_a_flag_is_found_under_any_of_its_names(
 ) -> None:
     Path("train.py").write_text(ALIASES)
 
-    found = trained_with_now([*training, *given], BOTH, Path(), None)
+    found = trained_with_now([*training, *given], BOTH, Path())
 
     assert found == {"batch_size": 256, "learning_rate": 0.1}
 
@@ -202,5 +202,5 @@ def test_a_script_that_does_not_know_help_is_stopped_within_the_budget(training:
     Path("train.py").write_text("import time; open('began', 'w'); time.sleep(60)")
     began_s = time.monotonic()
 
-    assert trained_with_now([*training, "--bs", "{batch_size}"], BOTH, Path(), 1.2) == {}
+    assert trained_with_now([*training, "--bs", "{batch_size}"], BOTH, Path(), 0.3) == {}
     assert time.monotonic() - began_s < 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholder
 from batchlab.script.metric import direction_of, plain_name
 from batchlab.words.reasons import reason_text
 
-# Most scripts have evaluated by then; of a budget it takes no more than this share.
+# Most scripts have evaluated by then. Of a budget this share is taken at the most, and as much
+# for --help: a script that does not know that begins to train.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
 # By option an example, and what it is.
@@ -48,8 +50,9 @@ def completed(
     is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
     if is_advice and is_fixed and not params.get("train_s"):
         needs.add("epochs")
-    wanted, budget_s = {"batch_size", "learning_rate", *needs} - given.keys(), params.get("budget")
-    shown = trained_with_now(given["arguments"], wanted, place, budget_s)
+    wanted = {"batch_size", "learning_rate", *needs} - given.keys()
+    share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
+    shown = trained_with_now(given["arguments"], wanted, place, share_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
     sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
     if sizes and not is_advice:
@@ -65,8 +68,8 @@ def completed(
 
     if not missing and is_clear(given["metric"]):
         return given
-    limit_s = _LOOK_S if budget_s is None else min(_LOOK_S, _BUDGET_SHARE * budget_s)
-    look, trouble = _looked(TrainingCommand(**{"better": "lower", **given, **missing}), limit_s)
+    command = TrainingCommand(**{"better": "lower", **given, **missing})
+    look, trouble = _looked(command, min(_LOOK_S, share_s))
     printed = [] if look is None else list(look.told.names)
     if printed and look and not ("metric" in given and look.trained):
         missing["metric"] = _of_validation(printed)

@@ -70,8 +70,6 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
 
 # Long enough to import a framework; a script that does not know --help is stopped after it.
 _SEEN_WITHIN_S = 30.0
-# Of a budget it takes no more: a script that does not know --help begins to train.
-_BUDGET_SHARE = 0.25
 _READ: dict[str, Callable[[str], int | float]] = {
     "batch_size": int,
     "learning_rate": float,
@@ -80,15 +78,14 @@ _READ: dict[str, Callable[[str], int | float]] = {
 
 
 def trained_with_now(
-    arguments: Sequence[str], wanted: Collection[str], place: Path, budget_s: float | None
+    arguments: Sequence[str], wanted: Collection[str], place: Path, limit_s: float = _SEEN_WITHIN_S
 ) -> dict[str, int | float]:
     """The defaults of a script's own flags, as its `--help` shows them."""
     flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
     if not asked:
         return {}
-    limit_s = _SEEN_WITHIN_S if budget_s is None else min(_SEEN_WITHIN_S, _BUDGET_SHARE * budget_s)
-    text, _ = help_of(arguments, limit_s, place)
+    text, _ = help_of(arguments, min(_SEEN_WITHIN_S, limit_s), place)
     found = {}
     for name, typed in asked.items():
         flag = flag_named(text, typed)
