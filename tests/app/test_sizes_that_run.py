@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import batchlab
 from batchlab.advice.advice import Option
-from batchlab.app.options import fitting_trials, that_run
+from batchlab.app.options import fitting_trials, noted
 from batchlab.app.question import asked
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchSizeError
@@ -150,7 +150,8 @@ def options(*sizes: tuple[int, int]) -> list[Option]:
     ],
 )
 def test_an_option_that_does_not_run_says_why(sizes: RunnableSizes, why: Reason) -> None:
-    odd, even = that_run(taking(sizes), options((33, 33), (64, 64)), trial=made_up_trial())
+    tried = options((33, 33), (64, 64))
+    odd, even = (noted(taking(sizes), option, made_up_trial()) for option in tried)
 
     assert even.runs
     assert odd.note == why
@@ -161,15 +162,14 @@ def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> No
     refused = replace(options((512, 64))[0], note=Reason.of("does_not_fit"))
     asked_for = [*options((64, 64), (256, 64)), refused]
 
-    whole, pieces, other = that_run(
-        replace(made_up_summary(), loss_couples=True), asked_for, trial=made_up_trial()
-    )
+    couples, trial = replace(made_up_summary(), loss_couples=True), made_up_trial()
+    whole, pieces, other = (noted(couples, option, trial) for option in asked_for)
 
     assert whole.runs
     assert pieces.note == Reason.of("pieces_train_on_another_loss", size=64)
     assert pieces.step_s.estimate is None
     assert other == refused
-    assert that_run(made_up_summary(), asked_for, trial=made_up_trial()) == tuple(asked_for)
+    assert [noted(made_up_summary(), option, trial) for option in asked_for] == asked_for
 
 
 def in_pairs(model: nn.Module, batch: Any) -> Tensor:

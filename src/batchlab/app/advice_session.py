@@ -14,7 +14,7 @@ from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
 from batchlab.app.asked_before import another_is_named, earlier_answer, kept_from
-from batchlab.app.options import options_of, reference_of, refused, sizes_that_run, that_run
+from batchlab.app.options import noted, options_of, reference_of, refused, sizes_that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
@@ -327,16 +327,13 @@ class AdviceSession:
             )
 
     def _limit_to_trainings(self, own: Trial | Configuration, timed_s: float) -> None:
-        """Set the ceiling to the trainings asked for, where they were."""
+        """Set the ceiling to the trainings asked for, where they were; a step takes `timed_s`."""
         if self._asked.trainings is not None:
-            self._budget.limit(self._asked.trainings * self._training_s(own, timed_s))
-
-    def _training_s(self, own: Trial | Configuration, timed_s: float) -> float:
-        """Seconds of one planned training, without its evaluations; a step takes `timed_s`."""
-        if self._asked.train_s is not None:
-            return self._asked.train_s
-        trial = replace(self._trial, batch_size=own.batch_size)
-        return trial.plan.steps_in(self._epochs_of_one) * timed_s
+            one_s = self._asked.train_s
+            if one_s is None:
+                plan = replace(self._trial, batch_size=own.batch_size).plan
+                one_s = plan.steps_in(self._epochs_of_one) * timed_s
+            self._budget.limit(self._asked.trainings * one_s)
 
     @cached_property
     def _epochs_of_one(self) -> float:
@@ -508,7 +505,7 @@ class AdviceSession:
             trial=self._trial,
             may_accumulate=self._subject.may_accumulate,
         )
-        options = that_run(self._summary, found, trial=self._trial)
+        options = tuple(noted(self._summary, option, self._trial) for option in found)
         if self._asked.train_s is not None:  # without its time these are no number of steps
             options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
@@ -601,36 +598,32 @@ class AdviceSession:
         why = met_early(level, epochs, whole)
         return [] if why is None else [Reason.of("target_is_early", why=why)]
 
-    def _caveats(self) -> list[Reason]:
-        caveats = []
+    def _caveats(self) -> Iterator[Reason]:
         elsewhere = self._asked.profile
         if elsewhere is not None:
-            caveats.append(
-                Reason.of(
-                    "profile_from_elsewhere",
-                    there=elsewhere.device_name,
-                    created_at=elsewhere.created_at,
-                    here=self._here.device_name,
-                )
+            yield Reason.of(
+                "profile_from_elsewhere",
+                there=elsewhere.device_name,
+                created_at=elsewhere.created_at,
+                here=self._here.device_name,
             )
             if elsewhere.workload.workload_id != self._trial.workload_id:
-                caveats.append(Reason.of("profile_of_another_version"))
+                yield Reason.of("profile_of_another_version")
         own = self._here.best_micro_batch(self._trial.batch_size)
         step, whole = None if own is None else own.peak_bytes, self._here.evaluation_bytes
         if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
-            caveats.append(Reason.of("evaluation_needs_more", whole=whole, step=step))
+            yield Reason.of("evaluation_needs_more", whole=whole, step=step)
         if self._trial.horizon_steps:
-            caveats.append(Reason.of("rate_followed_schedule", epochs=self._subject.epochs))
+            yield Reason.of("rate_followed_schedule", epochs=self._subject.epochs)
         elif self._summary.is_own_command:
-            caveats.append(Reason.of("rate_left_to_script"))
+            yield Reason.of("rate_left_to_script")
         else:
-            caveats.append(Reason.of("rate_was_constant"))
+            yield Reason.of("rate_was_constant")
         if self._summary.draws_by_seed:
-            caveats.append(Reason.of("seeds_draw_examples", n=self._summary.n_validation))
+            yield Reason.of("seeds_draw_examples", n=self._summary.n_validation)
         if self._summary.loss_couples:
-            caveats.append(Reason.of("loss_couples"))
+            yield Reason.of("loss_couples")
         if self._summary.couples_in_training:
-            caveats.append(Reason.of("layers_couple"))
+            yield Reason.of("layers_couple")
         if self._summary.has_batch_norm:
-            caveats.append(Reason.of("model_has_batch_norm"))
-        return caveats
+            yield Reason.of("model_has_batch_norm")

@@ -70,14 +70,8 @@ def sizes_that_run(summary: WorkloadSummary, batch_sizes: Iterable[int]) -> tupl
     return tuple(size for size in batch_sizes if _rule(summary).holds(size))
 
 
-def that_run(
-    summary: WorkloadSummary, options: Iterable[Option], *, trial: Trial
-) -> tuple[Option, ...]:
-    """The options; those that cannot be had of this model with a note against them."""
-    return tuple(_noted(summary, option, trial) for option in options)
-
-
-def _noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
+def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
+    """The option; one that cannot be had of this model with a note against it."""
     size, micro, sizes = option.batch_size, option.micro_batch_size, _rule(summary)
     if option.note is not None:
         return option
