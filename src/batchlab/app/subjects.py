@@ -197,21 +197,15 @@ class WorkloadSubject(Subject):
         self.question.listener.phase("checking the workload")
         loaded_again = (_LOADED_AGAIN,) if self.packed.is_loaded_again else ()
         known = replace(self.summary, warnings=(*self._loaded.notes, *loaded_again))
-        ended = self._looked_at(known, with_steps=True)
-        if ended.status is Status.OOM:  # where memory ends for a step is for the profile to find
-            ended = self._looked_at(known, with_steps=False)
+        for with_steps in (True, False):
+            ended = run_in_child(
+                *(check_workload, self.packed, self.question.device, known, with_steps),
+                timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
+            )
+            if ended.status is not Status.OOM:  # where memory ends for a step the profile finds
+                break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
-
-    def _looked_at(self, known: WorkloadSummary, *, with_steps: bool) -> Ended:
-        return run_in_child(
-            check_workload,
-            self.packed,
-            self.question.device,
-            known,
-            with_steps,
-            timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
-        )
 
     def checked_target(self, target: tuple[str, float]) -> Target:
         """Of one of its metrics, on validation data that it has."""
