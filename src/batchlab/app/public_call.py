@@ -29,11 +29,10 @@ _ELSEWHERE = {
 }
 # What a command finds itself, so that nobody can give it.
 _FOUND = {
-    (
-        "advise",
-        "learning_rates",
-    ): "advise finds the learning rate of each batch size itself. The rate that you train with now "
-    "belongs in the workload: Workload(learning_rate=...)"
+    ("advise", "learning_rates"): (
+        "advise finds the learning rate of each batch size itself. The rate that you train with "
+        "now belongs in the workload: Workload(learning_rate=...)"
+    )
 }
 
 

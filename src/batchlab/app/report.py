@@ -224,21 +224,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page of an advice or a study.
-
-    Args:
-        record: the advice, whose runs are read from its store, or the study.
-        path: the file; one that is there is replaced.
-
-    Returns:
-        The file.
-
-    Raises:
-        UsageError: no file can be written to `path`, it is a store, or nobody knows where the runs
-            of the advice are.
-        StoreError: the runs of the advice cannot be read any more.
-        OutputFileError: the file cannot be written; an old one is left as it is.
-    """
+    """What `Reported.report` does: the runs of an advice are read from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)
