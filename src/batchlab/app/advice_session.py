@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -413,13 +414,10 @@ class AdviceSession:
         may_begin = self._asked.profile is None and self._subject.keeps_cadence
         if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-            try:
+            with suppress(WorkloadError):  # the profile of all says why
                 made = self._subject.profile(
                     (own,), deadline_s=time.monotonic() + limit_s, listener=Silent()
                 )
-            except WorkloadError:
-                pass  # the profile of all says why
-            else:
                 if self._is_of_the_reference_alone(made):
                     return made
         return self._measured(watcher)

@@ -44,24 +44,18 @@ def _read(text: str) -> float:
 
 
 class Budget:
-    """A ceiling on the time of one whole call, counted from when this was made.
-
-    Attributes:
-        started_s: the `time.monotonic()` from which it counts.
-        asked_s: the ceiling as it was given; None: it was not.
-        seconds: the ceiling; None: there is none, or none yet.
-        deadline_s: the `time.monotonic()` at which the call's own part ends; None: never.
-    """
+    """A ceiling on the time of one whole call, counted from when this was made."""
 
     def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
         """Start counting."""
         self.started_s = time.monotonic()
-        self.seconds: float | None = None
+        self.seconds: float | None = None  # the ceiling; None: there is none, or none yet
+        # The `time.monotonic()` at which the call's own part ends; None: never.
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
-        self.asked_s = self.seconds
+        self.asked_s = self.seconds  # the ceiling as it was given; None: it was not
 
     def limit(self, given: str | float) -> None:
         """Set the ceiling; how high it is may depend on what was measured first."""

@@ -35,12 +35,7 @@ class Initialized:
 
 
 def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S) -> Initialized:
-    """Write a draft of `batchlab.toml` for a training command.
-
-    Args:
-        command: the program and its arguments, as they are typed without batchlab.
-        folder: where the file is written.
-        limit_s: for how long the help may take.
+    """Write a draft of `batchlab.toml` for a training command, as it is typed without batchlab.
 
     Raises:
         UsageError: there is no command, or the folder has such a file.

@@ -41,13 +41,9 @@ def write_live_page(
 ) -> None:
     """Write the page of a study every 20 s until the study has finished, or until Ctrl-C.
 
-    Args:
-        store: the SQLite file; it may not be there yet, and may hold no study.
-        study: the start of the study's id; None: the one asked for last, whichever it is then.
-        path: the file of the page, which loads itself again for as long as it is written anew.
-        say: told in a line that there is no study yet.
-        show: given `path` once the page is there.
-        wait: lets so many seconds pass.
+    The store may not be there yet, or hold no study: `say` is told so in a line. Of None as `study`
+    it is the one asked for last, whichever it is then. `show` is given `path` once the page is
+    there; it loads itself again for as long as it is written anew.
 
     Raises:
         UsageError: no study has such an id, or more than one.

@@ -64,16 +64,8 @@ def noise(
     """
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
-    question = asked(
-        "noise",
-        workload=workload,
-        settings=settings,
-        device=device,
-        memory_limit_bytes=memory_limit_bytes,
-        budget=budget,
-        reserved_s=reserved_s,
-        listener=listener,
-    )
+    # A question's steps are those of a training, and it knows no layers.
+    question = asked("noise", **(locals() | {"steps": None, "per_layer": None}))
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
     subject.planned(lambda: _last_step(subject, subject.reference, steps))
