@@ -110,7 +110,6 @@ _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
-_LOSS = "loss"
 
 
 def _why_untimed(option: Option) -> Reason | None:
@@ -286,7 +285,7 @@ class AdviceSession:
     @property
     def _why_not_comparable(self) -> Reason | None:
         """Why batch sizes cannot be compared by the metric; None: they can."""
-        if self._metric == _LOSS and self._summary.loss_couples:
+        if self._metric == "loss" and self._summary.loss_couples:
             return Reason.of("losses_not_comparable")
         return None
 

@@ -320,17 +320,11 @@ _CHECK_S = 900.0
 _TIMING_SHARE = 0.3
 # Seconds of steps that a batch size is timed for, where steps are short.
 _TIMED_S = 4.0
-# What acts on a workload and cannot act on a script, by its option.
-_NOT_OF_COMMANDS = {
-    "settings": "--set",
-    "scaling_rule": "--scaling-rule",
-    "sampling": "--sampling",
-    "drop_last": "--drop-last",
-    "micro_batch_size": "--micro-batch-size",
-    "device": "--device",
-    "trainer": "--trainer",
-    "measure": "--measure",
-}
+# What acts on a workload and cannot act on a script.
+_NOT_OF_COMMANDS = (
+    *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
+    *("device", "trainer", "measure"),
+)
 # What stands there by default acts nowhere.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
@@ -391,11 +385,12 @@ class CommandSubject(Subject):
                 f"command has no {{learning_rate}}, so none of them would act; put it where your "
                 f"script takes its rate, such as --lr {{learning_rate}}"
             )
-        for name, option in _NOT_OF_COMMANDS.items():
+        for name in _NOT_OF_COMMANDS:
             if getattr(asked, name) not in _BY_DEFAULT:
+                option = "set" if name == "settings" else name.replace("_", "-")
                 raise UsageError(
-                    f"{option} with a command of your own: it cannot reach into your script; give "
-                    f"the script's own option after the --"
+                    f"--{option} with a command of your own: it cannot reach into your script; "
+                    f"give the script's own option after the --"
                 )
         if asked.name == "profile" and asked.store is not None:
             raise UsageError(

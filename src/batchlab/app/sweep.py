@@ -18,7 +18,7 @@ from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study
-from batchlab.records.trial import Sampling, Setting, Trial, TrialRecord
+from batchlab.records.trial import Sampling, Setting, Trial
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
@@ -187,11 +187,14 @@ class StoredSweep:
         return [
             trial
             for trial in self._trials
-            if not is_answered(self._record(trial), length, keeps_cadence=keeps)
+            if not is_answered(self._store.record(trial.trial_id), length, keeps_cadence=keeps)
         ]
 
-    def _record(self, trial: Trial) -> TrialRecord | None:
-        return self._store.record(trial.trial_id)
+    def _has(self, trial: Trial, name: str) -> bool:
+        """Whether a trial was measured so anywhere."""
+        record = self._store.record(trial.trial_id)
+        evaluations = () if record is None else record.evaluations
+        return any(evaluation.measurement(name) is not None for evaluation in evaluations)
 
     def _say_what_is_left(self) -> None:
         left = self._unfinished()
@@ -201,7 +204,7 @@ class StoredSweep:
                 f"goes on with them"
             )
         for name in self._question.measure:
-            without = [trial for trial in self._trials if not _has(self._record(trial), name)]
+            without = [trial for trial in self._trials if not self._has(trial, name)]
             if without:
                 self._listener.warning(
                     f"{len(without)} of {len(self._trials)} trials have no {name}: they were "
@@ -303,9 +306,3 @@ class StoredSweep:
                 keep_record(self._store, engine.next_finished().record)
         finally:
             engine.cancel()
-
-
-def _has(record: TrialRecord | None, name: str) -> bool:
-    """Whether a trial was measured so anywhere."""
-    evaluations = () if record is None else record.evaluations
-    return any(evaluation.measurement(name) is not None for evaluation in evaluations)
