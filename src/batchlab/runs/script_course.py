@@ -182,9 +182,8 @@ class ScriptCourse:
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
         """All that `divergence` looks at."""
-        if len(self._evaluations) <= EVALUATIONS:
-            return self._evaluations
-        return (self._evaluations[0], *self._evaluations[-EVALUATIONS:])
+        first, n = self._evaluations[0], len(self._evaluations)
+        return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
     def _put(self, made: Evaluation) -> None:
         """Keep an evaluation in its place: the last one, but for a script that counts anew."""
