@@ -32,18 +32,19 @@ def endings_of(
     seeds: Sequence[int],
     *,
     recommended: CellKey,
-    reference: CellKey,
-    tuned: CellKey | None,
-    n_looks: int,
+    reference: CellKey | None = None,
+    tuned: CellKey | None = None,
+    n_looks: int = 1,
     constant: Endings | None = None,
 ) -> Endings | None:
-    """How the three end on these seeds.
+    """How these end on these seeds, the user's configuration where no other `reference` is given.
 
     None where the end of a training was not seen, or no run of the reference came to it.
     """
     end = state.end
     if end is None:
         return None
+    reference = reference or state.reference_cell
     cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
     records = state.records if constant is None else state.cooled
     known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
@@ -100,7 +101,7 @@ def best_ending(state: StudyState, than: CellKey) -> Endings | None:
     cells = {(size, rate) for size, rate, seed in state.asked_whole if seed in seeds} - {than}
     ahead: dict[float, Endings] = {}
     for cell in sorted(cells):
-        beside = endings_of(state, seeds, recommended=cell, reference=than, tuned=None, n_looks=2)
+        beside = endings_of(state, seeds, recommended=cell, reference=than, n_looks=2)
         if beside is not None and beside.verdict != "worse":
             ahead[beside.difference.estimate or 0.0] = beside
     most = max(ahead, default=0.0)
@@ -141,7 +142,7 @@ def _end(
     state: StudyState, end: EndLevel, record: TrialRecord | None
 ) -> tuple[float | None, float | None]:
     """What a training ends with on validation and on test data; None, None: it has no end."""
-    if record is None or not _is_whole(state, record):
+    if record is None or not is_trained_whole(state, record):
         return None, None
     # Beside a slower one it may have been trained longer: it counts as far as these go.
     steps = state.sizes[record.trial.batch_size].whole_steps
@@ -167,7 +168,7 @@ def with_end(state: StudyState, run: RateTried) -> RateTried:
     return replace(run, end=end, end_test=of_test)
 
 
-def _is_whole(state: StudyState, record: TrialRecord) -> bool:
+def is_trained_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
     steps = state.sizes[record.trial.batch_size].whole_steps
     if record.trial.cool_down and record.trial.horizon_steps != steps:

@@ -574,16 +574,4 @@ def _followed(state: StudyState, cell: CellKey) -> Verification:
     if state.end is None:
         return Verification(batch_size=size.batch_size)
     found = verify(state, size)
-    if found.endings is not None:
-        return found
-    return replace(
-        found,
-        endings=endings_of(
-            state,
-            (seed,),
-            recommended=cell,
-            reference=state.reference_cell,
-            tuned=None,
-            n_looks=1,
-        ),
-    )
+    return replace(found, endings=found.endings or endings_of(state, (seed,), recommended=cell))

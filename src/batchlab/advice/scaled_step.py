@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import Endings
 from batchlab.advice.chance import AFTER_WORSE, LIKELY, SCALED, SCALED_UNSEEN, seen_in
-from batchlab.advice.endings import endings_of
+from batchlab.advice.endings import endings_of, is_trained_whole
 from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
-from batchlab.advice.run_log import CellKey, Lattice, is_whole
+from batchlab.advice.run_log import CellKey, Lattice
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import requests_of, seeds_that_fit
 from batchlab.records.estimate import Estimate, Reason
@@ -88,7 +88,8 @@ def _trained(state: StudyState, cell: CellKey) -> Endings | None:
     """How it ends beside the reference, on as many seeds as are left for; None: on none."""
     if state.end is None:
         return None
-    fresh = [seed for seed in state.seeds.verify if _is_whole(state, state.reference_cell, seed)]
+    own = {seed: state.records.get((*state.reference_cell, seed)) for seed in state.seeds.verify}
+    fresh = [seed for seed, run in own.items() if run and is_trained_whole(state, run)]
     seeds = tuple(fresh[:_MOST_SEEDS]) or state.seeds.tune[:1]
     seeds = seeds_that_fit(state, [cell], seeds)
     if not seeds:
@@ -98,12 +99,4 @@ def _trained(state: StudyState, cell: CellKey) -> Endings | None:
         Reason.of("nothing_likely_no_worse"),
     )
     state.run(requests_of(state, [cell], seeds), "verify")
-    return endings_of(
-        state, seeds, recommended=cell, reference=state.reference_cell, tuned=None, n_looks=1
-    )
-
-
-def _is_whole(state: StudyState, cell: CellKey, seed: int) -> bool:
-    record = state.records.get((*cell, seed))
-    steps = state.sizes[cell[0]].whole_steps
-    return record is not None and not record.has_failed and is_whole(record, steps)
+    return endings_of(state, seeds, recommended=cell)

@@ -238,9 +238,7 @@ def read(
         else gains[tuned],
         against=against,
         instead=instead,
-        endings=endings_of(
-            state, seeds, recommended=chosen, reference=reference, tuned=tuned, n_looks=n_looks
-        ),
+        endings=endings_of(state, seeds, recommended=chosen, tuned=tuned, n_looks=n_looks),
     )
 
 
@@ -390,16 +388,8 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     did = Reason.of("try_cool_down", size=recommended[0], n=len(seeds), epochs=epochs)
     state.note(did, constant.reason)
     state.run(requests_of(state, cells, seeds, cool_down=COOL_DOWN), "cool_down")
-    tuned = constant.reference_tuned
-    found = endings_of(
-        state,
-        seeds,
-        recommended=recommended,
-        reference=constant.reference.cell,
-        tuned=None if tuned is None else tuned.cell,
-        n_looks=1,
-        constant=constant,
-    )
+    tuned = state.reference.cell
+    found = endings_of(state, seeds, recommended=recommended, tuned=tuned, constant=constant)
     if found is not None and found.verdict == "no_worse":
         return found
     if constant.verdict == "open":
