@@ -100,25 +100,15 @@ def _at_the_edge(run_log: RunLog, cell: CellKey) -> list[Reason]:
     """
     batch_size, learning_rate = cell
     records = [*run_log.records.items(), *run_log.cooled.items()]
-    seeds: dict[int, bool] = {}
-    for (size, rate, seed), record in records:
-        if (size, rate) == cell:
-            seeds[seed] = seeds.get(seed, False) or record.has_diverged
-    diverged = [
-        rate for (size, rate, _), record in records if size == batch_size and record.has_diverged
-    ]
-    above = [rate for rate in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
-    n, held = len(seeds), len(seeds) - sum(seeds.values())
+    diverged = {key for key, record in records if record.has_diverged and key[0] == batch_size}
+    above = [rate for _, rate, _ in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
+    n = len({key for key, _ in records if key[:2] == cell})
+    held = n - len({key for key in diverged if key[:2] == cell})
     if not above or not held:
         return []
+    top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
     why = Reason.of(
-        "at_the_edge",
-        size=batch_size,
-        rate=learning_rate,
-        above=max(above),
-        held=held,
-        n=n,
-        share=float(betaincinv(n - held + 1, held, _CONFIDENCE)),
+        "at_the_edge", size=batch_size, rate=learning_rate, above=top, held=held, n=n, share=share
     )
     return [why]
 
@@ -155,7 +145,7 @@ def answered(
 
     `scaled` is named where yours would stay.
     """
-    found, own = _Answer(state, outcome, origin, scaled).advice(), state.reference
+    found, own = _Answer(state, outcome, origin).advice(scaled), state.reference
     named, step_s = found.named, own.option.step_s.estimate
     if not (state.question.prefers_end and state.end and named and step_s) or named.cool_down:
         return found
@@ -172,21 +162,13 @@ def answered(
     if verified.endings is None:
         return found
     ending = replace(outcome, verification=verified, ends_best=why)
-    return _Answer(state, ending, origin, None)._found()
+    return _Answer(state, ending, origin).found()
 
 
 class _Answer:
-    def __init__(
-        self,
-        state: StudyState,
-        outcome: Conclusion,
-        origin: TargetOrigin,
-        scaled: ScaledStep | None,
-    ) -> None:
-        self._state = state
-        self._question = state.question
-        self._origin = origin
-        self._outcome, self._step = outcome, scaled
+    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
+        self._state, self._question = state, state.question
+        self._outcome, self._origin = outcome, origin
         self._decision = outcome.decision
         self._verification = outcome.verification
         self._not_followed = outcome.not_followed
@@ -196,25 +178,24 @@ class _Answer:
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others = self._at_other_targets()
 
-    def advice(self) -> Advice:
-        """With the chance of what is named; yours, where that is a first guess for now."""
-        found, own = self._found(), self._question.reference
+    def advice(self, scaled: ScaledStep | None) -> Advice:
+        """With the chance of what is named; yours or `scaled`, where that is a first guess."""
+        found, own = self.found(), self._question.reference
         if self._question.objective == "samples" and found.provisional is not None:
             # The fewest examples are not what is asked for, and no chance is known of the largest.
             return replace(found, provisional=own)
         if found.provisional == own:
-            return self._scaled(found)
+            return self._scaled(found, scaled)
         chance, why = chance_of(found) or (None, None)
         if chance is None or why is None:
             return replace(found, chance=chance)
         if found.recommendation is not None or chance >= LIKELY:
             return replace(found, chance=chance, caveats=(why, *found.caveats))
         caveats = (why, *self._caveats(own), *self._why_ended_early(found.missing))
-        return self._scaled(replace(found, provisional=own, caveats=caveats))
+        return self._scaled(replace(found, provisional=own, caveats=caveats), scaled)
 
-    def _scaled(self, staying: Advice) -> Advice:
+    def _scaled(self, staying: Advice, step: ScaledStep | None) -> Advice:
         """What stays with the reference, or takes a scaled step if there is one."""
-        step = self._step
         if step is None:
             return staying
         return replace(
@@ -226,7 +207,8 @@ class _Answer:
             caveats=(step.why, *staying.caveats),
         )
 
-    def _found(self) -> Advice:
+    def found(self) -> Advice:
+        """What the runs say, before it is asked how likely that is."""
         verdict, reason, missing = self._verdict()
         decision, question = self._decision, self._question
         size = self._recommended(verdict)
@@ -304,7 +286,7 @@ class _Answer:
                 return "better", Reason.of("better_than_own", missing=worse_yet), worse_yet
             return "cannot_tell", worse_yet, worse_yet
         if decision.verdict != "cannot_tell" and decision.flat_set:
-            return decision.verdict, self._why_chosen(decision, decision.flat_set), None
+            return decision.verdict, self._why_chosen(decision), None
         missing = self._what_is_missing(decision)
         if is_sooner:
             assert verification is not None
@@ -347,22 +329,20 @@ class _Answer:
             named = self._decision.batch_size
         return None if named is None else self._state.sizes[named]
 
-    def _why_chosen(self, decision: Decision, flat: tuple[int, ...]) -> Reason:
-        objective, delta = self._question.objective, self._question.delta
+    def _why_chosen(self, decision: Decision) -> Reason:
+        objective, delta, size = self._question.objective, self._question.delta, decision.batch_size
         if decision.verdict == "indifferent":
             return Reason.of(
                 "all_within_delta",
-                smallest=flat[0],
-                largest=flat[-1],
+                smallest=decision.flat_set[0],
+                largest=decision.flat_set[-1],
                 delta=delta,
                 objective=objective,
-                size=decision.batch_size,
+                size=size,
             )
         if objective == "samples":
-            return Reason.of(
-                "largest_within_delta", size=decision.batch_size, objective=objective, delta=delta
-            )
-        size, out = decision.batch_size, self._state.ruled_out.items()
+            return Reason.of("largest_within_delta", size=size, objective=objective, delta=delta)
+        out = self._state.ruled_out.items()
         worse = sorted(other for other, why in out if why.code in _ENDS_WORSE)
         if sum(option.runs for option in self._question.options) == 1:
             return Reason.of("the_only_one", size=size)
