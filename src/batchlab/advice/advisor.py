@@ -52,7 +52,7 @@ from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import Engine
 
 # A pilot may take so much of the budget to see the end of a training. If it does not see it, the
@@ -110,19 +110,19 @@ def advise(
 
 class _Advisor:
     def __init__(self, state: StudyState, with_all_options: Callable[[], Question] | None) -> None:
-        self._state, self._question = state, state.question
-        self._with_all_options = with_all_options
+        self._state, self._with_all_options = state, with_all_options
         self._origin = state.question.target_origin
         self._has_searched = False  # batch sizes were tuned and compared
 
+    @property
+    def _question(self) -> Question:
+        return self._state.question
+
     def advice(self) -> Advice:
-        not_comparable = self._question.not_comparable
-        if not_comparable is not None:
-            outcome = Conclusion(reason=not_comparable)
-            return answered(self._state, outcome, origin=self._origin)
+        if (why := self._question.not_comparable) is not None:
+            return answered(self._state, Conclusion(reason=why), origin=self._origin)
         outcome = self._outcome()
-        without = self._without_remaining_error()
-        if without is not None:
+        if (without := self._without_remaining_error()) is not None:
             # By rates of which the better ones have no figure nothing was tuned.
             for size in self._state.tuned:
                 size.search = None
@@ -196,19 +196,16 @@ class _Advisor:
     def _tune_reference(self) -> Reason | None:
         """Tune the reference batch size; what stopped it, or None."""
         question, state = self._question, self._state
-        size = state.reference
-        if question.objective == "quality":
-            limit = size.horizon_steps
-        else:
-            limit = size.affordable_steps(_SEARCH_SHARE * question.budget_s * self._at_once)
-        limit = min(limit, size.longest_steps)
+        size, limit = state.reference, state.reference.longest_steps
         if state.end is not None:
             # A rate worth choosing meets the level before the reference's own training is over.
             limit = min(limit, size.whole_steps)
-        if question.objective != "quality":
+        if question.objective == "quality":
+            limit = min(limit, size.horizon_steps)
+        else:
             # The pilot may have taken longer than planned: four runs must still fit.
-            left_s = state.left_s() * self._at_once / 4
-            limit = min(limit, size.affordable_steps(max(0.0, left_s)))
+            left_s = min(_SEARCH_SHARE * question.budget_s, max(0.0, state.left_s()) / 4)
+            limit = min(limit, size.affordable_steps(left_s * self._at_once))
         state.note(
             Reason.of("tune_reference", size=size.batch_size),
             Reason.of("tune_from_own_rate", rate=question.reference.learning_rate, limit=limit),
@@ -314,7 +311,6 @@ class _Advisor:
 
     def _until_its_end(self, rates: list[float], limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first is at its end."""
-        question = self._question
         runs = [(rate, self._state.seeds.tune[0]) for rate in rates]
         size = self._state.reference
         looked_from = size.plan.steps_in(4)
@@ -326,12 +322,11 @@ class _Advisor:
             is_planned_end = steps >= size.longest_steps
             records = self._pilots(runs, steps, whole=is_planned_end)
             if self._with_all_options is not None:
-                self._question = self._with_all_options()
-                self._state.ask(self._question)
+                self._state.ask(self._with_all_options())
                 self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
-            if steps >= looked_from and ends_early(question, records[0]):
+            if steps >= looked_from and ends_early(self._question, records[0]):
                 return self._pilots(runs, steps, whole=True)
             if steps >= limit:
                 return records
@@ -341,15 +336,14 @@ class _Advisor:
         self, runs: Sequence[tuple[float, int]], steps: int, *, whole: bool
     ) -> list[TrialRecord]:
         """So many steps at each rate and seed; whole trainings are shown with their test data."""
-        question = self._question
         requests = [
             self._state.request(
-                (question.reference.batch_size, rate),
+                (self._question.reference.batch_size, rate),
                 seed,
                 steps=steps,
                 whole=whole,
                 # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
-                watched_from_samples=question.n_train,
+                watched_from_samples=self._question.n_train,
             )
             for rate, seed in runs
         ]
@@ -366,10 +360,9 @@ class _Advisor:
         if why is None or any(self._question.shortfall(run) is None for run in pilots):
             return
         state.note(Reason.of("compare_ends"), why)
-        self._question = replace(self._question, objective="quality", longest_epochs=whole)
         state.until = state.end = None
         state.tuned_steps.clear()
-        state.ask(self._question)
+        state.ask(replace(self._question, objective="quality", longest_epochs=whole))
 
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""
@@ -408,8 +401,8 @@ class _Advisor:
         return why if self._state.reference.cell is None else None
 
     def _refuse_target_met_untrained(self, record: TrialRecord) -> None:
-        target: Target | None = self._state.until
-        if target is None or self._question.objective == "quality":
+        target = self._state.until
+        if target is None:
             return
         value = untrained_value(record, target.metric)
         if target.met_by(value):
