@@ -11,7 +11,7 @@ import numpy as np
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import Lattice, why_it_failed
-from batchlab.advice.study_state import RateSearch, Size, StudyState
+from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
@@ -34,34 +34,27 @@ def explore(state: StudyState) -> None:
     """Tune the neighbours of the reference batch size outwards as long as they can be better."""
     # Larger batches first: their runs are the cheaper ones to watch, and with three batch sizes the
     # law says whether smaller ones are worth a visit.
-    for side, sign in (("larger", +1), ("smaller", -1)):
+    for sign, why in _SIDES:
         before = state.reference.log_cost
         for size in _anchors(state, sign):
             if not _can_win(state, size):
                 break
-            if not visit(state, size, why=_BESIDE[side]):
+            if not visit(state, size, why=why):
                 # The budget does not reach for the side that promises more: it is kept for what
                 # comes after.
                 return
             if state.end is not None:  # another best asks for other whole trainings
                 reserve(state, exploring=True)
             cost, best_cost = size.log_cost, state.best_log_cost
-            if cost is None or best_cost is None:
+            if cost is None or best_cost is None or cost > best_cost + math.log(_MUCH_WORSE):
                 break
-            if cost > best_cost + math.log(_MUCH_WORSE):
-                break
-            if before is not None and side == "smaller" and state.question.objective != "time":
+            if before is not None and sign < 0 and state.question.objective != "time":
                 if before - cost < math.log(_WORTH_GOING_ON):
                     break
             before = cost
 
 
-_BESIDE = {
-    "smaller": Reason.of("smaller_may_be_better"),
-    "larger": Reason.of("larger_may_be_better"),
-}
-
-
+_SIDES = (+1, Reason.of("larger_may_be_better")), (-1, Reason.of("smaller_may_be_better"))
 # Of the batch sizes nearest to the best so many are seen, where the budget has the runs for it.
 _SIZES_SEEN = 6
 # Of what is left they take no more.
@@ -104,12 +97,11 @@ def _follow_to_the_end(state: StudyState) -> None:
             requests.append(state.request(size.cell, seed, steps=size.whole_steps, whole=True))
     while requests and state.expected_s(requests) > _LOOKS_SHARE * state.left_s():
         requests.remove(max(requests, key=lambda each: state.expected_s([each])))
-    if not requests:
-        return
-    sizes = ", ".join(str(request.trial.batch_size) for request in requests)
-    why = Reason.of("follow_to_the_end_why")
-    state.note(Reason.of("follow_to_the_end", sizes=sizes), why)
-    state.run(requests, "value")
+    if requests:
+        sizes = ", ".join(str(request.trial.batch_size) for request in requests)
+        why = Reason.of("follow_to_the_end_why")
+        state.note(Reason.of("follow_to_the_end", sizes=sizes), why)
+        state.run(requests, "value")
 
 
 def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
@@ -132,9 +124,8 @@ def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
     if not requests:
         return {}
     looked = looked[: len(requests)]
-    state.note(
-        Reason.of("look_at_sizes", sizes=", ".join(str(size.batch_size) for size in looked)), why
-    )
+    sizes = ", ".join(str(size.batch_size) for size in looked)
+    state.note(Reason.of("look_at_sizes", sizes=sizes), why)
     costs = map(state.learning_cost, state.run(requests, "tune"))
     return {
         size: math.inf if cost is None else math.log(cost) + size.log_weight
@@ -158,16 +149,17 @@ def visit(state: StudyState, size: Size, *, why: Reason) -> bool:
         Reason.of("tune_size_why", why=why, octaves=state.rate_start(size), limit=limit),
     )
     tuned = tune(state, size, limit_steps=limit)
-    if not tuned.records:
+    runs = tuned.records
+    if not runs:
         size.search = None
         return False
     if tuned.learning_rate is None:
-        why_none = _why_none(tuned, limit)
-        size.ruled_out = why_none
         # Not `limit`: a run may end before it, at the epochs allowed or with the budget.
-        missed = [record.steps for record in tuned.records if not record.has_failed]
-        if missed:
-            size.missed_at = min(missed)
+        size.missed_at = min((run.steps for run in runs if not run.has_failed), default=None)
+        why_none = Reason.of("no_rate_met_target", limit=limit)
+        if size.missed_at is None:
+            why_none = Reason.of("all_rates_failed", n=len(runs), why=why_it_failed(runs[0]))
+        size.ruled_out = why_none
         state.note(Reason.of("size_is_out", size=size.batch_size), why_none)
         return True
     cost, best_cost = size.log_cost, state.best_log_cost
@@ -183,16 +175,14 @@ def cut_steps(state: StudyState, size: Size) -> int:
         return size.horizon_steps
     best = state.best
     assert best is not None
-    best_cost, best_learning_cost = best.log_cost, best.log_learning_cost
+    best_cost, steps = best.log_cost, best.log_learning_cost
     assert best_cost is not None
-    assert best_learning_cost is not None
-    steps = _CUT_AT * math.exp(best_cost - size.log_weight)
+    assert steps is not None
     # Nor can a batch of B need more steps than the best at a smaller batch does, or more examples,
     # unless the runs say otherwise.
-    most = state.carried_over().most_steps(
-        math.exp(best_learning_cost), best.batch_size, size.batch_size
-    )
-    return max(1, math.ceil(min(steps, _CUT_AT * most)))
+    most = state.carried_over().most_steps(math.exp(steps), best.batch_size, size.batch_size)
+    no_better = math.exp(best_cost - size.log_weight)
+    return max(1, math.ceil(_CUT_AT * min(no_better, most)))
 
 
 def _pays(state: StudyState, size: Size, limit: int) -> bool:
@@ -244,13 +234,6 @@ def _law_rules_out(state: StudyState, size: Size, tolerance: float) -> bool:
     return bool(np.quantile(above[:, place], _UNLIKELY) > tolerance)
 
 
-def _why_none(tuned: RateSearch, limit: int) -> Reason:
-    runs = tuned.records
-    if all(record.has_failed for record in runs):
-        return Reason.of("all_rates_failed", n=len(runs), why=why_it_failed(runs[0]))
-    return Reason.of("no_rate_met_target", limit=limit)
-
-
 _FEWEST_VALUES = 2
 _ENOUGH_VALUES = 6
 # What must be left of the budget for a look at the neighbours of a clear recommendation.
@@ -258,7 +241,9 @@ _LOOK_BESIDE_WITH = 1 / 3
 # So many of the figures that are possible are tried, and in such a share of them a study goes on.
 _POSSIBLE = 20
 _WORTH_RUNS = 0.2
-_NEAR = 1.25  # what --explain lists beside the best
+# Batch sizes that are this much worse at the target are not listed beside the best by --explain,
+# and are not expected to win at a harder one.
+NEAR = 1.25
 
 
 def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) -> Decision:
@@ -528,13 +513,11 @@ def _bounds_of(decision: Decision) -> Reason:
         for size, relative, high in zip(
             decision.batch_sizes, decision.relative, decision.high, strict=True
         )
-        if relative <= _NEAR or size == decision.contender
+        if relative <= NEAR or size == decision.contender
     ]
     return Reason.of("near_the_best", sizes=near)
 
 
-# Batch sizes that are this much worse at the target are not expected to win at a harder one.
-NEAR = 1.25
 # How much longer than to the target a run may go on for the harder one; usually half of that.
 _FURTHEST = 3.0
 _USUALLY = 1.6
@@ -553,11 +536,8 @@ def other_targets(state: StudyState) -> tuple[Target, Target] | None:
 
 def near_the_best(state: StudyState, decision: Decision) -> list[Size]:
     """The batch sizes that may win at a harder target as well."""
-    return [
-        state.sizes[size]
-        for size, relative in zip(decision.batch_sizes, decision.relative, strict=True)
-        if relative <= NEAR
-    ]
+    found = zip(decision.batch_sizes, decision.relative, strict=True)
+    return [state.sizes[size] for size, relative in found if relative <= NEAR]
 
 
 def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
