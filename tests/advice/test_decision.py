@@ -9,7 +9,7 @@ from tests.reference.made_up_state import Run, learning_rate, made_up_state
 from tests.reference.reason_codes import codes
 
 from batchlab.advice.allocation import _bounds_of
-from batchlab.advice.decision import candidates, costs_of, decide
+from batchlab.advice.decision import candidate, costs_of, decide
 from batchlab.records.trial import Status
 from batchlab.store.schema import kept_reason, reason_kept
 
@@ -124,8 +124,7 @@ def test_a_batch_size_without_a_bound_is_told_and_kept_in_a_store():
 
 
 def candidate_of(state, batch_size):
-    found = candidates(state, costs_of(state), decision())
-    return next(each for each in found if each.batch_size == batch_size)
+    return candidate(state, costs_of(state), decision(), state.sizes[batch_size])
 
 
 def test_a_candidate_that_was_not_run_is_bounded_by_those_that_were():

@@ -14,7 +14,7 @@ from batchlab.advice.allocation import (
     look_at_the_rest,
     visit,
 )
-from batchlab.advice.decision import candidates, costs_of
+from batchlab.advice.decision import candidate, costs_of
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.tuning import run_valuations, tune
 from batchlab.records.estimate import Reason
@@ -89,17 +89,18 @@ def test_an_answer_shows_what_a_look_saw_and_values_nothing_by_it():
     look_at_the_rest(state)
     costs = costs_of(state)
 
-    shown = {c.batch_size: c for c in candidates(state, costs, decision_of(state, costs))}
+    now = decision_of(state, costs)
+    shown = {n: candidate(state, costs, now, size) for n, size in state.sizes.items()}
 
     looked = {ask.trial.batch_size: ask.trial for ask in engine.asked[n_before:]}
     assert len(looked) == _SIZES_SEEN - 2
     for batch_size, trial in looked.items():
-        candidate = shown[batch_size]
+        seen = shown[batch_size]
         record = state.records[batch_size, trial.learning_rate, trial.seed]
-        assert candidate.note.code == "seen_in_single_run"
-        assert candidate.learning_rate == trial.learning_rate
-        assert candidate.steps_to_target.estimate == pytest.approx(state.learning_cost(record))
-        assert candidate.steps_to_target.low is candidate.steps_to_target.high is None
-        assert (candidate.steps_to_target.n, candidate.n_runs) == (1, 0)
-        assert candidate.relative.estimate is None
-        assert not candidate.in_flat_set
+        assert seen.note.code == "seen_in_single_run"
+        assert seen.learning_rate == trial.learning_rate
+        assert seen.steps_to_target.estimate == pytest.approx(state.learning_cost(record))
+        assert seen.steps_to_target.low is seen.steps_to_target.high is None
+        assert (seen.steps_to_target.n, seen.n_runs) == (1, 0)
+        assert seen.relative.estimate is None
+        assert not seen.in_flat_set

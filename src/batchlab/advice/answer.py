@@ -23,7 +23,7 @@ from batchlab.advice.allocation import decision_of, near_the_best, other_targets
 from batchlab.advice.chance import LIKELY, chance_of
 from batchlab.advice.decision import (
     Decision,
-    candidates,
+    candidate,
     costs_of,
     horizon,
     laws_of,
@@ -222,7 +222,7 @@ class _Answer:
             gain_from_batch_size = self._verification.gain_from_batch_size
         elif self._outcome.gain is not None:
             gain = self._outcome.gain
-        reference_cell = self._state.reference.cell
+        reference_cell, sizes = self._state.reference.cell, self._state.sizes.values()
         return Advice(
             verdict=verdict,
             reason=reason,
@@ -241,7 +241,7 @@ class _Answer:
             gain_from_batch_size=gain_from_batch_size,
             reference=question.reference,
             reference_tuned=None if reference_cell is None else self._at_rate(reference_cell),
-            candidates=candidates(self._state, self._costs, decision),
+            candidates=tuple(candidate(self._state, self._costs, decision, s) for s in sizes),
             laws=None if self._costs is None else laws_of(self._state, self._costs),
             tried=tuple(with_end(self._state, run) for run in self._state.tried(self._state.until)),
             head_to_head=None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Candidate, Laws, Objective, Verdict
+from batchlab.advice.advice import Candidate, Laws, Objective, Option, Verdict
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.errors import FitError
@@ -52,9 +52,8 @@ class Decision:
     @property
     def flat_set(self) -> tuple[int, ...]:
         """The batch sizes inside, ascending. It may have holes: what failed is not among them."""
-        return tuple(
-            size for size, is_in in zip(self.batch_sizes, self.inside, strict=True) if is_in
-        )
+        found = zip(self.batch_sizes, self.inside, strict=True)
+        return tuple(size for size, is_inside in found if is_inside)
 
 
 def decide(
@@ -96,8 +95,7 @@ def decide(
         open_yet = log_costs - min(bounds)
         blockers = [i if open_yet[i] > upper[i] else blockers[i] for i in range(k)]
         upper = np.maximum(upper, open_yet)
-    best = int(np.argmin(log_costs))
-    relative = np.exp(log_costs - log_costs[best])
+    relative = np.exp(log_costs - log_costs.min())
     spread = draws - draws.min(axis=1, keepdims=True)
     low = np.exp(np.quantile(spread, 1 - _CONFIDENCE, axis=0)) if k > 1 else np.ones(1)
     high = np.exp(upper)
@@ -286,13 +284,6 @@ def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], A
 _NOT_TRAINED = Reason.of("not_trained")
 
 
-def candidates(
-    state: StudyState, costs: Costs | None, decision: Decision | None
-) -> tuple[Candidate, ...]:
-    """One candidate for each batch size in question, ascending."""
-    return tuple(_candidate(state, costs, decision, size) for size in state.sizes.values())
-
-
 def learning_cost(state: StudyState, costs: Costs | None, size: Size) -> Estimate:
     """Steps to target (quality: shortfall) of a batch size from its valuations."""
     if costs is None or size.batch_size not in costs.batch_sizes:
@@ -302,9 +293,10 @@ def learning_cost(state: StudyState, costs: Costs | None, size: Size) -> Estimat
     return from_log_draws(costs.log_learning_cost[i], costs.learning_cost_draws[:, i], n)
 
 
-def _candidate(
+def candidate(
     state: StudyState, costs: Costs | None, decision: Decision | None, size: Size
 ) -> Candidate:
+    """A batch size in question with what is known of it."""
     objective, option = state.question.objective, size.option
     cost, note = learning_cost(state, costs, size), option.note or size.ruled_out
     rate = None if size.cell is None else size.cell[1]
@@ -381,17 +373,14 @@ def _rule_learning_rates(state: StudyState, size: Size) -> tuple[tuple[str, floa
 
 def laws_of(state: StudyState, costs: Costs) -> Laws | None:
     """The laws of steps, step time, memory and learning rate; None: nothing could be fitted."""
-    if costs.fit is None:
-        return None
     fit = costs.fit
-    memory = [
-        (option.batch_size, option.peak_bytes)
-        for option in (size.option for size in state.that_run)
-        if option.peak_bytes is not None and option.micro_batch_size == option.batch_size
-    ]
+    if fit is None:
+        return None
+    whole = [o for s in state.that_run if (o := s.option).micro_batch_size == o.batch_size]
+    memory = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
     memory_fit = fit_memory(memory) if len(memory) >= 3 else None
     none = Estimate.cannot_tell(Reason.of("memory_at_fewer_than_three"))
-    time_fit = _step_time(state)
+    time_fit = _step_time(state, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
     return Laws(
         s_min=fit.s_min,
@@ -413,9 +402,8 @@ def laws_of(state: StudyState, costs: Costs) -> Laws | None:
     )
 
 
-def _step_time(state: StudyState) -> StepTimeFit | None:
+def _step_time(state: StudyState, whole: Sequence[Option]) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
-    whole = [o for s in state.that_run if (o := s.option).micro_batch_size == o.batch_size]
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     # The full batch gathers nothing and so takes less: it is used where others tell too little.
