@@ -443,13 +443,18 @@ class Endings:
         return self.is_likely_worse() or not self.recommended.found
 
     @property
-    def references(self) -> tuple[Ending, ...]:
-        """The reference as it is and tuned, as far as they are others than what is recommended."""
-        known = {self.recommended.cell: self.recommended}
-        for ending in (self.reference, self.reference_tuned):
+    def trainings(self) -> tuple[Ending, ...]:
+        """What is recommended and the references, each once."""
+        known: dict[tuple[int, float], Ending] = {}
+        for ending in (self.recommended, self.reference, self.reference_tuned):
             if ending is not None:
                 known.setdefault(ending.cell, ending)
-        return tuple(known.values())[1:]
+        return tuple(known.values())
+
+    @property
+    def references(self) -> tuple[Ending, ...]:
+        """The reference as it is and tuned, as far as they are others than what is recommended."""
+        return self.trainings[1:]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -613,10 +618,7 @@ class Advice(Reported):
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """The candidate of `batch_size`, None if it was not in question."""
-        for candidate in self.candidates:
-            if candidate.batch_size == batch_size:
-                return candidate
-        return None
+        return next((each for each in self.candidates if each.batch_size == batch_size), None)
 
 
 class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
@@ -655,7 +657,7 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
             verdict=endings.verdict,
             reason=endings.reason,
             seeds=endings.seeds,
-            trainings=(endings.recommended, *endings.references),
+            trainings=endings.trainings,
             at_constant_rate=cls.of(endings.at_constant_rate),
         )
 

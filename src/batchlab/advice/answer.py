@@ -608,13 +608,12 @@ def _for_more_than_a_race_s(state: StudyState) -> float:
 
 def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
     """What the whole trainings cost that would tell whether it ends no worse."""
-    compared = (endings.recommended, *endings.references)
-    n = min(len(each.found) for each in compared)
+    n = min(len(each.found) for each in endings.trainings)
     # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
     needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
     if needed > len(state.seeds.verify):
         return None
-    return more_s_for_seeds(state, [each.cell for each in compared], done=n, n=needed)
+    return more_s_for_seeds(state, [each.cell for each in endings.trainings], done=n, n=needed)
 
 
 def _why_passed_over(endings: Endings) -> Reason:

@@ -68,9 +68,7 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
     then, and for objective quality, a verified gain tells.
     """
     named, own, low = advice.named, advice.reference, advice.gain.low
-    if named is None or advice.objective == "samples":
-        return None
-    if named.is_same(own):
+    if named is None or named.is_same(own) or advice.objective == "samples":
         return None
     is_given = not any(run.purpose == "pilot" for run in advice.tried)
     if is_given or advice.objective == "quality":
@@ -89,20 +87,20 @@ def seen_of(advice: Advice, found: Configuration) -> Seen | None:
 
     None: no end was seen, and the level is one on the way.
     """
-    endings = advice.endings
     if advice.target_origin == "easier":
         return None
-    known = () if endings is None else (endings.recommended, *endings.references)
-    mine = next(filter(found.is_same, known), None)
-    return Seen() if endings is None or mine is None else seen_in(endings, mine)
+    if (endings := advice.endings) is None:
+        return Seen()
+    mine = next(filter(found.is_same, endings.trainings), None)
+    return Seen() if mine is None else seen_in(endings, mine)
 
 
 def seen_in(endings: Endings, mine: Ending, *, prior: tuple[float, float] | None = None) -> Seen:
     """What whole trainings showed; `prior` as in `Seen`."""
-    known, own = (endings.recommended, *endings.references), endings.reference
+    own = endings.reference
     if not (mine.found and own.found):
         return Seen(prior=prior)
-    several = [each.found for each in known if len(each.found) > 1]
+    several = [each.found for each in endings.trainings if len(each.found) > 1]
     sd, degrees = pooled_sd(several) if several else (0.0, 0)
     variance = (degrees * (sd / endings.margin) ** 2 + _USUAL_SCATTER**2) / (degrees + 1)
     worse = own.mean - mine.mean if endings.better == "higher" else mine.mean - own.mean

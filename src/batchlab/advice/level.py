@@ -35,9 +35,8 @@ _ROUNDED_BY = 0.2
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
     """What a run of the reference ends with; None: it has not come to its end, or failed."""
     plateau = plateau_of(record, metric=question.metric, better=question.better)
-    is_over = record.has_ended_itself or record.steps >= planned_steps
-    is_over = is_over or _is_over(question, record, plateau)
-    if record.has_failed or not is_over:
+    is_planned = record.has_ended_itself or record.steps >= planned_steps
+    if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
     # What was getting worse when the budget cut it is judged by its best too.
     gets_worse = plateau.turned or (plateau.worsens and question.longest_epochs is None)
@@ -169,8 +168,7 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
 def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
     n = min(_IN_A_ROW, len(values))
     rows = [list(values[i : i + n]) for i in range(len(values) - n + 1)]
-    best = max if question.better == "higher" else min
-    return best(rows, key=math.fsum, default=[])
+    return max(rows, key=lambda row: question.sign * math.fsum(row), default=[])
 
 
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
@@ -328,8 +326,7 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
 
 
 def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
-    metric, better = question.metric, question.better
-    target = as_well_as(end.value, end.margin, metric=metric, better=better)
+    target = as_well_as(end.value, end.margin, metric=question.metric, better=question.better)
     return TargetLevel(target=target, origin="pilot", why=why, end=end)
 
 
@@ -350,13 +347,12 @@ def easier(
     for record in records:
         level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
         start = untrained_value(record, question.metric)
-        if level is None or record.has_failed:
-            continue
-        if start is None or question.sign * (level - start) > 0:
-            levels.append(level)
+        if level is not None and not record.has_failed:
+            if start is None or question.sign * (level - start) > 0:
+                levels.append(level)
     if not levels:
         return None
-    best = max(levels) if question.better == "higher" else min(levels)
+    best = max(levels, key=lambda level: question.sign * level)
     target = Target(metric=question.metric, value=best, better=question.better)
     return TargetLevel(target=target, origin="easier", why=why)
 
@@ -368,15 +364,14 @@ def neighbours(
 
     The harder one leaves at least half of the errors. None: the curves are flat there.
     """
-    crossings = [(record, crossing) for record in records if (crossing := record.crossing(target))]
     found = (
         question.best_value(record, within_samples=_EASIER_PLACE * crossing.samples)
-        for record, crossing in crossings
+        for record in records
+        if (crossing := record.crossing(target))
     )
     levels = sorted(level for level in found if level is not None)
-    if not levels or target.met_by(levels[len(levels) // 2]):
+    if not levels or target.met_by(level := levels[len(levels) // 2]):
         return None
-    level = levels[len(levels) // 2]
     beyond = target.value + (target.value - level) / 2
     # No harder than half of the errors that it leaves, where these are known.
     if target.better == "higher" and 0 < target.value < 1:
@@ -388,7 +383,5 @@ def neighbours(
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:
     """The metric before the first step."""
-    for first in record.evaluations[:1]:
-        if first.step == 0:
-            return first.score("validation", metric)
-    return None
+    first = next(iter(record.evaluations), None)
+    return first.score("validation", metric) if first and first.step == 0 else None

@@ -303,8 +303,7 @@ class Race:
             followed *= _GROWTH
         self.costs.update({place: self._cost(place) for place in places if self._record(place)})
         best = min(places, key=self._order)
-        if self._order(best) < self._order(self._lead):
-            self._lead = best
+        self._lead = min(self._lead, best, key=self._order)
         return self._lead == best
 
     def _may_win(self, place: Place, leader: Course, whole: float, *, followed: float) -> bool:
@@ -441,7 +440,7 @@ class Race:
 
     def _new_beside(self, place: Place, stride: int) -> list[list[Place]]:
         """The rates beside it that were not raced, as many together as there are workers."""
-        beside = [self._lattice.beside(place, sign * stride) for sign in (1, -1)]
+        beside = (self._lattice.beside(place, sign * stride) for sign in (1, -1))
         new = [other for other in beside if other is not None and other not in self.costs]
         n = self.state.engine.n_workers
         return [new[i : i + n] for i in range(0, len(new), n)]

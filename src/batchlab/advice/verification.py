@@ -379,7 +379,7 @@ def with_cool_down(state: StudyState, constant: Endings) -> Endings:
     has_failed = len(constant.recommended.found) < len(constant.seeds)
     if has_failed or not _may_cool(state, recommended) or not _is_sooner(state, constant):
         return constant
-    cells = [recommended, *(ending.cell for ending in constant.references)]
+    cells = [ending.cell for ending in constant.trainings]
     share = _AT_MOST if constant.verdict == "worse" else 1.0
     seeds = seeds_that_fit(state, cells, constant.seeds, cool_down=COOL_DOWN, share=share)
     if len(seeds) < min(N_SEEDS, len(constant.seeds)):
