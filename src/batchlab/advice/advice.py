@@ -375,43 +375,28 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
-    """Whether the recommendation ends no worse than the reference, as it is and tuned.
+    """Whether the recommendation ends no worse than the reference, as it is and tuned."""
 
-    Attributes:
-        metric: the validation metric.
-        better: its direction.
-        seeds: the seeds, fresh for all three.
-        recommended: how the recommendation ends, or what was to be one.
-        reference: how the reference ends as it is.
-        reference_tuned: the reference batch size at its tuned rate; None: it has none.
-        compared_with: the one of the references that ends better.
-        difference: how much better than that the recommendation ends, in the metric's unit;
-            negative: it ends worse. Each end of its interval holds in 95 of 100 studies, also of
-            those that look at their seeds twice.
-        standard_error: of the difference; of a single seed, how far apart two trainings of the
-            reference ended. None: not known.
-        margin: so much worse still counts as no worse, by a rule that was fixed beforehand.
-        verdict: "no_worse" (the whole interval lies above -margin), "worse" (below it, or a
-            training failed), or "open".
-        reason: why.
-        at_constant_rate: the same without a cool-down, where these trainings had one; else None.
-        than_own: as `difference`, to the reference as it is; None: it has no end.
-    """
-
-    metric: str
-    better: Better
-    seeds: tuple[int, ...]
-    recommended: Ending
-    reference: Ending
-    reference_tuned: Ending | None
-    compared_with: Ending
+    metric: str  # the validation metric
+    better: Better  # its direction
+    seeds: tuple[int, ...]  # fresh for all three
+    recommended: Ending  # how the recommendation ends, or what was to be one
+    reference: Ending  # how the reference ends as it is
+    reference_tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
+    compared_with: Ending  # the one of the references that ends better
+    # How much better than that the recommendation ends, in the metric's unit; negative: it ends
+    # worse. Each end of its interval holds in 95 of 100 studies, also of those that look at their
+    # seeds twice.
     difference: Estimate
-    standard_error: float | None
-    margin: float
+    # Of the difference; of a single seed, how far apart two trainings of the reference ended.
+    standard_error: float | None  # None: not known
+    margin: float  # so much worse still counts as no worse, by a rule that was fixed beforehand
+    # "no_worse" (the whole interval lies above -margin), "worse" (below it, or a training failed),
+    # or "open".
     verdict: EndingVerdict
-    reason: Reason
-    at_constant_rate: Endings | None = None
-    than_own: Estimate | None = None
+    reason: Reason  # why
+    at_constant_rate: Endings | None = None  # without a cool-down, where these trainings had one
+    than_own: Estimate | None = None  # as `difference`, to the reference as it is; None: no end
 
     @property
     def is_no_worse_than_own(self) -> bool:
