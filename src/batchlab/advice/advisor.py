@@ -140,37 +140,36 @@ class _Advisor:
         return scaled_step(self._state) if for_now == self._question.reference else None
 
     def _outcome(self) -> Conclusion:
-        note = self._state.reference.option.note
-        if note is None:
-            needs_target = self._question.target is None and self._question.objective != "quality"
-            stopped = self._pilot() if needs_target else None
-            end = end_to_race_to(self._state, at_once=self._at_once)
-            if stopped is None and end is not None:
-                return concluded_by_race(self._state, end)
-            self._compare_ends_if_met_early()
-            stopped = stopped or self._tune_reference()
-        else:
-            size = self._question.reference.batch_size
-            stopped = Reason.of("reference_cannot_run", size=size, why=note)
-        if stopped is None:
-            stopped = self._without_remaining_error()
+        state, question = self._state, self._question
+        if (note := state.reference.option.note) is not None:
+            size = question.reference.batch_size
+            return Conclusion(reason=Reason.of("reference_cannot_run", size=size, why=note))
+        needs_target = question.target is None and question.objective != "quality"
+        stopped = self._pilot() if needs_target else None
+        end = end_to_race_to(state, at_once=self._at_once)
+        if stopped is None and end is not None:
+            return concluded_by_race(state, end)
+        self._compare_ends_if_met_early()
+        stopped = stopped or self._tune_reference() or self._without_remaining_error()
         if stopped is not None:
             return Conclusion(reason=stopped)
-        reserve(self._state, exploring=True)
-        explore(self._state)
-        reserve(self._state)
-        look(self._state)
-        decision = allocate(self._state)
-        if decision is not None and decision.verdict == "cannot_tell" and self._state.end is None:
-            reserve_shortly(self._state)
-            if self._state.engine.n_seeds is not None:
-                self._state.seeds = self._state.seeds.verifying_with_one()
-            decision = allocate(self._state)
+        reserve(state, exploring=True)
+        explore(state)
+        reserve(state)
+        look(state)
+        decision = allocate(state)
+        if decision is not None and decision.verdict == "cannot_tell" and state.end is None:
+            reserve_shortly(state)
+            if state.engine.n_seeds is not None:
+                state.seeds = state.seeds.verifying_with_one()
+            decision = allocate(state)
         if decision is None:
-            return Conclusion(reason=self._why_none())
-        conclusion = concluded(self._state, decision)
+            if "value" not in state.purposes.values():
+                return Conclusion(reason=Reason.of("nothing_left_for_fresh_seeds"))
+            return Conclusion(reason=Reason.of("none_met_on_fresh_seed"))
+        conclusion = concluded(state, decision)
         if conclusion.decision is not None and conclusion.decision.batch_size is not None:
-            follow_to_harder_target(self._state, conclusion.decision)
+            follow_to_harder_target(state, conclusion.decision)
         self._has_searched = True
         return conclusion
 
@@ -184,12 +183,6 @@ class _Advisor:
             if record.ended_well and was_scored and self._state.learning_cost(record) is None:
                 return Reason.of("no_distance_from_perfect", metric=question.metric)
         return None
-
-    def _why_none(self) -> Reason:
-        """Why no batch size has a figure on a fresh seed."""
-        if "value" not in self._state.purposes.values():
-            return Reason.of("nothing_left_for_fresh_seeds")
-        return Reason.of("none_met_on_fresh_seed")
 
     # ---- the target and the reference
 
@@ -218,10 +211,8 @@ class _Advisor:
             self._refuse_target_met_untrained(record)
         if not tuned.records:
             return Reason.of("budget_ended_before_reference")
-        if tuned.learning_rate is None:
-            stopped = self._nothing_met(tuned.records, limit)
-            if stopped is not None:
-                return stopped
+        if tuned.learning_rate is None and (stopped := self._nothing_met(tuned.records, limit)):
+            return stopped
         run_valuations(state, size, 1 if is_dear else 2)
         if size.ruled_out is not None:
             return Reason.of("reference_ruled_out", size=size.batch_size, why=size.ruled_out)
@@ -366,12 +357,10 @@ class _Advisor:
 
     def _watch_late(self, pilots: list[TrialRecord]) -> None:
         """Until the reference is tuned, the pilots say where its runs may meet the target."""
-        target = self._state.until
-        assert target is not None
-        steps = [found for record in pilots if (found := steps_to(record, target))]
+        state = self._state
+        steps = [found for record in pilots if (found := state.learning_cost(record))]
         if steps:
-            size = self._question.reference.batch_size
-            self._state.tuned_steps[size] = min(steps) / _TUNED_IS_FASTER
+            state.tuned_steps[state.reference.batch_size] = min(steps) / _TUNED_IS_FASTER
 
     def _take(self, level: TargetLevel) -> None:
         state, target = self._state, level.target

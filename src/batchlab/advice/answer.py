@@ -169,12 +169,8 @@ class _Answer:
     def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
         self._state, self._question = state, state.question
         self._outcome, self._origin = outcome, origin
-        self._decision = outcome.decision
-        self._verification = outcome.verification
-        self._not_followed = outcome.not_followed
-        self._passed_over = outcome.passed_over
+        self._decision, self._verification = outcome.decision, outcome.verification
         self._endings = outcome.endings
-        self._stopped = outcome.reason
         self._costs = costs_of(state) if outcome.decision is not None else None
         self._others = self._at_other_targets()
 
@@ -215,7 +211,7 @@ class _Answer:
         recommendation = None if size is None else self._recommendation(size)
         provisional = self._provisional() if size is None else None
         named = recommendation or provisional
-        none = Estimate.cannot_tell(self._stopped or Reason.of("nothing_to_compare"))
+        none = Estimate.cannot_tell(self._outcome.reason or Reason.of("nothing_to_compare"))
         gain = gain_from_batch_size = none
         if self._verification is not None and size is not None:
             gain = self._verification.gain
@@ -268,8 +264,9 @@ class _Answer:
         if ends_best is not None:
             return "better", ends_best, None
         if decision is None:
-            assert self._stopped is not None
-            return "cannot_tell", self._stopped, self._stopped
+            stopped = self._outcome.reason
+            assert stopped is not None
+            return "cannot_tell", stopped, stopped
         verification = self._verification
         against = None if verification is None else verification.against
         if against is not None:
@@ -353,10 +350,10 @@ class _Answer:
         return Reason.of("least_of_those_tried", size=size, objective=objective)
 
     def _what_is_missing(self, decision: Decision) -> Reason:
-        if self._passed_over is not None:
-            return _why_passed_over(self._passed_over)
-        if self._not_followed is not None:
-            return Reason.of("faster_not_followed", size=self._not_followed)
+        if self._outcome.passed_over is not None:
+            return _why_passed_over(self._outcome.passed_over)
+        if self._outcome.not_followed is not None:
+            return Reason.of("faster_not_followed", size=self._outcome.not_followed)
         if self._outcome.is_cooled:
             return Reason.of("others_not_cooled", size=decision.contender)
         high = decision.high_of(decision.contender)
@@ -409,13 +406,14 @@ class _Answer:
 
     def _would_settle_s(self) -> float | None:
         """What runs would cost that may settle it, whether or not there was so much left."""
-        state, question, endings = self._state, self._question, self._passed_over or self._endings
+        state, question = self._state, self._question
+        endings = self._outcome.passed_over or self._endings
         if self._origin == "easier":
             return 2 * question.budget_s  # to see the end of a training
         if endings is not None and endings.verdict == "open":
             return _for_endings_s(state, endings)
-        if self._not_followed is not None:
-            cells = compared_with(state, state.sizes[self._not_followed])
+        if self._outcome.not_followed is not None:
+            cells = compared_with(state, state.sizes[self._outcome.not_followed])
             return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
         decision = self._decision
         if decision is None or self._what_would_tell(decision).code != "more_runs_would_tell":
@@ -510,15 +508,13 @@ class _Answer:
         )
 
     def _proposed_target(self) -> Target | None:
-        if self._state.until is None or self._costs is not None or self._endings is not None:
-            return None
-        if self._outcome.raced is not None:
-            return None  # the pilot met it
+        until, raced = self._state.until, self._outcome.raced
+        if until is None or raced or self._costs is not None or self._endings is not None:
+            return None  # there is none, or it was met
         records = list(self._state.records.values())
         level = easier(self._question, records, why=Reason.of("runs_met_it"))
-        if level is None or self._state.until.met_by(level.target.value):
-            return None  # no easier than the one that was missed
-        return level.target
+        # One that is no easier than the one that was missed is none.
+        return None if level is None or until.met_by(level.target.value) else level.target
 
     # ---- parts
 
@@ -546,7 +542,7 @@ class _Answer:
             instead = self._endings.compared_with
             return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
         best = self._state.best_for_now
-        if self._not_followed is not None and self._verification is not None:
+        if self._outcome.not_followed is not None and self._verification is not None:
             best = self._state.sizes[self._verification.batch_size]
         if best is None:
             # Nothing faster ends as well as what the user has.

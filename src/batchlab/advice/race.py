@@ -43,9 +43,9 @@ def gain_of_single_runs(state: StudyState, cell: CellKey, seeds: Sequence[int]) 
     assert until is not None
     for seed in seeds:
         records = [state.records.get((*each, seed)) for each in cells]
-        crossings = [record.crossing(until) for record in records if record is not None]
-        if len(crossings) == len(cells) and None not in crossings:
-            found.append([(c.least, c.middle, c.step) for c in crossings if c is not None])
+        met = [c for record in records if record is not None and (c := record.crossing(until))]
+        if len(met) == len(cells):
+            found.append([(c.least, c.middle, c.step) for c in met])
     if not found or 2 * len(found) < len(seeds):
         return None
     (first, own, last), (soonest, mine, latest) = (

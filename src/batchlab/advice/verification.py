@@ -206,8 +206,7 @@ def read(
     beside = figures | {chosen: counted}
     gains = {
         other: _gain(state, chosen, other, beside, sd=(sd, sd), quantile=quantile)
-        for other in (reference, tuned)
-        if other is not None
+        for other in figures
     }
     against, instead = disagreement(
         state,

@@ -7,7 +7,7 @@ seeds, beside the reference as it is and at its tuned rate. Else by runs to the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import Size, StudyState
@@ -71,7 +71,7 @@ def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
 
 def requests_of(
     state: StudyState,
-    cells: Iterable[CellKey],
+    cells: Collection[CellKey],
     seeds: Sequence[int],
     follow: float = FOLLOW,
     *,
@@ -81,7 +81,6 @@ def requests_of(
 
     Whole trainings where an end is in question, else until the target or `limit_steps`.
     """
-    known = list(cells)
     return [
         state.request(
             cell,
@@ -91,7 +90,7 @@ def requests_of(
             cool_down=cool_down,
         )
         for seed in seeds
-        for cell in known
+        for cell in cells
     ]
 
 
