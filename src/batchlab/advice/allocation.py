@@ -10,7 +10,7 @@ import numpy as np
 
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
 from batchlab.advice.level import neighbours
-from batchlab.advice.run_log import Lattice, why_it_failed
+from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
@@ -106,7 +106,7 @@ def _follow_to_the_end(state: StudyState) -> None:
 
 def _looked_at(state: StudyState, why: Reason) -> dict[Size, float]:
     """Log costs of one run of those nearest to the best, as far as the budget has them."""
-    best, seed, lattice = state.best, state.seeds.tune[0], Lattice.of(state)
+    best, seed, lattice = state.best, state.seeds.tune[0], state.lattice
     if state.until is None or best is None:
         return {}
     seen = {batch_size for batch_size, _, _ in state.records}
@@ -475,11 +475,9 @@ def _wanted(state: StudyState, decision: Decision) -> list[tuple[Size, Reason]]:
     )
     wanted += [(size, why) for size in rivals]
     # Then whatever may still be the best, the least known first.
-    open_sizes = [
-        size
-        for size, low, high in zip(sizes, decision.low, decision.high, strict=True)
-        if low <= 1 + state.question.delta and high > 1 + state.question.delta
-    ]
+    tolerance = 1 + state.question.delta
+    found = zip(sizes, decision.low, decision.high, strict=True)
+    open_sizes = [size for size, low, high in found if low <= tolerance < high]
     wanted += [(size, Reason.of("may_be_as_good")) for size in sorted(open_sizes, key=runs)]
     return list(dict.fromkeys(wanted))
 

@@ -148,11 +148,8 @@ def _end(
     steps = state.sizes[record.trial.batch_size].whole_steps
     overfits = end.ended_by == "overfitting"
     last = last_values(state.question, record, overfits=overfits, steps=steps)
-    is_longer = record.steps > steps
-    return (
-        math.fsum(last) / len(last) if last else None,
-        None if is_longer else record.final("test", state.question.metric),
-    )
+    of_test = None if record.steps > steps else record.final("test", state.question.metric)
+    return math.fsum(last) / len(last) if last else None, of_test
 
 
 def with_end(state: StudyState, run: RateTried) -> RateTried:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from batchlab.advice.advice import EndLevel, Question
 from batchlab.advice.endings import endings_of
 from batchlab.advice.level import end_so_far, last_values
-from batchlab.advice.run_log import CellKey, Lattice, Place, is_whole, steps_to
+from batchlab.advice.run_log import CellKey, Place, is_whole, steps_to
 from batchlab.advice.study_state import RateSearch, Size, StudyState
 from batchlab.advice.verification import Conclusion, Verification, verify
 from batchlab.advice.whole_trainings import BEYOND_THE_LEVEL, has_fewer_left
@@ -174,7 +174,7 @@ class Race:
 
     def __post_init__(self) -> None:
         reference = self.state.question.reference
-        self._lattice = Lattice.of(self.state)
+        self._lattice = self.state.lattice
         self._own: Place = reference.batch_size, 0
         for (size, rate, _), record in self.state.records.items():
             if size == reference.batch_size and not record.has_failed:
@@ -227,7 +227,10 @@ class Race:
 
     def _climb(self, start: Place, *, stride: int) -> Place:
         """The best rate of a batch size: up or down in strides as long as that is sooner."""
-        self._note_size(start[0])
+        size, rate = self._lattice.cell(self._lead)
+        lead = Reason.of("a_configuration", size=size, rate=rate)
+        did = Reason.of("race_size", size=start[0])
+        self.state.note(did, Reason.of("race_against", lead=lead))
         if start not in self.costs:
             self._challenge([start])
         best = start
@@ -349,9 +352,11 @@ class Race:
             if not (record.has_failed or is_whole(record, steps)):
                 return None
         self.costs[place] = self._cost(place)
-        self.shortfalls[place] = self._ended(place)
-        self._note_end(place)
-        return self.shortfalls[place]
+        self.shortfalls[place] = shortfall = self._ended(place)
+        size, rate = self._lattice.cell(place)
+        did = Reason.of("race_ended", size=size, rate=rate)
+        self.state.note(did, Reason.of("race_ends_worse_by", margins=shortfall))
+        return shortfall
 
     def _ended(self, place: Place) -> float:
         """By how many margins a training ended worse than the pilot; infinite: it failed."""
@@ -470,22 +475,6 @@ class Race:
             return size.plan.steps_in(self.end.epochs)
         return size.longest_steps
 
-    # ---- the log
-
-    def _note_size(self, batch_size: int) -> None:
-        size, rate = self._lattice.cell(self._lead)
-        lead = Reason.of("a_configuration", size=size, rate=rate)
-        self.state.note(
-            Reason.of("race_size", size=batch_size), Reason.of("race_against", lead=lead)
-        )
-
-    def _note_end(self, place: Place) -> None:
-        size, rate = self._lattice.cell(place)
-        self.state.note(
-            Reason.of("race_ended", size=size, rate=rate),
-            Reason.of("race_ends_worse_by", margins=self.shortfalls[place]),
-        )
-
 
 def _per_step(size: Size) -> float:
     """The objective's cost of a step."""
@@ -559,9 +548,8 @@ def _is_early(state: StudyState) -> bool:
 
 def _lower(state: StudyState, cell: CellKey) -> CellKey:
     size, rate = cell
-    lattice = Lattice.of(state)
-    octave = lattice.nearest(size, lattice.octave_of(rate) - _OCTAVES_LOWER)
-    return size, min(rate, lattice.rate(octave))
+    octave = state.lattice.nearest(size, state.lattice.octave_of(rate) - _OCTAVES_LOWER)
+    return size, min(rate, state.lattice.rate(octave))
 
 
 def _followed(state: StudyState, cell: CellKey) -> Verification:

@@ -111,14 +111,6 @@ def why_it_failed(record: TrialRecord) -> Reason:
     return Reason.of("ended_as", status=str(record.status))
 
 
-def why_none_held(records: Iterable[TrialRecord]) -> Reason:
-    """Why no rate of a batch size held, by the runs of the last of them."""
-    failed = [record for record in records if record.reason]
-    if not failed:
-        return Reason.of("no_rate_held")
-    return Reason.of("no_rate_held_because", why=why_it_failed(failed[0]))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeedPlan:
     """Which seeds choose the rate, which value the choice, which verify the recommendation.
@@ -224,6 +216,11 @@ class RunLog:
             ),
         )
 
+    @property
+    def lattice(self) -> Lattice:
+        """The places that can be trained at."""
+        return Lattice(self.question.reference.learning_rate, self.engine)
+
     def key_of(self, request: RunRequest) -> Key:
         """Batch size, learning rate and seed of a request, as they were asked for."""
         return self._keys[request.trial]
@@ -277,19 +274,14 @@ class RunLog:
     def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
         known = self._kept_in(request).get(self.key_of(request))
-        if known is not None and known.trial.horizon_steps != request.trial.horizon_steps:
-            known = None  # a cool-down over another length is another training
-        if known is None:
-            return request.last_step
+        if known is None or known.trial.horizon_steps != request.trial.horizon_steps:
+            return request.last_step  # a cool-down over another length is another training
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
-        if crossing is not None and crossing.held:
+        is_met = crossing is not None and crossing.held
+        if is_met or known.has_ended_itself or known.steps >= request.last_step:
             return 0
-        if known.has_ended_itself or known.steps >= request.last_step:
-            return 0
-        if not self.engine.capabilities.resumes:
-            return request.last_step
-        return max(0, request.last_step - known.steps)
+        return request.last_step - (known.steps if self.engine.capabilities.resumes else 0)
 
     def plan(self, batch_size: int) -> BatchPlan:
         """The examples of every step, as the engine's trials have it."""
@@ -424,11 +416,6 @@ class Lattice:
 
     reference_rate: float  # octave 0
     engine: Engine  # some have certain rates only
-
-    @classmethod
-    def of(cls, run_log: RunLog) -> Lattice:
-        """The lattice of a study."""
-        return cls(run_log.question.reference.learning_rate, run_log.engine)
 
     def rate(self, octave: float) -> float:
         """The rate so many octaves above the reference rate."""

@@ -13,7 +13,7 @@ from batchlab.advice.advice import Endings
 from batchlab.advice.chance import AFTER_WORSE, LIKELY, SCALED, SCALED_UNSEEN, seen_in
 from batchlab.advice.endings import endings_of, is_trained_whole
 from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
-from batchlab.advice.run_log import CellKey, Lattice
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import requests_of, seeds_that_fit
 from batchlab.records.estimate import Estimate, Reason
@@ -44,14 +44,15 @@ class ScaledStep:
 
 def scaled_step(state: StudyState) -> ScaledStep | None:
     """The largest that is likely to be neither slower nor worse at the end; None: none is."""
-    state.reserved_s, lattice, seen_worse = 0.0, Lattice.of(state), False
+    state.reserved_s, seen_worse = 0.0, False
     if state.hardly_learns is not None:
         return None
     for times, prior in SCALED.items():
         size = _larger(state, times)
         if size is None or size.ruled_out is not None:
             continue
-        cell = lattice.cell((size.batch_size, lattice.nearest(size.batch_size, math.log2(times))))
+        octave = state.lattice.nearest(size.batch_size, math.log2(times))
+        cell = state.lattice.cell((size.batch_size, octave))
         if (endings := _trained(state, cell)) is None:
             if times == _UNSEEN_TIMES and _has_few(state) and not seen_worse:
                 unknown = Estimate.cannot_tell(Reason.of("was_not_tried"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.carried_over import CarriedOver, rate_trend
-from batchlab.advice.run_log import MOST_STEPS, CellKey, Lattice, RunLog, steps_to
+from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, steps_to
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Estimate, Reason
@@ -296,7 +296,7 @@ class RateSearch:
     def step_down(self) -> None:
         """Take the next lower rate that met the target: the one chosen failed on a fresh seed."""
         assert self.learning_rate is not None
-        chosen = self._lattice.octave_of(self.learning_rate)
+        chosen = self.run_log.lattice.octave_of(self.learning_rate)
         lower = {o: cost for o, cost in self._learning_costs().items() if o < chosen - 0.25}
         self.learning_rate = self.learning_cost = None
         if lower:
@@ -337,7 +337,7 @@ class RateSearch:
         if self.run_log.until is not None:
             steps = min(steps, self._cut_steps(seed, otherwise=limit_steps))
         new = [o for o in dict.fromkeys(octaves) if (o, seed) not in self._records]
-        cells = [self._lattice.cell((self.size.batch_size, octave)) for octave in new]
+        cells = [self.run_log.lattice.cell((self.size.batch_size, octave)) for octave in new]
         requests = [self.run_log.request(cell, seed, steps=steps) for cell in cells]
         if self.run_log.expected_s(requests) > self.run_log.left_s():
             return False
@@ -359,12 +359,8 @@ class RateSearch:
             return math.ceil(_ANOTHER_SEED * min(self._learning_costs().values()))
         return otherwise
 
-    @property
-    def _lattice(self) -> Lattice:
-        return Lattice.of(self.run_log)
-
     def _nearest(self, octave: float) -> int:
-        return self._lattice.nearest(self.size.batch_size, octave)
+        return self.run_log.lattice.nearest(self.size.batch_size, octave)
 
     # ---- what the runs say
 
@@ -426,7 +422,7 @@ class RateSearch:
             if kept in (None, before := asked.named_before(self.size.batch_size)):
                 kept, worth = before, math.log1p(asked.delta)
             if kept is not None:
-                away = self._lattice.octave_of(kept) - here - offset
+                away = self.run_log.lattice.octave_of(kept) - here - offset
                 if (below + above) / 2 * away**2 < worth:
                     self.learning_rate, self.learning_cost = kept, found_costs[here]
                     return
@@ -441,21 +437,19 @@ class RateSearch:
         target = self.run_log.until
         if target is None:
             return 0.0
-        sign = 1 if target.better == "higher" else -1
         beyond = []
         for (other, _), record in self._records.items():
             crossing = record.crossing(target) if other == octave else None
-            for evaluation in record.evaluations:
+            for evaluation, value in record.curve("validation", target.metric):
                 if crossing is not None and evaluation.step == crossing.step:
-                    value = evaluation.score("validation", target.metric)
-                    beyond += [] if value is None else [sign * (value - target.value)]
+                    beyond.append(self.run_log.question.sign * (value - target.value))
         return sum(beyond) / len(beyond) if beyond else 0.0
 
     def _diverged(self, octave: int) -> bool:
         return any(o == octave and run.has_diverged for (o, _), run in self._records.items())
 
     def _take(self, octave: float, cost: float) -> None:
-        self.learning_rate, self.learning_cost = self._lattice.rate(octave), cost
+        self.learning_rate, self.learning_cost = self.run_log.lattice.rate(octave), cost
 
     def _height(self, octave: int, here: int) -> float | None:
         """Log cost of a rate above that of the best, over the seeds of both; None: not tried."""

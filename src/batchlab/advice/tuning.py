@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from batchlab.advice.carried_over import pooled_sd
-from batchlab.advice.run_log import why_none_held
 from batchlab.advice.study_state import WORTH_A_MOVE, RateSearch, Size, StudyState
 from batchlab.records.estimate import Reason
 
@@ -142,7 +141,7 @@ def _was_luck(state: StudyState, size: Size) -> bool:
 
 def _step_down(state: StudyState, size: Size) -> None:
     """Take the next lower rate; where there is none the batch size is out."""
-    search, records = size.search, size.valuations.values()
+    search, of_last = size.search, size.valuations.values()
     assert search is not None
     search.step_down()
     did = Reason.of("no_lower_rate", size=size.batch_size)
@@ -150,4 +149,7 @@ def _step_down(state: StudyState, size: Size) -> None:
         did = Reason.of("lower_rate", size=size.batch_size, rate=search.learning_rate)
     state.note(did, Reason.of("fresh_seed_did_not_survive"))
     if search.learning_rate is None:
-        size.ruled_out = why_none_held(records)
+        why = next((record.reason for record in of_last if record.reason), None)
+        size.ruled_out = Reason.of("no_rate_held")
+        if why is not None:
+            size.ruled_out = Reason.of("no_rate_held_because", why=why)
