@@ -197,12 +197,15 @@ def _beside(
 ) -> tuple[Estimate, list[tuple[float, float]]]:
     """How much better it ends, and the standard errors of that.
 
-    Where each seed draws its examples, seed by seed: how hard these are is in both ends.
+    Where each seed draws its examples, seed by seed: how hard these are is in both ends. `upper` is
+    the probability below each end of the interval.
     """
+    if mine is other:
+        return Estimate.of(0.0, interval=(0.0, 0.0), n=len(mine.found)), []
     # Seeds that end on the same count of examples have not shown that they do not scatter.
     least = question.one_example**2 / 12
     errors = _errors(mine, other, known, least=least)
-    if question.draws_by_seed and mine is not other:
+    if question.draws_by_seed:
         pairs = [pair for pair in zip(mine.values, other.values, strict=True) if None not in pair]
         mine, other = (
             replace(ending, values=tuple(pair[place] for pair in pairs))
@@ -211,27 +214,18 @@ def _beside(
         n = len(pairs)
         apart = [a - b for a, b in zip(mine.found, other.found, strict=True)]
         errors = [(math.sqrt(max(2 * least, variance(apart)) / n), n - 1)] if n >= _FEWEST else []
-    return _difference(mine, other, errors, sign=question.sign, upper=upper), errors
-
-
-def _difference(
-    mine: Ending, other: Ending, errors: Sequence[tuple[float, float]], *, sign: int, upper: float
-) -> Estimate:
-    """How much better it ends; `upper` is the probability below each end of its interval."""
     n = min(len(mine.found), len(other.found))
-    if mine is other:
-        return Estimate.of(0.0, interval=(0.0, 0.0), n=n)
     if not n:
-        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0)
-    value = sign * (mine.mean - other.mean)
+        return Estimate.cannot_tell(Reason.of("no_whole_training"), n=0), errors
+    value = question.sign * (mine.mean - other.mean)
     if not errors:
-        return Estimate.of(value, n=n)
+        return Estimate.of(value, n=n), errors
     half = max(float(stdtrit(degrees, upper)) * error for error, degrees in errors)
-    return Estimate.of(value, interval=(value - half, value + half), n=n)
+    return Estimate.of(value, interval=(value - half, value + half), n=n), errors
 
 
 def _errors(
-    mine: Ending, other: Ending, known: Iterable[Ending], *, least: float = 0.0
+    mine: Ending, other: Ending, known: Iterable[Ending], *, least: float
 ) -> list[tuple[float, float]]:
     """Standard errors of their difference with degrees of freedom; none of a single seed.
 
@@ -239,7 +233,7 @@ def _errors(
     do, for a rate that is too high scatters more (Welch 1947, Biometrika 34(1/2)). No variance of
     a training is below `least`.
     """
-    if mine is other or min(len(mine.found), len(other.found)) < _FEWEST:
+    if min(len(mine.found), len(other.found)) < _FEWEST:
         return []
     sd, degrees = pooled_sd(ending.found for ending in known if len(ending.found) > 1)
     alike = math.sqrt(max(least, sd**2) * (1 / len(mine.found) + 1 / len(other.found)))
