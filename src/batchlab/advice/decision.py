@@ -300,9 +300,8 @@ def candidate(
     objective, option = state.question.objective, size.option
     cost, note = learning_cost(state, costs, size), option.note or size.ruled_out
     rate = None if size.cell is None else size.cell[1]
-    single = None if cost.estimate is not None or size.has_fresh_runs else size.soonest_single
-    if single is not None:
-        rate, steps_seen = single
+    if cost.estimate is None and (single := size.soonest_single) is not None:
+        steps_seen, rate = single
         cost = Estimate.of(steps_seen, n=1)
         note = note or Reason.of("seen_in_single_run", rate=rate)
     steps = horizon(size) if objective == "quality" else cost

@@ -180,27 +180,17 @@ class Size:
         return None if cost is None else cost + self.log_weight
 
     @property
-    def has_fresh_runs(self) -> bool:
-        """Whether it ran on a seed that did not choose its rate, at whatever rate."""
-        fresh, own = ("value", "verify"), self.batch_size
-        return any(key[0] == own and kind in fresh for key, kind in self.run_log.purposes.items())
-
-    @property
     def soonest_single(self) -> tuple[float, float] | None:
-        """Rate and steps of the run that met the target soonest, of those that value nothing.
+        """Steps and rate of the run that met the target soonest, where none was on a fresh seed.
 
-        The best of a few looks better than it is. None: none met it.
+        The best of a few looks better than it is. None: none met it, or some were.
         """
-        if self.run_log.until is None:
+        log = self.run_log
+        ran = {key: kind for key, kind in log.purposes.items() if key[0] == self.batch_size}
+        if log.until is None or not {"value", "verify"}.isdisjoint(ran.values()):
             return None
-        met = [
-            (rate, steps)
-            for (batch_size, rate, seed), record in self.run_log.records.items()
-            if batch_size == self.batch_size
-            and self.run_log.purposes.get((batch_size, rate, seed)) in ("pilot", "tune")
-            and (steps := self.run_log.learning_cost(record)) is not None
-        ]
-        return min(met, key=lambda run: (run[1], run[0]), default=None)
+        costs = ((log.learning_cost(log.records[key]), key[1]) for key in ran)
+        return min(((cost, rate) for cost, rate in costs if cost is not None), default=None)
 
 
 # A run that has not met the target after this multiple of the best steps so far is stopped: with
@@ -426,11 +416,11 @@ class RateSearch:
                 if (below + above) / 2 * away**2 < worth:
                     self.learning_rate, self.learning_cost = kept, found_costs[here]
                     return
+        parts = 2 if len(self.seeds) == 1 else 4
+        octave = here + round(parts * offset) / parts
         if self.run_log.engine.learning_rates(self.size.batch_size) is not None:
-            self._take(self._nearest(here + offset), found_costs[here])
-        else:
-            parts = 2 if len(self.seeds) == 1 else 4
-            self._take(here + round(parts * offset) / parts, found_costs[here])
+            octave = self._nearest(here + offset)
+        self._take(octave, found_costs[here])
 
     def _beyond_the_target(self, octave: int) -> float:
         """How far a rate was beyond the target where it met it, in the metric's unit, a mean."""
