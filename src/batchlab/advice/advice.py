@@ -140,8 +140,7 @@ class Question:
             for evaluation, value in record.curve("validation", self.metric)
             if evaluation.step > 0 and evaluation.samples <= within_samples
         ]
-        best = max if self.better == "higher" else min
-        return best(values, default=None)
+        return max(values, key=lambda value: self.sign * value, default=None)
 
     def distance(self, record: TrialRecord) -> float:
         """An order of runs by their best value, the best one first; infinite: never evaluated."""

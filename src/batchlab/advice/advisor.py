@@ -92,13 +92,9 @@ def advise(
     It is deterministic: the same answers and clock readings of the engine give the same asks and
     the same advice, so that an interrupted study can be replayed.
 
-    Args:
-        question: what is asked.
-        engine: who trains.
-        watcher: told which runs are asked for; None: nobody. Nothing is decided by it.
-        with_all_options: gives the question with all its options; asked after the first part of the
-            pilot, while nothing runs: until then it has the reference's alone. None: it has all.
-        in_turn: times a batch size and the reference's once more (`StudyState.in_turn`).
+    `watcher` is told which runs are asked for; nothing is decided by it. `with_all_options` gives
+    the question with all its options: asked after the first part of the pilot, while nothing runs,
+    for until then it has the reference's alone. `in_turn` is as in `StudyState`.
 
     Raises:
         UsageError: the target is met before the first step.

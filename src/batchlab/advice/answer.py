@@ -301,8 +301,7 @@ class _Answer:
         if best is None:
             return Reason.of("end_not_seen", missing=missing), missing
         size = decision.batch_size or best.batch_size
-        seen = Reason.of("fastest_on_the_way", size=size, missing=missing)
-        return seen, missing
+        return Reason.of("fastest_on_the_way", size=size, missing=missing), missing
 
     def _may_end_worse(self) -> Reason | None:
         """Why it is not shown that what was verified ends no worse; None: it is, or not asked.
@@ -318,13 +317,10 @@ class _Answer:
 
     def _recommended(self, verdict: Verdict) -> Size | None:
         """The batch size to set: the decision's, or what was verified to be better."""
-        if verdict == "better":
-            named = None if self._verification is None else self._verification.batch_size
-        elif self._decision is None or verdict == "cannot_tell":
+        found = self._verification if verdict == "better" else self._decision
+        if verdict == "cannot_tell" or found is None or found.batch_size is None:
             return None
-        else:
-            named = self._decision.batch_size
-        return None if named is None else self._state.sizes[named]
+        return self._state.sizes[found.batch_size]
 
     def _why_chosen(self, decision: Decision) -> Reason:
         objective, delta, size = self._question.objective, self._question.delta, decision.batch_size

@@ -180,9 +180,8 @@ class Race:
             if size == reference.batch_size and not record.has_failed:
                 place = size, round(self._lattice.octave_of(rate))
                 self.costs[place] = self._cost(place)
-                self.shortfalls[place] = self._ended(place)
-                if math.isclose(rate, self.end.learning_rate, rel_tol=1e-3):
-                    self.shortfalls[place] = 0.0
+                is_end = math.isclose(rate, self.end.learning_rate, rel_tol=1e-3)
+                self.shortfalls[place] = 0.0 if is_end else self._ended(place)
         costs = {size.batch_size: _per_step(size) for size in self.state.that_run}
         self._sizes, self._first_size = race_sizes(self._own[0], costs)
         self._lead = self._soonest()
