@@ -265,17 +265,15 @@ class RateSearch:
         self._choose()
         return True
 
-    @property
-    def may_be_a_slow_seed(self) -> bool:
-        """Whether no rate met the target, and not because all failed."""
-        missed = any(not record.has_failed for record in self._records.values())
-        return self.run_log.until is not None and missed and not self._learning_costs()
-
     def nearest_on_another_seed(self, seed: int, *, limit_steps: int) -> int | None:
-        """Ask another seed about the rate that came nearest to the target.
+        """Ask another seed about the rate that came nearest to the target, where none met it.
 
-        Its octave where it met the target in as many steps; None: it did not, or was not run.
+        Its octave where it met the target in as many steps; None: it did not, or was not run, as
+        where one met it or all failed.
         """
+        has_missed = any(not record.has_failed for record in self._records.values())
+        if self.run_log.until is None or not has_missed or self._learning_costs():
+            return None
         nearest = self._best()
         self.seeds.append(seed)
         if self._evaluate([nearest], limit_steps):

@@ -22,11 +22,10 @@ def tune(
     Where none met the target the seed may be a slow one: if the nearest of them meets it on
     another seed, the search is done again on that.
     """
-    seed, start = state.seeds.tune[0], state.rate_start(size)
+    first, start = state.seeds.tune[0], state.rate_start(size)
     search = RateSearch(size=size)
-    search.run(start=start, limit_steps=limit_steps, seed=seed, strides=strides)
-    if search.may_be_a_slow_seed and len(state.seeds.tune) > 1:
-        seed = state.seeds.tune[1]
+    search.run(start=start, limit_steps=limit_steps, seed=first, strides=strides)
+    for seed in state.seeds.tune[1:2]:  # a second one, if there is any
         nearest = search.nearest_on_another_seed(seed, limit_steps=limit_steps)
         if nearest is not None:
             state.note(
