@@ -302,9 +302,8 @@ class Pilots:
 def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
     """The level that the worst of several seeds sets: half of all seeds miss what one ends with."""
     ranked = sorted(ends, key=lambda end: question.sign * end.value)
-    why = _why(ranked[0])
-    if len(ends) > 1:
-        why = Reason.of("worst_of_seeds", why=why, n=len(ends), best=ranked[-1].value)
+    best, n = ranked[-1].value, len(ends)
+    why = Reason.of("worst_of_seeds", why=_why(ranked[0]), n=n, best=best)
     return _at_the_end(question, ranked[0], why)
 
 

@@ -354,12 +354,9 @@ class RateSearch:
 
     def _log_learning_costs(self, octave: int) -> dict[int, float | None]:
         """By seed: the log cost of a rate; None: it missed the target or failed."""
-        found = {}
-        for (other, seed), record in self._records.items():
-            if other == octave:
-                cost = self.run_log.learning_cost(record)
-                found[seed] = None if cost is None else math.log(cost)
-        return found
+        runs = {seed: run for (other, seed), run in self._records.items() if other == octave}
+        costs = {seed: self.run_log.learning_cost(run) for seed, run in runs.items()}
+        return {seed: None if cost is None else math.log(cost) for seed, cost in costs.items()}
 
     def _learning_costs(self) -> dict[int, float]:
         """Geometric mean cost of the rates that met the target on every seed they were given."""
