@@ -256,7 +256,10 @@ class _Advisor:
                     octave = math.log2(pilots.best.learning_rate / reference.learning_rate)
                     state.first_octave = round(octave)
                 self._take(self._of_more_seeds(level, records))
-                self._watch_late(records)
+                # Until the reference is tuned they say where its runs may meet the target.
+                steps = [found for record in records if (found := state.learning_cost(record))]
+                if steps:
+                    state.tuned_steps[size.batch_size] = min(steps) / _TUNED_IS_FASTER
                 return None
             if todo:
                 state.note(
@@ -350,13 +353,6 @@ class _Advisor:
         state.until = state.end = None
         state.tuned_steps.clear()
         state.ask(replace(self._question, objective="quality", longest_epochs=whole))
-
-    def _watch_late(self, pilots: list[TrialRecord]) -> None:
-        """Until the reference is tuned, the pilots say where its runs may meet the target."""
-        state = self._state
-        steps = [found for record in pilots if (found := state.learning_cost(record))]
-        if steps:
-            state.tuned_steps[state.reference.batch_size] = min(steps) / _TUNED_IS_FASTER
 
     def _take(self, level: TargetLevel) -> None:
         state, target = self._state, level.target

@@ -264,11 +264,9 @@ class RunLog:
     def interval_samples(self) -> int:
         """Evaluations are no nearer, but for a run's last; the same from the first one timed on."""
         if not self._interval_samples:
-            size = self.question.reference.batch_size
-            epochs = self.question.longest_epochs or _EPOCHS_UNPLANNED
-            self._interval_samples = usual_interval_samples(
-                self.engine, size, whole_samples=epochs * self.question.n_train
-            )
+            asked, size = self.question, self.question.reference.batch_size
+            whole = (asked.longest_epochs or _EPOCHS_UNPLANNED) * asked.n_train
+            self._interval_samples = usual_interval_samples(self.engine, size, whole_samples=whole)
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
