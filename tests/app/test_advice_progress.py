@@ -68,7 +68,7 @@ def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -
         return whole
 
     advice = advise(
-        replace(whole, options=(whole.option(64),)),
+        replace(whole, options=tuple(o for o in whole.options if o.batch_size == 64)),
         engine(),
         watcher=watcher,
         with_all_options=with_all_options,

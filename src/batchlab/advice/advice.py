@@ -113,10 +113,6 @@ class Question:
     # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
     not_comparable: Reason | None = None
 
-    def option(self, batch_size: int) -> Option:
-        """The option of `batch_size`; it is one of them."""
-        return next(option for option in self.options if option.batch_size == batch_size)
-
     def named_before(self, batch_size: int) -> float | None:
         """The rate that another budget named at this batch size; None: it named none."""
         earlier = self.earlier

@@ -431,8 +431,9 @@ def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     steps = None if run_log.until is None else run_log.learning_cost(record)
     if steps is None:
         return None
-    size = Size(run_log=run_log, option=question.option(record.trial.batch_size))
+    option = next(o for o in question.options if o.batch_size == record.trial.batch_size)
+    size = Size(run_log=run_log, option=option)
     if question.objective == "samples":
         return steps * size.examples_per_step
-    step_s = size.option.step_s.estimate
+    step_s = option.step_s.estimate
     return None if step_s is None else steps * step_s
