@@ -111,10 +111,9 @@ class _InTurn:
     def _decided(self, decision: Decision) -> Size | None:
         return None if decision.batch_size is None else self._state.sizes[decision.batch_size]
 
-    def _verify(self, decision: Decision, size: Size) -> tuple[Conclusion, Verification]:
+    def _verify(self, decision: Decision, faster: Size) -> tuple[Conclusion, Verification]:
         """What fresh seeds say of a batch size, or of the next fastest, if it is too dear."""
         state = self._state
-        faster = size
         size = _that_can_be_followed(state, faster)
         cell = size.cell
         assert cell is not None

@@ -320,15 +320,9 @@ class RunLog:
             return
         keys = [self.key_of(request) for request in requests]
         sizes, rates, seeds = (tuple(sorted(set(part))) for part in zip(*keys, strict=True))
-        self.watcher.asked(
-            RunsAsked(
-                batch_sizes=sizes,
-                learning_rates=rates,
-                seeds=seeds,
-                why=why_asked(purpose, self.steps[-1] if self.steps else None),
-            ),
-            purpose,
-        )
+        why = why_asked(purpose, self.steps[-1] if self.steps else None)
+        runs = RunsAsked(batch_sizes=sizes, learning_rates=rates, seeds=seeds, why=why)
+        self.watcher.asked(runs, purpose)
 
     def _kept_in(self, request: RunRequest) -> dict[Key, TrialRecord]:
         """A training with a cool-down is another than the one without."""
