@@ -254,15 +254,19 @@ def test_the_true_gain_lies_within(trainings):
     held = []
     for salt in range(12):
         advice, engine = raced(trainings=trainings, salt=salt)
-        size, rate = named(advice)
+        found = advice.named
         own, other = (
             engine.truth.steps_to(advice.target.value, *cell) * STEP_S(cell[0])
-            for cell in (OWN, (size, rate))
+            for cell in (OWN, (found.batch_size, found.learning_rate))
         )
+        if advice.gain.high is None:
+            assert any(why.code == "doubled_unseen" for why in advice.caveats)
+            continue
         low = advice.gain.low or 0.0  # where the pilot was cut there is none
         held.append(low <= own / other <= advice.gain.high)
 
-    assert sum(held) >= 11
+    assert held
+    assert sum(held) >= len(held) - 1
 
 
 def test_a_gain_by_runs_evaluated_seldom_is_known_no_better_than_their_marks():
