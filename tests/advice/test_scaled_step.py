@@ -2,6 +2,7 @@
 
 import pytest
 from tests.advice.test_race import OWN, ends_lower, raced
+from tests.reference.simulated_engine import SimulatedEngine
 
 from batchlab.advice.chance import LIKELY, SCALED, Seen
 from batchlab.advice.scaled_step import SCALED_STEPS
@@ -60,6 +61,20 @@ def test_it_runs_on_some_of_the_seeds_that_yours_was_verified_on():
     assert scaled_sizes(advice) == [256]
     assert 1 < len(verified["mine"]) <= 6 < len(verified["yours"])
     assert verified["mine"] < verified["yours"]
+
+
+class OneRate(SimulatedEngine):
+    """A script whose rate stays as it is."""
+
+    def learning_rates(self, batch_size):
+        return (OWN[1],)
+
+
+@pytest.mark.parametrize(("trainings", "margins"), [(1.5, 3.0), (3.0, 0.0)])
+def test_where_the_rate_cannot_be_raised_there_is_none(trainings, margins):
+    advice, _ = raced(trainings=trainings, kind=OneRate, end=ends_lower(margins, above=64))
+
+    assert (scaled_sizes(advice), why(advice)) == ([], None)
 
 
 @pytest.mark.parametrize("asked", [{"objective": "quality"}, {"objective": "samples"}])

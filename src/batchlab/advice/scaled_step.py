@@ -52,6 +52,8 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
         if size is None or size.ruled_out is not None:
             continue
         octave = state.lattice.nearest(size.batch_size, math.log2(times))
+        if octave <= 0:
+            continue  # the engine has no higher rate
         cell = state.lattice.cell((size.batch_size, octave))
         if (endings := _trained(state, cell)) is None:
             if times == _UNSEEN_TIMES and _has_few(state) and not seen_worse:
