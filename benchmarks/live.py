@@ -120,7 +120,8 @@ def metric(workload: Workload, model: torch.nn.Module) -> float:
     whole = isinstance(given, Metric)
     found = given.over_all(*given.predict(model, data)) if whole else given(model, data)
     model.train()
-    return float(found) * (1 if workload.better(name) == "higher" else -1)
+    up = float(found) * (1 if workload.better(name) == "higher" else -1)
+    return up if math.isfinite(up) else -math.inf  # it diverged
 
 
 def seconds_to(level: float, curve: list[Point]) -> float | None:
@@ -132,8 +133,10 @@ def seconds_to(level: float, curve: list[Point]) -> float | None:
 
 
 def error_of(values: list[float]) -> float:
-    """The standard error of a mean; 0 of one value."""
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    """The standard error of a mean; 0 of one value, or where one diverged."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return 0.0
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def judged(name: str, answer: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
