@@ -73,6 +73,7 @@ class Browser:
     def __init__(self, report: Path | str, profile: Path, *, width: int, dark: bool, scripts: bool):
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
+        from selenium.webdriver.support.wait import WebDriverWait
 
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM or ""
@@ -89,6 +90,10 @@ class Browser:
         self.tell("Emulation.setEmulatedMedia", features=[scheme])
         self.address = report if isinstance(report, str) else report.as_uri()
         self.driver.get(self.address)
+        # On a busy machine `get` once came back with the page's first chart only.
+        WebDriverWait(self.driver, WAIT_S).until(
+            lambda _: self.ask("document.readyState") == "complete"
+        )
 
     def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
         return self.driver.execute_cdp_cmd(command, arguments)
