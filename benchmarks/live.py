@@ -37,6 +37,7 @@ from typing import Any
 
 import torch
 
+from batchlab.workload.data import Columns
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.loading import load_workload
 
@@ -80,10 +81,15 @@ def answered(name: str, run: int, *, beside: bool) -> dict[str, Any]:
     return json.loads(done.stdout or "{}")  # type: ignore[no-any-return]
 
 
-def rows(data: Any, places: torch.Tensor) -> Any:
-    """A batch of a tuple or a dict of tensors."""
-    if isinstance(data, dict):
-        return {name: part[places] for name, part in data.items()}
+def size_of(data: Any) -> int:
+    """How many examples there are."""
+    return len(data) if isinstance(data, Columns) else len(data[0])
+
+
+def rows(data: Any, places: torch.Tensor | slice) -> Any:
+    """A batch of tensors with examples first: `places` of each, in the containers they came in."""
+    if isinstance(data, Columns):
+        return data.filled([part[places] for part in data.parts])
     return tuple(part[places] for part in data)
 
 
@@ -93,7 +99,7 @@ def trained(workload: Workload, cell: dict[str, Any], *, seed: int, case: str) -
     model, rate, size = workload.model(), cell["learning_rate"], cell["batch_size"]
     make = workload.optimizer or (lambda parameters, lr: torch.optim.SGD(parameters, lr, 0.9))
     optimizer, data = make(model.parameters(), rate), workload.train
-    n = len(next(iter(data.values())) if isinstance(data, dict) else data[0])
+    n = size_of(data)
     _, epochs, looks, _ = CASES[case]
     whole, done, taken_s = epochs * n, 0, 0.0
     for _ in range(epochs):
@@ -115,7 +121,7 @@ def trained(workload: Workload, cell: dict[str, Any], *, seed: int, case: str) -
 def metric(workload: Workload, model: torch.nn.Module) -> float:
     """The metric that counts, of all validation examples at once; up is better."""
     model.eval()
-    name, data = workload.metric_names[0], workload.validation
+    name, data = workload.metric_names[0], rows(workload.validation, slice(None))
     given: Any = workload.metrics.get(name, workload.loss)
     whole = isinstance(given, Metric)
     found = given.over_all(*given.predict(model, data)) if whole else given(model, data)
