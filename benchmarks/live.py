@@ -14,7 +14,8 @@ hits both; only steps are timed.
   which both miss it not at all. Where the answer has no level, ends alone count.
 - No worse: its end, the mean of the last quarter of the evaluations, is worse by the margin of the
   answer at most (where it has none, 5 % more errors, or half a per cent of a loss), or beyond that
-  by less than 1.645 standard errors.
+  by less than 1.645 standard errors. Where the answer says that yours overfits and is to be stopped
+  at its best, the best mean of three evaluations in a row is the end of both.
 
 Where yours is named there is nothing to judge: it is kept. FILE gets a line of JSON a run; runs
 that it holds are not done again. Prints a table in Markdown.
@@ -138,6 +139,14 @@ def seconds_to(level: float, curve: list[Point]) -> float | None:
     return None
 
 
+def end_of(curve: list[Point], *, overfits: bool) -> float:
+    """What a training ends with."""
+    values = [value for _, value in curve]
+    if overfits:
+        return max(map(statistics.fmean, zip(values, values[1:], values[2:], strict=False)))
+    return statistics.fmean(values[len(values) * 3 // 4 :])
+
+
 def error_of(values: list[float]) -> float:
     """The standard error of a mean; 0 of one value, or where one diverged."""
     if len(values) < 2 or not all(map(math.isfinite, values)):
@@ -149,6 +158,7 @@ def judged(name: str, answer: dict[str, Any], named: dict[str, Any]) -> dict[str
     """How many times as long as yours it takes to the level, and by how much it ends worse."""
     workload = load_workload(CASES[name][0], {}).workload
     sign = 1 if answer["better"] == "higher" else -1
+    overfits = any(each["code"] == "reference_overfits" for each in answer["caveats_coded"])
     logs, worse = [], []
     for seed in SEEDS:
         cells = (named, answer["reference"])
@@ -162,13 +172,14 @@ def judged(name: str, answer: dict[str, Any], named: dict[str, Any]) -> dict[str
         if any(times):
             missed = [MISSED * curve[-1][0] for curve in curves]
             logs.append(math.log((times[0] or missed[0]) / (times[1] or missed[1])))
-        ends = [statistics.fmean(value for _, value in c[len(c) * 3 // 4 :]) for c in curves]
+        ends = [end_of(curve, overfits=overfits) for curve in curves]
         worse.append(ends[1] - ends[0])
     usual = 0.05 * (1 - ends[1]) if sign > 0 else 0.005 * abs(ends[1])
     margin = (answer["end_quality"] or {}).get("margin") or usual
     mean, excess = statistics.fmean(logs or [0.0]), statistics.fmean(worse)
     return {
         "times_as_long": math.exp(mean) if logs else None,
+        "overfits": overfits,
         "ends_worse_by": excess,
         "ends_worse_error": error_of(worse),
         "margin": margin,
