@@ -15,6 +15,7 @@ from batchlab.records.shown import show_with
 from batchlab.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from batchlab import plans as plans
     from batchlab.advice.advice import Advice as Advice
     from batchlab.advice.advice import Configuration as Configuration
     from batchlab.app.advise import advise as advise
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from batchlab.measure.noise import Noise as Noise
     from batchlab.measure.profile import Profile as Profile
     from batchlab.measure.profile import ProfilePoint as ProfilePoint
+    from batchlab.plans.sampler import BatchSizeSampler as BatchSizeSampler
     from batchlab.records.estimate import Estimate as Estimate
     from batchlab.records.study import Accumulation as Accumulation
     from batchlab.records.study import Study as Study
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Accumulation": "records.study",
     "Advice": "advice.advice",
+    "BatchSizeSampler": "plans.sampler",
     "BatchlabError": "errors",
     "Comparison": "report.comparison",
     "Configuration": "advice.advice",
@@ -83,11 +86,13 @@ _HOME = {
     "weight_distance": "measure.distance",
 }
 
-__all__ = sorted([*_HOME, "__version__", "log"])
+__all__ = sorted([*_HOME, "__version__", "log", "plans"])
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
     def __getattr__(name: str) -> object:  # PEP 562
+        if name == "plans":
+            return import_module("batchlab.plans")
         if name not in _HOME:
             raise AttributeError(f"batchlab has no {name!r}; it has {', '.join(__all__)}")
         return getattr(import_module(f"batchlab.{_HOME[name]}"), name)

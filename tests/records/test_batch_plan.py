@@ -136,8 +136,9 @@ class TestStagedBatchPlan:
             assert plan.samples_at(here.step) == samples
             assert plan.position(here.step) == (here.epoch, here.step_of_epoch)
             assert plan.batch_size_at(here.step) == here.batch_size
-            begun = [1.0, *(s.rate_factor for s in plan.stages if s.from_samples <= samples)]
-            assert plan.rate_factor_at(here.step) == begun[-1]
+            first = Stage(from_samples=0, batch_size=plan.batch_size)
+            begun = [first, *(s for s in plan.stages if s.from_samples <= samples)]
+            assert plan.stage_at(here.step) == begun[-1]
             samples += here.batch_size
 
     def test_so_many_samples_and_epochs_take_as_many_steps_as_on_the_walk(self, seed: int) -> None:

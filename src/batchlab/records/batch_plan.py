@@ -11,6 +11,21 @@ from typing import NamedTuple
 from batchlab.records.estimate import Reason
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """What holds from a place in a run on.
+
+    Attributes:
+        from_samples: it begins with the first step before which so many examples were processed.
+        batch_size: examples per step, 1 to N.
+        rate_factor: what the learning rate is multiplied with.
+    """
+
+    from_samples: int
+    batch_size: int
+    rate_factor: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
     """The batch size of every step of a run: the same, but for the last one of an epoch.
@@ -35,9 +50,9 @@ class BatchPlan:
         before = step % self._steps_per_epoch * self.batch_size
         return min(self.batch_size, self.n_train - before)
 
-    def rate_factor_at(self, step: int) -> float:
-        """What the learning rate of step `step` is multiplied with."""
-        return 1.0
+    def stage_at(self, step: int) -> Stage:
+        """What holds at step `step`: the size that is planned there, and the rate's factor."""
+        return Stage(from_samples=0, batch_size=self.batch_size)
 
     def samples_at(self, step: int) -> int:
         """Examples processed in the first `step` steps."""
@@ -90,21 +105,6 @@ class BatchPlan:
         return min(self.n_train, self._steps_per_epoch * self.batch_size)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
-    """What holds from a place in a run on.
-
-    Attributes:
-        from_samples: it begins with the first step before which so many examples were processed.
-        batch_size: examples per step, 1 to N.
-        rate_factor: what the learning rate is multiplied with.
-    """
-
-    from_samples: int
-    batch_size: int
-    rate_factor: float = 1.0
-
-
 class _Stretch(NamedTuple):
     """Steps of one batch size, of one epoch."""
 
@@ -130,9 +130,9 @@ class StagedBatchPlan(BatchPlan):
         since = step - self._end.step
         return self._after.batch_size_at(since) if since >= 0 else self._stretch(step).batch_size
 
-    def rate_factor_at(self, step: int) -> float:  # noqa: D102
+    def stage_at(self, step: int) -> Stage:  # noqa: D102
         place = bisect_right(self.stages, self.samples_at(step), key=lambda s: s.from_samples)
-        return self.stages[place - 1].rate_factor if place else 1.0
+        return self.stages[place - 1] if place else super().stage_at(step)
 
     def samples_at(self, step: int) -> int:  # noqa: D102
         since = step - self._end.step
