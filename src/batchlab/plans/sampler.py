@@ -65,9 +65,7 @@ class BatchSizeSampler(Sampler[list[int]]):
                 f"use a map-style dataset"
             )
         if not 0 <= rank < world_size:
-            raise UsageError(
-                f"rank={rank} of world_size={world_size}: expected 0 to world_size - 1"
-            )
+            raise UsageError(f"rank={rank}: expected 0 to {world_size - 1}, for {world_size=}")
         self._planned = plan
         self._n_train = len(data)
         self._seed = seed
