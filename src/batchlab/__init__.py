@@ -47,11 +47,13 @@ if TYPE_CHECKING:
     from batchlab.report.comparison import Comparison as Comparison
     from batchlab.script.command import TrainingCommand as TrainingCommand
     from batchlab.store.store import Store as Store
+    from batchlab.training.accumulator import Accumulator as Accumulator
     from batchlab.workload.definition import Metric as Metric
     from batchlab.workload.definition import Workload as Workload
 
 _HOME = {
     "Accumulation": "records.study",
+    "Accumulator": "training.accumulator",
     "Advice": "advice.advice",
     "BatchSizeSampler": "plans.sampler",
     "BatchlabError": "errors",

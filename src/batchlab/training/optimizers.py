@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,12 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
         return None
     first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
     return AdamSettings(betas=(first, second), eps=known[0].eps)
+
+
+def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether one step needs the loss several times (`torch.optim.LBFGS`)."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def move_adam_settings(
