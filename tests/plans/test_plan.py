@@ -1,9 +1,13 @@
 """Plans: what they are made of, what they are for given data, and what is refused."""
 
+import json
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
+from tests.reference.made_up_advice import made_up_advice
 
 from batchlab import plans
 from batchlab.errors import UsageError
@@ -134,6 +138,52 @@ def test_a_plan_after_a_plan_goes_on_with_its_rate() -> None:
         (4, 40, 0.5),
         (5.0, 80, 0.5),
     ]
+
+
+def test_a_cool_down_is_that_of_the_plan_that_comes_last() -> None:
+    last = replace(plans.constant(40, epochs=2), cool_down=0.5)
+
+    plan = plans.constant(10, epochs=6).then(last)
+
+    assert plan.cool_down * plan.epochs == pytest.approx(1.0)
+    with pytest.raises(UsageError, match="nothing follows it"):
+        last.then(plans.constant(10, epochs=1))
+
+
+def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
+    advice = made_up_advice()
+    (tmp_path / "advice.json").write_text(json.dumps(advice.to_dict()))
+
+    plan = plans.from_advice(tmp_path / "advice.json", epochs=10)
+
+    named = advice.recommendation
+    assert plan == Plan(
+        epochs=10,
+        batch_size=named.batch_size,
+        learning_rate=named.learning_rate,
+        cool_down=named.cool_down,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        ("{", "this is no advice"),
+        ("[]", "this is no advice"),
+        ('{"recommendation": null, "provisional": null}', "names nothing"),
+    ],
+)
+def test_what_is_no_advice_is_refused_in_one_line(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    path = tmp_path / "advice.json"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(UsageError, match=told) as refused:
+        plans.from_advice(path, epochs=10)
+    assert "\n" not in str(refused.value)
 
 
 def test_it_is_its_own_json() -> None:

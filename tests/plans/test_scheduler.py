@@ -70,6 +70,14 @@ def test_a_plans_factor_a_schedule_and_a_warm_up_multiply() -> None:
     assert [g["lr"] for g in seen] == pytest.approx([s * (1 - i / 8) for i, s in enumerate(steps)])
 
 
+def test_a_cool_down_falls_in_a_line_over_the_last_part() -> None:
+    plan = Plan(epochs=1, batch_size=10, cool_down=0.5)
+
+    seen = [g["lr"] for g in rates_of(plan, torch.optim.SGD([weight()], lr=0.8), n=80)]
+
+    assert seen == pytest.approx([0.8] * 5 + [0.6, 0.4, 0.2])
+
+
 def test_a_plans_own_rate_is_the_first_groups_and_the_others_keep_their_ratio() -> None:
     optimizer = torch.optim.SGD(
         [{"params": [weight()]}, {"params": [weight()], "lr": 0.01}], lr=0.1

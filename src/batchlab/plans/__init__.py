@@ -8,6 +8,7 @@ plan = plans.steps(64, {0.3: 256, 0.6: 1024}, epochs=10)
 from batchlab.plans.plan import Milestone as Milestone
 from batchlab.plans.plan import Plan as Plan
 from batchlab.plans.plan import constant as constant
+from batchlab.plans.plan import from_advice as from_advice
 from batchlab.plans.plan import from_noise_scale as from_noise_scale
 from batchlab.plans.plan import geometric as geometric
 from batchlab.plans.plan import instead_of_decay as instead_of_decay

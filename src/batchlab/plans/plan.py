@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
@@ -44,6 +45,7 @@ class Plan:
         scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
             a rule, or the exponent of the size as a number.
         learning_rate: the rate at the beginning; None: the optimizer's own.
+        cool_down: the last part of the run, over which the rate falls in a line to zero; 0.0: none.
         tokens_per_example: examples are so many tokens on average, where `unit` is tokens.
     """
 
@@ -53,6 +55,7 @@ class Plan:
     unit: Unit = "epochs"
     scaling_rule: str | float = "none"
     learning_rate: float | None = None
+    cool_down: float = 0.0
     tokens_per_example: float | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +76,8 @@ class Plan:
             )
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"learning_rate={self.learning_rate:g}: expected more than 0")
+        if not 0 <= self.cool_down <= 1:
+            raise UsageError(f"cool_down={self.cool_down:g}: expected a part of the run, 0 to 1")
         before = 0.0
         for size in self.sizes:
             if size != int(size) or size < 1:
@@ -201,6 +206,8 @@ class Plan:
             raise UsageError(
                 "a plan that follows has the rule of the one before it, and no learning rate"
             )
+        if self.cool_down:
+            raise UsageError("a plan that cools down has come to its end; nothing follows it")
         factor = self.milestones[-1].rate_factor if self.milestones else 1.0
         begins = Milestone(at=0, batch_size=after.batch_size)
         coming = [
@@ -208,9 +215,41 @@ class Plan:
             for m in (begins, *after.milestones)
         ]
         made = replace(
-            self, epochs=self.epochs + after.epochs, milestones=(*self.milestones, *coming)
+            self,
+            epochs=self.epochs + after.epochs,
+            milestones=(*self.milestones, *coming),
+            cool_down=after.cool_down * after.epochs / (self.epochs + after.epochs),
         )
         return made._without_repeats()
+
+
+def from_advice(path: str | Path, *, epochs: float) -> Plan:
+    """The configuration that an advice names, for a training of so many epochs.
+
+    Args:
+        path: a file with what `batchlab advise --json` printed.
+        epochs: passes over the training data.
+
+    Raises:
+        UsageError: it is no advice, or names nothing.
+    """
+    try:
+        document = msgspec.json.decode(Path(path).read_bytes())
+        named = document["recommendation"] or document["provisional"]
+        if named is None:
+            raise UsageError(f"{path}: this advice names nothing; its `missing` says why")
+        return Plan(
+            epochs=epochs,
+            batch_size=named["batch_size"],
+            learning_rate=named["learning_rate"],
+            cool_down=named["cool_down"],
+        )
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path}: this is no advice; give a file with what `batchlab advise --json` printed"
+        ) from error
 
 
 def constant(batch_size: int, *, epochs: float) -> Plan:
@@ -224,6 +263,7 @@ def steps(
     *,
     epochs: float,
     unit: Unit | Literal["fraction"] = "fraction",
+    scaling_rule: str | float = "none",
     tokens_per_example: float | None = None,
 ) -> Plan:
     """Other batch sizes from given places on.
@@ -233,6 +273,7 @@ def steps(
         sizes: by place: {0.3: 256} takes 256 after three tenths of the run.
         epochs: passes over the training data.
         unit: what places are in: a fraction of the run, or epochs, steps, samples or tokens.
+        scaling_rule: how the rate follows the size, as in `Plan`.
         tokens_per_example: how many tokens an example has on average, for tokens.
 
     Raises:
@@ -247,6 +288,7 @@ def steps(
         batch_size=batch_size,
         milestones=tuple(Milestone(at=at, batch_size=size) for at, size in places.items()),
         unit="epochs" if unit == "fraction" else unit,
+        scaling_rule=scaling_rule,
         tokens_per_example=tokens_per_example,
     )
 

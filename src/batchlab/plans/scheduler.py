@@ -109,7 +109,7 @@ class PlanScheduler(LRScheduler):
         Raises:
             UsageError: the rule moves settings that the optimizer does not have, or too far.
         """
-        self._rule = planned.scaling_rule
+        self._rule, self._cool_down = planned.scaling_rule, planned.cool_down
         self._plan, self._n_steps = plan, n_steps
         self._schedule, self._warm_up_steps = schedule, warm_up_steps
         first, ratio = float(optimizer.param_groups[0]["lr"]), 1.0
@@ -141,9 +141,11 @@ class PlanScheduler(LRScheduler):
         """The rate of each group for the step to come; its other settings are put there."""
         step = min(self.last_epoch, self._n_steps - 1)
         size = self._plan.stage_at(step).batch_size
-        factor = self._factor(step)
+        factor, done = self._factor(step), self.last_epoch / self._n_steps
+        if self._cool_down:
+            factor *= min(1.0, max(0.0, 1.0 - done) / self._cool_down)
         if self._schedule is not None:
-            factor *= float(self._schedule(self.last_epoch / self._n_steps))
+            factor *= float(self._schedule(done))
         rates: list[float | Tensor] = []
         for number, group in enumerate(self.optimizer.param_groups):
             if _BEGAN_WITH not in group:
