@@ -65,6 +65,7 @@ class Reply:
     origin: str = ""
     problem: str = ""
     seen: Seen | None = None
+    gain: float | None = None
     scaled: int | None = None
     after_worse: bool = False
 
@@ -135,6 +136,7 @@ def _reply(
         verdict=advice.verdict,
         origin=advice.target_origin,
         seen=seen,
+        gain=advice.gain.estimate,
         scaled=scaled,
         after_worse=after_worse,
     )
@@ -196,6 +198,7 @@ def answer_to(
         ends_seen=None if seen is None else seen.n,
         seen_worse=None if seen is None else seen.worse,
         seen_scatter=None if seen is None else seen.scatter,
+        gain=reply.gain,
         scaled=reply.scaled,
         after_worse=reply.after_worse,
     )

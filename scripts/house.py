@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_500,
+    "advice": 6_530,
     "app": 3_850,
     "cli": 1_600,
     "datasets": 510,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_230,
     "top": 530,
 }
-CEILING = 55_185
+CEILING = 55_215
 
 Graph = dict[str, set[str]]
 

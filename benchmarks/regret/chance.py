@@ -28,7 +28,7 @@ from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WHOLE_BINS, na
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from batchlab.advice.chance import LIKELY, SCALED, SURE, Seen
+from batchlab.advice.chance import LIKELY, NOT_SHOWN, SCALED, SHOWN_GAIN, SURE, Seen
 
 RESULTS = Path(__file__).parents[1] / "results"
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "chance.svg"
@@ -53,6 +53,7 @@ class Judged:
         whole_trainings: the budget.
         seen: what was seen of its ends; None: none was, and its level is one on the way.
         is_no_worse: whether it was neither slower nor ended worse, by the seeds that judge.
+        is_shown: whether its gain is more than one seed's may be, or could not be told.
         scaled: how many times the reference's batch size and rate; None: it was searched for.
         after_worse: whether a larger such step was trained before, and not named.
         chance: as stated by constants of the other workloads.
@@ -62,6 +63,7 @@ class Judged:
     whole_trainings: float
     seen: Seen | None
     is_no_worse: bool
+    is_shown: bool
     scaled: int | None = None
     after_worse: bool = False
     chance: float = math.nan
@@ -87,17 +89,17 @@ def _stated(each: Judged, constants: Constants, priors: Priors) -> float:
         which = _AFTER_WORSE if each.after_worse and each.scaled == min(SCALED) else each.scaled
         return unseen if each.seen is None else replace(each.seen, prior=priors[which]).chance
     if each.seen is None:
-        return no_end_seen
+        return no_end_seen if each.is_shown else NOT_SHOWN
     return float(expit(log_odds[0] + log_odds[1] * each.seen.errors))
 
 
 def fitted(answers: Sequence[Judged]) -> Constants:
     """The shares of those without an end that were no worse; of the others a logistic regression.
 
-    (without an end, the regression, twice the reference without a run)
+    (without an end but a gain that is shown, the regression, twice the reference without a run)
     """
     searched = [each for each in answers if each.scaled is None]
-    unseen = [each.is_no_worse for each in searched if each.seen is None]
+    unseen = [each.is_no_worse for each in searched if each.seen is None and each.is_shown]
     known = [(each.seen.errors, each.is_no_worse) for each in searched if each.seen is not None]
     doubled = [each.is_no_worse for each in answers if each.scaled and each.seen is None]
     errors = np.array([error for error, _ in known])
@@ -218,7 +220,7 @@ def _recorded() -> Iterator[Judged]:
                 math.inf if named[name] is None else named[name]
                 for name in ("of_reference", "shortfall_of_own")
             )
-            seen, n = None, named["ends_seen"]
+            seen, n, gain = None, named["ends_seen"], named["gain"]
             if n is not None:
                 seen = Seen(n=n, worse=named["seen_worse"], scatter=named["seen_scatter"])
             yield Judged(
@@ -226,6 +228,7 @@ def _recorded() -> Iterator[Judged]:
                 whole_trainings=named["whole_trainings"],
                 seen=seen,
                 is_no_worse=takes <= 1 and worse <= 1,
+                is_shown=gain is None or gain >= SHOWN_GAIN,
                 scaled=named["scaled"],
                 after_worse=named["after_worse"],
             )

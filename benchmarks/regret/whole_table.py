@@ -90,6 +90,7 @@ class WholeAnswer:
             level is one on the way, or no chance is stated.
         seen_worse: how many margins worse it ended there, in the mean.
         seen_scatter: how these ends scatter, in margins.
+        gain: how many times as long the reference takes, by what the advice saw; None: not told.
         scaled: how many times the reference's batch size and rate, where it is named for that.
         after_worse: whether a larger such step was trained before, and not named.
     """
@@ -117,6 +118,7 @@ class WholeAnswer:
     ends_seen: int | None = None
     seen_worse: float | None = None
     seen_scatter: float | None = None
+    gain: float | None = None
     scaled: int | None = None
     after_worse: bool = False
 

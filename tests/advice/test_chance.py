@@ -6,7 +6,7 @@ import pytest
 from tests.reference.made_up_advice import ending_at, ends_beside, made_up_advice
 
 from batchlab.advice.advice import RateTried
-from batchlab.advice.chance import LIKELY, NO_END_SEEN, SURE, Seen, chance_of
+from batchlab.advice.chance import LIKELY, NO_END_SEEN, NOT_SHOWN, SURE, Seen, chance_of
 from batchlab.records.estimate import Estimate
 
 PILOT = RateTried(
@@ -65,6 +65,29 @@ def test_where_no_end_was_seen_it_is_that_of_such_answers_and_low_where_only_you
 
     assert on_the_way == NO_END_SEEN
     assert not_followed < LIKELY
+
+
+def test_a_gain_that_may_be_one_seeds_is_a_first_guess_where_no_end_was_seen():
+    small = Estimate.of(1.4, interval=(None, 3.0), n=1)
+
+    chance, why = chance_of(advice_of(None, target_origin="easier", gain=small))
+
+    assert (chance, why.code) == (NOT_SHOWN, "first_guess")
+
+
+@pytest.mark.parametrize(
+    ("diverged_at", "left"), [(2.0, 7 / 8), (4.0, 1.0), (1.0, 1.0), (None, 1.0)]
+)
+def test_it_falls_beside_a_rate_that_diverged(diverged_at, left):
+    rate = made_up_advice().recommendation.learning_rate
+    runs = [PILOT, *(replace(PILOT, batch_size=256, learning_rate=rate, seed=n) for n in (1, 2))]
+    if diverged_at:
+        other = replace(PILOT, batch_size=256, learning_rate=diverged_at * rate, status="diverged")
+        runs.append(other if diverged_at > 1 else replace(other, batch_size=64))
+
+    chance, _ = chance_of(advice_of(4.0, tried=tuple(runs)))
+
+    assert chance == pytest.approx(chance_of(advice_of(4.0))[0] * left)
 
 
 def test_of_your_own_configuration_and_of_the_fewest_samples_there_is_none():

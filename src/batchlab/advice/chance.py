@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scipy.special import expit, ndtr
@@ -14,8 +15,11 @@ from batchlab.records.estimate import Reason
 LIKELY, SURE = 0.8, 0.95
 """From the second on it is sure, from the first on likely, below that a first guess."""
 # `python -m benchmarks.regret.chance` prints these, from the recorded answers.
-NO_END_SEEN = 0.978
+NO_END_SEEN = 0.979
+SHOWN_GAIN, NOT_SHOWN = 1.5, 0.5
+"""A smaller gain of single runs may be one seed's; of two on the record neither was one."""
 LOG_ODDS = (-0.9, 1.58)  # of an end at the margin, and of each error above it
+_DIVERGED, _DID_NOT = 1, 5  # an octave below a rate that diverged: 7 of 40 recorded trainings did
 _USUAL_SCATTER = 0.7  # of ends, in margins; it counts as much as a seed
 _N_JUDGING = 5
 _FARTHEST, _MOST = 3.0, 0.98  # nineteen workloads do not show more
@@ -27,6 +31,7 @@ The mean and the deviation over workloads; `python -m benchmarks.regret.chance` 
 AFTER_WORSE = (0.6, 0.5)  # of twice both, where four times both ends more than half a margin worse
 SCALED_UNSEEN = 0.85
 """Of answers that stayed after less than 6 whole trainings, so many had done no worse doubled."""
+_OVER_AN_OCTAVE = 2.1
 _VERIFIED = 0.975  # where the 95 % interval of a gain lies above 1
 
 
@@ -75,11 +80,27 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
         is_verified = advice.recommendation is not None and low is not None and low >= 1
         return (_VERIFIED, None) if is_verified else None
     seen, size, rate = seen_of(advice, named), named.batch_size, named.learning_rate
-    chance = NO_END_SEEN if seen is None else seen.chance
+    is_shown = (advice.gain.estimate or SHOWN_GAIN) >= SHOWN_GAIN
+    unseen = NO_END_SEEN if is_shown else NOT_SHOWN
+    tried = [run for run in advice.tried if run.batch_size == size]
+    runs = [(run.learning_rate, run.status in ("diverged", "nan")) for run in tried]
+    chance = (unseen if seen is None else seen.chance) * left_by_divergence(rate, runs)
     if chance < LIKELY:
         return chance, Reason.of("first_guess", chance=chance, size=size, rate=rate)
     how = "sure" if chance >= SURE else "likely"
     return chance, Reason.of("no_worse_on_the_record", how=how, chance=chance)
+
+
+def left_by_divergence(rate: float, runs: Iterable[tuple[float, bool]]) -> float:
+    """The chance that the next training at a rate does not diverge; 1.0: up to twice it none did.
+
+    `runs` has the rate of each run of the batch size, and whether it diverged.
+    """
+    runs = list(runs)
+    if not any(diverged and 1 < other / rate < _OVER_AN_OCTAVE for other, diverged in runs):
+        return 1.0
+    seen = _DID_NOT + sum(other == rate for other, _ in runs)
+    return seen / (seen + _DIVERGED)
 
 
 def seen_of(advice: Advice, found: Configuration) -> Seen | None:

@@ -10,7 +10,14 @@ import math
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Endings
-from batchlab.advice.chance import AFTER_WORSE, LIKELY, SCALED, SCALED_UNSEEN, seen_in
+from batchlab.advice.chance import (
+    AFTER_WORSE,
+    LIKELY,
+    SCALED,
+    SCALED_UNSEEN,
+    left_by_divergence,
+    seen_in,
+)
 from batchlab.advice.endings import endings_of, is_trained_whole
 from batchlab.advice.race import HARDLY_FASTER, gain_of_single_runs
 from batchlab.advice.run_log import CellKey
@@ -64,6 +71,8 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
         prior = AFTER_WORSE if seen_worse and times == _UNSEEN_TIMES else prior
         mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
         chance, is_whole = seen_in(endings, mine, prior=prior).chance, None not in mine.values
+        runs = [(r, run.has_diverged) for (b, r, _), run in state.records.items() if b == cell[0]]
+        chance *= left_by_divergence(cell[1], runs)
         if is_whole and gain is not None and (gain.estimate or 0) > 1 and chance >= LIKELY:
             return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
         seen_worse = True
