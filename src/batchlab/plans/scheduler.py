@@ -124,6 +124,7 @@ class PlanScheduler(LRScheduler):
                 )
                 began = _settings(group)
                 group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
+        self._same_until = 0  # nothing changes before this step
         for size in planned.sizes:  # refused now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
@@ -131,9 +132,18 @@ class PlanScheduler(LRScheduler):
         if first_step:
             self.go_to(first_step)
 
+    def step(self, epoch: int | None = None) -> None:
+        """Say that a step was taken, and set the rate of the next one."""
+        has_all = len(self.optimizer.param_groups) == len(self.base_lrs)
+        if has_all and self.last_epoch + 1 < self._same_until:  # a part of a microsecond, not ten
+            self.last_epoch += 1
+            self._step_count += 1
+        else:
+            super().step(epoch)
+
     def go_to(self, step: int) -> None:
         """Set everything for step `step`: so many steps have been taken."""
-        self.last_epoch = step - 1
+        self.last_epoch, self._same_until = step - 1, 0
         self._step_count = 0  # it is no sign of an order that the optimizer has not stepped yet
         self.step()
 
@@ -155,7 +165,17 @@ class PlanScheduler(LRScheduler):
                 )
             _put(group, self._adam(group, size, whose=type(self.optimizer).__name__))
             rates.append(group[_BEGAN_WITH]["lr"] * factor)
+        is_constant = self._schedule is None and not self._cool_down
+        self._same_until = self._next_change(step) if is_constant else 0
         return rates
+
+    def _next_change(self, step: int) -> int:
+        """The first step after this one whose rate may be another."""
+        stage = self._plan.stage_at(step)
+        if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
+            return step + 1
+        following = [s for s in self._plan.stages if s.from_samples > stage.from_samples]
+        return self._plan.step_at(following[0].from_samples) if following else self._n_steps
 
     def _adam(self, group: dict[str, Any], size: int, *, whose: str) -> Any:
         sizes = {"batch_size": size, "reference_batch_size": self._plan.batch_size}

@@ -39,11 +39,13 @@ class BatchPlan:
         n_train: examples in the training set, N.
         batch_size: examples per step, 1 to N.
         drop_last: whether a smaller last batch of an epoch is left out.
+        stages: what comes after that size, by `from_samples`, which rises from above 0; here none.
     """
 
     n_train: int
     batch_size: int
     drop_last: bool
+    stages: tuple[Stage, ...] = ()
 
     def batch_size_at(self, step: int) -> int:
         """Examples that step `step` sees, known without looking at the batch."""
@@ -119,12 +121,7 @@ class StagedBatchPlan(BatchPlan):
 
     `batch_size` is that of the first steps. The epochs up to the end of the one in which the last
     stage begins are counted out; after them the run goes on as one of constant size.
-
-    Attributes:
-        stages: what comes after the first size, by `from_samples`, which rises from above 0.
     """
-
-    stages: tuple[Stage, ...]
 
     def batch_size_at(self, step: int) -> int:  # noqa: D102
         since = step - self._end.step
