@@ -113,13 +113,14 @@ def swept(subject: Subject) -> Study:
     )
     subject.look()
     trials = fitting_trials(subject)
+    own = subject.summary
     for trial in trials:  # refuse a rule that moves settings which the optimizer does not have
         moved_adam(
-            subject.summary.adam,
+            own.adam,
             trial.scaling_rule,
             batch_size=trial.batch_size,
-            reference_batch_size=subject.summary.batch_size,
-            whose=f"the optimizer of workload {subject.summary.name!r}",
+            reference_batch_size=own.batch_size,
+            whose=f"the optimizer of workload {own.name!r}",
         )
     # Only now: a request that is refused leaves no file behind.
     with Store(question.store) as opened:
