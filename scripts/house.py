@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 3_850,
+    "app": 3_852,
     "cli": 1_600,
     "datasets": 510,
     "fitting": 470,
