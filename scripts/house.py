@@ -16,26 +16,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_530,
-    "app": 3_850,
+    "advice": 6_520,
+    "app": 3_852,
     "cli": 1_600,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
     "measure": 5_460,
-    "plans": 270,
+    "plans": 1_110,
     "processes": 780,
-    "records": 1_615,
+    "records": 1_755,
     "report": 10_240,
     "runs": 2_020,
     "script": 5_110,
     "store": 1_350,
-    "training": 6_620,
+    "training": 6_830,
     "words": 1_370,
-    "workload": 3_230,
-    "top": 530,
+    "workload": 3_280,
+    "top": 540,
 }
-CEILING = 55_215
+CEILING = 56_470
 
 Graph = dict[str, set[str]]
 

@@ -15,6 +15,7 @@ from batchlab.records.shown import show_with
 from batchlab.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from batchlab import plans as plans
     from batchlab.advice.advice import Advice as Advice
     from batchlab.advice.advice import Configuration as Configuration
     from batchlab.app.advise import advise as advise
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from batchlab.measure.noise import Noise as Noise
     from batchlab.measure.profile import Profile as Profile
     from batchlab.measure.profile import ProfilePoint as ProfilePoint
+    from batchlab.plans.sampler import BatchSizeSampler as BatchSizeSampler
     from batchlab.records.estimate import Estimate as Estimate
     from batchlab.records.study import Accumulation as Accumulation
     from batchlab.records.study import Study as Study
@@ -45,12 +47,15 @@ if TYPE_CHECKING:
     from batchlab.report.comparison import Comparison as Comparison
     from batchlab.script.command import TrainingCommand as TrainingCommand
     from batchlab.store.store import Store as Store
+    from batchlab.training.accumulator import Accumulator as Accumulator
     from batchlab.workload.definition import Metric as Metric
     from batchlab.workload.definition import Workload as Workload
 
 _HOME = {
     "Accumulation": "records.study",
+    "Accumulator": "training.accumulator",
     "Advice": "advice.advice",
+    "BatchSizeSampler": "plans.sampler",
     "BatchlabError": "errors",
     "Comparison": "report.comparison",
     "Configuration": "advice.advice",
@@ -83,11 +88,13 @@ _HOME = {
     "weight_distance": "measure.distance",
 }
 
-__all__ = sorted([*_HOME, "__version__", "log"])
+__all__ = sorted([*_HOME, "__version__", "log", "plans"])
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
     def __getattr__(name: str) -> object:  # PEP 562
+        if name == "plans":
+            return import_module("batchlab.plans")
         if name not in _HOME:
             raise AttributeError(f"batchlab has no {name!r}; it has {', '.join(__all__)}")
         return getattr(import_module(f"batchlab.{_HOME[name]}"), name)

@@ -135,6 +135,9 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert stored.advice == advice
 
 
+BY_ROOT = ("sqrt", "sde-adam", "half-life")
+
+
 @pytest.mark.parametrize(
     ("optimizer", "batch_sizes", "rules"),
     [
@@ -143,7 +146,13 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
             partial(torch.optim.Adam, betas=(0.8, 0.999)),
             (40, 100),
             {
-                40: {"none": 1.0, "linear": 2.0, "sqrt": 2**0.5, "sde-adam": 2**0.5},
+                40: {
+                    "none": 1.0,
+                    "linear": 2.0,
+                    "sqrt": 2**0.5,
+                    "sde-adam": 2**0.5,
+                    "half-life": 2**0.5,
+                },
                 100: {"none": 1.0, "linear": 5.0, "sqrt": 5**0.5},
             },
         ),

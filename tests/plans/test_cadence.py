@@ -198,16 +198,16 @@ N_GROWING = 60
 def wandering(seed: int) -> Rule:
     """Any batch size at any step."""
     sizes = [random.Random(f"{seed} {step}").randint(1, N_GROWING) for step in range(200)]
-    return lambda step: sizes[step]
+    return lambda step, samples: sizes[step]
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(
     "wanted",
     [
-        lambda step: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
-        lambda step: min(N_GROWING, 3 + step),
-        lambda step: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
+        lambda step, samples: min(N_GROWING, 2 ** (step // 7)),  # also in the middle of an epoch
+        lambda step, samples: min(N_GROWING, 3 + step),
+        lambda step, samples: max(1, N_GROWING // (step + 1)),  # full at first, then smaller
         wandering(0),
         wandering(1),
     ],

@@ -1,7 +1,6 @@
 """Scaling rules: the rate that goes with another batch size."""
 
 import pytest
-from tests.reference.made_up import made_up_trial
 
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import SCALING_RULES, moved_adam, scaling_rule
@@ -34,14 +33,13 @@ def test_at_the_reference_batch_size_every_rule_leaves_the_rate_as_it_is(rule: s
 
 def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        UsageError, match="'quadratic': expected one of none, linear, sqrt, sde-adam"
+        UsageError, match="'quadratic': expected one of none, linear, sqrt, sde-adam, half-life"
     ):
         scaling_rule("quadratic")
 
 
 def moved(adam: AdamSettings | None, *, rule: str = "sde-adam", size: int, reference: int):
-    trial = made_up_trial(batch_size=size, n_train=10_000, scaling_rule=rule)
-    return moved_adam(adam, trial, reference_batch_size=reference, whose="SGD")
+    return moved_adam(adam, rule, batch_size=size, reference_batch_size=reference, whose="SGD")
 
 
 # Malladi et al. 2022: settings of a published run at 448 moved to 3200, and round numbers at 4.
@@ -76,6 +74,30 @@ def test_sde_adam_is_refused_where_a_beta_would_not_stay_above_0(batch_size: int
 
 def test_sde_adam_goes_up_to_the_batch_size_that_its_refusal_names() -> None:
     assert 0 < moved(AdamSettings(), size=639, reference=64).betas[0] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("beta_2", "sizes", "expected"),
+    [
+        (0.95, (512, 1), 0.9998998228),  # the half-life of 0.95 at 512 is 13.5 of its steps
+        (0.999, (64, 1024), 0.999**16),
+        (0.95, (64, 1024), 0.9),  # not 0.44
+        (0.85, (64, 1024), 0.85),  # a smaller one of the user's own is no smaller
+    ],
+)
+def test_half_life_keeps_how_many_examples_beta_2_remembers_down_to_a_floor(
+    beta_2: float, sizes: tuple[int, int], expected: float
+) -> None:
+    given = AdamSettings(betas=(0.9, beta_2))
+
+    found = moved(given, rule="half-life", size=sizes[1], reference=sizes[0])
+
+    assert found == AdamSettings(betas=(0.9, pytest.approx(expected, abs=1e-9)))
+
+
+def test_a_number_is_the_power_of_the_batch_size_that_the_rate_grows_as() -> None:
+    assert scaling_rule(0.62).rate_factor(8) == pytest.approx(8**0.62)
+    assert moved(AdamSettings(), rule=0.62, size=512, reference=64) is None
 
 
 def test_the_rules_of_sgd_leave_the_settings_alone() -> None:

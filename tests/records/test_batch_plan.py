@@ -1,4 +1,4 @@
-"""The constant plan gives what walking every step and counting its examples gives."""
+"""The plans give what walking every step and counting its examples gives."""
 
 import random
 from itertools import islice
@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
 
-from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
 from batchlab.words.reasons import reason_text
 
 # (N, B): one example, single examples, ragged, dividing, over half, all but one, all of them.
@@ -20,7 +20,7 @@ EPOCHS = 4
 def both(n: int, batch_size: int, drop_last: bool) -> tuple[BatchPlan, WalkedBatchPlan]:
     return (
         BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last),
-        WalkedBatchPlan(n_train=n, wanted=lambda step: batch_size, drop_last=drop_last),
+        WalkedBatchPlan(n_train=n, wanted=lambda step, samples: batch_size, drop_last=drop_last),
     )
 
 
@@ -106,3 +106,57 @@ def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
     plan = BatchPlan(n_train=40, batch_size=batch_size, drop_last=drop_last)
 
     assert tuple(map(reason_text, plan.notes(micro_batch_size))) == notes
+
+
+def staged(seed: int) -> tuple[StagedBatchPlan, WalkedBatchPlan]:
+    """A plan drawn at random: up to four stages, growing or shrinking, and its walk."""
+    draw = random.Random(seed)
+    n, drop_last = draw.randint(1, 60), draw.random() < 0.4
+    places = sorted(draw.sample(range(1, 4 * n + 1), min(draw.randint(0, 4), n)))
+    sizes = [draw.randint(1, n) for _ in range(len(places) + 1)]
+    stages = tuple(
+        Stage(from_samples=place, batch_size=size, rate_factor=draw.uniform(0.1, 2))
+        for place, size in zip(places, sizes[1:], strict=True)
+    )
+
+    def wanted(step: int, samples: int) -> int:
+        return [sizes[0], *(s.batch_size for s in stages if s.from_samples <= samples)][-1]
+
+    plan = StagedBatchPlan(n_train=n, batch_size=sizes[0], drop_last=drop_last, stages=stages)
+    return plan, WalkedBatchPlan(n_train=n, wanted=wanted, drop_last=drop_last)
+
+
+@pytest.mark.parametrize("seed", range(60))
+class TestStagedBatchPlan:
+    def test_it_is_at_every_step_where_the_walk_is(self, seed: int) -> None:
+        plan, walked = staged(seed)
+
+        samples = 0
+        for here in islice(walked.walk(), 6 * plan.n_train):
+            assert plan.samples_at(here.step) == samples
+            assert plan.position(here.step) == (here.epoch, here.step_of_epoch)
+            assert plan.batch_size_at(here.step) == here.batch_size
+            first = Stage(from_samples=0, batch_size=plan.batch_size)
+            begun = [first, *(s for s in plan.stages if s.from_samples <= samples)]
+            assert plan.stage_at(here.step) == begun[-1]
+            samples += here.batch_size
+
+    def test_so_many_samples_and_epochs_take_as_many_steps_as_on_the_walk(self, seed: int) -> None:
+        plan, walked = staged(seed)
+        draw = random.Random(seed)
+        n = plan.n_train
+
+        for wanted in (0, 1, n - 0.5, n, n + 0.25, *(draw.uniform(0, 6 * n) for _ in range(20))):
+            assert plan.step_at(wanted) == walked.step_at(wanted)
+        for epochs in (0, 1, 2, 3, 6, *(draw.uniform(0.01, 6) for _ in range(10))):
+            step = plan.steps_in(epochs)
+            assert step == walked.steps_in(epochs)
+            assert plan.epoch_at(step) == pytest.approx(walked.epoch_at(step))
+
+
+def test_a_staged_plan_is_asked_in_no_time_far_along_a_run() -> None:
+    stages = (Stage(from_samples=10**6, batch_size=1000),)
+    plan = StagedBatchPlan(n_train=50_000, batch_size=10, drop_last=False, stages=stages)
+
+    assert plan.samples_at(10**5 + 10**12) == 10**6 + 10**15
+    assert plan.position(10**5 + 50 * 10**12) == (20 + 10**12, 0)

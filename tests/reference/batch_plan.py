@@ -11,7 +11,8 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 
-Rule = Callable[[int], int]  # step -> the batch size that is wanted there
+# The step, the examples before it -> the batch size that is wanted there.
+Rule = Callable[[int, int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,11 @@ class WalkedBatchPlan:
 
     def walk(self) -> Iterator[Walked]:
         """All steps of an endless run."""
-        step = epoch = 0
+        step = epoch = samples = 0
         while True:
             taken = step_of_epoch = 0
             while taken < self.n_train:
-                wanted = self.wanted(step)
+                wanted = self.wanted(step, samples)
                 size = min(wanted, self.n_train - taken)
                 if size < wanted and self.drop_last:
                     break
@@ -51,6 +52,7 @@ class WalkedBatchPlan:
                     batch_size=size,
                 )
                 taken += size
+                samples += size
                 step += 1
                 step_of_epoch += 1
             epoch += 1
@@ -114,7 +116,7 @@ class GrowingTrial(Trial):
     def plan(self) -> BatchPlan:
         return WalkedBatchPlan(n_train=self.n_train, wanted=self._wanted, drop_last=self.drop_last)
 
-    def _wanted(self, step: int) -> int:
+    def _wanted(self, step: int, samples: int) -> int:
         return min(self.n_train, self.batch_size * 2 ** (step // self.doubled_every))
 
 

@@ -15,7 +15,7 @@ import batchlab
 from batchlab.datasets.embedded import load_mnist
 from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.training.batching import epoch_order
+from batchlab.workload.data import epoch_order
 
 N_VALIDATION = 512  # a share of so many is a float exactly
 

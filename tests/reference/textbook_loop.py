@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.records.trial import Trial
-from batchlab.training.batching import epoch_order
 from batchlab.training.stepper import Stepper
+from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 
 

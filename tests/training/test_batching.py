@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pack_sequence
 from batchlab.errors import WorkloadError
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
-from batchlab.training.batching import epoch_order, n_examples, on_device, training_batches
+from batchlab.training.batching import on_device, training_batches
+from batchlab.workload.data import epoch_order, n_examples
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")

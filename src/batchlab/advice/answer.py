@@ -8,8 +8,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
-from scipy.special import betaincinv
-
 from batchlab.advice.advice import (
     Advice,
     Configuration,
@@ -20,7 +18,7 @@ from batchlab.advice.advice import (
     Verdict,
 )
 from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
-from batchlab.advice.chance import LIKELY, chance_of
+from batchlab.advice.chance import LIKELY, at_the_edge, chance_of
 from batchlab.advice.decision import (
     Decision,
     candidate,
@@ -32,7 +30,7 @@ from batchlab.advice.decision import (
 )
 from batchlab.advice.endings import best_ending, seeds_to_tell, with_end
 from batchlab.advice.level import easier
-from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.scaled_step import ScaledStep
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.verification import Conclusion, read
@@ -85,32 +83,6 @@ def _at(
         batch_size=None if decision is None else decision.batch_size,
         flat_set=() if decision is None or decision.batch_size is None else decision.flat_set,
     )
-
-
-_CONFIDENCE = 0.95
-# Rates lie on octaves; a found one may lie a little off its octave.
-_UP_TO = 2.1
-
-
-def _at_the_edge(run_log: RunLog, cell: CellKey) -> list[Reason]:
-    """That a rate lies beside one that diverges, or diverged once itself; if anything says so.
-
-    The share of trainings that diverge is at most the bound of Clopper & Pearson 1934, Biometrika
-    26(4), by its seeds.
-    """
-    batch_size, learning_rate = cell
-    records = [*run_log.records.items(), *run_log.cooled.items()]
-    diverged = {key for key, record in records if record.has_diverged and key[0] == batch_size}
-    above = [rate for _, rate, _ in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
-    n = len({key for key, _ in records if key[:2] == cell})
-    held = n - len({key for key in diverged if key[:2] == cell})
-    if not above or not held:
-        return []
-    top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
-    why = Reason.of(
-        "at_the_edge", size=batch_size, rate=learning_rate, above=top, held=held, n=n, share=share
-    )
-    return [why]
 
 
 # With so many evaluations on the way a target is known well enough.
@@ -469,7 +441,7 @@ class _Answer:
         # Of a configuration that stays as it is its user knows whether it holds.
         cell = None if named is None else (named.batch_size, named.learning_rate)
         if cell is not None and cell != state.reference_cell:
-            caveats += _at_the_edge(state, cell)
+            caveats += filter(None, [at_the_edge(state, cell)])
         caveats += _marks_too_wide(state, cell, state.reference_cell)
         unfinished = [s.batch_size for s in state.tuned if s.search and not s.search.finished]
         if unfinished:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scipy.special import expit, ndtr
+from scipy.special import betaincinv, expit, ndtr
 
 from batchlab.advice.advice import Advice, Configuration, Ending, Endings
 from batchlab.advice.carried_over import pooled_sd
+from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.records.estimate import Reason
 
 LIKELY, SURE = 0.8, 0.95
@@ -31,7 +31,8 @@ The mean and the deviation over workloads; `python -m benchmarks.regret.chance` 
 AFTER_WORSE = (0.6, 0.5)  # of twice both, where four times both ends more than half a margin worse
 SCALED_UNSEEN = 0.85
 """Of answers that stayed after less than 6 whole trainings, so many had done no worse doubled."""
-_OVER_AN_OCTAVE = 2.1
+_CONFIDENCE = 0.95
+_UP_TO = 2.1  # rates lie on octaves; a found one may lie a little off its octave
 _VERIFIED = 0.975  # where the 95 % interval of a gain lies above 1
 
 
@@ -82,25 +83,40 @@ def chance_of(advice: Advice) -> tuple[float, Reason | None] | None:
     seen, size, rate = seen_of(advice, named), named.batch_size, named.learning_rate
     is_shown = (advice.gain.estimate or SHOWN_GAIN) >= SHOWN_GAIN
     unseen = NO_END_SEEN if is_shown else NOT_SHOWN
-    tried = [run for run in advice.tried if run.batch_size == size]
-    runs = [(run.learning_rate, run.status in ("diverged", "nan")) for run in tried]
-    chance = (unseen if seen is None else seen.chance) * left_by_divergence(rate, runs)
+    edge = next((each for each in advice.caveats if each.code == "at_the_edge"), None)
+    chance = (unseen if seen is None else seen.chance) * left_at_the_edge(edge)
     if chance < LIKELY:
         return chance, Reason.of("first_guess", chance=chance, size=size, rate=rate)
     how = "sure" if chance >= SURE else "likely"
     return chance, Reason.of("no_worse_on_the_record", how=how, chance=chance)
 
 
-def left_by_divergence(rate: float, runs: Iterable[tuple[float, bool]]) -> float:
-    """The chance that the next training at a rate does not diverge; 1.0: up to twice it none did.
+def at_the_edge(run_log: RunLog, cell: CellKey) -> Reason | None:
+    """That a rate lies beside one that diverges, or diverged once itself; if anything says so.
 
-    `runs` has the rate of each run of the batch size, and whether it diverged.
+    The share of trainings that diverge is at most the bound of Clopper & Pearson 1934, Biometrika
+    26(4), by its seeds.
     """
-    runs = list(runs)
-    if not any(diverged and 1 < other / rate < _OVER_AN_OCTAVE for other, diverged in runs):
+    batch_size, learning_rate = cell
+    records = [*run_log.records.items(), *run_log.cooled.items()]
+    diverged = {key for key, record in records if record.has_diverged and key[0] == batch_size}
+    above = [rate for _, rate, _ in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
+    n = len({key for key, _ in records if key[:2] == cell})
+    held = n - len({key for key in diverged if key[:2] == cell})
+    if not above or not held:
+        return None
+    top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
+    return Reason.of(
+        "at_the_edge", size=batch_size, rate=learning_rate, above=top, held=held, n=n, share=share
+    )
+
+
+def left_at_the_edge(edge: Reason | None) -> float:
+    """The chance that the next training holds, given `at_the_edge`."""
+    if edge is None:
         return 1.0
-    seen = _DID_NOT + sum(other == rate for other, _ in runs)
-    return seen / (seen + _DIVERGED)
+    held, n = edge.named["held"], edge.named["n"]
+    return (held + _DID_NOT) / (n + _DID_NOT + _DIVERGED)  # type: ignore[operator]
 
 
 def seen_of(advice: Advice, found: Configuration) -> Seen | None:

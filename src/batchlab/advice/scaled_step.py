@@ -15,7 +15,8 @@ from batchlab.advice.chance import (
     LIKELY,
     SCALED,
     SCALED_UNSEEN,
-    left_by_divergence,
+    at_the_edge,
+    left_at_the_edge,
     seen_in,
 )
 from batchlab.advice.endings import endings_of, is_trained_whole
@@ -71,8 +72,7 @@ def scaled_step(state: StudyState) -> ScaledStep | None:
         prior = AFTER_WORSE if seen_worse and times == _UNSEEN_TIMES else prior
         mine, gain = endings.recommended, gain_of_single_runs(state, cell, endings.seeds)
         chance, is_whole = seen_in(endings, mine, prior=prior).chance, None not in mine.values
-        runs = [(r, run.has_diverged) for (b, r, _), run in state.records.items() if b == cell[0]]
-        chance *= left_by_divergence(cell[1], runs)
+        chance *= left_at_the_edge(at_the_edge(state, cell))
         if is_whole and gain is not None and (gain.estimate or 0) > 1 and chance >= LIKELY:
             return ScaledStep(cell=cell, chance=chance, endings=endings, gain=gain)
         seen_worse = True

@@ -71,8 +71,8 @@ def sweep(
         target: (metric, value) on validation data at which a trial ends.
         settings: of the workload or its optimizer.
         scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
-            size, follow the batch size: "linear", "sqrt", or "sde-adam", which moves Adam's betas
-            and eps with it.
+            size, follow the batch size: "linear", "sqrt", or with Adam's settings "sde-adam" (betas
+            and eps) and "half-life" (beta 2).
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
@@ -113,12 +113,14 @@ def swept(subject: Subject) -> Study:
     )
     subject.look()
     trials = fitting_trials(subject)
+    own = subject.summary
     for trial in trials:  # refuse a rule that moves settings which the optimizer does not have
         moved_adam(
-            subject.summary.adam,
-            trial,
-            reference_batch_size=subject.summary.batch_size,
-            whose=f"the optimizer of workload {subject.summary.name!r}",
+            own.adam,
+            trial.scaling_rule,
+            batch_size=trial.batch_size,
+            reference_batch_size=own.batch_size,
+            whose=f"the optimizer of workload {own.name!r}",
         )
     # Only now: a request that is refused leaves no file behind.
     with Store(question.store) as opened:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     default="none",
     show_default=True,
     help="How to change the learning rates with the batch size. Those given are for the workload's "
-    "own batch size. sde-adam changes Adam's betas and eps too.",
+    "own batch size. sde-adam changes Adam's betas and eps too, half-life its beta 2.",
 )
 @options.sampling
 @options.drop_last

@@ -28,9 +28,9 @@ from batchlab.measure.gradients import flat_gradient
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.random_state import seed_everything
+from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
-from batchlab.training.batching import derived_seed, examples_at, on_device, with_tensors
+from batchlab.training.batching import examples_at, on_device, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.words.reasons import CAUSES
 from batchlab.workload.data import leaves, shuffled

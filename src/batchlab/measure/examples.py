@@ -15,7 +15,7 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.study import RunnableSizes
-from batchlab.training.batching import is_group, n_examples
+from batchlab.training.batching import is_group
 from batchlab.training.evaluator import is_over_all
 from batchlab.workload.data import (
     ChosenPart,
@@ -24,6 +24,7 @@ from batchlab.workload.data import (
     examples_at,
     fetched,
     is_stream,
+    n_examples,
     opened,
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, size_of

@@ -19,11 +19,11 @@ from batchlab.measure.noise import LayerNoise, NoisePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
-from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import shuffled

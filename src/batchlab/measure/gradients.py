@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.random_state import untouched_randomness
-from batchlab.training.batching import n_examples, with_tensors
+from batchlab.training.batching import with_tensors
 from batchlab.training.evaluator import weight_of
+from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
 
 

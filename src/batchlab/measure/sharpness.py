@@ -17,9 +17,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.errors import UsageError
 from batchlab.measure.gradients import flat_gradient
-from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
 from batchlab.records.measurement import Moment
-from batchlab.training.batching import derived_seed, examples_at, on_device
+from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of

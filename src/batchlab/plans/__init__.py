@@ -1,1 +1,17 @@
-"""Planning: which trials, how large their batches are by step, when they are evaluated."""
+"""Plans: how large the batches of a training are by step, how its rate follows, when it pauses.
+
+from batchlab import plans
+
+plan = plans.steps(64, {0.3: 256, 0.6: 1024}, epochs=10)
+"""
+
+from batchlab.plans.plan import Milestone as Milestone
+from batchlab.plans.plan import Plan as Plan
+from batchlab.plans.plan import constant as constant
+from batchlab.plans.plan import from_advice as from_advice
+from batchlab.plans.plan import from_noise_scale as from_noise_scale
+from batchlab.plans.plan import geometric as geometric
+from batchlab.plans.plan import instead_of_decay as instead_of_decay
+from batchlab.plans.plan import seesaw as seesaw
+from batchlab.plans.plan import steps as steps
+from batchlab.plans.plan import warm_up as warm_up

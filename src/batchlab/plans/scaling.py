@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from batchlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from batchlab.records.study import AdamSettings
-    from batchlab.records.trial import Trial
+from batchlab.records.study import AdamSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,18 +40,36 @@ def _moved(adam: AdamSettings, kappa: float) -> AdamSettings | None:
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
+# At large batches beta 2 would forget even the last steps, and people saw the loss spike.
+_LEAST_BETA_2 = 0.9
+
+
+def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
+    """Beta 2 to the power kappa, so that the second moment forgets as many examples; 0.9 at least.
+
+    Source: Marek et al. 2025, arXiv:2507.07101; the floor is batchlab's.
+    """
+    first, second = adam.betas
+    least = min(second, _LEAST_BETA_2)
+    return replace(adam, betas=(first, max(least, second**kappa)))
+
+
 # In the order in which people are shown them. The rate stays, grows as the batch size (Goyal et
-# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or by `_moved`.
+# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or as a root with
+# Adam's settings beside it.
 SCALING_RULES = {
     "none": ScalingRule(rate_factor=lambda kappa: 1.0),
     "linear": ScalingRule(rate_factor=lambda kappa: kappa),
     "sqrt": ScalingRule(rate_factor=math.sqrt),
     "sde-adam": ScalingRule(rate_factor=math.sqrt, move_adam=_moved),
+    "half-life": ScalingRule(rate_factor=math.sqrt, move_adam=_same_half_life),
 }
 
 
-def scaling_rule(name: str) -> ScalingRule:
-    """The rule called `name`."""
+def scaling_rule(name: str | float) -> ScalingRule:
+    """The rule called `name`; a number is the power of the batch size that the rate grows as."""
+    if isinstance(name, int | float):
+        return ScalingRule(rate_factor=lambda kappa: kappa**name)
     if name not in SCALING_RULES:
         raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(SCALING_RULES)}")
     return SCALING_RULES[name]
@@ -65,15 +80,30 @@ def moves_adam(rule: str) -> bool:
     return scaling_rule(rule).move_adam is not None
 
 
+def settings_of(group: dict[str, Any]) -> AdamSettings | None:
+    """The betas and eps of an optimizer's parameter group; None: it does not have both."""
+    betas = group.get("betas")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
+        return None
+    (first, second), eps = betas, group["eps"]
+    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
+        return None
+    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
+
+
 def moved_adam(
-    adam: AdamSettings | None, trial: Trial, *, reference_batch_size: int, whose: str
+    adam: AdamSettings | None,
+    rule: str | float,
+    *,
+    batch_size: int,
+    reference_batch_size: int,
+    whose: str,
 ) -> AdamSettings | None:
-    """What a trial's rule makes of betas and eps at the reference; None: it leaves them alone.
+    """What a rule makes of betas and eps at the reference; None: it leaves them alone.
 
     Raises:
         UsageError: `whose` does not have both (None), or the rule does not reach the batch size.
     """
-    rule, size = trial.scaling_rule, trial.batch_size
     move = scaling_rule(rule).move_adam
     if move is None:
         return None
@@ -82,14 +112,14 @@ def moved_adam(
             f"scaling rule {rule}: it moves betas and eps, and {whose} does not have both; use an "
             f"optimizer of Adam's kind, or the rule sqrt or linear"
         )
-    kappa = size / reference_batch_size
+    kappa = batch_size / reference_batch_size
     moved = move(adam, kappa)
     if moved is None:
         least = min(adam.betas)
         name = "beta 1" if least == adam.betas[0] else "beta 2"
         largest = math.ceil(reference_batch_size / (1 - least) - 1e-9) - 1
         raise UsageError(
-            f"scaling rule {rule} from batch size {reference_batch_size} to {size}: {name} = "
+            f"scaling rule {rule} from batch size {reference_batch_size} to {batch_size}: {name} = "
             f"{least:g} would become {1 - kappa * (1 - least):.3g}, and has to stay above 0; stay "
             f"at batch sizes up to {largest}, use the rule sqrt, or tune the rate"
         )

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from batchlab.records.estimate import Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """What holds from a place in a run on.
+
+    Attributes:
+        from_samples: it begins with the first step before which so many examples were processed.
+        batch_size: examples per step, 1 to N.
+        rate_factor: what the learning rate is multiplied with.
+    """
+
+    from_samples: int
+    batch_size: int
+    rate_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,16 +39,22 @@ class BatchPlan:
         n_train: examples in the training set, N.
         batch_size: examples per step, 1 to N.
         drop_last: whether a smaller last batch of an epoch is left out.
+        stages: what comes after that size, by `from_samples`, which rises from above 0; here none.
     """
 
     n_train: int
     batch_size: int
     drop_last: bool
+    stages: tuple[Stage, ...] = ()
 
     def batch_size_at(self, step: int) -> int:
         """Examples that step `step` sees, known without looking at the batch."""
         before = step % self._steps_per_epoch * self.batch_size
         return min(self.batch_size, self.n_train - before)
+
+    def stage_at(self, step: int) -> Stage:
+        """What holds at step `step`: the size that is planned there, and the rate's factor."""
+        return Stage(from_samples=0, batch_size=self.batch_size)
 
     def samples_at(self, step: int) -> int:
         """Examples processed in the first `step` steps."""
@@ -82,3 +105,119 @@ class BatchPlan:
     def _samples_per_epoch(self) -> int:
         """Fewer than N where a smaller last batch is left out."""
         return min(self.n_train, self._steps_per_epoch * self.batch_size)
+
+
+class _Stretch(NamedTuple):
+    """Steps of one batch size, of one epoch."""
+
+    step: int  # the first of them
+    samples: int  # processed before it
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedBatchPlan(BatchPlan):
+    """A batch plan whose size, and the factor of whose rate, change during the run.
+
+    `batch_size` is that of the first steps. The epochs up to the end of the one in which the last
+    stage begins are counted out; after them the run goes on as one of constant size.
+    """
+
+    def batch_size_at(self, step: int) -> int:  # noqa: D102
+        since = step - self._end.step
+        return self._after.batch_size_at(since) if since >= 0 else self._stretch(step).batch_size
+
+    def stage_at(self, step: int) -> Stage:  # noqa: D102
+        place = bisect_right(self.stages, self.samples_at(step), key=lambda s: s.from_samples)
+        return self.stages[place - 1] if place else super().stage_at(step)
+
+    def samples_at(self, step: int) -> int:  # noqa: D102
+        since = step - self._end.step
+        if since >= 0:
+            return self._end.samples + self._after.samples_at(since)
+        stretch = self._stretch(step)
+        return stretch.samples + (step - stretch.step) * stretch.batch_size
+
+    def step_at(self, samples: float) -> int:  # noqa: D102
+        since = samples - self._end.samples
+        if since >= 0:
+            return self._end.step + self._after.step_at(since)
+        place = bisect_right(self._stretches, samples, key=lambda stretch: stretch.samples)
+        stretch = self._stretches[place - 1]
+        return stretch.step + math.ceil((samples - stretch.samples) / stretch.batch_size)
+
+    def epoch_at(self, step: int) -> float:
+        """Passes over the training set in the first `step` steps, by examples within an epoch."""
+        epoch, since = self.position(step)
+        if since == 0:
+            return float(epoch)
+        begin, end = (self.samples_at(self._begin_of(each)) for each in (epoch, epoch + 1))
+        return epoch + (self.samples_at(step) - begin) / (end - begin)
+
+    def steps_in(self, epochs: float) -> int:  # noqa: D102
+        whole = int(epochs)
+        begin, end = (self.samples_at(self._begin_of(each)) for each in (whole, whole + 1))
+        # An example is no fraction: what is left of rounding would be a step.
+        return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
+
+    def position(self, step: int) -> tuple[int, int]:  # noqa: D102
+        since = step - self._end.step
+        if since >= 0:
+            epoch, steps = self._after.position(since)
+            return len(self._epochs) + epoch, steps
+        epoch = bisect_right(self._epochs, step) - 1
+        return epoch, step - self._epochs[epoch]
+
+    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:  # noqa: D102
+        return self._after.notes(micro_batch_size)
+
+    def _stretch(self, step: int) -> _Stretch:
+        place = bisect_right(self._stretches, step, key=lambda stretch: stretch.step)
+        return self._stretches[place - 1]
+
+    def _begin_of(self, epoch: int) -> int:
+        """The step that begins an epoch."""
+        since = epoch - len(self._epochs)
+        return self._end.step + self._after.steps_in(since) if since >= 0 else self._epochs[epoch]
+
+    @cached_property
+    def _after(self) -> BatchPlan:
+        """The plan of what comes after the counted epochs, of constant size."""
+        size = self.stages[-1].batch_size if self.stages else self.batch_size
+        return BatchPlan(n_train=self.n_train, batch_size=size, drop_last=self.drop_last)
+
+    @property
+    def _end(self) -> _Stretch:
+        return self._counted[2]
+
+    @property
+    def _epochs(self) -> tuple[int, ...]:
+        """The step that begins each of the counted epochs."""
+        return self._counted[1]
+
+    @property
+    def _stretches(self) -> tuple[_Stretch, ...]:
+        return self._counted[0]
+
+    @cached_property
+    def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...], _Stretch]:
+        """The stretches and the epochs up to where the size is constant, and that place."""
+        found: list[_Stretch] = []
+        epochs: list[int] = []
+        step = samples = 0
+        size, coming = self.batch_size, list(reversed(self.stages))
+        while coming:
+            epochs.append(step)
+            left = self.n_train
+            while left:
+                while coming and coming[-1].from_samples <= samples:
+                    size = coming.pop().batch_size
+                n_steps = left // size
+                if coming:
+                    n_steps = min(n_steps, -(-(coming[-1].from_samples - samples) // size))
+                if n_steps == 0 and self.drop_last:
+                    break
+                taken = n_steps * size or left
+                found.append(_Stretch(step, samples, taken // (n_steps or 1)))
+                step, samples, left = step + (n_steps or 1), samples + taken, left - taken
+        return tuple(found), tuple(epochs), _Stretch(step, samples, size)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -11,49 +10,30 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-from batchlab.errors import BatchSizeError, WorkloadError
-from batchlab.random_state import seed_everything, untouched_randomness
+from batchlab.errors import WorkloadError
+from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.trial import Sampling, Trial
+from batchlab.records.trial import Trial
 from batchlab.workload.data import (
     Collated,
     Columns,
     Reading,
     collated,
+    epoch_order,
     fetched,
     fetched_in_parts,
     has_set_epoch,
     is_stream,
     mapped,
     resident,
-    shuffled,
 )
 from batchlab.workload.definition import SPLITS, Batch, Workload
 from batchlab.workload.identity import value_digest
 
 # What every generator takes as a seed.
 _MOST_SEED = 2**31
-
-
-def derived_seed(*parts: object) -> int:
-    """A 63-bit seed made from `parts`, so that every use has a random stream of its own."""
-    digest = hashlib.sha256(" ".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
-def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """The examples of one epoch in the order they are used; the same for every batch size.
-
-    It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
-    with the very examples it would have met.
-    """
-    own_seed = derived_seed("order", seed, epoch)
-    if sampling == "reshuffle":
-        return shuffled(n_train, seed=own_seed)
-    return torch.randint(n_train, (n_train,), generator=torch.Generator().manual_seed(own_seed))
 
 
 def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
@@ -129,35 +109,6 @@ def _indices(given: Iterable[Any], what: str) -> list[int]:
             f"{what} gave something that is no index; expected whole numbers, or lists of "
             f"them, one for each batch"
         ) from error
-
-
-def n_examples(batch: Batch) -> int:
-    """The number of examples in a batch: the length of the first tensor, or packed sequences.
-
-    Where the first tensor has something else first, the check before a study asks for a `weight`.
-
-    Raises:
-        BatchSizeError: there is no tensor with examples first in it.
-    """
-    found = next(_lengths(batch), None)
-    if found is None:
-        raise BatchSizeError(
-            f"a batch of type {type(batch).__name__} holds no tensor to count its examples by; let "
-            f"`collate` return tensors, or a tuple, list or dict of them, with examples first, or "
-            f"give the workload a `weight`"
-        )
-    return found
-
-
-def _lengths(batch: Batch) -> Iterator[int]:
-    if isinstance(batch, Tensor):
-        if batch.ndim:
-            yield len(batch)
-    elif isinstance(batch, PackedSequence):  # a tuple: its first tensor holds all time steps
-        yield int(batch.batch_sizes[0])
-    elif isinstance(batch, (Mapping, tuple, list)):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _lengths(part)
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.random_state import RandomState, seed_everything
+from batchlab.random_state import RandomState, derived_seed, seed_everything
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
-from batchlab.training.batching import derived_seed, n_examples, on_device, with_tensors
+from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.untouched import (
     Forward,
     forward_remembered,
@@ -36,6 +36,7 @@ from batchlab.workload.data import (
     collated,
     fetched,
     is_stream,
+    n_examples,
     opened,
     resident,
     shuffled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
-from batchlab.plans.scaling import moved_adam
+from batchlab.plans.scaling import moved_adam, settings_of
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
@@ -96,12 +97,18 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
     What a rule can do with the least betas it can do with every group's. None: a group does not
     have two betas and eps, as numbers.
     """
-    found = [_settings_of(group) for each in optimizers for group in each.param_groups]
+    found = [settings_of(group) for each in optimizers for group in each.param_groups]
     known = [settings for settings in found if settings is not None]
     if not known or len(known) < len(found):
         return None
     first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
     return AdamSettings(betas=(first, second), eps=known[0].eps)
+
+
+def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether one step needs the loss several times (`torch.optim.LBFGS`)."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def move_adam_settings(
@@ -117,23 +124,14 @@ def move_adam_settings(
     """
     for group in optimizer.param_groups:
         moved = moved_adam(
-            _settings_of(group),
-            trial,
+            settings_of(group),
+            trial.scaling_rule,
+            batch_size=trial.batch_size,
             reference_batch_size=reference_batch_size,
             whose=type(optimizer).__name__,
         )
         if moved is not None:
             group["betas"], group["eps"] = moved.betas, moved.eps
-
-
-def _settings_of(group: dict[str, Any]) -> AdamSettings | None:
-    betas = group.get("betas")
-    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
-        return None
-    (first, second), eps = betas, group["eps"]
-    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
-        return None
-    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
 
 
 class AveragedWeights:

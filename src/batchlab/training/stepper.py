@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -14,6 +13,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything
 from batchlab.records.trial import Trial
+from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import training_batches
 from batchlab.training.checkpoint import AVERAGED
 from batchlab.training.evaluator import weight_of
@@ -21,6 +21,7 @@ from batchlab.training.optimizers import (
     AveragedWeights,
     RateSchedule,
     Stateful,
+    asks_for_closure,
     made_optimizers,
     move_adam_settings,
 )
@@ -162,14 +163,11 @@ class Stepper:
                 f"workload {self._workload.name!r}: the `weight` of all {len(weights)} "
                 f"micro-batches of a step is 0, so their loss has no mean; leave such examples out"
             )
-        parts = []
-        for batch, weight in zip(micro_batches, weights, strict=True):
-            if weight == 0:
-                continue
-            part = self._workload.loss(self.model, batch) * (weight / total)
-            part.backward()
-            parts.append(part.detach())
-        return torch.stack(parts).sum()
+        return backward_of_parts(
+            lambda batch: self._workload.loss(self.model, batch),
+            micro_batches,
+            [weight / total for weight in weights],
+        )
 
 
 def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
@@ -190,12 +188,6 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
     return is_strided and any(
         stride == 0 and n > 1 for n, stride in zip(tensor.shape, tensor.stride(), strict=True)
     )
-
-
-def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether one step needs the loss several times (`torch.optim.LBFGS`)."""
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:

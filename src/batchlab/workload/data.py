@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, Subset, default_collate
 
-from batchlab.errors import WorkloadError
-from batchlab.random_state import RandomState, seed_everything, untouched_randomness
+from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.random_state import (
+    RandomState,
+    derived_seed,
+    seed_everything,
+    untouched_randomness,
+)
+from batchlab.records.trial import Sampling
 from batchlab.workload.definition import Batch, Data
 from batchlab.workload.source import told
 
@@ -175,6 +182,47 @@ def chosen_part(data: Data, chosen: Tensor) -> Data:
 def shuffled(n: int, *, seed: int) -> Tensor:
     """A random order of `n` examples, int64, shape (n,)."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
+
+def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
+    """The examples of one epoch in the order they are used; the same for every batch size.
+
+    It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
+    with the very examples it would have met.
+    """
+    own_seed = derived_seed("order", seed, epoch)
+    if sampling == "reshuffle":
+        return shuffled(n_train, seed=own_seed)
+    return torch.randint(n_train, (n_train,), generator=torch.Generator().manual_seed(own_seed))
+
+
+def n_examples(batch: Batch) -> int:
+    """The number of examples in a batch: the length of the first tensor, or packed sequences.
+
+    Where the first tensor has something else first, the check before a study asks for a `weight`.
+
+    Raises:
+        BatchSizeError: there is no tensor with examples first in it.
+    """
+    found = next(_lengths(batch), None)
+    if found is None:
+        raise BatchSizeError(
+            f"a batch of type {type(batch).__name__} holds no tensor to count its examples by; let "
+            f"`collate` return tensors, or a tuple, list or dict of them, with examples first, or "
+            f"give the workload a `weight`"
+        )
+    return found
+
+
+def _lengths(batch: Batch) -> Iterator[int]:
+    if isinstance(batch, Tensor):
+        if batch.ndim:
+            yield len(batch)
+    elif isinstance(batch, PackedSequence):  # a tuple: its first tensor holds all time steps
+        yield int(batch.batch_sizes[0])
+    elif isinstance(batch, (Mapping, tuple, list)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _lengths(part)
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from batchlab.random_state import derived_seed
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
-from batchlab.training.batching import derived_seed, order_of, sees_all_as_they_lie
+from batchlab.training.batching import order_of, sees_all_as_they_lie
 from batchlab.training.evaluator import as_metric, evaluated_sum
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import (

@@ -1,0 +1,421 @@
+"""Plan: how large the batches of a whole training are, and how its rate follows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from batchlab.errors import UsageError
+from batchlab.plans.scaling import scaling_rule
+from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
+
+Unit = Literal["epochs", "steps", "samples", "tokens"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestone:
+    """Where a plan takes another size, or another rate.
+
+    Attributes:
+        at: the place, in the plan's `unit`: what was done before it begins.
+        batch_size: examples per step from here on.
+        rate_factor: what the learning rate is multiplied with from here on, beside what the plan's
+            rule makes of the size.
+    """
+
+    at: float
+    batch_size: int
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The batch sizes of a whole training, for data of any size: its own JSON.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: examples per step at the beginning.
+        milestones: what comes after it, by `at`.
+        unit: what the milestones count in: epochs, steps, samples (examples), or tokens.
+        scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
+            a rule, or the exponent of the size as a number.
+        learning_rate: the rate at the beginning; None: the optimizer's own.
+        cool_down: the last part of the run, over which the rate falls in a line to zero; 0.0: none.
+        tokens_per_example: examples are so many tokens on average, where `unit` is tokens.
+    """
+
+    epochs: float
+    batch_size: int
+    milestones: tuple[Milestone, ...] = ()
+    unit: Unit = "epochs"
+    scaling_rule: str | float = "none"
+    learning_rate: float | None = None
+    cool_down: float = 0.0
+    tokens_per_example: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no data could be trained by.
+
+        Raises:
+            UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
+        """
+        scaling_rule(self.scaling_rule)
+        if not (math.isfinite(self.epochs) and self.epochs > 0):
+            raise UsageError(f"a plan of {self.epochs:g} epochs: expected more than 0")
+        if self.unit not in get_args(Unit):
+            raise UsageError(f"unit {self.unit!r}: expected one of {', '.join(get_args(Unit))}")
+        if (self.unit == "tokens") != (self.tokens_per_example is not None):
+            raise UsageError(
+                f"unit {self.unit}, tokens_per_example={self.tokens_per_example}: milestones in "
+                f"tokens need the mean number of tokens of an example, and others have none"
+            )
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise UsageError(f"learning_rate={self.learning_rate:g}: expected more than 0")
+        if not 0 <= self.cool_down <= 1:
+            raise UsageError(f"cool_down={self.cool_down:g}: expected a part of the run, 0 to 1")
+        before = 0.0
+        for size in self.sizes:
+            if size != int(size) or size < 1:
+                raise UsageError(f"batch size {size} in a plan: expected a whole number, 1 or more")
+        for milestone in self.milestones:
+            if not milestone.at > before:
+                raise UsageError(
+                    f"milestone {milestone.at:g} after {before:g}: give milestones in order, the "
+                    f"first above 0"
+                )
+            if not milestone.rate_factor > 0:
+                raise UsageError(
+                    f"rate factor {milestone.rate_factor:g} at {milestone.at:g}: expected above 0"
+                )
+            before = milestone.at
+        if self.unit == "epochs" and before >= self.epochs:
+            raise UsageError(
+                f"a milestone at {before:g} epochs of {self.epochs:g}: it would never come"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch size of each part, in order."""
+        return (self.batch_size, *(each.batch_size for each in self.milestones))
+
+    def for_data(self, n_train: int, *, drop_last: bool = False) -> BatchPlan:
+        """The plan for so many training examples, by steps.
+
+        Raises:
+            UsageError: a batch size is larger than the data, or a milestone never comes.
+        """
+        if max(self.sizes) > n_train:
+            raise UsageError(
+                f"the plan has batch size {max(self.sizes)}, and there are {n_train} training "
+                f"examples; cap it: plan.capped({n_train})"
+            )
+        found: BatchPlan = BatchPlan(
+            n_train=n_train, batch_size=self.batch_size, drop_last=drop_last
+        )
+        stages: tuple[Stage, ...] = ()
+        rule = scaling_rule(self.scaling_rule)
+        for milestone in self.milestones:
+            place = self._samples(milestone.at, found)
+            by_rule = rule.rate_factor(milestone.batch_size / self.batch_size)
+            stages += (
+                Stage(
+                    from_samples=place,
+                    batch_size=milestone.batch_size,
+                    rate_factor=milestone.rate_factor * by_rule,
+                ),
+            )
+            found = StagedBatchPlan(
+                n_train=n_train, batch_size=self.batch_size, drop_last=drop_last, stages=stages
+            )
+        last = found.samples_at(found.steps_in(self.epochs))
+        if stages and stages[-1].from_samples >= last:
+            raise UsageError(
+                f"the milestone at {self.milestones[-1].at:g} {self.unit} never comes: "
+                f"{self.epochs:g} epochs are {last:,} examples"
+            )
+        return found
+
+    def _samples(self, at: float, so_far: BatchPlan) -> int:
+        """A place in examples, by the plan up to it."""
+        if self.unit == "steps":
+            return so_far.samples_at(int(at))
+        if self.unit == "epochs":
+            return so_far.samples_at(so_far.steps_in(at))
+        return max(1, round(at / (self.tokens_per_example or 1.0)))
+
+    def to_json(self) -> str:
+        """Its JSON, which `from_json` reads."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Plan:
+        """The plan of a JSON text.
+
+        Raises:
+            UsageError: it is no plan.
+        """
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+            raise UsageError(f"this is no plan: {error}") from error
+
+    # ---- what plans are made of others
+
+    def capped(self, most: int) -> Plan:
+        """The same with no batch size above `most`: what fits into memory, or the data."""
+        return self._with_sizes(lambda size: min(size, most))
+
+    def divisible_by(self, parts: int) -> Plan:
+        """The same with every batch size a multiple of `parts`, rounded down, but at least that.
+
+        Such as devices × micro-batch size, or the generations of each prompt.
+        """
+        return self._with_sizes(lambda size: max(parts, size // parts * parts))
+
+    def _with_sizes(self, function: Callable[[int], int]) -> Plan:
+        milestones = [replace(m, batch_size=function(m.batch_size)) for m in self.milestones]
+        made = replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
+        return made._without_repeats()
+
+    def _without_repeats(self) -> Plan:
+        """Without milestones that change nothing."""
+        kept: list[Milestone] = []
+        here = (self.batch_size, 1.0)
+        for milestone in self.milestones:
+            if (milestone.batch_size, milestone.rate_factor) != here:
+                kept.append(milestone)
+            here = (milestone.batch_size, milestone.rate_factor)
+        return replace(self, milestones=tuple(kept))
+
+    def then(self, after: Plan) -> Plan:
+        """This plan, and after its epochs another one.
+
+        The rate goes on from what it is by then: `after`'s factors are times that.
+
+        Raises:
+            UsageError: one of them does not count in epochs, or they have different rules.
+        """
+        if {self.unit, after.unit} != {"epochs"}:
+            raise UsageError("only plans with milestones in epochs can follow one another")
+        if self.scaling_rule != after.scaling_rule or after.learning_rate is not None:
+            raise UsageError(
+                "a plan that follows has the rule of the one before it, and no learning rate"
+            )
+        if self.cool_down:
+            raise UsageError("a plan that cools down has come to its end; nothing follows it")
+        factor = self.milestones[-1].rate_factor if self.milestones else 1.0
+        begins = Milestone(at=0, batch_size=after.batch_size)
+        coming = [
+            replace(m, at=self.epochs + m.at, rate_factor=factor * m.rate_factor)
+            for m in (begins, *after.milestones)
+        ]
+        made = replace(
+            self,
+            epochs=self.epochs + after.epochs,
+            milestones=(*self.milestones, *coming),
+            cool_down=after.cool_down * after.epochs / (self.epochs + after.epochs),
+        )
+        return made._without_repeats()
+
+
+def from_advice(path: str | Path, *, epochs: float) -> Plan:
+    """The configuration that an advice names, for a training of so many epochs.
+
+    Args:
+        path: a file with what `batchlab advise --json` printed.
+        epochs: passes over the training data.
+
+    Raises:
+        UsageError: it is no advice, or names nothing.
+    """
+    try:
+        document = msgspec.json.decode(Path(path).read_bytes())
+        named = document["recommendation"] or document["provisional"]
+        if named is None:
+            raise UsageError(f"{path}: this advice names nothing; its `missing` says why")
+        return Plan(
+            epochs=epochs,
+            batch_size=named["batch_size"],
+            learning_rate=named["learning_rate"],
+            cool_down=named["cool_down"],
+        )
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path}: this is no advice; give a file with what `batchlab advise --json` printed"
+        ) from error
+
+
+def constant(batch_size: int, *, epochs: float) -> Plan:
+    """One batch size throughout."""
+    return Plan(epochs=epochs, batch_size=batch_size)
+
+
+def steps(
+    batch_size: int,
+    sizes: Mapping[float, int],
+    *,
+    epochs: float,
+    unit: Unit | Literal["fraction"] = "fraction",
+    scaling_rule: str | float = "none",
+    tokens_per_example: float | None = None,
+) -> Plan:
+    """Other batch sizes from given places on.
+
+    Args:
+        batch_size: the first one. In tokens where `unit` is tokens, as the others are.
+        sizes: by place: {0.3: 256} takes 256 after three tenths of the run.
+        epochs: passes over the training data.
+        unit: what places are in: a fraction of the run, or epochs, steps, samples or tokens.
+        scaling_rule: how the rate follows the size, as in `Plan`.
+        tokens_per_example: how many tokens an example has on average, for tokens.
+
+    Raises:
+        UsageError: as `Plan` says.
+    """
+    places = {at * epochs: size for at, size in sizes.items()} if unit == "fraction" else sizes
+    if tokens_per_example is not None:
+        batch_size = round(batch_size / tokens_per_example)
+        places = {at: round(size / tokens_per_example) for at, size in places.items()}
+    return Plan(
+        epochs=epochs,
+        batch_size=batch_size,
+        milestones=tuple(Milestone(at=at, batch_size=size) for at, size in places.items()),
+        unit="epochs" if unit == "fraction" else unit,
+        scaling_rule=scaling_rule,
+        tokens_per_example=tokens_per_example,
+    )
+
+
+def geometric(
+    batch_size: int, *, cap: int, epochs: float, factor: float = 2.0, every: float = 0.1
+) -> Plan:
+    """The size times `factor` after each `every` of the run, up to `cap`.
+
+    Raises:
+        UsageError: a cap below the first size, or a factor or part that leads nowhere.
+    """
+    if cap < batch_size:
+        raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
+    if not (factor > 1 and 0 < every < 1):
+        raise UsageError(
+            f"factor={factor:g}, every={every:g}: expected a factor above 1, and a part of the "
+            f"run between 0 and 1"
+        )
+    grown: dict[float, int] = {}
+    size = float(batch_size)
+    for part in range(1, math.ceil(1 / every)):
+        if size >= cap:
+            break
+        size *= factor
+        grown[part * every] = min(cap, round(size))
+    return steps(batch_size, grown, epochs=epochs)
+
+
+def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
+    """Small batches first: from `start`, doubling up to `batch_size` within `part` of the run.
+
+    Raises:
+        UsageError: a start above the size, or a part that is none of the run.
+    """
+    if start > batch_size:
+        raise UsageError(f"start={start} is above the batch size to reach, {batch_size}")
+    if not 0 < part < 1:
+        raise UsageError(f"part={part:g}: expected a part of the run, between 0 and 1")
+    n = max(0, math.ceil(math.log2(batch_size / start)))
+    sizes = {part * (i + 1) / n: min(batch_size, start * 2 ** (i + 1)) for i in range(n)}
+    return steps(start, sizes, epochs=epochs)
+
+
+def instead_of_decay(
+    batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 5.0
+) -> Plan:
+    """The size grows where a schedule would cut the rate: times `factor`, not rate ÷ `factor`.
+
+    Beyond `cap` the size stays, and the rate is cut in its place: the rate over the size is that
+    of the schedule throughout.
+
+    Args:
+        batch_size: the first one.
+        decays: where the schedule cuts the rate, as parts of the run.
+        cap: the largest size; Smith et al. take a tenth of the training set.
+        epochs: passes over the training data.
+        factor: by what it cuts.
+
+    Raises:
+        UsageError: a cap below the first size, or a factor of 1 or less.
+
+    Source: Smith et al. 2018, arXiv:1711.00489, section 3.
+    """
+    return _grown_at_cuts(batch_size, decays, cap=cap, epochs=epochs, factor=factor, power=0.0)
+
+
+def seesaw(
+    batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 2.0
+) -> Plan:
+    """Where a schedule would cut the rate by `factor`, its root does, and the size grows by it.
+
+    Beyond `cap` the size stays, and the rate takes the whole cut. Arguments and errors are those
+    of `instead_of_decay`.
+
+    Source: Meterez et al. 2025, arXiv:2510.14717.
+    """
+    return _grown_at_cuts(batch_size, decays, cap=cap, epochs=epochs, factor=factor, power=-0.5)
+
+
+def _grown_at_cuts(
+    batch_size: int,
+    decays: Sequence[float],
+    *,
+    cap: int,
+    epochs: float,
+    factor: float,
+    power: float,
+) -> Plan:
+    """The size takes each cut up to `cap`; the rate moves by that growth to `power`."""
+    if cap < batch_size:
+        raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
+    if not factor > 1:
+        raise UsageError(f"factor={factor:g}: expected by what the schedule cuts, above 1")
+    milestones = []
+    for n, place in enumerate(decays, start=1):
+        size = min(cap, round(batch_size * factor**n))
+        grown = size / batch_size
+        # What the size could not take is left to the rate.
+        rate = grown**power * grown / factor**n
+        milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
+    plan = Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))
+    return plan._without_repeats()
+
+
+def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epochs: float) -> Plan:
+    """Doublings of `least` that follow a noise scale measured along a run, and never fall.
+
+    Args:
+        seen: the gradient noise scale, in examples, by the part of the run where it was measured,
+            such as those that `batchlab.noise` gives.
+        least: the first and smallest batch size.
+        most: the largest.
+        epochs: passes over the training data.
+
+    Raises:
+        UsageError: bounds that hold no size.
+
+    Source: McCandlish et al. 2018, arXiv:1812.06162, section 5.2: a batch as large as the noise.
+    """
+    if most < least:
+        raise UsageError(f"most={most} is below least={least}")
+    size, sizes = least, {}
+    for place, scale in sorted(seen.items()):
+        # A whole doubling, so that what scatters around one size does not move it.
+        while 2 * size <= min(most, scale):
+            size *= 2
+        sizes[place] = size
+    first = sizes.pop(0.0, least)
+    return steps(first, sizes, epochs=epochs)._without_repeats()

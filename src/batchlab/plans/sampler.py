@@ -1,0 +1,175 @@
+"""BatchSizeSampler: the batches of a whole training, each as large as a plan says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sized
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from batchlab.errors import UsageError
+from batchlab.plans.plan import Plan
+from batchlab.plans.scheduler import PlanScheduler
+from batchlab.workload.data import epoch_order
+
+
+class BatchSizeSampler(Sampler[list[int]]):
+    """A batch sampler whose one pass is the whole run, each batch as large as the plan says.
+
+        sampler = batchlab.BatchSizeSampler(train, plans.steps(64, {0.5: 256}, epochs=10), seed=0)
+        rates = sampler.scheduler(optimizer)
+        for batch in DataLoader(train, batch_sampler=sampler):
+            ...                     # forward, backward
+            optimizer.step(); rates.step(); optimizer.zero_grad()
+
+    Every example comes once an epoch (but for those that `drop_last` leaves out), in an order that
+    the seed and the epoch give, and no batch crosses an epoch's end. The size is a function of the
+    step, so that workers that fetch ahead change nothing.
+
+    Attributes:
+        plan: the sizes by step, for this data.
+        n_steps: the steps of the whole run.
+        first_step: where the next pass begins: 0, or what `load_state_dict` was given.
+    """
+
+    def __init__(
+        self,
+        data: Sized,
+        plan: Plan,
+        *,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        """Count the plan out for the data.
+
+        Args:
+            data: what the loader loads: a map-style dataset.
+            plan: of the whole run; its batch sizes are those of all processes together.
+            seed: of the order of examples; the same in every process.
+            drop_last: leave out what is left of an epoch where that is less than a batch.
+            rank: which process this is, from 0 on.
+            world_size: how many processes there are; each has its share of every batch.
+
+        Raises:
+            UsageError: data without a length, a plan that does not fit it, or a batch with fewer
+                examples than processes.
+        """
+        if not hasattr(data, "__len__"):
+            raise UsageError(
+                f"{type(data).__name__} has no length: batches are planned by places in the data; "
+                f"use a map-style dataset"
+            )
+        if not 0 <= rank < world_size:
+            raise UsageError(f"rank={rank}: expected 0 to {world_size - 1}, for {world_size=}")
+        self._planned = plan
+        self._n_train = len(data)
+        self._seed = seed
+        self._drop_last = drop_last
+        self._rank, self._world_size = rank, world_size
+        self.plan = plan.for_data(self._n_train, drop_last=drop_last)
+        self.n_steps = self.plan.steps_in(plan.epochs)
+        self.first_step = 0
+        self._scheduler: PlanScheduler | None = None
+        fewest = min(*map(self.plan.batch_size_at, self._last_steps()), *plan.sizes)
+        if fewest < world_size:
+            raise UsageError(
+                f"a batch of {fewest} examples cannot be shared by {world_size} "
+                f"processes; give drop_last=True, or other sizes"
+            )
+
+    def _last_steps(self) -> Iterator[int]:
+        """The last step of every epoch: its batch may be smaller than planned."""
+        for epoch in range(1, math.ceil(self._planned.epochs) + 1):
+            yield self.plan.steps_in(epoch) - 1
+
+    def __len__(self) -> int:
+        """The batches of the pass to come."""
+        return self.n_steps - self.first_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The places of each batch's examples, from `first_step` to the end of the run."""
+        epoch, _ = self.plan.position(self.first_step)
+        while (begin := self.plan.steps_in(epoch)) < self.n_steps:
+            order, first = self._order(epoch), max(begin, self.first_step)
+            taken = self.plan.samples_at(first) - self.plan.samples_at(begin)
+            for step in range(first, min(self.n_steps, self.plan.steps_in(epoch + 1))):
+                size = self.plan.batch_size_at(step)
+                yield order[taken : taken + size][self._rank :: self._world_size].tolist()
+                taken += size
+            epoch += 1
+
+    def _order(self, epoch: int) -> Tensor:
+        return epoch_order(self._n_train, seed=self._seed, epoch=epoch, sampling="reshuffle")
+
+    def scheduler(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        schedule: Callable[[float], float] | None = None,
+        warm_up_steps: int = 0,
+    ) -> PlanScheduler:
+        """What sets the rate of each step, as `PlanScheduler` says; call its `step` after each.
+
+        It also counts the steps that were taken, for `state_dict`.
+        """
+        self._scheduler = PlanScheduler(
+            optimizer,
+            self._planned,
+            self.plan,
+            n_steps=self.n_steps,
+            first_step=self.first_step,
+            schedule=schedule,
+            warm_up_steps=warm_up_steps,
+        )
+        return self._scheduler
+
+    def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
+        """Where the run is, as plain numbers and texts.
+
+        Args:
+            step: optimizer steps taken so far; None: as the scheduler counted them.
+
+        Raises:
+            UsageError: nobody counted: the loader fetches ahead, so the sampler can't know.
+        """
+        if step is None:
+            if self._scheduler is None:
+                raise UsageError(
+                    "how many steps were taken is not known here, for a loader fetches ahead; "
+                    "give state_dict(step=...), or step the scheduler of this sampler"
+                )
+            step = self._scheduler.last_epoch
+        return {"step": step, **self._identity}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there in the next pass.
+
+        The number of processes may be another one: batches are those of all of them together.
+
+        Raises:
+            UsageError: it is of another plan, seed or data.
+        """
+        differing = [key for key, value in self._identity.items() if state_dict.get(key) != value]
+        if differing:
+            name = differing[0]
+            raise UsageError(
+                f"this state is of another run: its {name} is {state_dict.get(name)!r}, and here "
+                f"it is {self._identity[name]!r}; make the sampler as it was made then"
+            )
+        self.first_step = int(state_dict["step"])
+        if self._scheduler is not None:
+            self._scheduler.go_to(self.first_step)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "plan": self._planned.to_json(),
+            "seed": self._seed,
+            "n_train": self._n_train,
+            "drop_last": self._drop_last,
+        }

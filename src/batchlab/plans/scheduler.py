@@ -1,0 +1,200 @@
+"""PlanScheduler: learning rate, betas and eps of an optimizer, by step, as a plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from batchlab.errors import UsageError
+from batchlab.plans.plan import Plan
+from batchlab.plans.scaling import moved_adam, scaling_rule, settings_of
+from batchlab.records.batch_plan import BatchPlan
+
+# Where a group keeps what it had at the plan's beginning: it travels with the optimizer's state.
+_BEGAN_WITH = "plan_began_with"
+
+
+def scale(
+    optimizer: Optimizer, rule: str | float, *, batch_size: int, reference_batch_size: int
+) -> Callable[[], None]:
+    """Move an optimizer's settings to another batch size, in place; gives what undoes it.
+
+    Args:
+        optimizer: its groups keep the ratios of their rates.
+        rule: "none", "linear", "sqrt", "sde-adam" or "half-life"; or a number, the power of the
+            batch size that the rate grows as.
+        batch_size: the one to train with.
+        reference_batch_size: the one that its settings are right for.
+
+    Returns:
+        Call it to have the settings back as they were, bit for bit.
+
+    Raises:
+        UsageError: an unknown rule, or one that does not reach that far; nothing is changed.
+    """
+    before = [_settings(group) for group in optimizer.param_groups]
+    factor = scaling_rule(rule).rate_factor(batch_size / reference_batch_size)
+    sizes = {"batch_size": batch_size, "reference_batch_size": reference_batch_size}
+    whose = type(optimizer).__name__
+    moved = [_moved(settings, rule, whose=whose, **sizes) for settings in before]
+    for group, settings, adam in zip(optimizer.param_groups, before, moved, strict=True):
+        _put(group, {"lr": settings["lr"] * factor, **adam})
+
+    def undo() -> None:
+        for group, settings in zip(optimizer.param_groups, before, strict=False):
+            _put(group, settings)
+
+    return undo
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan may change of a group."""
+    found = {name: group[name] for name in ("lr", "betas", "eps") if name in group}
+    return {name: float(v) if isinstance(v, Tensor) else v for name, v in found.items()}
+
+
+def _moved(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
+    """The betas and eps that a rule makes of a group's settings; {}: it leaves them alone."""
+    adam = moved_adam(settings_of(settings), rule, whose=whose, **sizes)
+    return {} if adam is None else {"betas": adam.betas, "eps": adam.eps}
+
+
+def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if isinstance(group[name], Tensor):  # compiled steps and captured graphs read it there
+            group[name].fill_(value)
+        else:
+            group[name] = value
+
+
+class PlanScheduler(LRScheduler):
+    """Sets the rate of every step as a plan says, and Adam's betas and eps where its rule does.
+
+    A scheduler like those of PyTorch: call `step` after each step of the optimizer, also after one
+    that a GradScaler left out, for its batch is gone. Each setting is made anew of what the group
+    had at the beginning, so that what goes up comes down to the same number.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        planned: Plan,
+        plan: BatchPlan,
+        *,
+        n_steps: int,
+        first_step: int = 0,
+        schedule: Callable[[float], float] | None = None,
+        warm_up_steps: int = 0,
+    ) -> None:
+        """Set the rate of the first step.
+
+        Args:
+            optimizer: what takes the steps. Its groups' rates are those of the plan's first batch
+                size; where the plan has a learning rate, the first group gets it, and the others
+                keep their ratio to it.
+            planned: what `plan` was made of: its rule and learning rate.
+            plan: the stages by step.
+            n_steps: the steps of the whole run.
+            first_step: the step that comes first; above 0, the optimizer's state is that of a run
+                of this plan.
+            schedule: a multiplier of the rate beside the plan's, by the part of the run that is
+                done, 0 to 1; None: the plan's alone.
+            warm_up_steps: after each change of the size the rate goes in a line from what it was to
+                what the plan says over so many steps.
+
+        Raises:
+            UsageError: the rule moves settings that the optimizer does not have, or too far.
+        """
+        self._rule, self._cool_down = planned.scaling_rule, planned.cool_down
+        self._plan, self._n_steps = plan, n_steps
+        self._schedule, self._warm_up_steps = schedule, warm_up_steps
+        first, ratio = float(optimizer.param_groups[0]["lr"]), 1.0
+        if planned.learning_rate is not None:
+            if not first > 0:
+                raise UsageError(f"the first group's rate is {first:g}: no ratio can be kept to it")
+            ratio = planned.learning_rate / first
+        for group in optimizer.param_groups:
+            if first_step == 0 or _BEGAN_WITH not in group:
+                ratio = (
+                    1.0 if planned.learning_rate is None else planned.learning_rate / float(first)
+                )
+                began = _settings(group)
+                group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
+        self._same_until = 0  # nothing changes before this step
+        for size in planned.sizes:  # refused now, not in the middle of the run
+            for group in optimizer.param_groups:
+                self._adam(group, size, whose=type(optimizer).__name__)
+        super().__init__(optimizer)
+        if first_step:
+            self.go_to(first_step)
+
+    def step(self, epoch: int | None = None) -> None:
+        """Say that a step was taken, and set the rate of the next one."""
+        has_all = len(self.optimizer.param_groups) == len(self.base_lrs)
+        if has_all and self.last_epoch + 1 < self._same_until:  # a part of a microsecond, not ten
+            self.last_epoch += 1
+            self._step_count += 1
+        else:
+            super().step(epoch)
+
+    def go_to(self, step: int) -> None:
+        """Set everything for step `step`: so many steps have been taken."""
+        self.last_epoch, self._same_until = step - 1, 0
+        self._step_count = 0  # it is no sign of an order that the optimizer has not stepped yet
+        self.step()
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rate of each group for the step to come; its other settings are put there."""
+        step = min(self.last_epoch, self._n_steps - 1)
+        size = self._plan.stage_at(step).batch_size
+        factor, done = self._factor(step), self.last_epoch / self._n_steps
+        if self._cool_down:
+            factor *= min(1.0, max(0.0, 1.0 - done) / self._cool_down)
+        if self._schedule is not None:
+            factor *= float(self._schedule(done))
+        rates: list[float | Tensor] = []
+        for number, group in enumerate(self.optimizer.param_groups):
+            if _BEGAN_WITH not in group:
+                raise UsageError(
+                    f"parameter group {number} was added after the plan's scheduler was made, so "
+                    f"its rate at the plan's beginning is not known; make the scheduler after it"
+                )
+            _put(group, self._adam(group, size, whose=type(self.optimizer).__name__))
+            rates.append(group[_BEGAN_WITH]["lr"] * factor)
+        is_constant = self._schedule is None and not self._cool_down
+        self._same_until = self._next_change(step) if is_constant else 0
+        return rates
+
+    def _next_change(self, step: int) -> int:
+        """The first step after this one whose rate may be another."""
+        stage = self._plan.stage_at(step)
+        if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
+            return step + 1
+        following = [s for s in self._plan.stages if s.from_samples > stage.from_samples]
+        return self._plan.step_at(following[0].from_samples) if following else self._n_steps
+
+    def _adam(self, group: dict[str, Any], size: int, *, whose: str) -> Any:
+        sizes = {"batch_size": size, "reference_batch_size": self._plan.batch_size}
+        return _moved(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
+
+    def _factor(self, step: int) -> float:
+        """What the plan multiplies the rate of a step with, a warm-up included."""
+        stage = self._plan.stage_at(step)
+        begin = self._plan.step_at(stage.from_samples)
+        done = (step - begin + 1) / self._warm_up_steps if self._warm_up_steps else 1.0
+        if begin == 0 or done >= 1.0:
+            return stage.rate_factor
+        before = self._plan.stage_at(begin - 1).rate_factor
+        return before + done * (stage.rate_factor - before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps taken. What the groups began with is in the optimizer's state."""
+        return {"step": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there; the optimizer's state is loaded before."""
+        self.go_to(int(state_dict["step"]))

@@ -1,0 +1,270 @@
+"""Accumulator: a batch cut into micro-batches that fit, with the gradient of the whole batch."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from batchlab.errors import BatchlabError, BatchSizeError, UsageError
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.training.optimizers import asks_for_closure
+from batchlab.workload.data import n_examples
+
+_log = logging.getLogger(__name__)
+
+Loss = Callable[[nn.Module, Any], Tensor]
+Weight = Callable[[Any], float | Tensor]
+
+
+class HalfUpdatedError(BatchlabError):
+    """The optimizer ran out of memory after it had changed some of the weights."""
+
+
+class Accumulator:
+    """Takes the gradient of a batch in micro-batches that fit into memory.
+
+        accumulator = batchlab.Accumulator(model, loss, micro_batch_size=32)
+        for batch in loader:
+            value = accumulator.backward(batch)
+            accumulator.step(optimizer)
+
+    The gradient is that of the loss of the whole batch, whatever the pieces: each counts by its
+    weight. Where memory runs out, the micro-batch is halved and the batch begins anew, from the
+    same buffers and the same random state. Layers that normalize over the batch see a micro-batch.
+
+    Attributes:
+        micro_batch_size: the most examples of a pass; it falls where memory ran out.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        micro_batch_size: int,
+        weight: Weight | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        """Cut batches for a model.
+
+        Args:
+            model: what is trained; a DistributedDataParallel waits for the others in the last
+                micro-batch of a step only.
+            loss: `loss(model, batch)` gives the mean over a batch, a tensor with one number.
+            micro_batch_size: the most examples of a forward and backward pass.
+            weight: over how many units the loss of a batch is the mean (tokens that are not
+                padding, say); None: over its examples.
+            scaler: of a training in float16, whose scale the gradients get; None: none is used.
+
+        Raises:
+            BatchSizeError: a micro-batch size below 1.
+        """
+        if micro_batch_size < 1:
+            raise BatchSizeError(f"micro_batch_size={micro_batch_size}: expected 1 or more")
+        self.micro_batch_size = micro_batch_size
+        self._model = model
+        self._loss = loss
+        self._weight = weight or n_examples
+        self._scaler = scaler
+        self._world_size = distributed.get_world_size() if _is_distributed() else 1
+        self._stepped = False
+
+    def backward(self, batch: Any) -> Tensor:
+        """Leave the gradient of the batch's mean loss in the parameters; what was there is gone.
+
+        Args:
+            batch: tensors with examples first, in tuples, lists and mappings; what has another
+                length is given to each micro-batch whole.
+
+        Returns:
+            The mean loss over the batch, or over this process's share of it, without its graph.
+
+        Raises:
+            BatchlabError: what the loss raises; out of memory with a single example or, where
+                several processes train, at all.
+        """
+        before = _Before.of(self._model)
+        while True:
+            for parameter in self._model.parameters():
+                parameter.grad = None
+            try:
+                return self._backward(batch)
+            except Exception as error:
+                if not is_out_of_memory(error) or not self._may_halve(batch):
+                    raise
+            # Out here the error is gone, and with it the tensors of the frames that it held.
+            before.restore(self._model)
+            self._halve(batch)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take an optimizer step; out of memory leaves the weights as they were.
+
+        The first step is the one that finds out: the optimizer makes its own tensors there. So
+        a copy of weights and state is kept during it, and only then.
+
+        Raises:
+            UsageError: the optimizer needs the loss several times a step (LBFGS).
+            HalfUpdatedError: memory ran out in a later step, in the middle of it.
+        """
+        if asks_for_closure(optimizer):
+            raise UsageError(
+                f"{type(optimizer).__name__} asks for the loss several times a step, and the "
+                f"accumulator's gradient is taken once; use its own closure with a batch that fits"
+            )
+        weights = [part for group in optimizer.param_groups for part in group["params"]]
+        versions = [part._version for part in weights]
+        kept = None if self._stepped else _Kept(weights, optimizer)
+        try:
+            if self._scaler is None:
+                optimizer.step()
+            else:
+                self._scaler.step(optimizer)
+                self._scaler.update()
+        except Exception as error:
+            if kept is not None:
+                kept.restore(weights, optimizer)
+            elif is_out_of_memory(error) and versions != [part._version for part in weights]:
+                raise HalfUpdatedError(
+                    "memory ran out in the middle of the optimizer's step, and some weights are a "
+                    "step ahead of the others; go on from the last checkpoint, with less in memory"
+                ) from error
+            raise
+        self._stepped = True
+
+    def _backward(self, batch: Any) -> Tensor:
+        parts = list(cut(batch, self.micro_batch_size))
+        weights = [float(self._weight(part)) for part in parts]
+        total = sum(weights)
+        everywhere = self._over_all(total)
+        if everywhere == 0:
+            raise UsageError("the weight of the whole batch is 0, so its loss has no mean")
+        # DistributedDataParallel takes the mean over processes, each of which may have more.
+        loss = backward_of_parts(
+            lambda part: self._loss(self._model, part),
+            parts,
+            [weight * self._world_size / everywhere for weight in weights],
+            waiting=self._waiting,
+            scaled=None if self._scaler is None else self._scaler.scale,
+        )
+        return loss * (everywhere / self._world_size / total) if total else loss
+
+    def _over_all(self, total: float) -> float:
+        """The sum over all processes."""
+        if self._world_size == 1:
+            return total
+        device = next(self._model.parameters()).device
+        summed = torch.tensor(total, dtype=torch.float64, device=device)
+        distributed.all_reduce(summed)
+        return float(summed)
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Context of a pass whose gradients the other processes do not need yet."""
+        no_sync = getattr(self._model, "no_sync", None)
+        return nullcontext() if no_sync is None else no_sync()
+
+    def _may_halve(self, batch: Any) -> bool:
+        return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
+
+    def _halve(self, batch: Any) -> None:
+        size = min(self.micro_batch_size, n_examples(batch))
+        self.micro_batch_size = -(-size // 2)
+        _log.warning(
+            "out of memory with %d examples: micro-batches of %d from here on",
+            size,
+            self.micro_batch_size,
+        )
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+def backward_of_parts(
+    loss: Callable[[Any], Tensor],
+    parts: Sequence[Any],
+    shares: Sequence[float],
+    *,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    scaled: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Add up the gradients of the parts' mean losses, each times its share; gives the sum.
+
+    Parts without a share are left out: the mean over nothing (padding alone) is not a number.
+    All but the last are taken in the context `waiting`.
+    """
+    counting = [(part, share) for part, share in zip(parts, shares, strict=True) if share]
+    values = []
+    for number, (part, share) in enumerate(counting, start=1):
+        with nullcontext() if number == len(counting) else waiting():
+            value = loss(part) * share
+            (value if scaled is None else scaled(value)).backward()
+            values.append(value.detach())
+    return torch.stack(values).sum() if len(values) > 1 else values[0]
+
+
+def cut(batch: Any, most: int) -> Iterator[Any]:
+    """The batch in pieces of at most so many examples, in the same containers."""
+    n = n_examples(batch)
+    if n <= most:
+        yield batch
+        return
+    for begin in range(0, n, most):
+        yield _piece(batch, slice(begin, begin + most), n)
+
+
+def _piece(value: Any, place: slice, n: int) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _piece(part, place, n) for key, part in value.items()}
+    if isinstance(value, Tensor):
+        return value[place] if value.ndim and len(value) == n else value
+    if isinstance(value, (tuple, list)):
+        if not any(isinstance(part, (Tensor, Mapping, tuple, list)) for part in value):
+            return value[place] if len(value) == n else value  # texts, ids: one an example
+        pieces = [_piece(part, place, n) for part in value]
+        return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
+    return value
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+class _Before:
+    """Buffers and random streams as they were before a batch."""
+
+    def __init__(self, buffers: list[Tensor], torch_state: Tensor, cuda: list[Tensor]) -> None:
+        self._buffers, self._torch_state, self._cuda = buffers, torch_state, cuda
+
+    @classmethod
+    def of(cls, model: nn.Module) -> _Before:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        buffers = [part.clone() for part in model.buffers()]
+        return cls(buffers, torch.get_rng_state(), cuda)
+
+    @torch.no_grad()
+    def restore(self, model: nn.Module) -> None:
+        for part, before in zip(model.buffers(), self._buffers, strict=True):
+            part.copy_(before)
+        torch.set_rng_state(self._torch_state)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)
+
+
+class _Kept:
+    """Weights and an optimizer's state, copied."""
+
+    def __init__(self, weights: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
+        self._weights = [part.detach().clone() for part in weights]
+        self._state = copy.deepcopy(optimizer.state_dict())
+
+    @torch.no_grad()
+    def restore(self, weights: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
+        for part, before in zip(weights, self._weights, strict=True):
+            part.copy_(before)
+        optimizer.load_state_dict(self._state)

@@ -1,0 +1,299 @@
+"""Accumulator: the whole batch's gradient from pieces, and nothing half applied."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed, multiprocessing, nn
+from torch.nn import functional as F
+
+import batchlab
+from batchlab.errors import BatchSizeError, UsageError
+from batchlab.training.accumulator import HalfUpdatedError
+
+B = 12
+Made = tuple[nn.Module, Callable[[nn.Module, Any], Tensor], Any, Callable[[Any], Any] | None]
+
+
+def mlp() -> Made:
+    model = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
+    batch = torch.randn(B, 5), torch.randint(3, (B,))
+    return model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), batch, None
+
+
+def cnn() -> Made:
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(4 * 36, 3)
+    )
+    batch = {"image": torch.randn(B, 1, 8, 8), "label": torch.randint(3, (B,))}
+    return model, lambda m, b: F.cross_entropy(m(b["image"]), b["label"]), batch, None
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(8, 20)
+
+    def forward(self, tokens: Tensor, padding: Tensor) -> Tensor:
+        return self.out(self.layer(self.embed(tokens), src_key_padding_mask=padding))
+
+
+def transformer() -> Made:
+    """Sequences of 1 to 7 tokens; the loss is the mean over tokens that are no padding."""
+    lengths = torch.arange(B) % 7 + 1
+    padding = torch.arange(7)[None, :] >= lengths[:, None]
+    batch = torch.randint(20, (B, 7)), padding
+
+    def loss(model: nn.Module, b: Any) -> Tensor:
+        return F.cross_entropy(model(*b)[~b[1]], b[0][~b[1]])
+
+    return Tagger(), loss, batch, lambda b: (~b[1]).sum()
+
+
+def gradient(model: nn.Module) -> Tensor:
+    return torch.cat([part.grad.flatten() for part in model.parameters()])
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("make", [mlp, cnn, transformer])
+def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(
+    make: Callable[[], Made], dtype: torch.dtype, within: float
+) -> None:
+    torch.manual_seed(0)
+    torch.set_default_dtype(dtype)
+    try:
+        model, loss, batch, weight = make()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    whole = loss(model, batch)
+    whole.backward()
+    expected = gradient(model)
+
+    for micro in range(1, B + 1):
+        accumulator = batchlab.Accumulator(model, loss, micro_batch_size=micro, weight=weight)
+        value = accumulator.backward(batch)
+
+        apart = (gradient(model) - expected).norm() / expected.norm()
+        assert float(apart) <= within
+        assert float(value) == pytest.approx(whole.item(), rel=within)
+
+
+def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
+    torch.manual_seed(0)
+    model, loss, batch, weight = transformer()
+    batch[1][4:6] = True
+    whole = loss(model, batch)
+
+    value = batchlab.Accumulator(model, loss, micro_batch_size=2, weight=weight).backward(batch)
+
+    assert float(value) == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_what_has_no_examples_first_is_given_whole_and_texts_are_cut() -> None:
+    model, seen = nn.Linear(3, 1), []
+
+    def loss(m: nn.Module, b: dict[str, Any]) -> Tensor:
+        seen.append((len(b["x"]), b["names"], len(b["scale"])))
+        return (m(b["x"]) * b["scale"].sum()).mean()
+
+    batch = {"x": torch.ones(3, 3), "names": ["a", "b", "c"], "scale": torch.ones(5)}
+    batchlab.Accumulator(model, loss, micro_batch_size=2).backward(batch)
+
+    assert seen == [(2, ["a", "b"], 5), (1, ["c"], 5)]
+
+
+# ---- out of memory
+
+
+class Full:
+    """Raises out of memory where more than so many examples pass, at a call or in its backward."""
+
+    def __init__(self, fits: int, *, in_backward: bool) -> None:
+        self.fits, self.in_backward, self.passes = fits, in_backward, []
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        n = len(batch[0])
+        self.passes.append(n)
+        is_full = n > self.fits
+        if is_full and not self.in_backward:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        logits = model(batch[0])
+        if is_full:
+            # Some gradients are there by then.
+            logits.register_hook(lambda grad: grad)
+            next(model.parameters()).register_hook(self._full)
+        return F.cross_entropy(logits, batch[1])
+
+    def _full(self, grad: Tensor) -> Tensor:
+        if self.passes[-1] > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return grad
+
+
+def with_dropout() -> Made:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 3))
+    return model, None, (torch.randn(B, 5), torch.randint(3, (B,))), None
+
+
+@pytest.mark.parametrize("in_backward", [False, True])
+def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward: bool) -> None:
+    model, _, batch, _ = with_dropout()
+    torch.manual_seed(7)
+    expected = batchlab.Accumulator(model, Full(B, in_backward=False), micro_batch_size=3).backward(
+        batch
+    )
+    wanted = gradient(model), model[1].running_mean.clone(), torch.get_rng_state()
+    model, _, batch, _ = with_dropout()
+    torch.manual_seed(7)
+
+    full = Full(3, in_backward=in_backward)
+    accumulator = batchlab.Accumulator(model, full, micro_batch_size=B)
+    value = accumulator.backward(batch)
+
+    assert full.passes == [12, 6, 3, 3, 3, 3]
+    assert accumulator.micro_batch_size == 3
+    assert torch.equal(value, expected)
+    assert torch.equal(gradient(model), wanted[0])
+    assert torch.equal(model[1].running_mean, wanted[1])
+    assert torch.equal(torch.get_rng_state(), wanted[2])
+
+
+def test_one_example_that_does_not_fit_is_an_error_with_the_weights_as_they_were() -> None:
+    model, _, batch, _ = with_dropout()
+    before = [part.clone() for part in model.parameters()]
+    accumulator = batchlab.Accumulator(model, Full(0, in_backward=False), micro_batch_size=B)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        accumulator.backward(batch)
+
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+class FullOptimizer(torch.optim.SGD):
+    """Runs out of memory at a step, when it has written the first of its weights."""
+
+    fails_at = 0
+    taken = -1
+
+    def step(self, closure: Any = None) -> None:
+        self.taken += 1
+        if self.taken != self.fails_at:
+            return super().step(closure)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].add_(1.0)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def stepping(fails_at: int) -> tuple[nn.Module, FullOptimizer, batchlab.Accumulator, Any]:
+    model, loss, batch, _ = mlp()
+    optimizer = FullOptimizer(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer.fails_at = fails_at
+    return model, optimizer, batchlab.Accumulator(model, loss, micro_batch_size=4), batch
+
+
+def test_an_optimizer_out_of_memory_at_its_first_step_has_changed_nothing() -> None:
+    model, optimizer, accumulator, batch = stepping(fails_at=0)
+    before = [part.clone() for part in model.parameters()]
+    accumulator.backward(batch)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        accumulator.step(optimizer)
+
+    assert all(map(torch.equal, model.parameters(), before))
+    assert not optimizer.state_dict()["state"]
+    accumulator.step(optimizer)  # with what was freed since
+    assert not torch.equal(next(model.parameters()), before[0])
+
+
+def test_later_it_says_that_weights_are_half_updated() -> None:
+    _, optimizer, accumulator, batch = stepping(fails_at=1)
+    accumulator.backward(batch)
+    accumulator.step(optimizer)
+    accumulator.backward(batch)
+
+    with pytest.raises(HalfUpdatedError, match="go on from the last checkpoint"):
+        accumulator.step(optimizer)
+
+
+# ---- beside other things
+
+
+def test_clipping_clips_the_whole_batchs_gradient() -> None:
+    torch.manual_seed(0)
+    model, loss, batch, _ = mlp()
+    loss(model, batch).backward()
+    whole = nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+    expected = gradient(model)
+
+    batchlab.Accumulator(model, loss, micro_batch_size=5).backward(batch)
+
+    assert float(nn.utils.clip_grad_norm_(model.parameters(), 0.01)) == pytest.approx(float(whole))
+    assert torch.allclose(gradient(model), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("overflows", [False, True])
+def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(overflows: bool) -> None:
+    torch.manual_seed(0)
+    model, loss, batch, _ = mlp()
+    loss(model, batch).backward()
+    expected = [part - 0.1 * part.grad for part in model.parameters()]
+    before = [part.clone() for part in model.parameters()]
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    factor = float("inf") if overflows else 1.0
+    accumulator = batchlab.Accumulator(
+        model, lambda m, b: loss(m, b) * factor, micro_batch_size=5, scaler=scaler
+    )
+
+    accumulator.backward(batch)
+    accumulator.step(optimizer)
+
+    for part, wanted in zip(model.parameters(), before if overflows else expected, strict=True):
+        assert torch.allclose(part, wanted, atol=1e-7)
+    assert scaler.get_scale() == (2.0**9 if overflows else 2.0**10)
+
+
+def test_lbfgs_and_sizes_below_1_are_refused() -> None:
+    model, loss, batch, _ = mlp()
+    accumulator = batchlab.Accumulator(model, loss, micro_batch_size=5)
+    accumulator.backward(batch)
+
+    with pytest.raises(UsageError, match="LBFGS asks for the loss several times"):
+        accumulator.step(torch.optim.LBFGS(model.parameters()))
+    with pytest.raises(BatchSizeError, match="micro_batch_size=0"):
+        batchlab.Accumulator(model, loss, micro_batch_size=0)
+
+
+def _share(rank: int, folder: str, cuts: list[slice]) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model, loss, batch, weight = transformer()
+    parallel = nn.parallel.DistributedDataParallel(model)
+    accumulator = batchlab.Accumulator(parallel, loss, micro_batch_size=3, weight=weight)
+    accumulator.backward(tuple(part[cuts[rank]] for part in batch))
+    torch.save(gradient(model), f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, loss, batch, _ = transformer()
+    loss(model, batch).backward()
+    cuts = [slice(0, 7), slice(7, B)]  # three micro-batches, and two
+
+    multiprocessing.spawn(_share, (str(tmp_path), cuts), nprocs=2)
+
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert float((found - gradient(model)).norm() / gradient(model).norm()) < 1e-6
