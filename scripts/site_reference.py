@@ -13,6 +13,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 import batchlab
+from batchlab import plans
 from batchlab.cli.main import batchlab as command_line
 
 _SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
@@ -46,9 +47,10 @@ def options() -> Iterator[str]:
 def names() -> Iterator[str]:
     """Each public name, for mkdocstrings: functions, then what they take and give."""
     public = [name for name in batchlab.__all__ if name != "__version__"]
+    public += [f"plans.{name}" for name in plans.__all__]
     return (
         f"::: batchlab.{name}"
-        for name in sorted(public, key=lambda name: (name[0].isupper(), name))
+        for name in sorted(public, key=lambda name: (name.rpartition(".")[2][0].isupper(), name))
     )
 
 

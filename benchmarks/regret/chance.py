@@ -99,7 +99,7 @@ def fitted(answers: Sequence[Judged]) -> Constants:
     (without an end but a gain that is shown, the regression, twice the reference without a run)
     """
     searched = [each for each in answers if each.scaled is None]
-    unseen = [each.is_no_worse for each in searched if each.seen is None and each.is_shown]
+    unseen = [each for each in searched if each.seen is None and each.is_shown]
     known = [(each.seen.errors, each.is_no_worse) for each in searched if each.seen is not None]
     doubled = [each.is_no_worse for each in answers if each.scaled and each.seen is None]
     errors = np.array([error for error, _ in known])
@@ -110,7 +110,15 @@ def fitted(answers: Sequence[Judged]) -> Constants:
 
     first, each_error = minimize(cost, (0.0, 1.0)).x
     odds = round(float(first), 2), round(float(each_error), 2)
-    return round(statistics.fmean(unseen), 3), odds, round(statistics.fmean(doubled), 2)
+    return by_workload(unseen), odds, round(statistics.fmean(doubled), 2)
+
+
+def by_workload(answers: Sequence[Judged]) -> float:
+    """The share that was no worse, as the mean over workloads: one may have most of the answers."""
+    found: dict[str, list[bool]] = {}
+    for each in answers:
+        found.setdefault(_family(each.workload), []).append(each.is_no_worse)
+    return round(statistics.fmean(map(statistics.fmean, found.values())), 2)
 
 
 @dataclass(frozen=True, kw_only=True)

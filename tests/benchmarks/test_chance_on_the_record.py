@@ -6,6 +6,7 @@ import pytest
 from benchmarks.regret.chance import (
     Judged,
     brier,
+    by_workload,
     fitted,
     judged,
     prior_after_worse,
@@ -27,11 +28,21 @@ def test_what_answers_say_of_their_chance_is_what_the_record_gives(answers: list
 
 
 def test_on_workloads_left_out_so_many_were_right_as_was_said(answers: list[Judged]) -> None:
-    for low, some in reliability(answers):
+    for low, some in reliability([each for each in answers if each.seen is not None]):
         said = statistics.fmean(each.chance for each in some)
         were = statistics.fmean(each.is_no_worse for each in some)
         # A first guess is told less well: few workloads have many of them.
         assert abs(said - were) <= (0.05 if low >= LIKELY else 0.08)
+
+
+def test_where_no_end_was_seen_it_is_right_of_workloads_not_of_answers(
+    answers: list[Judged],
+) -> None:
+    """Answers that lie far from the end are many where it is far off, and right there."""
+    unseen = [each for each in answers if each.seen is None and each.scaled is None]
+
+    assert abs(by_workload(unseen) - statistics.fmean(each.chance for each in unseen)) <= 0.05
+    assert statistics.fmean(each.is_no_worse for each in unseen) > NO_END_SEEN
 
 
 def test_it_tells_more_than_the_base_rate(answers: list[Judged]) -> None:

@@ -97,9 +97,22 @@ def test_stopped_at_any_step_it_goes_on_with_the_batches_that_were_left(seed: in
 @pytest.mark.parametrize("seed", range(3))
 def test_workers_that_fetch_ahead_change_nothing(seed: int) -> None:
     n, plan = drawn(seed)
-    sampler = batchlab.BatchSizeSampler(Places(n), plan, seed=seed)
+    one, two, three = (batchlab.BatchSizeSampler(Places(n), plan, seed=seed) for _ in range(3))
 
-    assert loaded(n, sampler, workers=2) == loaded(n, sampler, workers=0) == list(sampler)
+    assert loaded(n, one, workers=2) == loaded(n, two, workers=0) == list(three)
+
+
+def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none() -> None:
+    sampler = batchlab.BatchSizeSampler(Places(50), plans.constant(8, epochs=2))
+    first = next(iter(sampler))  # as Keras looks
+
+    whole = list(sampler)
+
+    assert whole[0] == first
+    with pytest.raises(UsageError, match="leave out the loop over epochs"):
+        next(iter(sampler))
+    sampler.load_state_dict(sampler.state_dict(step=10))
+    assert list(sampler) == whole[10:]
 
 
 def test_growing_in_the_middle_of_an_epoch_takes_39_steps() -> None:

@@ -70,6 +70,15 @@ def test_a_plans_factor_a_schedule_and_a_warm_up_multiply() -> None:
     assert [g["lr"] for g in seen] == pytest.approx([s * (1 - i / 8) for i, s in enumerate(steps)])
 
 
+def test_a_warm_up_alone_climbs_after_a_change_and_stays() -> None:
+    milestones = (Milestone(at=1, batch_size=10, rate_factor=5.0),)
+    plan = Plan(epochs=2, batch_size=10, milestones=milestones)
+
+    seen = rates_of(plan, torch.optim.SGD([weight()], lr=1.0), warm_up_steps=3)
+
+    assert [g["lr"] for g in seen] == pytest.approx([1, 1, 1, 1, 7 / 3, 11 / 3, 5, 5])
+
+
 def test_a_cool_down_falls_in_a_line_over_the_last_part() -> None:
     plan = Plan(epochs=1, batch_size=10, cool_down=0.5)
 

@@ -154,6 +154,14 @@ class TestStagedBatchPlan:
             assert plan.epoch_at(step) == pytest.approx(walked.epoch_at(step))
 
 
+def test_rounding_of_a_part_of_an_epoch_takes_no_step() -> None:
+    stages = (Stage(from_samples=300, batch_size=20),)
+    plan = StagedBatchPlan(n_train=100, batch_size=10, drop_last=False, stages=stages)
+
+    # (1.1 - 1) × 100 is a little more than 10.
+    assert plan.steps_in(1.1) == 11
+
+
 def test_a_staged_plan_is_asked_in_no_time_far_along_a_run() -> None:
     stages = (Stage(from_samples=10**6, batch_size=1000),)
     plan = StagedBatchPlan(n_train=50_000, batch_size=10, drop_last=False, stages=stages)

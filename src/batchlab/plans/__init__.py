@@ -5,6 +5,8 @@ from batchlab import plans
 plan = plans.steps(64, {0.3: 256, 0.6: 1024}, epochs=10)
 """
 
+from typing import TYPE_CHECKING
+
 from batchlab.plans.plan import Milestone as Milestone
 from batchlab.plans.plan import Plan as Plan
 from batchlab.plans.plan import constant as constant
@@ -15,3 +17,20 @@ from batchlab.plans.plan import instead_of_decay as instead_of_decay
 from batchlab.plans.plan import seesaw as seesaw
 from batchlab.plans.plan import steps as steps
 from batchlab.plans.plan import warm_up as warm_up
+
+if TYPE_CHECKING:
+    from batchlab.plans.scheduler import scale as scale
+
+__all__ = [
+    *("Milestone", "Plan", "constant", "from_advice", "from_noise_scale", "geometric"),
+    *("instead_of_decay", "scale", "seesaw", "steps", "warm_up"),
+]
+
+if not TYPE_CHECKING:  # `scale` alone needs torch, which the others must not load
+
+    def __getattr__(name: str) -> object:
+        if name != "scale":
+            raise AttributeError(f"batchlab.plans has no {name!r}; it has {', '.join(__all__)}")
+        from batchlab.plans.scheduler import scale
+
+        return scale

@@ -74,6 +74,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         self.plan = plan.for_data(self._n_train, drop_last=drop_last)
         self.n_steps = self.plan.steps_in(plan.epochs)
         self.first_step = 0
+        self._is_over = False
         self._scheduler: PlanScheduler | None = None
         fewest = min(*map(self.plan.batch_size_at, self._last_steps()), *plan.sizes)
         if fewest < world_size:
@@ -92,7 +93,16 @@ class BatchSizeSampler(Sampler[list[int]]):
         return self.n_steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The places of each batch's examples, from `first_step` to the end of the run."""
+        """The places of each batch's examples, from `first_step` to the end of the run.
+
+        Raises:
+            UsageError: the run is over: a pass went to its end.
+        """
+        if self._is_over:
+            raise UsageError(
+                "one pass of the loader is the whole run, and it is over: leave out the loop over "
+                "epochs, set a framework's epochs to 1, or make a new sampler"
+            )
         epoch, _ = self.plan.position(self.first_step)
         while (begin := self.plan.steps_in(epoch)) < self.n_steps:
             order, first = self._order(epoch), max(begin, self.first_step)
@@ -102,6 +112,7 @@ class BatchSizeSampler(Sampler[list[int]]):
                 yield order[taken : taken + size][self._rank :: self._world_size].tolist()
                 taken += size
             epoch += 1
+        self._is_over = True
 
     def _order(self, epoch: int) -> Tensor:
         return epoch_order(self._n_train, seed=self._seed, epoch=epoch, sampling="reshuffle")
@@ -161,7 +172,7 @@ class BatchSizeSampler(Sampler[list[int]]):
                 f"this state is of another run: its {name} is {state_dict.get(name)!r}, and here "
                 f"it is {self._identity[name]!r}; make the sampler as it was made then"
             )
-        self.first_step = int(state_dict["step"])
+        self.first_step, self._is_over = int(state_dict["step"]), False
         if self._scheduler is not None:
             self._scheduler.go_to(self.first_step)
 
