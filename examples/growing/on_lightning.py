@@ -46,4 +46,4 @@ trainer = lightning.Trainer(
 model = Model()
 trainer.fit(model, DataLoader(train, batch_sampler=sampler))
 rate = trainer.optimizers[0].param_groups[0]["lr"]
-print(f"{trainer.global_step} steps of {len(sampler)}, the last at rate {rate:g}")
+print(f"{trainer.global_step} steps of {sampler.n_steps}, the last at rate {rate:g}")
