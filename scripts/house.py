@@ -17,13 +17,13 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 3_852,
+    "app": 3_854,
     "cli": 1_600,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
-    "measure": 5_460,
-    "plans": 1_110,
+    "measure": 5_466,
+    "plans": 1_435,
     "processes": 780,
     "records": 1_755,
     "report": 10_240,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_280,
     "top": 540,
 }
-CEILING = 56_470
+CEILING = 56_800
 
 Graph = dict[str, set[str]]
 

@@ -63,3 +63,49 @@ def test_it_takes_the_steps_of_the_plan_at_its_rates(name: str, tmp_path: Path) 
     said = done.stdout.splitlines()[-1]
     # From 8 to 32 examples, as the root: twice the rate.
     assert said == f"39 steps of 39, the last at rate {2 * rate:g}"
+
+
+# The example with a checkpoint at step 20; resumed it begins there.
+RESUMED = """
+import runpy, sys
+import lightning, torch
+
+made = lightning.Trainer
+
+def trainer(**given):
+    given |= {"enable_checkpointing": True, "enable_progress_bar": False}
+    kept = lightning.pytorch.callbacks.ModelCheckpoint(
+        ".", filename="{step}", every_n_train_steps=20, save_top_k=-1
+    )
+    found = made(**given, callbacks=[kept])
+    fit = found.fit
+    found.fit = lambda *a: fit(*a, ckpt_path=sys.argv[1] if len(sys.argv) > 1 else None)
+    return found
+
+lightning.Trainer = trainer
+torch.manual_seed(len(sys.argv))  # other weights, which a checkpoint replaces
+model = runpy.run_path(EXAMPLE)["model"]
+print([part.tolist() for part in model.parameters()])
+"""
+
+
+@pytest.mark.nightly
+def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    script = tmp_path / "resumed.py"
+    script.write_text(RESUMED.replace("EXAMPLE", repr(str(GROWING / "on_lightning.py"))))
+
+    ends = [
+        subprocess.run(
+            [sys.executable, str(script), *checkpoint],
+            cwd=tmp_path,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()[-2:]
+        for checkpoint in ([], ["step=20.ckpt"])
+    ]
+
+    assert ends[0] == ends[1]
+    assert ends[0][0] == "39 steps of 39, the last at rate 0.02"

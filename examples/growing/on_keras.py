@@ -28,4 +28,4 @@ class Rates(keras.callbacks.Callback):
 # An epoch of Keras' is the run: give `validation_freq` what you have, or evaluate in a callback.
 model.fit(DataLoader(train, batch_sampler=sampler), epochs=1, callbacks=[Rates()], verbose=0)
 steps, rate = int(model.optimizer.iterations), float(model.optimizer.learning_rate)
-print(f"{steps} steps of {len(sampler)}, the last at rate {rate:g}")
+print(f"{steps} steps of {sampler.n_steps}, the last at rate {rate:g}")

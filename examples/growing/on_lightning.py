@@ -31,6 +31,13 @@ class Model(lightning.LightningModule):
         scheduler = {"scheduler": sampler.scheduler(optimizer), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
+    # With these a run that is stopped in the middle goes on as if it had not been.
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["batches"] = sampler.state_dict()
+
+    def on_load_checkpoint(self, checkpoint):
+        sampler.load_state_dict(checkpoint["batches"])
+
 
 # Validate with `val_check_interval`: an epoch of Lightning's is the run.
 trainer = lightning.Trainer(
@@ -39,4 +46,4 @@ trainer = lightning.Trainer(
 model = Model()
 trainer.fit(model, DataLoader(train, batch_sampler=sampler))
 rate = trainer.optimizers[0].param_groups[0]["lr"]
-print(f"{trainer.global_step} steps of {len(sampler)}, the last at rate {rate:g}")
+print(f"{trainer.global_step} steps of {sampler.n_steps}, the last at rate {rate:g}")

@@ -33,7 +33,7 @@ with tempfile.TemporaryDirectory() as folder:
     # Without `max_steps` the Trainer plans epochs of the first one's length.
     arguments = TrainingArguments(
         folder,
-        max_steps=len(sampler),
+        max_steps=sampler.n_steps,
         accelerator_config={"even_batches": False},
         save_strategy="no",
         report_to="none",
@@ -43,5 +43,5 @@ with tempfile.TemporaryDirectory() as folder:
     trainer = PlannedTrainer(model, arguments, train_dataset=train, optimizers=(optimizer, rates))
     trainer.train()
 
-print(f"{trainer.state.global_step} steps of {len(sampler)}", end=", ")
+print(f"{trainer.state.global_step} steps of {sampler.n_steps}", end=", ")
 print(f"the last at rate {optimizer.param_groups[0]['lr']:g}")

@@ -25,4 +25,4 @@ for inputs, wanted in DataLoader(train, batch_sampler=sampler):
     rates.step()
     optimizer.zero_grad()
 
-print(f"{rates.last_epoch} steps of {len(sampler)}, the last at rate {rates.get_last_lr()[0]:g}")
+print(f"{rates.last_epoch} steps of {sampler.n_steps}, the last at rate {rates.get_last_lr()[0]:g}")

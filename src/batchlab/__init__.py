@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from batchlab.training.accumulator import Accumulator as Accumulator
     from batchlab.workload.definition import Metric as Metric
     from batchlab.workload.definition import Workload as Workload
+    from batchlab.workload.ghost import ghost_batch_norm as ghost_batch_norm
 
 _HOME = {
     "Accumulation": "records.study",
@@ -80,6 +81,7 @@ _HOME = {
     "check": "app.check",
     "compare": "app.compare",
     "fit": "fitting.fit",
+    "ghost_batch_norm": "workload.ghost",
     "noise": "app.noise",
     "profile": "app.profile",
     "save_weights": "app.save_weights",

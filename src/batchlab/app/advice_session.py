@@ -457,10 +457,12 @@ class AdviceSession:
             asked_s = self._budget.asked_s
             given = f"budget {asked_s:.3g} s" if asked_s else f"{self._asked.trainings:g} trainings"
             more = "a larger --budget" if asked_s else "more --trainings"
+            # The share is that of benchmarks/regret/rule_of_thumb.py.
             raise BudgetError(
                 f"{given}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
                 f"of {len(wanted)} batch sizes, and the workload's own, {own}, and another are "
-                f"needed; give {more}"
+                f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
+                f"on 17 of 19 recorded workloads"
             )
         return made
 

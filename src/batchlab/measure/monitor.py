@@ -51,6 +51,10 @@ class Monitor:
     convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are seen, each where it
     runs once a pass and has examples first.
 
+    Attributes:
+        latest: (tr Sigma, |G|^2) of the step that is just over, each unbiased; None: it was not
+            measured.
+
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
         arXiv:2411.00999, for the noise of some layers standing for that of all.
     """
@@ -67,6 +71,7 @@ class Monitor:
         self._step = 0
         self._measured: _MeasuredStep | None = None
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self.latest: tuple[float, float] | None = None
         self._batch_size: int | None = None
         self._norm: Tensor | None = None
         self._losses: deque[Tensor | float] = deque(maxlen=_LOSSES)
@@ -100,6 +105,7 @@ class Monitor:
             loss: of its batch, or of its last micro-batch; a tensor is not waited for.
         """
         self._step += 1
+        self.latest = None
         if loss is not None:
             self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
         if self._measured is not None:
@@ -153,6 +159,7 @@ class Monitor:
         pair = measured.pair()
         if pair is not None:
             self._pairs.append(pair)
+            self.latest = pair
             self._batch_size = measured.n_examples
 
     def _scale(self) -> Estimate:

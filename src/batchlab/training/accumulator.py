@@ -113,7 +113,7 @@ class Accumulator:
             UsageError: the optimizer needs the loss several times a step (LBFGS).
             HalfUpdatedError: memory ran out in a later step, in the middle of it.
         """
-        if asks_for_closure(optimizer):
+        if not self._stepped and asks_for_closure(optimizer):
             raise UsageError(
                 f"{type(optimizer).__name__} asks for the loss several times a step, and the "
                 f"accumulator's gradient is taken once; use its own closure with a batch that fits"

@@ -1,0 +1,245 @@
+"""Adaptive batch sizes: what each rule reaches on a known noise, and the sampler that follows."""
+
+import math
+from itertools import chain, islice
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import batchlab
+from batchlab.errors import UsageError
+from batchlab.plans.policies import (
+    AdaptiveSampler,
+    AdaptiveSize,
+    Plateau,
+    Seen,
+    adascale_gain,
+    norm_test,
+)
+
+TRACE, GRAD_SQ, D = 400.0, 4.0, 50
+
+
+def fed(size: AdaptiveSize, *, steps: int, loss: float = 2.0, rate: float = 0.5) -> AdaptiveSize:
+    """Steps whose examples' gradients are normal, of that mean and covariance."""
+    draw = np.random.default_rng(0)
+    mean = np.full(D, (GRAD_SQ / D) ** 0.5)
+    for _ in range(steps):
+        gradients = draw.normal(mean, (TRACE / D) ** 0.5, (size.batch_size, D))
+        of_batch = gradients.mean(0)
+        trace = ((gradients - of_batch) ** 2).sum() / (size.batch_size - 1)
+        pair = trace, (of_batch**2).sum() - trace / size.batch_size
+        size.saw(pair=pair, loss=loss, learning_rate=rate)
+    return size
+
+
+THETA_SQ = 0.25
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("noise-scale", TRACE / GRAD_SQ),
+        # Where B = tr Sigma / (theta^2 (|G|^2 + tr Sigma / B)).
+        ("norm-test", TRACE * (1 - THETA_SQ) / (THETA_SQ * GRAD_SQ)),
+        ("cabs", 0.5 * TRACE / 2.0),
+        (lambda seen: 3 * seen.trace / seen.grad_sq, 300),
+    ],
+)
+@pytest.mark.parametrize("first", [8, 700])
+def test_each_rule_reaches_its_size_on_a_known_noise(rule, expected: float, first: int) -> None:
+    # An average over about 200 steps scatters by 2.5 %: a tenth is four standard errors.
+    size = fed(AdaptiveSize(rule, first=first, most=1000, apart=1.02, kept=0.99), steps=1500)
+
+    assert size.batch_size == pytest.approx(expected, rel=0.1)
+
+
+def test_the_norm_test_is_its_formula() -> None:
+    seen = Seen(batch_size=10, trace=200.0, grad_sq=5.0)
+
+    # |g_B|^2 is 5 + 200 / 10 = 25, and theta^2 a quarter.
+    assert norm_test(seen) == pytest.approx(200 / (0.25 * 25))
+
+
+@pytest.mark.parametrize(
+    ("scale", "gain"),
+    [(1, 1.0), (2, 1.99778271), (8, 7.93832599), (64, 59.81742739)],
+)
+def test_adascale_gains_as_published(scale: int, gain: float) -> None:
+    found = adascale_gain(900.0 * 4, 1.0, batch_size=4 * scale, reference=4)
+
+    assert found == pytest.approx(gain)
+
+
+def test_it_stays_in_its_bounds_and_moves_for_no_less_than_asked() -> None:
+    bounded = fed(AdaptiveSize("noise-scale", first=32, least=16, most=64), steps=100)
+    lazy = fed(AdaptiveSize("noise-scale", first=90, most=1000, apart=2.0), steps=100)
+
+    assert bounded.batch_size == 64
+    assert (lazy.batch_size, lazy.moves) == (90, [])
+
+
+def test_a_gradient_lost_in_its_noise_moves_nothing() -> None:
+    size = AdaptiveSize("noise-scale", first=32, most=64)
+
+    for _ in range(5):
+        size.saw(pair=(100.0, -1.0))
+
+    assert size.batch_size == 32
+
+
+def test_its_moves_say_when_and_what_was_wanted() -> None:
+    size = AdaptiveSize("noise-scale", first=32, most=64)
+    size.saw()
+    size.saw(pair=(100.0, 1.0))
+
+    (move,) = size.moves
+    assert (move.step, move.before, move.after, move.wanted) == (2, 32, 64, 100.0)
+
+
+def test_each_quantity_is_averaged_before_they_are_divided() -> None:
+    size = AdaptiveSize("noise-scale", first=2, most=1000, kept=0.5)
+
+    for pair in ((10.0, 4.0), (100.0, -1.0), (40.0, 2.0)):
+        size.saw(pair=pair)
+
+    mean = (10 / 4 + 100 / 2 + 40) / (4 / 4 - 1 / 2 + 2)
+    assert size.moves[-1].wanted == pytest.approx(mean)
+
+
+def test_a_plateau_grows_where_the_metric_stalls() -> None:
+    size = AdaptiveSize(Plateau(patience=2, better="higher"), first=8, most=20)
+
+    seen = []
+    for metric in (0.5, 0.6, 0.6, 0.55, 0.7, 0.7, 0.7, 0.7):
+        size.saw(metric=metric)
+        size.saw()
+        seen.append(size.batch_size)
+
+    assert seen == [8, 8, 8, 16, 16, 16, 20, 20]
+
+
+@pytest.mark.parametrize("plateau", [False, True])
+def test_stopped_and_loaded_it_goes_on_as_if_it_had_not_been(plateau: bool) -> None:
+    def made() -> AdaptiveSize:
+        rule = Plateau(patience=2, better="lower") if plateau else "noise-scale"
+        return AdaptiveSize(rule, first=8, most=1000)
+
+    def told(size: AdaptiveSize, steps: range) -> None:
+        for step in steps:
+            size.saw(pair=(50.0 + step, 1.0), metric=abs(math.sin(step)))
+
+    whole, stopped, resumed = made(), made(), made()
+    told(whole, range(40))
+    told(stopped, range(17))
+    resumed.load_state_dict(stopped.state_dict())
+    told(resumed, range(17, 40))
+
+    assert (resumed.batch_size, resumed.moves) == (whole.batch_size, whole.moves)
+    assert whole.moves
+
+
+# ---- the sampler
+
+
+def wandering() -> AdaptiveSize:
+    """A size that is another one at each step that is told."""
+    return AdaptiveSize(lambda seen: seen.trace, first=5, most=40, apart=1.0, kept=0.0)
+
+
+def walked(sampler: AdaptiveSampler, size: AdaptiveSize, *, until: int | None = None) -> list:
+    batches = []
+    for batch in islice(sampler, until):
+        batches.append(batch)
+        size.saw(pair=(3.0 + 7 * len(batch) % 31, 1.0))
+    return batches
+
+
+def test_every_example_comes_once_an_epoch_whatever_the_sizes_do() -> None:
+    size = wandering()
+
+    batches = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
+
+    assert len({len(batch) for batch in batches}) > 3
+    places = list(chain(*batches))
+    for epoch in range(3):
+        assert sorted(places[50 * epoch : 50 * (epoch + 1)]) == list(range(50))
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 12])
+def test_the_sampler_stopped_and_resumed_gives_the_batches_that_were_left(step: int) -> None:
+    size = wandering()
+    whole = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
+    size = wandering()
+    stopped = AdaptiveSampler(range(50), size, epochs=3, seed=1)
+    walked(stopped, size, until=step)
+    states = size.state_dict(), stopped.state_dict(step=step)
+
+    size = wandering()
+    size.load_state_dict(states[0])
+    resumed = AdaptiveSampler(range(50), size, epochs=3, seed=1)
+    resumed.load_state_dict(states[1])
+
+    assert walked(resumed, size) == whole[step:]
+
+
+@pytest.mark.slow
+def test_a_change_comes_as_many_steps_late_as_workers_fetch_ahead() -> None:
+    size = AdaptiveSize(lambda seen: 20.0, first=10, most=20)
+    loader = DataLoader(
+        range(400),
+        batch_sampler=AdaptiveSampler(range(400), size, epochs=1),
+        num_workers=2,
+        prefetch_factor=3,
+    )
+
+    sizes = []
+    for batch in loader:
+        sizes.append(len(batch))
+        size.saw(pair=(1.0, 1.0))
+
+    assert AdaptiveSampler.lag(loader) == 6
+    # The first batch was out when the first step was told.
+    assert sizes.index(20) <= 1 + AdaptiveSampler.lag(loader)
+    assert sum(sizes) == 400
+
+
+def test_with_a_monitor_the_batch_of_a_noisy_training_grows() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4000, 5)
+    data = TensorDataset(x, x.sum(1, keepdim=True) + torch.randn(4000, 1))
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    size = AdaptiveSize("noise-scale", first=8, most=512)
+    sampler = AdaptiveSampler(data, size, epochs=3)
+
+    with batchlab.Monitor(model, optimizer) as monitor:
+        for inputs, wanted in DataLoader(data, batch_sampler=sampler):
+            loss = nn.functional.mse_loss(model(inputs), wanted)
+            loss.backward()
+            optimizer.step()
+            monitor.step(loss)
+            optimizer.zero_grad()
+            size.saw(pair=monitor.latest, loss=loss.item())
+
+    assert size.batch_size > 32
+    assert [move.before < move.after for move in size.moves].count(True) >= 1
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: AdaptiveSize("gns", first=8, most=9), "expected one of noise-scale, norm-test"),
+        (lambda: AdaptiveSize("cabs", first=8, most=4), "least <= first <= most"),
+        (lambda: AdaptiveSize("cabs", first=8, most=9, apart=0.5), "apart=0.5"),
+        (lambda: Plateau(patience=0, better="higher"), "patience=0"),
+        (lambda: Plateau(patience=1, better="up"), "better='up'"),
+    ],
+)
+def test_what_is_no_policy_is_refused_in_one_line(make, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as refused:
+        make()
+    assert "\n" not in str(refused.value)
