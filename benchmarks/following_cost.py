@@ -56,37 +56,27 @@ def loss_of(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def ways(name: str, size: int) -> Ways:
-    """One step of each way, with a model and an optimizer of its own."""
+    """One step of each way, of one model: another one in memory may be a fifth slower."""
+    model, batch = model_and_batch(name, size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    plan = plans.steps(size, {0.5: 2 * size}, epochs=10, scaling_rule="sde-adam")
+    rates = batchlab.BatchSizeSampler(range(10**7), plan).scheduler(optimizer)
+    accumulator = batchlab.Accumulator(model, loss_of, micro_batch_size=size)
 
-    def made() -> tuple[nn.Module, torch.optim.Optimizer, tuple[Tensor, Tensor]]:
-        model, batch = model_and_batch(name, size)
-        return model, torch.optim.AdamW(model.parameters(), lr=1e-4), batch
+    def plain() -> None:
+        optimizer.zero_grad()
+        loss_of(model, batch).backward()
+        optimizer.step()
 
-    def plain(with_plan: bool) -> Callable[[], object]:
-        model, optimizer, batch = made()
-        plan = plans.steps(size, {0.5: 2 * size}, epochs=10, scaling_rule="sde-adam")
-        rates = batchlab.BatchSizeSampler(range(10**7), plan).scheduler(optimizer)
+    def scheduled() -> None:
+        plain()
+        rates.step()
 
-        def step() -> None:
-            loss_of(model, batch).backward()
-            optimizer.step()
-            if with_plan:
-                rates.step()
-            optimizer.zero_grad()
+    def accumulated() -> None:
+        accumulator.backward(batch)
+        accumulator.step(optimizer)
 
-        return step
-
-    def accumulated() -> Callable[[], object]:
-        model, optimizer, batch = made()
-        accumulator = batchlab.Accumulator(model, loss_of, micro_batch_size=size)
-
-        def step() -> None:
-            accumulator.backward(batch)
-            accumulator.step(optimizer)
-
-        return step
-
-    return {"plain": plain(False), "scheduler": plain(True), "accumulator": accumulated()}
+    return {"plain": plain, "scheduler": scheduled, "accumulator": accumulated}
 
 
 def block_s(step: Callable[[], object], n: int) -> float:

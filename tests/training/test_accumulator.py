@@ -94,6 +94,14 @@ def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
     assert float(value) == pytest.approx(whole.item(), rel=1e-6)
 
 
+def test_a_batch_of_padding_alone_is_refused() -> None:
+    model, loss, batch, weight = transformer()
+    batch[1][:] = True
+
+    with pytest.raises(UsageError, match="has no mean"):
+        batchlab.Accumulator(model, loss, micro_batch_size=2, weight=weight).backward(batch)
+
+
 def test_what_has_no_examples_first_is_given_whole_and_texts_are_cut() -> None:
     model, seen = nn.Linear(3, 1), []
 

@@ -119,9 +119,6 @@ class PlanScheduler(LRScheduler):
             ratio = planned.learning_rate / first
         for group in optimizer.param_groups:
             if first_step == 0 or _BEGAN_WITH not in group:
-                ratio = (
-                    1.0 if planned.learning_rate is None else planned.learning_rate / float(first)
-                )
                 began = _settings(group)
                 group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
         self._same_until = 0  # nothing changes before this step

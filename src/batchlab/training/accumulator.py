@@ -142,9 +142,12 @@ class Accumulator:
         parts = list(cut(batch, self.micro_batch_size))
         weights = [float(self._weight(part)) for part in parts]
         total = sum(weights)
-        everywhere = self._over_all(total)
-        if everywhere == 0:
-            raise UsageError("the weight of the whole batch is 0, so its loss has no mean")
+        everywhere, n_empty = self._over_all(total, float(total == 0))
+        if n_empty:  # in every process, or one would wait for the others
+            raise UsageError(
+                "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
+                "has no mean; leave such examples out"
+            )
         # DistributedDataParallel takes the mean over processes, each of which may have more.
         loss = backward_of_parts(
             lambda part: self._loss(self._model, part),
@@ -153,16 +156,16 @@ class Accumulator:
             waiting=self._waiting,
             scaled=None if self._scaler is None else self._scaler.scale,
         )
-        return loss * (everywhere / self._world_size / total) if total else loss
+        return loss if self._world_size == 1 else loss * (everywhere / self._world_size / total)
 
-    def _over_all(self, total: float) -> float:
-        """The sum over all processes."""
+    def _over_all(self, *numbers: float) -> Sequence[float]:
+        """The sums over all processes."""
         if self._world_size == 1:
-            return total
+            return numbers
         device = next(self._model.parameters()).device
-        summed = torch.tensor(total, dtype=torch.float64, device=device)
+        summed = torch.tensor(numbers, dtype=torch.float64, device=device)
         distributed.all_reduce(summed)
-        return float(summed)
+        return summed.tolist()
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Context of a pass whose gradients the other processes do not need yet."""
@@ -202,7 +205,9 @@ def backward_of_parts(
     values = []
     for number, (part, share) in enumerate(counting, start=1):
         with nullcontext() if number == len(counting) else waiting():
-            value = loss(part) * share
+            value = loss(part)
+            if share != 1.0:  # a product costs a small model some of its step
+                value = value * share
             (value if scaled is None else scaled(value)).backward()
             values.append(value.detach())
     return torch.stack(values).sum() if len(values) > 1 else values[0]
