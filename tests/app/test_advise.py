@@ -146,14 +146,8 @@ BY_ROOT = ("sqrt", "sde-adam", "half-life")
             partial(torch.optim.Adam, betas=(0.8, 0.999)),
             (40, 100),
             {
-                40: {
-                    "none": 1.0,
-                    "linear": 2.0,
-                    "sqrt": 2**0.5,
-                    "sde-adam": 2**0.5,
-                    "half-life": 2**0.5,
-                },
-                100: {"none": 1.0, "linear": 5.0, "sqrt": 5**0.5},
+                40: {"none": 1.0, "linear": 2.0, **dict.fromkeys(BY_ROOT, 2**0.5)},
+                100: {"none": 1.0, "linear": 5.0, "sqrt": 5**0.5, "half-life": 5**0.5},
             },
         ),
     ],

@@ -5,20 +5,20 @@ from batchlab import plans
 plan = plans.steps(64, {0.3: 256, 0.6: 1024}, epochs=10)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from batchlab.plans.plan import Milestone as Milestone
-from batchlab.plans.plan import Plan as Plan
-from batchlab.plans.plan import constant as constant
-from batchlab.plans.plan import from_advice as from_advice
-from batchlab.plans.plan import from_noise_scale as from_noise_scale
-from batchlab.plans.plan import geometric as geometric
-from batchlab.plans.plan import instead_of_decay as instead_of_decay
-from batchlab.plans.plan import seesaw as seesaw
-from batchlab.plans.plan import steps as steps
-from batchlab.plans.plan import warm_up as warm_up
-
 if TYPE_CHECKING:
+    from batchlab.plans.plan import Milestone as Milestone
+    from batchlab.plans.plan import Plan as Plan
+    from batchlab.plans.plan import constant as constant
+    from batchlab.plans.plan import from_advice as from_advice
+    from batchlab.plans.plan import from_noise_scale as from_noise_scale
+    from batchlab.plans.plan import geometric as geometric
+    from batchlab.plans.plan import instead_of_decay as instead_of_decay
+    from batchlab.plans.plan import seesaw as seesaw
+    from batchlab.plans.plan import steps as steps
+    from batchlab.plans.plan import warm_up as warm_up
     from batchlab.plans.scheduler import scale as scale
 
 __all__ = [
@@ -26,11 +26,10 @@ __all__ = [
     *("instead_of_decay", "scale", "seesaw", "steps", "warm_up"),
 ]
 
-if not TYPE_CHECKING:  # `scale` alone needs torch, which the others must not load
+if not TYPE_CHECKING:  # the command line needs a rule of this room, and neither numpy nor torch
 
-    def __getattr__(name: str) -> object:
-        if name != "scale":
+    def __getattr__(name: str) -> object:  # PEP 562
+        if name not in __all__:
             raise AttributeError(f"batchlab.plans has no {name!r}; it has {', '.join(__all__)}")
-        from batchlab.plans.scheduler import scale
-
-        return scale
+        home = "scheduler" if name == "scale" else "plan"
+        return getattr(import_module(f"batchlab.plans.{home}"), name)

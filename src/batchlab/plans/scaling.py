@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from batchlab.errors import UsageError
-from batchlab.records.study import AdamSettings
+
+if TYPE_CHECKING:
+    from batchlab.records.study import AdamSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,17 +80,6 @@ def scaling_rule(name: str | float) -> ScalingRule:
 def moves_adam(rule: str) -> bool:
     """Whether the rule called `rule` moves Adam's betas and eps beside the learning rate."""
     return scaling_rule(rule).move_adam is not None
-
-
-def settings_of(group: dict[str, Any]) -> AdamSettings | None:
-    """The betas and eps of an optimizer's parameter group; None: it does not have both."""
-    betas = group.get("betas")
-    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
-        return None
-    (first, second), eps = betas, group["eps"]
-    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
-        return None
-    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
 
 
 def moved_adam(

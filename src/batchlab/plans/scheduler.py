@@ -11,8 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from batchlab.errors import UsageError
 from batchlab.plans.plan import Plan
-from batchlab.plans.scaling import moved_adam, scaling_rule, settings_of
+from batchlab.plans.scaling import moved_adam, scaling_rule
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.study import AdamSettings
 
 # Where a group keeps what it had at the plan's beginning: it travels with the optimizer's state.
 _BEGAN_WITH = "plan_began_with"
@@ -49,6 +50,17 @@ def scale(
             _put(group, settings)
 
     return undo
+
+
+def settings_of(group: dict[str, Any]) -> AdamSettings | None:
+    """The betas and eps of an optimizer's parameter group; None: it does not have both."""
+    betas = group.get("betas")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
+        return None
+    (first, second), eps = betas, group["eps"]
+    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
+        return None
+    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
-from batchlab.plans.scaling import moved_adam, settings_of
+from batchlab.plans.scaling import moved_adam
+from batchlab.plans.scheduler import settings_of
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
