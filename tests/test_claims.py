@@ -13,11 +13,23 @@ def test_every_claim_has_its_test() -> None:
     lines = (TESTS / "claims.md").read_text(encoding="utf-8").splitlines()
     claims = [line for line in lines if line.startswith("- ")]
     named = [found[1] for line in claims if (found := CLAIM.match(line))]
-    there = {
+
+    assert len(claims) == len(named) > 100
+    assert sorted(set(named) - there()) == []
+
+
+def test_everything_that_people_ask_for_is_held_by_a_test() -> None:
+    page = (TESTS.parent / "docs" / "asked-for.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| (?!asked, or|---)", line)]
+    named = [found[1] for row in rows if (found := re.search(r"\| `(test_\w+)` \|$", row))]
+
+    assert len(rows) == len(named) == 27
+    assert sorted(set(named) - there()) == []
+
+
+def there() -> set[str]:
+    return {
         name
         for file in TESTS.rglob("test_*.py")
         for name in re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.M)
     }
-
-    assert len(claims) == len(named) > 100
-    assert sorted(set(named) - there) == []

@@ -1,10 +1,12 @@
 """Plans: what they are made of, what they are for given data, and what is refused."""
 
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
 from tests.reference.made_up_advice import made_up_advice
@@ -99,7 +101,7 @@ def test_seesaw_moves_the_rate_by_the_root_where_the_size_takes_the_rest() -> No
 
 
 def test_a_measured_noise_scale_becomes_doublings_between_bounds_that_never_fall() -> None:
-    seen = {0.0: 40.0, 0.2: 90.0, 0.4: 70.0, 0.6: 520.0, 0.8: 10_000.0}
+    seen = {0.0: 40.0, 0.2: 90.0, 0.4: 70.0, 0.5: math.nan, 0.6: 520.0, 0.8: 10_000.0}
 
     plan = plans.from_noise_scale(seen, least=32, most=1024, epochs=10)
 
@@ -190,6 +192,8 @@ def test_it_is_its_own_json() -> None:
     plan = plans.steps(64, {0.3: 256}, epochs=10)
 
     assert Plan.from_json(plan.to_json()) == plan
+    of_numpy = plans.steps(np.int64(64), {np.float64(0.3): np.int64(256)}, epochs=np.int32(10))
+    assert of_numpy.to_json() == plan.to_json()
     with pytest.raises(UsageError, match="this is no plan"):
         Plan.from_json('{"epochs": 3}')
 
@@ -198,9 +202,16 @@ def test_it_is_its_own_json() -> None:
     ("make", "told"),
     [
         (lambda: plans.constant(0, epochs=3), "batch size 0 in a plan"),
-        (lambda: plans.constant(8, epochs=0), "a plan of 0 epochs"),
+        (lambda: plans.constant(8, epochs=0), "epochs 0 in a plan: expected a number above 0"),
+        (lambda: plans.constant(8, epochs="3"), "epochs '3'"),
+        (lambda: plans.constant(True, epochs=3), "batch size True"),
+        (lambda: plans.steps(8, {"0.3": 16}, epochs=3), "milestone '0.3'"),
+        (lambda: plans.steps(8, {0.3: 16.0}, epochs=3), "batch size 16.0"),
+        (lambda: plans.steps(8, {1.5: 16}, unit="steps", epochs=3), "milestone 1.5"),
+        (lambda: plans.constant(8, epochs=3).divisible_by(0), "part 0"),
+        (lambda: plans.warm_up(64, start=0, epochs=3), "start 0"),
         (lambda: plans.steps(8, {0.6: 16, 0.3: 32}, epochs=3), "give milestones in order"),
-        (lambda: plans.steps(8, {0: 16}, epochs=3), "the first above 0"),
+        (lambda: plans.steps(8, {0: 16}, epochs=3), "milestone 0 in a plan"),
         (lambda: plans.steps(8, {1.0: 16}, epochs=3), "it would never come"),
         (lambda: plans.steps(8, {0.5: 16}, epochs=3, unit="hours"), "unit 'hours'"),
         (lambda: plans.steps(8, {9: 16}, epochs=3, unit="tokens"), "tokens_per_example"),
@@ -209,7 +220,7 @@ def test_it_is_its_own_json() -> None:
         (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
         (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
         (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
-        (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning_rate=0"),
+        (lambda: Plan(epochs=3, batch_size=8, learning_rate=0.0), "learning rate 0.0"),
         (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
         (
             lambda: plans.steps(10, {90: 20}, unit="steps", epochs=3).for_data(100),

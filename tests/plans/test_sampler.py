@@ -178,6 +178,7 @@ def test_another_number_of_processes_goes_on_with_the_same_batches() -> None:
             lambda: batchlab.BatchSizeSampler(iter([1]), plans.constant(1, epochs=1)),
             "list_iterator has no length",
         ),
+        (lambda: batchlab.BatchSizeSampler(Places(9), 4), "4 is no plan"),
         (lambda: sampler_of(rank=2, world_size=2), "rank=2: expected 0 to 1"),
         (lambda: sampler_of(n=9, world_size=2), "a batch of 1 examples cannot be shared by 2"),
         (lambda: sampler_of(n=7), "batch size 8, and there are 7 training examples"),

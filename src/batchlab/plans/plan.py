@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
+import numpy as np
 
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import scaling_rule
@@ -31,6 +32,12 @@ class Milestone:
     at: float
     batch_size: int
     rate_factor: float = 1.0
+
+    @property
+    def plain(self) -> Milestone:
+        """The same in numbers of Python's own."""
+        at, size, factor = map(_plain, (self.at, self.batch_size, self.rate_factor))
+        return Milestone(at=at, batch_size=size, rate_factor=factor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,33 +71,31 @@ class Plan:
         Raises:
             UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
         """
+        for name in ("epochs", "batch_size", "learning_rate"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        object.__setattr__(self, "milestones", tuple(m.plain for m in self.milestones))
         scaling_rule(self.scaling_rule)
-        if not (math.isfinite(self.epochs) and self.epochs > 0):
-            raise UsageError(f"a plan of {self.epochs:g} epochs: expected more than 0")
         if self.unit not in get_args(Unit):
             raise UsageError(f"unit {self.unit!r}: expected one of {', '.join(get_args(Unit))}")
+        _check("epochs", self.epochs)
+        for size in self.sizes:
+            _check("batch size", size, is_whole=True)
         if (self.unit == "tokens") != (self.tokens_per_example is not None):
             raise UsageError(
                 f"unit {self.unit}, tokens_per_example={self.tokens_per_example}: milestones in "
                 f"tokens need the mean number of tokens of an example, and others have none"
             )
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise UsageError(f"learning_rate={self.learning_rate:g}: expected more than 0")
+        if self.learning_rate is not None:
+            _check("learning rate", self.learning_rate)
         if not 0 <= self.cool_down <= 1:
             raise UsageError(f"cool_down={self.cool_down:g}: expected a part of the run, 0 to 1")
         before = 0.0
-        for size in self.sizes:
-            if size != int(size) or size < 1:
-                raise UsageError(f"batch size {size} in a plan: expected a whole number, 1 or more")
         for milestone in self.milestones:
+            _check("milestone", milestone.at, is_whole=self.unit == "steps")
+            _check("rate factor", milestone.rate_factor)
             if not milestone.at > before:
                 raise UsageError(
-                    f"milestone {milestone.at:g} after {before:g}: give milestones in order, the "
-                    f"first above 0"
-                )
-            if not milestone.rate_factor > 0:
-                raise UsageError(
-                    f"rate factor {milestone.rate_factor:g} at {milestone.at:g}: expected above 0"
+                    f"milestone {milestone.at:g} after {before:g}: give milestones in order"
                 )
             before = milestone.at
         if self.unit == "epochs" and before >= self.epochs:
@@ -175,6 +180,7 @@ class Plan:
 
         Such as devices × micro-batch size, or the generations of each prompt.
         """
+        _check("part", parts, is_whole=True)
         return self._with_sizes(lambda size: max(parts, size // parts * parts))
 
     def _with_sizes(self, function: Callable[[int], int]) -> Plan:
@@ -221,6 +227,19 @@ class Plan:
             cool_down=after.cool_down * after.epochs / (self.epochs + after.epochs),
         )
         return made._without_repeats()
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own, so that it can be JSON."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check(name: str, value: object, *, is_whole: bool = False) -> None:
+    """Refuse what is no number above 0, or not a whole one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and 0 < value < math.inf and (not is_whole or isinstance(value, int))):  # type: ignore[operator]
+        kind = "a whole number, 1 or more" if is_whole else "a number above 0"
+        raise UsageError(f"{name} {value!r} in a plan: expected {kind}")
 
 
 def from_advice(path: str | Path, *, epochs: float) -> Plan:
@@ -279,6 +298,9 @@ def steps(
     Raises:
         UsageError: as `Plan` says.
     """
+    sizes = {_plain(at): _plain(size) for at, size in sizes.items()}
+    for at in sizes:
+        _check("milestone", at)
     places = {at * epochs: size for at, size in sizes.items()} if unit == "fraction" else sizes
     if tokens_per_example is not None:
         batch_size = round(batch_size / tokens_per_example)
@@ -324,6 +346,7 @@ def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) ->
     Raises:
         UsageError: a start above the size, or a part that is none of the run.
     """
+    _check("start", start, is_whole=True)
     if start > batch_size:
         raise UsageError(f"start={start} is above the batch size to reach, {batch_size}")
     if not 0 < part < 1:
@@ -414,7 +437,7 @@ def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epoc
     size, sizes = least, {}
     for place, scale in sorted(seen.items()):
         # A whole doubling, so that what scatters around one size does not move it.
-        while 2 * size <= min(most, scale):
+        while 2 * size <= most and scale >= 2 * size:
             size *= 2
         sizes[place] = size
     first = sizes.pop(0.0, least)

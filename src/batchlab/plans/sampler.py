@@ -64,6 +64,10 @@ class BatchSizeSampler(Sampler[list[int]]):
                 f"{type(data).__name__} has no length: batches are planned by places in the data; "
                 f"use a map-style dataset"
             )
+        if not isinstance(plan, Plan):
+            raise UsageError(
+                f"{plan!r} is no plan; give plans.constant(64, epochs=10), say, or plans.steps"
+            )
         if not 0 <= rank < world_size:
             raise UsageError(f"rank={rank}: expected 0 to {world_size - 1}, for {world_size=}")
         self._planned = plan
