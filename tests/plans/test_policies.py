@@ -77,8 +77,10 @@ def test_adascale_gains_as_published(scale: int, gain: float) -> None:
 def test_it_stays_in_its_bounds_and_moves_for_no_less_than_asked() -> None:
     bounded = fed(AdaptiveSize("noise-scale", first=32, least=16, most=64), steps=100)
     lazy = fed(AdaptiveSize("noise-scale", first=90, most=1000, apart=2.0), steps=100)
+    floored = AdaptiveSize(lambda seen: 3.0, first=32, least=16, most=64)
+    floored.saw(pair=(1.0, 1.0))
 
-    assert bounded.batch_size == 64
+    assert (bounded.batch_size, floored.batch_size) == (64, 16)
     assert (lazy.batch_size, lazy.moves) == (90, [])
 
 
