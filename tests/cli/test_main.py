@@ -23,8 +23,8 @@ OPTIONS = {
     "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
     f"--report --json --quiet --explain {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
-    "--scaling-rule --drop-last --micro-batch-size --measure --budget --store --report --json "
-    f"--quiet --device --trainer {OWN_COMMAND}",
+    "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
+    f"--json --quiet --device --trainer {OWN_COMMAND}",
     "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
     f"{OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",

@@ -153,6 +153,26 @@ class TestStagedBatchPlan:
             assert step == walked.steps_in(epochs)
             assert plan.epoch_at(step) == pytest.approx(walked.epoch_at(step))
 
+    def test_its_seconds_are_those_of_each_step_on_the_walk(self, seed: int) -> None:
+        plan, walked = staged(seed)
+        draw = random.Random(seed)
+        step_s = {size: draw.uniform(0.1, 2) for size in range(1, plan.n_train + 1)}
+
+        took_s = 0.0
+        for here in islice(walked.walk(), 4 * plan.n_train):
+            assert plan.train_s_at(here.step, step_s) == pytest.approx(took_s)
+            took_s += step_s[plan.stage_at(here.step).batch_size]
+
+    def test_its_smaller_last_batches_are_those_of_the_walk(self, seed: int) -> None:
+        plan, walked = staged(seed)
+
+        found = set()
+        for here in islice(walked.walk(), 40 * plan.n_train):
+            if here.batch_size < plan.stage_at(here.step).batch_size:
+                found.add(here.batch_size)
+        # So far along every epoch is like the one before.
+        assert plan.last_batch_sizes() == found
+
 
 def test_rounding_of_a_part_of_an_epoch_takes_no_step() -> None:
     stages = (Stage(from_samples=300, batch_size=20),)

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 from tests.reference.made_up import made_up_trial
 
+from batchlab.records.batch_plan import Stage
+
 TRIAL = made_up_trial()
 OTHERWISE: dict[str, Any] = {
     "settings": (("width", 8),),
@@ -14,6 +16,10 @@ OTHERWISE: dict[str, Any] = {
     "horizon_steps": 100,
     "device": "cuda",
 }
+STAGES = (
+    Stage(from_samples=100, batch_size=32),
+    Stage(from_samples=200, batch_size=128, rate_factor=0.5),
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,8 @@ def test_an_identity_leaves_out_what_is_at_its_default() -> None:
     ("name", "value"),
     [
         *OTHERWISE.items(),
+        ("stages", STAGES),
+        ("stages", STAGES[:1]),
         ("workload_id", "other"),
         ("workload", "other"),
         ("n_train", 5000),
@@ -56,3 +64,18 @@ def test_a_micro_batch_of_the_whole_batch_is_told_from_one_as_large_of_another()
 
     assert "micro_batch_size" not in whole.identity
     assert replace(TRIAL, micro_batch_size=32).trial_id != whole.trial_id
+
+
+def test_stages_are_part_of_an_identity_and_of_the_plan() -> None:
+    staged = replace(TRIAL, micro_batch_size=0, stages=STAGES)
+
+    assert staged.identity["stages"] == [
+        {"from_samples": 100, "batch_size": 32, "rate_factor": 1.0},
+        {"from_samples": 200, "batch_size": 128, "rate_factor": 0.5},
+    ]
+    assert "micro_batch_size" not in staged.identity
+    assert staged.batch_sizes == (64, 32, 128)
+    assert staged.micro_batch_sizes == {64: 64, 32: 32, 128: 128}
+    assert not staged.accumulates
+    assert replace(staged, micro_batch_size=64).accumulates
+    assert staged.plan.stage_at(10).batch_size == 128

@@ -1,15 +1,13 @@
 """A batch plan found by walking: every step of a run is taken in turn and its examples counted.
 
-It follows any rule for the batch size of a step. With one size at every step it is the slow twin of
-the constant plan; with sizes that grow it is a plan that src knows nothing of.
+It follows any rule for the batch size of a step: with one size at every step it is the slow twin of
+the constant plan, with others that of a staged one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
-from batchlab.records.trial import Trial
 
 # The step, the examples before it -> the batch size that is wanted there.
 Rule = Callable[[int, int], int]
@@ -101,25 +99,3 @@ class WalkedBatchPlan:
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
         text = f"the batch size changes along the run; micro-batches of {micro_batch_size}"
         return (Reason.as_written(text),)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GrowingTrial(Trial):
-    """A trial whose batch size doubles every `doubled_every` steps, up to the whole training set.
-
-    `batch_size` is that of its first step; no pass takes more than `micro_batch_size` examples.
-    """
-
-    doubled_every: int
-
-    @property
-    def plan(self) -> BatchPlan:
-        return WalkedBatchPlan(n_train=self.n_train, wanted=self._wanted, drop_last=self.drop_last)
-
-    def _wanted(self, step: int, samples: int) -> int:
-        return min(self.n_train, self.batch_size * 2 ** (step // self.doubled_every))
-
-
-def growing(trial: Trial, *, doubled_every: int) -> GrowingTrial:
-    given = {field.name: getattr(trial, field.name) for field in fields(trial)}
-    return GrowingTrial(**given, doubled_every=doubled_every)

@@ -39,7 +39,7 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     model = nn.Linear(3, 2)
     beside = {}
     if averaged:
-        beside = {AVERAGED: AveragedWeights(model, decay=0.5)}
+        beside = {AVERAGED: AveragedWeights(model)}
         nn.init.zeros_(model.weight)
     progress = Progress(
         step=record.steps,

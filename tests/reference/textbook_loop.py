@@ -57,14 +57,14 @@ def train_by_the_textbook(
     learning_rate: float = 0.05,
     seed: int = 0,
     clip_norm: float | None = None,
-    decay: float | None = None,
+    decay: float | Sequence[float] | None = None,
     scheduler: Callable[[Any], Any] | None = None,
     is_scheduled: Callable[[int], bool] = lambda taken: True,
 ) -> Trained:
     """Train a new model on the given examples of `workload.train`, one optimizer step a list.
 
-    `decay` is that of the average, per step, beginning with the initial weights; the `scheduler`
-    goes on after the steps that `is_scheduled` names, counted from 1.
+    `decay` is that of the average, of every step or of each, beginning with the initial weights;
+    the `scheduler` goes on after the steps that `is_scheduled` names, counted from 1.
     """
     loader = DataLoader(
         TensorDataset(*workload.train),
@@ -77,7 +77,7 @@ def train_by_the_textbook(
     schedule = None if scheduler is None else scheduler(optimizer)
     average = None
     if decay is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        average = AveragedModel(model)
         average.update_parameters(model)  # the first time it copies: the initial weights
     model.train()
     losses, rates = [], []
@@ -98,6 +98,8 @@ def train_by_the_textbook(
             losses.append(closure().item())
             optimizer.step()
         if average is not None:
+            kept = decay if isinstance(decay, float) else decay[n_taken - 1]
+            average.multi_avg_fn = get_ema_multi_avg_fn(kept)
             average.update_parameters(model)
         if schedule is not None and is_scheduled(n_taken):
             schedule.step()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.reference.batch_plan import growing
 from tests.reference.made_up import (
     approach,
     made_up_curves,
@@ -15,6 +14,7 @@ from tests.reference.made_up import (
 )
 from tests.reference.shown import table_rows
 
+from batchlab.records.batch_plan import Stage
 from batchlab.records.trial import Status
 from batchlab.report.cells import (
     Cell,
@@ -97,7 +97,7 @@ def test_thinning_keeps_the_first_and_the_last_point():
 
 def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     trial = made_up_trial(batch_size=4, n_train=96)
-    grown = growing(trial, doubled_every=5)
+    grown = replace(trial, stages=(Stage(from_samples=20, batch_size=8),))
     curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
     run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
 

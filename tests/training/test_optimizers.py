@@ -163,7 +163,7 @@ CPU = torch.device("cpu")
 
 def test_the_raw_weights_come_back_from_an_error_too() -> None:
     model = small_mlp()
-    averaged = AveragedWeights(model, decay=0.5)
+    averaged = AveragedWeights(model)
     nn.init.ones_(model.get_parameter("0.weight"))
 
     with pytest.raises(ZeroDivisionError), averaged.in_place_of_raw():
@@ -174,9 +174,9 @@ def test_the_raw_weights_come_back_from_an_error_too() -> None:
 
 def test_buffers_are_averaged_and_counts_are_not() -> None:
     model = nn.BatchNorm1d(2)
-    averaged = AveragedWeights(model, decay=0.75)
+    averaged = AveragedWeights(model)
     model(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))
-    averaged.update()
+    averaged.update(0.75)
 
     with averaged.in_place_of_raw():
         inside = {name: part.clone() for name, part in model.named_buffers()}
@@ -189,10 +189,10 @@ def test_a_buffer_that_grows_follows_the_model() -> None:
     model = nn.Module()
     model.weight = nn.Parameter(torch.ones(1))
     model.register_buffer("state", torch.zeros(0))
-    averaged = AveragedWeights(model, decay=0.9)
+    averaged = AveragedWeights(model)
     model.state = torch.ones(3)
 
-    averaged.update()
+    averaged.update(0.9)
 
     assert averaged.state_dict()["state"].tolist() == [1, 1, 1]
 
@@ -202,11 +202,11 @@ def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -
     """A thousandth of the way to one, 2000 times."""
     model = nn.Linear(2, 2, dtype=dtype)
     nn.init.zeros_(model.weight)
-    averaged = AveragedWeights(model, decay=0.999)
+    averaged = AveragedWeights(model)
     nn.init.ones_(model.weight)
 
     for _ in range(2000):
-        averaged.update()
+        averaged.update(0.999)
 
     with averaged.in_place_of_raw():
         inside = model.weight.detach().clone()

@@ -35,12 +35,15 @@ from tests.reference.textbook_loop import Trained, steps_of, train_by_the_textbo
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from batchlab.errors import WorkloadError
+from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
 from batchlab.training import checkpoint, plain
 from batchlab.training.native.program import NativeBuild, native_build
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import NATIVE, PLAIN, trainer_of
+from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -298,6 +301,71 @@ def test_the_average_of_the_weights_is_pytorchs_own(kind: Kind, reference: int) 
     assert twin.average is not None
     for name, part in twin.average.named_parameters():
         assert_apart(stepper.averaged.state_dict()[name], part.detach(), kind.apart)
+
+
+# From 60 examples on 20 at half the rate, from 130 on all at a tenth: by hand, over four epochs.
+STAGES = (
+    Stage(from_samples=60, batch_size=20, rate_factor=0.5),
+    Stage(from_samples=130, batch_size=N, rate_factor=0.1),
+)
+GROWN_SIZES = (10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 10, 50)
+GROWN_RATES = (1.0,) * 6 + (0.5,) * 4 + (0.1,) * 2
+
+
+@pytest.mark.parametrize("name", ["groups", "momentum", "adam"])
+@pytest.mark.parametrize("micro_batch_size", [N, 7])
+def test_a_batch_that_grows_while_the_rate_falls(
+    kind: Kind, name: str, micro_batch_size: int
+) -> None:
+    """The last batch of an epoch is what is left; all of them are taken as they lie."""
+    workload = workload_with(name, ema=0.9, batch_size=10)
+    trial = small_trial(
+        workload, batch_size=10, micro_batch_size=micro_batch_size, seed=3, stages=STAGES
+    )
+    orders = [epoch_order(N, seed=3, epoch=epoch, sampling="reshuffle") for epoch in range(3)]
+    examples = torch.cat([*orders, torch.arange(N)])
+    steps = [part.tolist() for part in examples.split(GROWN_SIZES)]
+
+    stepper, losses = taken(kind, workload, trial, len(steps), cuts=(5, 7))
+
+    twin = train_by_the_textbook(
+        workload,
+        steps,
+        seed=3,
+        decay=[0.9, *[0.9] * 5, *[0.9**2] * 4, *[0.9**5] * 2],
+        scheduler=lambda made: lr_scheduler.LambdaLR(made, (*GROWN_RATES, 0.1).__getitem__),
+    )
+    apart = kind.apart if micro_batch_size == N else ROUNDING
+    assert_as_the_textbook(stepper, losses, twin, apart)
+    assert stepper.averaged is not None
+    assert twin.average is not None
+    for part, (_, right) in zip(
+        stepper.averaged.state_dict().values(), twin.average.named_parameters(), strict=True
+    ):
+        assert_apart(part, right.detach(), apart)
+
+
+def test_a_grown_run_is_the_same_wherever_it_was_stopped(kind: Kind, tmp_path: Path) -> None:
+    workload = workload_with("momentum", ema=0.9, batch_size=10)
+    trial = small_trial(workload, batch_size=10, micro_batch_size=N, seed=3, stages=STAGES)
+
+    assert_a_stop_leaves_no_trace(
+        workload,
+        trial,
+        RunLength(epochs=4),
+        tmp_path,
+        stops=(3, 6, 8, 11),
+        build=kind.build(workload),
+    )
+
+
+def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kind) -> None:
+    scheduler, every, _ = SCHEDULES["one cycle"]
+    workload = workload_with("sgd", scheduler=scheduler, scheduler_every=every)
+    trial = small_trial(workload, batch_size=10, horizon_steps=20, stages=STAGES)
+
+    with pytest.raises(WorkloadError, match="its `scheduler` sets the rate"):
+        kind.stepper(workload, trial)
 
 
 def test_evaluations_say_what_the_textbook_sees(kind: Kind) -> None:

@@ -30,7 +30,11 @@ def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
     sizes = _rule(summary)
     if sizes.are_all and summary.last_batch_runs:
         return trials
-    fits = [trial for trial in trials if _runs(sizes, trial.batch_size, trial.micro_batch_size)]
+    fits = [
+        trial
+        for trial in trials
+        if all(_runs(sizes, *shape) for shape in trial.micro_batch_sizes.items())
+    ]
     without = [trial for trial in trials if trial not in fits]
     if without and (subject.question.batch_sizes is not None or not fits):
         raise BatchSizeError(_refusal(sizes, without[0]))
@@ -48,11 +52,15 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
     """Let the subject leave out smaller last batches where one of the trials' does not run."""
     summary, sizes = subject.summary, _rule(subject.summary)
     for trial in trials:
-        rest = trial.n_train % trial.batch_size
-        if trial.drop_last or rest == 0:
+        smaller = [
+            rest
+            for rest in sorted(trial.plan.last_batch_sizes())
+            if not summary.last_batch_runs
+            or not _runs(sizes, rest, min(rest, trial.micro_batch_size))
+        ]
+        if not smaller:
             continue
-        if summary.last_batch_runs and _runs(sizes, rest, min(rest, trial.micro_batch_size)):
-            continue
+        rest = smaller[0]
         why = f"the model of {summary.name!r} takes {sizes}"
         if not summary.last_batch_runs:
             why = f"such a step failed when {summary.name!r} was checked"
@@ -95,22 +103,24 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
     """Refuse a trial in which a layer that normalises over the batch would meet a batch of one."""
     if not summary.has_batch_norm:
         return
-    size, micro = trial.batch_size, trial.micro_batch_size
     model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
-    if micro == 1:
-        raise BatchSizeError(f"batch size {size} in micro-batches of 1: {model}; use at least 2")
-    rest = trial.n_train % size
-    if not trial.drop_last and rest % micro == 1:
-        raise BatchSizeError(
-            f"batch size {size}: the last batch of an epoch over {trial.n_train} examples holds "
-            f"{rest}, and its last micro-batch one, but {model}; use --drop-last (drop_last=True) "
-            f"or another batch size"
-        )
-    if size % micro == 1:
-        raise BatchSizeError(
-            f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one, but "
-            f"{model}; use another micro-batch size"
-        )
+    for size, micro in trial.micro_batch_sizes.items():
+        if micro == 1:
+            raise BatchSizeError(
+                f"batch size {size} in micro-batches of 1: {model}; use at least 2"
+            )
+        if size % micro == 1:
+            raise BatchSizeError(
+                f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one, but "
+                f"{model}; use another micro-batch size"
+            )
+    for rest in trial.plan.last_batch_sizes():
+        if rest % trial.micro_batch_size == 1:
+            raise BatchSizeError(
+                f"batch size {trial.batch_size}: the last batch of an epoch over {trial.n_train} "
+                f"examples holds {rest}, and its last micro-batch one, but {model}; use "
+                f"--drop-last (drop_last=True) or another batch size"
+            )
 
 
 def _rule(summary: WorkloadSummary) -> RunnableSizes:

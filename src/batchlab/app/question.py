@@ -18,7 +18,7 @@ from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, Usa
 from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import TrainerName
+from batchlab.records.run import PlanName, TrainerName
 from batchlab.records.trial import Sampling, Setting
 from batchlab.report.progress import listener_or_notebook
 from batchlab.script.command import TrainingCommand
@@ -53,6 +53,7 @@ class Question:
     drop_last: bool = False
     micro_batch_size: int | None = None
     measure: tuple[str, ...] = ()
+    plans: tuple[PlanName, ...] = ()
     device: str = "cpu"
     trainer: TrainerName = "fastest"
     memory_limit_bytes: int | None = None
@@ -187,6 +188,12 @@ def checked_rate(given: Any, *, whose: str = "") -> float:
     return rate
 
 
+def _plan(given: object) -> object:
+    if given not in PLANS:
+        raise UsageError(f"plan {given!r}: expected one of {', '.join(PLANS)}")
+    return given
+
+
 def _device(device: str) -> str:
     kind, _, index = str(device).partition(":")
     if device not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
@@ -231,6 +238,7 @@ def read_profile(given: Profile | str | Path) -> Profile:
         raise ProfileError(f"profile {path}: {error}") from error
 
 
+PLANS = get_args(PlanName)
 _OBJECTIVES = get_args(Objective)
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "objective": partial(_one_of, "objective", _OBJECTIVES, f"one of {', '.join(_OBJECTIVES)}"),
@@ -246,6 +254,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "sampling": partial(_one_of, "sampling", get_args(Sampling), "reshuffle or replacement"),
     "micro_batch_size": _micro_batch_size,
     "measure": checked_on_request,
+    "plans": partial(_several, "plan", f"{PLANS}", UsageError, _plan),
     "device": _device,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,

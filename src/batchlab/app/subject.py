@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -14,10 +14,11 @@ from batchlab.app.budget import Budget
 from batchlab.app.question import Question
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.plans.plan import instead_of_decay
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import UNWATCHED, AllSplits, RunLength
+from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.runs.contract import Engine, RunPlan
@@ -28,6 +29,9 @@ Plan = TypeVar("Plan")
 Kind = TypeVar("Kind")
 
 DEFAULT_EPOCHS = 10
+# Where a run of `decay` cuts its rate and one of `grow` takes a larger batch in its place, and by
+# how much: three cuts in the second half, as usual schedules have them.
+CUTS, CUT = (0.4, 0.7, 0.9), 4.0
 _SMALLEST = 8
 # Without a target the end of a training counts, and its course is only drawn.
 _LOOKS_AT_AN_EPOCH = 16
@@ -165,8 +169,10 @@ class Subject(ABC):
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Seeds, then rates, then batch sizes; each once."""
+        """Seeds, then rates, then batch sizes, or plans of them; each once."""
         asked = self.question
+        if asked.plans:
+            return self.planned_trials(dict.fromkeys(asked.plans, float(self.epochs or 0)))
         found = [
             self.trial(size, rate, seed=seed)
             for seed in range(asked.seeds)
@@ -204,6 +210,47 @@ class Subject(ABC):
         if not self.has_shape or asked.name == "profile" or not is_limited:
             return trial
         return replace(trial, horizon_steps=self.length.last_step(trial))
+
+    def planned_trials(self, epochs: Mapping[PlanName, float]) -> tuple[Trial, ...]:
+        """Seeds, then rates, then plans, each over so many epochs."""
+        asked = self.question
+        self._check_plans()
+        return tuple(
+            self.planned_trial(name, rate, seed=seed, epochs=epochs[name])
+            for seed in range(asked.seeds)
+            for rate in asked.learning_rates or (self.own_rate,)
+            for name in epochs
+        )
+
+    def planned_trial(
+        self, name: PlanName, learning_rate: float, *, seed: int, epochs: float
+    ) -> Trial:
+        """The training of one plan of its two batch sizes, over so many epochs."""
+        small, large = sorted(self.batch_sizes)
+        trial = self.trial(large if name == "large" else small, learning_rate, seed=seed)
+        if name in ("grow", "decay"):
+            cap = large if name == "grow" else small
+            plan = instead_of_decay(small, CUTS, cap=cap, epochs=epochs, factor=CUT)
+            stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
+            micro = self.question.micro_batch_size or cap
+            trial = replace(trial, stages=stages, micro_batch_size=micro)
+        if trial.horizon_steps is not None:
+            trial = replace(trial, horizon_steps=trial.plan.steps_in(epochs))
+        return trial
+
+    def _check_plans(self) -> None:
+        asked, sizes = self.question, self.batch_sizes
+        if len(set(sizes)) != 2:
+            raise UsageError(
+                f"plans of batch sizes {', '.join(map(str, sizes))}: expected two, the small one "
+                f"and the large one, such as --batch-sizes 32,512"
+            )
+        for name, value in (("steps", asked.steps), ("a target", asked.target)):
+            if value is not None:
+                raise UsageError(
+                    f"plans with {name}: they are compared at equal examples and equal time; give "
+                    f"epochs alone"
+                )
 
     # ---- how it is measured and trained
 

@@ -46,6 +46,7 @@ from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
 
 _SWEPT = (64, 256, 1024)
+_LARGER = 16  # times its own: the large batch size of plans
 
 
 def subject_of(question: Question) -> Subject:
@@ -235,6 +236,8 @@ class WorkloadSubject(Subject):
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Of a sweep a few, of a profile all powers of two."""
         n_train, own = self.summary.n_train, self.summary.batch_size
+        if self.question.plans:
+            return (own, min(n_train, _LARGER * own))
         if self.question.name == "sweep":
             return (*(size for size in _SWEPT if size < n_train), n_train)
         if self.question.name == "profile":
@@ -323,7 +326,7 @@ _TIMED_S = 4.0
 # What acts on a workload and cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure"),
+    *("device", "trainer", "measure", "plans"),
 )
 # What stands there by default acts nowhere.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from batchlab.errors import BudgetError
 from batchlab.machine import environment
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunRequest, TrainerName
+from batchlab.records.run import PlanName, RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Sampling, Setting, Trial
 from batchlab.runs.contract import RunPlan
@@ -48,6 +49,7 @@ def sweep(
     device: str = "cpu",
     trainer: TrainerName = "fastest",
     measure: Sequence[str] = (),
+    plans: Sequence[PlanName] | None = None,
     budget: str | float | None = None,
     reserved_s: float = 0.0,
     store: str | Path = "batchlab.db",
@@ -82,6 +84,10 @@ def sweep(
         measure: what else to measure at the start and where an epoch ends: "noise_scale",
             "gradient_variance", "sharpness", "top_eigenvalue". Trials that were trained before are
             not measured again.
+        plans: compare these at equal examples and equal time instead, of two batch sizes: "small"
+            and "large" (each throughout), "grow" (from the small one, times 4 after 40, 70 and 90 %
+            of the run up to the large one, then the rate is cut), "decay" (the small one, its rate
+            cut there instead). Without batch sizes: the workload's own and 16 times that.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; what is not done by then can go on. None: there is none.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
@@ -132,6 +138,8 @@ _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
+# In this many times its time another training is asked for, that takes as long as others.
+_LONGER = 1.02
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
 
@@ -147,25 +155,29 @@ class StoredSweep:
         self._question = subject.question
         self._budget = subject.question.budget
         self._listener = subject.question.listener
-        self._length = subject.length
-        self._trials = trials
+        self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
+        self._longer: list[RunRequest] = []  # of plans, what they train in equal time, after those
         self._training = training  # the name of the stage
         self._timings: dict[int, StepTiming] = {}  # by batch size
 
     def carried_out(self) -> Study:
         """Time, train; then read the study back from the store."""
-        ids = " ".join(sorted(trial.trial_id for trial in self._trials))
+        ids = " ".join(sorted(run.trial.trial_id for run in self._runs))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
             self._carry_out(study_id)
             return self._store.study(study_id)
 
     def _carry_out(self, study_id: str) -> None:
-        left = self._unfinished()
+        left = self._unfinished(self._runs)
+        if self._question.plans:
+            self._measure_step_times(self._runs)
+            self._longer += self._runs_of_equal_time()
+        elif left:
+            self._measure_step_times(left)
+        for run in (*left, *self._unfinished(self._longer)):
+            self._subject.check_can_train(self._store, run.trial)
         if left:
-            for trial in left:
-                self._subject.check_can_train(self._store, trial)
-            self._measure_step_times({trial.batch_size: trial for trial in left})
             self._check_budget(left)
         self._store.put_study(
             study_id=study_id,
@@ -174,23 +186,59 @@ class StoredSweep:
             workload_id=self._subject.summary.workload_id,
             environment=environment(),
             trial_ids=[trial.trial_id for trial in self._trials],
-            target=self._length.until,
+            target=self._subject.length.until,
         )
         try:
-            if left:
-                self._train(left)
+            for runs in (self._runs, self._longer):
+                if left := self._unfinished(runs):
+                    self._train(left)
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
 
-    def _unfinished(self) -> list[Trial]:
-        """The trials of which something is to be trained: what is stored does not answer."""
-        keeps, length = self._subject.keeps_cadence, self._subject.seldom_watched_length
+    @property
+    def _trials(self) -> tuple[Trial, ...]:
+        """Each once, in the order asked for."""
+        return tuple(dict.fromkeys(run.trial for run in (*self._runs, *self._longer)))
+
+    def _unfinished(self, runs: Iterable[RunRequest]) -> list[RunRequest]:
+        """The runs of which something is to be trained: what is stored does not answer."""
+        keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
-            trial
-            for trial in self._trials
-            if not is_answered(self._store.record(trial.trial_id), length, keeps_cadence=keeps)
+            run
+            for run in runs
+            if not is_answered(
+                self._store.record(run.trial.trial_id),
+                replace(seldom, epochs=run.length.epochs, steps=run.length.steps),
+                keeps_cadence=keeps,
+            )
         ]
+
+    def _runs_of_equal_time(self) -> Iterator[RunRequest]:
+        """What plans train in the time that `small` takes, where that is more than they do."""
+        subject, epochs, step_s = self._subject, float(self._subject.epochs or 0), self._step_s
+
+        def takes_s(name: PlanName) -> float | None:
+            trial = subject.planned_trial(name, subject.own_rate, seed=0, epochs=epochs)
+            is_known = step_s.keys() >= set(trial.batch_sizes)
+            steps = trial.plan.steps_in(epochs)
+            return trial.plan.train_s_at(steps, step_s) if is_known else None
+
+        whole_s = takes_s("small")
+        for name in self._question.plans:
+            own_s = takes_s(name)
+            if not whole_s or not own_s or whole_s < _LONGER * own_s:
+                continue
+            longer = epochs * whole_s / own_s
+            for trial in subject.planned_trials({name: longer}):
+                steps = trial.plan.steps_in(longer)
+                length = replace(subject.length, epochs=None, steps=steps)
+                yield RunRequest(trial=trial, length=length)
+
+    @property
+    def _step_s(self) -> dict[int, float]:
+        """Seconds of a step at each batch size that was timed."""
+        return {size: timing.step_s for size, timing in self._timings.items()}
 
     def _has(self, trial: Trial, name: str) -> bool:
         """Whether a trial was measured so anywhere."""
@@ -199,7 +247,7 @@ class StoredSweep:
         return any(evaluation.measurement(name) is not None for evaluation in evaluations)
 
     def _say_what_is_left(self) -> None:
-        left = self._unfinished()
+        left = {run.trial for run in self._unfinished((*self._runs, *self._longer))}
         if left:
             self._listener.warning(
                 f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
@@ -216,8 +264,13 @@ class StoredSweep:
 
     # ---- before training
 
-    def _measure_step_times(self, trials: Mapping[int, Trial]) -> None:
-        """The step time of each batch size, from the store or measured now."""
+    def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
+        """The step time of each of their batch sizes, from the store or measured now."""
+        trials = {
+            size: replace(run.trial, batch_size=size, micro_batch_size=micro, stages=())
+            for run in runs
+            for size, micro in run.trial.micro_batch_sizes.items()
+        }
         # Of two sweeps started at once, one times the steps and the other takes them from it.
         with own_turn(
             self._store,
@@ -225,7 +278,7 @@ class StoredSweep:
             budget=self._budget,
             while_waiting="another sweep on this store was doing its step-times",
         ):
-            first = self._trials[0]
+            first = next(iter(trials.values()))
             for timing in self._store.timings(first.workload_id, first.device):
                 trial = trials.get(timing.batch_size)
                 if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
@@ -262,17 +315,19 @@ class StoredSweep:
                 f"view by time is as uncertain"
             )
 
-    def _check_budget(self, left: Sequence[Trial]) -> None:
+    def _check_budget(self, left: Sequence[RunRequest]) -> None:
         """Refuse a budget in which not even the shortest trial ends, where that can be told."""
         if self._budget.deadline_s is None:
             return
         self._budget.refuse_if_out_of_time("timing steps")
-        stored = [peek_checkpoint(self._store.checkpoint_path(trial.trial_id)) for trial in left]
+        paths = (self._store.checkpoint_path(run.trial.trial_id) for run in left)
+        stored = list(map(peek_checkpoint, paths))
         is_begun = any(progress is not None and progress.step for progress in stored)
-        length, timed = self._length, [t for t in left if t.batch_size in self._timings]
+        length, step_s = self._subject.length, self._step_s
+        timed = [run for run in left if step_s.keys() >= set(run.trial.batch_sizes)]
         if is_begun or length.until is not None or length.to_own_end or not timed:
             return
-        shortest_s = min(length.last_step(t) * self._timings[t.batch_size].step_s for t in timed)
+        shortest_s = min(run.trial.plan.train_s_at(run.last_step, step_s) for run in timed)
         left_s = self._budget.time_limit_s()
         if shortest_s > left_s:
             raise BudgetError(
@@ -283,18 +338,21 @@ class StoredSweep:
 
     # ---- training
 
-    def _train(self, left: Sequence[Trial]) -> None:
+    def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
         # One trial alone takes the threads that served its batch size best.
-        alone = self._timings.get(left[0].batch_size) if len(left) == 1 else None
+        first = left[0].trial
+        alone = self._timings.get(first.batch_size) if len(left) == 1 else None
         plan = RunPlan(
-            trial=self._trials[0],
+            trial=replace(first, stages=()),
             device=self._question.device,
             listener=self._listener,
             started_s=started_s,
             budget_s=None if ends_s is None else ends_s - started_s,
-            micro_batch_sizes={trial.batch_size: trial.micro_batch_size for trial in self._trials},
-            step_s={size: timing.step_s for size, timing in self._timings.items()},
+            micro_batch_sizes=dict(
+                shape for run in left for shape in run.trial.micro_batch_sizes.items()
+            ),
+            step_s=self._step_s,
             threads=1 if alone is None else alone.threads,
             measures=self._question.measure,
             trainer=self._question.trainer,
@@ -302,8 +360,8 @@ class StoredSweep:
         engine = self._subject.engine(self._store, plan)
         self._listener.phase(self._training)
         try:
-            for trial in left:
-                engine.submit(RunRequest(trial=trial, length=self._length))
+            for run in left:
+                engine.submit(run)
             for _ in left:
                 keep_record(self._store, engine.next_finished().record)
         finally:

@@ -79,6 +79,11 @@ def n_bytes(text: str) -> int:
     return value
 
 
+def plans(text: str) -> tuple[str, ...]:
+    """`small,large,grow,decay` as names of plans."""
+    return tuple(_parts(text))
+
+
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
@@ -135,6 +140,7 @@ def number(such_as: str) -> Parsed:
 
 BATCH_SIZES = Parsed("64,256,full", batch_sizes)
 LEARNING_RATES = Parsed("0.01,0.1", learning_rates)
+PLANS = Parsed("small,large,grow,decay", plans)
 TARGET = Parsed("METRIC=VALUE", target)
 SETTING = Parsed("KEY=VALUE", setting)
 BUDGET = Parsed("90s|5m|1h30m", seconds_of)

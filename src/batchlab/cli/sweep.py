@@ -83,6 +83,13 @@ if TYPE_CHECKING:
     "gradient_variance, sharpness or top_eigenvalue. Give it again for another.",
 )
 @click.option(
+    "--plan",
+    "plans",
+    type=options.PLANS,
+    help="Does growing the batch pay? Compare some of small,large,grow,decay at equal examples and "
+    "equal time, of two --batch-sizes.",
+)
+@click.option(
     "--budget",
     type=options.BUDGET,
     help="Stop after this much time at most. The same command goes on later. Default: no limit.",

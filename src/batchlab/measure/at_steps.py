@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -51,14 +52,19 @@ def _noise_scale(moment: Moment) -> float | None:
 
 
 def _gradient_variance(moment: Moment) -> float:
-    """Of the trial's own batch size, drawn."""
-    in_an_epoch = moment.trial.n_train // moment.trial.batch_size
+    """Of the trial's own batch size there, drawn."""
+    trial = moment.trial
+    if trial.stages:
+        size = trial.plan.stage_at(moment.step).batch_size
+        micro = min(size, trial.micro_batch_size)
+        trial = replace(trial, batch_size=size, micro_batch_size=micro, stages=())
+    in_an_epoch = trial.n_train // trial.batch_size
     return drawn_variance(
         moment.workload,
         moment.model,
-        moment.trial,
+        trial,
         device=moment.device,
-        seed=moment.trial.seed,
+        seed=trial.seed,
         n_batches=min(_MOST_BATCHES, max(_FEWEST_BATCHES, in_an_epoch)),
     )
 

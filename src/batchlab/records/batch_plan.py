@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from batchlab.records.estimate import Reason
@@ -81,6 +83,18 @@ class BatchPlan:
     def position(self, step: int) -> tuple[int, int]:
         """The epoch that step `step` belongs to, and the steps of that epoch before it."""
         return divmod(step, self._steps_per_epoch)
+
+    def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
+        """Seconds of the first `step` steps, of which one takes so long at each batch size.
+
+        A smaller last batch of an epoch counts as a whole one.
+        """
+        return step * step_s[self.batch_size]
+
+    def last_batch_sizes(self) -> frozenset[int]:
+        """How many examples the last batches of epochs hold where that is less than planned."""
+        rest = self.n_train % self.batch_size
+        return frozenset() if self.drop_last or not rest else frozenset({rest})
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
         """What a reader must know about the last batches and about accumulation."""
@@ -167,6 +181,21 @@ class StagedBatchPlan(BatchPlan):
             return len(self._epochs) + epoch, steps
         epoch = bisect_right(self._epochs, step) - 1
         return epoch, step - self._epochs[epoch]
+
+    def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:  # noqa: D102
+        begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
+        sizes = (self.batch_size, *(stage.batch_size for stage in self.stages))
+        parts = zip(sizes, pairwise(min(step, begin) for begin in begins), strict=True)
+        return math.fsum((end - begin) * step_s[size] for size, (begin, end) in parts)
+
+    def last_batch_sizes(self) -> frozenset[int]:  # noqa: D102
+        ends = (self._begin_of(epoch + 1) - 1 for epoch in range(len(self._epochs)))
+        smaller = {
+            size
+            for end in ends
+            if (size := self.batch_size_at(end)) < self.stage_at(end).batch_size
+        }
+        return self._after.last_batch_sizes() | smaller
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:  # noqa: D102
         return self._after.notes(micro_batch_size)

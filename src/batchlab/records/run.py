@@ -16,6 +16,10 @@ the run's end alone; never. Validation data are evaluated at every pause."""
 TrainerName = Literal["fastest", "plain"]
 """What takes the steps of trials: whatever is fastest and agrees with PyTorch's own loop; that."""
 
+PlanName = Literal["small", "large", "grow", "decay"]
+"""A training as a comparison of plans has it: a small or a large batch size throughout, one that
+grows from small to large, and the small one whose rate is cut in its place."""
+
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
 """As `RunLength.watched_from_samples`: seldom evaluated all along, for no level is waited for."""

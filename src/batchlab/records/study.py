@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
-from batchlab.records.trial import Setting, Target, TrialRecord
+from batchlab.records.trial import Setting, Target, Trial, TrialRecord
 
 Count = Annotated[int, Meta(ge=1)]
 
@@ -334,7 +334,7 @@ class Study(Reported):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Those of the trials, ascending; where there is no trial, those that were timed."""
-        of_trials = {record.trial.batch_size for record in self.records}
+        of_trials = {size for record in self.records for size in record.trial.batch_sizes}
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
     def timing(self, batch_size: int) -> StepTiming | None:
@@ -344,6 +344,12 @@ class Study(Reported):
                 return timing
         return None
 
+    def train_s(self, trial: Trial, step: int) -> float | None:
+        """Seconds of its first `step` steps by the step times measured alone; None: one is not."""
+        step_s = {timing.batch_size: timing.step_s for timing in self.timings}
+        is_known = step_s.keys() >= set(trial.batch_sizes)
+        return trial.plan.train_s_at(step, step_s) if is_known else None
+
     def peak_bytes(self, batch_size: int) -> int | None:
         """Peak memory of the timed run; of the trials' own processes where that is not known."""
         timing = self.timing(batch_size)
@@ -352,6 +358,6 @@ class Study(Reported):
         peaks = [
             record.peak_bytes
             for record in self.records
-            if record.trial.batch_size == batch_size and record.peak_bytes is not None
+            if record.trial.batch_sizes == (batch_size,) and record.peak_bytes is not None
         ]
         return max(peaks, default=None)

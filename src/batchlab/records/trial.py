@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 import rfc8785
 from numpy.typing import NDArray
 
-from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 
@@ -277,8 +278,8 @@ class Trial:
         workload: its name, for people.
         settings: the workload's settings that differ from its defaults, sorted by name.
         n_train: examples in the training set.
-        batch_size: examples per optimizer step.
-        micro_batch_size: examples per forward and backward pass, at most `batch_size`, as it is
+        batch_size: examples per optimizer step; of the first one where there are `stages`.
+        micro_batch_size: examples per forward and backward pass, at most a whole batch, as it is
             without one.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
@@ -287,6 +288,7 @@ class Trial:
         horizon_steps: the run that a learning-rate shape spans; None for a constant rate.
         cool_down: the last part of `horizon_steps`, over which a rate that is constant until then
             falls linearly to zero; 0.0: it does not, or the workload has a shape of its own.
+        stages: other batch sizes and rates, by where in the run they begin; none: it has one.
         device: "cpu" or "cuda".
         seed: seeds initial weights and order of examples.
     """
@@ -305,11 +307,12 @@ class Trial:
     device: str = "cpu"
     seed: int
     cool_down: float = 0.0
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        """Without a micro-batch size the batch is whole."""
+        """Without a micro-batch size every batch is whole."""
         if not self.micro_batch_size:
-            object.__setattr__(self, "micro_batch_size", self.batch_size)
+            object.__setattr__(self, "micro_batch_size", self.largest_batch_size)
 
     @property
     def identity(self) -> dict[str, object]:
@@ -325,7 +328,9 @@ class Trial:
         }
         if self.settings:
             differing["settings"] = dict(self.settings)
-        if self.micro_batch_size == self.batch_size:
+        if self.stages:
+            differing["stages"] = list(map(asdict, self.stages))
+        if self.micro_batch_size == self.largest_batch_size:
             differing.pop("micro_batch_size", None)
         return {"format": IDENTITY_FORMAT, **differing}
 
@@ -345,14 +350,46 @@ class Trial:
         return "stochastic" if self.batch_size == 1 else "mini"
 
     @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The batch size of each part of the run, in order."""
+        return (self.batch_size, *(stage.batch_size for stage in self.stages))
+
+    @property
+    def largest_batch_size(self) -> int:
+        """The most examples that a step sees."""
+        return max(self.batch_sizes)
+
+    @property
+    def micro_batch_sizes(self) -> dict[int, int]:
+        """The examples of a pass at each of its batch sizes."""
+        return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether a step may be cut into micro-batches."""
+        return self.micro_batch_size < self.largest_batch_size
+
+    @property
     def plan(self) -> BatchPlan:
         """How many examples each step sees, and where the epochs end."""
+        if self.stages:
+            return _staged(self.n_train, self.batch_size, self.drop_last, self.stages)
         return BatchPlan(n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last)
 
     @property
     def notes(self) -> tuple[Reason, ...]:
         """What a reader of its record must know about its batches."""
         return self.plan.notes(self.micro_batch_size)
+
+
+@lru_cache(maxsize=64)
+def _staged(
+    n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]
+) -> StagedBatchPlan:
+    """Counted out once, not at every place in a run that is asked for."""
+    return StagedBatchPlan(
+        n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.study import StepTiming, Study
@@ -97,10 +97,32 @@ class Cell:
         return mean if metric.better == "higher" else -mean
 
 
+def of_constant_size(study: Study) -> Study:
+    """The study without what only plans need: trials of one size, no longer than all of them.
+
+    What a large batch was trained longer, for equal time, is another length than the others have.
+    """
+    constant = [record for record in study.records if not record.trial.stages]
+    if len(constant) == len(study.records):
+        return study
+    well = [record.epochs for record in study.records if record.ended_well]
+    shortest = min(well, default=math.inf) * (1 + 1e-9)
+    records = (
+        replace(
+            record,
+            evaluations=tuple(e for e in record.evaluations if record.epoch_of(e) <= shortest),
+        )
+        for record in constant
+    )
+    return replace(study, records=tuple(records))
+
+
 def cells(study: Study) -> tuple[Cell, ...]:
-    """All cells of a study, by batch size and then by learning rate."""
+    """All cells of one batch size throughout, by batch size and then by learning rate."""
     found: dict[tuple[int, float], list[TrialRecord]] = {}
     for record in study.records:
+        if record.trial.stages:
+            continue
         found.setdefault((record.trial.batch_size, record.trial.learning_rate), []).append(record)
     return tuple(Cell(records=tuple(found[key])) for key in sorted(found))
 
@@ -294,7 +316,6 @@ def observations_table(study: Study) -> Table:
 def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:
     trial = record.trial
     identity = (trial.trial_id, trial.batch_size, trial.learning_rate, trial.seed)
-    timing = study.timing(trial.batch_size)
     if not record.evaluations:
         yield (*identity, *([None] * 9))
     for evaluation in record.evaluations:
@@ -304,7 +325,7 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ..
             evaluation.samples,
             evaluation.train_s,
             evaluation.eval_s,
-            None if timing is None else evaluation.step * timing.step_s,
+            study.train_s(trial, evaluation.step),
         )
         for score in evaluation.scores:
             yield (*identity, *place, score.split, score.metric, score.value)

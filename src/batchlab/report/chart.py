@@ -103,7 +103,7 @@ class _Marks:
         # One series has no dashes: the panels of an image share theirs, and the first sets them.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": [[1, 0], [6, 3], [1, 3]]}
+            scale = {"domain": panel.series, "range": [[1, 0], [6, 3], [1, 3], [9, 3, 2, 3]]}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
             self.of_series = {"strokeDash": dash}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from batchlab.report.cells import (
     plateaus_of,
     trial_words,
 )
+from batchlab.report.growth import plan_words
 from batchlab.report.sweep_evidence import (
     NAMES,
     Comparison,
@@ -466,11 +468,10 @@ _Seen = Iterator[tuple[str, str]]  # topics, and what is said
 def sentences(study: Study) -> tuple[Sentence, ...]:
     """What else can be said of a study, beside its conclusion, its effects and the claims."""
     evidence = Evidence.of(study)
-    seen = (_paired, _no_race, _open_plateaus, _speed, _edges) if evidence.cells else ()
+    tells = (_paired, _no_race, _open_plateaus, _speed, _edges) if evidence.cells else ()
+    seen = (found for tell in tells for found in tell(evidence))
     return tuple(
-        Sentence(topic=topic, text=said)
-        for tell in (*seen, _failed)
-        for topic, said in tell(evidence)
+        Sentence(topic=topic, text=said) for topic, said in itertools.chain(seen, _failed(study))
     )
 
 
@@ -578,9 +579,9 @@ def _edges(evidence: Evidence) -> _Seen:
             yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=found)
 
 
-def _failed(evidence: Evidence) -> _Seen:
+def _failed(study: Study) -> _Seen:
     """The trials that are in no mean, each by name."""
-    for record in evidence.study.records:
+    for record in study.records:
         if record.ended_well:
             continue
         trial = trial_words(record)
@@ -588,7 +589,9 @@ def _failed(evidence: Evidence) -> _Seen:
             trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
         said = text(
             "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
-            size=batch_text(evidence.study, record.trial.batch_size),
+            size=plan_words(record.trial)
+            if record.trial.stages
+            else batch_text(study, record.trial.batch_size),
             rate=record.trial.learning_rate,
             trial=trial,
         )

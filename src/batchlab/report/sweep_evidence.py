@@ -15,7 +15,13 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
 from batchlab.records.trial import Evaluation, Split, TrialRecord
-from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split
+from batchlab.report.cells import (
+    Cell,
+    chosen_cells,
+    deciding_split,
+    held_out_split,
+    of_constant_size,
+)
 from batchlab.report.text import batch_sizes_text, batch_text, label_text, quantity_text
 from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.reasons import reason_text
@@ -163,9 +169,9 @@ def _place(study: Study, name: BudgetName, record: TrialRecord, evaluation: Eval
         return record.epoch_of(evaluation)
     if name == "steps":
         return float(evaluation.step)
-    timing = study.timing(record.trial.batch_size)
-    assert timing is not None, "equal_budget has looked"
-    return evaluation.step * timing.step_s
+    train_s = study.train_s(record.trial, evaluation.step)
+    assert train_s is not None, "equal_budget has looked"
+    return train_s
 
 
 def budget_split(study: Study) -> Split:
@@ -197,7 +203,8 @@ class Evidence:
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
-        """Gather the cells and the budgets of a study."""
+        """Gather the cells of one batch size each and the budgets of a study."""
+        study = of_constant_size(study)
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
         budgets = (equal_budget(study, cells, name) for name in NAMES)
         return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))

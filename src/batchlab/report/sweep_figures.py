@@ -20,6 +20,7 @@ from batchlab.report.cells import (
     mean_curve,
     measured_curve,
     measured_once,
+    of_constant_size,
     rate_notes,
     trial_words,
 )
@@ -43,6 +44,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
+from batchlab.report.growth import growth_figures, growth_of
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import term_text, text
@@ -56,16 +58,20 @@ MOST_MEASURED = 60  # points of a line of what was measured along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """The figures of a study, in the order of their keys."""
+    """The figures of a study, in the order of their keys; of plans they begin with those."""
+    growth, study = growth_of(study), of_constant_size(study)
     found = effects(study)
-    return (
-        finals_figure(study, found),
+    figures = (
         effects_figure(study, found),
         curve_figure(study),
         cost_figure(study),
         rate_figure(study),
         noise_figure(study),
     )
+    if growth is None:
+        return (finals_figure(study, found), *figures)
+    plans, along = growth_figures(growth, key="a", along_key="g")
+    return (plans, *figures, along)
 
 
 # Along what a view of the curves goes, and what is equal in it.

@@ -11,6 +11,7 @@ from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import FRACTION_METRICS, Plateau
 from batchlab.laws.scatter import generalization_gap
 from batchlab.measure.measurements import measurement_rows
+from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study
@@ -233,6 +234,7 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     drop_last: bool
     learning_rate: float
     scaling_rule: str
+    stages: tuple[Stage, ...]
     seed: int
     epochs: float
     steps: int
@@ -341,6 +343,7 @@ def trials_table(study: Study) -> Table:
         field("batch_size"),
         field("micro_batch_size", text("micro-batch size")),
         field("learning_rate"),
+        Column("stages", label=text("later"), of=lambda told: _stages_text(told.record)),
         field("seed", text("seed")),
         Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),
         field("steps", text("steps")),
@@ -364,6 +367,20 @@ def trials_table(study: Study) -> Table:
         Column("diagnosis_reason", label=text("why this diagnosis"), of=_diagnosis_reason),
         Column("notes", label=text("notes"), of=lambda t: _reasons(*t.record.notes)),
     )
+
+
+def _stages_text(record: TrialRecord) -> str | None:
+    """What comes after the first batch size: "128 from 60,016 examples on, ..."; None: nothing."""
+    said = [
+        text(
+            "{size} at {factor:.3g} of the rate from {n:,} examples on",
+            size=stage.batch_size,
+            factor=stage.rate_factor,
+            n=stage.from_samples,
+        )
+        for stage in record.trial.stages
+    ]
+    return ", ".join(said) or None
 
 
 def _reasons(*reasons: Reason | None) -> str | None:

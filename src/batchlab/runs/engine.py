@@ -149,6 +149,11 @@ class StoredEngine:
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
+    def _mean_step_s(self, trial: Trial, steps: int) -> float:
+        """Seconds of a step, the mean over so many from the first on."""
+        step_s = {size: self._step_s(size) for size in trial.batch_sizes}
+        return trial.plan.train_s_at(max(1, steps), step_s) / max(1, steps)
+
     # ---- what differs
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
@@ -245,7 +250,10 @@ class StoredEngine:
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
-                record, from_step=from_step, wall_s=wall_s, step_s=self._step_s(trial.batch_size)
+                record,
+                from_step=from_step,
+                wall_s=wall_s,
+                step_s=self._mean_step_s(trial, record.steps),
             )
 
     # ---- what is told
@@ -258,7 +266,10 @@ class StoredEngine:
         new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
         # How long a script trains by itself is not known: its trainings count the same.
         is_known = not request.length.to_own_end
-        expected_s = self.expected_s(request.trial.batch_size, new) if is_known else 1.0
+        expected_s = 1.0
+        if is_known:
+            step_s = self._mean_step_s(request.trial, request.last_step)
+            expected_s = self.cost_model.expected_s(request.trial, new, step_s=step_s)
         if self._is_idle:  # all that was expected has ended
             self._time_left = TimeLeft()
         self._time_left.expect(request.trial.trial_id, expected_s)
@@ -308,7 +319,8 @@ class TimeLeft:
 def named(trial: Trial) -> str:
     """What a trial is called in a message."""
     rate = number_text(trial.learning_rate, "rate")
-    return f"batch size {trial.batch_size}, learning rate {rate}, seed {trial.seed}"
+    size = " to ".join(map(str, dict.fromkeys((trial.batch_size, trial.largest_batch_size))))
+    return f"batch size {size}, learning rate {rate}, seed {trial.seed}"
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:

@@ -337,7 +337,7 @@ class RepeatedErrors:
 
     def __init__(self) -> None:
         self._seen: dict[object, set[str]] = defaultdict(set)
-        self._known: dict[tuple[int, int], Reason] = {}
+        self._known: dict[object, Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
         """Keep how a trial ended; whether it is known only now that its batch size fails."""
@@ -345,7 +345,7 @@ class RepeatedErrors:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
             return False
-        size = (trial.batch_size, trial.micro_batch_size)
+        size = (trial.batch_sizes, trial.micro_batch_size)
         alike = self._seen[size, reason, step]
         alike.add(trial.trial_id)
         is_new = len(alike) >= _ENOUGH and size not in self._known
@@ -355,5 +355,5 @@ class RepeatedErrors:
 
     def why_not(self, trial: Trial) -> Reason | None:
         """Why the trial would fail as others of its batch size did; None: it may not."""
-        why = self._known.get((trial.batch_size, trial.micro_batch_size))
+        why = self._known.get((trial.batch_sizes, trial.micro_batch_size))
         return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)

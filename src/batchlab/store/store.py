@@ -85,8 +85,9 @@ class Store(Trials, StoreFolder):
         """The step times that these trials' own shapes take; none where one was not as given."""
         not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
         shapes = {
-            (record.trial.device, record.trial.batch_size, record.trial.micro_batch_size)
+            (record.trial.device, size, micro)
             for record in records
+            for size, micro in record.trial.micro_batch_sizes.items()
             if record.trial.batch_size not in not_as_given
         }
         for device in sorted({device for device, _, _ in shapes}):

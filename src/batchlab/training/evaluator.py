@@ -244,7 +244,7 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     the trial's batch size, twice its micro-batch at most.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
-    if trial.micro_batch_size == trial.batch_size:
+    if not trial.accumulates:
         return usual
     return min(usual, max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size))
 

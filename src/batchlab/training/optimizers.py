@@ -138,7 +138,7 @@ def move_adam_settings(
 class AveragedWeights:
     """The average of a model's real and complex parameters and buffers, from the initial ones on.
 
-    It covers the same number of examples at every batch size B: its decay per step is
+    It covers the same number of examples at every batch size B where its decay per step is
     `ema ** (B / reference)`.
 
     It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
@@ -146,10 +146,9 @@ class AveragedWeights:
     Source: Busbridge et al. 2023, arXiv:2307.13813, the EMA scaling rule.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float) -> None:
-        """Begin with the weights as they are; `decay` is that of a step."""
+    def __init__(self, model: nn.Module) -> None:
+        """Begin with the weights as they are."""
         self._model = model
-        self._decay = decay
         # Under every name of a tied weight, as a state dict has them.
         parameters = dict(model.named_parameters(remove_duplicate=False))
         self._parameters: dict[str, Tensor] = _averageable(parameters)
@@ -157,12 +156,12 @@ class AveragedWeights:
         self._has_buffers = len(self._average) > len(self._parameters)
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take the weights after a step into the average."""
+    def update(self, decay: float) -> None:
+        """Take the weights after a step into the average, which keeps so much of itself."""
         raw = self._raw() if self._has_buffers else self._parameters
         for name, average in self._average.items():
             if average.shape == raw[name].shape:
-                average.lerp_(raw[name].to(average.dtype), 1 - self._decay)
+                average.lerp_(raw[name].to(average.dtype), 1 - decay)
             else:  # a hidden state, say, whose shape follows the batch's
                 self._average[name] = _wide(raw[name])
 
@@ -240,7 +239,14 @@ class RateSchedule:
         self._plateaus = [each for each in self._schedulers if isinstance(each, ReduceLROnPlateau)]
         for each in self._plateaus:
             _check_mode(workload, each)
-        self.changes = workload.has_schedule or trial.cool_down > 0
+        self._is_staged = any(stage.rate_factor != 1.0 for stage in trial.stages)
+        if self._is_staged and self._schedulers:
+            raise WorkloadError(
+                f"workload {workload.name!r}: its `scheduler` sets the rate, which a plan would "
+                f"change too; give it `schedule`, a function of the part of the run that is done, "
+                f"or leave it out"
+            )
+        self.changes = workload.has_schedule or trial.cool_down > 0 or self._is_staged
         self.kept: Mapping[str, Stateful] = {
             f"scheduler {index}": each for index, each in enumerate(self._schedulers)
         }
@@ -263,6 +269,8 @@ class RateSchedule:
                     each.step()
             return
         factor = self._factor(step)
+        if self._is_staged:
+            factor *= self._plan.stage_at(step).rate_factor
         for group, rate in zip(self._groups(), self._group_rates, strict=True):
             group["lr"] = rate * factor
 
@@ -276,6 +284,9 @@ class RateSchedule:
         return (group for each in self._optimizers for group in each.param_groups)
 
     def _factor(self, step: int) -> float:
+        """The part of the peak rate that the shape of the run leaves at a step."""
+        if not (self._workload.has_schedule or self._trial.cool_down):
+            return 1.0
         assert self._trial.horizon_steps is not None
         done = step / self._trial.horizon_steps
         if self._trial.cool_down:

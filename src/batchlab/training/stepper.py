@@ -71,8 +71,7 @@ class Stepper:
         self.rates = RateSchedule(workload, trial, self._made)
         self.averaged = None
         if workload.ema is not None:
-            decay = workload.ema ** (trial.batch_size / workload.batch_size)
-            self.averaged = AveragedWeights(self.model, decay=decay)
+            self.averaged = AveragedWeights(self.model)
         self._optimizer_step = step_function(self.optimizer)
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
@@ -101,11 +100,16 @@ class Stepper:
             if scheduled:
                 self.rates.before(step)
             losses.append(self.step(micro_batches))
+            if self.averaged is not None:
+                self.averaged.update(self._average_decay(step))
         sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
         return torch.stack(losses).tolist(), sizes
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """One optimizer step on the mean loss over all micro-batches; returns that loss."""
+        """One optimizer step on the mean loss over all micro-batches; returns that loss.
+
+        The averaged weights, which follow the number of the step, are left to `steps`.
+        """
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
         if self._workload.step is not None:
@@ -117,9 +121,14 @@ class Stepper:
         else:
             loss = self._gradient(micro_batches)
             self._optimizer_step()
-        if self.averaged is not None:
-            self.averaged.update()
         return loss
+
+    def _average_decay(self, step: int) -> float:
+        """What the averaged weights keep at a step: less of a larger batch, by its scaling rule."""
+        workload = self._workload
+        assert workload.ema is not None
+        size = self._plan.stage_at(step).batch_size
+        return float(workload.ema ** (size / workload.batch_size))
 
     def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """The workload's `step`; gives the loss that it told, without its graph."""

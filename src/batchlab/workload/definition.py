@@ -54,10 +54,10 @@ def check_has_loss(workload: Workload, asked: str) -> None:
 
 def check_may_be_cut(workload: Workload, trial: Trial) -> None:
     """Refuse micro-batches for a `step` that takes whole batches."""
-    if trial.micro_batch_size < trial.batch_size and not workload.takes_micro_batches:
+    if trial.accumulates and not workload.takes_micro_batches:
         raise BatchSizeError(
-            f"batch size {trial.batch_size} in micro-batches of {trial.micro_batch_size}: the "
-            f"`step` of workload {workload.name!r} takes whole batches; let it take a tuple of "
+            f"batch size {trial.largest_batch_size} in micro-batches of {trial.micro_batch_size}: "
+            f"the `step` of workload {workload.name!r} takes whole batches; let it take a tuple of "
             f"micro-batches and say accumulates=True, or leave micro-batches out"
         )
 

@@ -56,9 +56,9 @@ class NativeStepper(Stepper):
             and build.columns == examples_layout(columns)
         )
         check_tensors(self.model, self.optimizer)
-        if build.n_draws and trial.micro_batch_size < trial.batch_size:
+        if build.n_draws and trial.accumulates:
             raise RefusedError(Reason.of("native_python_in_steps", what="dropout in pieces"))
-        if workload.weight is not None and trial.micro_batch_size < trial.batch_size:
+        if workload.weight is not None and trial.accumulates:
             raise RefusedError(Reason.of("native_python_in_steps", what="weight"))
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
@@ -88,7 +88,7 @@ class NativeStepper(Stepper):
         losses, sizes = [], []
         for step in range(first_step, first_step + n_steps):
             loss, size = self._steps(step, 1)
-            self.averaged.update()
+            self.averaged.update(self._average_decay(step))
             losses += loss
             sizes += size
         return losses, sizes
@@ -115,7 +115,8 @@ class NativeStepper(Stepper):
     def _sizes(self, first: int, n_steps: int) -> list[int]:
         plan = self._plan
         size = plan.batch_size
-        if plan.samples_at(first + n_steps) - plan.samples_at(first) == n_steps * size:
+        taken = plan.samples_at(first + n_steps) - plan.samples_at(first)
+        if taken == n_steps * size and not plan.stages:
             return [size] * n_steps
         return [plan.batch_size_at(step) for step in range(first, first + n_steps)]
 

@@ -1,0 +1,540 @@
+"""Growth: does growing the batch pay? Plans of one training held against each other, seed by seed.
+
+Of one batch size throughout, small or large, of one that grows, and of a rate that is cut in its
+place; each at the best of its learning rates, at equal examples and in equal time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from statistics import fmean
+from typing import Literal
+
+import msgspec
+
+from batchlab.laws.plateau import default_delta
+from batchlab.laws.scatter import mean_interval
+from batchlab.records.batch_plan import Stage
+from batchlab.records.estimate import Estimate
+from batchlab.records.run import PlanName
+from batchlab.records.study import Study
+from batchlab.records.trial import Split, Trial, TrialRecord
+from batchlab.report.cells import Cell, deciding_split, mean_curve, measured_curve
+from batchlab.report.figure import Figure, Panel, Row, thinned
+from batchlab.report.sweep_evidence import Comparison, EqualBudget, budget_split, metric_text
+from batchlab.report.table import Column, Table, table_of
+from batchlab.report.text import ClaimVerdict, Sentence, label_text, quantity_text
+from batchlab.words.catalogue import capitalized, listing, number_text, text
+
+Equal = Literal["epochs", "time"]
+
+_NAMES: dict[PlanName, str] = {
+    "small": "batch size {first} throughout",
+    "large": "batch size {first} throughout",
+    "grow": "growing from {first} to {last}",
+    "decay": "batch size {first}, its rate cut",
+}
+_EARLY = 0.05  # of a run: its quick start
+# A run that is much shorter than the time of the others was ended by the budget.
+_AS_LONG = 0.97
+_MOST_POINTS = 120
+
+
+# ---- what is compared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRuns:
+    """The trials of one plan under one budget, at the best of its rates."""
+
+    name: PlanName
+    cell: Cell
+    budget: EqualBudget
+    split: Split
+
+    @property
+    def trial(self) -> Trial:
+        """One of them."""
+        return self.cell.records[0].trial
+
+    @property
+    def words(self) -> str:
+        """What the plan does: "growing from 32 to 512"."""
+        return plan_words(self.trial)
+
+    @property
+    def milestones(self) -> str:
+        """Where it changes: "128 at 40 %, 512 at 70 %, rate × 0.25 at 90 %"; empty: nowhere."""
+        plan, before, said = self.trial.plan, self.trial.plan.stage_at(0), []
+        whole = max(record.samples for record in self.cell.records)
+        for stage in plan.stages:
+            changed = []
+            if stage.batch_size != before.batch_size:
+                changed.append(number_text(stage.batch_size, ""))
+            if stage.rate_factor != before.rate_factor:
+                changed.append(text("rate × {factor:.3g}", factor=stage.rate_factor))
+            at = text(
+                "{what} at {part}",
+                what=listing(changed),
+                part=number_text(stage.from_samples / whole, "whole_percent"),
+            )
+            said.append(at)
+            before = stage
+        return ", ".join(said)
+
+    def values(self, *, part: float = 1.0, split: Split | None = None) -> dict[int, float]:
+        """The metric that counts after so much of the budget, by seed."""
+        at = replace(self.budget, amount=part * self.budget.amount)
+        metric = self.budget.study.workload.metrics[0].name
+        found = {
+            record.trial.seed: at.value(record, split or self.split, metric)
+            for record in self.cell.ended_well
+        }
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training data under the budget."""
+        if self.budget.name == "epochs":
+            return self.budget.amount
+        return fmean(record.epochs for record in self.cell.records)
+
+    @property
+    def train_s(self) -> float | None:
+        """Seconds of its steps under the budget, by the step times measured alone."""
+        if self.budget.name == "time":
+            return self.budget.amount
+        step = self.trial.plan.steps_in(self.budget.amount)
+        return self.budget.study.train_s(self.trial, step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The plans of a study, under each budget that they share."""
+
+    study: Study
+    plans: Mapping[Equal, Mapping[PlanName, PlanRuns]]
+
+    @property
+    def decisive(self) -> Equal:
+        """The budget under which it pays or not: time, where that could be made equal."""
+        return "time" if "grow" in self.plans.get("time", {}) else "epochs"
+
+    @cached_property
+    def tolerance(self) -> float:
+        """The difference that does not matter."""
+        ends = [list(runs.values().values()) for runs in self.plans[self.decisive].values()]
+        metric = self.study.workload.metrics[0].name
+        return default_delta(metric, [fmean(values) for values in ends if values])
+
+    @property
+    def held(self) -> dict[PlanName, Comparison]:
+        """Growing held against each constant size; the intervals hold together."""
+        plans = self.plans[self.decisive]
+        if "grow" not in plans:
+            return {}
+        others: list[PlanName] = [name for name in ("small", "large") if name in plans]
+        return {
+            name: self.difference(self.decisive, "grow", name, n_comparisons=len(others))
+            for name in others
+        }
+
+    def less_small(self, runs: PlanRuns) -> Estimate | None:
+        """How much better a plan ends than the small batch size; None: not held against it."""
+        equal: Equal = "time" if runs.budget.name == "time" else "epochs"
+        if runs.name == "small" or "small" not in self.plans[equal]:
+            return None
+        return self.difference(equal, runs.name, "small").difference
+
+    def difference(
+        self,
+        equal: Equal,
+        one: PlanName,
+        other: PlanName,
+        *,
+        n_comparisons: int = 1,
+        part: float = 1.0,
+        split: Split | None = None,
+    ) -> Comparison:
+        """How much better one plan is than another, of the same seeds: Student's interval.
+
+        Both begin with the same weights and the same first batches, so what a seed is lucky with
+        is in both.
+        """
+        first, second = (
+            self.plans[equal][name].values(part=part, split=split) for name in (one, other)
+        )
+        sign = 1.0 if self.study.workload.metrics[0].better == "higher" else -1.0
+        apart = [sign * (first[seed] - second[seed]) for seed in first if seed in second]
+        found = mean_interval(apart, confidence=1 - 0.05 / n_comparisons)
+        return Comparison(difference=found, tolerance=self.tolerance)
+
+
+def growth_of(study: Study) -> Growth | None:
+    """The comparison of a study's plans; None: it has no trial whose batch or rate changes."""
+    well = [record for record in study.records if record.ended_well]
+    staged = [record for record in well if record.trial.stages]
+    if not staged:
+        return None
+    small = staged[0].trial.batch_size
+    by_name: dict[PlanName, list[TrialRecord]] = {}
+    for record in well:
+        by_name.setdefault(_name_of(record.trial, small), []).append(record)
+    shortest = min(record.epochs for record in well)
+    plans: dict[Equal, dict[PlanName, PlanRuns]] = {}
+    equal: Equal
+    for equal in ("epochs", "time"):
+        runs = {
+            name: list(_of_each_seed(records, longest=equal == "time"))
+            for name, records in by_name.items()
+        }
+        budget = EqualBudget(study=study, name=equal, amount=shortest)
+        if equal == "time":
+            took_s = {
+                name: min((study.train_s(r.trial, r.steps) or 0.0) for r in records)
+                for name, records in runs.items()
+            }
+            whole_s = max(took_s.values())
+            runs = {name: of for name, of in runs.items() if took_s[name] > _AS_LONG * whole_s}
+            if not whole_s or len(runs) < 2:
+                continue
+            budget = replace(budget, amount=min(took_s[name] for name in runs))
+        plans[equal] = {
+            name: best
+            for name in _NAMES
+            if name in runs and (best := _best(study, name, runs[name], budget)) is not None
+        }
+    return Growth(study=study, plans=plans)
+
+
+def _name_of(trial: Trial, small: int) -> PlanName:
+    if trial.stages:
+        return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
+    return "small" if trial.batch_size == small else "large"
+
+
+def plan_words(trial: Trial) -> str:
+    """What a trial's batch size and rate do along its run: "growing from 32 to 512"."""
+    sizes = trial.batch_sizes
+    return text(_NAMES[_name_of(trial, sizes[0])], first=sizes[0], last=sizes[-1])
+
+
+def _of_each_seed(records: Sequence[TrialRecord], *, longest: bool) -> Iterator[TrialRecord]:
+    """Of each rate and seed the longest or the shortest training."""
+    choose = max if longest else min
+    found: dict[tuple[float, int], list[TrialRecord]] = {}
+    for record in records:
+        found.setdefault((record.trial.learning_rate, record.trial.seed), []).append(record)
+    for alike in found.values():
+        yield choose(alike, key=lambda record: record.epochs)
+
+
+def _best(
+    study: Study, name: PlanName, records: Sequence[TrialRecord], budget: EqualBudget
+) -> PlanRuns | None:
+    """At the rate with the best mean, of those that the most seeds ended well at."""
+    by_rate: dict[float, list[TrialRecord]] = {}
+    for record in records:
+        by_rate.setdefault(record.trial.learning_rate, []).append(record)
+    sign = 1.0 if study.workload.metrics[0].better == "higher" else -1.0
+
+    def worth(runs: PlanRuns) -> tuple[int, float]:
+        values = runs.values(split=deciding_split(study)).values()
+        return len(values), sign * fmean(values) if values else -math.inf
+
+    split = budget_split(study)
+    found = [
+        PlanRuns(name=name, cell=Cell(records=tuple(of)), budget=budget, split=split)
+        for of in by_rate.values()
+    ]
+    best = max(found, key=worth, default=None)
+    return best if best is not None and best.values() else None
+
+
+# ---- in words
+
+
+def growth_conclusion(found: Growth) -> tuple[str, str]:
+    """Whether growing pays, and what else was seen, in two texts."""
+    plans = found.plans[found.decisive]
+    ranked = sorted(
+        plans.values(),
+        key=lambda runs: fmean(runs.values().values()),
+        reverse=found.study.workload.metrics[0].better == "higher",
+    )
+    ends = listing([_end_text(found, runs) for runs in ranked])
+    lead = text("In {budget}: {ends}.", budget=ranked[0].budget.words, ends=ends)
+    if not found.held:
+        return capitalized(text("{plan} did best.", plan=ranked[0].words)), lead
+    return _verdict_text(found), " ".join((lead, *_beside_decay(found)))
+
+
+def _end_text(found: Growth, runs: PlanRuns) -> str:
+    metric = found.study.workload.metrics[0].name
+    value = quantity_text(metric, fmean(runs.values().values()))
+    return text("{value} {plan}", value=value, plan=runs.words)
+
+
+def verdict_of(held: Mapping[PlanName, Comparison]) -> ClaimVerdict:
+    """Whether growing is better than every constant size that it was held against."""
+    outcomes = {each.outcome for each in held.values()}
+    if outcomes == {"better"}:
+        return "held"
+    return "did_not_hold" if outcomes & {"worse", "same"} else "cannot_tell"
+
+
+def _verdict_text(found: Growth) -> str:
+    held, plans = found.held, found.plans[found.decisive]
+    metric = found.study.workload.metrics[0].name
+    name, least = min(held.items(), key=lambda each: each[1].difference.estimate or 0.0)
+    message = {
+        "held": "Growing the batch pays here: it ends better than {other}, by {difference}.",
+        "worse": "Growing the batch does not pay here: it ends worse than {other}, by "
+        "{difference}.",
+        "same": "Growing the batch does not pay here: it ends no better than {other}.",
+        "ahead": "Growing the batch may pay here: it ends ahead of {other}, by {difference}.",
+        "behind": "Growing the batch has not paid here: it ends behind {other}, by {difference}.",
+    }
+    key: str = least.outcome
+    if verdict_of(held) == "held":
+        key = "held"
+    elif key not in message:
+        key = "ahead" if (least.difference.estimate or 0.0) > 0 else "behind"
+    return text(message[key], other=plans[name].words, difference=least.size_text(metric))
+
+
+def _beside_decay(found: Growth) -> Iterator[str]:
+    """What the same cuts of the rate do without growing, and how long each takes."""
+    metric, plans = found.study.workload.metrics[0].name, found.plans["epochs"]
+    if "grow" not in plans or "decay" not in plans:
+        return
+    apart = found.difference("epochs", "grow", "decay")
+    how = {
+        "better": "growing ends better than with its rate cut at the same places, by {difference}",
+        "worse": "growing ends worse than with its rate cut at the same places, by {difference}",
+        "same": "growing and cutting the rate at the same places end alike",
+        "cannot_tell": "growing and cutting the rate at the same places differ by {difference}",
+    }[apart.outcome]
+    said = text(how, difference=apart.size_text(metric))
+    grow_s, decay_s = (plans[name].train_s for name in ("grow", "decay"))
+    took = ""
+    if grow_s and decay_s:
+        share = number_text(grow_s / decay_s, "whole_percent")
+        took = text(", and growing takes {share} of the time", share=share)
+    yield text("At equal examples {said}{took}.", said=said, took=took)
+
+
+def growth_claims(found: Growth) -> tuple[Sentence, ...]:
+    """Two claims of textbooks about the size during training, each with its verdict."""
+    equal, plans = found.decisive, found.plans[found.decisive]
+    if not {"small", "large"} <= plans.keys():
+        return ()
+    metric = found.study.workload.metrics[0].name
+    claims: tuple[tuple[str, PlanName, PlanName, float, Split], ...] = (
+        ("Small batches start quicker", "small", "large", _EARLY, budget_split(found.study)),
+        ("Large batches converge more surely", "large", "small", 1.0, "train"),
+    )
+    told = []
+    for topic, one, other, part, split in claims:
+        apart = found.difference(equal, one, other, part=part, split=split)
+        verdict: ClaimVerdict = {
+            "better": "held", "worse": "did_not_hold", "same": "did_not_hold"
+        }.get(apart.outcome, "cannot_tell")  # type: ignore[assignment]  # fmt: skip
+        values = [plans[name].values(part=part, split=split).values() for name in (one, other)]
+        if not all(values):
+            continue
+        mine, its = (quantity_text(metric, fmean(each)) for each in values)
+        why = text(
+            "{when} {budget}, {metric} is {mine} at {one} and {its} at {other}: {difference}.",
+            when=text("At the end of")
+            if part == 1
+            else text("After {part:whole_percent} of", part=part),
+            budget=plans[one].budget.words,
+            metric=metric_text(split, metric),
+            mine=mine,
+            one=plans[one].words,
+            its=its,
+            other=plans[other].words,
+            difference=apart.missing or apart.size_text(metric),
+        )
+        told.append(Sentence(topic=topic, text=why, verdict=verdict))
+    return tuple(told)
+
+
+def growth_table(found: Growth) -> Table:
+    """One row a budget and plan: where it changes, what it takes, how it starts and ends."""
+    metric = found.study.workload.metrics[0].name
+    rows = [runs for plans in found.plans.values() for runs in plans.values()]
+    return table_of(
+        text(
+            "{metric} by plan; better than `small` of the same seeds, with 95 % intervals",
+            metric=capitalized(metric_text(budget_split(found.study), metric)),
+        ),
+        rows,
+        Column("equal", label=text("equal"), of=lambda runs: text(runs.budget.name)),
+        Column("plan", label=text("plan"), of=lambda runs: runs.words),
+        Column("milestones", label=text("changes"), of=lambda runs: runs.milestones),
+        Column("learning_rate", label=text("rate"), of=lambda runs: runs.trial.learning_rate),
+        Column("n", label=text("seeds"), of=lambda runs: len(runs.values())),
+        Column("epochs", "epoch", text("epochs"), of=lambda runs: round(runs.epochs, 2)),
+        Column("train_s", "equal_time_s", text("time"), of=lambda runs: runs.train_s),
+        Column("early", metric, text("early"), of=lambda runs: _mean(runs.values(part=_EARLY))),
+        Column("end", metric, text("end"), of=lambda runs: _mean(runs.values())),
+        Column("better", "ratio", text("better by"), of=found.less_small),
+    ).without_empty_columns()
+
+
+def first_growth_table(found: Growth) -> Table:
+    """What a page shows first of it: the plans in equal time, where that could be had."""
+    decisive = replace(found, plans={found.decisive: found.plans[found.decisive]})
+    whole = growth_table(decisive)
+    shown = ("plan", "learning_rate", "end", "better")
+    return whole.only(column.key for column in whole.columns if column.key in shown)
+
+
+def _mean(values: Mapping[int, float]) -> float | None:
+    return fmean(values.values()) if values else None
+
+
+class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan under one budget, as `--json` prints it."""
+
+    plan: PlanName
+    equal: Equal
+    batch_sizes: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    learning_rate: float
+    epochs: float
+    train_s: float | None
+    early: float | None
+    end: float | None
+    better_than_small: Estimate | None
+
+
+class GrowthDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether growing the batch pays: the verdict, what it rests on, and every plan."""
+
+    verdict: ClaimVerdict
+    said: str
+    decided_by: Equal
+    better_than: dict[PlanName, Estimate]
+    plans: tuple[PlanDocument, ...]
+
+
+def growth_document(found: Growth) -> GrowthDocument:
+    """The comparison as `--json` prints it; a difference above 0 is better."""
+    held = found.held
+    return GrowthDocument(
+        verdict=verdict_of(held),
+        said=growth_conclusion(found)[0],
+        decided_by=found.decisive,
+        better_than={name: each.difference for name, each in held.items()},
+        plans=tuple(
+            PlanDocument(
+                plan=name,
+                equal=equal,
+                batch_sizes=runs.trial.batch_sizes,
+                stages=runs.trial.stages,
+                learning_rate=runs.trial.learning_rate,
+                epochs=runs.epochs,
+                train_s=runs.train_s,
+                early=_mean(runs.values(part=_EARLY)),
+                end=_mean(runs.values()),
+                better_than_small=found.less_small(runs),
+            )
+            for equal, plans in found.plans.items()
+            for name, runs in plans.items()
+        ),
+    )
+
+
+# ---- drawn
+
+
+def growth_figures(found: Growth, *, key: str, along_key: str) -> tuple[Figure, Figure]:
+    """The metric by the training time of each plan; batch size, rate and noise scale on its way.
+
+    The color of a line is the batch size there, its dashes are those of its plan.
+    """
+    plans = tuple(found.plans[found.decisive].values())
+    metric, split = found.study.workload.metrics[0].name, budget_split(found.study)
+    axis = "equal_time_s" if found.decisive == "time" else "epoch"
+    ends = Panel(
+        f"{key}-metric",
+        metric_text(split, metric),
+        metric,
+        [row for runs in plans for row in _metric_rows(runs, split, metric)],
+        axis=axis,
+        is_metric=True,
+    )
+    on_the_way = [
+        Panel(
+            f"{along_key}-{quantity}",
+            label_text(quantity),
+            quantity,
+            [row for runs in plans for row in _rows_of(runs, quantity)],
+            axis="epoch",
+        )
+        for quantity in ("batch_size", "learning_rate", "noise_scale")
+    ]
+    note = text(
+        "The color of a line is the batch size there. Its dashes tell the plan, in this order: "
+        "{plans}.",
+        plans="; ".join(runs.words for runs in plans),
+    )
+    nothing = text("No trial of a plan was evaluated on its way.")
+    return (
+        Figure(
+            key,
+            "plans",
+            text("What each plan gives along its run"),
+            (ends,),
+            notes=(note,),
+            nothing=nothing,
+        ),
+        Figure(
+            along_key,
+            "milestones",
+            text("Batch size, learning rate and noise scale along the run"),
+            on_the_way,
+            notes=(note,),
+            nothing=nothing,
+        ),
+    )
+
+
+def _metric_rows(runs: PlanRuns, split: Split, metric: str) -> Iterator[Row]:
+    curve = [place for place in mean_curve(runs.cell, split, metric, None) if place["step"]]
+    for place in thinned(curve, _MOST_POINTS):
+        yield _in_place(runs, int(place["step"] or 0)) | place
+
+
+def _rows_of(runs: PlanRuns, quantity: str) -> Iterator[Row]:
+    """What was measured; of size and rate two points for each part, where it begins and ends."""
+    if quantity == "noise_scale":
+        for place in measured_curve(runs.cell, quantity):
+            if place["step"]:
+                yield _in_place(runs, int(place["step"])) | place
+        return
+    plan = runs.trial.plan
+    last = max(record.steps for record in runs.cell.records)
+    begins = [1, *(plan.step_at(stage.from_samples) for stage in plan.stages), last]
+    for begin, end in pairwise(begins):
+        stage = plan.stage_at(begin)
+        value = runs.trial.learning_rate * stage.rate_factor
+        for step in (begin, end):
+            row = _in_place(runs, step) | {"batch_size": stage.batch_size}
+            yield row | {"mean": stage.batch_size if quantity == "batch_size" else value}
+
+
+def _in_place(runs: PlanRuns, step: int) -> Row:
+    """After a step of one of a plan's trials."""
+    plan, study = runs.trial.plan, runs.budget.study
+    place: Row = {"epoch": plan.epoch_at(step), "step": step}
+    place |= {"equal_time_s": study.train_s(runs.trial, step)}
+    size = plan.stage_at(step - 1).batch_size
+    return {"batch_size": size, "kind": "curve", "run": "mean", "series": runs.name, **place}

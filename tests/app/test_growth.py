@@ -1,0 +1,172 @@
+"""A sweep of plans: which trainings it takes, at equal examples and in equal time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference.made_up import made_up_timing
+from tests.reference.tiny_workload import tiny
+from tests.reference.training_script import training_script
+from torch import nn
+
+import batchlab
+from batchlab.app.subjects import WorkloadSubject
+from batchlab.errors import UsageError
+from batchlab.processes.children import Ended
+from batchlab.records.study import Study
+from batchlab.records.trial import Status
+from batchlab.report.growth import growth_of
+from batchlab.report.sweep_page import text_report
+
+ALL = ("small", "large", "grow", "decay")
+# A step of any size takes as long: batches of 40 train four times as many examples in a second.
+STEP_S = 1e-3
+
+
+@pytest.fixture(autouse=True)
+def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
+        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
+        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
+
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)
+
+
+def run(lab: Path, **request: Any) -> Study:
+    base: dict[str, Any] = {
+        "workload": tiny(), "batch_sizes": (10, 40), "epochs": 4, "store": lab, "plans": ALL
+    }  # fmt: skip
+    return batchlab.sweep(**(base | request))
+
+
+def test_every_plan_is_trained_at_equal_examples_and_for_as_long_as_small_takes(lab: Path) -> None:
+    study = run(lab, seeds=2)
+
+    assert {record.status for record in study.records} == {Status.OK}
+    small_s = 4 * 10 * STEP_S
+    seen = {
+        (
+            r.trial.batch_sizes,
+            round(r.epochs, 1),
+            round(study.train_s(r.trial, r.steps) / small_s, 2),
+        )
+        for r in study.records
+        if r.trial.seed == 1
+    }
+    assert seen == {
+        ((10,), 4.0, 1.0),
+        ((40,), 13.3, 1.0),  # 40 steps, of which an epoch has three
+        # 16 steps of 10, and after 160 examples one for the rest of the epoch, and three an epoch.
+        ((10, 40, 40, 40), 4.0, round(23 / 40, 2)),
+        ((10, 40, 40, 40), 7.0, round((28 + 1 + 4 * 3) / 40, 2)),
+        ((10, 10, 10, 10), 4.0, 1.0),
+    }
+    found = growth_of(study)
+    assert found is not None
+    assert {equal: set(plans) for equal, plans in found.plans.items()} == {
+        "epochs": set(ALL), "time": set(ALL)
+    }  # fmt: skip
+
+
+def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
+    study = run(lab, plans=("grow", "decay"))
+
+    stages = {
+        r.trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in r.trial.stages]
+        for r in study.records
+        if r.epochs == 4
+    }
+    assert stages == {
+        10: [(10, 1 / 4), (10, 1 / 16), (10, 1 / 64)],
+        40: [(40, 1.0), (40, 1 / 4), (40, 1 / 16)],
+    }
+
+
+def test_asked_again_nothing_is_trained(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(lab)
+    monkeypatch.setattr(WorkloadSubject, "engine", None)
+
+    again = run(lab)
+
+    assert again.records == first.records
+
+
+def test_a_sweep_of_sizes_gives_plans_its_trials(lab: Path) -> None:
+    sizes = run(lab, plans=None)
+
+    study = run(lab)
+
+    ids = {record.trial.trial_id for record in sizes.records}
+    assert ids < {record.trial.trial_id for record in study.records}
+
+
+def test_a_shape_of_the_rate_spans_each_plans_own_run(lab: Path) -> None:
+    study = run(lab, workload=tiny(schedule=lambda done: 1 - 0.5 * done))
+
+    assert all(record.trial.horizon_steps == record.steps for record in study.records)
+    assert len(study.records) == 6  # a large one that is trained longer is another training
+
+
+def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
+    """A stage that begins within an epoch leaves a last batch of another size."""
+    x, y = tiny().train
+    normed = tiny(
+        model=lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)), train=(x[:81], y[:81])
+    )
+
+    with pytest.raises(batchlab.errors.BatchSizeError, match="the last batch of an epoch over 81"):
+        run(lab, workload=normed)
+    study = run(lab, workload=normed, drop_last=True, epochs=8)
+
+    assert {record.status for record in study.records} == {Status.OK}
+
+
+def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None:
+    study = run(lab, batch_sizes=None, plans=("small", "large"))
+
+    assert study.batch_sizes == (20, 100)  # 16 times 20 is more than there are
+
+
+def test_one_thing_after_the_other_is_said_where_the_budget_ends(lab: Path) -> None:
+    said = text_report(run(lab, seeds=2))
+
+    assert "Growing the batch" in said
+    assert "growing from 10 to 40" in said
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({"plans": ("small", "huge")}, "plan 'huge': expected one of small, large, grow, decay"),
+        ({"plans": ()}, "no plan was given"),
+        ({"batch_sizes": (10, 20, 40)}, "plans of batch sizes 10, 20, 40: expected two"),
+        ({"batch_sizes": (10,)}, "plans of batch sizes 10: expected two"),
+        ({"steps": 10, "epochs": None}, "plans with steps: they are compared at equal examples"),
+        ({"target": ("accuracy", 0.9)}, "plans with a target"),
+        ({"epochs": 1, "batch_sizes": (50, 100)}, "never comes"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(
+    lab: Path, request_: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(lab, **request_)
+
+    assert not lab.exists()
+
+
+def test_a_scheduler_of_its_own_ends_its_trials_with_the_reason(lab: Path) -> None:
+    from torch.optim.lr_scheduler import StepLR
+
+    study = run(lab, workload=tiny(scheduler=lambda made: StepLR(made, 1)))
+
+    ends = {(bool(r.trial.stages), str(r.status)) for r in study.records}
+    assert ends == {(False, "ok"), (True, "error")}
+
+
+def test_a_script_sizes_its_own_batches(lab: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="plans"):
+        batchlab.sweep(training_script(tmp_path), plans=ALL, store=lab)

@@ -1,0 +1,279 @@
+"""Does growing the batch pay: what is said of plans whose ends are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+from scipy.stats import t as student
+from tests.reference.made_up import (
+    made_up_record,
+    made_up_study,
+    made_up_timing,
+    made_up_trial,
+)
+
+from batchlab import plans
+from batchlab.records.study import Study
+from batchlab.records.trial import Status, Trial
+from batchlab.report.growth import Growth, growth_conclusion, growth_document, growth_of
+from batchlab.report.sweep_page import html_page, sweep_document, text_report
+
+SMALL, LARGE, EPOCHS, N = 64, 1024, 20, 4096
+STEP_S = {64: 1e-3, 256: 2e-3, 1024: 4e-3}
+CUTS = (0.4, 0.7, 0.9)
+# Two seeds' luck, the same in every plan.
+LUCK = (-0.01, 0.0, 0.01)
+
+Ends = Mapping[tuple[str, str], float]  # by plan and what is equal, the mean end
+
+
+def trial_of(name: str, *, epochs: float, seed: int, rate: float = 0.01) -> Trial:
+    size = LARGE if name == "large" else SMALL
+    trial = made_up_trial(batch_size=size, learning_rate=rate, seed=seed, n_train=N)
+    if name in ("small", "large"):
+        return trial
+    cap = LARGE if name == "grow" else SMALL
+    plan = plans.instead_of_decay(SMALL, CUTS, cap=cap, epochs=epochs, factor=4.0)
+    return replace(trial, stages=plan.for_data(N).stages, micro_batch_size=cap)
+
+
+def took_s(name: str, epochs: float) -> float:
+    plan = trial_of(name, epochs=epochs, seed=0).plan
+    return plan.train_s_at(plan.steps_in(epochs), STEP_S)
+
+
+def plan_study(
+    ends: Ends,
+    *,
+    wobble: Callable[[str, int], float] = lambda name, seed: 0.0,
+    names: tuple[str, ...] = ("small", "large", "grow", "decay"),
+    timed: bool = True,
+    n_seeds: int = 3,
+) -> Study:
+    """Trainings as a sweep of plans leaves them: at equal examples, and longer for equal time.
+
+    Accuracy is 0.5 in the first tenth of an epoch, 0.8 of small and 0.6 of large until a tenth of
+    the run, then the mean end of the plan with its seed's luck and wobble.
+    """
+    records = []
+    for name in names:
+        lengths = {
+            "epochs": EPOCHS,
+            "time": round(EPOCHS * took_s("small", EPOCHS) / took_s(name, EPOCHS)),
+        }
+        if name in ("small", "decay"):
+            del lengths["time"]
+        if name == "large":  # the same trial, which went on
+            del lengths["epochs"]
+        for equal, epochs in lengths.items():
+            for seed in range(n_seeds):
+
+                def value(
+                    epoch: float,
+                    name: str = name,
+                    equal: str = equal,
+                    seed: int = seed,
+                    epochs: int = epochs,
+                ) -> float:
+                    if epoch < 0.1 * epochs:
+                        return 0.6 if name == "large" else 0.8
+                    at = "epochs" if epoch <= EPOCHS and name == "large" else equal
+                    known = ends.get((name, at), ends[name, "epochs"])
+                    return known + LUCK[seed] + wobble(name, seed)
+
+                curves: Any = {
+                    ("train", "accuracy"): value,
+                    ("validation", "accuracy"): value,
+                }
+                trial = trial_of(name, epochs=epochs, seed=seed)
+                records.append(
+                    made_up_record(
+                        trial=trial, curves=curves, epochs=epochs, evaluations_per_epoch=4
+                    )
+                )
+    made = made_up_study(batch_sizes=(), n_test=0, n_train=N)
+    timings = tuple(made_up_timing(size, step_s=step_s) for size, step_s in STEP_S.items())
+    return replace(made, records=tuple(records), timings=timings if timed else ())
+
+
+def growth(study: Study) -> Growth:
+    found = growth_of(study)
+    assert found is not None
+    return found
+
+
+ALIKE: Ends = {
+    ("small", "epochs"): 0.90,
+    ("large", "epochs"): 0.85,
+    ("large", "time"): 0.91,
+    ("grow", "epochs"): 0.93,
+    ("grow", "time"): 0.95,
+    ("decay", "epochs"): 0.93,
+}
+
+
+def test_each_plan_is_read_where_the_budget_is_spent() -> None:
+    found = growth(plan_study(ALIKE))
+
+    means = {
+        equal: {name: round(fmean(runs.values().values()), 6) for name, runs in of.items()}
+        for equal, of in found.plans.items()
+    }
+    assert means == {
+        "epochs": {"small": 0.90, "large": 0.85, "grow": 0.93, "decay": 0.93},
+        "time": {"small": 0.90, "large": 0.91, "grow": 0.95, "decay": 0.93},
+    }
+    times = {name: runs.train_s for name, runs in found.plans["epochs"].items()}
+    assert times["small"] == pytest.approx(EPOCHS * N / SMALL * 1e-3)
+    assert times["large"] == pytest.approx(EPOCHS * N / LARGE * 4e-3)
+    assert times["grow"] == pytest.approx(took_s("grow", EPOCHS))
+
+
+def test_the_luck_of_a_seed_is_no_difference() -> None:
+    """Without wobble each seed has the same difference, however far the seeds lie apart."""
+    least = growth(plan_study(ALIKE)).difference("time", "grow", "large").difference
+
+    assert least.estimate == pytest.approx(0.04)
+    assert least.low == pytest.approx(0.04)
+
+
+def test_an_interval_is_students_of_the_differences() -> None:
+    wobbles = {0: 0.002, 1: -0.003, 2: 0.004}
+    study = plan_study(ALIKE, wobble=lambda name, seed: wobbles[seed] if name == "grow" else 0.0)
+
+    found = growth(study).held["large"].difference
+
+    apart = [0.04 + each for each in wobbles.values()]
+    half = student.ppf(1 - 0.05 / 4, 2) * stdev(apart) / math.sqrt(3)  # two hold together
+    assert found.estimate == pytest.approx(fmean(apart))
+    assert found.high == pytest.approx(fmean(apart) + half)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "said"),
+    [
+        ({}, "held", "Growing the batch pays here: it ends better than batch size 1024"),
+        ({("grow", "time"): 0.9102}, "did_not_hold", "no better than batch size 1024 throughout"),
+        ({("grow", "time"): 0.88}, "did_not_hold", "it ends worse than batch size 1024 throughout"),
+    ],
+)
+def test_it_pays_where_it_beats_both_constant_sizes_in_equal_time(
+    changes: Ends, verdict: str, said: str
+) -> None:
+    found = growth(plan_study({**ALIKE, **changes}))
+
+    assert growth_document(found).verdict == verdict
+    assert said in growth_conclusion(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(0.93, "may pay here: it ends ahead"), (0.90, "has not paid here")]
+)
+def test_scatter_leaves_it_open_and_says_who_is_ahead(end: float, said: str) -> None:
+    def wobble(name: str, seed: int) -> float:
+        return (0.06, -0.06, 0.0)[seed] if name == "grow" else 0.0
+
+    found = growth(plan_study({**ALIKE, ("grow", "time"): end}, wobble=wobble))
+
+    assert growth_document(found).verdict == "cannot_tell"
+    assert said in growth_conclusion(found)[0]
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = growth(plan_study(ALIKE, n_seeds=1))
+
+    assert growth_document(found).verdict == "cannot_tell"
+    assert "one seed: no interval" in growth_conclusion(found)[0]
+
+
+def test_what_cutting_the_rate_does_alone_is_said_with_its_time() -> None:
+    _, lead = growth_conclusion(growth(plan_study(ALIKE)))
+
+    share = took_s("grow", EPOCHS) / took_s("decay", EPOCHS)
+    assert "growing and cutting the rate at the same places end alike" in lead
+    assert f"growing takes {100 * share:.0f} % of the time" in lead
+
+
+def test_without_step_times_equal_examples_decide() -> None:
+    found = growth(plan_study(ALIKE, timed=False))
+
+    assert found.decisive == "epochs"
+    assert growth_document(found).better_than["small"].estimate == pytest.approx(0.03)
+
+
+def test_what_the_budget_ended_before_equal_time_is_not_held_there() -> None:
+    study = plan_study(ALIKE)
+    shortest = [r for r in study.records if not (r.trial.batch_size == LARGE)]
+    short = [r for r in shortest if r.epochs <= EPOCHS]
+
+    found = growth(replace(study, records=tuple(short)))
+
+    assert found.decisive == "epochs"
+    assert set(found.plans.get("time", {})) <= {"small", "decay"}
+
+
+def test_each_plan_is_at_its_best_rate() -> None:
+    study = plan_study(ALIKE)
+    worse = plan_study({key: end - 0.1 for key, end in ALIKE.items()})
+    at_another = tuple(
+        replace(record, trial=replace(record.trial, learning_rate=0.5)) for record in worse.records
+    )
+
+    found = growth(replace(study, records=(*at_another, *study.records)))
+
+    rates = {runs.trial.learning_rate for of in found.plans.values() for runs in of.values()}
+    assert rates == {0.01}
+
+
+def test_the_textbooks_two_claims_get_their_verdicts() -> None:
+    said = text_report(plan_study(ALIKE))
+
+    assert "“Small batches start quicker”: held." in said
+    assert "“Large batches converge more surely”: held." in said
+
+
+def test_sizes_are_compared_at_equal_lengths_beside_the_plans() -> None:
+    """What the large batch was trained longer is no part of what is said of batch sizes."""
+    study = plan_study(ALIKE)
+
+    said = " ".join(text_report(study).split())
+
+    assert "accuracy is 0.9000 at batch size 64, but 0.8500 at batch size 1024" in said
+
+
+def test_a_plan_that_diverged_is_named() -> None:
+    study = plan_study(ALIKE)
+    lost = [
+        replace(record, status=Status.DIVERGED)
+        if record.trial.largest_batch_size > SMALL
+        and record.trial.stages
+        and record.trial.seed == 0
+        else record
+        for record in study.records
+    ]
+
+    study = replace(study, records=tuple(lost))
+
+    assert "Left out of every mean: growing from 64 to 1024 at learning rate 0.01" in text_report(
+        study
+    )
+    assert "growing from 64 to 1024 at learning rate 0.01" in html_page(study)
+
+
+def test_a_page_and_a_document_have_them_all() -> None:
+    study = plan_study(ALIKE)
+
+    page, document = html_page(study), sweep_document(study, store=None, report=None)
+
+    assert "Growing the batch pays here" in page
+    assert "256 at 40 %, 1024 at 70 %" in page.replace(",024", "024")
+    assert '"verdict": "held"' in document or '"verdict":"held"' in document
+
+
+def test_a_sweep_of_sizes_alone_has_none() -> None:
+    assert growth_of(made_up_study()) is None
