@@ -17,25 +17,25 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 3_854,
-    "cli": 1_600,
+    "app": 4_100,
+    "cli": 1_625,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
-    "measure": 5_466,
+    "measure": 5_475,
     "plans": 1_460,
     "processes": 780,
-    "records": 1_755,
-    "report": 10_240,
-    "runs": 2_020,
+    "records": 1_830,
+    "report": 10_950,
+    "runs": 2_035,
     "script": 5_110,
     "store": 1_350,
-    "training": 6_830,
+    "training": 6_855,
     "words": 1_370,
     "workload": 3_335,
     "top": 540,
 }
-CEILING = 56_885
+CEILING = 58_000
 
 Graph = dict[str, set[str]]
 

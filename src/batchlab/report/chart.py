@@ -81,6 +81,8 @@ _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
 _BY_SEED = {"detail": {"field": "seed", "type": "nominal"}}
+SERIES_DASHES = ([1, 0], [6, 3], [1, 3], [9, 3, 2, 3])
+"""Dashes of the series of a panel, in their order; the first is a solid line."""
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
 
 
@@ -103,7 +105,7 @@ class _Marks:
         # One series has no dashes: the panels of an image share theirs, and the first sets them.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": [[1, 0], [6, 3], [1, 3], [9, 3, 2, 3]]}
+            scale = {"domain": panel.series, "range": SERIES_DASHES}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
             self.of_series = {"strokeDash": dash}
 

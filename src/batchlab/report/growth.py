@@ -132,6 +132,11 @@ class Growth:
         return default_delta(metric, [fmean(values) for values in ends if values])
 
     @property
+    def plan_words(self) -> list[str]:
+        """What each plan does, in the order in which they are drawn."""
+        return [runs.words for runs in self.plans[self.decisive].values()]
+
+    @property
     def held(self) -> dict[PlanName, Comparison]:
         """Growing held against each constant size; the intervals hold together."""
         plans = self.plans[self.decisive]
@@ -384,7 +389,7 @@ def growth_table(found: Growth) -> Table:
         Column("train_s", "equal_time_s", text("time"), of=lambda runs: runs.train_s),
         Column("early", metric, text("early"), of=lambda runs: _mean(runs.values(part=_EARLY))),
         Column("end", metric, text("end"), of=lambda runs: _mean(runs.values())),
-        Column("better", "ratio", text("better by"), of=found.less_small),
+        Column("better", "ratio", text("better than small by"), of=found.less_small),
     ).without_empty_columns()
 
 
@@ -484,7 +489,7 @@ def growth_figures(found: Growth, *, key: str, along_key: str) -> tuple[Figure, 
     note = text(
         "The color of a line is the batch size there. Its dashes tell the plan, in this order: "
         "{plans}.",
-        plans="; ".join(runs.words for runs in plans),
+        plans="; ".join(found.plan_words),
     )
     nothing = text("No trial of a plan was evaluated on its way.")
     return (
@@ -508,19 +513,21 @@ def growth_figures(found: Growth, *, key: str, along_key: str) -> tuple[Figure, 
 
 
 def _metric_rows(runs: PlanRuns, split: Split, metric: str) -> Iterator[Row]:
-    curve = [place for place in mean_curve(runs.cell, split, metric, None) if place["step"]]
-    for place in thinned(curve, _MOST_POINTS):
-        yield _in_place(runs, int(place["step"] or 0)) | place
+    """From where a start counts as quick on: before, all of the axis would be its rise."""
+    begins = _EARLY * max(record.steps for record in runs.cell.records)
+    curve = mean_curve(runs.cell, split, metric, None)
+    shown = [place for place in curve if float(place["step"] or 0.0) >= begins]
+    rows = [_in_place(runs, int(p["step"] or 0)) | p for p in thinned(shown, _MOST_POINTS)]
+    yield from _joined(rows)
 
 
 def _rows_of(runs: PlanRuns, quantity: str) -> Iterator[Row]:
     """What was measured; of size and rate two points for each part, where it begins and ends."""
     if quantity == "noise_scale":
-        for place in measured_curve(runs.cell, quantity):
-            if place["step"]:
-                yield _in_place(runs, int(place["step"])) | place
+        seen = [place for place in measured_curve(runs.cell, quantity) if place["step"]]
+        yield from _joined([_in_place(runs, int(place["step"] or 0)) | place for place in seen])
         return
-    plan = runs.trial.plan
+    plan, rows = runs.trial.plan, []
     last = max(record.steps for record in runs.cell.records)
     begins = [1, *(plan.step_at(stage.from_samples) for stage in plan.stages), last]
     for begin, end in pairwise(begins):
@@ -528,7 +535,16 @@ def _rows_of(runs: PlanRuns, quantity: str) -> Iterator[Row]:
         value = runs.trial.learning_rate * stage.rate_factor
         for step in (begin, end):
             row = _in_place(runs, step) | {"batch_size": stage.batch_size}
-            yield row | {"mean": stage.batch_size if quantity == "batch_size" else value}
+            rows.append(row | {"mean": stage.batch_size if quantity == "batch_size" else value})
+    yield from _joined(rows)
+
+
+def _joined(rows: Sequence[Row]) -> Iterator[Row]:
+    """A line whose color changes: each part of it begins where the one before ends."""
+    for before, row in zip([None, *rows], rows, strict=False):
+        if before is not None and before["batch_size"] != row["batch_size"]:
+            yield before | {"batch_size": row["batch_size"]}
+        yield row
 
 
 def _in_place(runs: PlanRuns, step: int) -> Row:

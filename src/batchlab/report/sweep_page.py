@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from batchlab.report.cells import (
     rate_notes,
     trial_counts,
 )
+from batchlab.report.chart import SERIES_DASHES
 from batchlab.report.effects import effect_sentences
 from batchlab.report.growth import (
     GrowthDocument,
@@ -164,12 +166,17 @@ def html_page(study: Study) -> str:
     files, counts, claims = sweep_files(study), trial_counts(study), _claims(study)
     figures, looks, said = sweep_figures(study), figure_looks(study), _findings(sentences(study))
     growth, (found, compared), intervals = growth_of(study), _answer(study), {}
-    study = of_constant_size(study)
+    legend, study = [(look, look.label) for look in looks], of_constant_size(study)
+    first_legend, along, plan_dashes = legend, None, {}
     if growth is None:
         compared = first_table(study, chosen_cells(study))
     else:
         intervals = {"plans": compared}
         compared = first_growth_table(growth)
+        along = figures[-1]
+        # There dashes tell plans, and not sizes.
+        first_legend = [(replace(look, dash=()), name) for look, name in legend]
+        plan_dashes = dict(zip(growth.plan_words, SERIES_DASHES, strict=False))
     _, trials = files["trials"]
     evidence = Evidence.of(study)
     intervals |= {
@@ -189,7 +196,10 @@ def html_page(study: Study) -> str:
         claims=claims,
         figures=figures,
         looks=looks,
-        legend=[(look, look.label) for look in looks],
+        legend=legend,
+        first_legend=first_legend,
+        along=along,
+        plan_dashes=plan_dashes,
         findings=said,
         intervals={name: table for name, table in intervals.items() if table.rows},
         summary=counts,
