@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_100,
-    "cli": 1_625,
+    "app": 4_160,
+    "cli": 1_630,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_720,
@@ -35,7 +35,7 @@ CEILINGS = {
     "workload": 3_335,
     "top": 540,
 }
-CEILING = 58_000
+CEILING = 58_100
 
 Graph = dict[str, set[str]]
 

@@ -230,6 +230,37 @@ def test_each_plan_is_at_its_best_rate() -> None:
     assert rates == {0.01}
 
 
+def test_a_start_is_not_read_off_a_line_from_the_untrained_model() -> None:
+    study = plan_study(ALIKE)
+    seldom = [
+        replace(
+            record, evaluations=(record.evaluations[0], *record.evaluations[-20:])
+        ) if record.trial.seed == 1 and record.trial.batch_sizes == (SMALL,) else record
+        for record in study.records
+    ]  # fmt: skip
+
+    found = growth(replace(study, records=tuple(seldom)))
+
+    small = found.plans["time"]["small"]
+    assert set(small.values(part=0.05)) == {0, 2}
+    assert set(small.values()) == {0, 1, 2}
+
+
+def test_what_another_question_trained_shorter_does_not_end_the_comparison() -> None:
+    study = plan_study(ALIKE)
+    short = [
+        replace(record, evaluations=record.evaluations[:-3])
+        if record.trial.batch_sizes == (SMALL,) and record.trial.seed == 0
+        else record
+        for record in study.records
+    ]
+
+    found = growth(replace(study, records=tuple(short)))
+
+    assert {runs.budget.amount for runs in found.plans["epochs"].values()} == {EPOCHS}
+    assert set(found.plans["epochs"]["small"].values()) == {1, 2}
+
+
 def test_the_textbooks_two_claims_get_their_verdicts() -> None:
     said = text_report(plan_study(ALIKE))
 

@@ -25,7 +25,7 @@ from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
 # Two to three minutes is what people wait for a first answer.
-_DEFAULT_BUDGET_S = 180.0
+DEFAULT_BUDGET_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +116,7 @@ def _advice_budget_s(budget: str | float | None, trainings: float | None) -> flo
     """Seconds for the whole call; None: as long as so many trainings take, once that is known."""
     budget_s = None if budget is None else seconds_of(budget)
     if trainings is None:
-        return budget_s or _DEFAULT_BUDGET_S
+        return budget_s or DEFAULT_BUDGET_S
     if budget_s is not None:
         raise UsageError(
             f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "

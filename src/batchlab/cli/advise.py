@@ -81,11 +81,24 @@ _DEFAULT_REPORT = "batchlab-report.html"
 )
 @options.as_json
 @options.quiet
+@click.option(
+    "--plans",
+    is_flag=True,
+    help="Also tell whether growing the batch during training pays, from the batch size that is "
+    "named. Takes half of the budget.",
+)
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
 @with_own_command
 @click.pass_obj
 def advise(
-    invocation: Invocation, /, report: Path, as_json: bool, quiet: bool, explain: bool, **given: Any
+    invocation: Invocation,
+    /,
+    report: Path,
+    as_json: bool,
+    quiet: bool,
+    plans: bool,
+    explain: bool,
+    **given: Any,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
 
@@ -99,28 +112,36 @@ def advise(
     check_output_file(report, store=given["store"])
     with at_work("advise", given["workload"], quiet=quiet, has_page=True) as progress:
         from batchlab.app.advise import advised
+        from batchlab.app.advised_plans import plans_beside, reserved_for_plans_s
         from batchlab.app.question import asked
         from batchlab.app.report import json_document, write_page
 
+        shown_s = invocation.reserved_s(given["budget"], report)
+        plans_s = reserved_for_plans_s(given["budget"], given["trainings"]) if plans else 0.0
         question = asked(
             "advise",
             **given,
             command=invocation.command_line,
-            reserved_s=invocation.reserved_s(given["budget"], report),
+            reserved_s=shown_s + plans_s,
             listener=progress,
         )
         if (seconds := question.budget.seconds) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
         made = advised(question)
+        beside = plans_beside(made, question, reserved_s=shown_s) if plans else None
         progress.phase("writing the report")
         write_page(made, report)
+        if beside is not None and beside.study is not None:
+            beside = beside.with_page(report.with_name(f"{report.stem}-plans{report.suffix}"))
     if as_json:
-        print(json_document(made, store=given["store"], page=report))
+        said = json_document(made, store=given["store"], page=report)
+        print(said if beside is None else beside.in_document(said))
         return
     from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
     def told() -> str:
         said = advice_text(made.advice, study=made.study, report=report)
-        return f"{said}\n{explain_text(made.advice)}" if explain else said
+        said = f"{said}\n{explain_text(made.advice)}" if explain else said
+        return said if beside is None else f"{said}\n{beside.text()}"
 
     print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))

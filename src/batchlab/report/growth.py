@@ -87,12 +87,16 @@ class PlanRuns:
         return ", ".join(said)
 
     def values(self, *, part: float = 1.0, split: Split | None = None) -> dict[int, float]:
-        """The metric that counts after so much of the budget, by seed."""
+        """The metric that counts after so much of the budget, by seed.
+
+        A seed is left out that was not evaluated between the untrained model and there.
+        """
         at = replace(self.budget, amount=part * self.budget.amount)
         metric = self.budget.study.workload.metrics[0].name
         found = {
             record.trial.seed: at.value(record, split or self.split, metric)
             for record in self.cell.ended_well
+            if any(0 < at.spent_at(record, each) <= at.amount for each in record.evaluations)
         }
         return {seed: value for seed, value in found.items() if value is not None}
 
@@ -189,7 +193,8 @@ def growth_of(study: Study) -> Growth | None:
     by_name: dict[PlanName, list[TrialRecord]] = {}
     for record in well:
         by_name.setdefault(_name_of(record.trial, small), []).append(record)
-    shortest = min(record.epochs for record in well)
+    # What another question trained of a constant size may be shorter; a plan's cuts lie in its run.
+    shortest = min(record.epochs for record in staged)
     plans: dict[Equal, dict[PlanName, PlanRuns]] = {}
     equal: Equal
     for equal in ("epochs", "time"):

@@ -129,13 +129,17 @@ class EqualBudget:
             amount=number_text(self.amount, form),
         )
 
+    def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
+        """How much of such a budget a trial had spent at an evaluation."""
+        return _place(self.study, self.name, record, evaluation)
+
     def value(self, record: TrialRecord, split: Split, metric: str) -> float | None:
         """The metric of a trial when the budget was spent, on the line between two evaluations.
 
         None where it is not known on both sides, nor exactly there.
         """
         at, curve = self.amount, record.curve(split, metric)
-        points = [(_place(self.study, self.name, record, each), value) for each, value in curve]
+        points = [(self.spent_at(record, each), value) for each, value in curve]
         # The budget is the end of one of the trials: rounding must not put it beyond that end.
         slack = 1e-9 * abs(at)
         for where, value in points:
