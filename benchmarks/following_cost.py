@@ -1,15 +1,17 @@
 """What following a plan adds to a step: the scheduler, and the accumulator with a whole batch.
 
-    python -m benchmarks.following_cost [--turns 40]
+    python -m benchmarks.following_cost [--turns 100]
 
-Blocks of steps of one model (MLPs of MNIST's size, a transformer) in turns: a plain loop, the same
-with the scheduler of a plan that grows, and through `Accumulator`. Medians over the turns of each
-way's time over the plain one's beside it. Prints a table in Markdown.
+Blocks of steps of one model (MLPs of MNIST's size, a transformer) in turns, each in an order that is
+drawn: a plain loop, the same with the scheduler of a plan that grows, through `Accumulator`, and the
+plain loop again, which tells what nothing costs here. Medians over the turns of each way's time over
+the plain one's beside it. Prints a table in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from torch.nn import functional as F
 import batchlab
 from batchlab import plans
 
-BLOCK_S = 0.15
+BLOCK_S = 0.04
 WIDTHS = {"mlp 128, 128": 128, "mlp 1024, 1024": 1024}
 Ways = dict[str, Callable[[], object]]
 
@@ -76,7 +78,7 @@ def ways(name: str, size: int) -> Ways:
         accumulator.backward(batch)
         accumulator.step(optimizer)
 
-    return {"plain": plain, "scheduler": scheduled, "accumulator": accumulated}
+    return {"plain": plain, "scheduler": scheduled, "accumulator": accumulated, "again": plain}
 
 
 def block_s(step: Callable[[], object], n: int) -> float:
@@ -88,12 +90,12 @@ def block_s(step: Callable[[], object], n: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--turns", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=100)
     turns = parser.parse_args().turns
     torch.set_num_threads(1)
     print(
-        "| model | batch size | step, µs | scheduler | accumulator |",
-        "|---|--:|--:|--:|--:|",
+        "| model | batch size | step, µs | scheduler | accumulator | plain again |",
+        "|---|--:|--:|--:|--:|--:|",
         sep="\n",
     )
     for name in (*WIDTHS, "transformer"):
@@ -102,13 +104,12 @@ def main() -> None:
             n = max(1, round(BLOCK_S / block_s(each["plain"], 5)))
             times: dict[str, list[float]] = {way: [] for way in each}
             for turn in range(turns):
-                order = list(each) if turn % 2 else list(each)[::-1]
-                for way in order:
+                for way in random.Random(turn).sample(list(each), len(each)):
                     times[way].append(block_s(each[way], n))
             plain = times["plain"]
             more = [
                 statistics.median(a / b for a, b in zip(times[way], plain, strict=True)) - 1
-                for way in ("scheduler", "accumulator")
+                for way in ("scheduler", "accumulator", "again")
             ]
             cells = [
                 name,

@@ -75,6 +75,8 @@ class Accumulator:
         self._scaler = scaler
         self._world_size = distributed.get_world_size() if _is_distributed() else 1
         self._stepped = False
+        # A batch that fits is then the plain loop's, whose small steps would feel anything else.
+        self._is_plain = weight is None and scaler is None and self._world_size == 1
 
     def backward(self, batch: Any) -> Tensor:
         """Leave the gradient of the batch's mean loss in the parameters; what was there is gone.
@@ -90,9 +92,10 @@ class Accumulator:
             BatchlabError: what the loss raises; out of memory with a single example or, where
                 several processes train, at all.
         """
-        before = _Before.of(self._model)
+        parameters, buffers = _tensors_of(self._model)
+        before = _Before.of(buffers)
         while True:
-            for parameter in self._model.parameters():
+            for parameter in parameters:
                 parameter.grad = None
             try:
                 return self._backward(batch)
@@ -100,7 +103,7 @@ class Accumulator:
                 if not is_out_of_memory(error) or not self._may_halve(batch):
                     raise
             # Out here the error is gone, and with it the tensors of the frames that it held.
-            before.restore(self._model)
+            before.restore(buffers)
             self._halve(batch)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -139,6 +142,10 @@ class Accumulator:
         self._stepped = True
 
     def _backward(self, batch: Any) -> Tensor:
+        if self._is_plain and n_examples(batch) <= self.micro_batch_size:
+            loss = self._loss(self._model, batch)
+            loss.backward()
+            return loss.detach()
         parts = list(cut(batch, self.micro_batch_size))
         weights = [float(self._weight(part)) for part in parts]
         total = sum(weights)
@@ -236,6 +243,19 @@ def _piece(value: Any, place: slice, n: int) -> Any:
     return value
 
 
+def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Its parameters and its buffers, one that is tied under each of its names.
+
+    PyTorch's own two iterators take three times as long, which a small step would feel.
+    """
+    parameters: list[Tensor | None] = []
+    buffers: list[Tensor | None] = []
+    for module in model.modules():
+        parameters += module._parameters.values()
+        buffers += module._buffers.values()
+    return [p for p in parameters if p is not None], [b for b in buffers if b is not None]
+
+
 def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
@@ -247,14 +267,13 @@ class _Before:
         self._buffers, self._torch_state, self._cuda = buffers, torch_state, cuda
 
     @classmethod
-    def of(cls, model: nn.Module) -> _Before:
+    def of(cls, buffers: Iterable[Tensor]) -> _Before:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        buffers = [part.clone() for part in model.buffers()]
-        return cls(buffers, torch.get_rng_state(), cuda)
+        return cls([part.clone() for part in buffers], torch.get_rng_state(), cuda)
 
     @torch.no_grad()
-    def restore(self, model: nn.Module) -> None:
-        for part, before in zip(model.buffers(), self._buffers, strict=True):
+    def restore(self, buffers: Iterable[Tensor]) -> None:
+        for part, before in zip(buffers, self._buffers, strict=True):
             part.copy_(before)
         torch.set_rng_state(self._torch_state)
         if self._cuda:
