@@ -158,6 +158,7 @@ def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
 
     plan = plans.from_advice(tmp_path / "advice.json", epochs=10)
 
+    assert plans.from_advice(advice, epochs=10) == plan
     named = advice.recommendation
     assert plan == Plan(
         epochs=10,

@@ -242,21 +242,23 @@ def _check(name: str, value: object, *, is_whole: bool = False) -> None:
         raise UsageError(f"{name} {value!r} in a plan: expected {kind}")
 
 
-def from_advice(path: str | Path, *, epochs: float) -> Plan:
+def from_advice(advice: Any, *, epochs: float) -> Plan:
     """The configuration that an advice names, for a training of so many epochs.
 
     Args:
-        path: a file with what `batchlab advise --json` printed.
+        advice: what `batchlab.advise` returned, or a file with what `batchlab advise --json`
+            printed.
         epochs: passes over the training data.
 
     Raises:
         UsageError: it is no advice, or names nothing.
     """
+    where = "" if hasattr(advice, "to_dict") else f"{advice}: "
     try:
-        document = msgspec.json.decode(Path(path).read_bytes())
+        document = msgspec.json.decode(Path(advice).read_bytes()) if where else advice.to_dict()
         named = document["recommendation"] or document["provisional"]
         if named is None:
-            raise UsageError(f"{path}: this advice names nothing; its `missing` says why")
+            raise UsageError(f"{where}this advice names nothing; its `missing` says why")
         return Plan(
             epochs=epochs,
             batch_size=named["batch_size"],
@@ -264,10 +266,11 @@ def from_advice(path: str | Path, *, epochs: float) -> Plan:
             cool_down=named["cool_down"],
         )
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        raise UsageError(f"{where}{error.strerror}") from error
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path}: this is no advice; give a file with what `batchlab advise --json` printed"
+            f"{where}this is no advice; give what `batchlab.advise` returned, or a file with what "
+            f"`batchlab advise --json` printed"
         ) from error
 
 

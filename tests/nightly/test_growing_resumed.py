@@ -1,0 +1,110 @@
+"""A planned run of Accelerate's and of the Trainer's goes on from its middle bit for bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_SHARED = """
+import sys
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+import batchlab
+from batchlab import plans
+
+begun = len(sys.argv) > 1
+torch.manual_seed(len(sys.argv))  # other weights, which a checkpoint replaces
+draw = torch.Generator().manual_seed(0)
+plan = plans.steps(8, {25: 32}, unit="steps", epochs=3, scaling_rule="sqrt")
+"""
+
+SCRIPTS = {
+    "accelerate": """
+from accelerate import Accelerator, DataLoaderConfiguration
+
+x = torch.randn(200, 4, generator=draw)
+train = TensorDataset(x, x.sum(1, keepdim=True))
+model = nn.Linear(4, 1)
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+sampler = batchlab.BatchSizeSampler(train, plan, seed=0)
+rates = sampler.scheduler(optimizer)
+accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(even_batches=False))
+loader = DataLoader(train, batch_sampler=sampler)
+model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+accelerator.register_for_checkpointing(rates)
+if begun:
+    accelerator.load_state("kept")
+    loader = accelerator.skip_first_batches(loader, 20)
+for inputs, wanted in loader:
+    accelerator.backward(nn.functional.mse_loss(model(inputs), wanted))
+    optimizer.step()
+    rates.step()
+    optimizer.zero_grad()
+    if rates.last_epoch == 20:
+        accelerator.save_state("kept")
+steps = rates.last_epoch
+""",
+    "transformers": """
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+tokens = torch.randint(50, (200, 6), generator=draw)
+train = [{"input_ids": each, "labels": int(each[0] > 25)} for each in tokens]
+small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+model = BertForSequenceClassification(BertConfig(vocab_size=50, intermediate_size=16, **small))
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.001)
+sampler = batchlab.BatchSizeSampler(train, plan, seed=0)
+
+
+class PlannedTrainer(Trainer):
+    def get_train_dataloader(self):
+        loader = DataLoader(train, batch_sampler=sampler, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+
+arguments = TrainingArguments(
+    "kept",
+    max_steps=sampler.n_steps,
+    accelerator_config={"even_batches": False},
+    save_strategy="steps",
+    save_steps=20,
+    report_to="none",
+    use_cpu=True,
+    disable_tqdm=True,
+)
+rates = sampler.scheduler(optimizer)
+trainer = PlannedTrainer(model, arguments, train_dataset=train, optimizers=(optimizer, rates))
+trainer.train(resume_from_checkpoint="kept/checkpoint-20" if begun else None)
+steps = trainer.state.global_step
+""",
+}
+_TOLD = """
+print(steps, optimizer.param_groups[0]["lr"], [part.tolist() for part in model.parameters()])
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    script = tmp_path / "resumed.py"
+    script.write_text(_SHARED + SCRIPTS[name] + _TOLD)
+
+    ends = [
+        subprocess.run(
+            [sys.executable, str(script), *again],
+            cwd=tmp_path,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()[-1]
+        for again in ([], ["again"])
+    ]
+
+    assert ends[0] == ends[1]
+    assert ends[0].startswith("39 ")
