@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.reference.made_up_advice import advice_study, cannot_tell_advice, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.tiny_workload import tiny
+from tests.reference.training_script import training_script
 
 from batchlab.advice.advice import Advice
 from batchlab.app import advised_plans
 from batchlab.app.advised_plans import PlansBeside, plans_beside, reserved_for_plans_s
 from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised
-from batchlab.errors import BudgetError
+from batchlab.errors import BudgetError, UsageError
 
 N_TRAIN = 4096
 
@@ -138,6 +140,11 @@ def test_a_budget_that_ends_before_is_told_with_the_command(
 
 
 def test_half_of_a_budget_is_left_to_them() -> None:
-    assert reserved_for_plans_s(60.0, None) == 30
-    assert reserved_for_plans_s(None, None) == 90
-    assert reserved_for_plans_s(None, 4.0) == 0
+    assert reserved_for_plans_s("mnist-mlp", 60.0, None) == 30
+    assert reserved_for_plans_s("mnist-mlp", None, None) == 90
+    assert reserved_for_plans_s("mnist-mlp", None, 4.0) == 0
+
+
+def test_a_script_is_refused_before_half_of_a_budget_is_kept_from_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="it sizes its own batches"):
+        reserved_for_plans_s(training_script(tmp_path), 60.0, None)

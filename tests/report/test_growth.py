@@ -228,6 +228,9 @@ def test_each_plan_is_at_its_best_rate() -> None:
 
     rates = {runs.trial.learning_rate for of in found.plans.values() for runs in of.values()}
     assert rates == {0.01}
+    _, lead = growth_conclusion(found)
+    assert "Each is at the best of its rates on validation data" in lead
+    assert "The best rate is the lowest that was tried of batch size 64 throughout," in lead
 
 
 def test_a_start_is_not_read_off_a_line_from_the_untrained_model() -> None:
@@ -261,11 +264,14 @@ def test_what_another_question_trained_shorter_does_not_end_the_comparison() -> 
     assert set(found.plans["epochs"]["small"].values()) == {1, 2}
 
 
-def test_the_textbooks_two_claims_get_their_verdicts() -> None:
+def test_the_textbooks_two_claims_hold_where_they_do_under_every_budget() -> None:
     said = text_report(plan_study(ALIKE))
 
     assert "“Small batches start quicker”: held." in said
-    assert "“Large batches converge more surely”: held." in said
+    assert "“Large batches converge more surely”: did not hold." in said
+    assert "“Large batches converge more surely”: held." in text_report(
+        plan_study(ALIKE | {("large", "epochs"): 0.92})
+    )
 
 
 def test_sizes_are_compared_at_equal_lengths_beside_the_plans() -> None:

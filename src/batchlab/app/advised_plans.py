@@ -11,7 +11,7 @@ from batchlab.app.question import DEFAULT_BUDGET_S, PLANS, Question
 from batchlab.app.report import Advised, write_page
 from batchlab.app.subjects import subject_of
 from batchlab.app.sweep import swept
-from batchlab.errors import BudgetError
+from batchlab.errors import BudgetError, UsageError
 from batchlab.records.study import Study
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.cells import trial_counts
@@ -74,8 +74,19 @@ class PlansBeside:
         return document_text(json.loads(advice) | {"growth": plain(made)})
 
 
-def reserved_for_plans_s(budget_s: float | None, trainings: float | None) -> float:
-    """What of a budget is left to the plans; of one in trainings nothing, which takes longer."""
+def reserved_for_plans_s(
+    workload: object, budget_s: float | None, trainings: float | None
+) -> float:
+    """What of a budget is left to the plans; of one in trainings nothing, which takes longer.
+
+    Raises:
+        UsageError: of a training command, which sizes its own batches.
+    """
+    if isinstance(workload, TrainingCommand):
+        raise UsageError(
+            "--plans with a training command: it sizes its own batches; give a workload, or let "
+            "the script follow a plan (docs/during-training.md)"
+        )
     return 0.0 if trainings is not None else _PLANS_SHARE * (budget_s or DEFAULT_BUDGET_S)
 
 
@@ -85,8 +96,6 @@ def plans_beside(found: Advised, question: Question, *, reserved_s: float) -> Pl
     Each is trained at the rates of both sizes, on three seeds, for as many epochs as the advice
     trained the named one, in what is left of the budget but for `reserved_s` of it.
     """
-    if isinstance(question.workload, TrainingCommand):
-        return PlansBeside(study=None, command=None, missing=_OF_A_SCRIPT)
     sizes = _small_and_large(found)
     if sizes is None:
         return PlansBeside(study=None, command=None, missing=_NO_OTHER)
@@ -123,7 +132,6 @@ def plans_beside(found: Advised, question: Question, *, reserved_s: float) -> Pl
         return PlansBeside(study=None, command=command, missing=str(error))
 
 
-_OF_A_SCRIPT = "plans are compared of workloads; a script sizes its own batches"
 _NO_OTHER = (
     "no batch size that fits is four times as large as the named one or a quarter of it, and "
     "leaves eight steps an epoch"

@@ -117,7 +117,8 @@ def advise(
         from batchlab.app.report import json_document, write_page
 
         shown_s = invocation.reserved_s(given["budget"], report)
-        plans_s = reserved_for_plans_s(given["budget"], given["trainings"]) if plans else 0.0
+        length = given["workload"], given["budget"], given["trainings"]
+        plans_s = reserved_for_plans_s(*length) if plans else 0.0
         question = asked(
             "advise",
             **given,

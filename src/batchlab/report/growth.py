@@ -28,7 +28,7 @@ from batchlab.report.figure import Figure, Panel, Row, thinned
 from batchlab.report.sweep_evidence import Comparison, EqualBudget, budget_split, metric_text
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import ClaimVerdict, Sentence, label_text, quantity_text
-from batchlab.words.catalogue import capitalized, listing, number_text, text
+from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 
 Equal = Literal["epochs", "time"]
 
@@ -134,6 +134,11 @@ class Growth:
         ends = [list(runs.values().values()) for runs in self.plans[self.decisive].values()]
         metric = self.study.workload.metrics[0].name
         return default_delta(metric, [fmean(values) for values in ends if values])
+
+    @property
+    def small_size(self) -> int:
+        """The batch size that plans begin with."""
+        return next(r.trial.batch_size for r in self.study.records if r.trial.stages)
 
     @property
     def plan_words(self) -> list[str]:
@@ -280,7 +285,7 @@ def growth_conclusion(found: Growth) -> tuple[str, str]:
     lead = text("In {budget}: {ends}.", budget=ranked[0].budget.words, ends=ends)
     if not found.held:
         return capitalized(text("{plan} did best.", plan=ranked[0].words)), lead
-    return _verdict_text(found), " ".join((lead, *_beside_decay(found)))
+    return _verdict_text(found), " ".join((lead, *_beside_decay(found), *_rates_said(found)))
 
 
 def _end_text(found: Growth, runs: PlanRuns) -> str:
@@ -338,41 +343,86 @@ def _beside_decay(found: Growth) -> Iterator[str]:
     yield text("At equal examples {said}{took}.", said=said, took=took)
 
 
+def _rates_said(found: Growth) -> Iterator[str]:
+    """That the rates were chosen, and where the best one is an end of those that were tried."""
+    tried: dict[PlanName, set[float]] = {}
+    small = found.small_size
+    for record in found.study.records:
+        if record.ended_well:
+            name = _name_of(record.trial, small)
+            tried.setdefault(name, set()).add(record.trial.learning_rate)
+    several = {name: rates for name, rates in tried.items() if len(rates) > 1}
+    if not several:
+        return
+    yield text(
+        "Each is at the best of its rates on {split} data, where that looks a little better than "
+        "it is.",
+        split=term_text(deciding_split(found.study)),
+    )
+    plans = found.plans[found.decisive]
+    for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
+        at_it = [
+            runs.words
+            for name, runs in plans.items()
+            if name in several and runs.trial.learning_rate == of(several[name])
+        ]
+        if at_it:
+            yield text(
+                "The best rate is the {edge} that was tried of {plans}: a {other} one may be "
+                "better.",
+                edge=text(edge),
+                other=text(other),
+                plans=listing(at_it),
+            )
+
+
 def growth_claims(found: Growth) -> tuple[Sentence, ...]:
     """Two claims of textbooks about the size during training, each with its verdict."""
-    equal, plans = found.decisive, found.plans[found.decisive]
-    if not {"small", "large"} <= plans.keys():
+    if not all({"small", "large"} <= plans.keys() for plans in found.plans.values()):
         return ()
-    metric = found.study.workload.metrics[0].name
-    claims: tuple[tuple[str, PlanName, PlanName, float, Split], ...] = (
-        ("Small batches start quicker", "small", "large", _EARLY, budget_split(found.study)),
-        ("Large batches converge more surely", "large", "small", 1.0, "train"),
+    return (
+        _claim(found, "Small batches start quicker", "small", "large", part=_EARLY),
+        _claim(found, "Large batches converge more surely", "large", "small", split="train"),
     )
-    told = []
-    for topic, one, other, part, split in claims:
+
+
+def _claim(
+    found: Growth,
+    topic: str,
+    one: PlanName,
+    other: PlanName,
+    *,
+    part: float = 1.0,
+    split: Split | None = None,
+) -> Sentence:
+    """That one is better than the other, after a part of every budget that they share."""
+    metric = found.study.workload.metrics[0].name
+    outcomes, said = set(), []
+    for equal, plans in found.plans.items():
+        mine, its = (plans[name].values(part=part, split=split) for name in (one, other))
         apart = found.difference(equal, one, other, part=part, split=split)
-        verdict: ClaimVerdict = {
-            "better": "held", "worse": "did_not_hold", "same": "did_not_hold"
-        }.get(apart.outcome, "cannot_tell")  # type: ignore[assignment]  # fmt: skip
-        values = [plans[name].values(part=part, split=split).values() for name in (one, other)]
-        if not all(values):
-            continue
-        mine, its = (quantity_text(metric, fmean(each)) for each in values)
-        why = text(
-            "{when} {budget}, {metric} is {mine} at {one} and {its} at {other}: {difference}.",
-            when=text("At the end of")
-            if part == 1
-            else text("After {part:whole_percent} of", part=part),
-            budget=plans[one].budget.words,
-            metric=metric_text(split, metric),
-            mine=mine,
-            one=plans[one].words,
-            its=its,
-            other=plans[other].words,
-            difference=apart.missing or apart.size_text(metric),
+        outcomes.add(apart.outcome)
+        said.append(
+            text(
+                "{when} {budget}, {metric} is {mine} at {one} and {its} at {other}: {difference}.",
+                when=text("At the end of")
+                if part == 1
+                else text("After {part:whole_percent} of", part=part),
+                budget=plans[one].budget.words,
+                metric=metric_text(split or budget_split(found.study), metric),
+                mine=quantity_text(metric, _mean(mine)),
+                one=plans[one].words,
+                its=quantity_text(metric, _mean(its)),
+                other=plans[other].words,
+                difference=apart.missing or apart.size_text(metric),
+            )
         )
-        told.append(Sentence(topic=topic, text=why, verdict=verdict))
-    return tuple(told)
+    verdict: ClaimVerdict = "cannot_tell"
+    if outcomes == {"better"}:
+        verdict = "held"
+    elif outcomes & {"worse", "same"}:
+        verdict = "did_not_hold"
+    return Sentence(topic=topic, text=" ".join(said), verdict=verdict)
 
 
 def growth_table(found: Growth) -> Table:
