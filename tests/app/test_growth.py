@@ -18,7 +18,7 @@ from batchlab.errors import UsageError
 from batchlab.processes.children import Ended
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
-from batchlab.report.growth import growth_of
+from batchlab.report.sweep_growth import growth_of
 from batchlab.report.sweep_page import text_report
 
 ALL = ("small", "large", "grow", "decay")

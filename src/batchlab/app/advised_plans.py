@@ -15,7 +15,7 @@ from batchlab.errors import BudgetError, UsageError
 from batchlab.records.study import Study
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.cells import trial_counts
-from batchlab.report.growth import growth_document, growth_of
+from batchlab.report.sweep_growth import growth_document, growth_of
 from batchlab.report.sweep_page import answer_section
 from batchlab.report.table import Section, sections_text
 from batchlab.script.command import TrainingCommand

@@ -30,7 +30,7 @@ import vl_convert
 from batchlab.errors import BatchlabError
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import kept_text, write_output_file
-from batchlab.report.palette import Look
+from batchlab.report.palette import SERIES_DASHES, Look
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
@@ -81,8 +81,6 @@ _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
 _BY_SEED = {"detail": {"field": "seed", "type": "nominal"}}
-SERIES_DASHES = ([1, 0], [6, 3], [1, 3], [9, 3, 2, 3])
-"""Dashes of the series of a panel, in their order; the first is a solid line."""
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
 
 
@@ -105,7 +103,7 @@ class _Marks:
         # One series has no dashes: the panels of an image share theirs, and the first sets them.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": SERIES_DASHES}
+            scale = {"domain": panel.series, "range": [list(dash) for dash in SERIES_DASHES]}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
             self.of_series = {"strokeDash": dash}
 

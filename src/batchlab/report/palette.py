@@ -29,6 +29,9 @@ class Look:
         return f"--batch-{self.part or self.batch_size}"
 
 
+SERIES_DASHES = ((1, 0), (6, 3), (1, 3), (9, 3, 2, 3))
+"""Dashes of the series of a panel, in their order; the first is a solid line."""
+
 # Light, dark, dash and shape of three batch sizes and the full batch, the same in every report:
 # 64 orange, 256 green, 1024 lilac.
 _FULL = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")

@@ -19,7 +19,6 @@ from batchlab.report.cells import (
     plateaus_of,
     trial_words,
 )
-from batchlab.report.growth import plan_words
 from batchlab.report.sweep_evidence import (
     NAMES,
     Comparison,
@@ -33,6 +32,7 @@ from batchlab.report.sweep_evidence import (
     races,
     training_fit,
 )
+from batchlab.report.sweep_growth import plan_words
 from batchlab.report.text import (
     VERDICT_WORDS,
     ClaimVerdict,

@@ -44,7 +44,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.growth import growth_figures, growth_of
+from batchlab.report.sweep_growth import growth_figures, growth_of
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import term_text, text

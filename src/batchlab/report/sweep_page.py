@@ -18,18 +18,9 @@ from batchlab.report.cells import (
     rate_notes,
     trial_counts,
 )
-from batchlab.report.chart import SERIES_DASHES
 from batchlab.report.effects import effect_sentences
-from batchlab.report.growth import (
-    GrowthDocument,
-    first_growth_table,
-    growth_claims,
-    growth_conclusion,
-    growth_document,
-    growth_of,
-    growth_table,
-)
 from batchlab.report.page import Tables, downloads, render_page, study_environment
+from batchlab.report.palette import SERIES_DASHES
 from batchlab.report.sweep_claims import (
     Conclusion,
     claim_sentences,
@@ -39,6 +30,15 @@ from batchlab.report.sweep_claims import (
 )
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import rate_table, sweep_figures
+from batchlab.report.sweep_growth import (
+    GrowthDocument,
+    first_growth_table,
+    growth_claims,
+    growth_conclusion,
+    growth_document,
+    growth_of,
+    growth_table,
+)
 from batchlab.report.sweep_tables import (
     TrialDocument,
     finals_table,

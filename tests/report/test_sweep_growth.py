@@ -20,7 +20,7 @@ from tests.reference.made_up import (
 from batchlab import plans
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Trial
-from batchlab.report.growth import Growth, growth_conclusion, growth_document, growth_of
+from batchlab.report.sweep_growth import Growth, growth_conclusion, growth_document, growth_of
 from batchlab.report.sweep_page import html_page, sweep_document, text_report
 
 SMALL, LARGE, EPOCHS, N = 64, 1024, 20, 4096
