@@ -18,8 +18,9 @@ from tests.reference.made_up import (
 )
 
 from batchlab import plans
-from batchlab.records.study import Study
+from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Status, Trial
+from batchlab.report.cells import cells, of_constant_size
 from batchlab.report.sweep_growth import Growth, growth_conclusion, growth_document, growth_of
 from batchlab.report.sweep_page import html_page, sweep_document, text_report
 
@@ -281,6 +282,27 @@ def test_sizes_are_compared_at_equal_lengths_beside_the_plans() -> None:
     said = " ".join(text_report(study).split())
 
     assert "accuracy is 0.9000 at batch size 64, but 0.8500 at batch size 1024" in said
+
+
+def test_beside_plans_a_batch_size_is_what_it_was_at_their_length() -> None:
+    study = plan_study(ALIKE)
+
+    constant = of_constant_size(study)
+
+    assert {record.epochs for record in constant.records} == {EPOCHS}
+    assert {record.trial.batch_sizes for record in constant.records} == {(SMALL,), (LARGE,)}
+    assert [cell.batch_size for cell in cells(study)] == [SMALL, LARGE]
+
+
+def test_of_a_loss_less_is_better() -> None:
+    study = plan_study({key: 1 - end for key, end in ALIKE.items()})
+    loss = MetricSummary(name="accuracy", better="lower")  # a made-up one, which goes down
+    study = replace(study, workload=replace(study.workload, metrics=(loss,)))
+
+    found = growth(study)
+
+    assert growth_document(found).verdict == "held"
+    assert growth_document(found).better_than["large"].estimate == pytest.approx(0.04)
 
 
 def test_a_plan_that_diverged_is_named() -> None:

@@ -345,6 +345,19 @@ def test_a_batch_that_grows_while_the_rate_falls(
         assert_apart(part, right.detach(), apart)
 
 
+def test_sizes_that_add_up_to_as_many_as_the_first_size_would_are_no_such_steps(kind: Kind) -> None:
+    workload = workload_with("momentum")
+    stages = (Stage(from_samples=30, batch_size=15),)  # 10, 10, 10, 15 and what is left: 5
+    trial = small_trial(workload, batch_size=10, micro_batch_size=15, seed=3, stages=stages)
+    order = epoch_order(N, seed=3, epoch=0, sampling="reshuffle")
+    steps = [part.tolist() for part in order.split((10, 10, 10, 15, 5))]
+
+    stepper, losses = taken(kind, workload, trial, 5, cuts=(3,))
+
+    twin = train_by_the_textbook(workload, steps, seed=3)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
 def test_a_grown_run_is_the_same_wherever_it_was_stopped(kind: Kind, tmp_path: Path) -> None:
     workload = workload_with("momentum", ema=0.9, batch_size=10)
     trial = small_trial(workload, batch_size=10, micro_batch_size=N, seed=3, stages=STAGES)
