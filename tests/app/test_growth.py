@@ -71,6 +71,15 @@ def test_every_plan_is_trained_at_equal_examples_and_for_as_long_as_small_takes(
     }  # fmt: skip
 
 
+def test_a_size_on_the_way_is_timed_too(lab: Path) -> None:
+    study = run(lab, batch_sizes=(5, 50), epochs=8)
+
+    assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
+    found = growth_of(study)
+    assert found is not None
+    assert "grow" in found.plans["time"]
+
+
 def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
     study = run(lab, plans=("grow", "decay"))
 

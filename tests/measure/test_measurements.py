@@ -16,6 +16,7 @@ from batchlab.measure.at_steps import AT_STEP, measured_at_steps
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.measurements import expected_variance, measurement_rows, on_request
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
+from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
 from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
@@ -236,6 +237,24 @@ def test_each_micro_batch_counts_by_its_weight_as_in_a_step() -> None:
     assert found[16] > 0
     assert found[4] == pytest.approx(found[16], rel=1e-4)
     assert found[1] == pytest.approx(found[16], rel=1e-4)
+
+
+def test_where_the_batch_has_grown_its_own_size_is_drawn() -> None:
+    """At step 10 of 8 examples each, 64 of them are next."""
+    small = small_workload(n=128)
+    torch.manual_seed(0)
+    model = small.model()
+    grown = small_trial(
+        small, batch_size=8, stages=(Stage(from_samples=80, batch_size=64),), micro_batch_size=64
+    )
+    known = small_trial(small, batch_size=64)
+
+    found, expected = (
+        row("gradient_variance")(moment_of(model, workload=small, trial=trial))
+        for trial in (grown, known)
+    )
+
+    assert found == expected
 
 
 def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:

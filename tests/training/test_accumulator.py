@@ -245,8 +245,11 @@ def test_clipping_clips_the_whole_batchs_gradient() -> None:
     assert torch.allclose(gradient(model), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("micro_batch_size", [5, 1000])
 @pytest.mark.parametrize("overflows", [False, True])
-def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(overflows: bool) -> None:
+def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
+    overflows: bool, micro_batch_size: int
+) -> None:
     torch.manual_seed(0)
     model, loss, batch, _ = mlp()
     loss(model, batch).backward()
@@ -256,7 +259,10 @@ def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(overf
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     factor = float("inf") if overflows else 1.0
     accumulator = batchlab.Accumulator(
-        model, lambda m, b: loss(m, b) * factor, micro_batch_size=5, scaler=scaler
+        model,
+        lambda m, b: loss(m, b) * factor,
+        micro_batch_size=micro_batch_size,
+        scaler=scaler,
     )
 
     accumulator.backward(batch)
