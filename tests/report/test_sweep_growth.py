@@ -173,7 +173,12 @@ def test_it_pays_where_it_beats_both_constant_sizes_in_equal_time(
 
 
 @pytest.mark.parametrize(
-    ("end", "said"), [(0.93, "may pay here: it ends ahead"), (0.90, "has not paid here")]
+    ("end", "said"),
+    [
+        (0.93, "may pay here: it ends ahead"),
+        (0.90, "has not paid here"),
+        (0.911, "makes no difference here that these seeds show: it ends 0.0010"),
+    ],
 )
 def test_scatter_leaves_it_open_and_says_who_is_ahead(end: float, said: str) -> None:
     def wobble(name: str, seed: int) -> float:
@@ -231,6 +236,20 @@ def test_each_plan_is_at_its_best_rate() -> None:
     assert rates == {0.01}
     _, lead = growth_conclusion(found)
     assert "Each is at the best of its rates on validation data" in lead
+    assert "The best rate is the" not in lead  # of two each is an end
+
+
+def test_a_best_rate_at_the_end_of_those_tried_is_said() -> None:
+    study = plan_study(ALIKE)
+    worse = plan_study({key: end - 0.1 for key, end in ALIKE.items()})
+    others = tuple(
+        replace(record, trial=replace(record.trial, learning_rate=rate))
+        for record in worse.records
+        for rate in (0.1, 0.5)
+    )
+
+    _, lead = growth_conclusion(growth(replace(study, records=(*others, *study.records))))
+
     assert "The best rate is the lowest that was tried of batch size 64 throughout," in lead
 
 

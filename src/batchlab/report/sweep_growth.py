@@ -311,15 +311,25 @@ def _verdict_text(found: Growth) -> str:
         "worse": "Growing the batch does not pay here: it ends worse than {other}, by "
         "{difference}.",
         "same": "Growing the batch does not pay here: it ends no better than {other}.",
+        "close": "Growing the batch makes no difference here that these seeds show: it ends "
+        "{difference} {side} {other}.",
         "ahead": "Growing the batch may pay here: it ends ahead of {other}, by {difference}.",
         "behind": "Growing the batch has not paid here: it ends behind {other}, by {difference}.",
     }
     key: str = least.outcome
+    side = "ahead" if (least.difference.estimate or 0.0) > 0 else "behind"
     if verdict_of(held) == "held":
         key = "held"
     elif key not in message:
-        key = "ahead" if (least.difference.estimate or 0.0) > 0 else "behind"
-    return text(message[key], other=plans[name].words, difference=least.size_text(metric))
+        key = side
+        if least.missing is None and abs(least.difference.estimate or 0.0) < least.tolerance:
+            key = "close"
+    return text(
+        message[key],
+        other=plans[name].words,
+        difference=least.size_text(metric),
+        side=text("ahead of" if side == "ahead" else "behind"),
+    )
 
 
 def _beside_decay(found: Growth) -> Iterator[str]:
@@ -364,7 +374,7 @@ def _rates_said(found: Growth) -> Iterator[str]:
         at_it = [
             runs.words
             for name, runs in plans.items()
-            if name in several and runs.trial.learning_rate == of(several[name])
+            if len(several.get(name, ())) > 2 and runs.trial.learning_rate == of(several[name])
         ]
         if at_it:
             yield text(
