@@ -17,25 +17,25 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_160,
+    "app": 4_230,
     "cli": 1_630,
     "datasets": 510,
     "fitting": 470,
-    "laws": 3_720,
+    "laws": 3_725,
     "measure": 5_475,
     "plans": 1_460,
     "processes": 780,
     "records": 1_830,
-    "report": 10_950,
+    "report": 11_040,
     "runs": 2_035,
     "script": 5_110,
     "store": 1_350,
-    "training": 6_855,
+    "training": 6_870,
     "words": 1_370,
     "workload": 3_335,
     "top": 540,
 }
-CEILING = 58_100
+CEILING = 58_240
 
 Graph = dict[str, set[str]]
 

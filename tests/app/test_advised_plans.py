@@ -134,17 +134,33 @@ def test_a_budget_that_ends_before_is_told_with_the_command(
 
     assert "Not compared: budget 60 s: it ended while timing." in found.text()
     assert "batchlab sweep" in found.text()
-    assert json.loads(found.in_document('{"verdict": "recommend"}')) == {
-        "verdict": "recommend", "growth": None
-    }  # fmt: skip
+    document = json.loads(found.in_document('{"verdict": "recommend"}'))
+    assert document["verdict"] == "recommend"
+    assert document["growth"] is None
+    assert document["growth_missing"] == "budget 60 s: it ended while timing"
+    assert document["growth_command"] == found.command
 
 
 def test_half_of_a_budget_is_left_to_them() -> None:
-    assert reserved_for_plans_s("mnist-mlp", 60.0, None) == 30
-    assert reserved_for_plans_s("mnist-mlp", None, None) == 90
-    assert reserved_for_plans_s("mnist-mlp", None, 4.0) == 0
+    assert reserved_for_plans_s("mnist-mlp", 60.0, None, None) == 30
+    assert reserved_for_plans_s("mnist-mlp", None, None, None) == 90
+    assert reserved_for_plans_s("mnist-mlp", None, 4.0, None) == 0
 
 
 def test_a_script_is_refused_before_half_of_a_budget_is_kept_from_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="it sizes its own batches"):
-        reserved_for_plans_s(training_script(tmp_path), 60.0, None)
+        reserved_for_plans_s(training_script(tmp_path), 60.0, None, None)
+    with pytest.raises(UsageError, match="ask there"):
+        reserved_for_plans_s("mnist-mlp", 60.0, None, tmp_path / "profile.json")
+
+
+def test_sizes_that_fit_in_pieces_alone_are_left_out(swept: list[Question]) -> None:
+    advice = named(made_up_advice(), 32)
+    cut = [
+        replace(each, micro_batch_size=64) if each.batch_size > 256 else each
+        for each in advice.candidates
+    ]
+
+    beside(replace(advice, candidates=tuple(cut)))
+
+    assert swept[0].batch_sizes == (32, 256)

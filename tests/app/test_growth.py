@@ -9,17 +9,30 @@ from typing import Any
 import pytest
 from tests.reference.made_up import made_up_timing
 from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
 from tests.reference.training_script import training_script
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import StepLR
 
 import batchlab
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import UsageError
+from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes.children import Ended
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.sweep_growth import growth_of
 from batchlab.report.sweep_page import text_report
+
+
+class Only20(nn.Linear):
+    """A model that takes exactly 20 examples."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(20, 4))
+
 
 ALL = ("small", "large", "grow", "decay")
 # A step of any size takes as long: batches of 40 train four times as many examples in a second.
@@ -134,7 +147,7 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
 
 
 def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None:
-    study = run(lab, batch_sizes=None, plans=("small", "large"))
+    study = run(lab, batch_sizes=None, plans=("small", "large", "decay"), epochs=8)
 
     assert study.batch_sizes == (20, 100)  # 16 times 20 is more than there are
 
@@ -155,7 +168,8 @@ def test_one_thing_after_the_other_is_said_where_the_budget_ends(lab: Path) -> N
         ({"batch_sizes": (10,)}, "plans of batch sizes 10: expected two"),
         ({"steps": 10, "epochs": None}, "plans with steps: they are compared at equal examples"),
         ({"target": ("accuracy", 0.9)}, "plans with a target"),
-        ({"epochs": 1, "batch_sizes": (50, 100)}, "never comes"),
+        ({"epochs": 1, "batch_sizes": (50, 100)}, "have too few steps of 100 for the plan"),
+        ({"plans": ("small", "large")}, "expected grow or decay among them"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
@@ -167,13 +181,36 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     assert not lab.exists()
 
 
-def test_a_scheduler_of_its_own_ends_its_trials_with_the_reason(lab: Path) -> None:
-    from torch.optim.lr_scheduler import StepLR
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scheduler": lambda made: StepLR(made, 1)}, "which has a `scheduler` of its own"),
+        ({"patience_epochs": 2}, "which has a patience"),
+    ],
+)
+def test_what_ends_or_sets_the_rate_itself_is_refused(
+    lab: Path, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        run(lab, workload=tiny(**fields))
 
-    study = run(lab, workload=tiny(scheduler=lambda made: StepLR(made, 1)))
 
-    ends = {(bool(r.trial.stages), str(r.status)) for r in study.records}
-    assert ends == {(False, "ok"), (True, "error")}
+def test_a_size_that_does_not_run_is_named_and_not_left_out(lab: Path) -> None:
+    with pytest.raises(BatchSizeError, match="batch size 100: the model of 'tiny' takes 20"):
+        run(lab, workload=tiny(model=Only20), batch_sizes=None, epochs=20)
+
+
+def test_a_longer_run_that_would_meet_a_batch_of_one_is_left_out_with_a_warning(lab: Path) -> None:
+    x, y = tiny().train
+    normed = tiny(
+        model=lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)), train=(x[:69], y[:69])
+    )
+    told = Told()
+
+    study = run(lab, workload=normed, batch_sizes=(8, 36), epochs=5, listener=told)
+
+    assert {record.status for record in study.records} == {Status.OK}
+    assert any("is not trained for equal time" in warning for warning in told.warnings)
 
 
 def test_a_script_sizes_its_own_batches(lab: Path, tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ from batchlab import plans
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Status, Trial
 from batchlab.report.cells import cells, of_constant_size
-from batchlab.report.sweep_growth import Growth, growth_conclusion, growth_document, growth_of
+from batchlab.report.sweep_growth import (
+    Growth,
+    growth_conclusion,
+    growth_document,
+    growth_figures,
+    growth_of,
+)
 from batchlab.report.sweep_page import html_page, sweep_document, text_report
 
 SMALL, LARGE, EPOCHS, N = 64, 1024, 20, 4096
@@ -136,11 +142,15 @@ def test_each_plan_is_read_where_the_budget_is_spent() -> None:
 
 
 def test_the_luck_of_a_seed_is_no_difference() -> None:
-    """Without wobble each seed has the same difference, however far the seeds lie apart."""
+    """Without wobble each seed has the same difference, however far the seeds lie apart.
+
+    It is known no better than to what shares of 1000 examples are rounded to.
+    """
     least = growth(plan_study(ALIKE)).difference("time", "grow", "large").difference
 
+    half = student.ppf(0.975, 2) * math.sqrt(2 / 12) / 1000 / math.sqrt(3)
     assert least.estimate == pytest.approx(0.04)
-    assert least.low == pytest.approx(0.04)
+    assert least.low == pytest.approx(0.04 - half)
 
 
 def test_an_interval_is_students_of_the_differences() -> None:
@@ -159,7 +169,7 @@ def test_an_interval_is_students_of_the_differences() -> None:
     ("changes", "verdict", "said"),
     [
         ({}, "held", "Growing the batch pays here: it ends better than batch size 1024"),
-        ({("grow", "time"): 0.9102}, "did_not_hold", "no better than batch size 1024 throughout"),
+        ({("grow", "time"): 0.9100}, "did_not_hold", "no better than batch size 1024 throughout"),
         ({("grow", "time"): 0.88}, "did_not_hold", "it ends worse than batch size 1024 throughout"),
     ],
 )
@@ -175,8 +185,8 @@ def test_it_pays_where_it_beats_both_constant_sizes_in_equal_time(
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (0.93, "may pay here: it ends ahead"),
-        (0.90, "has not paid here"),
+        (0.93, "may pay here, which these seeds do not show yet: it ends 0.0200"),
+        (0.90, "may not pay here, which these seeds do not show yet: it ends 0.0100"),
         (0.911, "makes no difference here that these seeds show: it ends 0.0010"),
     ],
 )
@@ -288,8 +298,8 @@ def test_the_textbooks_two_claims_hold_where_they_do_under_every_budget() -> Non
     said = text_report(plan_study(ALIKE))
 
     assert "“Small batches start quicker”: held." in said
-    assert "“Large batches converge more surely”: did not hold." in said
-    assert "“Large batches converge more surely”: held." in text_report(
+    assert "“Large batches fit training data better”: did not hold." in said
+    assert "“Large batches fit training data better”: held." in text_report(
         plan_study(ALIKE | {("large", "epochs"): 0.92})
     )
 
@@ -356,3 +366,107 @@ def test_a_page_and_a_document_have_them_all() -> None:
 
 def test_a_sweep_of_sizes_alone_has_none() -> None:
     assert growth_of(made_up_study()) is None
+
+
+def cut_large(record):
+    """The large one was cut on its way to equal time, or goes on with it."""
+    if record.trial.batch_sizes != (LARGE,):
+        return record
+    seen = tuple(e for e in record.evaluations if record.epoch_of(e) <= 1.5 * EPOCHS)
+    return replace(record, status=Status.TIMEOUT, evaluations=seen)
+
+
+def test_a_large_one_that_was_cut_on_its_way_to_equal_time_counts_at_equal_examples() -> None:
+    study = plan_study(ALIKE)
+
+    found = growth(replace(study, records=tuple(map(cut_large, study.records))))
+
+    assert set(found.plans["epochs"]) == {"small", "large", "grow", "decay"}
+    assert "large" not in found.plans["time"]
+
+
+def test_growing_pays_only_where_it_was_held_against_both_constant_sizes() -> None:
+    study = plan_study(ALIKE)
+    without = [record for record in study.records if record.trial.batch_sizes != (LARGE,)]
+
+    found = growth(replace(study, records=tuple(without)))
+
+    assert growth_document(found).verdict == "cannot_tell"
+    assert (
+        "no training of the large batch size can be held against it"
+        in (growth_conclusion(found)[0])
+    )
+
+
+def test_what_was_trained_longer_before_is_read_where_the_time_is_spent() -> None:
+    """As another question left it: the small size, twice as long."""
+    study = plan_study(ALIKE)
+    twice = plan_study({**ALIKE, ("small", "epochs"): 0.90})
+    longer = [
+        made_up_record(
+            trial=record.trial,
+            curves={(split, "accuracy"): lambda epoch: 0.9 for split in ("train", "validation")},
+            epochs=2 * EPOCHS,
+            evaluations_per_epoch=4,
+        )
+        if record.trial.batch_sizes == (SMALL,)
+        else record
+        for record in twice.records
+    ]
+
+    found = growth(replace(study, records=tuple(longer)))
+
+    assert found.decisive == "time"
+    assert found.plans["time"]["small"].budget.amount == pytest.approx(took_s("small", EPOCHS))
+    assert found.plans["time"]["small"].epochs == pytest.approx(EPOCHS)
+
+
+def test_it_is_the_open_comparison_that_is_told() -> None:
+    """Surely better than the small one by little, and open beside the large one."""
+
+    def wobble(name: str, seed: int) -> float:
+        return (0.08, -0.08, 0.0)[seed] if name == "large" else 0.0
+
+    study = plan_study({**ALIKE, ("small", "epochs"): 0.94, ("large", "time"): 0.92}, wobble=wobble)
+
+    said, _ = growth_conclusion(growth(study))
+
+    assert "may pay here, which these seeds do not show yet" in said
+    assert "ahead of batch size 1024 throughout" in said
+
+
+def test_under_a_schedule_the_longer_training_of_a_size_is_not_averaged_with_the_shorter() -> None:
+    study = plan_study(ALIKE)
+    scheduled = [
+        replace(record, trial=replace(record.trial, horizon_steps=record.steps))
+        for record in study.records
+    ]
+    short = [
+        made_up_record(
+            trial=replace(trial_of("large", epochs=EPOCHS, seed=seed), horizon_steps=80),
+            curves={("validation", "accuracy"): lambda epoch: 0.7},
+            epochs=EPOCHS,
+        )
+        for seed in range(3)
+    ]
+
+    constant = of_constant_size(replace(study, records=(*scheduled, *short)))
+
+    large = [r for r in constant.records if r.trial.batch_size == LARGE]
+    assert [record.trial.horizon_steps for record in large] == [80, 80, 80]
+
+
+def test_a_rate_that_a_schedule_moves_is_not_drawn_as_the_plans() -> None:
+    study = plan_study(ALIKE)
+    scheduled = [
+        replace(record, trial=replace(record.trial, horizon_steps=record.steps))
+        for record in study.records
+    ]
+
+    _, plain = growth_figures(growth(study), key="a", along_key="g")
+    _, moved = growth_figures(
+        growth(replace(study, records=tuple(scheduled))), key="a", along_key="g"
+    )
+
+    assert {panel.quantity for panel in plain.panels} == {"batch_size", "learning_rate"}
+    assert {panel.quantity for panel in moved.panels} == {"batch_size"}

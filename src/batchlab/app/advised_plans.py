@@ -11,7 +11,7 @@ from batchlab.app.question import DEFAULT_BUDGET_S, PLANS, Question
 from batchlab.app.report import Advised, write_page
 from batchlab.app.subjects import subject_of
 from batchlab.app.sweep import swept
-from batchlab.errors import BudgetError, UsageError
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.records.study import Study
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.cells import trial_counts
@@ -68,20 +68,31 @@ class PlansBeside:
         return sections_text(sections)
 
     def in_document(self, advice: str) -> str:
-        """The JSON of an advice with the field `growth`: null where growing was not compared."""
+        """The JSON of an advice with `growth`, null where growing was not compared, and why."""
         growth = None if self.study is None else growth_of(self.study)
-        made = None if growth is None else growth_document(growth)
-        return document_text(json.loads(advice) | {"growth": plain(made)})
+        missing = self.missing
+        if growth is None and missing is None:
+            missing = text("no plan came to its end")
+        told = {
+            "growth": None if growth is None else plain(growth_document(growth)),
+            "growth_missing": missing,
+            "growth_command": self.command,
+        }
+        return document_text(json.loads(advice) | told)
 
 
 def reserved_for_plans_s(
-    workload: object, budget_s: float | None, trainings: float | None
+    workload: object, budget_s: float | None, trainings: float | None, profile: Path | None
 ) -> float:
     """What of a budget is left to the plans; of one in trainings nothing, which takes longer.
 
     Raises:
-        UsageError: of a training command, which sizes its own batches.
+        UsageError: of a training command, which sizes its own batches, or for another machine.
     """
+    if profile is not None:
+        raise UsageError(
+            "--plans with --profile: plans are compared in equal time, on this machine; ask there"
+        )
     if isinstance(workload, TrainingCommand):
         raise UsageError(
             "--plans with a training command: it sizes its own batches; give a workload, or let "
@@ -128,7 +139,7 @@ def plans_beside(found: Advised, question: Question, *, reserved_s: float) -> Pl
     )
     try:
         return PlansBeside(study=swept(subject_of(sweep)), command=command, missing=None)
-    except BudgetError as error:
+    except BatchlabError as error:  # there is an answer already, which it must not take along
         return PlansBeside(study=None, command=command, missing=str(error))
 
 
@@ -145,7 +156,9 @@ def _small_and_large(found: Advised) -> tuple[int, int] | None:
     fitting = [
         each.batch_size
         for each in advice.candidates
-        if each.fits and each.batch_size * _FEWEST_STEPS <= advice.n_train
+        if each.fits
+        and each.micro_batch_size == each.batch_size
+        and each.batch_size * _FEWEST_STEPS <= advice.n_train
     ]
     larger = [n for n in fitting if _FEWEST_TIMES * named <= n <= _MOST_TIMES * named]
     if larger:

@@ -101,7 +101,8 @@ def _seen(path: Path, wanted: str | None) -> _Seen | None:
             is_worked_on = store.is_worked_on(study_id)
             # Read after that: what a process stored as the last thing before its end is there.
             shown = stored_in(store, study_id)
-            is_finished = _is_finished(store, shown)
+            # Between two parts of a study all that was asked for so far has ended.
+            is_finished = not is_worked_on and _is_finished(store, shown)
             status = _status(
                 store, _study(shown), is_finished=is_finished, is_worked_on=is_worked_on
             )

@@ -36,7 +36,8 @@ def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
         if all(_runs(sizes, *shape) for shape in trial.micro_batch_sizes.items())
     ]
     without = [trial for trial in trials if trial not in fits]
-    if without and (subject.question.batch_sizes is not None or not fits):
+    is_chosen = subject.question.batch_sizes is not None or subject.question.plans
+    if without and (is_chosen or not fits):
         raise BatchSizeError(_refusal(sizes, without[0]))
     gone = {trial.batch_size for trial in without}
     if gone:
@@ -52,12 +53,7 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
     """Let the subject leave out smaller last batches where one of the trials' does not run."""
     summary, sizes = subject.summary, _rule(subject.summary)
     for trial in trials:
-        smaller = [
-            rest
-            for rest in sorted(trial.plan.last_batch_sizes())
-            if not summary.last_batch_runs
-            or not _runs(sizes, rest, min(rest, trial.micro_batch_size))
-        ]
+        smaller = _smaller_that_fail(summary, trial)
         if not smaller:
             continue
         rest = smaller[0]
@@ -71,6 +67,29 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
         )
         subject.drop_last = True
         return
+
+
+def why_not(summary: WorkloadSummary, trial: Trial) -> str | None:
+    """Why the model would not take each batch of a trial; None: it does."""
+    sizes = _rule(summary)
+    try:
+        check_batch_norm(summary, trial)
+    except BatchSizeError as error:
+        return str(error)
+    if not all(_runs(sizes, *shape) for shape in trial.micro_batch_sizes.items()):
+        return _refusal(sizes, trial)
+    smaller = _smaller_that_fail(summary, trial)
+    return f"a last batch of {smaller[0]} examples does not run" if smaller else None
+
+
+def _smaller_that_fail(summary: WorkloadSummary, trial: Trial) -> list[int]:
+    """The smaller last batches of epochs that do not run."""
+    sizes, micro = _rule(summary), trial.micro_batch_size
+    return [
+        rest
+        for rest in sorted(trial.plan.last_batch_sizes())
+        if not summary.last_batch_runs or not _runs(sizes, rest, min(rest, micro))
+    ]
 
 
 def sizes_that_run(summary: WorkloadSummary, batch_sizes: Iterable[int]) -> tuple[int, ...]:
@@ -137,7 +156,8 @@ def _runs(sizes: RunnableSizes, batch_size: int, micro_batch_size: int) -> bool:
 
 
 def _refusal(sizes: RunnableSizes, trial: Trial) -> str:
-    size, micro = trial.batch_size, trial.micro_batch_size
+    shapes = trial.micro_batch_sizes.items()
+    size, micro = next(shape for shape in shapes if not _runs(sizes, *shape))
     given = f"batch size {size}" + ("" if micro == size else f" in micro-batches of {micro}")
     near = sizes.largest_up_to(size) or sizes.least
     return (

@@ -231,7 +231,14 @@ class Subject(ABC):
         if name in ("grow", "decay"):
             cap = large if name == "grow" else small
             plan = instead_of_decay(small, CUTS, cap=cap, epochs=epochs, factor=CUT)
-            stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
+            try:
+                stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
+            except UsageError as error:
+                raise UsageError(
+                    f"{epochs:g} epochs of {trial.n_train} examples have too few steps of {cap} "
+                    f"for the plan {name!r}, which changes after 40, 70 and 90 % of them; give "
+                    f"more --epochs, or a smaller large batch size"
+                ) from error
             micro = self.question.micro_batch_size or cap
             trial = replace(trial, stages=stages, micro_batch_size=micro)
         if trial.horizon_steps is not None:
@@ -240,6 +247,11 @@ class Subject(ABC):
 
     def _check_plans(self) -> None:
         asked, sizes = self.question, self.batch_sizes
+        if not {"grow", "decay"} & set(asked.plans):
+            raise UsageError(
+                f"plans {', '.join(asked.plans)}: expected grow or decay among them; without, give "
+                f"the batch sizes alone"
+            )
         if len(set(sizes)) != 2:
             raise UsageError(
                 f"plans of batch sizes {', '.join(map(str, sizes))}: expected two, the small one "

@@ -233,6 +233,21 @@ class WorkloadSubject(Subject):
             raise UsageError(outside_of_a_share(metric, value))
         return Target(metric=metric, value=value, better=workload.better(metric))
 
+    def _check_plans(self) -> None:
+        super()._check_plans()
+        changes = {
+            "a `scheduler` of its own, which sets the rate": self.workload.scheduler,
+            "a patience, which ends trainings before a plan has changed": (
+                self.workload.patience_epochs
+            ),
+        }
+        for what, given in changes.items():
+            if given is not None:
+                raise UsageError(
+                    f"plans of workload {self.name!r}, which has {what}; leave it out (a "
+                    f"`schedule` goes with plans)"
+                )
+
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Of a sweep a few, of a profile all powers of two."""
         n_train, own = self.summary.n_train, self.summary.batch_size

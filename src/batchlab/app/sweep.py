@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from batchlab.app.options import fitting_trials
+from batchlab.app.options import fitting_trials, why_not
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
@@ -233,7 +233,10 @@ class StoredSweep:
             for trial in subject.planned_trials({name: longer}):
                 steps = trial.plan.steps_in(longer)
                 length = replace(subject.length, epochs=None, steps=steps)
-                yield RunRequest(trial=trial, length=length)
+                if (why := why_not(subject.summary, trial)) is None:
+                    yield RunRequest(trial=trial, length=length)
+                else:
+                    self._listener.warning(f"{name} is not trained for equal time: {why}")
 
     @property
     def _step_s(self) -> dict[int, float]:

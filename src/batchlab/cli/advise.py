@@ -85,7 +85,7 @@ _DEFAULT_REPORT = "batchlab-report.html"
     "--plans",
     is_flag=True,
     help="Also tell whether growing the batch during training pays, from the batch size that is "
-    "named. Takes half of the budget.",
+    "named or up to it. Takes half of the budget.",
 )
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
 @with_own_command
@@ -117,7 +117,7 @@ def advise(
         from batchlab.app.report import json_document, write_page
 
         shown_s = invocation.reserved_s(given["budget"], report)
-        length = given["workload"], given["budget"], given["trainings"]
+        length = given["workload"], given["budget"], given["trainings"], given["profile"]
         plans_s = reserved_for_plans_s(*length) if plans else 0.0
         question = asked(
             "advise",
@@ -129,9 +129,9 @@ def advise(
         if (seconds := question.budget.seconds) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
         made = advised(question)
-        beside = plans_beside(made, question, reserved_s=shown_s) if plans else None
         progress.phase("writing the report")
-        write_page(made, report)
+        write_page(made, report)  # before anything else can go wrong
+        beside = plans_beside(made, question, reserved_s=shown_s) if plans else None
         if beside is not None and beside.study is not None:
             beside = beside.with_page(report.with_name(f"{report.stem}-plans{report.suffix}"))
     if as_json:

@@ -21,12 +21,16 @@ Array = NDArray[np.float64]
 Values = Sequence[float]  # one a seed
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+def mean_interval(
+    values: Sequence[float], *, confidence: float = 0.95, resolution: float = 0.0
+) -> Estimate:
     """The mean of independent observations (one a seed) with its t interval.
 
     Args:
         values: the observations, finite, in one unit.
         confidence: coverage of the interval, between 0 and 1.
+        resolution: what values are rounded to, in their unit: they scatter by no less than that
+            makes (its square over 12), though a few may agree.
 
     Returns:
         The mean in the same unit; without bounds for one observation, the reason for none.
@@ -41,8 +45,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     mean = float(np.mean(values))
     if n == 1:
         return Estimate.of(mean, n=1)
-    standard_error = float(np.std(values, ddof=1)) / n**0.5
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * standard_error
+    variance = max(float(np.var(values, ddof=1)), resolution**2 / 12)
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / n)
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
 
 

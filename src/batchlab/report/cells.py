@@ -107,12 +107,19 @@ def of_constant_size(study: Study) -> Study:
         return study
     well = [record.epochs for record in study.records if record.ended_well]
     shortest = min(well, default=math.inf) * (1 + 1e-9)
+    kept: dict[tuple[int, float, int], TrialRecord] = {}
+    # Under a schedule the longer one is another trial of the same size, rate and seed.
+    for record in sorted(constant, key=lambda record: (not record.ended_well, record.epochs)):
+        trial = record.trial
+        kept.setdefault((trial.batch_size, trial.learning_rate, trial.seed), record)
+    ids = {record.trial.trial_id for record in kept.values()}
     records = (
         replace(
             record,
             evaluations=tuple(e for e in record.evaluations if record.epoch_of(e) <= shortest),
         )
         for record in constant
+        if record.trial.trial_id in ids
     )
     return replace(study, records=tuple(records))
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from batchlab.laws.plateau import default_delta
+from batchlab.laws.plateau import FRACTION_METRICS, default_delta
 from batchlab.laws.scatter import mean_interval
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Estimate
@@ -38,6 +38,7 @@ _NAMES: dict[PlanName, str] = {
     "grow": "growing from {first} to {last}",
     "decay": "batch size {first}, its rate cut",
 }
+_CONSTANT: tuple[PlanName, ...] = ("small", "large")
 _EARLY = 0.05  # of a run: its quick start
 # A run that is much shorter than the time of the others was ended by the budget.
 _AS_LONG = 0.97
@@ -91,13 +92,15 @@ class PlanRuns:
 
         A seed is left out that was not evaluated between the untrained model and there.
         """
-        at = replace(self.budget, amount=part * self.budget.amount)
         metric = self.budget.study.workload.metrics[0].name
-        found = {
-            record.trial.seed: at.value(record, split or self.split, metric)
-            for record in self.cell.ended_well
-            if any(0 < at.spent_at(record, each) <= at.amount for each in record.evaluations)
-        }
+        found = {}
+        for record in self.cell.records:
+            # Whole steps leave the ends of plans a little apart.
+            whole = min(self.budget.amount, self.budget.spent_at(record, record.evaluations[-1]))
+            at = replace(self.budget, amount=part * whole)
+            if any(0 < at.spent_at(record, each) <= at.amount for each in record.evaluations):
+                value = at.value(record, split or self.split, metric)
+                found[record.trial.seed] = value
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
@@ -105,7 +108,8 @@ class PlanRuns:
         """Passes over the training data under the budget."""
         if self.budget.name == "epochs":
             return self.budget.amount
-        return fmean(record.epochs for record in self.cell.records)
+        whole_s = self.budget.spent_at(self.cell.records[0], self.cell.records[0].evaluations[-1])
+        return self.cell.records[0].epochs * min(1.0, self.budget.amount / whole_s)
 
     @property
     def train_s(self) -> float | None:
@@ -135,6 +139,17 @@ class Growth:
         metric = self.study.workload.metrics[0].name
         return default_delta(metric, [fmean(values) for values in ends if values])
 
+    def _resolution(self, split: Split | None) -> float:
+        """What differences of a share of examples are rounded to; 0.0: of another metric."""
+        workload = self.study.workload
+        n_examples = {
+            "train": workload.n_train_evaluated,
+            "validation": workload.n_validation or 0,
+            "test": workload.n_test,
+        }[split or budget_split(self.study)]
+        is_share = workload.metrics[0].name in FRACTION_METRICS and n_examples > 0
+        return math.sqrt(2) / n_examples if is_share else 0.0
+
     @property
     def small_size(self) -> int:
         """The batch size that plans begin with."""
@@ -151,7 +166,7 @@ class Growth:
         plans = self.plans[self.decisive]
         if "grow" not in plans:
             return {}
-        others: list[PlanName] = [name for name in ("small", "large") if name in plans]
+        others = [name for name in _CONSTANT if name in plans]
         return {
             name: self.difference(self.decisive, "grow", name, n_comparisons=len(others))
             for name in others
@@ -184,46 +199,52 @@ class Growth:
         )
         sign = 1.0 if self.study.workload.metrics[0].better == "higher" else -1.0
         apart = [sign * (first[seed] - second[seed]) for seed in first if seed in second]
-        found = mean_interval(apart, confidence=1 - 0.05 / n_comparisons)
+        found = mean_interval(
+            apart, confidence=1 - 0.05 / n_comparisons, resolution=self._resolution(split)
+        )
         return Comparison(difference=found, tolerance=self.tolerance)
 
 
 def growth_of(study: Study) -> Growth | None:
-    """The comparison of a study's plans; None: it has no trial whose batch or rate changes."""
-    well = [record for record in study.records if record.ended_well]
-    staged = [record for record in well if record.trial.stages]
+    """The comparison of a study's plans; None: none whose batch or rate changes came to its end."""
+    staged = [record for record in study.records if record.trial.stages and record.ended_well]
     if not staged:
         return None
     small = staged[0].trial.batch_size
-    by_name: dict[PlanName, list[TrialRecord]] = {}
-    for record in well:
-        by_name.setdefault(_name_of(record.trial, small), []).append(record)
-    # What another question trained of a constant size may be shorter; a plan's cuts lie in its run.
+    # What another question trained of a constant size may be longer; a plan's cuts lie in its run.
     shortest = min(record.epochs for record in staged)
-    plans: dict[Equal, dict[PlanName, PlanRuns]] = {}
-    equal: Equal
-    for equal in ("epochs", "time"):
-        runs = {
-            name: list(_of_each_seed(records, longest=equal == "time"))
-            for name, records in by_name.items()
-        }
-        budget = EqualBudget(study=study, name=equal, amount=shortest)
-        if equal == "time":
-            took_s = {
-                name: min((study.train_s(r.trial, r.steps) or 0.0) for r in records)
-                for name, records in runs.items()
-            }
-            whole_s = max(took_s.values())
-            runs = {name: of for name, of in runs.items() if took_s[name] > _AS_LONG * whole_s}
-            if not whole_s or len(runs) < 2:
-                continue
-            budget = replace(budget, amount=min(took_s[name] for name in runs))
-        plans[equal] = {
+    by_name: dict[PlanName, list[TrialRecord]] = {}
+    for record in study.records:
+        if record.ended_well or _is_long_enough(record, shortest):
+            by_name.setdefault(_name_of(record.trial, small), []).append(record)
+    plans: dict[Equal, Mapping[PlanName, PlanRuns]] = {}
+    amounts: dict[Equal, float | None] = {
+        "epochs": shortest, "time": _time_of_small(study, staged[0].trial, shortest)
+    }  # fmt: skip
+    for equal, amount in amounts.items():
+        if amount is None:
+            continue
+        budget = EqualBudget(study=study, name=equal, amount=amount)
+        found = {
             name: best
             for name in _NAMES
-            if name in runs and (best := _best(study, name, runs[name], budget)) is not None
+            if (best := _best(study, name, by_name.get(name, ()), budget)) is not None
         }
+        if equal == "epochs" or {"small", "grow"} <= found.keys():
+            plans[equal] = found
     return Growth(study=study, plans=plans)
+
+
+def _is_long_enough(record: TrialRecord, epochs: float) -> bool:
+    """Whether a training of one size that was cut while it went on has what is compared."""
+    may_go_on = record.status is None or record.status.may_go_on
+    return not record.trial.stages and may_go_on and record.epochs >= epochs
+
+
+def _time_of_small(study: Study, of_plan: Trial, epochs: float) -> float | None:
+    """Seconds of so many epochs of the small batch size; None: its steps were not timed."""
+    small = replace(of_plan, stages=(), micro_batch_size=0)
+    return study.train_s(small, small.plan.steps_in(epochs))
 
 
 def _name_of(trial: Trial, small: int) -> PlanName:
@@ -238,23 +259,24 @@ def plan_words(trial: Trial) -> str:
     return text(_NAMES[_name_of(trial, sizes[0])], first=sizes[0], last=sizes[-1])
 
 
-def _of_each_seed(records: Sequence[TrialRecord], *, longest: bool) -> Iterator[TrialRecord]:
-    """Of each rate and seed the longest or the shortest training."""
-    choose = max if longest else min
-    found: dict[tuple[float, int], list[TrialRecord]] = {}
-    for record in records:
-        found.setdefault((record.trial.learning_rate, record.trial.seed), []).append(record)
-    for alike in found.values():
-        yield choose(alike, key=lambda record: record.epochs)
+def _reads(record: TrialRecord, budget: EqualBudget) -> bool:
+    """Whether a trial can be read where the budget is spent: a plan's cuts lie in its own run."""
+    spent = budget.spent_at(record, record.evaluations[-1]) if record.evaluations else 0.0
+    whole = spent / budget.amount
+    return whole > _AS_LONG and (not record.trial.stages or whole < 1 / _AS_LONG)
 
 
 def _best(
     study: Study, name: PlanName, records: Sequence[TrialRecord], budget: EqualBudget
 ) -> PlanRuns | None:
     """At the rate with the best mean, of those that the most seeds ended well at."""
-    by_rate: dict[float, list[TrialRecord]] = {}
-    for record in records:
-        by_rate.setdefault(record.trial.learning_rate, []).append(record)
+    by_rate: dict[float, dict[int, TrialRecord]] = {}
+    # The shortest of each seed that has what is compared: under a schedule others are longer.
+    for record in sorted(records, key=lambda record: record.epochs):
+        trial = record.trial
+        is_placed = budget.name != "time" or study.train_s(trial, 1) is not None
+        if is_placed and _reads(record, budget):
+            by_rate.setdefault(trial.learning_rate, {}).setdefault(trial.seed, record)
     sign = 1.0 if study.workload.metrics[0].better == "higher" else -1.0
 
     def worth(runs: PlanRuns) -> tuple[int, float]:
@@ -263,7 +285,7 @@ def _best(
 
     split = budget_split(study)
     found = [
-        PlanRuns(name=name, cell=Cell(records=tuple(of)), budget=budget, split=split)
+        PlanRuns(name=name, cell=Cell(records=tuple(of.values())), budget=budget, split=split)
         for of in by_rate.values()
     ]
     best = max(found, key=worth, default=None)
@@ -295,40 +317,51 @@ def _end_text(found: Growth, runs: PlanRuns) -> str:
 
 
 def verdict_of(held: Mapping[PlanName, Comparison]) -> ClaimVerdict:
-    """Whether growing is better than every constant size that it was held against."""
+    """Whether growing is better than every constant size; both have to be there."""
     outcomes = {each.outcome for each in held.values()}
-    if outcomes == {"better"}:
-        return "held"
-    return "did_not_hold" if outcomes & {"worse", "same"} else "cannot_tell"
+    if outcomes & {"worse", "same"}:
+        return "did_not_hold"
+    return "held" if outcomes == {"better"} and len(held) == len(_CONSTANT) else "cannot_tell"
 
 
 def _verdict_text(found: Growth) -> str:
     held, plans = found.held, found.plans[found.decisive]
     metric = found.study.workload.metrics[0].name
-    name, least = min(held.items(), key=lambda each: each[1].difference.estimate or 0.0)
+    missing = [name for name in _CONSTANT if name not in held]
+    if missing and verdict_of(held) == "cannot_tell":
+        return text(
+            "Whether growing the batch pays can't be told: no training of the {size} batch size "
+            "can be held against it.",
+            size=text(missing[0]),
+        )
+    # What decides: of those that it is not better than the one that is nearest, or ahead of it.
+    undecided = {name: each for name, each in held.items() if each.outcome != "better"} or held
+    name, least = min(
+        undecided.items(),
+        key=lambda each: (each[1].outcome != "worse", each[1].difference.estimate or 0.0),
+    )
     message = {
-        "held": "Growing the batch pays here: it ends better than {other}, by {difference}.",
+        "better": "Growing the batch pays here: it ends better than {other}, by {difference}.",
         "worse": "Growing the batch does not pay here: it ends worse than {other}, by "
         "{difference}.",
         "same": "Growing the batch does not pay here: it ends no better than {other}.",
         "close": "Growing the batch makes no difference here that these seeds show: it ends "
         "{difference} {side} {other}.",
-        "ahead": "Growing the batch may pay here: it ends ahead of {other}, by {difference}.",
-        "behind": "Growing the batch has not paid here: it ends behind {other}, by {difference}.",
+        "ahead of": "Growing the batch may pay here, which these seeds do not show yet: it ends "
+        "{difference} {side} {other}.",
+        "behind": "Growing the batch may not pay here, which these seeds do not show yet: it ends "
+        "{difference} {side} {other}.",
     }
+    side = "ahead of" if (least.difference.estimate or 0.0) >= 0 else "behind"
     key: str = least.outcome
-    side = "ahead" if (least.difference.estimate or 0.0) > 0 else "behind"
-    if verdict_of(held) == "held":
-        key = "held"
-    elif key not in message:
-        key = side
-        if least.missing is None and abs(least.difference.estimate or 0.0) < least.tolerance:
-            key = "close"
+    if key == "cannot_tell":
+        is_close = least.missing is None and abs(least.difference.estimate or 0.0) < least.tolerance
+        key = "close" if is_close else side
     return text(
         message[key],
         other=plans[name].words,
         difference=least.size_text(metric),
-        side=text("ahead of" if side == "ahead" else "behind"),
+        side=text(side),
     )
 
 
@@ -342,9 +375,10 @@ def _beside_decay(found: Growth) -> Iterator[str]:
         "better": "growing ends better than with its rate cut at the same places, by {difference}",
         "worse": "growing ends worse than with its rate cut at the same places, by {difference}",
         "same": "growing and cutting the rate at the same places end alike",
-        "cannot_tell": "growing and cutting the rate at the same places differ by {difference}",
+        "cannot_tell": "growing ends {difference} {side} cutting the rate at the same places",
     }[apart.outcome]
-    said = text(how, difference=apart.size_text(metric))
+    side = text("ahead of" if (apart.difference.estimate or 0.0) >= 0 else "behind")
+    said = text(how, difference=apart.size_text(metric), side=side)
     grow_s, decay_s = (plans[name].train_s for name in ("grow", "decay"))
     took = ""
     if grow_s and decay_s:
@@ -392,7 +426,7 @@ def growth_claims(found: Growth) -> tuple[Sentence, ...]:
         return ()
     return (
         _claim(found, "Small batches start quicker", "small", "large", part=_EARLY),
-        _claim(found, "Large batches converge more surely", "large", "small", split="train"),
+        _claim(found, "Large batches fit training data better", "large", "small", split="train"),
     )
 
 
@@ -424,7 +458,9 @@ def _claim(
                 one=plans[one].words,
                 its=quantity_text(metric, _mean(its)),
                 other=plans[other].words,
-                difference=apart.missing or apart.size_text(metric),
+                difference=(apart.missing or apart.size_text(metric))
+                if mine and its
+                else text("one of them was not evaluated by then"),
             )
         )
     verdict: ClaimVerdict = "cannot_tell"
@@ -550,6 +586,8 @@ def growth_figures(found: Growth, *, key: str, along_key: str) -> tuple[Figure, 
             axis="epoch",
         )
         for quantity in ("batch_size", "learning_rate", "noise_scale")
+        # Under a schedule the rate of a step is more than its plan's.
+        if quantity != "learning_rate" or plans[0].trial.horizon_steps is None
     ]
     note = text(
         "The color of a line is the batch size there. Its dashes tell the plan, in this order: "

@@ -293,7 +293,7 @@ def _document(
     }
     made = dict(
         status=status_text(record),
-        step_s=None if timing is None else timing.step_s,
+        step_s=None if timing is None or record.trial.stages else timing.step_s,
         target=study.target,
         steps_to_target=None if crossing is None else crossing.step,
         samples_to_target=None if crossing is None else crossing.samples,
