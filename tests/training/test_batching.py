@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from batchlab.errors import WorkloadError
+from batchlab.records.batch_plan import Stage
 from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
 from batchlab.training.batching import on_device, training_batches
@@ -249,3 +250,24 @@ class TestContainers:
         assert moved["x"][1][1] == "name"
         assert isinstance(moved["pair"], Pair)
         assert moved["pair"].x.device.type == "meta"
+
+
+def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() -> None:
+    """Batches of neighbours, which a growing batch cuts anew only where it grows."""
+    asked: list[int] = []
+
+    def neighbours(batch_size: int, seed: int) -> list[list[int]]:
+        asked.append(batch_size)
+        return cut_into_steps(range(12), batch_size, drop_last=False)
+
+    workload = numbered(12, make_sampler=neighbours)
+    stages = (Stage(from_samples=18, batch_size=4),)
+    trial = small_trial(workload, batch_size=2, micro_batch_size=4, stages=stages)
+
+    seen = [examples_of(workload, trial, epoch=epoch) for epoch in (1, 2)]
+
+    assert asked == [2, 4]
+    assert seen == [
+        [[0, 1], [2, 3], [4, 5], [6, 7, 8, 9], [10, 11]],
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]],
+    ]

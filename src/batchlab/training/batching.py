@@ -41,7 +41,7 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
     seed = derived_seed("sampler", trial.seed, epoch)
-    return sampled_order(workload, trial.plan, seed=seed)
+    return sampled_order(workload, trial.plan, seed=seed, epoch=epoch)
 
 
 def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
@@ -59,28 +59,33 @@ def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
     )
 
 
-def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int) -> Tensor:
-    """The indices of one epoch, in the order in which `make_sampler` gives them."""
+def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
+    """The indices of one epoch, in the order in which `make_sampler` gives them.
+
+    It is asked for batches of the size that the epoch begins with.
+    """
     assert workload.make_sampler is not None
     seed %= _MOST_SEED
+    begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+    size = plan.stage_at(begin).batch_size
     with untouched_randomness():
         seed_everything(seed)
-        given = list(workload.make_sampler(plan.batch_size, seed))
-    what = f"workload {workload.name!r}: make_sampler(batch_size={plan.batch_size})"
+        given = list(workload.make_sampler(size, seed))
+    what = f"workload {workload.name!r}: make_sampler(batch_size={size})"
     if given and all(map(is_group, given)):
         groups = [_indices(part, what) for part in given]
-        odd = [len(group) for group in groups[:-1] if len(group) != plan.batch_size]
-        odd += [len(group) for group in groups[-1:] if len(group) > plan.batch_size]
+        odd = [len(group) for group in groups[:-1] if len(group) != size]
+        odd += [len(group) for group in groups[-1:] if len(group) > size]
         if odd:
             raise WorkloadError(
-                f"{what} gave a batch of {odd[0]} examples; expected {plan.batch_size} in each but "
+                f"{what} gave a batch of {odd[0]} examples; expected {size} in each but "
                 f"a smaller last one: fill up the batches across buckets"
             )
         order = [index for group in groups for index in group]
     else:
         order = _indices(given, what)
     n_train = plan.n_train
-    if not plan.samples_at(plan.steps_in(1)) <= len(order) <= n_train:
+    if not plan.samples_at(end) - plan.samples_at(begin) <= len(order) <= n_train:
         raise WorkloadError(
             f"{what} gave {len(order):,} indices for an epoch; expected {n_train:,}, as many as "
             f"there are training examples"
