@@ -2,10 +2,10 @@
 
     python -m benchmarks.following_cost [--turns 100]
 
-Blocks of steps of one model (MLPs of MNIST's size, a transformer) in turns, each in an order that is
-drawn: a plain loop, the same with the scheduler of a plan that grows, through `Accumulator`, and the
-plain loop again, which tells what nothing costs here. Medians over the turns of each way's time over
-the plain one's beside it. Prints a table in Markdown.
+Blocks of steps of one model (MLPs of MNIST's size, a transformer) in turns, each in an order that
+is drawn: a plain loop, the same with the scheduler of a plan that grows, through `Accumulator`, and
+the plain loop again, which tells what nothing costs here. Medians over the turns of each way's time
+over the plain one's beside it. Prints a table in Markdown.
 """
 
 from __future__ import annotations

@@ -26,16 +26,16 @@ CEILINGS = {
     "plans": 1_460,
     "processes": 780,
     "records": 1_830,
-    "report": 11_040,
+    "report": 11_045,
     "runs": 2_035,
     "script": 5_110,
     "store": 1_350,
-    "training": 6_870,
+    "training": 6_880,
     "words": 1_370,
     "workload": 3_335,
     "top": 540,
 }
-CEILING = 58_240
+CEILING = 58_250
 
 Graph = dict[str, set[str]]
 

@@ -470,3 +470,26 @@ def test_a_rate_that_a_schedule_moves_is_not_drawn_as_the_plans() -> None:
 
     assert {panel.quantity for panel in plain.panels} == {"batch_size", "learning_rate"}
     assert {panel.quantity for panel in moved.panels} == {"batch_size"}
+
+
+def test_under_a_schedule_a_longer_training_is_not_read_on_its_way() -> None:
+    study = plan_study(ALIKE)
+    moved = [
+        replace(record, trial=replace(record.trial, horizon_steps=record.steps))
+        for record in study.records
+    ]
+
+    found = growth(replace(study, records=tuple(moved)))
+
+    assert set(found.plans["epochs"]) == {"small", "grow", "decay"}  # the large one is longer
+    assert set(found.plans["time"]) == {"small", "large", "grow", "decay"}
+
+
+def test_plans_whose_metric_was_never_known_are_compared_with_nothing() -> None:
+    study = plan_study(ALIKE)
+    blind = [
+        replace(record, evaluations=tuple(replace(e, scores=()) for e in record.evaluations))
+        for record in study.records
+    ]
+
+    assert growth_of(replace(study, records=tuple(blind))) is None

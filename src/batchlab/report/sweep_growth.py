@@ -232,7 +232,7 @@ def growth_of(study: Study) -> Growth | None:
         }
         if equal == "epochs" or {"small", "grow"} <= found.keys():
             plans[equal] = found
-    return Growth(study=study, plans=plans)
+    return Growth(study=study, plans=plans) if plans["epochs"] else None
 
 
 def _is_long_enough(record: TrialRecord, epochs: float) -> bool:
@@ -260,10 +260,13 @@ def plan_words(trial: Trial) -> str:
 
 
 def _reads(record: TrialRecord, budget: EqualBudget) -> bool:
-    """Whether a trial can be read where the budget is spent: a plan's cuts lie in its own run."""
+    """Whether a trial can be read where the budget is spent.
+
+    A plan's cuts lie in its own run, as a schedule does: such a trial is read at its end only.
+    """
     spent = budget.spent_at(record, record.evaluations[-1]) if record.evaluations else 0.0
-    whole = spent / budget.amount
-    return whole > _AS_LONG and (not record.trial.stages or whole < 1 / _AS_LONG)
+    whole, has_shape = spent / budget.amount, record.trial.horizon_steps is not None
+    return whole > _AS_LONG and (whole < 1 / _AS_LONG or not (record.trial.stages or has_shape))
 
 
 def _best(
