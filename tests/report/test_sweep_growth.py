@@ -153,14 +153,19 @@ def test_the_luck_of_a_seed_is_no_difference() -> None:
     assert least.low == pytest.approx(0.04 - half)
 
 
-def test_an_interval_is_students_of_the_differences() -> None:
+@pytest.mark.parametrize(("mean", "n_comparisons"), [(0.04, 1), (0.0, 2)])
+def test_an_interval_is_students_of_the_differences(mean: float, n_comparisons: int) -> None:
+    """Where growing is not better, it holds together with that of the other size."""
     wobbles = {0: 0.002, 1: -0.003, 2: 0.004}
-    study = plan_study(ALIKE, wobble=lambda name, seed: wobbles[seed] if name == "grow" else 0.0)
+    study = plan_study(
+        ALIKE | {("grow", "time"): 0.91 + mean},
+        wobble=lambda name, seed: wobbles[seed] if name == "grow" else 0.0,
+    )
 
     found = growth(study).held["large"].difference
 
-    apart = [0.04 + each for each in wobbles.values()]
-    half = student.ppf(1 - 0.05 / 4, 2) * stdev(apart) / math.sqrt(3)  # two hold together
+    apart = [mean + each for each in wobbles.values()]
+    half = student.ppf(1 - 0.05 / 2 / n_comparisons, 2) * stdev(apart) / math.sqrt(3)
     assert found.estimate == pytest.approx(fmean(apart))
     assert found.high == pytest.approx(fmean(apart) + half)
 
