@@ -215,6 +215,7 @@ def test_one_seed_has_no_interval() -> None:
 def test_what_cutting_the_rate_does_alone_is_said_with_its_time() -> None:
     _, lead = growth_conclusion(growth(plan_study(ALIKE)))
 
+    assert lead.endswith("Each was trained at one learning rate, tuned for none of them.")
     share = took_s("grow", EPOCHS) / took_s("decay", EPOCHS)
     assert "growing and cutting the rate at the same places end alike" in lead
     assert f"growing takes {100 * share:.0f} % of the time" in lead

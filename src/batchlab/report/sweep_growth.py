@@ -409,6 +409,7 @@ def _rates_said(found: Growth) -> Iterator[str]:
             tried.setdefault(name, set()).add(record.trial.learning_rate)
     several = {name: rates for name, rates in tried.items() if len(rates) > 1}
     if not several:
+        yield text("Each was trained at one learning rate, tuned for none of them.")
         return
     yield text(
         "Each is at the best of its rates on {split} data, where that looks a little better than "
