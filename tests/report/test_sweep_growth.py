@@ -20,7 +20,8 @@ from tests.reference.made_up import (
 from batchlab import plans
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Status, Trial
-from batchlab.report.cells import cells, of_constant_size
+from batchlab.report.cells import cells, figure_looks, of_constant_size
+from batchlab.report.chart import plot
 from batchlab.report.sweep_growth import (
     Growth,
     growth_conclusion,
@@ -499,3 +500,14 @@ def test_plans_whose_metric_was_never_known_are_compared_with_nothing() -> None:
     ]
 
     assert growth_of(replace(study, records=tuple(blind))) is None
+
+
+def test_the_band_of_each_plan_is_its_own() -> None:
+    """Plans share colors: without it one band would join the seeds of all of them."""
+    study = plan_study(ALIKE)
+    ends, _ = growth_figures(growth(study), key="a", along_key="g")
+
+    layers = plot(ends.panels[0], figure_looks(study))["layer"]
+
+    bands = [layer for layer in layers if layer["mark"]["type"] == "area"]
+    assert [band["encoding"]["detail"]["field"] for band in bands] == ["series"]
