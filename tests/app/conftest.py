@@ -1,12 +1,30 @@
-"""A store that is not there yet, for whoever asks something of the whole program."""
+"""For who asks something of the whole program: a store that is not there yet, and no waiting."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.reference.made_up import made_up_timing
+
+import batchlab
+from batchlab.app.subjects import WorkloadSubject
+from batchlab.processes.children import Ended
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     return tmp_path / "lab.db"
+
+
+@pytest.fixture
+def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured alone they take half a second a batch size; here they are made up: all the same."""
+
+    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
+        made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
+
+    monkeypatch.setattr(WorkloadSubject, "timed", timed)

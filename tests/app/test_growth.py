@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up import made_up_timing
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
 from tests.reference.training_script import training_script
@@ -17,7 +15,6 @@ from torch.optim.lr_scheduler import StepLR
 import batchlab
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BatchSizeError, UsageError
-from batchlab.processes.children import Ended
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.sweep_growth import growth_of
@@ -36,16 +33,7 @@ class Only20(nn.Linear):
 
 ALL = ("small", "large", "grow", "decay")
 # A step of any size takes as long: batches of 40 train four times as many examples in a second.
-STEP_S = 1e-3
-
-
-@pytest.fixture(autouse=True)
-def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
-        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
-        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
-
-    monkeypatch.setattr(WorkloadSubject, "timed", timed)
+pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
 def run(lab: Path, **request: Any) -> Study:
@@ -59,12 +47,12 @@ def test_every_plan_is_trained_at_equal_examples_and_for_as_long_as_small_takes(
     study = run(lab, seeds=2)
 
     assert {record.status for record in study.records} == {Status.OK}
-    small_s = 4 * 10 * STEP_S
+    small_s = 4 * 10 * study.timings[0].step_s
     seen = {
         (
             r.trial.batch_sizes,
             round(r.epochs, 1),
-            round(study.train_s(r.trial, r.steps) / small_s, 2),
+            round(study.train_s(r.trial, r.steps) / small_s, 3),
         )
         for r in study.records
         if r.trial.seed == 1
@@ -73,8 +61,8 @@ def test_every_plan_is_trained_at_equal_examples_and_for_as_long_as_small_takes(
         ((10,), 4.0, 1.0),
         ((40,), 13.3, 1.0),  # 40 steps, of which an epoch has three
         # 16 steps of 10, and after 160 examples one for the rest of the epoch, and three an epoch.
-        ((10, 40, 40, 40), 4.0, round(23 / 40, 2)),
-        ((10, 40, 40, 40), 7.0, round((28 + 1 + 4 * 3) / 40, 2)),
+        ((10, 40, 40, 40), 4.0, round(23 / 40, 3)),
+        ((10, 40, 40, 40), 7.0, round((28 + 1 + 4 * 3) / 40, 3)),
         ((10, 10, 10, 10), 4.0, 1.0),
     }
     found = growth_of(study)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
@@ -28,10 +26,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
-from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BatchSizeError, BudgetError, StoreError, UsageError, WorkloadError
 from batchlab.plans.scaling import scaling_rule
-from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
@@ -40,18 +36,6 @@ from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 ROOT = Path(__file__).parents[2]
-STEP_S = 1e-4
-
-
-@pytest.fixture
-def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured alone they take half a second a batch size; here they are made up."""
-
-    def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
-        made_up = made_up_timing(trial.batch_size, step_s=STEP_S, workload_id=trial.workload_id)
-        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
-
-    monkeypatch.setattr(WorkloadSubject, "timed", timed)
 
 
 def run(lab: Path, **request: Any) -> Study:

@@ -1,4 +1,4 @@
-"""A planned run of Accelerate's and of the Trainer's goes on from its middle bit for bit."""
+"""A planned run of each framework's goes on from its middle bit for bit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.reference.example_commands import EXAMPLES
 
 _SHARED = """
 import sys
@@ -87,24 +88,64 @@ print(steps, optimizer.param_groups[0]["lr"], [part.tolist() for part in model.p
 """
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
-    pytest.importorskip(name)
-    script = tmp_path / "resumed.py"
-    script.write_text(_SHARED + SCRIPTS[name] + _TOLD)
+# Lightning's own example with a checkpoint at step 20; resumed it begins there.
+LIGHTNING = """
+import runpy, sys
+import lightning, torch
 
-    ends = [
+made = lightning.Trainer
+
+def trainer(**given):
+    given |= {"enable_checkpointing": True, "enable_progress_bar": False}
+    kept = lightning.pytorch.callbacks.ModelCheckpoint(
+        ".", filename="{step}", every_n_train_steps=20, save_top_k=-1
+    )
+    found = made(**given, callbacks=[kept])
+    fit = found.fit
+    found.fit = lambda *a: fit(*a, ckpt_path=sys.argv[1] if len(sys.argv) > 1 else None)
+    return found
+
+lightning.Trainer = trainer
+torch.manual_seed(len(sys.argv))  # other weights, which a checkpoint replaces
+model = runpy.run_path(EXAMPLE)["model"]
+print([part.tolist() for part in model.parameters()])
+"""
+
+
+def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
+    """The last two lines of a script's whole run, and of one that is given `again`."""
+    script = folder / "resumed.py"
+    script.write_text(source)
+    return [
         subprocess.run(
-            [sys.executable, str(script), *again],
-            cwd=tmp_path,
+            [sys.executable, str(script), *arguments],
+            cwd=folder,
             env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
             check=True,
-        ).stdout.splitlines()[-1]
-        for again in ([], ["again"])
+        ).stdout.splitlines()[-2:]
+        for arguments in ((), again)
     ]
 
-    assert ends[0] == ends[1]
-    assert ends[0].startswith("39 ")
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+
+    whole, resumed = ends_of(tmp_path, _SHARED + SCRIPTS[name] + _TOLD, "again")
+
+    assert whole[-1] == resumed[-1]
+    assert whole[-1].startswith("39 ")
+
+
+@pytest.mark.nightly
+def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    source = LIGHTNING.replace("EXAMPLE", repr(str(EXAMPLES / "growing" / "on_lightning.py")))
+
+    whole, resumed = ends_of(tmp_path, source, "step=20.ckpt")
+
+    assert whole == resumed
+    assert whole[0] == "39 steps of 39, the last at rate 0.02"

@@ -55,14 +55,12 @@ class PlansBeside:
 
     def text(self) -> str:
         """For a terminal: the verdict and a row a plan, or why there is none."""
-        title = text("Does growing the batch pay?")
-        if self.study is None:
-            facts = [text("Not compared: {why}.", why=(self.missing or "").rstrip("."))]
-        else:
+        title, table = text("Does growing the batch pay?"), None
+        facts = [text("Not compared: {why}.", why=(self.missing or "").rstrip("."))]
+        if self.study is not None:
             answer = answer_section(self.study)
-            facts = [answer.title, *answer.facts, trial_counts(self.study)]
+            facts, table = [answer.title, *answer.facts, trial_counts(self.study)], answer.table
         facts += [] if self.page is None else [text("Its page: {page}", page=self.page)]
-        table = None if self.study is None else answer_section(self.study).table
         sections = [Section(title=title, facts=tuple(facts)), Section(table=table)]
         sections += [] if self.command is None else [Section(drawing=(self.command,))]
         return sections_text(sections)

@@ -30,11 +30,7 @@ def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
     sizes = _rule(summary)
     if sizes.are_all and summary.last_batch_runs:
         return trials
-    fits = [
-        trial
-        for trial in trials
-        if all(_runs(sizes, *shape) for shape in trial.micro_batch_sizes.items())
-    ]
+    fits = [trial for trial in trials if not _too_odd(sizes, trial)]
     without = [trial for trial in trials if trial not in fits]
     is_chosen = subject.question.batch_sizes is not None or subject.question.plans
     if without and (is_chosen or not fits):
@@ -76,7 +72,7 @@ def why_not(summary: WorkloadSummary, trial: Trial) -> str | None:
         check_batch_norm(summary, trial)
     except BatchSizeError as error:
         return str(error)
-    if not all(_runs(sizes, *shape) for shape in trial.micro_batch_sizes.items()):
+    if _too_odd(sizes, trial):
         return _refusal(sizes, trial)
     smaller = _smaller_that_fail(summary, trial)
     return f"a last batch of {smaller[0]} examples does not run" if smaller else None
@@ -155,9 +151,13 @@ def _runs(sizes: RunnableSizes, batch_size: int, micro_batch_size: int) -> bool:
     return sizes.holds(micro_batch_size) and (rest == 0 or sizes.holds(rest))
 
 
+def _too_odd(sizes: RunnableSizes, trial: Trial) -> list[tuple[int, int]]:
+    """Its whole batches that do not run: their sizes, each with that of its micro-batches."""
+    return [shape for shape in trial.micro_batch_sizes.items() if not _runs(sizes, *shape)]
+
+
 def _refusal(sizes: RunnableSizes, trial: Trial) -> str:
-    shapes = trial.micro_batch_sizes.items()
-    size, micro = next(shape for shape in shapes if not _runs(sizes, *shape))
+    size, micro = _too_odd(sizes, trial)[0]
     given = f"batch size {size}" + ("" if micro == size else f" in micro-batches of {micro}")
     near = sizes.largest_up_to(size) or sizes.least
     return (

@@ -189,9 +189,10 @@ class StoredSweep:
             target=self._subject.length.until,
         )
         try:
-            for runs in (self._runs, self._longer):
-                if left := self._unfinished(runs):
-                    self._train(left)
+            if left:
+                self._train(left)
+            if longer := self._unfinished(self._longer):
+                self._train(longer)
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
@@ -270,9 +271,7 @@ class StoredSweep:
     def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
         """The step time of each of their batch sizes, from the store or measured now."""
         trials = {
-            size: replace(run.trial, batch_size=size, micro_batch_size=micro, stages=())
-            for run in runs
-            for size, micro in run.trial.micro_batch_sizes.items()
+            size: run.trial.throughout(size) for run in runs for size in run.trial.batch_sizes
         }
         # Of two sweeps started at once, one times the steps and the other takes them from it.
         with own_turn(
@@ -347,7 +346,7 @@ class StoredSweep:
         first = left[0].trial
         alone = self._timings.get(first.batch_size) if len(left) == 1 else None
         plan = RunPlan(
-            trial=replace(first, stages=()),
+            trial=first.throughout(first.batch_size),
             device=self._question.device,
             listener=self._listener,
             started_s=started_s,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -55,9 +54,7 @@ def _gradient_variance(moment: Moment) -> float:
     """Of the trial's own batch size there, drawn."""
     trial = moment.trial
     if trial.stages:
-        size = trial.plan.stage_at(moment.step).batch_size
-        micro = min(size, trial.micro_batch_size)
-        trial = replace(trial, batch_size=size, micro_batch_size=micro, stages=())
+        trial = trial.throughout(trial.plan.stage_at(moment.step).batch_size)
     in_an_epoch = trial.n_train // trial.batch_size
     return drawn_variance(
         moment.workload,

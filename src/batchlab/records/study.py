@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported, document_of
-from batchlab.records.trial import Setting, Target, Trial, TrialRecord
+from batchlab.records.trial import Setting, Split, Target, Trial, TrialRecord
 
 Count = Annotated[int, Meta(ge=1)]
 
@@ -280,6 +280,12 @@ class WorkloadSummary:
     def is_own_command(self) -> bool:
         """Whether it is somebody's own training command, run as it is."""
         return self.start_s is not None
+
+    def n_evaluated(self, split: Split) -> int:
+        """How many examples a metric of a split is taken over; 0: none, or nobody told."""
+        if split == "train":
+            return self.n_train_evaluated
+        return (self.n_validation or 0) if split == "validation" else self.n_test
 
     @property
     def has_validation(self) -> bool:

@@ -364,6 +364,11 @@ class Trial:
         """The examples of a pass at each of its batch sizes."""
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
+    def throughout(self, batch_size: int) -> Trial:
+        """The same with one of its batch sizes at every step, and its rate as it begins."""
+        micro = min(batch_size, self.micro_batch_size)
+        return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
+
     @property
     def accumulates(self) -> bool:
         """Whether a step may be cut into micro-batches."""

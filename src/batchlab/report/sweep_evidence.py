@@ -26,6 +26,7 @@ from batchlab.report.text import batch_sizes_text, batch_text, label_text, quant
 from batchlab.words.catalogue import number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
+Outcome = Literal["better", "worse", "same", "cannot_tell"]
 ONE_SEED = "one seed: this may be chance"
 
 # ---- one metric of every batch size in one place
@@ -39,7 +40,7 @@ class Comparison:
     tolerance: float  # a difference below it does not matter, in the metric's unit
 
     @property
-    def outcome(self) -> Literal["better", "worse", "same", "cannot_tell"]:
+    def outcome(self) -> Outcome:
         """What the interval says of the first; "same" where all of it is within the tolerance."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
@@ -273,12 +274,7 @@ class Evidence:
             ]
             for cell in self.cells
         }
-        workload = self.study.workload
-        n_examples = {
-            "train": workload.n_train_evaluated,
-            "validation": workload.n_validation or 0,
-            "test": workload.n_test,
-        }[split]
+        n_examples = self.study.workload.n_evaluated(split)
         return Measured(
             by_batch_size=by_batch_size,
             pooled=PooledCells.of(

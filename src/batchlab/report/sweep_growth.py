@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from statistics import fmean
 from typing import Literal
@@ -25,7 +25,13 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
 from batchlab.report.cells import Cell, deciding_split, mean_curve, measured_curve
 from batchlab.report.figure import Figure, Panel, Row, thinned
-from batchlab.report.sweep_evidence import Comparison, EqualBudget, budget_split, metric_text
+from batchlab.report.sweep_evidence import (
+    Comparison,
+    EqualBudget,
+    Outcome,
+    budget_split,
+    metric_text,
+)
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import ClaimVerdict, Sentence, label_text, quantity_text
 from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
@@ -55,7 +61,6 @@ class PlanRuns:
     name: PlanName
     cell: Cell
     budget: EqualBudget
-    split: Split
 
     @property
     def trial(self) -> Trial:
@@ -78,12 +83,8 @@ class PlanRuns:
                 changed.append(number_text(stage.batch_size, ""))
             if stage.rate_factor != before.rate_factor:
                 changed.append(text("rate × {factor:.3g}", factor=stage.rate_factor))
-            at = text(
-                "{what} at {part}",
-                what=listing(changed),
-                part=number_text(stage.from_samples / whole, "whole_percent"),
-            )
-            said.append(at)
+            part = number_text(stage.from_samples / whole, "whole_percent")
+            said.append(text("{what} at {part}", what=listing(changed), part=part))
             before = stage
         return ", ".join(said)
 
@@ -92,15 +93,14 @@ class PlanRuns:
 
         A seed is left out that was not evaluated between the untrained model and there.
         """
-        metric = self.budget.study.workload.metrics[0].name
-        found = {}
+        study, found = self.budget.study, {}
+        metric, split = study.workload.metrics[0].name, split or budget_split(study)
         for record in self.cell.records:
             # Whole steps leave the ends of plans a little apart.
             whole = min(self.budget.amount, self.budget.spent_at(record, record.evaluations[-1]))
             at = replace(self.budget, amount=part * whole)
             if any(0 < at.spent_at(record, each) <= at.amount for each in record.evaluations):
-                value = at.value(record, split or self.split, metric)
-                found[record.trial.seed] = value
+                found[record.trial.seed] = at.value(record, split, metric)
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
@@ -108,8 +108,9 @@ class PlanRuns:
         """Passes over the training data under the budget."""
         if self.budget.name == "epochs":
             return self.budget.amount
-        whole_s = self.budget.spent_at(self.cell.records[0], self.cell.records[0].evaluations[-1])
-        return self.cell.records[0].epochs * min(1.0, self.budget.amount / whole_s)
+        first = self.cell.records[0]
+        whole_s = self.budget.spent_at(first, first.evaluations[-1])
+        return first.epochs * min(1.0, self.budget.amount / whole_s)
 
     @property
     def train_s(self) -> float | None:
@@ -130,24 +131,23 @@ class Growth:
     @property
     def decisive(self) -> Equal:
         """The budget under which it pays or not: time, where that could be made equal."""
-        return "time" if "grow" in self.plans.get("time", {}) else "epochs"
+        return "time" if "time" in self.plans else "epochs"
+
+    @property
+    def metric(self) -> str:
+        """The metric that counts."""
+        return self.study.workload.metrics[0].name
 
     @cached_property
     def tolerance(self) -> float:
         """The difference that does not matter."""
-        ends = [list(runs.values().values()) for runs in self.plans[self.decisive].values()]
-        metric = self.study.workload.metrics[0].name
-        return default_delta(metric, [fmean(values) for values in ends if values])
+        ends = (_mean(runs.values()) for runs in self.plans[self.decisive].values())
+        return default_delta(self.metric, [end for end in ends if end is not None])
 
     def _resolution(self, split: Split | None) -> float:
         """What differences of a share of examples are rounded to; 0.0: of another metric."""
-        workload = self.study.workload
-        n_examples = {
-            "train": workload.n_train_evaluated,
-            "validation": workload.n_validation or 0,
-            "test": workload.n_test,
-        }[split or budget_split(self.study)]
-        is_share = workload.metrics[0].name in FRACTION_METRICS and n_examples > 0
+        n_examples = self.study.workload.n_evaluated(split or budget_split(self.study))
+        is_share = self.metric in FRACTION_METRICS and n_examples > 0
         return math.sqrt(2) / n_examples if is_share else 0.0
 
     @property
@@ -206,7 +206,7 @@ class Growth:
         first, second = (
             self.plans[equal][name].values(part=part, split=split) for name in (one, other)
         )
-        sign = 1.0 if self.study.workload.metrics[0].better == "higher" else -1.0
+        sign = _sign(self.study)
         apart = [sign * (first[seed] - second[seed]) for seed in first if seed in second]
         found = mean_interval(
             apart, confidence=1 - 0.05 / n_comparisons, resolution=self._resolution(split)
@@ -214,6 +214,12 @@ class Growth:
         return Comparison(difference=found, tolerance=self.tolerance)
 
 
+def _sign(study: Study) -> float:
+    """1.0 where more of the metric that counts is better, else -1.0."""
+    return 1.0 if study.workload.metrics[0].better == "higher" else -1.0
+
+
+@lru_cache(maxsize=1)
 def growth_of(study: Study) -> Growth | None:
     """The comparison of a study's plans; None: none whose batch or rate changes came to its end."""
     staged = [record for record in study.records if record.trial.stages and record.ended_well]
@@ -252,7 +258,7 @@ def _is_long_enough(record: TrialRecord, epochs: float) -> bool:
 
 def _time_of_small(study: Study, of_plan: Trial, epochs: float) -> float | None:
     """Seconds of so many epochs of the small batch size; None: its steps were not timed."""
-    small = replace(of_plan, stages=(), micro_batch_size=0)
+    small = of_plan.throughout(of_plan.batch_size)
     return study.train_s(small, small.plan.steps_in(epochs))
 
 
@@ -289,15 +295,14 @@ def _best(
         is_placed = budget.name != "time" or study.train_s(trial, 1) is not None
         if is_placed and _reads(record, budget):
             by_rate.setdefault(trial.learning_rate, {}).setdefault(trial.seed, record)
-    sign = 1.0 if study.workload.metrics[0].better == "higher" else -1.0
+    sign = _sign(study)
 
     def worth(runs: PlanRuns) -> tuple[int, float]:
         values = runs.values(split=deciding_split(study)).values()
         return len(values), sign * fmean(values) if values else -math.inf
 
-    split = budget_split(study)
     found = [
-        PlanRuns(name=name, cell=Cell(records=tuple(of.values())), budget=budget, split=split)
+        PlanRuns(name=name, cell=Cell(records=tuple(of.values())), budget=budget)
         for of in by_rate.values()
     ]
     best = max(found, key=worth, default=None)
@@ -310,11 +315,8 @@ def _best(
 def growth_conclusion(found: Growth) -> tuple[str, str]:
     """Whether growing pays, and what else was seen, in two texts."""
     plans = found.plans[found.decisive]
-    ranked = sorted(
-        plans.values(),
-        key=lambda runs: fmean(runs.values().values()),
-        reverse=found.study.workload.metrics[0].better == "higher",
-    )
+    sign = _sign(found.study)
+    ranked = sorted(plans.values(), key=lambda runs: -sign * fmean(runs.values().values()))
     ends = listing([_end_text(found, runs) for runs in ranked])
     lead = text("In {budget}: {ends}.", budget=ranked[0].budget.words, ends=ends)
     if not found.held:
@@ -323,22 +325,25 @@ def growth_conclusion(found: Growth) -> tuple[str, str]:
 
 
 def _end_text(found: Growth, runs: PlanRuns) -> str:
-    metric = found.study.workload.metrics[0].name
-    value = quantity_text(metric, fmean(runs.values().values()))
+    value = quantity_text(found.metric, fmean(runs.values().values()))
     return text("{value} {plan}", value=value, plan=runs.words)
 
 
 def verdict_of(held: Mapping[PlanName, Comparison]) -> ClaimVerdict:
     """Whether growing is better than every constant size; both have to be there."""
-    outcomes = {each.outcome for each in held.values()}
+    verdict = _verdict({each.outcome for each in held.values()})
+    return "cannot_tell" if verdict == "held" and len(held) < len(_CONSTANT) else verdict
+
+
+def _verdict(outcomes: set[Outcome]) -> ClaimVerdict:
+    """That all are better: one that is worse, or the same, is enough against it."""
     if outcomes & {"worse", "same"}:
         return "did_not_hold"
-    return "held" if outcomes == {"better"} and len(held) == len(_CONSTANT) else "cannot_tell"
+    return "held" if outcomes == {"better"} else "cannot_tell"
 
 
 def _verdict_text(found: Growth) -> str:
     held, plans = found.held, found.plans[found.decisive]
-    metric = found.study.workload.metrics[0].name
     missing = [name for name in _CONSTANT if name not in held]
     if missing and verdict_of(held) == "cannot_tell":
         return text(
@@ -372,14 +377,14 @@ def _verdict_text(found: Growth) -> str:
     return text(
         message[key],
         other=plans[name].words,
-        difference=least.size_text(metric),
+        difference=least.size_text(found.metric),
         side=text(side),
     )
 
 
 def _beside_decay(found: Growth) -> Iterator[str]:
     """What the same cuts of the rate do without growing, and how long each takes."""
-    metric, plans = found.study.workload.metrics[0].name, found.plans["epochs"]
+    plans = found.plans["epochs"]
     if "grow" not in plans or "decay" not in plans:
         return
     apart = found.difference("epochs", "grow", "decay")
@@ -390,7 +395,7 @@ def _beside_decay(found: Growth) -> Iterator[str]:
         "cannot_tell": "growing ends {difference} {side} cutting the rate at the same places",
     }[apart.outcome]
     side = text("ahead of" if (apart.difference.estimate or 0.0) >= 0 else "behind")
-    said = text(how, difference=apart.size_text(metric), side=side)
+    said = text(how, difference=apart.size_text(found.metric), side=side)
     grow_s, decay_s = (plans[name].train_s for name in ("grow", "decay"))
     took = ""
     if grow_s and decay_s:
@@ -435,7 +440,7 @@ def _rates_said(found: Growth) -> Iterator[str]:
 
 def growth_claims(found: Growth) -> tuple[Sentence, ...]:
     """Two claims of textbooks about the size during training, each with its verdict."""
-    if not all({"small", "large"} <= plans.keys() for plans in found.plans.values()):
+    if not all(set(_CONSTANT) <= plans.keys() for plans in found.plans.values()):
         return ()
     return (
         _claim(found, "Small batches start quicker", "small", "large", part=_EARLY),
@@ -453,8 +458,8 @@ def _claim(
     split: Split | None = None,
 ) -> Sentence:
     """That one is better than the other, after a part of every budget that they share."""
-    metric = found.study.workload.metrics[0].name
-    outcomes, said = set(), []
+    metric, said = found.metric, []
+    outcomes: set[Outcome] = set()
     for equal, plans in found.plans.items():
         mine, its = (plans[name].values(part=part, split=split) for name in (one, other))
         apart = found.difference(equal, one, other, part=part, split=split)
@@ -476,17 +481,12 @@ def _claim(
                 else text("one of them was not evaluated by then"),
             )
         )
-    verdict: ClaimVerdict = "cannot_tell"
-    if outcomes == {"better"}:
-        verdict = "held"
-    elif outcomes & {"worse", "same"}:
-        verdict = "did_not_hold"
-    return Sentence(topic=topic, text=" ".join(said), verdict=verdict)
+    return Sentence(topic=topic, text=" ".join(said), verdict=_verdict(outcomes))
 
 
 def growth_table(found: Growth) -> Table:
     """One row a budget and plan: where it changes, what it takes, how it starts and ends."""
-    metric = found.study.workload.metrics[0].name
+    metric = found.metric
     rows = [runs for plans in found.plans.values() for runs in plans.values()]
     return table_of(
         text(
@@ -580,7 +580,7 @@ def growth_figures(found: Growth, *, key: str, along_key: str) -> tuple[Figure, 
     The color of a line is the batch size there, its dashes are those of its plan.
     """
     plans = tuple(found.plans[found.decisive].values())
-    metric, split = found.study.workload.metrics[0].name, budget_split(found.study)
+    metric, split = found.metric, budget_split(found.study)
     axis = "equal_time_s" if found.decisive == "time" else "epoch"
     ends = Panel(
         f"{key}-metric",
