@@ -17,25 +17,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_230,
-    "cli": 1_630,
+    "app": 4_560,
+    "cli": 1_770,
     "datasets": 510,
     "fitting": 470,
-    "laws": 3_725,
-    "measure": 5_470,
+    "laws": 3_790,
+    "measure": 5_520,
     "plans": 1_460,
     "processes": 780,
-    "records": 1_840,
-    "report": 11_050,
+    "records": 2_070,
+    "replications": 2_840,
+    "report": 11_390,
     "runs": 2_035,
     "script": 5_110,
     "store": 1_350,
     "training": 6_880,
-    "words": 1_370,
-    "workload": 3_335,
+    "words": 1_380,
+    "workload": 3_455,
     "top": 540,
 }
-CEILING = 58_260
+CEILING = 62_380
 
 Graph = dict[str, set[str]]
 

@@ -19,6 +19,7 @@ from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
 from batchlab.report.comparison import Comparison
+from batchlab.report.replication import ReplicationDocument
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text
@@ -110,6 +111,7 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
         ("check", CheckDocument),
         ("compare", Comparison),
         ("noise", Noise),
+        ("replicate", ReplicationDocument),
         ("sweep", SweepDocument),
     ],
 )

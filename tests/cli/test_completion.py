@@ -44,6 +44,7 @@ def test_bash_is_offered_commands_options_and_workloads() -> None:
     assert offered("batchlab sweep --sampling re") == ["plain,reshuffle", "plain,replacement"]
     assert offered("batchlab sweep mnist") == [
         "file,mnist",
+        "plain,mnist-cnn",
         "plain,mnist-mlp",
         "plain,mnist-softmax",
     ]

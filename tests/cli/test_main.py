@@ -31,6 +31,7 @@ OPTIONS = {
     "check": "--set --budget --json --quiet --device",
     "fit": "--group-by --across --overhead --reference-batch-size --json",
     "init": "",
+    "replicate": "--all --quick --full --budget --store --report --json --quiet --device",
     "report": "--store --study --format --report --live",
     "compare": "--store --json",
     "weights": "--store --study --output",

@@ -43,6 +43,7 @@ def moment_of(
         trial=trial or made_up_trial(),
         step=10,
         is_end=True,
+        is_last=True,
     )
 
 
@@ -53,7 +54,15 @@ def test_the_rows_are_these() -> None:
         "parameter_norm",
         "update_norm",
     }
-    assert on_request() == ("noise_scale", "gradient_variance", "sharpness", "top_eigenvalue")
+    assert on_request() == (
+        "noise_scale",
+        "gradient_variance",
+        "sharpness",
+        "sharpness_half_box",
+        "sharpness_subspace",
+        "sharpness_subspace_half_box",
+        "top_eigenvalue",
+    )
     known = {quantity.name: quantity for quantity in QUANTITIES}
     for name, found in measurement_rows().items():
         assert found.quantity == known[name]
@@ -169,6 +178,9 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 
     for name in on_request():
         known = [dict(each.measured).get(name) is not None for each in asked.evaluations]
+        if name.startswith("sharpness"):
+            assert known == [True, *[False] * (len(known) - 2), True]
+            continue
         assert known == [each.has_all_splits for each in asked.evaluations]
         assert sum(known) == 4 < len(known)  # of the initial weights, and after three epochs
     assert not plain.evaluations[0].measured

@@ -70,6 +70,30 @@ def test_at_the_lowest_point_the_search_gets_away_from_it() -> None:
     assert found == pytest.approx(100 * 0.01)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_in_a_subspace_the_best_corner_of_its_own_box_is_found(seed: int) -> None:
+    stream = np.random.default_rng(seed)
+    x, curvatures = stream.standard_normal(6), stream.uniform(0.5, 2, 6)
+    # The columns that are drawn first, in the order of the paper's formula.
+    columns = np.random.default_rng(seed).standard_normal((6, 2), dtype=np.float32).astype(float)
+    box = 0.01 * (np.abs(np.linalg.pinv(columns) @ x) + 1)
+    at = float(curvatures @ x**2) / 2
+    corners = itertools.product(*[(-edge, edge) for edge in box])
+    highest = max(float(curvatures @ (x + columns @ np.array(c)) ** 2) / 2 for c in corners)
+
+    found = sharpness(
+        bowl(x.tolist(), curvatures.tolist()), epsilon=0.01, n_directions=2, seed=seed
+    )
+
+    assert found == pytest.approx(100 * (highest - at) / (1 + at), rel=1e-5)
+
+
+def test_all_directions_of_a_subspace_as_large_as_the_space_reach_at_least_as_high() -> None:
+    surface = bowl([0.3, -0.2], [1.0, 2.0])
+
+    assert sharpness(surface, epsilon=0.01, n_directions=2) > 0
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
 def test_a_box_without_size_is_refused(epsilon: float) -> None:
     with pytest.raises(UsageError, match="expected a number above 0"):

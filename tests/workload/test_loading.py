@@ -28,7 +28,7 @@ def test_an_unknown_workload_is_refused_with_the_nearest_and_all_possible_names(
     message = refusal("mnist-mpl")
 
     assert "'mnist-mpl'; did you mean 'mnist-mlp'?" in message
-    assert "least-squares, mnist-mlp, mnist-softmax, moby-dick" in message
+    assert "least-squares, mnist-cnn, mnist-mlp, mnist-softmax, moby-dick" in message
 
 
 def test_a_file_that_goes_while_it_is_loaded_is_told_in_words(tmp_path: Path) -> None:
@@ -220,7 +220,13 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
 def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
     described = {entry["name"]: entry for entry in describe_workloads()}
 
-    assert list(described) == ["least-squares", "mnist-mlp", "mnist-softmax", "moby-dick"]
+    assert list(described) == [
+        "least-squares",
+        "mnist-cnn",
+        "mnist-mlp",
+        "mnist-softmax",
+        "moby-dick",
+    ]
     assert described["mnist-mlp"]["settings"]["width"] == 128
     assert all(entry["description"] for entry in described.values())
 

@@ -54,6 +54,11 @@ class Question:
     micro_batch_size: int | None = None
     measure: tuple[str, ...] = ()
     plans: tuple[PlanName, ...] = ()
+    # Where a run of `decay` cuts its rate and one of `grow` takes a larger batch in its place, and
+    # by how much: three cuts in the second half, as usual schedules have them.
+    cuts: tuple[float, ...] = (0.4, 0.7, 0.9)
+    cut: float = 4.0
+    timed: bool = True  # whether steps are timed alone, so that plans are compared in equal time
     device: str = "cpu"
     trainer: TrainerName = "fastest"
     memory_limit_bytes: int | None = None

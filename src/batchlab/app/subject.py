@@ -23,15 +23,13 @@ from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.store.store import Store
+from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
 Plan = TypeVar("Plan")
 Kind = TypeVar("Kind")
 
 DEFAULT_EPOCHS = 10
-# Where a run of `decay` cuts its rate and one of `grow` takes a larger batch in its place, and by
-# how much: three cuts in the second half, as usual schedules have them.
-CUTS, CUT = (0.4, 0.7, 0.9), 4.0
 _SMALLEST = 8
 # Without a target the end of a training counts, and its course is only drawn.
 _LOOKS_AT_AN_EPOCH = 16
@@ -226,20 +224,22 @@ class Subject(ABC):
         self, name: PlanName, learning_rate: float, *, seed: int, epochs: float
     ) -> Trial:
         """The training of one plan of its two batch sizes, over so many epochs."""
+        asked = self.question
         small, large = sorted(self.batch_sizes)
         trial = self.trial(large if name == "large" else small, learning_rate, seed=seed)
         if name in ("grow", "decay"):
             cap = large if name == "grow" else small
-            plan = instead_of_decay(small, CUTS, cap=cap, epochs=epochs, factor=CUT)
+            plan = instead_of_decay(small, asked.cuts, cap=cap, epochs=epochs, factor=asked.cut)
             try:
                 stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
             except UsageError as error:
+                places = listing([f"{100 * cut:.3g}" for cut in asked.cuts])
                 raise UsageError(
                     f"{epochs:g} epochs of {trial.n_train} examples have too few steps of {cap} "
-                    f"for the plan {name!r}, which changes after 40, 70 and 90 % of them; give "
+                    f"for the plan {name!r}, which changes after {places} % of them; give "
                     f"more --epochs, or a smaller large batch size"
                 ) from error
-            micro = self.question.micro_batch_size or cap
+            micro = asked.micro_batch_size or cap
             trial = replace(trial, stages=stages, micro_batch_size=micro)
         if trial.horizon_steps is not None:
             trial = replace(trial, horizon_steps=trial.plan.steps_in(epochs))

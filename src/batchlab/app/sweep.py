@@ -14,7 +14,7 @@ from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
-from batchlab.machine import environment
+from batchlab.machine import environment, thread_choices
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
@@ -82,8 +82,9 @@ def sweep(
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         measure: what else to measure at the start and where an epoch ends: "noise_scale",
-            "gradient_variance", "sharpness", "top_eigenvalue". Trials that were trained before are
-            not measured again.
+            "gradient_variance", "top_eigenvalue"; or at the start and at the end: "sharpness",
+            "sharpness_half_box", "sharpness_subspace", "sharpness_subspace_half_box". Trials that
+            were trained before are not measured again.
         plans: compare these at equal examples and equal time instead, of two batch sizes: "small"
             and "large" (each throughout), "grow" (from the small one, times 4 after 40, 70 and 90 %
             of the run up to the large one, then the rate is cut), "decay" (the small one, its rate
@@ -134,6 +135,20 @@ def swept(subject: Subject) -> Study:
         return StoredSweep(opened, subject, trials, training).carried_out()
 
 
+def training_s(subject: Subject) -> float:
+    """Seconds that a sweep will train about, by PyTorch's steps; they are timed and stored.
+
+    Its trials run side by side, one a core. A target may end them before.
+    """
+    question = subject.question
+    assert question.store is not None
+    subject.look()
+    trials = fitting_trials(subject)
+    with Store(question.store) as opened:
+        opened.put_workload(subject.summary)
+        return StoredSweep(opened, subject, trials, text(_TIMING)).expected_s()
+
+
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
@@ -168,12 +183,22 @@ class StoredSweep:
             self._carry_out(study_id)
             return self._store.study(study_id)
 
+    def expected_s(self) -> float:
+        """Seconds of what is not trained yet, side by side; the steps are timed now."""
+        left = self._unfinished(self._runs)
+        if not left:
+            return 0.0
+        self._measure_step_times(left)
+        known = [run for run in left if self._step_s.keys() >= set(run.trial.batch_sizes)]
+        alone_s = [run.trial.plan.train_s_at(run.last_step, self._step_s) for run in known]
+        return sum(alone_s) / max(thread_choices(self._question.device))
+
     def _carry_out(self, study_id: str) -> None:
         left = self._unfinished(self._runs)
-        if self._question.plans:
+        if self._question.timed and self._question.plans:
             self._measure_step_times(self._runs)
             self._longer += self._runs_of_equal_time()
-        elif left:
+        elif self._question.timed and left:
             self._measure_step_times(left)
         for run in (*left, *self._unfinished(self._longer)):
             self._subject.check_can_train(self._store, run.trial)

@@ -37,6 +37,7 @@ COMMANDS = (
     "check",
     "fit",
     "init",
+    "replicate",
     "report",
     "compare",
     "weights",

@@ -80,7 +80,9 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="Also measure this at the start and at the end of each epoch: noise_scale, "
-    "gradient_variance, sharpness or top_eigenvalue. Give it again for another.",
+    "gradient_variance or top_eigenvalue; or at the start and at the end: sharpness, "
+    "sharpness_half_box, sharpness_subspace or sharpness_subspace_half_box. Give it again for "
+    "another.",
 )
 @click.option(
     "--plan",

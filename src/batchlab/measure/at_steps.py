@@ -18,7 +18,8 @@ from batchlab.records.measurement import AtStep, AtSteps, Moment
 _MOST_EXAMPLES = 16_384
 # Batches whose gradients give a variance; of batches as large as an epoch a few must do.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-_EPSILON = 1e-3  # of the box of a sharpness
+_EPSILON, _HALF = 1e-3, 5e-4  # of the box of a sharpness: the paper's two
+_SUBSPACE = 100  # directions, as the paper has them
 _TOLERANCE = 1e-3  # of an eigenvalue: seeds lie further apart
 
 
@@ -66,9 +67,9 @@ def _gradient_variance(moment: Moment) -> float:
     )
 
 
-def _sharpness(moment: Moment) -> float:
-    """In the box around all weights, in percent."""
-    return sharpness(surface_at(moment), epsilon=_EPSILON)
+def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
+    """In the box around the weights, in percent; None: in all directions."""
+    return sharpness(surface_at(moment), epsilon=epsilon, n_directions=n_directions)
 
 
 def _top_eigenvalue(moment: Moment) -> float:
@@ -82,7 +83,10 @@ AT_STEP: AtSteps = {
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,
     "gradient_variance": _gradient_variance,
-    "sharpness": _sharpness,
+    "sharpness": partial(_sharpness, _EPSILON, None),
+    "sharpness_half_box": partial(_sharpness, _HALF, None),
+    "sharpness_subspace": partial(_sharpness, _EPSILON, _SUBSPACE),
+    "sharpness_subspace_half_box": partial(_sharpness, _HALF, _SUBSPACE),
     "top_eigenvalue": _top_eigenvalue,
 }
 
@@ -91,7 +95,9 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     """How to measure a model at a step, by quantity: of those on request what is `asked` for."""
     rows = measurement_rows()
     return {
-        name: partial(_where_an_epoch_ends if rows[name].on_request else _after_a_step, at_step)
+        name: partial(_where_asked, at_step, rows[name].at_ends)
+        if rows[name].on_request
+        else partial(_after_a_step, at_step)
         for name, at_step in AT_STEP.items()
         if name in asked or not rows[name].on_request
     }
@@ -101,8 +107,9 @@ def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
     return at_step(moment) if moment.step > 0 else None
 
 
-def _where_an_epoch_ends(at_step: AtStep, moment: Moment) -> float | None:
-    if not moment.is_end:
+def _where_asked(at_step: AtStep, at_ends: bool, moment: Moment) -> float | None:
+    """Where an epoch ends, or before the first step and at the end of the run alone."""
+    if not (moment.is_last if at_ends else moment.is_end):
         return None
     try:
         return at_step(moment)

@@ -143,6 +143,30 @@ def _always(note: str) -> Callable[[Study], Iterator[str]]:
     return lambda study: iter((text(note),))
 
 
+_KESKAR = (
+    "Large batches are said to end in sharp minima, which would generalize worse (Keskar et al. "
+    "2017, https://arxiv.org/abs/1609.04836). Others doubt that sharpness decides this (Dinh et "
+    "al. 2017, https://arxiv.org/abs/1703.04933)."
+)
+_BOX = (
+    "Sharpness is how much the training loss can grow, in percent, when every weight may move by a "
+    "{part} of its size plus one {part}."
+)
+_SHARPNESS = (
+    ("sharpness", "", _BOX.format(part="thousandth")),
+    ("sharpness_half_box", "", _BOX.format(part="two-thousandth")),
+    (
+        "sharpness_subspace",
+        ", a hundred numbers a weight,",
+        "Sharpness in 100 random directions, in the box of a thousandth.",
+    ),
+    (
+        "sharpness_subspace_half_box",
+        ", a hundred numbers a weight,",
+        "Sharpness in 100 random directions, in the box of a two-thousandth.",
+    ),
+)
+
 MEASUREMENTS = (
     Measurement(
         quantity=quantity("step_s"),
@@ -229,19 +253,18 @@ MEASUREMENTS = (
             "sampling must give (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
         ),
     ),
-    Measurement(
-        quantity=quantity("sharpness"),
-        cost="about sixty passes over 2,000 training examples at the start and where an epoch ends",
-        over_seeds="mean",
-        figure="at_the_end",
-        on_request=True,
-        notes=_always(
-            "Sharpness is how much the training loss can grow, in percent, when every weight may "
-            "move by a thousandth of its size plus one thousandth. Large batches are said to end "
-            "in sharp minima, which would generalize worse (Keskar et al. 2017, "
-            "https://arxiv.org/abs/1609.04836). Others doubt that sharpness decides this (Dinh et "
-            "al. 2017, https://arxiv.org/abs/1703.04933)."
-        ),
+    *(
+        Measurement(
+            quantity=quantity(name),
+            cost=f"about sixty passes over 2,000 training examples{more} at the start and at the "
+            "end",
+            over_seeds="mean",
+            figure="at_the_end",
+            on_request=True,
+            at_ends=True,
+            notes=_always(f"{says} {_KESKAR}"),
+        )
+        for name, more, says in _SHARPNESS
     ),
     Measurement(
         quantity=quantity("top_eigenvalue"),

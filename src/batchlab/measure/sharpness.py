@@ -25,6 +25,7 @@ from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
 Vector = NDArray[np.float64]
+Columns = NDArray[np.float32]
 
 _PASS_EXAMPLES = 512
 # Training examples that stand for all of them where a training is looked at on its way.
@@ -158,35 +159,54 @@ _ITERATIONS = 10
 _BESIDE = 0.1
 
 
-def sharpness(surface: LossSurface, *, epsilon: float, seed: int = 0) -> float:
+def sharpness(
+    surface: LossSurface, *, epsilon: float, n_directions: int | None = None, seed: int = 0
+) -> float:
     """100 (max f - f) / (1 + f) over a box around the weights, in percent.
 
-    The box is |z_i| <= epsilon (|x_i| + 1) around the weights x. The maximum is sought by ten
-    iterations of L-BFGS-B, from the weights and from a random point of a tenth of the box; the
-    larger counts. It is at least 0, and can be compared between solutions of one workload, not
-    between workloads: the paper leaves the start open.
+    The box is |z_i| <= epsilon (|x_i| + 1) around the weights x, or, in the space that the columns
+    of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. The maximum is
+    sought by ten iterations of L-BFGS-B, from the weights and from a random point of a tenth of the
+    box; the larger counts. It is at least 0, and can be compared between solutions of one workload,
+    not between workloads: the paper leaves the start open, and how A is drawn. Here its entries are
+    standard normal ones.
+
+    Args:
+        surface: the loss around the weights.
+        epsilon: of the box, > 0; the paper has 1e-3 and 5e-4.
+        n_directions: columns of A, >= 1; None: every weight may move by itself.
+        seed: of A and of the start.
 
     Raises:
-        UsageError: epsilon is not above 0; the paper has 1e-3 and 5e-4.
+        UsageError: epsilon is not above 0.
 
     Source: Keskar et al. 2017, arXiv:1609.04836, section 2.2.2.
     """
     if not epsilon > 0:
         raise UsageError(f"epsilon={epsilon}: expected a number above 0, such as 0.001")
     stream = np.random.default_rng(seed)
-    box = epsilon * (np.abs(surface.weights) + 1)
-    at_weights = surface.loss(surface.weights)
+    weights, spanned = surface.weights, None
+    center = weights
+    if n_directions is not None:
+        # In single precision: of a million weights these are 400 MB.
+        spanned = stream.standard_normal((len(weights), n_directions), dtype=np.float32)
+        center = np.linalg.lstsq(spanned.T @ spanned, spanned.T @ weights, rcond=None)[0]
+    box = epsilon * (np.abs(center) + 1)
+    at_weights = surface.loss(weights)
     starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
-    highest = max(_highest(surface, box, start) for start in starts)
+    highest = max(_highest(surface, box, start, spanned) for start in starts)
     return 100 * (max(highest, at_weights) - at_weights) / (1 + at_weights)
 
 
-def _highest(surface: LossSurface, box: Vector, start: Vector) -> float:
-    """The highest loss that the search from `start` finds."""
+def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns | None) -> float:
+    """The highest loss that the search from `start` finds, there or in the space of the columns."""
 
     def downhill(z: Vector) -> tuple[float, Vector]:
-        loss, gradient = surface.gradient(surface.weights + z)
-        return -loss, -gradient
+        if spanned is None:
+            loss, gradient = surface.gradient(surface.weights + z)
+            return -loss, -gradient
+        loss, gradient = surface.gradient(surface.weights + spanned @ z)
+        return -loss, -(spanned.T @ gradient)
 
     found = minimize(
         downhill,

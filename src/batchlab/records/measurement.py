@@ -29,6 +29,7 @@ class Moment:
         trial: what is trained: its batch size and how it is cut.
         step: steps taken; 0: the initial weights.
         is_end: whether an epoch ends here, or the run does.
+        is_last: whether the run ends here as it was asked for, or has not begun.
     """
 
     model: Any
@@ -39,6 +40,7 @@ class Moment:
     trial: Trial
     step: int
     is_end: bool
+    is_last: bool
 
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
@@ -59,6 +61,8 @@ class Measurement:
         on_request: whether it costs so much that it is taken only where it was asked for by name,
             and of a model only at the initial weights, where an epoch ends, and at the end. Others
             are taken at every evaluation after the first step.
+        at_ends: of those on request, whether it costs so much that the epochs' ends between are
+            left out.
         over_seeds: how the values of several seeds become one.
         figure: the figure that shows it; None: none, the CSV alone has it. Of a model at a step:
             "along_training", or "at_the_start" or "at_the_end" by batch size.
@@ -77,6 +81,7 @@ class Measurement:
     over_seeds: OverSeeds
     figure: str | None
     on_request: bool = False
+    at_ends: bool = False
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None

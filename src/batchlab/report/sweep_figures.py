@@ -446,7 +446,9 @@ def _noise_notes(
 ) -> Iterator[str]:
     drawn = replace(study, records=tuple(record for cell in chosen for record in cell.records))
     yield from (note for row in shown for note in row.notes(drawn))
-    missing = [name for name in on_request() if name not in {row.quantity.name for row in shown}]
+    # Sharpness in other boxes is what a paper asks for; who looks for sharpness needs one of them.
+    asked_for = [name for name in on_request() if not name.startswith("sharpness_")]
+    missing = [name for name in asked_for if name not in {row.quantity.name for row in shown}]
     if missing:
         yield text(
             "Not measured here: {missing}. {command} measures them at the start and where an epoch "

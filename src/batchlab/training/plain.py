@@ -420,7 +420,10 @@ class _Run:
             eval_s=eval_s,
             batch_loss=before.loss_sum / before.loss_examples if trained else None,
             scores=scores,
-            measured=self._measured(is_end=has_all_splits or self._is_epoch_end()),
+            measured=self._measured(
+                is_end=has_all_splits or self._is_epoch_end(),
+                is_last=pause.step in (0, self._task.last_step),
+            ),
         )
         self._emit((evaluation,))
         evaluations = (*before.evaluations, evaluation)
@@ -481,7 +484,7 @@ class _Run:
     def _weights(self) -> list[Tensor]:
         return [part.detach().clone() for part in self._stepper.model.parameters()]
 
-    def _measured(self, *, is_end: bool) -> tuple[tuple[str, float | None], ...]:
+    def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
         """What is measured of the model, by name; None: no finite number."""
         step = self._progress.step
         moment = Moment(
@@ -493,6 +496,7 @@ class _Run:
             trial=self._trial,
             step=step,
             is_end=is_end,
+            is_last=is_last,
         )
         found = {name: measure(moment) for name, measure in self._measures.items()}
         self._before = []

@@ -94,3 +94,37 @@ def test_a_value_outside_the_choices_is_answered_with_them(setting: str, choices
 
     with pytest.raises(WorkloadError, match=f"mnist-mlp: {setting}='other' .* one of {choices}"):
         workload(**settings)
+
+
+def test_batch_normalization_stands_between_linear_and_activation_and_may_be_of_ghosts() -> None:
+    model = made(workload(batch_norm=True, layers=5, width=16))
+    ghosts = made(workload(ghost_batch_size=4, layers=5, width=16))
+
+    kinds = [type(module) for module in model][1:]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 5 + [nn.Linear]
+    assert [type(module) for module in ghosts][1:] == kinds
+    ghosts.load_state_dict(model.state_dict())
+    images = torch.randint(0, 255, (8, 784), dtype=torch.uint8)
+    halves = torch.cat([model(images[:4]), model(images[4:])])
+    # A later layer sees what the one before made of the same halves.
+    assert torch.allclose(ghosts(images), halves, atol=1e-5)
+    assert not torch.allclose(model(images), halves, atol=1e-3)
+
+
+def test_the_rate_falls_in_steps_and_the_gradient_is_clipped_where_that_is_asked_for() -> None:
+    given = workload(schedule="steps", clip_norm=5.0)
+
+    assert given.clip_norm == 5.0
+    assert given.schedule is not None
+    rates = [given.schedule(epoch / 50) for epoch in range(51)]
+    # Hoffer et al.'s epochs on MNIST: 0 to 9, 10 to 19, 20 to 29, 30 to 49.
+    assert rates == pytest.approx([1.0] * 10 + [0.1] * 10 + [0.01] * 10 + [0.001] * 21)
+    assert (workload().clip_norm, workload().schedule) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ghost_batch_size": -1}, {"clip_norm": -1.0}, {"schedule": "cosine"}]
+)
+def test_what_is_no_regime_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(WorkloadError, match=next(iter(settings))):
+        workload(**settings)

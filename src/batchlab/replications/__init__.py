@@ -1,0 +1,1 @@
+"""Replications: published experiments, run here; `papers` has a file each."""

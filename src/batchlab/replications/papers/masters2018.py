@@ -1,0 +1,144 @@
+"""masters2018: with the rate tuned, which batch sizes generalize best after equal epochs?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from batchlab.records.estimate import Estimate
+from batchlab.records.replication import Drawing, DrawnPoint, Form
+from batchlab.replications.arms import Seeds, by_rate, chosen_by_others, final, less, level, times
+from batchlab.replications.claims import Claim
+from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.replications.tables import PublishedTable
+
+_BEST = (2, 4, 8, 16, 32)
+_LARGER = (64, 128, 256, 1024)
+_RATES = 7  # a factor 2 apart
+_N_TEST = 10_000
+_MATTERS = 0.001
+_ACCEPTABLE = 0.01  # below the best rate: a point
+
+
+def paper() -> Paper:
+    """All of it."""
+    return Paper(
+        title="With the rate tuned, which batch sizes generalize best after equal epochs?",
+        paper=(
+            "Masters, Luschi 2018, Revisiting Small Batch Training for Deep Neural Networks, "
+            "https://arxiv.org/abs/1804.07612"
+        ),
+        protocol=(
+            "A fully connected network (two layers of 128) on 50,000 training digits, SGD without "
+            "momentum at seven rates, a factor 2 apart, around the best of each batch size.",
+            "For each seed, batch size and rate are chosen on the validation accuracy of the other "
+            "seeds; the test accuracy of that seed counts.",
+        ),
+        left_open=(
+            "The paper trains convolutional networks on CIFAR-10, CIFAR-100 and ImageNet, with "
+            "and without batch normalization.",
+            "Its numbers are figures: the statements of its abstract are held against ours.",
+        ),
+        experiments=_experiments,
+        measured=_measured,
+        claims=lambda form: tuple(_claims()),
+        drawings=_drawings,
+    )
+
+
+def _rates(batch_size: int) -> tuple[float, ...]:
+    """Around a rate that grows with the root of the batch size, 0.05 at 16."""
+    middle = 0.05 * math.sqrt(batch_size / 16)
+    half = _RATES // 2
+    return tuple(float(f"{middle * 2.0**step:.3g}") for step in range(-half, half + 1))
+
+
+def _name(batch_size: int) -> str:
+    return f"B = {batch_size}"
+
+
+def _experiments(form: Form) -> tuple[Experiment, ...]:
+    is_full = form == "full"
+    return tuple(
+        Experiment(
+            name=_name(size),
+            settings={"momentum": 0.0},
+            batch_sizes=(size,),
+            learning_rates=_rates(size),
+            seeds=5 if is_full else 3,
+            epochs=30 if is_full else 5,
+        )
+        for size in (*_BEST, *_LARGER)
+    )
+
+
+def _valued(studies: Studies, sizes: Sequence[int]) -> Seeds:
+    """The test accuracy of each seed at the size and rate that the others' validation chose."""
+    cells = {
+        (size, rate): records
+        for size in sizes
+        for rate, records in by_rate(studies.get(_name(size)), size).items()
+    }
+    validation = {name: final(records, split="validation") for name, records in cells.items()}
+    chosen = chosen_by_others(validation, better="higher")
+    tests = {name: final(records) for name, records in cells.items()}
+    return {seed: tests[name][seed] for seed, name in chosen.items()}
+
+
+def _range(studies: Studies, batch_size: int) -> Seeds:
+    """How many of the rates end within a point of the best, on validation data."""
+    by_seed: dict[int, list[float]] = {}
+    for records in by_rate(studies.get(_name(batch_size)), batch_size).values():
+        for seed, value in final(records, split="validation").items():
+            by_seed.setdefault(seed, []).append(value)
+    return {
+        seed: float(sum(value > max(values) - _ACCEPTABLE for value in values))
+        for seed, values in by_seed.items()
+    }
+
+
+def _measured(studies: Studies, table: PublishedTable) -> Measured:
+    found: dict[str, Estimate] = {}
+    if all(_name(size) in studies for size in (*_BEST, *_LARGER)):
+        best, larger = (_valued(studies, sizes) for sizes in (_BEST, _LARGER))
+        found["best"] = less(best, larger, n_examples=_N_TEST)
+    if all(_name(size) in studies for size in (_BEST[0], _LARGER[-1])):
+        found["range"] = times(*(_range(studies, size) for size in (_LARGER[-1], _BEST[0])))
+    return found
+
+
+def _claims() -> Iterator[Claim]:
+    yield Claim(
+        says="Batch sizes from 2 to 32 generalize best",
+        measured="best",
+        measured_as="test accuracy of the best of 2 to 32 less that of the best of 64 to 1024",
+        rows=(("test accuracy", "best of 2 to 32 less best of larger;tuned;equal epochs"),),
+        by="value",
+        matters=_MATTERS,
+        quantity="accuracy",
+    )
+    yield Claim(
+        says="A larger batch leaves a smaller range of rates that do well",
+        measured="range",
+        measured_as=(
+            "how many of the seven rates end within a point of the best, at batch size 1024 over 2"
+        ),
+        rows=(("range of rates", "largest over smallest batch size;base learning rate"),),
+        by="value",
+    )
+
+
+def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    points = (
+        DrawnPoint(series="tuned", at=size, value=level(_valued(studies, (size,))))
+        for size in (*_BEST, *_LARGER)
+    )
+    return (
+        Drawing(
+            title="Test accuracy at the rate that is best for each batch size",
+            over="batch_size",
+            quantity="accuracy",
+            points=tuple(points),
+            note="For each seed the rate is the one that the other seeds' validation data chose.",
+        ),
+    )
