@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from batchlab.measure.profile import ProfilePoint as ProfilePoint
     from batchlab.plans.sampler import BatchSizeSampler as BatchSizeSampler
     from batchlab.records.estimate import Estimate as Estimate
+    from batchlab.records.replication import Replication as Replication
     from batchlab.records.study import Accumulation as Accumulation
     from batchlab.records.study import Study as Study
     from batchlab.records.trial import Evaluation as Evaluation
@@ -67,6 +68,7 @@ _HOME = {
     "PointsFit": "fitting.fit",
     "Profile": "measure.profile",
     "ProfilePoint": "measure.profile",
+    "Replication": "records.replication",
     "SavedWeights": "app.save_weights",
     "Status": "records.trial",
     "Store": "store.store",
@@ -84,6 +86,7 @@ _HOME = {
     "ghost_batch_norm": "workload.ghost",
     "noise": "app.noise",
     "profile": "app.profile",
+    "replicate": "app.replicate",
     "save_weights": "app.save_weights",
     "sweep": "app.sweep",
     "weight_distance": "measure.distance",
@@ -106,6 +109,6 @@ def __dir__() -> list[str]:
 show_with(
     notebook="batchlab.report.notebook:notebook_view",
     page="batchlab.app.report:write_record_page",
-    document="batchlab.report.notebook:study_dict",
+    document="batchlab.report.notebook:record_dict",
     frame="batchlab.report.notebook:data_frame",
 )

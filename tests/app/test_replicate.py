@@ -72,7 +72,7 @@ PAPER = Paper(
     left_open=("All of it.",),
     experiments=experiments,
     measured=measured,
-    claims=lambda form: (CLAIM,),
+    claims=(CLAIM,),
     drawings=lambda studies, table: (),
 )
 

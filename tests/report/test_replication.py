@@ -114,7 +114,12 @@ def test_a_claim_is_told_with_both_numbers_their_tolerance_and_what_decided() ->
         "says."
     ) in said
     assert "“It holds”: held. Here 0.9714" in said
-    for words in ("epochs 4 for 30", "The momentum.", "3 of 3 trainings", "The store: lab.db"):
+    for words in (
+        "epochs 4 for 30",
+        "The momentum.",
+        "3 of 3 trainings, in one sweep.",
+        "The store: lab.db",
+    ):
         assert words in said
 
 
@@ -196,3 +201,15 @@ def test_without_a_figure_or_a_claim_of_size_the_page_is_whole() -> None:
 
     assert "It holds" in replication_page(found)
     assert "only the full form" not in replication_page(found)
+
+
+def test_a_notebook_shows_the_verdicts_and_its_dict_is_the_document() -> None:
+    found = made_up()
+
+    shown = found._repr_html_()
+    assert shown is not None
+    assert "It does not hold" in shown
+    assert found.to_dict() == replication_document(found, report=None)
+    assert repr(found) == (
+        "Replication(name='paper2026', form='quick', held=1, did_not_hold=1, cannot_tell=2)"
+    )

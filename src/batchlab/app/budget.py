@@ -70,6 +70,12 @@ class Budget:
             made.limit(self.seconds)
         return made
 
+    def from_now(self) -> Budget:
+        """The same ceiling and end, what was spent counted from now: for a part of the call."""
+        made = Budget(None)
+        made.seconds, made.asked_s, made.deadline_s = self.seconds, self.asked_s, self.deadline_s
+        return made
+
     @property
     def work_ends_s(self) -> float | None:
         """The `time.monotonic()` at which the last child has ended; None: never."""

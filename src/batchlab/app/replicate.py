@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
@@ -20,7 +19,7 @@ from batchlab.records.replication import Arm, Form, Replication
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import TrialRecord
-from batchlab.registry import row_module, row_names
+from batchlab.registry import row_names
 from batchlab.replications import papers
 from batchlab.replications.claims import judged
 from batchlab.replications.experiment import Experiment, Paper
@@ -46,9 +45,7 @@ def paper_of(name: str) -> Paper:
         raise UsageError(
             f"no replication {name!r}; there are {', '.join(replication_names())}, or --all"
         )
-    module: ModuleType = row_module(papers, name)
-    found: Paper = module.paper()
-    return found
+    return Paper.of(name)
 
 
 @public_call
@@ -132,6 +129,7 @@ def _say_how_long(questions: Mapping[str, Question], telling: _Arms) -> None:
     for name, question in questions.items():
         telling.arm(name)
         left_s += training_s(subject_of(question))
+    telling.whole()
     if not left_s:
         return
     about = number_text(left_s, "train_s")
@@ -155,13 +153,14 @@ def _swept(
     for each in experiments:
         telling.arm(each.name)
         try:
-            study = swept(subject_of(questions[each.name]))
+            question = questions[each.name]
+            study = swept(subject_of(replace(question, budget=question.budget.from_now())))
         except BudgetError:
             if not studies:
                 raise
             break
         _refuse_errors(each.name, study)
-        _refuse_longer(each, study, questions[each.name].store)
+        _refuse_longer(each, study, question.store)
         studies[each.name] = study
     left = [name for name in questions if name not in studies]
     n_open = sum(not is_done(r) for study in studies.values() for r in study.records)
@@ -216,9 +215,7 @@ def _held_against(
     missing = Reason.of("no_trial_ended_well")
     if unfinished := [arm.name for arm in arms if not arm.is_finished]:
         missing = Reason.of("not_trained_yet", arms=listing(unfinished))
-    claims = [
-        judged(each, table, measured, form=form, missing=missing) for each in paper.claims(form)
-    ]
+    claims = [judged(each, table, measured, form=form, missing=missing) for each in paper.claims]
     return Replication(
         name=name,
         title=paper.title,
@@ -276,6 +273,10 @@ class _Arms(ProgressListener):
     def arm(self, name: str) -> None:
         self._arm = name
         self._told.phase(name)
+
+    def whole(self) -> None:
+        """What follows is about all of them."""
+        self._arm = ""
 
     def phase(self, text_: str) -> None:
         self._told.phase(text("{arm}: {doing}", arm=self._arm, doing=text_))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.shown import ShownInNotebook, document_of
 
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
 Form = Literal["quick", "full"]
@@ -145,8 +146,8 @@ class Arm:
         return self.study is not None and self.finished == self.trials
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replication:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Replication(ShownInNotebook):
     """A published experiment, run here: its numbers beside ours.
 
     Attributes:
@@ -187,6 +188,17 @@ class Replication:
     def is_finished(self) -> bool:
         """Whether all that it asks for was trained."""
         return all(arm.is_finished for arm in self.arms)
+
+    def __repr__(self) -> str:
+        """Which it is, and how many claims have which verdict."""
+        return (
+            f"Replication(name={self.name!r}, form={self.form!r}, held={self.count('held')}, "
+            f"did_not_hold={self.count('did_not_hold')}, cannot_tell={self.count('cannot_tell')})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `batchlab replicate --json` prints, described by docs/schema/replicate.json."""
+        return document_of(self)
 
     def count(self, verdict: Verdict) -> int:
         """How many claims have this verdict."""

@@ -15,6 +15,7 @@ from batchlab.laws.lines import StraightLine
 from batchlab.laws.scatter import mean_interval
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
+from batchlab.records.replication import Drawing, DrawnPoint
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, TrialRecord
 
@@ -165,3 +166,30 @@ def over(first: Estimate, second: Estimate) -> Estimate:
     one, other = first.log_half_width, second.log_half_width
     half = None if one is None or other is None else math.hypot(one, other)
     return Estimate.of_log(math.log(ratio), half, n=min(first.n, second.n))
+
+
+# ---- drawn
+
+Place = str | int  # an arm, whose words a bar breaks, or a batch size
+
+
+def drawing(
+    title: str,
+    quantity: str,
+    series: Mapping[str, Mapping[Place, Estimate]],
+    *,
+    published: Mapping[Place, float] | None = None,
+    note: str = "",
+) -> Drawing:
+    """A figure of what was measured, by series and place, with the published numbers on it."""
+    points = [
+        DrawnPoint(series=name, at=at, value=value)
+        for name, of in series.items()
+        for at, value in of.items()
+    ]
+    points += [
+        DrawnPoint(series="published", at=at, value=Estimate.of(value, n=1), is_published=True)
+        for at, value in (published or {}).items()
+    ]
+    over = "batch_size" if all(isinstance(point.at, int) for point in points) else "configuration"
+    return Drawing(title=title, over=over, quantity=quantity, points=tuple(points), note=note)

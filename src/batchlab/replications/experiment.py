@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting
+from batchlab.registry import row_module
+from batchlab.replications import papers
 from batchlab.replications.claims import Claim
 from batchlab.replications.tables import PublishedTable
 
@@ -79,16 +83,16 @@ def _told(value: object) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
-    """What one file of `papers` says: a published experiment, as data.
+    """A published experiment: what is said of it is data, what is trained and shown is code.
 
     Attributes:
         title: what it asks.
         paper: what is replicated: authors, title, where it is.
         protocol: what is trained, in sentences.
         left_open: what the source does not say, and what was taken.
+        claims: what is held against it.
         experiments: the sweeps of a form.
         measured: what these show, by name.
-        claims: what is held against it, of a form.
         drawings: its figures.
     """
 
@@ -96,10 +100,31 @@ class Paper:
     paper: str
     protocol: tuple[str, ...]
     left_open: tuple[str, ...]
+    claims: tuple[Claim, ...]
     experiments: Callable[[Form], tuple[Experiment, ...]]
     measured: Callable[[Studies, PublishedTable], Measured]
-    claims: Callable[[Form], tuple[Claim, ...]]
     drawings: Callable[[Studies, PublishedTable], tuple[Drawing, ...]]
+
+    @classmethod
+    def of(cls, name: str) -> Paper:
+        """The replication called so: `papers/NAME.toml` says it, `papers/NAME.py` does it.
+
+        Raises:
+            ModuleNotFoundError: there is none.
+        """
+        code = row_module(papers, name)
+        assert code.__file__ is not None, "a file each"
+        said = tomllib.loads(Path(code.__file__).with_suffix(".toml").read_text("utf-8"))
+        return cls(
+            title=said["title"],
+            paper=said["paper"],
+            protocol=tuple(said["protocol"]),
+            left_open=tuple(said["left_open"]),
+            claims=tuple(_claims(said)),
+            experiments=code.experiments,
+            measured=code.measured,
+            drawings=code.drawings,
+        )
 
     def smaller(self) -> tuple[str, ...]:
         """What the quick form has less of than the full one, a phrase for each difference."""
@@ -113,6 +138,24 @@ class Paper:
         lines = [f"{said}{_of(names, len(quick))}" for said, names in told.items()]
         lines += [f"not run: {', '.join(left_out)}"] if left_out else []
         return tuple(lines)
+
+
+def _claims(said: Mapping[str, Any]) -> Iterator[Claim]:
+    """The claims of a file; one with `each` is one for each entry of the list of that name.
+
+    The entry's values stand where the claim's texts name them in braces.
+    """
+    for claim in said["claims"]:
+        for entry in said[claim["each"]] if "each" in claim else [{}]:
+            filled = {name: _filled(value, entry) for name, value in claim.items()}
+            filled.pop("each", None)
+            yield Claim(**filled)
+
+
+def _filled(value: Any, entry: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return tuple(_filled(part, entry) for part in value)
+    return value.format(**entry) if isinstance(value, str) and entry else value
 
 
 _MOST_NAMED = 4

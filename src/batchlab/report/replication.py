@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,12 +26,13 @@ from batchlab.report.text import (
     VERDICT_WORDS,
     Sentence,
     estimate_text,
+    label_text,
     quantity_text,
     range_text,
     whole_sentence,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import capitalized, plural, text
+from batchlab.words.catalogue import plural, text
 from batchlab.words.document import SCHEMA, plain
 
 # What did not reproduce is read first.
@@ -65,7 +67,7 @@ class ReplicationDocument(msgspec.Struct, frozen=True, kw_only=True):
     arms: tuple[Arm, ...]
 
 
-def replication_document(found: Replication, *, report: Path | None) -> dict[str, object]:
+def replication_document(found: Replication, *, report: Path | None) -> dict[str, Any]:
     """As plain values for JSON: times in seconds, unknown is null."""
     document = ReplicationDocument(
         schema=SCHEMA,
@@ -89,7 +91,7 @@ def replication_document(found: Replication, *, report: Path | None) -> dict[str
         drawings=found.drawings,
         arms=found.arms,
     )
-    made: dict[str, object] = plain(document)
+    made: dict[str, Any] = plain(document)
     return made
 
 
@@ -155,10 +157,14 @@ def _range_text(quantity: str, found: Range) -> str:
 
 def replication_text(found: Replication, *, report: Path | None) -> str:
     """For a terminal: what did not hold first."""
-    return sections_text(_sections(found, report))
+    where = [text("The store: {store}", store=found.store)]
+    where += [] if report is None else [text("The report: {report}", report=report)]
+    command = text("Command: {command}", command=found.command)
+    return sections_text((*replication_sections(found), Section(drawing=(command, *where))))
 
 
-def _sections(found: Replication, report: Path | None) -> Iterator[Section]:
+def replication_sections(found: Replication) -> Iterator[Section]:
+    """The verdicts, what did not hold first, then what is to be known beside them."""
     yield Section(title=found.title, facts=(replication_headline(found), found.paper))
     claims, of_size = _in_order(found)
     said = [
@@ -174,10 +180,6 @@ def _sections(found: Replication, report: Path | None) -> Iterator[Section]:
     yield Section(facts=tuple(said))
     for title, facts in _around(found):
         yield Section(title=title, facts=tuple(facts))
-    where = [text("The store: {store}", store=found.store)]
-    where += [] if report is None else [text("The report: {report}", report=report)]
-    command = text("Command: {command}", command=found.command)
-    yield Section(drawing=(command, *where))
 
 
 def _of_size_text(claims: Sequence[JudgedClaim]) -> str:
@@ -190,21 +192,19 @@ def _of_size_text(claims: Sequence[JudgedClaim]) -> str:
 
 def _around(found: Replication) -> Iterator[tuple[str, Sequence[str]]]:
     """What is to be known beside the verdicts, by its title."""
-    yield text("What was trained"), [*found.protocol, *map(_arm_text, found.arms)]
+    done, n = (sum(getattr(arm, of) for arm in found.arms) for of in ("finished", "trials"))
+    counted = plural(
+        "{done} of {n_runs} trainings, in one sweep.",
+        "{done} of {n_runs} trainings, in {n} sweeps.",
+        len(found.arms),
+        done=done,
+        n_runs=n,
+    )
+    yield text("What was trained"), [*found.protocol, counted]
     if found.smaller:
         yield text("What the quick form has less of"), found.smaller
     if found.left_open:
         yield text("What the source leaves open, and what was taken"), found.left_open
-
-
-def _arm_text(arm: Arm) -> str:
-    return text(
-        "{name}: {done} of {n} trainings. batchlab.sweep({asked})",
-        name=capitalized(arm.name),
-        done=arm.finished,
-        n=arm.trials or text("some"),
-        asked=arm.asked,
-    )
 
 
 # ---- a page
@@ -215,7 +215,7 @@ def replication_page(found: Replication) -> str:
     figures = tuple(_figure(drawing, i) for i, drawing in enumerate(found.drawings))
     sizes = {int(row["batch_size"] or 1) for f in figures for row in f.rows if "batch_size" in row}
     claims, of_size = _in_order(found)
-    sources = _sources_table(found)
+    sources, arms = _sources_table(found), _arms_table(found)
     return render_page(
         "replication.html.j2",
         found=found,
@@ -229,7 +229,13 @@ def replication_page(found: Replication) -> str:
         of_size_text=_of_size_text(of_size),
         around=list(_around(found)),
         sources=sources,
-        downloads=downloads({"sources": (text("one row a published number"), sources)}),
+        arms=arms,
+        downloads=downloads(
+            {
+                "sources": (text("one row a published number"), sources),
+                "sweeps": (text("one row a sweep"), arms),
+            }
+        ),
     )
 
 
@@ -261,11 +267,24 @@ def _sources_table(found: Replication) -> Table:
     ).without_empty_columns()
 
 
+def _arms_table(found: Replication) -> Table:
+    """Every sweep as it was asked for, and how much of it was trained."""
+    return table_of(
+        text("The sweeps"),
+        found.arms,
+        Column("name", label=text("sweep")),
+        Column("finished", "step", text("trained")),
+        Column("trials", "step", text("of")),
+        Column("asked", label="batchlab.sweep"),
+        Column("study", label=text("study")),
+    )
+
+
 def _figure(drawing: Drawing, place: int) -> Figure:
     key = chr(ord("a") + place)
     panel = Panel(
         f"replication-{key}",
-        drawing.title,
+        label_text(drawing.quantity),
         drawing.quantity,
         tuple(_rows(drawing)),
         axis=drawing.over,
@@ -285,11 +304,14 @@ def _figure(drawing: Drawing, place: int) -> Figure:
 
 
 def _rows(drawing: Drawing) -> Iterator[Row]:
+    first = drawing.points[0].series if drawing.points else ""
     for point in drawing.points:
         size = point.at if drawing.over == "batch_size" else 1
         place: Row = {"batch_size": int(size), drawing.over: point.at, "series": point.series}
         kind = "open" if point.is_published else "point"
         for row in interval_mark(kind, point.value, **place):
             yield row
+            if point.series != first and not point.is_published:
+                yield {**row, "kind": "words", "text": point.series}
             if not point.is_published and drawing.over != "configuration":
                 yield {**row, "kind": "curve", "low": row["mean"], "high": row["mean"]}

@@ -1,4 +1,7 @@
 """The replications: one file each, and the file's name is the registry's row.
 
-Each has a function `paper()` that says all of it.
+A file has `experiments(form)`, what is trained; `measured(studies, table)`, what that shows, by
+name; and `drawings(studies, table)`, its figures. The TOML file of the same name says what is
+asked, what the source leaves open, and the claims, each a comparison of something measured with
+rows of a table.
 """

@@ -8,20 +8,21 @@ from statistics import fmean
 
 from batchlab.laws.least_squares import LeastSquares
 from batchlab.records.estimate import Estimate
-from batchlab.records.replication import Drawing, DrawnPoint, Form
+from batchlab.records.replication import Drawing, Form
 from batchlab.records.study import Study
 from batchlab.records.trial import Setting, TrialRecord
 from batchlab.replications.arms import (
+    Place,
     Records,
     Seeds,
     by_seed,
+    drawing,
     ended,
     exponent,
     level,
     times,
 )
-from batchlab.replications.claims import Claim
-from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.tables import PublishedTable
 
 # The loss of the training set is looked at as often as that of other validation data would be.
@@ -38,31 +39,8 @@ _BURN_IN_STEPS = 400  # even the flattest direction has forgotten its start
 _ON_THE_WAY_EPOCHS = 30  # later what is left is rounding
 
 
-def paper() -> Paper:
-    """All of it."""
-    return Paper(
-        title="Full batch reaches the optimum, small batches bounce around it",
-        paper=(
-            "Least squares, where everything is known exactly: the bounce of SGD at a constant "
-            "rate as the fixed point of its second moments"
-        ),
-        protocol=(
-            "Linear regression with 256 examples, 4 weights and curvatures from 1/4 to 1, in "
-            "float64, from zero weights.",
-            "Small batches at rate 0.2, drawn with replacement as the closed form has it; the "
-            "loss above the optimum's is averaged after 400 steps.",
-            "Full batches, batches of 4 and batches that grow from 4 over 32 to 256 (after a fifth "
-            "and two fifths of the run) at rate 0.5, each example once an epoch.",
-        ),
-        left_open=(),
-        experiments=_experiments,
-        measured=_measured,
-        claims=lambda form: _CLAIMS,
-        drawings=_drawings,
-    )
-
-
-def _experiments(form: Form) -> tuple[Experiment, ...]:
+def experiments(form: Form) -> tuple[Experiment, ...]:
+    """The sweeps of a form."""
     is_full = form == "full"
     return (
         Experiment(
@@ -158,7 +136,8 @@ def _closed_form(study: Study, batch_size: int) -> float:
     )
 
 
-def _measured(studies: Studies, table: PublishedTable) -> Measured:
+def measured(studies: Studies, table: PublishedTable) -> Measured:
+    """What they show, by name."""
     found: dict[str, Estimate] = {}
     full = ended(studies.get("full batch"))
     if study := studies.get("bouncing"):
@@ -181,81 +160,19 @@ def _measured(studies: Studies, table: PublishedTable) -> Measured:
     return found
 
 
-def _claim(
-    says: str, measured: str, measured_as: str, *, within: float = 0.0, factor: float = 1.0
-) -> Claim:
-    return Claim(
-        says=says,
-        measured=measured,
-        measured_as=measured_as,
-        rows=((measured, "exact"),),
-        by="value",
-        within=within,
-        factor=factor,
-    )
-
-
-_ABOVE = "loss above the optimum's"
-_CLAIMS = (
-    _claim(
-        "Full batches reach the optimum",
-        "full",
-        f"{_ABOVE} after 100 epochs, over that before training",
-    ),
-    _claim(
-        "Full batches get there as fast as their closed form says",
-        "full on the way",
-        f"{_ABOVE} after 27 epochs or so, over the closed form's",
-        factor=1.001,
-    ),
-    _claim(
-        "Batches of 4 at the same rate never reach it",
-        "small",
-        f"{_ABOVE} after 100 epochs, over that before training",
-    ),
-    _claim(
-        "After one epoch batches of 4 are nearer to it than full batches",
-        "early",
-        f"{_ABOVE} after one epoch, batches of 4 over full batches",
-    ),
-    _claim(
-        "Batches that grow from 4 to all examples reach it",
-        "grown",
-        f"{_ABOVE} after 100 epochs, over that before training",
-    ),
-    *(
-        _claim(
-            f"Batches of {size} bounce as far from it as the closed form says",
-            f"bounce {size}",
-            f"mean {_ABOVE} once the start is forgotten, over the closed form's",
-            factor=1.1,
-        )
-        for size in _BOUNCING
-    ),
-    _claim(
-        "The bounce falls as 1/B",
-        "bounce exponent",
-        f"exponent of the mean {_ABOVE} in the batch size, from 4 to 64",
-        within=0.1,
-    ),
-)
-
-
-def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    """The figures."""
     study = studies.get("bouncing")
     if study is None:
         return ()
-    points = []
-    for size in _BOUNCING:
-        measured, exact = level(_bounce(study, size)), Estimate.of(_closed_form(study, size), n=1)
-        points.append(DrawnPoint(series="measured", at=size, value=measured))
-        points.append(DrawnPoint(series="closed form", at=size, value=exact, is_published=True))
+    bounces: dict[Place, Estimate] = {size: level(_bounce(study, size)) for size in _BOUNCING}
     return (
-        Drawing(
-            title="How far above the optimum the loss stays",
-            over="batch_size",
-            quantity="loss",
-            points=tuple(points),
-            note="The loss of the training set less the least possible one, at rate 0.2.",
+        drawing(
+            "How far above the optimum the loss stays",
+            "loss",
+            {"measured": bounces},
+            published={size: _closed_form(study, size) for size in _BOUNCING},
+            note="The loss of the training set less the least possible one, at rate 0.2; hollow: "
+            "the closed form.",
         ),
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
-from batchlab.records.replication import Drawing, DrawnPoint, Form
+from batchlab.records.replication import Drawing, Form
 from batchlab.records.study import Study
 from batchlab.records.trial import Setting, Split, TrialRecord
 from batchlab.replications.arms import (
+    Place,
     Records,
     Seeds,
     by_rate,
     by_seed,
     chosen_by_others,
+    drawing,
     each_seed,
     ended,
     exponent,
@@ -25,8 +27,7 @@ from batchlab.replications.arms import (
     level,
     times,
 )
-from batchlab.replications.claims import Claim
-from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.tables import PublishedTable
 
 _SMALL, _USUAL, _RULED, _LARGE = 16, 64, 512, 1024
@@ -70,35 +71,6 @@ _WORKLOADS = (
 )
 
 
-def paper() -> Paper:
-    """All of it."""
-    return Paper(
-        title="What courses and blogs say of batch sizes: which of it holds here?",
-        paper=(
-            "Statements of courses and blogs, which contradict each other; each is held against "
-            "three workloads that come with batchlab"
-        ),
-        protocol=(
-            "mnist-mlp, mnist-softmax (convex) and moby-dick (a small transformer with AdamW; its "
-            "metric is the loss, with the sign turned so that more is better).",
-            "Small is batch size 16, large is 1024. Tuned: the best of four rates, a factor 3 "
-            "apart, for each seed as the validation data of the other seeds choose it. Ends are "
-            "those on test data after equal epochs, unless something else is said.",
-        ),
-        left_open=(
-            "A statement has no numbers: what counts as it is in the table of sources.",
-            "Full batch is guaranteed to converge to the optimum where the loss is convex: that is "
-            "shown in closed form by the replication convex. Here it is asked what it is worth in "
-            "the time of as many examples.",
-            "moby-dick has no run in full batch: its training set does not fit in one pass.",
-        ),
-        experiments=_experiments,
-        measured=_measured,
-        claims=lambda form: tuple(_claims()),
-        drawings=_drawings,
-    )
-
-
 # ---- what is trained
 
 
@@ -112,7 +84,8 @@ def _tuned_name(on: _On, batch_size: int) -> str:
     return f"{on.name}, tuned, B = {batch_size}"
 
 
-def _experiments(form: Form) -> tuple[Experiment, ...]:
+def experiments(form: Form) -> tuple[Experiment, ...]:
+    """The sweeps of a form."""
     return tuple(each for on in _WORKLOADS for each in _on_one(on, form))
 
 
@@ -172,7 +145,8 @@ def _on_one(on: _On, form: Form) -> Iterator[Experiment]:
 # ---- what it shows
 
 
-def _measured(studies: Studies, table: PublishedTable) -> Measured:
+def measured(studies: Studies, table: PublishedTable) -> Measured:
+    """What they show, by name."""
     found: dict[str, Estimate] = {}
     for on in _WORKLOADS:
         for name, estimate in _Seen(on, studies).measured():
@@ -226,6 +200,14 @@ class _Seen:
         return {
             seed: next(record for record in cells[rate] if record.trial.seed == seed)
             for seed, rate in chosen.items()
+        }
+
+    def tuned_ends(self) -> dict[Place, Estimate]:
+        """The test metric as it is, by batch size."""
+        return {
+            size: level(final(tuple(self._chosen(size).values()), self._on.metric))
+            for size in _TUNED
+            if self._tuned_study(size) is not None
         }
 
     def _of_tuned(self) -> Iterator[tuple[str, Estimate]]:
@@ -353,183 +335,13 @@ def _first(study: Study, size: int, name: str) -> Seeds:
     )
 
 
-# ---- what is claimed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Statement:
-    """What people say, where its row is, and what is measured for it."""
-
-    says: str
-    key: str
-    condition: str
-    measured_as: str
-    within: float = 0.0
-    matters: float = 0.0
-    of: Callable[[_On], bool] = lambda on: True
-    is_share: bool = False
-
-
-_STATEMENTS = (
-    _Statement(
-        says="Larger batches lower test accuracy at one rate",
-        key="lower accuracy; one rate",
-        condition="16 less 1024",
-        measured_as="validation metric, small less large, at the workload's own rate",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Larger batches lower test accuracy with the rate tuned",
-        key="lower accuracy; tuned",
-        condition="best of 16 less best of 1024",
-        measured_as="test metric, small less large",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Larger batches generalize better because they see more examples",
-        key="see more",
-        condition="1024 less 16;equal steps",
-        measured_as="validation metric after equal steps, large less small, tuned",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Larger batches overfit more",
-        key="overfit",
-        condition="gap of 1024 less gap of 16;tuned",
-        measured_as="training less test metric, large less small, tuned",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Small batches escape local minima",
-        key="escape",
-        condition="training loss of 1024 less that of 16;tuned;equal steps",
-        measured_as="loss of the training batches after equal steps, large less small, tuned",
-    ),
-    _Statement(
-        says="32 to 128 is a good first choice",
-        key="first choice",
-        condition="64 less the best of others;tuned",
-        measured_as="test metric, 64 less the best of 1, 2, 16, 256 and 1024, tuned",
-        is_share=True,
-    ),
-    _Statement(
-        says="Batch size 1 works badly",
-        key="batch 1",
-        condition="1 less 64;tuned",
-        measured_as="test metric, 1 less 64, tuned",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Batch size 2 is better than 64",
-        key="batch 2",
-        condition="2 less 64;tuned",
-        measured_as="test metric, 2 less 64, tuned",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="Larger is faster per epoch",
-        key="epoch time",
-        condition="1024 over 16",
-        measured_as="seconds an example, large over small, each timed alone",
-    ),
-    _Statement(
-        says="Larger is faster to a target",
-        key="time to level",
-        condition="1024 over 16;tuned",
-        measured_as="seconds to the level that both reach, large over small, tuned",
-    ),
-    _Statement(
-        says="Full batch is guaranteed to get to the optimum",
-        key="full batch",
-        condition="loss of full batch over that of 64;equal time",
-        measured_as="training loss of full batch over that of 64, the full one after more examples",
-        of=lambda on: bool(on.full_batch_steps),
-    ),
-    _Statement(
-        says="Gradient noise falls as 1/B",
-        key="noise",
-        condition="exponent of the variance in the batch size",
-        measured_as="exponent of the gradient's variance in the batch size, at the initial weights",
-        within=0.1,
-    ),
-    _Statement(
-        says="Linear scaling of the rate keeps the end",
-        key="linear rule",
-        condition="512 at 8 times the rate less 64",
-        measured_as="test metric, 512 at eight times the rate less 64 at the workload's own",
-        within=0.005,
-        is_share=True,
-    ),
-    _Statement(
-        says="Memory grows linearly with the batch size",
-        key="memory",
-        condition="exponent of what is above that of one example",
-        measured_as="exponent of the peak memory above that of batch size 1, from 64 to 1024",
-        within=0.1,
-    ),
-    _Statement(
-        says="Growing the batch ends no worse than small batches",
-        key="growing; small",
-        condition="growing less small",
-        measured_as="test metric, growing from 32 to 512 less 32",
-        is_share=True,
-    ),
-    _Statement(
-        says="Growing the batch ends better than large batches",
-        key="growing; large",
-        condition="growing less large",
-        measured_as="test metric, growing from 32 to 512 less 512",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-    _Statement(
-        says="The gap closes with longer training",
-        key="longer",
-        condition="gap after four times the epochs less gap before",
-        measured_as="validation metric, small less large, after four times the epochs less before",
-        matters=_MATTERS,
-        is_share=True,
-    ),
-)
-
-
-def _claims() -> Iterator[Claim]:
-    for each in _STATEMENTS:
-        for on in _WORKLOADS:
-            if each.of(on):
-                yield Claim(
-                    says=f"{each.says} ({on.name})",
-                    measured=f"{each.key}; {on.name}",
-                    measured_as=each.measured_as,
-                    rows=((each.key, each.condition),),
-                    by="value" if each.within or not each.matters else "side",
-                    within=each.within,
-                    matters=each.matters,
-                    quantity=on.metric if each.is_share else "ratio",
-                )
-
-
-def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
-    def points(on: _On) -> Iterator[DrawnPoint]:
-        seen = _Seen(on, studies)
-        for size in _TUNED:
-            records = tuple(seen._chosen(size).values()) if seen._tuned_study(size) else ()
-            if records:
-                value = level(final(records, on.metric))
-                yield DrawnPoint(series="tuned", at=size, value=value)
-
+def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    """The figures."""
     return tuple(
-        Drawing(
-            title=f"{on.name}: test {on.metric} after {on.epochs} epochs, tuned at each batch size",
-            over="batch_size",
-            quantity=on.metric,
-            points=tuple(points(on)),
+        drawing(
+            f"{on.name}: test {on.metric} after equal epochs, tuned at each batch size",
+            on.metric,
+            {"tuned": _Seen(on, studies).tuned_ends()},
         )
         for on in _WORKLOADS
     )

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from batchlab.records.estimate import Estimate
-from batchlab.records.replication import Drawing, DrawnPoint, Form
-from batchlab.replications.arms import Seeds, by_rate, chosen_by_others, final, less, level, times
-from batchlab.replications.claims import Claim
-from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.records.replication import Drawing, Form
+from batchlab.replications.arms import (
+    Seeds,
+    by_rate,
+    chosen_by_others,
+    drawing,
+    final,
+    less,
+    level,
+    times,
+)
+from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.tables import PublishedTable
 
 _BEST = (2, 4, 8, 16, 32)
@@ -18,32 +26,6 @@ _RATES = 7  # a factor 2 apart
 _N_TEST = 10_000
 _MATTERS = 0.001
 _ACCEPTABLE = 0.01  # below the best rate: a point
-
-
-def paper() -> Paper:
-    """All of it."""
-    return Paper(
-        title="With the rate tuned, which batch sizes generalize best after equal epochs?",
-        paper=(
-            "Masters, Luschi 2018, Revisiting Small Batch Training for Deep Neural Networks, "
-            "https://arxiv.org/abs/1804.07612"
-        ),
-        protocol=(
-            "A fully connected network (two layers of 128) on 50,000 training digits, SGD without "
-            "momentum at seven rates, a factor 2 apart, around the best of each batch size.",
-            "For each seed, batch size and rate are chosen on the validation accuracy of the other "
-            "seeds; the test accuracy of that seed counts.",
-        ),
-        left_open=(
-            "The paper trains convolutional networks on CIFAR-10, CIFAR-100 and ImageNet, with "
-            "and without batch normalization.",
-            "Its numbers are figures: the statements of its abstract are held against ours.",
-        ),
-        experiments=_experiments,
-        measured=_measured,
-        claims=lambda form: tuple(_claims()),
-        drawings=_drawings,
-    )
 
 
 def _rates(batch_size: int) -> tuple[float, ...]:
@@ -57,7 +39,8 @@ def _name(batch_size: int) -> str:
     return f"B = {batch_size}"
 
 
-def _experiments(form: Form) -> tuple[Experiment, ...]:
+def experiments(form: Form) -> tuple[Experiment, ...]:
+    """The sweeps of a form."""
     is_full = form == "full"
     return tuple(
         Experiment(
@@ -97,7 +80,8 @@ def _range(studies: Studies, batch_size: int) -> Seeds:
     }
 
 
-def _measured(studies: Studies, table: PublishedTable) -> Measured:
+def measured(studies: Studies, table: PublishedTable) -> Measured:
+    """What they show, by name."""
     found: dict[str, Estimate] = {}
     if all(_name(size) in studies for size in (*_BEST, *_LARGER)):
         best, larger = (_valued(studies, sizes) for sizes in (_BEST, _LARGER))
@@ -107,38 +91,14 @@ def _measured(studies: Studies, table: PublishedTable) -> Measured:
     return found
 
 
-def _claims() -> Iterator[Claim]:
-    yield Claim(
-        says="Batch sizes from 2 to 32 generalize best",
-        measured="best",
-        measured_as="test accuracy of the best of 2 to 32 less that of the best of 64 to 1024",
-        rows=(("test accuracy", "best of 2 to 32 less best of larger;tuned;equal epochs"),),
-        by="value",
-        matters=_MATTERS,
-        quantity="accuracy",
-    )
-    yield Claim(
-        says="A larger batch leaves a smaller range of rates that do well",
-        measured="range",
-        measured_as=(
-            "how many of the seven rates end within a point of the best, at batch size 1024 over 2"
-        ),
-        rows=(("range of rates", "largest over smallest batch size;base learning rate"),),
-        by="value",
-    )
-
-
-def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
-    points = (
-        DrawnPoint(series="tuned", at=size, value=level(_valued(studies, (size,))))
-        for size in (*_BEST, *_LARGER)
-    )
+def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    """The figures."""
+    sizes = (*_BEST, *_LARGER)
     return (
-        Drawing(
-            title="Test accuracy at the rate that is best for each batch size",
-            over="batch_size",
-            quantity="accuracy",
-            points=tuple(points),
+        drawing(
+            "Test accuracy at the rate that is best for each batch size",
+            "accuracy",
+            {"tuned": {size: level(_valued(studies, (size,))) for size in sizes}},
             note="For each seed the rate is the one that the other seeds' validation data chose.",
         ),
     )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from batchlab.errors import FitError
 from batchlab.laws.steps import fit_steps_to_target
 from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
-from batchlab.records.replication import Drawing, DrawnPoint, Form
+from batchlab.records.replication import Drawing, Form
 from batchlab.records.trial import Setting
-from batchlab.replications.arms import Seeds, each_seed, exponent, level, times
-from batchlab.replications.claims import Claim
-from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.replications.arms import Seeds, drawing, each_seed, exponent, level, times
+from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.steps import at_chosen_rates, rates_chosen, steps_by_rate
 from batchlab.replications.tables import PublishedTable
 
@@ -28,44 +27,14 @@ _WITHIN = 0.2
 _HALVED = 4.0  # times B_crit, twice the batch saves a tenth of the steps and no more
 
 
-def paper() -> Paper:
-    """All of it."""
-    return Paper(
-        title="Steps to a result by batch size, the rate tuned at each: are there three regions?",
-        paper=(
-            "Shallue, Lee, Antognini, Sohl-Dickstein, Frostig, Dahl 2019, Measuring the Effects of "
-            "Data Parallelism on Neural Network Training, https://arxiv.org/abs/1811.03600: MNIST, "
-            "Nesterov momentum"
-        ),
-        protocol=(
-            "Until a goal in validation accuracy holds, SGD with Nesterov momentum 0.9 at rates a "
-            "factor 2 apart, at each batch size around its own best.",
-            "For each seed the rate is the one with the fewest steps in the mean of the others.",
-        ),
-        left_open=(
-            "The paper also tunes momentum and a decay of the rate, by 100 quasi-random trials a "
-            "batch size: here the rate alone, on a lattice.",
-            "The paper counts the best trial of all: here the mean over seeds at a rate that other "
-            "seeds chose.",
-            "Its steps are told as images only: no number of them is held against ours.",
-            "The maximum useful batch size is told of several workloads, and not how it is read "
-            "off: here from where twice the batch saves less than a tenth of the steps.",
-            "Not run: subsets of the data, other optimizers.",
-        ),
-        experiments=_experiments,
-        measured=_measured,
-        claims=lambda form: tuple(_claims()),
-        drawings=_drawings,
-    )
-
-
 def _rates(batch_size: int) -> tuple[float, ...]:
     """Around a rate that grows with the root of the batch size up to 0.16 at 1024."""
     middle = 0.005 * math.sqrt(min(batch_size, 1024))
     return tuple(float(f"{middle * 2.0**step:.3g}") for step in range(-2, 3))
 
 
-def _experiments(form: Form) -> tuple[Experiment, ...]:
+def experiments(form: Form) -> tuple[Experiment, ...]:
+    """The sweeps of a form."""
     is_full = form == "full"
     settings: dict[str, Setting] = {"nesterov": True}
     if is_full:
@@ -115,7 +84,8 @@ def _by_linear_rule(studies: Studies, steps: dict[int, Seeds]) -> Estimate:
     return times(ruled, steps[largest])
 
 
-def _measured(studies: Studies, table: PublishedTable) -> Measured:
+def measured(studies: Studies, table: PublishedTable) -> Measured:
+    """What they show, by name."""
     steps = _steps(studies)
     found: dict[str, Estimate] = {}
     if len(steps) < 5 or len(steps) < len(studies):
@@ -149,88 +119,19 @@ def _chosen_rates(studies: Studies, sizes: Sequence[int]) -> list[Seeds]:
     return [rates_chosen(study_of[size], size) for size in sizes]
 
 
-def _claims() -> Iterator[Claim]:
-    for part, which, says in (
-        ("small", "smallest", "Small batches scale perfectly: half the steps for twice the batch"),
-        ("middle", "middle", "Then the returns diminish"),
-        ("large", "largest", "In the end a larger batch saves no steps"),
-    ):
-        yield Claim(
-            says=says,
-            measured=f"slope {part}",
-            measured_as=f"exponent of the steps in the batch size, {which} two of them"
-            if part != "middle"
-            else "exponent of the steps in the batch size, two in the middle",
-            rows=(("slope", f"{which} batch sizes"),),
-            by="value",
-            within=0.0 if part == "middle" else _WITHIN,
-        )
-    yield Claim(
-        says="The best rate grows with the batch size",
-        measured="rate",
-        measured_as="exponent of the tuned rate in the batch size",
-        rows=(("exponent of the best rate", "smallest to largest batch size"),),
-        by="value",
-    )
-    yield Claim(
-        says="It does not follow linear scaling",
-        measured="rate",
-        measured_as="exponent of the tuned rate in the batch size",
-        rows=(("exponent of the best rate", "against linear scaling"),),
-        by="value",
-    )
-    yield Claim(
-        says="The linear rule from the smallest batch costs steps at the largest",
-        measured="rule",
-        measured_as="steps at the rate of the rule, or the nearest one that does well, over tuned",
-        rows=(("steps at the rate of the linear rule", "over the tuned ones;largest batch size"),),
-        by="value",
-    )
-    yield Claim(
-        says="By steps the largest batch is better",
-        measured="steps",
-        measured_as="steps of the largest batch over those of the smallest",
-        rows=(("steps", "largest over smallest batch size"),),
-        by="value",
-    )
-    yield Claim(
-        says="By examples the smallest batch is better",
-        measured="examples",
-        measured_as="examples of the largest batch over those of the smallest",
-        rows=(("examples", "largest over smallest batch size"),),
-        by="value",
-    )
-    yield Claim(
-        says="The largest useful batch lies within the range of the paper's workloads",
-        measured="useful",
-        measured_as="batch size from which twice as large saves less than a tenth of the steps",
-        rows=(("max_useful_batch_size", "range over workloads"),),
-        by="value",
-        quantity="critical_batch_size",
-    )
-
-
-def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    """The figures."""
     steps = _steps(studies)
-    counts = (
-        DrawnPoint(series="measured", at=size, value=level(values))
-        for size, values in steps.items()
-    )
-    rates = (
-        DrawnPoint(series="measured", at=size, value=level(values))
-        for size, values in zip(steps, _chosen_rates(studies, tuple(steps)), strict=True)
-    )
+    rates = _chosen_rates(studies, tuple(steps))
     return (
-        Drawing(
-            title="Steps to the goal by batch size, the rate tuned at each",
-            over="batch_size",
-            quantity="steps_to_target",
-            points=tuple(counts),
+        drawing(
+            "Steps to the goal by batch size, the rate tuned at each",
+            "steps_to_target",
+            {"measured": {size: level(values) for size, values in steps.items()}},
         ),
-        Drawing(
-            title="The tuned rate by batch size",
-            over="batch_size",
-            quantity="learning_rate",
-            points=tuple(rates),
+        drawing(
+            "The tuned rate by batch size",
+            "learning_rate",
+            {"measured": {n: level(of) for n, of in zip(steps, rates, strict=True)}},
         ),
     )

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from statistics import fmean
 
 from batchlab.records.estimate import Estimate
-from batchlab.records.replication import Drawing, DrawnPoint, Form
+from batchlab.records.replication import Drawing, Form
 from batchlab.records.run import PlanName
 from batchlab.records.trial import TrialRecord
-from batchlab.replications.arms import Seeds, by_seed, each_seed, ended, final, less, level, times
-from batchlab.replications.claims import Claim
-from batchlab.replications.experiment import Experiment, Measured, Paper, Studies
+from batchlab.replications.arms import (
+    Place,
+    Seeds,
+    by_seed,
+    drawing,
+    each_seed,
+    ended,
+    final,
+    less,
+    level,
+    times,
+)
+from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.tables import PublishedTable
 
 _TABLE = PublishedTable.of("smith2018")
@@ -35,35 +44,8 @@ _ACCURACY = {_ORIGINAL: "original (decaying lr)"}  # what the table calls it the
 _BASE = "original;increasing batch size"
 
 
-def paper() -> Paper:
-    """All of it."""
-    return Paper(
-        title="Does growing the batch do what cutting the rate does, in fewer updates?",
-        paper=(
-            "Smith, Kindermans, Ying, Le 2018, Don't Decay the Learning Rate, Increase the Batch "
-            "Size, https://arxiv.org/abs/1711.00489"
-        ),
-        protocol=(
-            "A small convolutional network on 50,000 training digits, SGD with momentum.",
-            "Original: the rate is divided by 5 after 30, 60 and 80 % of the run. Increasing batch "
-            "size: the batch grows by 5 there instead, to a tenth of the data; then the rate is "
-            "cut. Increased initial learning rate: five times rate and batch from the start. "
-            "Increased momentum: 0.98 in place of 0.9 and five times that batch.",
-        ),
-        left_open=(
-            "The paper trains a Wide ResNet on CIFAR-10: here the schedules are the same, the "
-            "network and the data are not, so differences are compared, not accuracies.",
-            "The rates are a tenth of the paper's: this network has no batch normalization.",
-            "Where the rate is cut is believed; it gives the published numbers of updates.",
-        ),
-        experiments=_experiments,
-        measured=_measured,
-        claims=lambda form: tuple(_claims()),
-        drawings=_drawings,
-    )
-
-
-def _experiments(form: Form) -> tuple[Experiment, ...]:
+def experiments(form: Form) -> tuple[Experiment, ...]:
+    """The sweeps of a form."""
     is_full = form == "full"
 
     def arm(name: str, condition: str, plan: PlanName, momentum: str) -> Experiment:
@@ -76,7 +58,7 @@ def _experiments(form: Form) -> tuple[Experiment, ...]:
                 **({"channels": 32, "hidden": 1024, "halved": "max"} if is_full else {}),
             },
             batch_sizes=(_TABLE.whole("initial_batch_size", condition), _CAP),
-            learning_rates=(_RATE_FACTOR * rate,),
+            learning_rates=(round(_RATE_FACTOR * rate, 6),),
             seeds=5 if is_full else 3,
             epochs=_EPOCHS if is_full else _QUICK_EPOCHS,
             plans=(plan,),
@@ -104,7 +86,12 @@ def _course(studies: Studies, arm: str) -> Seeds:
     return by_seed(ended(studies.get(arm)), value)
 
 
-def _measured(studies: Studies, table: PublishedTable) -> Measured:
+def _updates(studies: Studies, arm: str) -> Seeds:
+    return by_seed(ended(studies.get(arm)), lambda record: float(record.steps))
+
+
+def measured(studies: Studies, table: PublishedTable) -> Measured:
+    """What they show, by name."""
     found: dict[str, Estimate] = {}
     original = ended(studies.get(_ORIGINAL))
     for arm in (_GROWING, _HIGHER, _MOMENTUM):
@@ -112,8 +99,7 @@ def _measured(studies: Studies, table: PublishedTable) -> Measured:
         if not (original and records):
             continue
         found[arm] = less(final(records), final(original), n_examples=_N_TEST)
-        steps = (by_seed(each, lambda record: float(record.steps)) for each in (original, records))
-        found[f"updates {arm}"] = times(*steps)
+        found[f"updates {arm}"] = times(*(_updates(studies, of) for of in (_ORIGINAL, arm)))
     if _ORIGINAL in studies and _GROWING in studies:
         apart = each_seed(
             lambda grown, cut: grown - cut, _course(studies, _GROWING), _course(studies, _ORIGINAL)
@@ -122,72 +108,30 @@ def _measured(studies: Studies, table: PublishedTable) -> Measured:
     return found
 
 
-def _claims() -> Iterator[Claim]:
-    def accuracy(arm: str) -> tuple[str, str]:
-        return "test_accuracy", _ACCURACY.get(arm, arm)
-
-    for arm, says in (
-        (_GROWING, "Growing the batch ends as cutting the rate does"),
-        (_HIGHER, "So it does with five times rate and batch from the start"),
-        (_MOMENTUM, "So it does, but for a point, with a momentum of 0.98"),
-    ):
-        yield Claim(
-            says=says,
-            measured=arm,
-            measured_as=f"test accuracy, {arm} less original",
-            rows=(accuracy(arm), accuracy(_ORIGINAL)),
-            by="value",
-            within=_WITHIN,
-            quantity="accuracy",
-        )
-    yield Claim(
-        says="Along the epochs, too, growing the batch does as cutting the rate does",
-        measured="course",
-        measured_as="mean validation accuracy from the first cut on, growing less original",
-        rows=(("course", "increasing batch size less original"),),
-        by="value",
-        within=_WITHIN,
-        quantity="accuracy",
-    )
-    for arm in (_GROWING, _HIGHER, _MOMENTUM):
-        yield Claim(
-            says=f"It takes fewer updates ({arm})",
-            measured=f"updates {arm}",
-            measured_as=f"updates of original over those of {arm}",
-            rows=(("updates_published", _ORIGINAL), ("updates_published", arm)),
-            by="value",
-            of_two="ratio",
-            factor=1.1,
-        )
-
-
-def _drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
-    names = {_ORIGINAL: "original", _GROWING: "growing", _HIGHER: "growing,|higher rate",
-             _MOMENTUM: "growing,|momentum"}  # fmt: skip
-
-    def points() -> Iterator[DrawnPoint]:
-        for arm, at in names.items():
-            steps = by_seed(ended(studies.get(arm)), lambda record: float(record.steps))
-            yield DrawnPoint(series="measured", at=at, value=level(steps))
-
-    def ends() -> Iterator[DrawnPoint]:
-        for arm, at in names.items():
-            value = level(final(ended(studies.get(arm))))
-            yield DrawnPoint(series="measured", at=at, value=value)
-
+def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
+    """The figures."""
+    names = {
+        _ORIGINAL: "original",
+        _GROWING: "growing",
+        _HIGHER: "growing,|higher rate",
+        _MOMENTUM: "growing,|momentum",
+    }
+    ends: dict[Place, Estimate] = {}
+    updates: dict[Place, Estimate] = {}
+    for arm, at in names.items():
+        ends[at] = level(final(ended(studies.get(arm))))
+        updates[at] = level(_updates(studies, arm))
     return (
-        Drawing(
-            title="Test accuracy at the end",
-            over="configuration",
-            quantity="accuracy",
-            points=tuple(ends()),
+        drawing(
+            "Test accuracy at the end",
+            "accuracy",
+            {"measured": ends},
             note="The published accuracies are of another network on other data.",
         ),
-        Drawing(
-            title="Updates",
-            over="configuration",
-            quantity="step",
-            points=tuple(points()),
+        drawing(
+            "Updates",
+            "step",
+            {"measured": updates},
             note="Their ratios are held against the published ones.",
         ),
     )
