@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,7 +122,10 @@ def test_it_trains_each_arm_once_and_holds_its_claims_against_them(rows, lab) ->
     (claim,) = run(lab).claims
     assert (claim.verdict, claim.why.code) == ("cannot_tell", "published_without_number")
 
-    assert run(lab, form="full").smaller == ()
+    told = Told()
+    assert run(lab, form="full", listener=told).smaller == ()
+    (said,) = (warning for warning in told.warnings if "of training at most" in warning)
+    assert re.fullmatch(r"about [\d.]+ m?s of training at most by PyTorch's steps; .*", said)
     with pytest.raises(UsageError, match="trainings of 4 epochs, and this form has 2; give ano"):
         run(lab)
 

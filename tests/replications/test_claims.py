@@ -116,6 +116,10 @@ def test_two_equal_numbers_have_no_side() -> None:
         ("> 1", 1.5, 40.0, "held"),
         ("> 1", 0.2, 0.5, "did_not_hold"),
         ("< 1", 0.2, 0.5, "held"),
+        ("> 1", 1.0, 1.0, "did_not_hold"),
+        ("< 1", 1.0, 1.0, "did_not_hold"),
+        ("> 1", 1.0, 2.0, "cannot_tell"),
+        ("1", 1.0, 1.0, "held"),
     ],
 )
 def test_a_range_is_held_by_what_lies_in_it(value, low, high, verdict) -> None:

@@ -21,13 +21,17 @@ class Range:
     high: float | None
 
     def holds(self, low: float, high: float) -> bool:
-        """Whether all from `low` to `high` lies in it; the end of an open side does not."""
-        return (self.low is None or self.low <= low) and (self.high is None or high <= self.high)
+        """Whether all from `low` to `high` lies in it; the end that "> 1" names does not."""
+        if self.low is None or self.high is None:
+            return (self.low is None or self.low < low) and (self.high is None or high < self.high)
+        return self.low <= low and high <= self.high
 
     def is_apart_from(self, low: float, high: float) -> bool:
         """Whether nothing from `low` to `high` lies in it."""
-        below = self.low is not None and high < self.low
-        return below or (self.high is not None and low > self.high)
+        if self.low is None or self.high is None:
+            below = self.low is not None and high <= self.low
+            return below or (self.high is not None and low >= self.high)
+        return high < self.low or low > self.high
 
     def widened(self, *, within: float, factor: float) -> Range:
         """By so much on either side, and by this factor of a positive end."""

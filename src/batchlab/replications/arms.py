@@ -123,6 +123,11 @@ def level(seeds: Seeds, *, resolution: float = 0.0) -> Estimate:
     return mean_interval([*seeds.values()], resolution=resolution)
 
 
+def middle(seeds: Seeds) -> Estimate:
+    """The geometric mean over the seeds of what is above 0 and scatters by factors."""
+    return times(seeds, dict.fromkeys(seeds, 1.0))
+
+
 def less(first: Seeds, second: Seeds, *, n_examples: int = 0) -> Estimate:
     """The first less the second, in the mean over the seeds that both have.
 

@@ -48,7 +48,7 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
             settings=settings | ({"ghost_batch_size": _GHOST} if "GBN" in arm else {}),
             batch_sizes=(_SMALL if arm == "SB" else large,),
             learning_rates=(_RATE * (math.sqrt(times) if "LR" in arm else 1.0),),
-            seeds=5 if is_full else 3,
+            seeds=5,
             epochs=epochs * (times if "RA" in arm else 1),
         )
         for arm in _ARMS

@@ -49,7 +49,7 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
             batch_sizes=(size,),
             learning_rates=_rates(size),
             seeds=5 if is_full else 3,
-            epochs=30 if is_full else 5,
+            epochs=30 if is_full else 4,
         )
         for size in (*_BEST, *_LARGER)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from batchlab.errors import FitError
@@ -11,7 +10,14 @@ from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.trial import Setting
-from batchlab.replications.arms import Seeds, drawing, each_seed, exponent, level, times
+from batchlab.replications.arms import (
+    Seeds,
+    drawing,
+    each_seed,
+    exponent,
+    level,
+    times,
+)
 from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.steps import at_chosen_rates, rates_chosen, steps_by_rate
 from batchlab.replications.tables import PublishedTable
@@ -27,10 +33,10 @@ _WITHIN = 0.2
 _HALVED = 4.0  # times B_crit, twice the batch saves a tenth of the steps and no more
 
 
-def _rates(batch_size: int) -> tuple[float, ...]:
-    """Around a rate that grows with the root of the batch size up to 0.16 at 1024."""
-    middle = 0.005 * math.sqrt(min(batch_size, 1024))
-    return tuple(float(f"{middle * 2.0**step:.3g}") for step in range(-2, 3))
+def _rates(batch_size: int, *, n: int) -> tuple[float, ...]:
+    """So many around one that grows with the batch size to 0.16."""
+    middle = min(0.16, 0.00088 * batch_size)
+    return tuple(float(f"{middle * 2.0 ** (step - n // 2):.3g}") for step in range(n))
 
 
 def experiments(form: Form) -> tuple[Experiment, ...]:
@@ -46,9 +52,9 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
             workload="mnist-cnn" if is_full else "mnist-mlp",
             settings=settings,
             batch_sizes=("full" if size >= n_train else size,),
-            learning_rates=_rates(size),
-            seeds=5 if is_full else 3,
-            epochs=200 if is_full else (40 if size > 1024 else 12),
+            learning_rates=_rates(size, n=5 if is_full else 3),
+            seeds=5,
+            epochs=200 if is_full else (60 if size > 1024 else 12),
             target=("accuracy", _GOAL if is_full else _QUICK_GOAL),
         )
         for size in (_FULL_SIZES if is_full else _QUICK_SIZES)
@@ -64,24 +70,6 @@ def _steps(studies: Studies) -> dict[int, Seeds]:
         if chosen:
             found[size] = {seed: by_rate[rate][seed] for seed, rate in chosen.items()}
     return dict(sorted(found.items()))
-
-
-def _by_linear_rule(studies: Studies, steps: dict[int, Seeds]) -> Estimate:
-    """Steps of the largest size at the rate of the linear rule, over the tuned ones.
-
-    The rule starts from the smallest size; the nearest rate of the lattice that does well counts
-    for it, which favors it.
-    """
-    smallest, largest = min(steps), max(steps)
-    study_of = {study.batch_sizes[0]: study for study in studies.values()}
-    base = rates_chosen(study_of[smallest], smallest)
-    at = steps_by_rate(study_of[largest], largest)
-    ruled = {}
-    for seed, rate in base.items():
-        meant = rate * largest / smallest
-        nearest = min(at, key=lambda known: abs(math.log(known / meant)))
-        ruled[seed] = at[nearest][seed]
-    return times(ruled, steps[largest])
 
 
 def measured(studies: Studies, table: PublishedTable) -> Measured:
@@ -101,7 +89,6 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
         each_seed(lambda value, n=size: n * value, steps[size]) for size in (sizes[-1], sizes[0])
     )
     found["examples"] = times(*examples)
-    found["rule"] = _by_linear_rule(studies, steps)
     observations = [
         StepsObservation(batch_size=size, after_steps=crossing.after_step, steps=crossing.step)
         for study in studies.values()
