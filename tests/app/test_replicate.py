@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.reference.made_up import made_up_study
 from tests.reference.told import Told
 
 from batchlab.app import replicate as app
@@ -30,7 +31,7 @@ ROW = PublishedRow(
     value="> 0",
     uncertainty="",
     unit="",
-    verified=True,
+    verified="yes",
     note="",
 )
 
@@ -164,7 +165,6 @@ def test_what_would_take_days_is_refused_with_how_long(rows, lab, monkeypatch) -
 
     with pytest.raises(UsageError, match="takes about 96 h of training on this machine; give --b"):
         run(lab, form="full")
-    assert not lab.exists()
 
 
 @pytest.mark.slow
@@ -194,3 +194,47 @@ def test_convex_agrees_with_its_closed_forms(lab: Path) -> None:
         claim.claim: "held" for claim in found.claims
     }
     assert len(found.claims) == 9
+
+
+@pytest.mark.slow
+def test_a_sweep_that_the_budget_cut_is_not_judged(rows, lab, monkeypatch) -> None:
+    # Trainings that never began have no record: what was asked for is what counts.
+    whole = app.swept
+
+    def one_seed(subject: Any) -> Any:
+        if subject.question.batch_sizes == (32,):
+            subject.question = replace(subject.question, seeds=1)
+        return whole(subject)
+
+    monkeypatch.setattr(app, "swept", one_seed)
+    told = Told()
+    found = run(lab, listener=told)
+
+    assert [(arm.name, arm.trials, arm.finished) for arm in found.arms] == [
+        ("small", 3, 3),
+        ("large", 3, 1),
+    ]
+    assert [claim.why.code for claim in found.claims] == ["not_trained_yet"]
+    assert "with 2 trainings that are not finished" in " ".join(told.warnings)
+
+
+def test_where_all_sweeps_count_together_none_is_judged_alone(rows, lab, monkeypatch) -> None:
+    seen = []
+
+    def measured(studies: Studies, table: PublishedTable) -> Measured:
+        seen.append(set(studies))
+        return {}
+
+    paper = replace(PAPER, needs_all=True, measured=measured)
+    monkeypatch.setattr(app, "paper_of", lambda name: paper)
+
+    def swept(subject: Any) -> Any:
+        if subject.question.batch_sizes == (32,):
+            raise BudgetError("budget 1 s: it ended")
+        return made_up_study(batch_sizes=(4,), seeds=3, epochs=2)
+
+    monkeypatch.setattr(app, "swept", swept)
+    found = run(lab)
+
+    assert not seen
+    assert [claim.why.code for claim in found.claims] == ["not_trained_yet"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.report.test_replication import made_up
 
 from batchlab.app import replicate as app
+from batchlab.errors import BudgetError
 from batchlab.registry import row_names
 from batchlab.replications import papers
 
@@ -20,8 +22,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     seen: list[tuple[str, dict[str, Any]]] = []
 
     def replicate(name: str, **given: Any) -> Any:
-        from dataclasses import replace
-
         seen.append((name, given))
         return replace(made_up(), name=name)
 
@@ -85,3 +85,19 @@ def test_the_help_names_them_all(do: Any) -> None:
     assert set(row_names(papers)) <= set(
         do("replicate", "--help").out.replace(",", " ").replace(".", " ").split()
     )
+
+
+def test_a_budget_that_ends_in_the_middle_of_all_leaves_what_was_found(
+    do: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replicate(name: str, **given: Any) -> Any:
+        if name != "convex":
+            raise BudgetError("budget 60 s: it ended")
+        return replace(made_up(), name=name)
+
+    monkeypatch.setattr(app, "replicate", replicate)
+    done = do("replicate", "--all", "--json", "--budget", "60s")
+
+    assert done.code == 0
+    assert [each["replication"] for each in json.loads(done.out)["replications"]] == ["convex"]
+    assert "the budget ended; left: folklore, hoffer2017" in done.err

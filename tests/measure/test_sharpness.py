@@ -88,12 +88,6 @@ def test_in_a_subspace_the_best_corner_of_its_own_box_is_found(seed: int) -> Non
     assert found == pytest.approx(100 * (highest - at) / (1 + at), rel=1e-5)
 
 
-def test_all_directions_of_a_subspace_as_large_as_the_space_reach_at_least_as_high() -> None:
-    surface = bowl([0.3, -0.2], [1.0, 2.0])
-
-    assert sharpness(surface, epsilon=0.01, n_directions=2) > 0
-
-
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
 def test_a_box_without_size_is_refused(epsilon: float) -> None:
     with pytest.raises(UsageError, match="expected a number above 0"):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.replications.arms import (
     chosen_by_others,
+    drawing,
     each_seed,
     exponent,
+    last_measured,
     less,
     level,
+    mean_measured,
     over,
     times,
 )
@@ -108,3 +112,38 @@ def test_the_ratio_of_two_estimates_has_the_width_of_both() -> None:
 def test_each_seed_takes_what_all_parts_have() -> None:
     assert each_seed(lambda a, b: a * b, {0: 2.0, 1: 3.0}, {1: 5.0, 2: 7.0}) == {1: 15.0}
     assert level({}).estimate is None
+
+
+def record(seed: int, values: dict[int, float | None]) -> SimpleNamespace:
+    """A training whose model was measured after these steps."""
+    evaluations = [
+        SimpleNamespace(
+            step=step, measured=(("noise_scale", value),), measurement=dict(noise_scale=value).get
+        )
+        for step, value in values.items()
+    ]
+    return SimpleNamespace(trial=SimpleNamespace(seed=seed), evaluations=evaluations)
+
+
+def test_a_mean_along_a_training_of_which_a_part_is_not_known_is_none() -> None:
+    # What cannot be told is where the noise is largest: without it the mean would be too small.
+    records = (record(0, {0: 1.0, 10: 4.0, 20: 8.0}), record(1, {0: 1.0, 10: 4.0, 20: None}))
+
+    assert mean_measured(records, "noise_scale") == {0: 6.0}
+    assert last_measured(records, "noise_scale") == {0: 8.0}
+
+
+def test_a_figure_has_the_published_points_beside_what_was_measured() -> None:
+    found = drawing(
+        "by size",
+        "accuracy",
+        {"measured": {64: Estimate.of(0.9, n=3), 128: Estimate.cannot_tell(Reason.of("x"))}},
+        published=[(64, 0.98), (1024, 0.96), (1024, 0.98)],
+    )
+
+    assert (found.over, len(found.points)) == ("batch_size", 4)
+    told = [(point.at, point.value.estimate) for point in found.points if point.is_published]
+    assert told == [(64, 0.98), (1024, 0.96), (1024, 0.98)]
+    assert drawing("by arm", "loss", {"measured": {"SB": Estimate.of(1.0, n=1)}}).over == (
+        "configuration"
+    )

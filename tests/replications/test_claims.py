@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -14,7 +15,9 @@ from batchlab.replications.tables import PublishedTable
 MISSING = Reason.of("not_trained_yet", arms="LB")
 
 
-def row(value: str, condition: str, *, verified: bool = True) -> PublishedRow:
+def row(
+    value: str, condition: str, *, verified: Literal["yes", "no", "derived"] = "yes"
+) -> PublishedRow:
     return PublishedRow(
         source="a paper",
         quantity="accuracy",
@@ -147,7 +150,7 @@ def test_what_was_not_measured_cannot_be_told_and_why() -> None:
 
     one = {SIDE.measured: Estimate.of(0.5, n=1)}
     found = judged(SIDE, table(), one, form="quick", missing=MISSING)
-    assert (found.verdict, found.why.code) == ("cannot_tell", "one_seed_no_interval")
+    assert (found.verdict, found.why.code) == ("cannot_tell", "no_interval")
 
     lost = Reason.of("no_trial_ended_well")
     found = judged(
@@ -169,8 +172,31 @@ def test_a_claim_is_as_sure_as_its_rows() -> None:
         "a paper",
         {
             ("accuracy", "SB"): row("0.98", "SB"),
-            ("accuracy", "LB"): row("0.96", "LB", verified=False),
+            ("accuracy", "LB"): row("0.96", "LB", verified="no"),
         },
     )
     assert judge(VALUE, rows, 0.976, 0.984).is_verified
     assert not judge(SIDE, rows, 0.005, 0.02).is_verified
+
+
+def test_no_worse_is_held_by_what_is_equal() -> None:
+    # A claim of "no worse" is a bound with what is too little to matter, not a side of nothing.
+    claim = replace(VALUE, within=0.0)
+
+    assert judge(claim, table(small="< 0.0005"), -0.0001, 0.0001).verdict == "held"
+    assert judge(claim, table(small="< 0.0005"), 0.001, 0.002).verdict == "did_not_hold"
+
+
+def test_a_difference_that_matters_is_one_by_side() -> None:
+    with pytest.raises(ValueError, match="a difference that matters is one by side"):
+        replace(VALUE, matters=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.99, None, "did_not_hold"), (0.97, None, "cannot_tell"), (None, 0.9, "did_not_hold")],
+)
+def test_one_known_bound_decides_where_it_can(low, high, verdict) -> None:
+    found = {VALUE.measured: Estimate.of(0.98, interval=(low, high), n=3)}
+
+    assert judged(VALUE, table(), found, form="full", missing=MISSING).verdict == verdict

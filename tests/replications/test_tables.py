@@ -49,9 +49,12 @@ def test_percent_are_fractions_and_what_was_not_found_is_marked() -> None:
     table = PublishedTable.of("keskar2017")
     row = table.row("test_accuracy", "F1;SB")
 
-    assert (row.value, row.uncertainty, row.unit, row.verified) == ("0.9803", "0.0007", "", True)
+    assert (row.value, row.uncertainty, row.unit, row.verified) == ("0.9803", "0.0007", "", "yes")
     assert table.row("sharpness_full_space", "F1;SB;epsilon=1e-3").value == "1.23"
-    assert not PublishedTable.of("hoffer2017").row("validation_accuracy", "F1 MNIST;SB").verified
+    assert (
+        PublishedTable.of("hoffer2017").row("validation_accuracy", "F1 MNIST;SB").verified == "no"
+    )
+    assert PublishedTable.of("convex").row("full", "exact").verified == "derived"
 
 
 def test_a_row_that_is_not_there_is_refused_with_those_that_are() -> None:

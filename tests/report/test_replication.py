@@ -36,7 +36,7 @@ ROW = PublishedRow(
     value="0.98",
     uncertainty="0.001",
     unit="",
-    verified=True,
+    verified="yes",
     note="Table 1",
 )
 
@@ -145,7 +145,7 @@ def test_what_is_published_is_told_as_it_is(published, within, words) -> None:
 
 
 def test_a_number_that_was_not_found_in_a_source_is_said_to_be_unverified() -> None:
-    one = claim("x", "held", "interval_as_published", source=(replace(ROW, verified=False),))
+    one = claim("x", "held", "interval_as_published", source=(replace(ROW, verified="no"),))
     found = replace(made_up(), claims=(one,))
 
     assert "published 0.9800 (unverified; holds" in replication_text(found, report=None)

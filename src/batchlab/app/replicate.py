@@ -163,7 +163,8 @@ def _swept(
         _refuse_longer(each, study, question.store)
         studies[each.name] = study
     left = [name for name in questions if name not in studies]
-    n_open = sum(not is_done(r) for study in studies.values() for r in study.records)
+    done = sum(is_done(r) for study in studies.values() for r in study.records)
+    n_open = sum(each.n_trainings for each in experiments if each.name in studies) - done
     if left or n_open:
         said = f"the budget bought {len(studies)} of {len(questions)} sweeps"
         said += f", with {n_open} trainings that are not finished" if n_open else ""
@@ -188,13 +189,15 @@ def _refuse_errors(name: str, study: Study) -> None:
 
 def _refuse_longer(of: Experiment, study: Study, store: Path | None) -> None:
     """Refuse trainings that another form has trained on: their ends are not those asked for."""
-    if of.epochs is None or of.target is not None:
+    if of.target is not None:
         return
-    longest = max((record.epochs for record in study.records if record.ended_well), default=0.0)
-    if longest > of.epochs * (1 + 1e-9):
+    asked, unit = (of.steps, "steps") if of.epochs is None else (of.epochs, "epochs")
+    ends = (getattr(record, unit) for record in study.records if record.ended_well)
+    longest = max(ends, default=0.0)
+    if asked is not None and longest > asked * (1 + 1e-9):
         raise UsageError(
-            f"{of.name}: {store} holds these trainings of {longest:g} epochs, and this form has "
-            f"{of.epochs}; give another --store"
+            f"{of.name}: {store} holds these trainings of {longest:g} {unit}, and this form has "
+            f"{asked}; give another --store"
         )
 
 
@@ -211,8 +214,9 @@ def _held_against(
     arms = tuple(_arm(each, studies.get(each.name)) for each in experiments)
     done = {arm.name: studies[arm.name] for arm in arms if arm.is_finished}
     table = PublishedTable.of(name)
-    measured = paper.measured(done, table)
-    missing = Reason.of("no_trial_ended_well")
+    is_judged = len(done) == len(arms) or not paper.needs_all
+    measured = paper.measured(done, table) if is_judged else {}
+    missing = Reason.of("not_measured")
     if unfinished := [arm.name for arm in arms if not arm.is_finished]:
         missing = Reason.of("not_trained_yet", arms=listing(unfinished))
     claims = [judged(each, table, measured, form=form, missing=missing) for each in paper.claims]
@@ -228,7 +232,7 @@ def _held_against(
         left_open=paper.left_open,
         smaller=paper.smaller() if form == "quick" else (),
         claims=tuple(claims),
-        drawings=paper.drawings(done, table),
+        drawings=paper.drawings(done, table) if is_judged else (),
         arms=arms,
         spent_s=sum(study.spent_s for study in studies.values()),
         store=str(whole.store),
@@ -241,7 +245,7 @@ def _arm(of: Experiment, study: Study | None) -> Arm:
         name=of.name,
         asked=of.words,
         study=None if study is None else study.study_id,
-        trials=len(records),
+        trials=of.n_trainings,
         finished=sum(map(is_done, records)),
     )
 

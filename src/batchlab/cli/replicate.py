@@ -11,7 +11,7 @@ import click
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
-from batchlab.errors import UsageError
+from batchlab.errors import BudgetError, UsageError
 from batchlab.registry import row_names
 from batchlab.replications import papers
 from batchlab.report.output_file import check_output_file, write_output_file
@@ -67,7 +67,7 @@ def replicate(
     pages = {each: _page_of(report, each, is_all=is_all) for each in names}
     for path in filter(None, pages.values()):
         check_output_file(path, store=given["store"])
-    found = []
+    found: list[Any] = []
     for each in names:
         with at_work("replicate", each, quiet=quiet, has_page=report is not None) as progress:
             from batchlab.app.replicate import replicate as run_replication
@@ -75,14 +75,21 @@ def replicate(
 
             # One budget for all of them, so what is gone of it is gone for each.
             reserved_s = invocation.reserved_s(given["budget"], report)
-            made = run_replication(
-                each,
-                form="quick" if is_quick else "full",
-                command=invocation.command_line,
-                reserved_s=reserved_s,
-                listener=progress,
-                **given,
-            )
+            try:
+                made = run_replication(
+                    each,
+                    form="quick" if is_quick else "full",
+                    command=invocation.command_line,
+                    reserved_s=reserved_s,
+                    listener=progress,
+                    **given,
+                )
+            except BudgetError:
+                if not found:
+                    raise
+                left = ", ".join(names[len(found) :])
+                progress.warning(f"the budget ended; left: {left}; the same command goes on")
+                break
             page = pages[each]
             if page is not None:
                 progress.phase("writing the report")

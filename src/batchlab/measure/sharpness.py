@@ -190,7 +190,9 @@ def sharpness(
     if n_directions is not None:
         # In single precision: of a million weights these are 400 MB.
         spanned = stream.standard_normal((len(weights), n_directions), dtype=np.float32)
-        center = np.linalg.lstsq(spanned.T @ spanned, spanned.T @ weights, rcond=None)[0]
+        center = np.linalg.lstsq(
+            spanned.T @ spanned, spanned.T @ weights.astype(np.float32), rcond=None
+        )[0]
     box = epsilon * (np.abs(center) + 1)
     at_weights = surface.loss(weights)
     starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
@@ -205,8 +207,8 @@ def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns 
         if spanned is None:
             loss, gradient = surface.gradient(surface.weights + z)
             return -loss, -gradient
-        loss, gradient = surface.gradient(surface.weights + spanned @ z)
-        return -loss, -(spanned.T @ gradient)
+        loss, gradient = surface.gradient(surface.weights + spanned @ z.astype(np.float32))
+        return -loss, -(spanned.T @ gradient.astype(np.float32)).astype(float)
 
     found = minimize(
         downhill,

@@ -58,7 +58,8 @@ class PublishedRow:
         value: a number, a range ("3 to 10", "> 0"), or words.
         uncertainty: what the source says of it, "" for nothing.
         unit: "" for a pure number.
-        verified: whether it was found in a source; otherwise it is believed.
+        verified: "yes": found in a source; "no": believed; "derived": made of what was found, by
+            arithmetic or as a number for what is said in words.
         note: where it was found, or what it was derived from.
     """
 
@@ -68,7 +69,7 @@ class PublishedRow:
     value: str
     uncertainty: str
     unit: str
-    verified: bool
+    verified: Literal["yes", "no", "derived"]
     note: str
 
 
@@ -101,8 +102,8 @@ class JudgedClaim:
 
     @property
     def is_verified(self) -> bool:
-        """Whether each of its rows was found in a source."""
-        return all(row.verified for row in self.source)
+        """Whether each of its rows was found in a source, or made of what was."""
+        return all(row.verified != "no" for row in self.source)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +135,7 @@ class Arm:
         name: what the paper calls it.
         asked: the sweep's arguments, as a line of Python.
         study: its identity in the store; null: it was not begun.
-        trials: how many it has.
+        trials: how many trainings that is.
         finished: how many of them came to their end, good or bad.
     """
 

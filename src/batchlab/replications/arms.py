@@ -63,22 +63,18 @@ def final(records: Records, metric: str = "accuracy", split: Split = "test") -> 
 
 
 def last_measured(records: Records, name: str) -> Seeds:
-    """What was measured last of each model."""
-
-    def value(record: TrialRecord) -> float | None:
-        known = [each.measurement(name) for each in record.evaluations]
-        return next((found for found in reversed(known) if found is not None), None)
-
-    return by_seed(records, value)
+    """What was measured of each model at its end."""
+    return by_seed(records, lambda record: record.evaluations[-1].measurement(name))
 
 
 def mean_measured(records: Records, name: str) -> Seeds:
-    """The mean of what was measured along each training, the untrained model left out."""
+    """The mean along each training, the untrained model left out; all of it has to be known."""
 
     def value(record: TrialRecord) -> float | None:
-        known = [e.measurement(name) for e in record.evaluations if e.step > 0]
-        found = [each for each in known if each is not None]
-        return fmean(found) if found else None
+        told = [dict(each.measured) for each in record.evaluations if each.step > 0]
+        found = [each[name] for each in told if name in each]
+        known = [each for each in found if each is not None]
+        return fmean(known) if known and len(known) == len(found) else None
 
     return by_seed(records, value)
 
@@ -120,6 +116,8 @@ def each_seed(function: Callable[..., float], *parts: Seeds) -> Seeds:
 
 def level(seeds: Seeds, *, resolution: float = 0.0) -> Estimate:
     """The mean over the seeds."""
+    if not seeds:
+        return Estimate.cannot_tell(Reason.of("not_measured"))
     return mean_interval([*seeds.values()], resolution=resolution)
 
 
@@ -145,7 +143,7 @@ def times(first: Seeds, second: Seeds) -> Estimate:
         for seed in first
         if seed in second and seed not in positive
     ]
-    found = mean_interval(logs)
+    found = level(dict(enumerate(logs)))
     if found.estimate is None:
         return found
     low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
@@ -183,7 +181,7 @@ def drawing(
     quantity: str,
     series: Mapping[str, Mapping[Place, Estimate]],
     *,
-    published: Mapping[Place, float] | None = None,
+    published: Iterable[tuple[Place, float]] = (),
     note: str = "",
 ) -> Drawing:
     """A figure of what was measured, by series and place, with the published numbers on it."""
@@ -191,10 +189,11 @@ def drawing(
         DrawnPoint(series=name, at=at, value=value)
         for name, of in series.items()
         for at, value in of.items()
+        if value.estimate is not None
     ]
     points += [
         DrawnPoint(series="published", at=at, value=Estimate.of(value, n=1), is_published=True)
-        for at, value in (published or {}).items()
+        for at, value in published
     ]
     over = "batch_size" if all(isinstance(point.at, int) for point in points) else "configuration"
     return Drawing(title=title, over=over, quantity=quantity, points=tuple(points), note=note)

@@ -6,6 +6,7 @@ tolerance; it does not where the interval lies elsewhere; between the two nobody
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -47,6 +48,11 @@ class Claim:
     matters: float = 0.0
     at_full_size: bool = False
     quantity: str = "ratio"
+
+    def __post_init__(self) -> None:
+        """Refuse what would not count."""
+        if self.matters and self.by != "side":
+            raise ValueError(f"{self.says!r}: a difference that matters is one by side")
 
     @property
     def _nothing(self) -> float:
@@ -91,7 +97,7 @@ def judged(
     found = measured.get(claim.measured) or Estimate.cannot_tell(missing)
     published = claim.published(rows)
     held_within = claim.held_within(published)
-    verdict, why = _verdict(claim, held_within, found)
+    verdict, why = _verdict(claim, held_within, found, missing)
     if claim.at_full_size and form == "quick" and found.estimate is not None:
         verdict, why = "cannot_tell", Reason.of("only_full_form")
     return JudgedClaim(
@@ -107,19 +113,24 @@ def judged(
     )
 
 
-def _verdict(claim: Claim, held_within: Range | None, found: Estimate) -> tuple[Verdict, Reason]:
+def _verdict(
+    claim: Claim, held_within: Range | None, found: Estimate, missing: Reason
+) -> tuple[Verdict, Reason]:
     if held_within is None:
         return "cannot_tell", Reason.of("published_without_number")
     if found.estimate is None:
-        return "cannot_tell", found.reason or Reason.of("no_trial_ended_well")
-    if found.low is None or found.high is None:
-        return "cannot_tell", Reason.of("one_seed_no_interval")
+        return "cannot_tell", found.reason or missing
+    if found.low is None and found.high is None:
+        return "cannot_tell", Reason.of("no_interval", n=found.n)
+    # An end that is not known excludes nothing.
+    low = -math.inf if found.low is None else found.low
+    high = math.inf if found.high is None else found.high
     if claim.by == "side":
         nothing = claim._nothing
-        if nothing - claim.matters < found.low and found.high < nothing + claim.matters:
+        if nothing - claim.matters < low and high < nothing + claim.matters:
             return "did_not_hold", Reason.of("difference_does_not_matter")
-    if held_within.holds(found.low, found.high):
+    if held_within.holds(low, high):
         return "held", Reason.of("interval_as_published")
-    if held_within.is_apart_from(found.low, found.high):
+    if held_within.is_apart_from(low, high):
         return "did_not_hold", Reason.of("interval_elsewhere")
     return "cannot_tell", Reason.of("interval_reaches_beyond")

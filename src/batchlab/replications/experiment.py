@@ -51,6 +51,12 @@ class Experiment:
     timed: bool = False
 
     @property
+    def n_trainings(self) -> int:
+        """How many it asks for."""
+        kinds = self.batch_sizes if self.plans is None else self.plans
+        return len(kinds) * len(self.learning_rates or (None,)) * self.seeds
+
+    @property
     def words(self) -> str:
         """What is asked, as a line."""
         always = ("workload", "batch_sizes", "seeds")
@@ -91,6 +97,7 @@ class Paper:
         protocol: what is trained, in sentences.
         left_open: what the source does not say, and what was taken.
         claims: what is held against it.
+        needs_all: whether what is measured is about all of its sweeps together.
         experiments: the sweeps of a form.
         measured: what these show, by name.
         drawings: its figures.
@@ -101,6 +108,7 @@ class Paper:
     protocol: tuple[str, ...]
     left_open: tuple[str, ...]
     claims: tuple[Claim, ...]
+    needs_all: bool = False
     experiments: Callable[[Form], tuple[Experiment, ...]]
     measured: Callable[[Studies, PublishedTable], Measured]
     drawings: Callable[[Studies, PublishedTable], tuple[Drawing, ...]]
@@ -121,6 +129,7 @@ class Paper:
             protocol=tuple(said["protocol"]),
             left_open=tuple(said["left_open"]),
             claims=tuple(_claims(said)),
+            needs_all=said.get("needs_all", False),
             experiments=code.experiments,
             measured=code.measured,
             drawings=code.drawings,

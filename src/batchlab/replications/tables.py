@@ -11,10 +11,14 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
+
+import msgspec
 
 from batchlab.errors import BatchlabError
 from batchlab.records.replication import PublishedRow, range_of
 
+Sure = Literal["yes", "no", "derived"]
 Key = tuple[str, str]  # quantity and condition
 
 
@@ -108,7 +112,7 @@ def _row(read: Mapping[str, str]) -> PublishedRow:
         value=value,
         uncertainty=uncertainty,
         unit=unit,
-        verified=read["verified"] == "yes",
+        verified=msgspec.convert(read["verified"], Sure),
         note=read["note"],
     )
 

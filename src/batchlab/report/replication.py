@@ -250,8 +250,10 @@ def _sources_table(found: Replication) -> Table:
     """Every published row that a claim is held against, as it is in its table."""
     rows = {(row.quantity, row.condition): row for claim in found.claims for row in claim.source}
 
-    def is_verified(row: PublishedRow) -> str:
-        return text("found in a source") if row.verified else text("unverified")
+    sure = {"yes": "found in a source", "no": "unverified", "derived": "derived, see the note"}
+
+    def how_sure(row: PublishedRow) -> str:
+        return text(sure[row.verified])
 
     return table_of(
         text("The published numbers"),
@@ -262,7 +264,7 @@ def _sources_table(found: Replication) -> Table:
         Column("value", label=text("value")),
         Column("uncertainty", label="±"),
         Column("unit", label=text("unit")),
-        Column("verified", label=text("how sure"), of=is_verified),
+        Column("verified", label=text("how sure"), of=how_sure),
         Column("note", label=text("note")),
     ).without_empty_columns()
 
@@ -275,7 +277,7 @@ def _arms_table(found: Replication) -> Table:
         Column("name", label=text("sweep")),
         Column("finished", "step", text("trained")),
         Column("trials", "step", text("of")),
-        Column("asked", label="batchlab.sweep"),
+        Column("asked", label=text("asked")),
         Column("study", label=text("study")),
     )
 

@@ -171,7 +171,7 @@ def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
             "How far above the optimum the loss stays",
             "loss",
             {"measured": bounces},
-            published={size: _closed_form(study, size) for size in _BOUNCING},
+            published=[(size, _closed_form(study, size)) for size in _BOUNCING],
             note="The loss of the training set less the least possible one, at rate 0.2; hollow: "
             "the closed form.",
         ),

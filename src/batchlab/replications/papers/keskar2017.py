@@ -24,8 +24,6 @@ _TABLE = PublishedTable.of("keskar2017")
 _SMALL = _TABLE.whole("batch_size_small", "all networks")
 _LARGE = _TABLE.whole("batch_size_large", "MNIST")
 _N_TEST = 10_000
-_WITHIN = 0.005
-_MATTERS = 0.0005
 _ARMS = ("SB", "LB")
 _SPLITS: tuple[Split, ...] = ("test", "train")
 # What is measured at the end, and the row of a network and a box.
@@ -96,12 +94,12 @@ def _row(space: str, arm: str, box: str) -> Key:
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
     """The figures."""
     seen: dict[Place, Estimate] = {}
-    published: dict[Place, float] = {}
+    published: list[tuple[Place, float]] = []
     for name, (space, box) in _SHARPNESS.items():
         for arm in _ARMS:
             place = f"{arm}|{_SPACES[space]}|{box}"
             seen[place] = middle(_seeds(studies, arm, name))
-            published[place] = table.number(space, f"F1;{arm};epsilon={box}")
+            published.append((place, table.number(space, f"F1;{arm};epsilon={box}")))
     return (
         drawing(
             "Sharpness at the end",

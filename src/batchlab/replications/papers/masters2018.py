@@ -5,34 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.replications.arms import (
     Seeds,
     by_rate,
     chosen_by_others,
     drawing,
+    each_seed,
     final,
     less,
     level,
-    times,
 )
 from batchlab.replications.experiment import Experiment, Measured, Studies
 from batchlab.replications.tables import PublishedTable
 
-_BEST = (2, 4, 8, 16, 32)
+_BEST = (2, 8, 16, 32)
 _LARGER = (64, 128, 256, 1024)
-_RATES = 7  # a factor 2 apart
+_OCTAVES = (-2, -1, 0, 1, 2, 3)
 _N_TEST = 10_000
-_MATTERS = 0.001
 _ACCEPTABLE = 0.01  # below the best rate: a point
 
 
 def _rates(batch_size: int) -> tuple[float, ...]:
     """Around a rate that grows with the root of the batch size, 0.05 at 16."""
     middle = 0.05 * math.sqrt(batch_size / 16)
-    half = _RATES // 2
-    return tuple(float(f"{middle * 2.0**step:.3g}") for step in range(-half, half + 1))
+    return tuple(float(f"{middle * 2.0**step:.3g}") for step in _OCTAVES)
 
 
 def _name(batch_size: int) -> str:
@@ -48,7 +45,7 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
             settings={"momentum": 0.0},
             batch_sizes=(size,),
             learning_rates=_rates(size),
-            seeds=5 if is_full else 3,
+            seeds=5,
             epochs=30 if is_full else 4,
         )
         for size in (*_BEST, *_LARGER)
@@ -82,13 +79,14 @@ def _range(studies: Studies, batch_size: int) -> Seeds:
 
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
-    found: dict[str, Estimate] = {}
-    if all(_name(size) in studies for size in (*_BEST, *_LARGER)):
-        best, larger = (_valued(studies, sizes) for sizes in (_BEST, _LARGER))
-        found["best"] = less(best, larger, n_examples=_N_TEST)
-    if all(_name(size) in studies for size in (_BEST[0], _LARGER[-1])):
-        found["range"] = times(*(_range(studies, size) for size in (_LARGER[-1], _BEST[0])))
-    return found
+    best, larger = (_valued(studies, sizes) for sizes in (_BEST, _LARGER))
+    few, many = (_range(studies, size) for size in (_LARGER[-1], _BEST[0]))
+    # Whole octaves: two counts that agree are no finer than one of them.
+    apart = each_seed(lambda one, other: one - other, few, many)
+    return {
+        "best": less(best, larger, n_examples=_N_TEST),
+        "range": level(apart, resolution=math.sqrt(2)),
+    }
 
 
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:

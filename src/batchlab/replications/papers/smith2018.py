@@ -36,11 +36,9 @@ _CAP = round(_N_TRAIN * _MOST_OF_DATA)
 # The network has no batch normalization: at the paper's rates it diverges. The ratios are theirs.
 _RATE_FACTOR = 0.1
 _QUICK_EPOCHS = 20
-_WITHIN = 0.005
 _ORIGINAL, _GROWING, _HIGHER, _MOMENTUM = (
     "original", "increasing batch size", "increased initial learning rate", "increased momentum"
 )  # fmt: skip
-_ACCURACY = {_ORIGINAL: "original (decaying lr)"}  # what the table calls it there
 _BASE = "original;increasing batch size"
 
 
