@@ -17,26 +17,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_560,
-    "cli": 1_765,
+    "app": 4_565,
+    "cli": 1_770,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
     "measure": 5_520,
     "plans": 1_460,
     "processes": 780,
-    "records": 2_080,
-    "replications": 2_095,
+    "records": 2_085,
+    "replications": 2_085,
     "report": 11_420,
     "runs": 2_035,
     "script": 5_110,
     "store": 1_350,
     "training": 6_880,
-    "words": 1_380,
+    "words": 1_385,
     "workload": 3_455,
     "top": 540,
 }
-CEILING = 61_683
+CEILING = 61_692
 
 Graph = dict[str, set[str]]
 
