@@ -115,21 +115,24 @@ def test_each_seed_takes_what_all_parts_have() -> None:
 
 
 def record(seed: int, values: dict[int, float | None]) -> SimpleNamespace:
-    """A training whose model was measured after these steps."""
+    """A training of ten steps an epoch whose model was measured after these."""
     evaluations = [
-        SimpleNamespace(
-            step=step, measured=(("noise_scale", value),), measurement=dict(noise_scale=value).get
-        )
+        SimpleNamespace(step=step, measurement={"noise_scale": value}.get)
         for step, value in values.items()
     ]
-    return SimpleNamespace(trial=SimpleNamespace(seed=seed), evaluations=evaluations)
+    plan = SimpleNamespace(position=lambda step: divmod(step, 10))
+    return SimpleNamespace(trial=SimpleNamespace(seed=seed, plan=plan), evaluations=evaluations)
 
 
 def test_a_mean_along_a_training_of_which_a_part_is_not_known_is_none() -> None:
     # What cannot be told is where the noise is largest: without it the mean would be too small.
-    records = (record(0, {0: 1.0, 10: 4.0, 20: 8.0}), record(1, {0: 1.0, 10: 4.0, 20: None}))
+    records = (
+        record(0, {0: 1.0, 5: None, 10: 4.0, 20: 8.0}),
+        record(1, {0: 1.0, 5: None, 10: 4.0, 20: None}),
+    )
 
-    assert mean_measured(records, "noise_scale") == {0: 6.0}
+    assert mean_measured(records, "noise_scale", at_epoch_ends=True) == {0: 6.0}
+    assert mean_measured(records, "noise_scale") == {}
     assert last_measured(records, "noise_scale") == {0: 8.0}
 
 

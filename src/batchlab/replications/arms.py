@@ -67,12 +67,19 @@ def last_measured(records: Records, name: str) -> Seeds:
     return by_seed(records, lambda record: record.evaluations[-1].measurement(name))
 
 
-def mean_measured(records: Records, name: str) -> Seeds:
-    """The mean along each training, the untrained model left out; all of it has to be known."""
+def mean_measured(records: Records, name: str, *, at_epoch_ends: bool = False) -> Seeds:
+    """The mean along each training, the untrained model left out; all of it has to be known.
+
+    What is measured on request is so where an epoch ends.
+    """
 
     def value(record: TrialRecord) -> float | None:
-        told = [dict(each.measured) for each in record.evaluations if each.step > 0]
-        found = [each[name] for each in told if name in each]
+        found = [
+            each.measurement(name)
+            for each in record.evaluations
+            if each.step > 0
+            and (not at_epoch_ends or record.trial.plan.position(each.step)[1] == 0)
+        ]
         known = [each for each in found if each is not None]
         return fmean(known) if known and len(known) == len(found) else None
 

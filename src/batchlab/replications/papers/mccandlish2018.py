@@ -12,6 +12,8 @@ from batchlab.records.replication import Drawing, Form
 from batchlab.records.trial import Setting
 from batchlab.replications.arms import (
     Place,
+    Records,
+    Seeds,
     by_seed,
     drawing,
     ended,
@@ -82,6 +84,11 @@ def _fit(studies: Studies) -> StepsToTargetFit | None:
         return None
 
 
+def _along(noise: Records) -> Seeds:
+    """The mean noise scale over the ends of the epochs."""
+    return mean_measured(noise, "noise_scale", at_epoch_ends=True)
+
+
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
     found: dict[str, Estimate] = {}
@@ -89,7 +96,7 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
     if fit is not None:
         found["exponent"], found["b_crit"] = fit.exponent, fit.b_crit
     if noise := ended(studies.get("noise")):
-        found["b_simple"] = middle(mean_measured(noise, "noise_scale"))
+        found["b_simple"] = middle(_along(noise))
         first = by_seed(noise, lambda r: r.evaluations[0].measurement("noise_scale"))
         found["growth"] = times(last_measured(noise, "noise_scale"), first)
         if fit is not None:
@@ -100,9 +107,7 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
     """The figures."""
     fit = _fit(studies)
-    scales: dict[Place, Estimate] = {
-        "B_simple": middle(mean_measured(ended(studies.get("noise")), "noise_scale"))
-    }
+    scales: dict[Place, Estimate] = {"B_simple": middle(_along(ended(studies.get("noise"))))}
     steps: dict[Place, Estimate] = {}
     if fit is not None:
         scales["B_crit"] = fit.b_crit
