@@ -19,7 +19,7 @@ from batchlab.records.replication import Arm, Form, Replication
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import TrialRecord
-from batchlab.registry import row_names
+from batchlab.registry import row_module, row_names
 from batchlab.replications import papers
 from batchlab.replications.claims import judged
 from batchlab.replications.experiment import Experiment, Paper
@@ -45,7 +45,7 @@ def paper_of(name: str) -> Paper:
         raise UsageError(
             f"no replication {name!r}; there are {', '.join(replication_names())}, or --all"
         )
-    return Paper.of(name)
+    return Paper.of(row_module(papers, name))
 
 
 @public_call

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from batchlab.records.estimate import Estimate
@@ -13,8 +14,6 @@ from batchlab.records.replication import Drawing, Form
 from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Sampling, Setting
-from batchlab.registry import row_module
-from batchlab.replications import papers
 from batchlab.replications.claims import Claim
 from batchlab.replications.tables import PublishedTable
 
@@ -114,13 +113,8 @@ class Paper:
     drawings: Callable[[Studies, PublishedTable], tuple[Drawing, ...]]
 
     @classmethod
-    def of(cls, name: str) -> Paper:
-        """The replication called so: `papers/NAME.toml` says it, `papers/NAME.py` does it.
-
-        Raises:
-            ModuleNotFoundError: there is none.
-        """
-        code = row_module(papers, name)
+    def of(cls, code: ModuleType) -> Paper:
+        """The replication of a file of `papers`, which does it; the TOML file beside says it."""
         assert code.__file__ is not None, "a file each"
         said = tomllib.loads(Path(code.__file__).with_suffix(".toml").read_text("utf-8"))
         return cls(
