@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchlab.app.compare import compare as compare
     from batchlab.app.noise import noise as noise
     from batchlab.app.profile import profile as profile
+    from batchlab.app.replicate import replicate as replicate
     from batchlab.app.save_weights import SavedWeights as SavedWeights
     from batchlab.app.save_weights import save_weights as save_weights
     from batchlab.app.sweep import sweep as sweep
