@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
+from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.study import Study
-from batchlab.records.trial import Crossing, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.replications.arms import Seeds, by_rate, by_seed, chosen_by_others
 
 
@@ -32,13 +32,14 @@ def rates_chosen(study: Study, batch_size: int) -> dict[int, float]:
     return chosen_by_others(steps_by_rate(study, batch_size), better="lower")
 
 
-def at_chosen_rates(study: Study) -> Iterator[tuple[Crossing, int]]:
-    """Where each seed reached the target at its rate, and with which batch size."""
+def at_chosen_rates(study: Study) -> Iterator[StepsObservation]:
+    """Between which evaluations each seed reached the target at its rate."""
     assert study.target is not None, "only of studies with a target"
     for size in study.batch_sizes:
         chosen = rates_chosen(study, size)
         for record in study.records:
             trial, crossing = record.trial, record.crossing(study.target)
             at_rate = trial.batch_size == size and trial.learning_rate == chosen.get(trial.seed)
-            if at_rate and crossing is not None and math.isfinite(crossing.middle):
-                yield crossing, size
+            if at_rate and crossing is not None:
+                after, steps = crossing.after_step, crossing.step
+                yield StepsObservation(batch_size=size, after_steps=after, steps=steps)

@@ -6,7 +6,6 @@ import math
 
 from batchlab.errors import FitError
 from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
-from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.trial import Setting
@@ -68,16 +67,12 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
 
 
 def _fit(studies: Studies) -> StepsToTargetFit | None:
-    seen = []
-    for name, study in studies.items():
-        if name == "noise":
-            continue
-        for crossing, size in at_chosen_rates(study):
-            seen.append(
-                StepsObservation(
-                    batch_size=size, after_steps=crossing.after_step, steps=crossing.step
-                )
-            )
+    seen = [
+        observation
+        for name, study in studies.items()
+        if name != "noise"
+        for observation in at_chosen_rates(study)
+    ]
     try:
         return fit_steps_to_target(seen)
     except FitError:

@@ -6,7 +6,6 @@ from statistics import fmean
 
 from batchlab.errors import FitError
 from batchlab.laws.steps import fit_steps_to_target
-from batchlab.laws.steps_curve import StepsObservation
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.study import Study
@@ -127,9 +126,7 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
         if _RULED in steps:
             found[f"{rule} rule"] = times(_at_least(studies[_ruled(rule)]), steps[_RULED])
     observations = [
-        StepsObservation(batch_size=size, after_steps=crossing.after_step, steps=crossing.step)
-        for study in _tuned(studies).values()
-        for crossing, size in at_chosen_rates(study)
+        observation for study in _tuned(studies).values() for observation in at_chosen_rates(study)
     ]
     try:
         found["useful"] = fit_steps_to_target(observations).b_crit.times(_HALVED)
