@@ -90,7 +90,8 @@ def published(claim: dict[str, Any]) -> str:
         said = f"> {low}"
     else:
         said = low if low == high else f"{low} to {high}"
-    return said if all(row["verified"] for row in claim["source"]) else f"{said} (unverified)"
+    is_sure = all(row["verified"] != "no" for row in claim["source"])
+    return said if is_sure else f"{said} (unverified)"
 
 
 if __name__ == "__main__":

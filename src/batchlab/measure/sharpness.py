@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import fmin_l_bfgs_b
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -210,15 +210,14 @@ def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns 
         loss, gradient = surface.gradient(surface.weights + spanned @ z.astype(np.float32))
         return -loss, -(spanned.T @ gradient.astype(np.float32)).astype(float)
 
-    found = minimize(
+    # `minimize` turns a million bounds into tuples three times over; this does it once.
+    _, lowest, _ = fmin_l_bfgs_b(
         downhill,
         start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(-box, box, strict=True)),
-        options={"maxiter": _ITERATIONS},
+        bounds=list(zip((-box).tolist(), box.tolist(), strict=True)),
+        maxiter=_ITERATIONS,
     )
-    return -float(found.fun)
+    return -float(lowest)
 
 
 # Below so many weights the Hessian is made whole: Lanczos needs more rows than eigenvalues.

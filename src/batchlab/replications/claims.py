@@ -94,7 +94,9 @@ def judged(
 ) -> JudgedClaim:
     """A claim with its verdict; `missing` says why something was not measured at all."""
     rows = tuple(table.row(*key) for key in claim.rows)
-    found = measured.get(claim.measured) or Estimate.cannot_tell(missing)
+    found = measured.get(claim.measured)
+    if found is None or (found.reason and found.reason.code == "not_measured"):
+        found = Estimate.cannot_tell(missing)
     published = claim.published(rows)
     held_within = claim.held_within(published)
     verdict, why = _verdict(claim, held_within, found, missing)

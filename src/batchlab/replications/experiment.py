@@ -139,7 +139,7 @@ class Paper:
                 told.setdefault(said, []).append(name)
         left_out = [name for name in full if name not in quick]
         lines = [f"{said}{_of(names, len(quick))}" for said, names in told.items()]
-        lines += [f"not run: {', '.join(left_out)}"] if left_out else []
+        lines += [f"not run: {'; '.join(left_out)}"] if left_out else []
         return tuple(lines)
 
 
@@ -168,4 +168,4 @@ def _of(names: list[str], n_all: int) -> str:
     """Which experiments a phrase is about; empty: all."""
     if len(names) == n_all:
         return ""
-    return f" ({', '.join(names) if len(names) <= _MOST_NAMED else f'{len(names)} of {n_all}'})"
+    return f" ({'; '.join(names) if len(names) <= _MOST_NAMED else f'{len(names)} of {n_all}'})"

@@ -61,14 +61,13 @@ class PublishedTable:
         Raises:
             PublishedTableError: there is no such row, or it holds no number.
         """
-        row = self.row(quantity, condition)
-        found = range_of(row.value)
-        if found is None or found.number is None:
+        numbers = self.several(quantity, condition)
+        if len(numbers) != 1:
             raise PublishedTableError(
                 f"the published numbers of {self.name}: {quantity} of {condition!r} is "
-                f"{row.value!r}, no number"
+                f"{self.row(quantity, condition).value!r}, not one number"
             )
-        return found.number
+        return numbers[0]
 
     def several(self, quantity: str, condition: str) -> tuple[float, ...]:
         """The numbers of a row that has some, separated by semicolons.

@@ -142,29 +142,21 @@ class _Seen:
     def _study(self, name: str) -> Study | None:
         return self._studies.get(f"{self._on.name}, {name}")
 
-    def _ended(self, name: str) -> Records:
-        return ended(self._study(name))
-
     def measured(self) -> Iterator[tuple[str, Estimate]]:
         """Each statement's number, as far as what it needs was trained."""
         if all(self._study(f"tuned {size}") for size in _TUNED):
             yield from self._of_tuned()
-        if all(self._study(f"equal steps {size}") for size in (_SMALL, _LARGE)):
-            small, large = (self._at_best_rate(f"equal steps {n}", n) for n in (_SMALL, _LARGE))
-            yield "see more", less(final(large), final(small))
-            yield "escape", less(*(final(of, "loss", "train") for of in (large, small)))
-        if one_rate := self._study("one rate"):
-            yield from self._of_one_rate(one_rate)
-        if (own := self._ended("own")) and (ruled := self._ended("linear rule")):
-            yield "linear rule", less(final(ruled), final(own))
-        if plans := self._study("plans"):
-            growing = final(ended(plans, grows=True))
-            for name, size in zip(("small", "large"), _PLANNED, strict=True):
-                constant = final(ended(plans, batch_size=size, grows=False))
-                yield f"growing; {name}", less(growing, constant)
-        if noise := self._study("noise"):
-            variances = [_first(noise, size, "gradient_variance") for size in _VARIANCE_SIZES]
-            yield "noise", exponent(_VARIANCE_SIZES, variances)
+        small, large = (self._at_best_rate(f"equal steps {n}", n) for n in (_SMALL, _LARGE))
+        yield "see more", less(final(large), final(small))
+        yield "escape", less(*(final(of, "loss", "train") for of in (large, small)))
+        yield from self._of_one_rate()
+        ends = (final(ended(self._study(name))) for name in ("linear rule", "own"))
+        yield "linear rule", less(*ends)
+        growing = final(ended(self._study("plans"), grows=True))
+        for name, size in zip(("small", "large"), _PLANNED, strict=True):
+            constant = final(ended(self._study("plans"), batch_size=size, grows=False))
+            yield f"growing; {name}", less(growing, constant)
+        yield "noise", exponent(_VARIANCE_SIZES, map(self._variance, _VARIANCE_SIZES))
         if full := self._study("full batch"):
             yield from self._of_full_batch(full)
 
@@ -242,8 +234,12 @@ class _Seen:
 
         return {size: by_seed(records, first) for size, records in of.items()}
 
-    def _of_one_rate(self, study: Study) -> Iterator[tuple[str, Estimate]]:
-        small, large = (ended(study, batch_size=size) for size in (_SMALL, _LARGE))
+    def _variance(self, size: int) -> Seeds:
+        untrained = ended(self._study("noise"), batch_size=size)
+        return by_seed(untrained, lambda r: r.evaluations[0].measurement("gradient_variance"))
+
+    def _of_one_rate(self) -> Iterator[tuple[str, Estimate]]:
+        small, large = (ended(self._study("one rate"), batch_size=n) for n in (_SMALL, _LARGE))
         if not (small and large):
             return
         # Of validation data: they are looked at after each epoch.
@@ -264,10 +260,6 @@ class _Seen:
         chosen = chosen_by_others(losses, better="lower")
         ours = {seed: losses[rate][seed] for seed, rate in chosen.items()}
         yield "full batch", times(ours, final(self.tuned(_USUAL), "loss", "train"))
-
-
-def _first(study: Study, size: int, name: str) -> Seeds:
-    return by_seed(ended(study, batch_size=size), lambda r: r.evaluations[0].measurement(name))
 
 
 def _at_epoch(records: Records, epoch: int) -> Seeds:

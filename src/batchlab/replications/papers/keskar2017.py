@@ -18,7 +18,7 @@ from batchlab.replications.arms import (
     times,
 )
 from batchlab.replications.experiment import Experiment, Measured, Studies
-from batchlab.replications.tables import Key, PublishedTable
+from batchlab.replications.tables import PublishedTable
 
 _TABLE = PublishedTable.of("keskar2017")
 _SMALL = _TABLE.whole("batch_size_small", "all networks")
@@ -73,8 +73,6 @@ def _seeds(studies: Studies, arm: str, measured: str) -> Seeds:
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
     found: dict[str, Estimate] = {}
-    if not all(ended(studies.get(arm)) for arm in _ARMS):
-        return found
     for split in _SPLITS:
         small, large = (_seeds(studies, arm, split) for arm in _ARMS)
         found[f"{split} SB"], found[f"{split} LB"] = level(small), level(large)
@@ -85,10 +83,6 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
     small, large = (_seeds(studies, arm, "distance") for arm in _ARMS)
     found["distance"] = times(small, large)
     return found
-
-
-def _row(space: str, arm: str, box: str) -> Key:
-    return space, f"F1;{arm};epsilon={box}"
 
 
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:

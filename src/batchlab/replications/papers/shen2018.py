@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain, product
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
-from batchlab.records.trial import Setting
 from batchlab.replications.arms import (
     Place,
+    Records,
     Seeds,
+    chosen_by_others,
     drawing,
     each_seed,
     ended,
@@ -19,6 +22,7 @@ from batchlab.replications.arms import (
     less,
     level,
     mean_measured,
+    middle,
     times,
 )
 from batchlab.replications.experiment import Experiment, Measured, Studies
@@ -30,7 +34,7 @@ _RAISED = _TABLE.number("raised_learning_rate", "B=1024")
 _EPOCHS = _TABLE.whole("epochs", "all runs")
 _SMALL, _MIDDLE, _LARGE = map(int, _TABLE.several("batch_sizes", "main figure"))
 _TINY = 2
-_OPEN = tuple(itertools.product((0.0, 0.9), ("torch", "glorot", "he"), ("unit", "standardized")))
+_OPEN = tuple(product((0.0, 0.9), ("torch", "glorot", "he"), ("unit", "standardized")))
 _AS_PYTORCH = tuple(each for each in _OPEN if each[1:] == ("torch", "unit"))
 _N_TEST = 10_000
 
@@ -52,33 +56,28 @@ def experiments(form: Form) -> tuple[Experiment, ...]:
 
 def _each_experiment(form: Form) -> Iterator[Experiment]:
     is_full = form == "full"
-    seeds, epochs = (5, _EPOCHS) if is_full else (3, 4)
+    seeds, epochs = (5, _EPOCHS) if is_full else (3, 2)
     for of in _OPEN:
         momentum, init, scaling = of
-        settings: dict[str, Setting] = {
-            "train": "all", "momentum": momentum, "init": init, "input": scaling
-        }  # fmt: skip
         is_usual = of in _AS_PYTORCH
-        all_sizes = (_TINY, _SMALL, _MIDDLE, _LARGE)
-        measure = ("sharpness",) if is_usual else ()
-        yield Experiment(
+        both_rates = Experiment(
             name=_words(of),
-            settings=settings,
-            batch_sizes=all_sizes if is_full or is_usual else (_SMALL, _LARGE),
-            learning_rates=(_RATE,),
-            measure=measure,
+            settings={"train": "all", "momentum": momentum, "init": init, "input": scaling},
+            batch_sizes=(_SMALL, _LARGE),
+            learning_rates=(_RATE, _RAISED),
+            measure=("sharpness",) if is_usual and (is_full or momentum) else (),
             seeds=seeds,
             epochs=epochs,
         )
-        yield Experiment(
-            name=_raised(of),
-            settings=settings,
-            batch_sizes=(_LARGE,),
-            learning_rates=(_RAISED,),
-            measure=measure,
-            seeds=seeds,
-            epochs=epochs,
-        )
+        yield both_rates
+        if is_full or is_usual:
+            yield replace(
+                both_rates,
+                name=_others(of),
+                batch_sizes=(_TINY, _MIDDLE),
+                learning_rates=(_RATE,),
+                measure=both_rates.measure if is_full else (),
+            )
     yield Experiment(
         name="Adam",
         settings={"train": "all", "optimizer": "adam"},
@@ -88,8 +87,8 @@ def _each_experiment(form: Form) -> Iterator[Experiment]:
     )
 
 
-def _raised(of: Open) -> str:
-    return f"{_words(of)}, raised rate"
+def _others(of: Open) -> str:
+    return f"{_words(of)}, other sizes"
 
 
 # ---- what it shows
@@ -100,86 +99,96 @@ _PUBLISHED: dict[str, Key] = {
     "raised": ("test_accuracy", "B=1024;lr=raised"),
     "tiny": ("test_accuracy", "B=2"),
 }
+_ARMS = {  # batch size and rate
+    "tiny": (_TINY, _RATE),
+    "small": (_SMALL, _RATE),
+    "middle": (_MIDDLE, _RATE),
+    "large": (_LARGE, _RATE),
+    "small raised": (_SMALL, _RAISED),
+    "raised": (_LARGE, _RAISED),
+}
 
 
-def _accuracies(studies: Studies, of: Open) -> dict[str, Seeds]:
-    base = studies.get(_words(of))
+def _runs(studies: Studies, of: Open) -> dict[str, Records]:
+    """The trials of each arm that ended well."""
+    both = (studies.get(_words(of)), studies.get(_others(of)))
     return {
-        "tiny": final(ended(base, batch_size=_TINY)),
-        "small": final(ended(base, batch_size=_SMALL)),
-        "middle": final(ended(base, batch_size=_MIDDLE)),
-        "large": final(ended(base, batch_size=_LARGE)),
-        "raised": final(ended(studies.get(_raised(of)))),
+        arm: tuple(chain(*(ended(each, batch_size=size, learning_rate=rate) for each in both)))
+        for arm, (size, rate) in _ARMS.items()
     }
+
+
+def _apart(studies: Studies, table: PublishedTable, *arms: str) -> dict[str, Seeds]:
+    """By setting how far these arms end from their published accuracies, the farthest of them."""
+    found, published = {}, {arm: table.number(*_PUBLISHED[arm]) for arm in arms}
+    for of in _OPEN:
+        runs = _runs(studies, of)
+        apart = (
+            {seed: abs(value - number) for seed, value in final(runs[arm]).items()}
+            for arm, number in published.items()
+        )
+        found[_words(of)] = each_seed(lambda *of_seed: max(of_seed), *apart)
+    return {setting: seeds for setting, seeds in found.items() if seeds}
+
+
+def _nearest(apart: Mapping[str, Seeds]) -> Estimate:
+    """Of each seed in the setting that is nearest for the others."""
+    chosen = chosen_by_others(apart, better="lower")
+    return level({seed: apart[setting][seed] for seed, setting in chosen.items()})
 
 
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
-    found: dict[str, Estimate] = {}
-    published = {arm: table.number(*_PUBLISHED[arm]) for arm in ("small", "large", "raised")}
-    for of in _OPEN:
-        seen, name = _accuracies(studies, of), _words(of)
-        if not (seen["small"] and seen["raised"]):
-            continue
-        for arm, values in seen.items():
-            found[f"{arm}; {name}"] = level(values)
-        found[f"small less large; {name}"] = less(seen["small"], seen["large"], n_examples=_N_TEST)
-        found[f"raised less small; {name}"] = less(
-            seen["raised"], seen["small"], n_examples=_N_TEST
-        )
-        found[f"raised less large; {name}"] = less(
-            seen["raised"], seen["large"], n_examples=_N_TEST
-        )
-        apart = (
-            {seed: abs(value - published[arm]) for seed, value in seen[arm].items()}
-            for arm in published
-        )
-        found[f"farthest; {name}"] = level(each_seed(max, *apart))
+    found = {
+        "three": _nearest(_apart(studies, table, "small", "large", "raised")),
+        "tiny": _nearest(_apart(studies, table, "tiny")),
+    }
     for of in _AS_PYTORCH:
-        base, name = studies.get(_words(of)), _words(of)
-        small, large = (ended(base, batch_size=size) for size in (_SMALL, _LARGE))
-        if small and large:
-            distances = (last_measured(each, "distance") for each in (small, large))
-            found[f"distance; {name}"] = less(*distances)
-            steps = (mean_measured(each, "update_norm") for each in (large, small))
-            found[f"step; {name}"] = times(*steps)
-    adam, sgd = ended(studies.get("Adam")), ended(studies.get(_words(_AS_PYTORCH[-1])))
-    sgd = tuple(record for record in sgd if record.trial.batch_size == _SMALL)
-    if adam and sgd:
-        norms = (last_measured(each, "parameter_norm") for each in (adam, sgd))
-        found["norm"] = times(*norms)
-        found["Adam"] = less(final(adam), final(sgd), n_examples=_N_TEST)
+        name, runs = _words(of), _runs(studies, of)
+        accuracy = {arm: final(records) for arm, records in runs.items()}
+        for first, second in (("small", "large"), ("raised", "large"), ("raised", "small")):
+            apart = less(accuracy[first], accuracy[second], n_examples=_N_TEST)
+            found[f"{first} less {second}; {name}"] = apart
+        small, large = runs["small"], runs["large"]
+        distances = (last_measured(each, "distance") for each in (small, large))
+        found[f"distance; {name}"] = less(*distances)
+        steps = (mean_measured(each, "update_norm") for each in (large, small))
+        found[f"step; {name}"] = times(*steps)
+    adam, sgd = ended(studies.get("Adam")), _runs(studies, _AS_PYTORCH[-1])["small"]
+    found["norm"] = times(*(last_measured(each, "parameter_norm") for each in (adam, sgd)))
+    found["Adam"] = less(final(adam), final(sgd), n_examples=_N_TEST)
     return found
 
 
 # ---- figures
 
+_USUAL = "PyTorch's initialization, pixels from 0 to 1."
+_AT_THE_END = (
+    ("distance", "Distance from the start", ""),
+    ("update_norm", "The last step", "Without momentum it is the gradient's norm times the rate."),
+    ("sharpness", "Sharpness at the end", ""),
+)
+
 
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
     """The figures."""
-    sizes = {"tiny": _TINY, "small": _SMALL, "middle": _MIDDLE, "large": _LARGE, "raised": _LARGE}
-    published = [(sizes[arm], table.number(*key)) for arm, key in _PUBLISHED.items()]
-    found, drawn = measured(studies, table), []
+    published = [(_ARMS[arm][0], table.number(*key)) for arm, key in _PUBLISHED.items()]
+    apart, drawn = _apart(studies, table, "small", "large", "raised"), []
     for of in _AS_PYTORCH:
-        series: dict[str, dict[Place, Estimate]] = {"base rate": {}, "raised rate": {}}
-        for arm, values in _accuracies(studies, of).items():
-            series["raised rate" if arm == "raised" else "base rate"][sizes[arm]] = level(values)
+        with_momentum = f"with momentum {of[0]:g}"
+        ends = partial(_ends, _runs(studies, of))
         grid: dict[Place, Estimate] = {
-            f"{init}|{scaling[:8]}": found[name]
+            f"{init}|{scaling[:8]}": level(apart.get(_words((momentum, init, scaling)), {}))
             for momentum, init, scaling in _OPEN
             if momentum == of[0]
-            if (name := f"farthest; {_words((momentum, init, scaling))}") in found
         }
-        base = studies.get(_words(of))
-        with_momentum = f"with momentum {of[0]:g}"
-        usual = "PyTorch's initialization, pixels from 0 to 1."
         drawn += [
             drawing(
                 f"Test accuracy {with_momentum}",
                 "accuracy",
-                series,
+                ends(final, level),
                 published=published,
-                note=f"{usual} Published at 1024: below at the base rate, above at the raised one.",
+                note=f"{_USUAL} Published at 1024: below at the base rate, above at the raised.",
             ),
             drawing(
                 f"Farthest from a published accuracy {with_momentum}",
@@ -189,11 +198,25 @@ def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
                 "Half a point is 0.005.",
             ),
         ]
-        for quantity in ("distance", "gradient_norm", "sharpness"):
-            ends: dict[Place, Estimate] = {
-                size: level(last_measured(ended(base, batch_size=size), quantity))
-                for size in (_TINY, _SMALL, _MIDDLE, _LARGE)
-            }
-            title = f"{quantity.replace('_', ' ').capitalize()} at the end {with_momentum}"
-            drawn.append(drawing(title, quantity, {"base rate": ends}, note=usual))
-    return tuple(drawn)
+        drawn += [
+            drawing(
+                f"{title} {with_momentum}",
+                quantity,
+                ends(partial(last_measured, name=quantity), middle),
+                note=f"{_USUAL} {note}",
+            )
+            for quantity, title, note in _AT_THE_END
+        ]
+    return tuple(each for each in drawn if each.points)
+
+
+def _ends(
+    runs: Mapping[str, Records],
+    value: Callable[[Records], Seeds],
+    mean: Callable[[Seeds], Estimate],
+) -> dict[str, dict[Place, Estimate]]:
+    """What each arm ends with, by rate and batch size."""
+    series: dict[str, dict[Place, Estimate]] = {"base rate": {}, "raised rate": {}}
+    for arm, (size, rate) in _ARMS.items():
+        series["base rate" if rate == _RATE else "raised rate"][size] = mean(value(runs[arm]))
+    return series

@@ -13,7 +13,6 @@ from batchlab.replications.arms import (
     Seeds,
     by_seed,
     drawing,
-    each_seed,
     ended,
     final,
     less,
@@ -91,18 +90,11 @@ def _updates(studies: Studies, arm: str) -> Seeds:
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
     found: dict[str, Estimate] = {}
-    original = ended(studies.get(_ORIGINAL))
+    original = final(ended(studies.get(_ORIGINAL)))
     for arm in (_GROWING, _HIGHER, _MOMENTUM):
-        records = ended(studies.get(arm))
-        if not (original and records):
-            continue
-        found[arm] = less(final(records), final(original), n_examples=_N_TEST)
+        found[arm] = less(final(ended(studies.get(arm))), original, n_examples=_N_TEST)
         found[f"updates {arm}"] = times(*(_updates(studies, of) for of in (_ORIGINAL, arm)))
-    if _ORIGINAL in studies and _GROWING in studies:
-        apart = each_seed(
-            lambda grown, cut: grown - cut, _course(studies, _GROWING), _course(studies, _ORIGINAL)
-        )
-        found["course"] = level(apart)
+    found["course"] = less(_course(studies, _GROWING), _course(studies, _ORIGINAL))
     return found
 
 
