@@ -9,6 +9,7 @@ import pytest
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.replication import JudgedClaim, PublishedRow, Range
+from batchlab.replications.arms import level
 from batchlab.replications.claims import Claim, judged
 from batchlab.replications.tables import PublishedTable
 
@@ -151,6 +152,10 @@ def test_what_was_not_measured_cannot_be_told_and_why() -> None:
     one = {SIDE.measured: Estimate.of(0.5, n=1)}
     found = judged(SIDE, table(), one, form="quick", missing=MISSING)
     assert (found.verdict, found.why.code) == ("cannot_tell", "no_interval")
+
+    none = {SIDE.measured: level({})}
+    found = judged(SIDE, table(), none, form="quick", missing=MISSING)
+    assert (found.verdict, found.why) == ("cannot_tell", MISSING)
 
     lost = Reason.of("no_trial_ended_well")
     found = judged(

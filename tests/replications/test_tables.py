@@ -64,6 +64,8 @@ def test_a_row_that_is_not_there_is_refused_with_those_that_are() -> None:
         table.row("momentum", "mine")
     with pytest.raises(PublishedTableError, match="is 'g = lr"):
         table.number("noise_scale", "SGD")
+    with pytest.raises(PublishedTableError, match="is '60;120;160', not one number"):
+        table.number("epoch_boundaries", "CIFAR-10")
     with pytest.raises(PublishedTableError, match="no numbers"):
         table.several("noise_scale", "SGD")
     assert table.several("epoch_boundaries", "CIFAR-10") == (60, 120, 160)

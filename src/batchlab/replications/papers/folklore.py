@@ -11,7 +11,7 @@ from batchlab.laws.lines import StraightLine
 from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.study import StepTiming, Study
-from batchlab.records.trial import Setting, TrialRecord
+from batchlab.records.trial import Setting, Target, TrialRecord
 from batchlab.replications.arms import (
     Place,
     Records,
@@ -202,8 +202,7 @@ class _Seen:
             )
             yield "epoch time", times(*blocks)
             step_s = {_SMALL: small.step_s, _LARGE: large.step_s}
-            reached = self._time_to_level({size: records[size] for size in step_s}, step_s)
-            yield "time to level", times(reached[_LARGE], reached[_SMALL])
+            yield "time to level", time_to_level(records, step_s)
         yield from self._of_memory(timings)
 
     def _timing(self, size: int) -> StepTiming | None:
@@ -221,18 +220,6 @@ class _Seen:
             points = np.log(np.array(above, dtype=float))
             line = StraightLine.through(points[:, 0].tolist(), points[:, 1].tolist())
             yield "memory", Estimate.of(line.slope, interval=line.slope_interval(), n=line.n)
-
-    def _time_to_level(self, of: dict[int, Records], step_s: dict[int, float]) -> dict[int, Seeds]:
-        """Seconds until the level is first met that each of the trainings ends at, or above."""
-        ends = [v for records in of.values() for v in final(records, split="validation").values()]
-
-        def first(record: TrialRecord) -> float | None:
-            for each, value in record.curve("validation", "accuracy"):
-                if each.step and value >= min(ends):
-                    return each.step * step_s[record.trial.batch_size]
-            return None
-
-        return {size: by_seed(records, first) for size, records in of.items()}
 
     def _variance(self, size: int) -> Seeds:
         untrained = ended(self._study("noise"), batch_size=size)
@@ -260,6 +247,32 @@ class _Seen:
         chosen = chosen_by_others(losses, better="lower")
         ours = {seed: losses[rate][seed] for seed, rate in chosen.items()}
         yield "full batch", times(ours, final(self.tuned(_USUAL), "loss", "train"))
+
+
+def time_to_level(of: dict[int, Records], step_s: dict[int, float]) -> Estimate:
+    """Seconds to the level that each of the trainings ends at, or above: large over small.
+
+    It was met between two evaluations, and the interval reaches as far.
+    """
+    ends = [v for size in step_s for v in final(of[size], split="validation").values()]
+    level = Target(metric="accuracy", value=min(ends), better="higher")
+
+    def at(size: int, which: str) -> Seeds:
+        def seconds(record: TrialRecord) -> float | None:
+            crossing = record.crossing(level)
+            return None if crossing is None else getattr(crossing, which) * step_s[size]
+
+        return by_seed(of[size], seconds)
+
+    middle = times(at(_LARGE, "middle"), at(_SMALL, "middle"))
+    least = times(at(_LARGE, "after_step"), at(_SMALL, "step"))
+    most = times(at(_LARGE, "step"), at(_SMALL, "after_step"))
+    if middle.estimate is None:
+        return middle
+    # One that was there at its first evaluation may have been there at once.
+    low = least.low if least.n == middle.n else 0.0
+    high = most.high if most.n == middle.n else None
+    return Estimate.of(middle.estimate, interval=(low, high), n=middle.n)
 
 
 def _at_epoch(records: Records, epoch: int) -> Seeds:
