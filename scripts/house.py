@@ -25,7 +25,7 @@ CEILINGS = {
     "measure": 5_520,
     "plans": 1_460,
     "processes": 780,
-    "records": 2_085,
+    "records": 2_086,
     "replications": 2_100,
     "report": 11_420,
     "runs": 2_035,

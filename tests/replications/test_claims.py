@@ -132,6 +132,12 @@ def test_a_range_is_held_by_what_lies_in_it(value, low, high, verdict) -> None:
     assert judge(claim, table(small=value), low, high).verdict == verdict
 
 
+def test_a_tolerance_leaves_no_rounding_behind() -> None:
+    held_within = Range(low=0.3, high=0.3).widened(within=0.1 + 0.2, factor=1.0)
+
+    assert (str(held_within.low), str(held_within.high)) == ("0.0", "0.6")
+
+
 def test_a_ratio_of_rows_is_held_on_its_side_of_one_or_within_a_factor() -> None:
     side = replace(SIDE, of_two="ratio", matters=0.0)
     rows = table("200", "2")

@@ -37,7 +37,8 @@ class Range:
         """By so much on either side, and by this factor of a positive end."""
 
         def moved(end: float | None, sign: int) -> float | None:
-            return None if end is None else end * factor**sign + sign * within
+            # For people: 0.3 less 0.1 + 0.2 is 0.0, neither -5.6e-17 nor -0.0.
+            return None if end is None else round(end * factor**sign + sign * within, 12) + 0.0
 
         return Range(low=moved(self.low, -1), high=moved(self.high, 1))
 

@@ -6,7 +6,6 @@ import math
 from itertools import pairwise
 
 from batchlab.laws.noise_scale import distance_growth
-from batchlab.records.estimate import Estimate
 from batchlab.records.replication import Drawing, Form
 from batchlab.records.trial import Setting, TrialRecord
 from batchlab.replications.arms import by_seed, drawing, ended, final, less, level
@@ -67,10 +66,8 @@ def _by_law(record: TrialRecord) -> float | None:
 
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
-    found: dict[str, Estimate] = {}
     seen = {arm: final(ended(studies.get(arm))) for arm in _ARMS}
-    for arm, values in seen.items():
-        found[arm] = level(values)
+    found = {arm: level(values) for arm, values in seen.items()}
     for arm, other in (*pairwise(reversed(_ARMS)), ("LB+LR+GBN+RA", "SB")):
         found[f"{arm} less {other}"] = less(seen[arm], seen[other], n_examples=_N_TEST)
     found["law"] = level(by_seed(ended(studies.get("SB")), _by_law))
