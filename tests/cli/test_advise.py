@@ -98,3 +98,22 @@ def test_advise_tells_whether_growing_pays(do: Any, tmp_path: Path) -> None:
     assert {plan["plan"] for plan in document["growth"]["plans"]} >= {"small", "grow"}
     page = (tmp_path / "batchlab-report-plans.html").read_text()
     assert "Batch size, learning rate and noise scale along the run" in page
+
+
+@pytest.mark.parametrize(
+    ("verdict", "better", "recommend"),
+    [("recommend", 0, 0), ("indifferent", 0, 0), ("better", 0, 3), ("cannot_tell", 3, 3)],
+)
+def test_an_answer_that_is_less_sure_than_required_is_told_by_the_exit_code(
+    verdict: Any, better: int, recommend: int, do: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = replace(made_up_advice(), verdict=verdict)
+    made = Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
+    monkeypatch.setattr(advising, "advised", lambda question: made)
+
+    for required, code in (("better", better), ("recommend", recommend)):
+        done = do("advise", "--json", "--quiet", "--require", required)
+        assert done.code == code
+        assert json.loads(done.out)["verdict"] == verdict
+        assert done.err == (f"not met: --require {required}, and it is {verdict}\n" if code else "")
+    assert do("advise", "--json", "--quiet").code == 0

@@ -21,7 +21,7 @@ OWN_COMMAND = "--metric --better --examples --batch-size --learning-rate --patte
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
     "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
-    f"--report --json --quiet --plans --explain {OWN_COMMAND}",
+    f"--report --json --quiet --plans --explain --require {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
     f"--json --quiet --device --trainer {OWN_COMMAND}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from batchlab.cli.own_command import with_own_command
 from batchlab.report.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
+_NOT_MET = 3  # the exit code
+_MEETS = {
+    "better": ("better", "recommend", "indifferent"),
+    "recommend": ("recommend", "indifferent"),
+}
 
 
 @click.command()
@@ -88,6 +94,12 @@ _DEFAULT_REPORT = "batchlab-report.html"
     "named or up to it. Takes half of the budget.",
 )
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
+@click.option(
+    "--require",
+    type=click.Choice(list(_MEETS)),
+    help="Exit with code 3 unless the answer is as sure. better: what is named is for sure better "
+    "than yours, or best. recommend: best, or as good as the best.",
+)
 @with_own_command
 @click.pass_obj
 def advise(
@@ -98,6 +110,7 @@ def advise(
     quiet: bool,
     plans: bool,
     explain: bool,
+    require: str | None,
     **given: Any,
 ) -> None:
     """Tell which batch size to train WORKLOAD with, and what to set with it.
@@ -137,12 +150,15 @@ def advise(
     if as_json:
         said = json_document(made, store=given["store"], page=report)
         print(said if beside is None else beside.in_document(said))
-        return
-    from batchlab.report.advice_text import advice_headline, advice_text, explain_text
+    else:
+        from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
-    def told() -> str:
-        said = advice_text(made.advice, study=made.study, report=report)
-        said = f"{said}\n{explain_text(made.advice)}" if explain else said
-        return said if beside is None else f"{said}\n{beside.text()}"
+        def told() -> str:
+            said = advice_text(made.advice, study=made.study, report=report)
+            said = f"{said}\n{explain_text(made.advice)}" if explain else said
+            return said if beside is None else f"{said}\n{beside.text()}"
 
-    print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))
+        print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))
+    if require is not None and made.advice.verdict not in _MEETS[require]:
+        print(f"not met: --require {require}, and it is {made.advice.verdict}", file=sys.stderr)
+        click.get_current_context().exit(_NOT_MET)
