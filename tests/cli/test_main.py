@@ -37,6 +37,7 @@ OPTIONS = {
     "weights": "--store --study --output",
     "workloads": "--json",
     "completion": "",
+    "mcp": "--anywhere",
 }
 
 

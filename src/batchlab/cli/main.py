@@ -1,4 +1,4 @@
-"""The command line: arguments in, one call, result out. Nothing imports this file.
+"""The command line: arguments in, one call, result out. Only the agents' server imports this file.
 
 Each command has a file of its own beside this one, which is loaded when the command is. Results go
 to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
@@ -43,10 +43,11 @@ COMMANDS = (
     "weights",
     "workloads",
     "completion",
+    "mcp",
 )
 
 # What anybody's training command may be given to, after `--`.
-_WITH_OWN_COMMAND = ("advise", "sweep", "profile")
+WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
 # Measured in one go: nothing of them is kept when they are interrupted.
 _IN_ONE_GO = ("profile", "noise", "check", "init")
@@ -139,7 +140,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
     """The arguments of batchlab, and the training command after `--`, where one may stand."""
-    if "--" not in arguments or arguments[0] not in _WITH_OWN_COMMAND:
+    if "--" not in arguments or arguments[0] not in WITH_OWN_COMMAND:
         return arguments, None
     place = arguments.index("--")
     return arguments[:place], tuple(arguments[place + 1 :])
