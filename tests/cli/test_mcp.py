@@ -143,14 +143,32 @@ def test_a_link_out_of_the_folder_is_outside(tmp_path_factory: pytest.TempPathFa
         arguments_of("report", {"store": "inside/lab.db"}, root=Path.cwd())
 
 
-@pytest.mark.parametrize("command", [["bash", "-c", "ls"], ["python", "-c", "1"], ["python"]])
+COMMANDS = [["bash", "-c", "ls"], ["python", "-c", "1"], ["python"], ["python", "-m.py"]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_only_python_scripts_of_the_folder_are_run(command: list[str]) -> None:
+    for name in ("-c", "-m.py"):
+        Path(name).touch()
     with pytest.raises(UsageError, match="expected python and a script below"):
         arguments_of("advise", {"command": command}, root=Path.cwd())
     assert arguments_of("advise", {"command": command}, root=None)[-len(command) :] == command
 
 
+@pytest.mark.parametrize("given", [{}, {"workload": "batchlab.toml"}])
+def test_a_run_file_is_held_to_the_same(given: Any) -> None:
+    Path("train.py").touch()
+    for text in ("command = ['bash', 'x.sh']", "command = ['python', 'train.py']\ncwd = '/'"):
+        Path("batchlab.toml").write_text(text)
+        with pytest.raises(UsageError, match=r"expected python and a script|is outside of"):
+            arguments_of("advise", given, root=Path.cwd())
+
+    Path("batchlab.toml").write_text("command = ['python', 'train.py', '{batch_size}']")
+    assert arguments_of("advise", given, root=Path.cwd())[0] == "advise"
+
+
 def test_a_call_is_a_command_line() -> None:
+    assert arguments_of("compare", {"b": "2.db", "a": "1.db"}, root=None)[1:3] == ["1.db", "2.db"]
     Path("train.py").touch()
     given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True, "plans": False}
 
@@ -168,6 +186,12 @@ def test_a_call_is_a_command_line() -> None:
         ("fit", {}, "no tool 'fit'; there are workloads, check"),
         ("sweep", {"batchsizes": "4"}, "sweep takes no 'batchsizes'; it takes workload"),
         ("compare", {"a": "--store", "b": "x"}, "a '--store': expected a name, not an option"),
+        ("compare", {"a": ["x", "--json"]}, "a .*: expected a text or a number"),
+        ("sweep", {"store": {"path": "x"}}, "store .*: expected a text or a number"),
+        ("sweep", {"store": "lab.db\0"}, "store .*: expected a text or a number"),
+        ("sweep", {"drop_last": "true"}, "drop_last 'true': expected true or false"),
+        ("sweep", {"command": "python train.py"}, "command .*: expected a list of texts"),
+        ("sweep", {"settings": "width=8"}, "settings 'width=8': expected a list of texts"),
     ],
 )
 def test_a_call_that_cannot_be_is_refused(name: str, given: Any, says: str) -> None:

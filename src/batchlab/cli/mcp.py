@@ -8,14 +8,14 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchlab.cli import main as command_line
-from batchlab.errors import UsageError
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 # What is read from these as JSON; each is a process of its own, so that it can be interrupted.
@@ -48,6 +48,8 @@ def mcp(anywhere: bool) -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
+    # asyncio would end its task and wait for a line that never comes.
+    signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     asyncio.run(_serve(None if anywhere else Path.cwd().resolve()))
 
 
@@ -80,7 +82,7 @@ async def _serve(root: Path | None) -> None:
         try:
             line = arguments_of(params.name, params.arguments or {}, root=root)
             out = await _run(line, told)
-        except (UsageError, ValueError) as error:  # a text with a null byte is no argument
+        except (BatchlabError, OSError, RuntimeError) as error:  # of paths: too long, a loop
             content = types.TextContent(type="text", text=str(error))
             return types.CallToolResult(content=[content], is_error=True)
         return types.CallToolResult(
@@ -170,27 +172,41 @@ def arguments_of(name: str, given: Mapping[str, Any], *, root: Path | None) -> l
     if unknown := [argument for argument in given if argument not in known]:
         raise UsageError(f"{name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
     line, options = [], []
-    for argument, value in given.items():
+    for argument in known:
+        value = given.get(argument)
         if value is None:  # as good as not given
             continue
-        texts = [str(each) for each in (value if isinstance(value, list) else [value])]
+        param = params.get(argument)
+        if isinstance(param, click.Option) and param.is_flag:
+            if not isinstance(value, bool):
+                raise UsageError(f"{argument} {value!r}: expected true or false")
+            options += [param.opts[0]] if value else []
+            continue
+        texts = _texts(argument, value, is_list=param is None or param.multiple)
         if root is not None and argument != "pattern":  # a regular expression may have a slash
             _check_within(root, texts)
-        param = params.get(argument)
-        if isinstance(param, click.Argument):
+        if isinstance(param, click.Option):
+            options += [f"{param.opts[0]}={text}" for text in texts]
+        elif param is not None:
             if texts[0].startswith("-"):
                 raise UsageError(f"{argument} {texts[0]!r}: expected a name, not an option")
             line += texts
-        elif isinstance(param, click.Option):
-            if param.is_flag:
-                options += [param.opts[0]] if value is True else []
-            else:
-                options += [f"{param.opts[0]}={text}" for text in texts]
-    command = [str(part) for part in given.get("command", [])]
-    if command and root is not None:
-        _check_runs_within(root, command)
+    command = _texts("command", given.get("command") or [], is_list=True)
+    if root is not None and own:
+        _check_runs_within(root, command, str(given.get("workload") or ""))
     end = ["--", *command] if command else []
     return [name, *line, *options, *_JSON.get(name, ("--json",)), *end]
+
+
+def _texts(argument: str, value: object, *, is_list: bool) -> list[str]:
+    """The parts of a list, or a single value, as texts."""
+    parts = value if isinstance(value, list) else [value]
+    if isinstance(value, list) != is_list or not all(
+        isinstance(part, str | int | float) and "\0" not in str(part) for part in parts
+    ):
+        expected = "a list of texts" if is_list else "a text or a number"
+        raise UsageError(f"{argument} {value!r}: expected {expected}")
+    return [str(part) for part in parts]
 
 
 def _check_within(root: Path, texts: list[str]) -> None:
@@ -204,8 +220,21 @@ def _check_within(root: Path, texts: list[str]) -> None:
                 )
 
 
-def _check_runs_within(root: Path, command: list[str]) -> None:
-    if command[0] not in _PYTHONS or not (root / "".join(command[1:2])).is_file():
+def _check_runs_within(root: Path, command: Sequence[str], workload: str) -> None:
+    """Refuse a command, given or of a run file, that is no script of Python below `root`."""
+    from batchlab.script.run_file import RUN_FILE_NAME, read_run_file
+
+    where = root
+    if not command:
+        file = Path(workload or RUN_FILE_NAME)
+        if file.suffix != ".toml" or not (root / file).is_file():
+            return
+        read = read_run_file(root / file)
+        command, where = read.command or (), root / (read.cwd or "")
+        _check_within(root, [*command, str(where), str(read.config or "")])
+    script = "".join(command[1:2])
+    is_script = script.endswith(".py") and script[0] != "-" and (where / script).is_file()
+    if command and not (command[0] in _PYTHONS and is_script):
         raise UsageError(
             f"command {command[0]!r}: expected python and a script below {root}, such as python "
             f"train.py; start the server with --anywhere to run others"
@@ -226,6 +255,7 @@ async def _run(line: list[str], told: Told) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        limit=2**24,  # of a line, in bytes
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -239,7 +269,7 @@ async def _run(line: list[str], told: Told) -> str:
         code = await process.wait()
     finally:
         if process.returncode is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # as by Ctrl-C, also where that is ignored
             with anyio.CancelScope(shield=True):
                 await process.wait()
     if code not in (0, 3):
