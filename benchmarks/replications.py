@@ -1,15 +1,18 @@
 """The results of docs/replications.md, written from what `replicate` printed.
 
-    batchlab replicate --all --json > benchmarks/results/replications.json
-    batchlab replicate shen2018 --full --json > benchmarks/results/shen2018_full.json
-    python -m benchmarks.replications
+    batchlab replicate --all --json > quick.json
+    batchlab replicate shen2018 --full --store full.db --json > full.json
+    python -m benchmarks.replications quick.json full.json
 
-Everything after the line `<!-- results -->` is written anew. What did not hold comes first.
+Everything after the line `<!-- results -->` is written anew. What did not hold comes first. What
+the page shows of them is kept in benchmarks/results/replications.jsonl, from which it is made where
+no file is given.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +21,18 @@ from batchlab.report.text import quantity_text
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "replications.md"
-RESULTS = [
-    ROOT / "benchmarks" / "results" / f"{name}.json" for name in ("replications", "shen2018_full")
-]
+RESULTS = ROOT / "benchmarks" / "results" / "replications.jsonl"
+SHOWN = ("replication", "form", "created_at", "environment", "spent_s")
+SHOWN_OF_A_CLAIM = ("claim", "verdict", "why_code", "quantity", "measured", "published")
 MARK = "<!-- results -->\n"
 WORDS = {"did_not_hold": "**did not hold**", "cannot_tell": "can't tell", "held": "held"}
 
 
-def main() -> None:
-    documents = [document for file in RESULTS if file.exists() for document in read(file)]
+def main(files: list[str]) -> None:
+    if files:
+        found = [kept(document) for file in files for document in read(Path(file))]
+        RESULTS.write_text("".join(f"{json.dumps(each)}\n" for each in found), "utf-8")
+    documents = [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()]
     head, mark, _ = PAGE.read_text("utf-8").partition(MARK)
     PAGE.write_text(head + mark + "\n" + "\n".join(lines(documents)), "utf-8")
     print(f"written: {PAGE}")
@@ -35,6 +41,16 @@ def main() -> None:
 def read(file: Path) -> list[dict[str, Any]]:
     found = json.loads(file.read_text("utf-8"))
     return found.get("replications", [found])
+
+
+def kept(document: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of a replication."""
+    claims = [
+        {name: claim[name] for name in SHOWN_OF_A_CLAIM}
+        | {"is_sure": all(row["verified"] != "no" for row in claim["source"])}
+        for claim in document["claims"]
+    ]
+    return {name: document[name] for name in SHOWN} | {"claims": claims}
 
 
 def lines(documents: list[dict[str, Any]]) -> Iterator[str]:
@@ -90,9 +106,8 @@ def published(claim: dict[str, Any]) -> str:
         said = f"> {low}"
     else:
         said = low if low == high else f"{low} to {high}"
-    is_sure = all(row["verified"] != "no" for row in claim["source"])
-    return said if is_sure else f"{said} (unverified)"
+    return said if claim["is_sure"] else f"{said} (unverified)"
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -18,9 +18,11 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from batchlab.cli.main import batchlab
-from batchlab.cli.mcp import TOOLS, arguments_of, input_schema
+from batchlab.cli.mcp import TOOLS, arguments_of, input_schema, output_schema
 from batchlab.errors import UsageError
 from batchlab.store.store import Store
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def talk(script: Callable[[Client], Awaitable[None]], *arguments: str) -> None:
@@ -208,6 +210,14 @@ def test_a_tool_takes_what_its_command_takes(name: str) -> None:
     for param in batchlab.commands[name].params:
         if isinstance(param, click.Argument):
             assert (param.name in schema.get("required", [])) == param.required
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_answers_what_the_documentation_describes(name: str) -> None:
+    described = DOCS / "schema" / f"{name}.json"
+    expected = json.loads(described.read_text("utf-8")) if described.exists() else None
+
+    assert output_schema(name) == expected
 
 
 def test_without_the_package_one_line_says_what_to_install(

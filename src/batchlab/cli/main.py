@@ -2,7 +2,7 @@
 
 Each command has a file of its own beside this one, which is loaded when the command is. Results go
 to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
-2 wrong usage, 130 interrupted with everything stored.
+2 wrong usage, 3 the answer is less sure than required, 130 interrupted with everything stored.
 """
 
 from __future__ import annotations

@@ -99,6 +99,7 @@ _PUBLISHED: dict[str, Key] = {
     "raised": ("test_accuracy", "B=1024;lr=raised"),
     "tiny": ("test_accuracy", "B=2"),
 }
+_THREE = ("small", "large", "raised")  # published together
 _ARMS = {  # batch size and rate
     "tiny": (_TINY, _RATE),
     "small": (_SMALL, _RATE),
@@ -140,7 +141,7 @@ def _nearest(apart: Mapping[str, Seeds]) -> Estimate:
 def measured(studies: Studies, table: PublishedTable) -> Measured:
     """What they show, by name."""
     found = {
-        "three": _nearest(_apart(studies, table, "small", "large", "raised")),
+        "three": _nearest(_apart(studies, table, *_THREE)),
         "tiny": _nearest(_apart(studies, table, "tiny")),
     }
     for of in _AS_PYTORCH:
@@ -149,10 +150,9 @@ def measured(studies: Studies, table: PublishedTable) -> Measured:
         for first, second in (("small", "large"), ("raised", "large"), ("raised", "small")):
             apart = less(accuracy[first], accuracy[second], n_examples=_N_TEST)
             found[f"{first} less {second}; {name}"] = apart
-        small, large = runs["small"], runs["large"]
-        distances = (last_measured(each, "distance") for each in (small, large))
+        distances = (last_measured(runs[arm], "distance") for arm in ("small", "large"))
         found[f"distance; {name}"] = less(*distances)
-        steps = (mean_measured(each, "update_norm") for each in (large, small))
+        steps = (mean_measured(runs[arm], "update_norm") for arm in ("large", "small"))
         found[f"step; {name}"] = times(*steps)
     adam, sgd = ended(studies.get("Adam")), _runs(studies, _AS_PYTORCH[-1])["small"]
     found["norm"] = times(*(last_measured(each, "parameter_norm") for each in (adam, sgd)))
@@ -173,7 +173,7 @@ _AT_THE_END = (
 def drawings(studies: Studies, table: PublishedTable) -> tuple[Drawing, ...]:
     """The figures."""
     published = [(_ARMS[arm][0], table.number(*key)) for arm, key in _PUBLISHED.items()]
-    apart, drawn = _apart(studies, table, "small", "large", "raised"), []
+    apart, drawn = _apart(studies, table, *_THREE), []
     for of in _AS_PYTORCH:
         with_momentum = f"with momentum {of[0]:g}"
         ends = partial(_ends, _runs(studies, of))
