@@ -34,12 +34,12 @@ from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
 from batchlab.runs.contract import CostModel, Engine, RunPlan
-from batchlab.runs.local import LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import Workers
 from batchlab.store.store import Store
 from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
@@ -264,7 +264,7 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
         return real_with_run(self, replace(record, evaluations=tuple(timed)), **named)
 
-    class OneAtATime(LocalProcesses):
+    class OneAtATime(ProcessEngine):
         @property
         def n_workers(self) -> int:  # side by side, the order of the ends is a matter of luck
             return 1
@@ -276,11 +276,11 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
             now_s += 0.5 * (record.steps - run.from_step)
             super()._end(run, outcome)
 
-    def made(store: Store, packed: PackedWorkload, plan: RunPlan) -> LocalProcesses:
-        return OneAtATime(store, packed, replace(plan, started_s=0.0), clock=lambda: now_s)
+    def made(store: Store, plan: RunPlan, workers: Workers) -> ProcessEngine:
+        return OneAtATime(store, replace(plan, started_s=0.0), workers, clock=lambda: now_s)
 
     monkeypatch.setattr(CostModel, "with_run", with_run)
-    monkeypatch.setattr(workload_subject, "LocalProcesses", made)
+    monkeypatch.setattr(workload_subject, "ProcessEngine", made)
 
 
 @pytest.mark.slow

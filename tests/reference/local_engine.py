@@ -9,7 +9,8 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import AllSplits, RunLength, RunRequest
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan
-from batchlab.runs.local import LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import LocalWorkers
 from batchlab.store.store import Store
 
 STEP_S = 0.001
@@ -32,22 +33,18 @@ def engine_on(
     *,
     budget_s: float = 1e6,
     clock: Callable[[], float] | None = None,
-) -> LocalProcesses:
+) -> ProcessEngine:
     sizes = (1, 5, 10, 20, 40)
-    return LocalProcesses(
-        store,
-        packed,
-        RunPlan(
-            trial=small_trial(small_workload(n=40), batch_size=10),
-            micro_batch_sizes={size: min(size, 20) for size in sizes},
-            step_s=dict.fromkeys(sizes, STEP_S),
-            device="cpu",
-            listener=Told(),
-            started_s=0.0,
-            budget_s=budget_s,
-        ),
-        clock=clock or Clock(),
+    plan = RunPlan(
+        trial=small_trial(small_workload(n=40), batch_size=10),
+        micro_batch_sizes={size: min(size, 20) for size in sizes},
+        step_s=dict.fromkeys(sizes, STEP_S),
+        device="cpu",
+        listener=Told(),
+        started_s=0.0,
+        budget_s=budget_s,
     )
+    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=clock or Clock())
 
 
 def ask(

@@ -17,7 +17,8 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan, run_all
-from batchlab.runs.local import LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import LocalWorkers
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.workload.builtin import mnist_mlp
@@ -81,8 +82,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             ),
             test=None,
         )
+        plan = plan_of(store, "in-process")
         in_process = records_of(
-            LocalProcesses(store, PackedWorkload(workload), plan_of(store, "in-process"))
+            ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
         )
         yield script, in_process
 

@@ -18,7 +18,8 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import RunPlan, run_all
-from batchlab.runs.local import _WORTH_A_BUILD, LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import _WORTH_A_BUILD, LocalWorkers
 from batchlab.store.store import Store
 from batchlab.workload.definition import Workload
 
@@ -54,7 +55,7 @@ def ran(
         trainer=trainer,
     )
     for steps in lengths:
-        engine = LocalProcesses(store, PackedWorkload(workload), plan)
+        engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
         trial = engine.trial(batch_size=32, learning_rate=0.05, seed=0)
         (record,) = run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps))])
     return record
@@ -110,7 +111,7 @@ def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
 ) -> None:
     workload = WORKLOAD
     if why == "no compiler":
-        monkeypatch.setattr("batchlab.runs.local._build_in_child", _without_compiler)
+        monkeypatch.setattr("batchlab.runs.workers._build_in_child", _without_compiler)
     else:
         workload = replace(WORKLOAD, model=Rounded)
     listener = Told()

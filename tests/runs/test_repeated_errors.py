@@ -14,7 +14,7 @@ from torch.nn import functional
 import batchlab
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Trial
-from batchlab.runs.local import RepeatedErrors
+from batchlab.runs.process_engine import RepeatedErrors
 
 SHAPE = Reason.of("user_error", error="RuntimeError", text="shape '[5]' is invalid for size 3")
 

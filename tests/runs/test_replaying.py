@@ -24,7 +24,7 @@ from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target
 from batchlab.runs.contract import CostModel, run_all
-from batchlab.runs.local import LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, ReplayingEngine, stored_journal
 from batchlab.store.store import Store
 
@@ -243,13 +243,13 @@ def test_the_records_of_an_engine_that_keeps_none_are_in_the_study(tmp_path: Pat
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
     """What was really handed to the engine inside."""
     requests: list[RunRequest] = []
-    submit = LocalProcesses.submit
+    submit = ProcessEngine.submit
 
     def counted(self: Any, request: RunRequest, **named: Any) -> None:
         requests.append(request)
         submit(self, request, **named)
 
-    monkeypatch.setattr(LocalProcesses, "submit", counted)
+    monkeypatch.setattr(ProcessEngine, "submit", counted)
     return requests
 
 
@@ -298,14 +298,14 @@ def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(
 def test_an_interrupted_run_is_stored_and_goes_on(
     lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(self: LocalProcesses) -> RunEnd:
+    def interrupted(self: ProcessEngine) -> RunEnd:
         next_finished(self)
         raise KeyboardInterrupt
 
-    next_finished = LocalProcesses.next_finished
+    next_finished = ProcessEngine.next_finished
     with Store(lab) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(LocalProcesses, "next_finished", interrupted)
+            patch.setattr(ProcessEngine, "next_finished", interrupted)
             engine = replaying_on(store, packed)
             with pytest.raises(KeyboardInterrupt):
                 run_all(engine, [ask(engine)])

@@ -30,7 +30,8 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.local import LocalProcesses, refuse_to_train_over
+from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
+from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
@@ -326,9 +327,9 @@ class WorkloadSubject(Subject):
         """Refuse a finished trial whose checkpoint cannot be used."""
         refuse_to_train_over(store, trial)
 
-    def engine(self, store: Store, plan: RunPlan) -> LocalProcesses:
+    def engine(self, store: Store, plan: RunPlan) -> ProcessEngine:
         """Processes of this machine."""
-        return LocalProcesses(store, self.packed, plan)
+        return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
 
 
 # What the check of a command may take: this part of a budget, or so long where there is none.

@@ -21,7 +21,7 @@ _PRELOAD = [
     "cloudpickle",
     "batchlab.measure.check",
     "batchlab.measure.profiling",
-    "batchlab.runs.local",
+    "batchlab.runs.workers",
     "batchlab.processes.preloaded",
 ]
 

@@ -262,6 +262,7 @@ _MEASURED: dict[str, str] = {
     ),
     "ended_by_signal": "{signal} ended the process",
     "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
+    "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     # What the engine says.
     "out_of_time": "the budget ended",

@@ -1,62 +1,51 @@
-"""LocalProcesses: answers with training runs on this machine, each in a process of its own."""
+"""ProcessEngine: answers with training runs, each in a process of its own."""
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
-from multiprocessing.connection import Connection, wait
-
-import torch
 
 from batchlab.errors import EditedError, StoreError
-from batchlab.machine import library_versions, thread_choices
-from batchlab.measure.at_steps import measured_at_steps
-from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
-from batchlab.processes.memory import PeakMemory
-from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.machine import library_versions
+from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
-from batchlab.records.measurement import AtSteps
 from batchlab.records.run import RunRequest
 from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import StoredEngine, was_evaluated
+from batchlab.runs.engine import StoredEngine, named, was_evaluated
+from batchlab.runs.workers import NodeLost, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.native.program import NativeBuild
-from batchlab.training.plain import Outcome, Task, train
-from batchlab.training.trainers import PLAIN, built_for
+from batchlab.training.plain import Outcome, Task
+from batchlab.training.trainers import PLAIN
 from batchlab.words.reasons import reason_text
 
-# A child that was asked to stop has so long to write its checkpoint before it is ended: this, or
+# A run that was asked to stop has so long to write its checkpoint before it is ended: this, or
 # where the time is short this part of it.
 _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
-# A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
-# decide: the same trial is trained by the same trainer, however often it is asked for more.
-_WORTH_A_BUILD = 5000
 _BUILD_S = 30.0
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run under way: its process, the claim on its trial, where and when it began."""
+    """A run under way: the claim on its trial, where and when it began."""
 
     request: RunRequest
-    child: Child
     claim: ExitStack
     from_step: int
     began_s: float
     step: int = 0
 
 
-class LocalProcesses(StoredEngine):
-    """Trains what it is asked for in child processes (an `Engine`).
+class ProcessEngine(StoredEngine):
+    """Trains what it is asked for in processes of its workers (an `Engine`).
 
     A trial asked for more than it has goes on from its checkpoint.
     """
@@ -69,26 +58,26 @@ class LocalProcesses(StoredEngine):
     def __init__(
         self,
         store: Store,
-        packed: PackedWorkload,
         plan: RunPlan,
+        workers: Workers,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with runs of `packed`; the rest as of a `StoredEngine`."""
+        """Answer from `store`, and with runs of `workers`; the rest as of a `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
-        self._packed = packed
-        self._measures = measured_at_steps(plan.measures)
+        self._workers = workers
         summary = store.workload(plan.trial.workload_id)
         self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
-        self._running: dict[Connection, _Run] = {}
+        self._running: dict[str, _Run] = {}  # by trial
+        self._lost_once: set[str] = set()  # trials whose node was lost under them
 
     @property
     def n_workers(self) -> int:
-        """One run for each core; one on a GPU."""
-        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
+        """How many runs its workers take."""
+        return self._workers.n
 
     def evaluation_steps(self, batch_size: int) -> float:
         """How many steps of a batch size took as long as an evaluation so far; 0.0: none was."""
@@ -101,9 +90,8 @@ class LocalProcesses(StoredEngine):
         finally:
             # Only a store that cannot be written any more (a full disk) leaves some here. They are
             # forgotten too: a second call finds nothing to keep.
+            self._workers.close()
             for run in self._running.values():
-                run.child.kill()
-                run.child.wait()
                 run.claim.close()
             self._running.clear()
             super().cancel()
@@ -134,56 +122,43 @@ class LocalProcesses(StoredEngine):
             self._ended.append((request, None))
             return
         began_s = self._clock()
-        child = Child(_train_in_child, self._packed, self._measures, task)
-        run = _Run(request, child, claim.pop_all(), from_step, began_s)
-        self._running[child.connection] = run
-
-    @cached_property
-    def _build(self) -> NativeBuild | None:
-        """What its runs are trained with, made once; None: PyTorch trains them."""
-        trial = self._plan.trial
-        if self._plan.trainer == PLAIN or trial.device != "cpu" or trial.n_train < _WORTH_A_BUILD:
-            return None
-        timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
-        ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
-        refuse_edited(ended)
-        if isinstance(ended.value, NativeBuild):
-            return ended.value
-        why = ended.value if isinstance(ended.value, Reason) else ended.reason
-        self._listener.warning(reason_text(Reason.of("trained_plainly", why=why)))
-        return None
+        self._workers.start(task)
+        run = _Run(request, claim.pop_all(), from_step, began_s)
+        self._running[request.trial.trial_id] = run
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
+            if isinstance(ended, NodeLost):
+                self._lost(run, ended)
+                continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
                 # It says nothing of the configuration, and the next runs would fare no better.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
-    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
+    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended | NodeLost]]:
         """The runs that have ended; what the others tell is stored."""
-        for connection in wait(list(self._running), timeout=timeout_s):
-            assert isinstance(connection, Connection)
-            message = self._running[connection].child.receive()
-            if isinstance(message, Ended):
-                yield self._running.pop(connection), message
+        for trial_id, message in self._workers.heard(timeout_s=timeout_s):
+            run = self._running[trial_id]
+            if isinstance(message, Ended | NodeLost):
+                del self._running[trial_id]
+                yield run, message
             else:
-                self._evaluated(self._running[connection], message)
+                self._evaluated(run, message)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop; those that don't in time are ended."""
-        for run in self._running.values():
-            run.child.ask_to_stop()
+        self._workers.ask_to_stop(self._running)
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
             left_s = grace_until_s - time.monotonic()
             if left_s <= 0:
-                for run in self._running.values():
-                    run.child.kill()
+                self._workers.kill(self._running)
                 left_s = _GRACE_S
             for run, ended in self._heard(left_s):
-                outcome = _outcome(ended)
+                lost = Outcome(status=Status.KILLED)
+                outcome = lost if isinstance(ended, NodeLost) else _outcome(ended)
                 if outcome.status is None or outcome.status is Status.KILLED:
                     outcome = replace(outcome, status=status, reason=reason)
                 self._end(run, outcome)
@@ -202,7 +177,7 @@ class LocalProcesses(StoredEngine):
             self._store.begin_trial(_opening_record(request, self._plan.threads, None))
             self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
             return None, 0
-        build = self._build  # it can end the study, before the trial has begun
+        self._get_ready()  # it can end the study, before the trial has begun
         path = self._store.checkpoint_path(trial.trial_id)
         progress = peek_checkpoint(path)
         # A run that was not looked at where it should have been has to be done again from there.
@@ -224,9 +199,14 @@ class LocalProcesses(StoredEngine):
             resume=progress is not None,
             versions=library_versions(),
             evaluated_sizes=self._evaluated_sizes,
-            build=build,
         )
         return task, 0 if progress is None else progress.step
+
+    def _get_ready(self) -> None:
+        timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
+        why = self._workers.get_ready(timeout_s=timeout_s)
+        if why is not None:
+            self._listener.warning(reason_text(Reason.of("trained_plainly", why=why)))
 
     def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
         """Store them at once."""
@@ -234,6 +214,18 @@ class LocalProcesses(StoredEngine):
         if evaluations:
             run.step = evaluations[-1].step
             self._tell(run.request, run.step / run.request.last_step)
+
+    def _lost(self, run: _Run, lost: NodeLost) -> None:
+        """Have it go on elsewhere from its last checkpoint; the second time it has ended."""
+        trial = run.request.trial
+        if trial.trial_id in self._lost_once:
+            reason = Reason.of("node_lost", why=lost.why)
+            self._end(run, Outcome(status=Status.KILLED, reason=reason))
+            return
+        run.claim.close()
+        self._lost_once.add(trial.trial_id)
+        self._listener.warning(f"{named(trial)}: {lost.why}; it goes on elsewhere")
+        self._waiting.insert(0, (math.inf, run.request))
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
         """Store the end; an interrupted trial stays open."""
@@ -303,26 +295,6 @@ def _outcome(ended: Ended) -> Outcome:
         assert isinstance(ended.value, Outcome)
         return ended.value
     return Outcome(status=ended.status, reason=ended.reason, traceback=ended.traceback)
-
-
-def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
-    """What the child process does that builds for all runs."""
-    torch.set_num_threads(1)
-    return built_for(packed.unpack(), trial)
-
-
-def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
-    """What a run's child process does."""
-    torch.set_num_threads(task.threads)
-    memory = PeakMemory(torch.device(task.device))
-    outcome = train(
-        packed.unpack_for(task.trial.seed),
-        task,
-        measures=measures,
-        emit=line.say,
-        stop=line.asked_to_stop,
-    )
-    return replace(outcome, peak_bytes=memory.bytes())
 
 
 _ENOUGH = 2

@@ -17,7 +17,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
-from batchlab.runs.local import LocalProcesses
+from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.workload.definition import Metric
@@ -34,11 +34,11 @@ def store(lab: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def engine(store: Store, packed: PackedWorkload) -> LocalProcesses:
+def engine(store: Store, packed: PackedWorkload) -> ProcessEngine:
     return engine_on(store, packed)
 
 
-def ran(engine: LocalProcesses, **asked: Any) -> TrialRecord:
+def ran(engine: ProcessEngine, **asked: Any) -> TrialRecord:
     (record,) = run_all(engine, [ask(engine, **asked)])
     return record
 
@@ -47,17 +47,17 @@ def ran(engine: LocalProcesses, **asked: Any) -> TrialRecord:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
     """The trials that were really begun, in order."""
     begun: list[Trial] = []
-    begin = LocalProcesses._task
+    begin = ProcessEngine._task
 
     def counted(self: Any, request: RunRequest) -> Any:
         begun.append(request.trial)
         return begin(self, request)
 
-    monkeypatch.setattr(LocalProcesses, "_task", counted)
+    monkeypatch.setattr(ProcessEngine, "_task", counted)
     return begun
 
 
-def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(engine: LocalProcesses) -> None:
+def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(engine: ProcessEngine) -> None:
     records = run_all(
         engine,
         [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
@@ -69,7 +69,7 @@ def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(engine: Local
 
 
 def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
-    engine: LocalProcesses, store: Store, tmp_path: Path, packed: PackedWorkload
+    engine: ProcessEngine, store: Store, tmp_path: Path, packed: PackedWorkload
 ) -> None:
     ran(engine, steps=12)
     longer = ran(engine, steps=40)
@@ -84,7 +84,7 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
 
 
 def test_a_trial_that_met_its_target_before_is_answered_without_training(
-    engine: LocalProcesses, trained: list[Trial]
+    engine: ProcessEngine, trained: list[Trial]
 ) -> None:
     first = ran(engine, steps=400, until=EASY)
     trained.clear()
@@ -100,7 +100,7 @@ def steps_with_all_splits(record: TrialRecord) -> list[int]:
 
 
 def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
-    engine: LocalProcesses,
+    engine: ProcessEngine,
 ) -> None:
     first = ran(engine, all_splits="never")
     for_a_sweep = ran(engine)
@@ -114,7 +114,7 @@ def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_
 
 
 def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
-    engine: LocalProcesses, trained: list[Trial]
+    engine: ProcessEngine, trained: list[Trial]
 ) -> None:
     stretch = ran(engine, steps=8, all_splits="never")
     end = ran(engine, all_splits="at_end")
@@ -134,7 +134,7 @@ def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
 
 @pytest.mark.slow
 def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
-    engine: LocalProcesses, trained: list[Trial]
+    engine: ProcessEngine, trained: list[Trial]
 ) -> None:
     whole = ran(engine, steps=400)
     trained.clear()
@@ -161,7 +161,7 @@ def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
     assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
 
 
-def test_the_expected_time_follows_what_runs_really_took(engine: LocalProcesses) -> None:
+def test_the_expected_time_follows_what_runs_really_took(engine: ProcessEngine) -> None:
     before_s = engine.expected_s(10, RunLength(steps=1))
     record = ran(engine, batch_size=10, steps=40)
     cost_model = engine.cost_model
@@ -191,7 +191,7 @@ def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
     assert starts == 0  # nothing began in the second session
 
 
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: LocalProcesses) -> None:
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: ProcessEngine) -> None:
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
@@ -200,7 +200,7 @@ def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: Local
 
 
 def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
-    engine: LocalProcesses, store: Store
+    engine: ProcessEngine, store: Store
 ) -> None:
     ran(engine)
     store.checkpoint_path(ask(engine).trial.trial_id).unlink()
@@ -210,9 +210,9 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
 
 
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(
-    engine: LocalProcesses, store: Store, monkeypatch: pytest.MonkeyPatch
+    engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LocalProcesses, "n_workers", 2)
+    monkeypatch.setattr(ProcessEngine, "n_workers", 2)
     engine.submit(ask(engine, steps=10**7))
     for batch_size in (5, 20):
         engine.submit(ask(engine, batch_size=batch_size))
@@ -236,7 +236,7 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
 
 
 def test_a_run_stopped_past_what_is_asked_now_is_looked_at_where_it_stands(
-    engine: LocalProcesses, store: Store
+    engine: ProcessEngine, store: Store
 ) -> None:
     trial = ask(engine, batch_size=1).trial
     stopped_at = seen = 0
@@ -275,7 +275,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
 
 
 def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
-    engine: LocalProcesses, store: Store, monkeypatch: pytest.MonkeyPatch
+    engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")

@@ -1,0 +1,169 @@
+"""Workers: where the child processes of an engine run, and what they do there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+import torch
+
+from batchlab.machine import thread_choices
+from batchlab.measure.at_steps import measured_at_steps
+from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
+from batchlab.processes.memory import PeakMemory
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.measurement import AtSteps
+from batchlab.records.trial import Evaluation, Trial
+from batchlab.runs.contract import RunPlan
+from batchlab.training.native.program import NativeBuild
+from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.trainers import PLAIN, built_for
+
+# A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
+# decide: the same trial is trained by the same trainer, however often it is asked for more.
+_WORTH_A_BUILD = 5000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeLost:
+    """What comes of a run instead of its end where the machine that it ran on is gone."""
+
+    why: str
+
+
+Heard = tuple[str, tuple[Evaluation, ...] | Ended | NodeLost]
+"""A trial's id, and what its run tells: evaluations as they are made, then how it ended."""
+
+
+class Workers(Protocol):
+    """Who takes the runs of an engine: each in a process of its own, several at a time."""
+
+    @property
+    def n(self) -> int:
+        """How many runs they take at a time."""
+        ...
+
+    def get_ready(self, *, timeout_s: float) -> Reason | None:
+        """Do once what all runs need, before the first begins; why they are trained plainly.
+
+        Raises:
+            EditedError: files of the workload are not what they were.
+        """
+        ...
+
+    def start(self, task: Task) -> None:
+        """Begin a run, known by the id of its trial."""
+        ...
+
+    def heard(self, *, timeout_s: float) -> Iterator[Heard]:
+        """What the runs tell, as soon as one does; after the limit nothing."""
+        ...
+
+    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+        """Have runs write their checkpoints and end."""
+        ...
+
+    def kill(self, trial_ids: Iterable[str]) -> None:
+        """End runs at once."""
+        ...
+
+    def close(self) -> None:
+        """End all runs, and give back what was taken for them."""
+        ...
+
+
+class LocalWorkers:
+    """Child processes of this one (`Workers`): one run a core, one on a GPU."""
+
+    def __init__(self, packed: PackedWorkload, plan: RunPlan) -> None:
+        """Train `packed` as all runs of a plan do."""
+        self._packed = packed
+        self._plan = plan
+        self._measures = measured_at_steps(plan.measures)
+        self._build: NativeBuild | None = None
+        self._is_ready = False
+        self._children: dict[Connection, tuple[str, Child]] = {}
+
+    @property
+    def n(self) -> int:
+        """One run for each core; one on a GPU."""
+        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
+
+    def get_ready(self, *, timeout_s: float) -> Reason | None:
+        """Build what they are trained with natively, once."""
+        trial = self._plan.trial
+        if self._is_ready or not is_worth_a_build(self._plan):
+            return None
+        self._is_ready = True
+        ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
+        refuse_edited(ended)
+        if isinstance(ended.value, NativeBuild):
+            self._build = ended.value
+            return None
+        return ended.value if isinstance(ended.value, Reason) else ended.reason
+
+    def start(self, task: Task) -> None:
+        """In a process forked from the server."""
+        task = replace(task, build=self._build)
+        child = Child(_train_in_child, self._packed, self._measures, task)
+        self._children[child.connection] = task.trial.trial_id, child
+
+    def heard(self, *, timeout_s: float) -> Iterator[Heard]:
+        """By their pipes."""
+        for connection in wait(list(self._children), timeout=timeout_s):
+            assert isinstance(connection, Connection)
+            trial_id, child = self._children[connection]
+            message = child.receive()
+            if isinstance(message, Ended):
+                del self._children[connection]
+            yield trial_id, message
+
+    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+        """By their pipes."""
+        for child in self._of(trial_ids):
+            child.ask_to_stop()
+
+    def kill(self, trial_ids: Iterable[str]) -> None:
+        """By a signal."""
+        for child in self._of(trial_ids):
+            child.kill()
+
+    def close(self) -> None:
+        """End what is left, and wait for its end."""
+        for _, child in self._children.values():
+            child.kill()
+            child.wait()
+        self._children.clear()
+
+    def _of(self, trial_ids: Iterable[str]) -> list[Child]:
+        asked = set(trial_ids)
+        return [child for trial_id, child in self._children.values() if trial_id in asked]
+
+
+def is_worth_a_build(plan: RunPlan) -> bool:
+    """Whether runs may be trained natively, and take long enough for that."""
+    trial = plan.trial
+    return plan.trainer != PLAIN and trial.device == "cpu" and trial.n_train >= _WORTH_A_BUILD
+
+
+def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
+    """What the child process does that builds for all runs."""
+    torch.set_num_threads(1)
+    return built_for(packed.unpack(), trial)
+
+
+def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
+    """What a run's child process does."""
+    torch.set_num_threads(task.threads)
+    memory = PeakMemory(torch.device(task.device))
+    outcome = train(
+        packed.unpack_for(task.trial.seed),
+        task,
+        measures=measures,
+        emit=line.say,
+        stop=line.asked_to_stop,
+    )
+    return replace(outcome, peak_bytes=memory.bytes())
