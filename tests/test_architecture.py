@@ -105,7 +105,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("file", "line", "contract"),
     [
         ("laws/new.py", "from batchlab.report import table", "one way BROKEN"),
-        ("advice/new.py", "from batchlab.runs import local_processes", "an advice sees"),
+        ("advice/new.py", "from batchlab.runs import process_engine", "an advice sees"),
         ("store/new.py", "def later():\n    import torch", "arithmetic and records need no torch"),
         ("new_room/__init__.py", "", "one way BROKEN"),
     ],

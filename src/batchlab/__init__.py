@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from batchlab.records.trial import Trial as Trial
     from batchlab.records.trial import TrialRecord as TrialRecord
     from batchlab.report.comparison import Comparison as Comparison
+    from batchlab.runs.cluster import Cluster as Cluster
     from batchlab.script.command import TrainingCommand as TrainingCommand
     from batchlab.store.store import Store as Store
     from batchlab.training.accumulator import Accumulator as Accumulator
@@ -59,6 +60,7 @@ _HOME = {
     "Advice": "advice.advice",
     "BatchSizeSampler": "plans.sampler",
     "BatchlabError": "errors",
+    "Cluster": "runs.cluster",
     "Comparison": "report.comparison",
     "Configuration": "advice.advice",
     "Estimate": "records.estimate",

@@ -50,6 +50,10 @@ class BudgetError(BatchlabError):
     """A budget too small for what was asked."""
 
 
+class ClusterError(BatchlabError):
+    """A cluster that cannot be reached, or that cannot train what was asked."""
+
+
 class MissingLibraryError(BatchlabError, ImportError):
     """A library that batchlab runs without and that was asked for."""
 

@@ -219,7 +219,7 @@ BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s"
 def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live: Followed) -> None:
     with store_with_study(live.store) as store:
         journal = Journal(store, ADVISED)
-        journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+        journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
         store.put_study(
             study_id=ADVISED.study_id,
             command=ADVISED.command,

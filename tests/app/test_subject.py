@@ -70,7 +70,7 @@ class GridSubject(Subject):
             )
         )
 
-    def engine(self, store: Store, plan: RunPlan) -> RecordedEngine:
+    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> RecordedEngine:
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 

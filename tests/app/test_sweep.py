@@ -31,7 +31,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document
-from batchlab.runs import local as local_processes
+from batchlab.runs import process_engine
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
@@ -183,7 +183,7 @@ def test_finished_trials_that_cannot_go_on_are_kept_and_not_trained_over(
     if loss == "checkpoint":
         shutil.rmtree(f"{lab}.checkpoints")
     else:
-        monkeypatch.setattr(local_processes, "library_versions", lambda: (("torch", "0.1"),))
+        monkeypatch.setattr(process_engine, "library_versions", lambda: (("torch", "0.1"),))
 
     with pytest.raises(StoreError, match="another --store to train it anew"):
         run(lab, batch_sizes=(20,), epochs=2)

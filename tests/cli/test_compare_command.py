@@ -54,7 +54,7 @@ def test_profiles_are_compared_by_the_files_that_profile_printed(do: Any) -> Non
 
 def test_an_advice_without_its_answer_is_to_be_gone_on_with(do: Any) -> None:
     with store_with_study(Path("open.db")) as store:
-        Journal(store, STUDY).begin(profile="{}", budget_s=1.0, spent_s=0.0)
+        Journal(store, STUDY).begin(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
     with Store("lab.db") as store:
         put_study(store, replace(study_to_compare(np.random.default_rng(5)), study_id="b"))
 

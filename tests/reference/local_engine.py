@@ -7,7 +7,7 @@ from tests.reference.told import Told
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import AllSplits, RunLength, RunRequest
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers
@@ -34,9 +34,15 @@ def engine_on(
     budget_s: float = 1e6,
     clock: Callable[[], float] | None = None,
 ) -> ProcessEngine:
+    trial = small_trial(small_workload(n=40), batch_size=10)
+    plan = plan_on(trial, budget_s=budget_s)
+    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=clock or Clock())
+
+
+def plan_on(trial: Trial, *, budget_s: float | None = None) -> RunPlan:
     sizes = (1, 5, 10, 20, 40)
-    plan = RunPlan(
-        trial=small_trial(small_workload(n=40), batch_size=10),
+    return RunPlan(
+        trial=trial,
         micro_batch_sizes={size: min(size, 20) for size in sizes},
         step_s=dict.fromkeys(sizes, STEP_S),
         device="cpu",
@@ -44,7 +50,6 @@ def engine_on(
         started_s=0.0,
         budget_s=budget_s,
     )
-    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=clock or Clock())
 
 
 def ask(

@@ -25,7 +25,9 @@ def put_advised(store: Store, advice: Advice) -> Study:
         workload_id=study.workload.workload_id,
         environment=(),
     )
-    Journal(store, name).begin(profile=made_up_profile().to_json(), budget_s=100.0, spent_s=1.0)
+    Journal(store, name).begin(
+        profile=made_up_profile().to_json(), budget_s=100.0, n_workers=2, spent_s=1.0
+    )
     put_advice(store, study.study_id, advice)
     return study
 

@@ -52,25 +52,27 @@ def store(tmp_path: Path) -> Store:
 
 def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+    journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
     for reading_s in (1.5, 0.1 + 0.2):
         journal.note_reading(reading_s)
     journal.put_readings(spent_s=2.0)
-    journal.put_end(end_of(REQUEST), PACE, spent_s=7.0)
+    journal.put_end(end_of(REQUEST), PACE, n_workers=2, spent_s=7.0)
 
     again = Journal(store, STUDY)
 
     assert (again.profiles, again.budget_s, again.spent_before_s) == (("{}",), 100.0, 7.0)
     assert [again.replayed_reading_s() for _ in range(3)] == [1.5, 0.1 + 0.2, None]
-    assert again.replayed_end([OTHER, REQUEST], engine="toy") == (end_of(REQUEST), PACE)
+    replayed = again.replayed_end([OTHER, REQUEST], engine="toy")
+    assert replayed is not None
+    assert (replayed[0], replayed[1].cost_model) == (end_of(REQUEST), PACE)
 
 
 def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store: Store) -> None:
     journal = Journal(store, STUDY)
     for request in (OTHER, REQUEST):
-        journal.put_end(end_of(request), PACE, spent_s=1.0)
+        journal.put_end(end_of(request), PACE, n_workers=2, spent_s=1.0)
     further = RunRequest(trial=TRIAL, length=RunLength(steps=9))
-    journal.put_end(end_of(further, steps=9), PACE, spent_s=2.0)
+    journal.put_end(end_of(further, steps=9), PACE, n_workers=2, spent_s=2.0)
 
     again = Journal(store, STUDY)
 
@@ -84,9 +86,11 @@ def test_an_end_before_the_patience_was_over_is_not_replayed_as_one_after_it(sto
     stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
     further = RunRequest(trial=TRIAL, length=RunLength(steps=9))
     journal = Journal(store, STUDY)
-    journal.put_end(end_of(REQUEST), PACE, spent_s=1.0)
+    journal.put_end(end_of(REQUEST), PACE, n_workers=2, spent_s=1.0)
     last = end_of(further, steps=9)
-    journal.put_end(replace(last, record=replace(last.record, notes=(stopped,))), PACE, spent_s=2.0)
+    journal.put_end(
+        replace(last, record=replace(last.record, notes=(stopped,))), PACE, n_workers=2, spent_s=2.0
+    )
     seen = (*end_of(REQUEST).record.evaluations, *last.record.evaluations)
     store.put_record(replace(last.record, evaluations=seen, notes=(stopped,)))
 
@@ -111,7 +115,7 @@ def test_what_was_timed_in_turn_is_replayed_with_the_readings_before_it(store: S
 
 def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: Store) -> None:
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", elsewhere='{"gpu": 1}', budget_s=100.0, spent_s=1.0)
+    journal.begin(profile="{}", elsewhere='{"gpu": 1}', budget_s=100.0, n_workers=2, spent_s=1.0)
 
     (first,) = stored_journal(store, "study")
 
@@ -122,11 +126,11 @@ def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: S
 def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) -> None:
     best = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", budget_s=100.0, spent_s=1.0)
+    journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
     journal.note_best(best)
     journal.put_readings(spent_s=2.0)
 
-    Journal(store, STUDY).put_end(end_of(REQUEST), PACE, spent_s=3.0)
+    Journal(store, STUDY).put_end(end_of(REQUEST), PACE, n_workers=2, spent_s=3.0)
 
     assert [entry.best for entry in stored_journal(store, "study")] == [None, best, best]
 
@@ -134,7 +138,7 @@ def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) ->
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])
 def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) -> None:
     journal = Journal(store, STUDY)
-    journal.put_end(end_of(REQUEST), PACE, spent_s=1.0)
+    journal.put_end(end_of(REQUEST), PACE, n_workers=2, spent_s=1.0)
     journal.note_reading(2.0)
     journal.put_readings(spent_s=2.0)
 
@@ -145,7 +149,7 @@ def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) 
 
 
 def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:
-    Journal(store, STUDY).put_end(end_of(REQUEST), PACE, spent_s=1.0)
+    Journal(store, STUDY).put_end(end_of(REQUEST), PACE, n_workers=2, spent_s=1.0)
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute("UPDATE studies SET decisions = '[{\"runs\": 3}]'")
 
@@ -279,6 +283,31 @@ def test_replayed_runs_are_what_they_were_and_train_nothing(
     # The last reading was not stored: nothing was done after it.
     assert again[:-1] == first[:-1]
     assert submitted == []
+
+
+def test_how_many_runs_went_at_a_time_is_replayed_whatever_the_cluster_has_by_now(
+    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(store: Store, nodes: list[int]) -> list[int]:
+        monkeypatch.setattr(ProcessEngine, "n_workers", property(lambda self: nodes[0]))
+        journal = Journal(store, STUDY)
+        inner = engine_on(store, packed)
+        if journal.budget_s is None:
+            journal.begin(profile="{}", budget_s=9.0, n_workers=inner.n_workers, spent_s=0.0)
+        engine = ReplayingEngine(inner, journal)
+        found = [engine.n_workers]
+        for steps in (4, 8, 12):
+            run_all(engine, [ask(engine, steps=steps)])
+            found.append(engine.n_workers)
+            nodes[:-1] = nodes[1:]
+        return found
+
+    with Store(lab) as store:
+        first = seen(store, [2, 3, 5, 5])
+        again = seen(store, [7, 7])
+
+    assert first == [2, 2, 3, 5]
+    assert again == first
 
 
 def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(

@@ -201,6 +201,7 @@ class AdviceSession:
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
                 budget_s=budget_s,
+                n_workers=inner.n_workers,
                 spent_s=inner.spent_s(),
             )
         engine = ReplayingEngine(inner, journal)
@@ -384,7 +385,7 @@ class AdviceSession:
         limit_s = self._budget.time_limit_s(_FIRST_LOOK_S)
         plan = replace(self._run_plan, listener=Silent(), budget_s=limit_s, trainer="plain")
         one_step = RunRequest(trial=self._trial, length=RunLength(steps=1, all_splits="never"))
-        (record,) = run_all(self._subject.engine(self._store, plan), [one_step])
+        (record,) = run_all(self._subject.engine(self._store, plan, is_here=True), [one_step])
         if not record.evaluations:
             return  # it cannot be trained, which the profile will say with its reason
         first = record.evaluations[0].score("validation", target.metric)

@@ -24,6 +24,7 @@ from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
 from batchlab.records.trial import Sampling, Setting, Target, Trial
+from batchlab.runs.cluster import Cluster
 from batchlab.runs.replay import StudyName
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
@@ -49,6 +50,7 @@ def advise(
     drop_last: bool = False,
     device: str = "cpu",
     trainer: TrainerName = "fastest",
+    cluster: Cluster | None = None,
     store: str | Path = "batchlab.db",
     command: str | None = None,
     listener: ProgressListener | None = None,
@@ -87,6 +89,7 @@ def advise(
         device: "cpu", "cuda" or "cuda:1".
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
+        cluster: a Ray cluster that takes the trials; None: this machine does.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
@@ -100,6 +103,7 @@ def advise(
         WorkloadError: the workload cannot be loaded, or trained at any batch size.
         ProfileError: `profile` is no profile, or one of another workload.
         StoreError: the store cannot be used.
+        ClusterError: the cluster cannot be reached, or none of its nodes can train it.
         BudgetError: the budget is too small for a profile.
         KeyboardInterrupt: after everything has been stored.
     """

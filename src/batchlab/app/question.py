@@ -21,6 +21,7 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, TrainerName
 from batchlab.records.trial import Sampling, Setting
 from batchlab.report.progress import listener_or_notebook
+from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
@@ -61,6 +62,7 @@ class Question:
     timed: bool = True  # whether steps are timed alone, so that plans are compared in equal time
     device: str = "cpu"
     trainer: TrainerName = "fastest"
+    cluster: Cluster | None = None  # that takes its trials; None: this machine
     memory_limit_bytes: int | None = None
     # Of another machine, read, and judged by the question's memory limit.
     profile: Profile | None = None
@@ -69,6 +71,8 @@ class Question:
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
+        if self.cluster is not None:
+            object.__setattr__(self, "cluster", self.cluster.for_device(self.device))
         if self.train_s is None:
             return
         given = f"train time {self.train_s:g} s"

@@ -303,8 +303,11 @@ class Subject(ABC):
         return
 
     @abstractmethod
-    def engine(self, store: Store, plan: RunPlan) -> Engine:
-        """Who trains it; an engine that keeps records keeps them in the store."""
+    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
+        """Who trains it; an engine that keeps records keeps them in the store.
+
+        `is_here`: this machine, also where a cluster takes the trials.
+        """
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from batchlab.records.trial import Status, Target, Trial
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
+from batchlab.runs.ray_workers import RayWorkers
 from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import TrainingCommand
@@ -150,6 +151,8 @@ class WorkloadSubject(Subject):
         """Planned before anything runs, and again when it is known by its model."""
         self._refuse()
         plan()
+        if self.question.cluster is not None:
+            self.question.cluster.connect()
         budget = self.question.budget
         stored_summary(self.question.store, self.summary.workload_id)  # one that can be used
         self._loaded = with_seen_model(
@@ -327,9 +330,13 @@ class WorkloadSubject(Subject):
         """Refuse a finished trial whose checkpoint cannot be used."""
         refuse_to_train_over(store, trial)
 
-    def engine(self, store: Store, plan: RunPlan) -> ProcessEngine:
-        """Processes of this machine."""
-        return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
+    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
+        """Processes of this machine, or of the nodes of a cluster."""
+        cluster = self.question.cluster
+        if cluster is None or is_here:
+            return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
+        plan = replace(plan, threads=cluster.cpus_per_trial)
+        return ProcessEngine(store, plan, RayWorkers(cluster, self.packed, plan))
 
 
 # What the check of a command may take: this part of a budget, or so long where there is none.
@@ -342,9 +349,10 @@ _TIMED_S = 4.0
 # What acts on a workload and cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans"),
+    *("device", "trainer", "cluster", "measure", "plans"),
 )
 # What stands there by default acts nowhere.
+_OPTION_OF = {"settings": "set", "cluster": "engine"}
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -406,7 +414,7 @@ class CommandSubject(Subject):
             )
         for name in _NOT_OF_COMMANDS:
             if getattr(asked, name) not in _BY_DEFAULT:
-                option = "set" if name == "settings" else name.replace("_", "-")
+                option = _OPTION_OF.get(name, name.replace("_", "-"))
                 raise UsageError(
                     f"--{option} with a command of your own: it cannot reach into your script; "
                     f"give the script's own option after the --"
@@ -528,7 +536,7 @@ class CommandSubject(Subject):
         self._looks += [whole] if whole else []
         return point
 
-    def engine(self, store: Store, plan: RunPlan) -> CommandEngine:
+    def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
         """The command, one training at a time."""
         return CommandEngine(store, self._command, plan, looks=self._looks)
 

@@ -20,6 +20,7 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Sampling, Setting, Trial
+from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.engine import is_answered
 from batchlab.runs.replay import keep_record
@@ -48,6 +49,7 @@ def sweep(
     micro_batch_size: int | None = None,
     device: str = "cpu",
     trainer: TrainerName = "fastest",
+    cluster: Cluster | None = None,
     measure: Sequence[str] = (),
     plans: Sequence[PlanName] | None = None,
     budget: str | float | None = None,
@@ -81,6 +83,7 @@ def sweep(
         device: "cpu", "cuda" or "cuda:1".
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
+        cluster: a Ray cluster that takes the trials; None: this machine does.
         measure: what else to measure at the start and where an epoch ends: "noise_scale",
             "gradient_variance", "top_eigenvalue"; or at the start and at the end: "sharpness",
             "sharpness_half_box", "sharpness_subspace", "sharpness_subspace_half_box". Trials that
@@ -103,6 +106,7 @@ def sweep(
         UsageError: a value outside what is possible; the message says what is.
         WorkloadError: the workload cannot be loaded or trained.
         StoreError: the store cannot be used.
+        ClusterError: the cluster cannot be reached, or none of its nodes can train it.
         BudgetError: the budget is too small for one trial.
         KeyboardInterrupt: after everything has been stored.
     """

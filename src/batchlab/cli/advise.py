@@ -77,6 +77,7 @@ _MEETS = {
 @options.drop_last
 @options.device
 @options.trainer
+@options.on_cluster
 @options.store
 @click.option(
     "--report",

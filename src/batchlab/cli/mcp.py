@@ -21,8 +21,9 @@ from batchlab.version import __version__
 # What is read from these as JSON; each is a process of its own, so that it can be interrupted.
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
 _JSON = {"report": ("--format=json",)}
-# What a person's terminal needs, and what is settled here.
+# What a person's terminal needs, what is settled here, and what runs code on other machines.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "help"}
+_LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial"}
 _PYTHONS = {"python", "python3"}
 _INSTRUCTIONS = (
     "batchlab measures which batch size to train a PyTorch model or training command with. First "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -213,6 +214,56 @@ trainer = click.option(
     help="fastest: small models on a CPU are trained in C made for them, which agrees with PyTorch "
     "but for rounding. plain: PyTorch's own loop trains all.",
 )
+_CLUSTER = (
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where to train. local: this machine. ray: the nodes of a Ray cluster; steps are "
+        "timed here all the same.",
+    ),
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="With --engine ray: the cluster, as HOST:PORT, ray://HOST:PORT or auto. Whoever can "
+        "reach a cluster can run code on it. Default: auto, the cluster of this machine.",
+    ),
+    click.option(
+        "--cpus-per-trial",
+        type=whole_number(1),
+        help="With --engine ray: the processors of a node that one training takes. Default: 1.",
+    ),
+    click.option(
+        "--gpus-per-trial",
+        type=number("0.5"),
+        help="With --engine ray: the GPU, or the part of one, that one training takes. Default: 1 "
+        "with --device cuda.",
+    ),
+)
+
+
+def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a cluster, which comes as the `cluster`; None: this machine."""
+
+    @functools.wraps(function)
+    def called(*passed: Any, engine: str, **params: Any) -> Any:
+        names = ("address", "cpus_per_trial", "gpus_per_trial")
+        given = {name: params.pop(name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        if engine == "ray":
+            from batchlab.runs.cluster import Cluster
+
+            return function(*passed, cluster=Cluster(**given), **params)
+        for name in given:
+            raise UsageError(f"--{name.replace('_', '-')} is for --engine ray; give both")
+        return function(*passed, cluster=None, **params)
+
+    for option in reversed(_CLUSTER):
+        called = option(called)
+    return called
+
+
 minute = click.option(
     "--budget",
     type=BUDGET,

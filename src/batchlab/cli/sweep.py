@@ -102,6 +102,7 @@ if TYPE_CHECKING:
 @options.quiet
 @options.device
 @options.trainer
+@options.on_cluster
 @with_own_command
 @click.pass_obj
 def sweep(

@@ -102,6 +102,11 @@ class LoadedAgain:
             loaded_id=loaded.loaded_id,
         )
 
+    @property
+    def file(self) -> str:
+        """The file that it is loaded from."""
+        return self.reference.rpartition(":")[0]
+
     def workload(self) -> Workload:
         """The workload, loaded in this process.
 
@@ -190,7 +195,7 @@ class PackedWorkload:
             # Pickle can't carry the read-only view of its metrics.
             packer.dump(named | {"metrics": dict(workload.metrics)})
         except _TooLargeError:
-            self._again, buffer, packer.numbers = again, io.BytesIO(), []
+            self._again, buffer, packer.numbers, packer.maps = again, io.BytesIO(), [], []
         except Exception as error:  # whatever the pickling of the user's own objects raises
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
@@ -198,6 +203,7 @@ class PackedWorkload:
                 f"notebook as in file.py:name"
             ) from error
         self._blob = buffer.getvalue()
+        self._maps = tuple(dict.fromkeys(packer.maps))
         self._places, self._n_bytes = _placed(packer.numbers)
         self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
 
@@ -205,6 +211,32 @@ class PackedWorkload:
     def is_loaded_again(self) -> bool:
         """Whether each child loads it anew, because it is too large to hand over."""
         return self._again is not None
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """Those of the user's that are imported or read where it is unpacked."""
+        return self._files
+
+    @property
+    def read_in_place(self) -> tuple[str, ...]:
+        """The files that its numbers stay in, or that it is loaded from again."""
+        return self._maps if self._again is None else (self._again.file,)
+
+    def parts(self) -> tuple[dict[str, Any], Any]:
+        """What `of_parts` makes it of elsewhere: all but the shared memory, and what that holds."""
+        memory: Any = b""
+        if self._n_bytes:
+            memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
+        return {name: value for name, value in vars(self).items() if name != "_memory"}, memory
+
+    @classmethod
+    def of_parts(
+        cls, rest: dict[str, Any], memory: Any, *, files: tuple[SourceFile, ...]
+    ) -> PackedWorkload:
+        """The same workload, in shared memory of this machine; `files` are where they are here."""
+        packed = cls.__new__(cls)
+        vars(packed).update(rest | {"_files": files, "_memory": _memory_of(memory)})
+        return packed
 
     def __getstate__(self) -> dict[str, Any]:
         """What a starting child gets: the memory as a file descriptor of its own."""
@@ -272,6 +304,7 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.numbers: list[_Numbers] = []  # kept: an id is only good while its owner lives
+        self.maps: list[str] = []  # the files that maps are of
         self._position_of: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> int | None:
@@ -285,7 +318,11 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
         return self._position_of[id(obj)]
 
     def reducer_override(self, obj: Any) -> Any:
-        return reduced_map(obj) or super().reducer_override(obj)
+        reduced = reduced_map(obj)
+        if reduced is None:
+            return super().reducer_override(obj)
+        self.maps.append(reduced[1][0].path)
+        return reduced
 
 
 def _is_plain_tensor(obj: Any) -> bool:
@@ -323,17 +360,32 @@ def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
 
 
 def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_bytes: int) -> int:
-    """A descriptor of anonymous memory that holds the numbers; it is gone with its last user."""
+    """A descriptor of anonymous memory that holds the numbers."""
+    descriptor = _anonymous_memory(n_bytes)
+    if n_bytes:
+        memory = mmap.mmap(descriptor, n_bytes)
+        for each, place in zip(numbers, places, strict=True):
+            place.fill(memory, each)
+    return descriptor
+
+
+def _memory_of(held: Any) -> int:
+    """A descriptor of anonymous memory that holds these bytes."""
+    bytes_held = memoryview(held)
+    descriptor = _anonymous_memory(bytes_held.nbytes)
+    if bytes_held.nbytes:
+        mmap.mmap(descriptor, bytes_held.nbytes)[:] = bytes_held
+    return descriptor
+
+
+def _anonymous_memory(n_bytes: int) -> int:
+    """A descriptor of so much memory; it is gone with its last user."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
     else:  # no such call outside Linux: an unnamed temporary file serves as well
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, n_bytes)
-    if n_bytes:
-        memory = mmap.mmap(descriptor, n_bytes)
-        for each, place in zip(numbers, places, strict=True):
-            place.fill(memory, each)
     return descriptor
 
 

@@ -84,6 +84,7 @@ class JournalEntry:
     in_turn: InTurn | None = None  # what timing two batch sizes in turn gave
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
     cost_model: CostModel = field(default_factory=CostModel)  # by then
+    n_workers: int | None = None  # how many runs the engine did at a time by then
     spent_s: float = 0.0  # of the budget by then
     best: BestSoFar | None = None  # what led then, for who looks on: nothing is decided by it
 
@@ -123,16 +124,33 @@ class Journal:
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
+    def n_workers(self) -> int | None:
+        """How many runs the engine did at a time when it began; None before it has."""
+        return self._written[0].n_workers if self._written else None
+
+    @property
     def budget_s(self) -> float | None:
         """What the runs may take by the engine's clock, None before it is known."""
         return self._written[0].budget_s if self._written else None
 
     def begin(
-        self, *, profile: str, elsewhere: str | None = None, budget_s: float, spent_s: float
+        self,
+        *,
+        profile: str,
+        elsewhere: str | None = None,
+        budget_s: float,
+        n_workers: int,
+        spent_s: float,
     ) -> None:
         """Begin the journal with what the question rests on."""
         self._write(
-            JournalEntry(profile=profile, elsewhere=elsewhere, budget_s=budget_s, spent_s=spent_s)
+            JournalEntry(
+                profile=profile,
+                elsewhere=elsewhere,
+                budget_s=budget_s,
+                n_workers=n_workers,
+                spent_s=spent_s,
+            )
         )
 
     def put_whole_profile(self, profile: str, *, spent_s: float) -> None:
@@ -151,8 +169,8 @@ class Journal:
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str
-    ) -> tuple[RunEnd, CostModel] | None:
-        """The next end of a run, with what was known of costs then; None: from here on they run.
+    ) -> tuple[RunEnd, JournalEntry] | None:
+        """The next end of a run, with the entry that tells of it; None: from here on they run.
 
         Where none of what is under way ended so (the program is another one), what is left of the
         journal holds no longer and is forgotten.
@@ -164,7 +182,7 @@ class Journal:
             if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
                 record = self._store.record(stored.trial_id) or request.never_begun(engine)
                 as_it_was = stored.as_it_was(record, request.length.until)
-                return RunEnd(request=request, record=as_it_was), entry.cost_model
+                return RunEnd(request=request, record=as_it_was), entry
         self._forget_from(entry, stored)
         return None
 
@@ -191,11 +209,19 @@ class Journal:
         if self._trials_put != tuple(self._trial_ids):
             self.put_study(self._target)
 
-    def put_end(self, end: RunEnd, cost_model: CostModel, *, spent_s: float) -> None:
+    def put_end(
+        self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
+    ) -> None:
         """Store how a run ended, and its record where its engine has not."""
         keep_record(self._store, end.record)
-        ended = StoredEnd.of(end)
-        self._write(JournalEntry(runs=(ended,), cost_model=cost_model, spent_s=spent_s))
+        self._write(
+            JournalEntry(
+                runs=(StoredEnd.of(end),),
+                cost_model=cost_model,
+                n_workers=n_workers,
+                spent_s=spent_s,
+            )
+        )
 
     def put_study(self, target: Target | None) -> None:
         """Store which trials the study has by now, and the target they are asked for."""
@@ -262,7 +288,9 @@ class ReplayingEngine:
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
-        self.n_workers, self.n_seeds = inner.n_workers, inner.n_seeds
+        self.n_seeds = inner.n_seeds
+        # Of a cluster it changes while a study runs: what is replayed is decided by what was then.
+        self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
         # By what the inner engine had learned at this place.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
@@ -303,7 +331,9 @@ class ReplayingEngine:
         """
         replayed = self._journal.replayed_end(self._under_way, engine=self.name)
         if replayed is not None:
-            end, self._inner.cost_model = replayed
+            end, entry = replayed
+            self._inner.cost_model = entry.cost_model
+            self.n_workers = entry.n_workers or self.n_workers
         else:
             self._hand_over()
             try:
@@ -311,7 +341,13 @@ class ReplayingEngine:
             except KeyboardInterrupt:
                 self._journal.put_readings(spent_s=self._spent_s())
                 raise
-            self._journal.put_end(end, self._inner.cost_model, spent_s=self._spent_s())
+            self.n_workers = self._inner.n_workers
+            self._journal.put_end(
+                end,
+                self._inner.cost_model,
+                n_workers=self.n_workers,
+                spent_s=self._spent_s(),
+            )
             self._n_handed_over -= 1
         self._under_way.remove(end.request)
         return end

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,15 +117,20 @@ def save_checkpoint(
     # A tensor that shares memory with another (tied weights) would be refused: copies don't.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {"batchlab": msgspec.json.encode(header).decode()}
-    _write_whole(path, copies, metadata)
+    write_whole(path, lambda temporary: save_file(copies, temporary, metadata=metadata))
 
 
-def _write_whole(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have a checkpoint written whole or not at all.
+
+    Raises:
+        StoreError: the disk is full or the file cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         for left_by_a_kill in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
             left_by_a_kill.unlink(missing_ok=True)
-        save_file(tensors, temporary, metadata=metadata)
+        write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,0 +1,108 @@
+"""ShippedWorkload: a packed workload on its way to another machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchlab.errors import WorkloadError
+from batchlab.processes.packed_workload import PackedWorkload, check_unedited
+from batchlab.workload.source import SourceFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShippedWorkload:
+    """A workload, with the files that it needs to be unpacked.
+
+    Attributes:
+        rest: the packed workload but for its numbers.
+        numbers: the bytes of those, as an array, which is handed over without being copied.
+        files: the user's own that are imported or read, with their bytes.
+        in_place: files too large to travel: they have to lie on each machine as they do here.
+        import_from: folders that some of the files are imported from.
+        folder: the current one, for what is read by a path relative to it.
+    """
+
+    rest: dict[str, Any]
+    numbers: np.ndarray[Any, Any]
+    files: tuple[tuple[SourceFile, bytes], ...]
+    in_place: tuple[SourceFile, ...]
+    import_from: tuple[str, ...]
+    folder: str
+
+    @classmethod
+    def of(cls, packed: PackedWorkload) -> ShippedWorkload:
+        """Ready to leave.
+
+        Raises:
+            EditedError: a file is not what it was.
+        """
+        rest, memory = packed.parts()
+        files = tuple((file, _bytes_of(file)) for file in packed.files)
+        check_unedited(packed.files)
+        return cls(
+            rest=rest,
+            numbers=np.frombuffer(memory, dtype=np.uint8),
+            files=files,
+            in_place=tuple(map(SourceFile.now, packed.read_in_place)),
+            import_from=_imported_from(packed.files),
+            folder=os.getcwd(),
+        )
+
+    def arrived(self, new_folder: Path) -> PackedWorkload:
+        """The workload in shared memory of this machine; this process finds its files from now on.
+
+        Where they lie here as they did there (a shared folder), they are used as they lie, else
+        they are written below `new_folder`.
+
+        Raises:
+            WorkloadError: a file that had to be here is not, or is another one.
+        """
+        for file in self.in_place:
+            if not file.is_unchanged():
+                found = "another file" if Path(file.path).exists() else "no such file"
+                raise WorkloadError(
+                    f"{file.path}: the workload's data stay in this file, and here is {found}; put "
+                    f"it at the same path on each node (rsync -t keeps its time), or hold the data "
+                    f"in memory"
+                )
+        files, root = tuple(file for file, _ in self.files), None
+        if not (Path(self.folder).is_dir() and all(file.is_unchanged() for file in files)):
+            files, root = self._written_below(new_folder), new_folder
+        sys.path[:0] = [_below(root, folder) for folder in self.import_from]
+        Path(_below(root, self.folder)).mkdir(parents=True, exist_ok=True)
+        os.chdir(_below(root, self.folder))
+        return PackedWorkload.of_parts(self.rest, self.numbers, files=files)
+
+    def _written_below(self, folder: Path) -> tuple[SourceFile, ...]:
+        written = []
+        for file, content in self.files:
+            path = Path(_below(folder, file.path))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            written.append(replace(SourceFile.now(path), path=str(path)))
+        return tuple(written)
+
+
+def _below(root: Path | None, path: str) -> str:
+    return path if root is None else str(root / path.lstrip("/"))
+
+
+def _bytes_of(file: SourceFile) -> bytes:
+    try:
+        return Path(file.path).read_bytes()
+    except OSError:  # `check_unedited` says it
+        return b""
+
+
+def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
+    """The folders that Python looks for modules in, of those that hold some of the files."""
+    places = [Path(file.path) for file in files if file.path.endswith(".py")]
+    folders = dict.fromkeys(str(Path(entry).resolve()) for entry in sys.path)
+    return tuple(folder for folder in folders if any(p.is_relative_to(folder) for p in places))

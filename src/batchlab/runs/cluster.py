@@ -1,0 +1,140 @@
+"""Cluster: a Ray cluster by its address, and what of it one trial takes; Ray is loaded when needed.
+
+Ray calls come from whoever can reach that address, as pickled code: it is trusted like a shell.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batchlab.errors import ClusterError, MissingLibraryError, UsageError
+
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A Ray cluster that takes the trials of a workload.
+
+    Attributes:
+        address: "auto" (the one of this machine, or of RAY_ADDRESS), "HOST:PORT" or "ray://...".
+        cpus_per_trial: processors of a trial; it computes with as many threads.
+        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0.
+
+    Raises:
+        UsageError: a number outside what is possible.
+    """
+
+    address: str = "auto"
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no node can give."""
+        if not (type(self.cpus_per_trial) is int and self.cpus_per_trial >= 1):
+            raise UsageError(
+                f"CPUs per trial {self.cpus_per_trial!r}: expected a whole number of at least 1"
+            )
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (math.isfinite(gpus) and 0 <= gpus <= 1):
+            raise UsageError(
+                f"GPUs per trial {gpus:g}: expected 0 to 1, such as 0.5 where two trials share one"
+            )
+
+    def for_device(self, device: str) -> Cluster:
+        """The same with its GPUs told, for trials on "cpu" or on "cuda".
+
+        Raises:
+            UsageError: they do not go together.
+        """
+        is_gpu = device.startswith("cuda")
+        gpus = float(is_gpu) if self.gpus_per_trial is None else float(self.gpus_per_trial)
+        if bool(gpus) is not is_gpu:
+            raise UsageError(
+                f"GPUs per trial {gpus:g} with device {device}: expected "
+                + ("more than 0" if is_gpu else "--device cuda with them")
+            )
+        return replace(self, gpus_per_trial=gpus)
+
+    def connect(self) -> None:
+        """Connect this process to it, where it is not connected yet.
+
+        Raises:
+            MissingLibraryError: Ray is not installed.
+            ClusterError: there is no cluster, or one of another version, or no node of it is large
+                enough.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingLibraryError(
+                "engine ray needs Ray, which is not installed: pip install 'batchlab[ray]'"
+            ) from error
+        if not ray.is_initialized():
+            self._check_address()
+            before = signal.getsignal(signal.SIGTERM)
+            try:
+                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+            except (Exception, SystemExit) as error:
+                raise ClusterError(
+                    f"address {self.address}: {first_line(error)}; start a cluster with ray start "
+                    f"--head, or give the --address of one"
+                ) from error
+            finally:
+                signal.signal(signal.SIGTERM, before)  # Ray's own would not store what is done
+        nodes = live_nodes()
+        if not any(self.places(node["Resources"]) for node in nodes.values()):
+            wanted = _named(self.cpus_per_trial, self.gpus_per_trial or 0.0)
+            have = {
+                _named(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+                for node in nodes.values()
+            }
+            raise ClusterError(
+                f"a trial takes {wanted}, and no node of the cluster has that: they have "
+                f"{', '.join(sorted(have)) or 'nothing'}; give smaller --cpus-per-trial or "
+                f"--gpus-per-trial, or another --device"
+            )
+
+    def places(self, resources: dict[str, float]) -> int:
+        """How many trials a node of these resources takes at a time."""
+        places, gpus = int(resources.get("CPU", 0.0) // self.cpus_per_trial), self.gpus_per_trial
+        return min(places, int(resources.get("GPU", 0.0) / gpus)) if gpus else places
+
+    def devices(self, n: int) -> list[str]:
+        """The devices of so many trials on one node, which sees the GPUs that it was given."""
+        gpus = self.gpus_per_trial
+        return [f"cuda:{int(place * gpus)}" if gpus else "cpu" for place in range(n)]
+
+    def _check_address(self) -> None:
+        """Refuse in seconds where nobody listens: Ray itself tries for two minutes."""
+        host, colon, port = self.address.rpartition(":")
+        if not (colon and port.isdecimal()):
+            return
+        try:
+            socket.create_connection((host.rpartition("/")[2], int(port)), _CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            raise ClusterError(
+                f"address {self.address}: nobody answers there ({error}); start a cluster with "
+                f"ray start --head, or give --address auto for the one of this machine"
+            ) from error
+
+
+def live_nodes() -> dict[str, dict[str, Any]]:
+    """What Ray tells of the nodes that are alive, by their ids."""
+    import ray
+
+    return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of Ray's begins with; some tell a whole page."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _named(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")

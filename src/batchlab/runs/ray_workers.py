@@ -1,0 +1,264 @@
+"""RayWorkers: the nodes of a Ray cluster take the runs; Ray gives places, transport and deaths.
+
+One actor a node holds that node's children, so that limits, kills and memory are what they are on
+this machine. Ray is loaded when a cluster is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from batchlab.errors import ClusterError
+from batchlab.machine import library_versions
+from batchlab.processes.children import Ended
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.shipped_workload import ShippedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.progress_listener import Silent
+from batchlab.runs.cluster import Cluster, first_line, live_nodes
+from batchlab.runs.contract import RunPlan
+from batchlab.runs.node_agent import Kept, NodeAgent, Settled
+from batchlab.runs.workers import Heard, NodeLost
+from batchlab.training.checkpoint import write_whole
+from batchlab.training.plain import Task
+from batchlab.words.reasons import reason_text
+
+_SAY_AFTER_S = 10.0  # of waiting for a node; one that is free takes five seconds
+_LOOK_FOR_NODES_EVERY_S = 5.0
+_HEAR_S = 10.0  # a call to a node whose runs say nothing comes back after this
+_CLOSE_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """A node that has the workload, or is about to."""
+
+    node_id: str
+    name: str
+    n: int  # runs at a time
+    agent: Any
+    settling: Any  # the call that hands it the workload; None: it has it
+    hearing: Any = None  # the call that brings what its runs tell
+    starting: dict[Any, str] = field(default_factory=dict)  # calls, by trial
+    running: dict[str, Path | None] = field(default_factory=dict)  # checkpoints here, by trial
+    is_gone: bool = False  # nothing that it tells counts any more
+
+    @property
+    def calls(self) -> list[Any]:
+        """What it has not answered yet."""
+        return [call for call in (self.settling, self.hearing, *self.starting) if call is not None]
+
+
+class RayWorkers:
+    """The nodes of a cluster (`Workers`): those of now, and those that join later."""
+
+    def __init__(self, cluster: Cluster, packed: PackedWorkload, plan: RunPlan) -> None:
+        """Hand `packed` to each node, and wait for the first to be ready.
+
+        Raises:
+            ClusterError: as of `Cluster.connect`, or no node can train it.
+        """
+        import ray
+
+        self._ray: Any = ray
+        cluster.connect()
+        self._cluster = cluster
+        self._listener = plan.listener
+        self._plan = replace(plan, listener=Silent())
+        self._shipped = ray.put(ShippedWorkload.of(packed))
+        self._nodes: dict[str, _Node] = {}
+        self._refused: dict[str, str] = {}  # why, by node
+        self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
+        self.get_ready()
+
+    @property
+    def n(self) -> int:
+        """As many as the nodes that are ready have places for."""
+        return max(1, sum(node.n for node in self._ready))
+
+    def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
+        """Wait for a node, as long as the budget does; each says by itself why it trains plainly.
+
+        Raises:
+            ClusterError: no node can train it, or none was free in time.
+        """
+        plan, began_s, has_said = self._plan, time.monotonic(), False
+        until_s = math.inf if plan.budget_s is None else plan.started_s + plan.budget_s
+        while not self._ready:
+            for _ in self.heard(timeout_s=1.0):
+                pass
+            if self._refused.keys() >= live_nodes().keys():
+                why = next(iter(self._refused.values()), "it has none")
+                raise ClusterError(f"no node of the cluster can train this: {why}")
+            if time.monotonic() > until_s:
+                raise ClusterError(
+                    "no node of the cluster was free before the budget ended; the same command "
+                    "with a larger --budget goes on"
+                )
+            if time.monotonic() - began_s > _SAY_AFTER_S and not has_said:
+                self._listener.warning("no node of the cluster is free yet: waiting for one")
+                has_said = True
+        return None
+
+    def start(self, task: Task) -> None:
+        """On the node with the most free places."""
+        node = max(self._ready, key=lambda node: node.n - len(node.running))
+        kept = task.checkpoint
+        content = kept.read_bytes() if task.resume and kept is not None else None
+        trial_id = task.trial.trial_id
+        node.running[trial_id] = kept
+        node.starting[node.agent.start.remote(task, content)] = trial_id
+
+    def heard(self, *, timeout_s: float) -> Iterator[Heard]:
+        """By calls to the nodes that have runs."""
+        self._look_for_nodes()
+        calls: dict[Any, _Node] = {}
+        for node in self._nodes.values():
+            if node.running and node.hearing is None:
+                node.hearing = node.agent.hear.remote(_HEAR_S)
+            calls |= dict.fromkeys(node.calls, node)
+        if not calls:
+            time.sleep(timeout_s)
+            return
+        answered, _ = self._ray.wait(list(calls), num_returns=1, timeout=timeout_s)
+        if answered:  # and all others that are there by now
+            answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        for call in answered:
+            yield from self._told(calls[call], call)
+
+    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+        """Through their nodes."""
+        for node, of_node in self._where(trial_ids):
+            node.agent.ask_to_stop.remote(of_node)
+
+    def kill(self, trial_ids: Iterable[str]) -> None:
+        """Through their nodes."""
+        for node, of_node in self._where(trial_ids):
+            node.agent.kill.remote(of_node)
+
+    def close(self) -> None:
+        """Give the nodes back; asked again they are taken anew."""
+        nodes = list(self._nodes.values())
+        closing = [node.agent.close.remote() for node in nodes]
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
+        for node in nodes:
+            self._forget(node)
+        self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
+
+    # ---- nodes
+
+    @property
+    def _ready(self) -> list[_Node]:
+        return [node for node in self._nodes.values() if node.settling is None]
+
+    def _look_for_nodes(self) -> None:
+        """Take what is free of nodes that are new."""
+        if time.monotonic() - self._looked_at_s < _LOOK_FOR_NODES_EVERY_S:
+            return
+        self._looked_at_s = time.monotonic()
+        live = live_nodes()
+        new = live.keys() - self._nodes.keys() - self._refused.keys()
+        free = _free_resources() if new else {}
+        for node_id in sorted(new):
+            n = self._cluster.places(free.get(node_id, live[node_id]["Resources"]))
+            if n:
+                self._nodes[node_id] = self._taken(node_id, live[node_id], n)
+
+    def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        agent = self._ray.remote(NodeAgent).options(
+            num_cpus=n * self._cluster.cpus_per_trial,
+            num_gpus=n * (self._cluster.gpus_per_trial or 0.0),
+            max_concurrency=2,  # a call that waits for what runs tell, and one that acts
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        )
+        agent = agent.remote()
+        devices = self._cluster.devices(n)
+        settling = agent.settle.remote(self._shipped, self._plan, devices, library_versions())
+        name = facts["NodeManagerHostname"]
+        return _Node(node_id=node_id, name=name, n=n, agent=agent, settling=settling)
+
+    def _settled(self, node: _Node, settled: Settled) -> None:
+        node.settling = None
+        if settled.refused is not None:
+            self._refuse(node, settled.refused)
+        elif settled.trained_plainly is not None:
+            why = reason_text(Reason.of("trained_plainly", why=settled.trained_plainly))
+            self._listener.warning(f"node {node.name}: {why}")
+
+    def _refuse(self, node: _Node, why: str) -> None:
+        self._refused[node.node_id] = f"node {node.name}: {why}"
+        self._listener.warning(f"node {node.name} trains nothing: {why}")
+        self._forget(node)
+
+    def _forget(self, node: _Node) -> None:
+        node.is_gone = True
+        del self._nodes[node.node_id]
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(node.agent)
+
+    # ---- what they tell
+
+    def _told(self, node: _Node, call: Any) -> Iterator[Heard]:
+        if node.is_gone:
+            return
+        try:
+            answer = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:
+            yield from self._lost(node, error)
+            return
+        if call == node.settling:
+            self._settled(node, answer)
+        elif call == node.hearing:
+            node.hearing = None
+            yield from self._heard_of(node, answer)
+        else:
+            node.starting.pop(call, None)
+
+    def _heard_of(self, node: _Node, told: list[tuple[str, Any]]) -> Iterator[Heard]:
+        for trial_id, message in told:
+            if trial_id not in node.running:
+                continue  # nobody waits for it any more
+            if isinstance(message, Kept):
+                self._keep(node.running[trial_id], message)
+                continue
+            if isinstance(message, Ended):
+                del node.running[trial_id]
+            yield trial_id, message
+
+    def _keep(self, path: Path | None, kept: Kept) -> None:
+        if path is not None:
+            write_whole(path, lambda temporary: temporary.write_bytes(kept.content))
+
+    def _lost(self, node: _Node, error: BaseException) -> Iterator[Heard]:
+        if node.settling is not None:
+            self._refuse(node, first_line(error))
+            return
+        self._forget(node)
+        for trial_id in node.running:
+            yield trial_id, NodeLost(why=f"node {node.name} was lost under it")
+
+    def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
+        asked = set(trial_ids)
+        for node in self._nodes.values():
+            of_node = [trial_id for trial_id in node.running if trial_id in asked]
+            if of_node:
+                yield node, of_node
+
+
+def _free_resources() -> dict[str, dict[str, float]]:
+    """What nobody uses, by node; nothing where it is not told, as through a Ray client."""
+    from ray._private import state  # a developer's interface: there is no other that tells it
+
+    try:
+        return dict(state.available_resources_per_node())
+    except Exception:
+        return {}

@@ -1,0 +1,246 @@
+"""What a node of a cluster does, without a cluster: it is an ordinary object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.reference.local_engine import plan_on
+from tests.reference.small_workloads import small_trial, small_workload
+
+from batchlab.errors import EditedError, WorkloadError
+from batchlab.machine import library_versions
+from batchlab.processes import packed_workload
+from batchlab.processes.children import Ended
+from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload
+from batchlab.processes.shipped_workload import ShippedWorkload
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Trial
+from batchlab.runs import node_agent
+from batchlab.runs.node_agent import Kept, NodeAgent
+from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.plain import Task
+from batchlab.workload.loading import load_workload
+from batchlab.workload.source import SourceFile
+
+TRIAL = small_trial(small_workload(n=40), batch_size=10)
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NodeAgent]:
+    monkeypatch.chdir(tmp_path)  # it goes to another folder itself
+    monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
+    agent = NodeAgent()
+    yield agent
+    agent._workers.close()
+    agent.close()
+
+
+def settled(agent: NodeAgent, packed: PackedWorkload, devices: tuple[str, ...] = ("cpu",)) -> Any:
+    plan = plan_on(replace(TRIAL, n_train=40))
+    return agent.settle(ShippedWorkload.of(packed), plan, devices, library_versions())
+
+
+def task(steps: int, *, trial: Trial = TRIAL, resume: bool = False) -> Task:
+    return Task(
+        trial=trial,
+        length=RunLength(steps=steps),
+        device="cpu",
+        threads=1,
+        checkpoint=Path("/there/where/the/driver/is.safetensors"),
+        resume=resume,
+        versions=library_versions(),
+    )
+
+
+def all_told(agent: NodeAgent, ends: int = 1) -> list[Any]:
+    told: list[Any] = []
+    while sum(isinstance(message, Ended) for _, message in told) < ends:
+        told += agent.hear(60.0)
+    return told
+
+
+def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_numbers(
+    agent: NodeAgent, packed: PackedWorkload, tmp_path: Path
+) -> None:
+    settled(agent, packed)
+    agent.start(task(12), None)
+    told = all_told(agent)
+    kept = told[-2][1]
+    agent.start(task(40, resume=True), kept.content)
+    longer = all_told(agent)
+    agent.start(task(40), None)
+    at_once = all_told(agent)
+
+    (tmp_path / "kept").write_bytes(kept.content)
+    assert peek_checkpoint(tmp_path / "kept").step == 12
+    assert isinstance(told[-1][1], Ended)
+    assert last_scores(longer) == last_scores(at_once)
+    assert list(agent._folder.iterdir()) == []
+
+
+def last_scores(told: list[Any]) -> object:
+    return [message for _, message in told if isinstance(message, tuple)][-1][-1].scores
+
+
+def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_a_new_one(
+    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_agent, "_KEEP_EVERY_S", 0.0)
+    settled(agent, packed)
+    agent.start(task(10**7), None)
+    steps: list[int] = []
+    while len(steps) < 3:
+        for _, message in agent.hear(60.0):
+            if isinstance(message, Kept):
+                (agent._folder / "copy").write_bytes(message.content)
+                steps.append(peek_checkpoint(agent._folder / "copy").step)
+    agent.ask_to_stop([TRIAL.trial_id])
+    all_told(agent)
+
+    assert 0 < steps[0] < steps[1] < steps[2]
+
+
+def test_a_run_that_is_killed_frees_its_device(agent: NodeAgent, packed: PackedWorkload) -> None:
+    settled(agent, packed, devices=("cpu",))
+    agent.start(task(10**7), None)
+    agent.kill([TRIAL.trial_id])
+    told = all_told(agent)
+
+    assert told[-1][1].status == "killed"
+    assert agent._devices == ["cpu"]
+    assert agent.hear(0.2) == []
+
+
+def test_numbers_of_other_versions_are_refused_by_name(
+    agent: NodeAgent, packed: PackedWorkload
+) -> None:
+    settled(agent, packed)
+    theirs = (("torch", "1.0"),)
+    plan = plan_on(TRIAL)
+    refused = agent.settle(ShippedWorkload.of(packed), plan, ("cpu",), theirs).refused
+
+    assert "this machine has torch 1.0" in refused
+    assert "don't mix" in refused
+
+
+# ---- what travels
+
+FILE = """
+import torch, batchlab
+from helping import net
+def workload():
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    return batchlab.Workload(
+        name="mine", model=net, train=(x, (x[:, 0] > 0).long()),
+        loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        batch_size=10, learning_rate=0.1)
+"""
+
+
+def test_files_that_a_node_lacks_travel_with_the_workload(
+    agent: NodeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "helping.py").write_text(
+        "import torch\ndef net():\n    return torch.nn.Linear(6, int(open('width.txt').read()))\n"
+    )
+    (there / "width.txt").write_text("2")
+    (there / "train.py").write_text(FILE)
+    monkeypatch.chdir(there)
+    loaded = load_workload("train.py:workload", {})
+    files = (*loaded.files, SourceFile.now(there / "width.txt"))
+    packed = PackedWorkload(loaded.workload, files=files)
+    shipped = ShippedWorkload.of(packed)
+    monkeypatch.chdir(tmp_path)
+    there.rename(tmp_path / "elsewhere")
+    plan = plan_on(TRIAL)
+    n = len(loaded.workload.train[0])
+    answer = agent.settle(shipped, plan, ("cpu",), library_versions())
+    agent.start(task(4, trial=replace(TRIAL, n_train=n)), None)
+    told = all_told(agent)
+
+    assert answer.refused is None
+    assert told[-1][1].value.status == "ok", told[-1]
+    assert not there.exists()
+
+
+def test_files_that_lie_on_a_node_too_are_used_as_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    arrived = ShippedWorkload.of(packed).arrived(tmp_path / "new")
+
+    assert arrived.files == packed.files
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_edited_file_does_not_leave(tmp_path: Path) -> None:
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    helper.write_text("WIDTH = 4")
+
+    with pytest.raises(EditedError, match=r"helper\.py was edited"):
+        ShippedWorkload.of(packed)
+
+
+@pytest.mark.parametrize("found", ["no such file", "another file"])
+def test_data_that_stay_in_a_file_have_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((60_000, 6), dtype=np.float32))
+    mapped = np.load(path, mmap_mode="r")
+    workload = replace(small_workload(n=40), train=(mapped, np.zeros(60_000, dtype=np.int64)))
+    shipped = ShippedWorkload.of(PackedWorkload(workload))
+    there = shipped.arrived(tmp_path).unpack().train[0]
+    path.unlink()
+    if found == "another file":
+        np.save(path, np.ones((60_000, 6), dtype=np.float32))
+
+    assert there.shape == (60_000, 6)
+    with pytest.raises(WorkloadError, match=rf"x\.npy: .* here is {found}; put it at"):
+        shipped.arrived(tmp_path)
+
+
+def test_what_is_loaded_again_has_to_find_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 100)
+    (tmp_path / "helping.py").write_text("import torch\ndef net(): return torch.nn.Linear(6, 2)\n")
+    file = tmp_path / "train.py"
+    file.write_text(FILE)
+    loaded = load_workload(f"{file}:workload", {})
+    packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded))
+    shipped = ShippedWorkload.of(packed)
+    there = shipped.arrived(tmp_path).unpack()
+    file.unlink()
+
+    assert packed.is_loaded_again
+    assert there.name == "mine"
+    with pytest.raises(WorkloadError, match=r"train\.py: .* no such file"):
+        shipped.arrived(tmp_path)
+
+
+def test_what_agents_left_that_were_killed_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
+    left, foreign = tmp_path / "batchlab-node-4194305-abc", tmp_path / "batchlab-node-mine"
+    alive = tmp_path / "batchlab-node-1-abc"
+    for folder in (left, foreign, alive):
+        folder.mkdir()
+    agent = NodeAgent()
+
+    assert {*tmp_path.iterdir()} == {foreign, alive, agent._folder}

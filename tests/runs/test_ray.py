@@ -1,0 +1,255 @@
+"""Two nodes of a Ray cluster on this machine: the numbers of local processes, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.reference.local_engine import engine_on, plan_on
+from tests.reference.made_up_study import made_up_summary
+from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.told import Told
+
+from batchlab.errors import ClusterError
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.runs import ray_workers
+from batchlab.runs.cluster import Cluster
+from batchlab.runs.contract import Engine, RunPlan, run_all
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.store.store import Store
+
+ray: Any = pytest.importorskip("ray")
+
+TRIAL = small_trial(small_workload(n=40), batch_size=10)
+SHORT = RunLength(steps=12)
+LONG = RunLength(steps=20_000)  # seconds
+SMALL_STORE = 80 * 2**20  # bytes, the least that Ray takes
+
+
+class Nodes:
+    """A cluster of two nodes with one processor each."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster as LocalCluster
+
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": SMALL_STORE}
+        self._cluster = LocalCluster(initialize_head=True, head_node_args=head)
+        self.address = self._cluster.address
+        self.second: Any = None
+        self.add()
+
+    def add(self) -> None:
+        self.second = self._cluster.add_node(num_cpus=1, object_store_memory=SMALL_STORE)
+
+    def lose_second(self) -> None:
+        self._cluster.remove_node(self.second, allow_graceful=False)
+        self.second = None
+
+    def close(self) -> None:
+        ray.shutdown()
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    nodes = Nodes()
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture
+def store(lab: Path) -> Iterator[Store]:
+    with Store(lab) as store:
+        yield store
+
+
+@pytest.fixture
+def on_nodes(
+    nodes: Nodes, store: Store, packed: PackedWorkload
+) -> Iterator[Callable[..., ProcessEngine]]:
+    made: list[ProcessEngine] = []
+
+    def engine(plan: RunPlan | None = None) -> ProcessEngine:
+        plan = plan_on(TRIAL) if plan is None else plan
+        workers = ray_workers.RayWorkers(Cluster(address=nodes.address), packed, plan)
+        until_s = time.monotonic() + 60.0
+        while workers.n < 2 and nodes.second is not None and time.monotonic() < until_s:
+            list(workers.heard(timeout_s=0.2))
+        made.append(ProcessEngine(store, plan, workers))
+        return made[-1]
+
+    yield engine
+    for each in made:
+        each.cancel()
+
+
+def requests(engine: Engine, length: RunLength) -> list[RunRequest]:
+    return [
+        RunRequest(
+            trial=engine.trial(batch_size=size, learning_rate=0.05, seed=seed), length=length
+        )
+        for seed in range(3)
+        for size in (5, 20)
+    ]
+
+
+def course(record: TrialRecord) -> object:
+    """Everything of a run but for its seconds."""
+    return (
+        record.trial.trial_id,
+        record.status,
+        [(seen.step, seen.scores, seen.batch_loss) for seen in record.evaluations],
+    )
+
+
+def at_home(tmp_path: Path, packed: PackedWorkload, length: RunLength) -> list[object]:
+    with Store(tmp_path / "home.db") as store:
+        store.put_workload(made_up_summary())
+        engine = engine_on(store, packed)
+        return [course(record) for record in run_all(engine, requests(engine, length))]
+
+
+def agents() -> list[psutil.Process]:
+    found = psutil.process_iter(["name", "cmdline"])
+    return [each for each in found if "ray::NodeAgent" in " ".join(each.info["cmdline"] or ())]
+
+
+def trained_in(agent: psutil.Process) -> list[psutil.Process]:
+    return agent.children(recursive=True)
+
+
+@pytest.mark.slow
+def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
+    on_nodes: Callable[..., ProcessEngine], store: Store, tmp_path: Path, packed: PackedWorkload
+) -> None:
+    engine = on_nodes()
+    asked = requests(engine, SHORT)
+    records = run_all(engine, asked)
+    longer = RunLength(steps=40)
+    more = run_all(engine, requests(engine, longer))
+    engine.cancel()
+
+    assert engine.n_workers >= 1
+    assert [course(record) for record in records] == at_home(tmp_path, packed, SHORT)
+    (tmp_path / "home.db").unlink()
+    assert [course(record) for record in more] == at_home(tmp_path, packed, longer)
+    assert {record.resumed_from_steps for record in more} == {(12,)}
+    assert [store.record(each.trial.trial_id).status for each in asked] == [Status.OK] * 6
+
+
+def lose_when_it_trains(
+    engine: ProcessEngine, asked: list[RunRequest], lose: Callable[[], None]
+) -> list[TrialRecord]:
+    for request in asked:
+        engine.submit(request)
+    engine._start_waiting()
+    while min((run.step for run in engine._running.values()), default=0) == 0:
+        engine._listen(0.1)
+    lose()
+    ends = {}
+    for _ in asked:
+        end = engine.next_finished()
+        ends[end.request] = end.record
+    return [ends[request] for request in asked]
+
+
+@pytest.mark.nightly
+def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
+    on_nodes: Callable[..., ProcessEngine],
+    nodes: Nodes,
+    tmp_path: Path,
+    packed: PackedWorkload,
+) -> None:
+    engine = on_nodes()
+    expected = at_home(tmp_path, packed, LONG)
+
+    def kill_worker() -> None:
+        os.kill(agents()[0].pid, signal.SIGKILL)
+
+    told = engine._listener
+    records = lose_when_it_trains(engine, requests(engine, LONG)[:2], kill_worker)
+    others = lose_when_it_trains(engine, requests(engine, LONG)[2:], nodes.lose_second)
+    nodes.add()
+
+    assert isinstance(told, Told)
+    assert [course(record) for record in (*records, *others)] == expected
+    assert sum("was lost under it; it goes on elsewhere" in text for text in told.warnings) == 2
+
+
+@pytest.mark.nightly
+def test_a_trial_that_loses_its_node_twice_has_ended_with_that_reason(
+    on_nodes: Callable[..., ProcessEngine], store: Store
+) -> None:
+    engine = on_nodes()
+    (request, *_) = requests(engine, RunLength(steps=10**7))
+    engine.submit(request)
+    for _ in range(2):
+        engine._start_waiting()
+        while not [each for agent in agents() for each in trained_in(agent)]:
+            engine._listen(0.1)
+        for agent in agents():
+            agent.kill()
+        while engine._running:
+            engine._listen(0.1)
+    record = engine.next_finished().record
+
+    assert (record.status, record.reason.code) == (Status.KILLED, "node_lost")
+
+
+DRIVER = """
+import sys
+from batchlab import Cluster, sweep
+sweep("mnist-softmax", batch_sizes=(64, 256), seeds=2, epochs=40, store=sys.argv[2],
+      cluster=Cluster(address=sys.argv[1]))
+"""
+
+
+@pytest.mark.nightly
+def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answer(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    killed, whole = str(tmp_path / "killed.db"), str(tmp_path / "whole.db")
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, nodes.address, killed])
+    while not any(trained_in(agent) for agent in agents()):
+        assert driver.poll() is None
+        time.sleep(0.1)
+    time.sleep(2.0)
+    running = [each for agent in agents() for each in (agent, *trained_in(agent))]
+    driver.kill()
+    driver.wait()
+    _, left = psutil.wait_procs(running, timeout=5.0)
+    for store in (killed, whole):
+        subprocess.run([sys.executable, "-c", DRIVER, nodes.address, store], check=True)
+    with Store(killed) as one, Store(whole) as other:
+        courses = [[course(each) for each in lab.study().records] for lab in (one, other)]
+
+    assert left == []
+    assert courses[0] == courses[1]
+    assert len(courses[0]) == 4
+
+
+@pytest.mark.nightly
+def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
+    on_nodes: Callable[..., ProcessEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_workers, "library_versions", lambda: (("torch", "1.0"),))
+
+    with pytest.raises(ClusterError, match=r"no node .*: it has batchlab .* torch 1\.0, and"):
+        on_nodes()
+
+
+@pytest.mark.nightly
+def test_a_trial_larger_than_every_node_is_refused(nodes: Nodes) -> None:
+    with pytest.raises(ClusterError, match=r"a trial takes 3 CPU, and no node .* they have 1 CPU"):
+        Cluster(address=nodes.address, cpus_per_trial=3).connect()
