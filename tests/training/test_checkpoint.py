@@ -280,9 +280,9 @@ def assert_refused(path: Path, *, model: nn.Module | None = None) -> None:
 
 class TestWriting:
     def test_what_a_kill_left_half_written_is_cleared_away(self, written: Path) -> None:
-        half = written.with_name(f"{written.name}.123.tmp")
+        half = written.with_name(f"{written.name}.tmp")
         half.write_bytes(b"half")
-        other = written.with_name("other.safetensors.123.tmp")
+        other = written.with_name("other.safetensors.tmp")
         other.write_bytes(b"of another trial")
         model, optimizer = made()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import count
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
@@ -58,7 +60,8 @@ class StoredEngine:
         self._clock = clock
         self._time_left = TimeLeft()
         self._known: deque[RunRequest] = deque()
-        self._waiting: list[tuple[float, RunRequest]] = []  # with their expected seconds
+        self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: what begins first
+        self._numbers = count()
         self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None: its turn never came
 
     @property
@@ -103,10 +106,9 @@ class StoredEngine:
             return
         self._admit(request)
         known = record if self.capabilities.resumes else None
-        self._waiting.append((self._expect(request, known), request))
-        if self.capabilities.side_by_side:
-            # The longest begins first, so that the end is not spent waiting for one.
-            self._waiting.sort(key=lambda waiting: -waiting[0])
+        expected_s = self._expect(request, known)
+        # Side by side the longest begins first, so that the end is not spent waiting for one.
+        self._wait(request, first=expected_s if self.capabilities.side_by_side else 0.0)
 
     def next_finished(self) -> RunEnd:
         """The next answer: what the store knew first, then what is trained, until the budget ends.
@@ -142,6 +144,10 @@ class StoredEngine:
         """Seconds of the budget spent by the clock: those since `started_s`."""
         return self._clock() - self._plan.started_s
 
+    def _wait(self, request: RunRequest, *, first: float) -> None:
+        """Have a run begin when its turn comes: the larger `first` is, the earlier."""
+        heapq.heappush(self._waiting, (-first, next(self._numbers), request))
+
     def _left_s(self) -> float:
         budget_s = self._plan.budget_s
         return math.inf if budget_s is None else budget_s - self.spent_s()
@@ -174,7 +180,7 @@ class StoredEngine:
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """End what is under way, as the budget does. Nothing waits after it."""
-        self._ended.extend((request, None) for _, request in self._waiting)
+        self._ended.extend((request, None) for *_, request in sorted(self._waiting))
         self._waiting.clear()
 
     def _admit(self, request: RunRequest) -> None:
@@ -202,14 +208,15 @@ class StoredEngine:
         """Fill the free places; True if every run still waiting is held by another process."""
         held = []
         while self._waiting and self._n_running < self.n_workers:
-            waiting = self._waiting.pop(0)
+            waiting = heapq.heappop(self._waiting)
             with ExitStack() as claim:
-                if claim.enter_context(self._store.claim(waiting[1].trial.trial_id)):
-                    self._start(waiting[1], claim)
+                if claim.enter_context(self._store.claim(waiting[-1].trial.trial_id)):
+                    self._start(waiting[-1], claim)
                 else:
                     held.append(waiting)
         all_held = bool(held) and not self._waiting
-        self._waiting.extend(held)
+        for waiting in held:
+            heapq.heappush(self._waiting, waiting)
         return all_held
 
     # ---- records
@@ -294,26 +301,30 @@ class TimeLeft:
     def __init__(self) -> None:
         self._expected_s: dict[str, float] = {}
         self._fraction: dict[str, float] = {}
-        self._first: dict[str, float] = {}
+        # Sums over the trials: of them all, of what is done, and of what was when first told.
+        self._total_s = self._done_s = self._before_s = 0.0
         self._started_s = time.monotonic()
 
     def expect(self, trial_id: str, seconds: float) -> None:
         """Expect a trial to need so long from where it is now."""
+        more_s = seconds - self._expected_s.get(trial_id, 0.0)
         self._expected_s[trial_id] = seconds
+        self._total_s += more_s
+        self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
         """The fraction of all work done, and the seconds left (None: too early to say)."""
-        self._first.setdefault(trial_id, fraction)
+        expected_s = self._expected_s[trial_id]
+        if trial_id not in self._fraction:
+            self._before_s += expected_s * fraction
+        self._done_s += expected_s * (fraction - self._fraction.get(trial_id, 0.0))
         self._fraction[trial_id] = fraction
-        total = sum(self._expected_s.values()) or 1.0
-        done, before = (
-            sum(self._expected_s[name] * part for name, part in parts.items())
-            for parts in (self._fraction, self._first)
-        )
-        since = done - before
+        total_s, since_s = self._total_s or 1.0, self._done_s - self._before_s
         elapsed_s = time.monotonic() - self._started_s
-        left_s = elapsed_s * (total - done) / since if since > 0.02 * total else None
-        return done / total, left_s
+        left_s = None
+        if since_s > 0.02 * total_s:
+            left_s = max(0.0, elapsed_s * (total_s - self._done_s) / since_s)
+        return self._done_s / total_s, left_s
 
 
 def named(trial: Trial) -> str:

@@ -225,7 +225,7 @@ class ProcessEngine(StoredEngine):
         run.claim.close()
         self._lost_once.add(trial.trial_id)
         self._listener.warning(f"{named(trial)}: {lost.why}; it goes on elsewhere")
-        self._waiting.insert(0, (math.inf, run.request))
+        self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
         """Store the end; an interrupted trial stays open."""

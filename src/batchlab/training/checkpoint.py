@@ -5,7 +5,6 @@ One safetensors file: tensors as tensors, the rest as JSON in its header. Nothin
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -126,10 +125,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StoreError: the disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.tmp")  # over what a kill may have left
     try:
-        for left_by_a_kill in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-            left_by_a_kill.unlink(missing_ok=True)
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
