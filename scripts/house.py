@@ -17,26 +17,26 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_590,
-    "cli": 2_120,
+    "app": 4_640,
+    "cli": 2_130,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
-    "measure": 5_520,
+    "measure": 5_540,
     "plans": 1_460,
-    "processes": 940,
-    "records": 2_086,
+    "processes": 960,
+    "records": 2_105,
     "replications": 2_100,
     "report": 11_420,
-    "runs": 2_780,
-    "script": 5_110,
+    "runs": 2_805,
+    "script": 5_130,
     "store": 1_350,
-    "training": 6_885,
-    "words": 1_385,
+    "training": 7_265,
+    "words": 1_395,
     "workload": 3_455,
     "top": 546,
 }
-CEILING = 62_985
+CEILING = 63_545
 
 Graph = dict[str, set[str]]
 

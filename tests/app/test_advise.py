@@ -108,6 +108,19 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
 
 
 @pytest.mark.slow
+def test_an_advice_for_two_devices_trains_on_two_and_says_so(
+    lab: Path, advisor: AskingAdvisor
+) -> None:
+    advice = advise(lab, devices=2, epochs=7)
+    with Store.existing(lab) as store:
+        devices = {record.trial.world_size for record in store.study().records}
+    said = [reason_text(caveat) for caveat in advice.caveats]
+
+    assert devices == {2}
+    assert any("those of 2 devices together" in text for text in said)
+
+
+@pytest.mark.slow
 def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     lab: Path, advisor: AskingAdvisor
 ) -> None:

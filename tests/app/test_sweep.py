@@ -30,7 +30,7 @@ from batchlab.errors import BatchSizeError, BudgetError, StoreError, UsageError,
 from batchlab.plans.scaling import scaling_rule
 from batchlab.records.study import AdamSettings, Study
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.sweep_page import sweep_document
+from batchlab.report.sweep_page import sweep_document, text_report
 from batchlab.runs import process_engine
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
@@ -203,6 +203,25 @@ class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.randn(4) + index % 3, torch.tensor(index % 3)
+
+
+def words_of(study: Study) -> str:
+    return " ".join(text_report(study).split())
+
+
+@pytest.mark.slow
+def test_a_sweep_on_two_devices_says_so_and_keeps_its_step_times_apart(lab: Path) -> None:
+    named = {"batch_sizes": (8, 16), "epochs": 1, "store": lab}
+    alone = batchlab.sweep(tiny(), **named)
+    both = batchlab.sweep(tiny(), **named, devices=2)
+
+    assert {timing.device for timing in alone.timings} == {"cpu"}
+    assert {timing.device for timing in both.timings} == {"2 x cpu"}
+    assert {record.trial.world_size for record in both.records} == {2}
+    assert "Compared: 2 batch sizes on 2 devices together at one fixed" in words_of(both)
+    assert "devices" not in words_of(alone)
+    for one, other in zip(alone.records, both.records, strict=True):
+        assert other.final("train", "loss") == pytest.approx(one.final("train", "loss"), abs=1e-5)
 
 
 @pytest.mark.slow

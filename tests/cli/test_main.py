@@ -21,13 +21,13 @@ OWN_COMMAND = "--metric --better --examples --batch-size --learning-rate --patte
 CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
-    "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
+    "--memory-limit --profile --set --sampling --drop-last --device --devices --trainer --store "
     f"--report --json --quiet --plans --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
-    f"--json --quiet --device --trainer {CLUSTER} {OWN_COMMAND}",
+    f"--json --quiet --device --devices --trainer {CLUSTER} {OWN_COMMAND}",
     "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
-    f"{OWN_COMMAND}",
+    f"--devices {OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",
     "check": "--set --budget --json --quiet --device",
     "fit": "--group-by --across --overhead --reference-batch-size --json",

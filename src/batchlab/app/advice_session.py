@@ -609,6 +609,8 @@ class AdviceSession:
             )
             if elsewhere.workload.workload_id != self._trial.workload_id:
                 yield Reason.of("profile_of_another_version")
+        if self._trial.world_size > 1:
+            yield Reason.of("devices_share_batches", n=self._trial.world_size)
         own = self._here.best_micro_batch(self._trial.batch_size)
         step, whole = None if own is None else own.peak_bytes, self._here.evaluation_bytes
         if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):

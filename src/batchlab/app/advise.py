@@ -49,6 +49,7 @@ def advise(
     sampling: Sampling = "reshuffle",
     drop_last: bool = False,
     device: str = "cpu",
+    devices: int = 1,
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
     store: str | Path = "batchlab.db",
@@ -87,6 +88,8 @@ def advise(
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out a smaller last batch of an epoch.
         device: "cpu", "cuda" or "cuda:1".
+        devices: that each take a part of every batch (data-parallel), >= 1; the batch sizes, all
+            multiples of it, are those of all devices together.
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         cluster: a Ray cluster that takes the trials; None: this machine does.

@@ -117,7 +117,7 @@ def plans_beside(found: Advised, question: Question, *, reserved_s: float) -> Pl
         "--epochs": str(epochs),
     }
     asked_by = StoredCommand.of(question.command or "")
-    kept = ("--set", "--sampling", "--drop-last", "--device", "--trainer", "--store")
+    kept = ("--set", "--sampling", "--drop-last", "--device", "--devices", "--trainer", "--store")
     command = None if asked_by is None else asked_by.varied(name="sweep", keep=kept, options=given)
     sweep = replace(
         question,

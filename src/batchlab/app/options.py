@@ -120,9 +120,10 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
         return
     model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
     for size, micro in trial.micro_batch_sizes.items():
-        if micro == 1:
+        if micro // trial.world_size == 1:
+            where = f" on each of {trial.world_size} devices" if trial.world_size > 1 else ""
             raise BatchSizeError(
-                f"batch size {size} in micro-batches of 1: {model}; use at least 2"
+                f"batch size {size} in micro-batches of 1{where}: {model}; use at least 2"
             )
         if size % micro == 1:
             raise BatchSizeError(

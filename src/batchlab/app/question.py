@@ -61,6 +61,7 @@ class Question:
     cut: float = 4.0
     timed: bool = True  # whether steps are timed alone, so that plans are compared in equal time
     device: str = "cpu"
+    devices: int = 1  # that each take a part of every batch
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # that takes its trials; None: this machine
     memory_limit_bytes: int | None = None
@@ -72,7 +73,15 @@ class Question:
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
         if self.cluster is not None:
-            object.__setattr__(self, "cluster", self.cluster.for_device(self.device))
+            cluster = self.cluster.for_device(self.device, self.devices)
+            object.__setattr__(self, "cluster", cluster)
+        elif self.device.startswith("cuda"):
+            first, n = int(self.device.partition(":")[2] or 0), torch.cuda.device_count()
+            if first + self.devices > n:
+                raise UsageError(
+                    f"devices {self.devices} from {self.device}: PyTorch sees {n} CUDA devices on "
+                    f"this machine; give fewer --devices"
+                )
         if self.train_s is None:
             return
         given = f"train time {self.train_s:g} s"
@@ -265,6 +274,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "measure": checked_on_request,
     "plans": partial(_several, "plan", f"{PLANS}", UsageError, _plan),
     "device": _device,
+    "devices": partial(_whole, "devices"),
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,
     "store": Path,

@@ -134,7 +134,9 @@ class Subject(ABC):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Those asked for, else those that such a question usually asks for."""
-        asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
+        n_train, n_devices = self.summary.n_train, self.n_devices
+        usual = (size for size in self.usual_batch_sizes() if size % n_devices == 0)
+        asked = self.question.batch_sizes or tuple(usual)
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
             check_batch_size(size, self.summary)
@@ -161,6 +163,11 @@ class Subject(ABC):
         return self.trial(self.summary.batch_size, self.own_rate, seed=0)
 
     @property
+    def n_devices(self) -> int:
+        """How many devices take a part of each batch."""
+        return self.question.devices
+
+    @property
     def own_rate(self) -> float:
         """The learning rate that one trains it with now."""
         return self.summary.learning_rate
@@ -182,6 +189,11 @@ class Subject(ABC):
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """One training of it."""
         asked = self.question
+        if batch_size % self.n_devices:
+            raise BatchSizeError(
+                f"batch size {batch_size} on {self.n_devices} devices: each takes the same part of "
+                f"it; give multiples of {self.n_devices}, or other --devices"
+            )
         micro = asked.micro_batch_size or batch_size
         if micro > batch_size:
             raise BatchSizeError(
@@ -203,6 +215,7 @@ class Subject(ABC):
             horizon_steps=None,
             device=asked.device.partition(":")[0],
             seed=seed,
+            world_size=self.n_devices,
         )
         is_limited = self.epochs is not None or asked.steps is not None
         if not self.has_shape or asked.name == "profile" or not is_limited:

@@ -315,7 +315,9 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measured in a child."""
+        """Measured in a child; of trials on several devices it is not."""
+        if self.n_devices > 1:
+            return Ended()
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
@@ -367,6 +369,11 @@ class CommandSubject(Subject):
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
+        if question.devices not in (1, self._command.devices):
+            raise UsageError(
+                f"devices {question.devices} with a command that was made for "
+                f"{self._command.devices}: give TrainingCommand(devices={question.devices})"
+            )
         self.name = self._command.name
         self.has_shape = self._command.spans_a_length  # its rate may follow what it is told
         self.planned_epochs = self._command.epochs
@@ -426,6 +433,11 @@ class CommandSubject(Subject):
             )
         if asked.name != "profile":
             assert self.length
+
+    @property
+    def n_devices(self) -> int:
+        """As many as its launcher is told to start processes."""
+        return self._command.devices
 
     def look(self) -> None:
         """From the store, or from runs that prove that its flags act; a profile needs no proof."""

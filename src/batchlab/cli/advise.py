@@ -76,6 +76,7 @@ _MEETS = {
 @options.sampling
 @options.drop_last
 @options.device
+@options.devices
 @options.trainer
 @options.on_cluster
 @options.store

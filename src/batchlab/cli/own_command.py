@@ -120,6 +120,7 @@ def _command(
     from batchlab.script.command import TrainingCommand
 
     known |= {"arguments": arguments, "epochs": params.get("epochs")}
+    known |= {"devices": params.get("devices", 1)}
     known |= {"folder": None if file is None else file.cwd}
     line = context.obj.command_line
     return TrainingCommand(**completed(line, str(context.info_name), known, params))

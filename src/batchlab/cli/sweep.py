@@ -101,6 +101,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 @options.device
+@options.devices
 @options.trainer
 @options.on_cluster
 @with_own_command

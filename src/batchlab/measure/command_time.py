@@ -152,7 +152,7 @@ def _point(trial: Trial, seen: _Seen, end: CommandEnd) -> ProfilePoint:
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
             micro_batch_size=trial.micro_batch_size,
-            device=trial.device,
+            device=trial.place,
             threads=1,
             warmup_s=found.warmup_step_s,
             block_s=found.step_s,

@@ -16,6 +16,7 @@ from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
+from batchlab.training.replicas import Replicas, replicated
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
@@ -63,14 +64,34 @@ def measure_step_time(
     It takes about `timed_s` beside its warm-up, and may ask for `wall_bytes` above what it holds;
     `threads_to_try` ascend, None: the `thread_choices` of the device.
     """
-    if wall_bytes is not None:
-        limit_memory(torch.device(device), wall_bytes)
-    workload = packed.unpack()
-    memory = PeakMemory(torch.device(device))
-    _touch(workload)
-    timer = _Timer(Stepper(workload, trial, torch.device(device)), clock)
+
+    def follow(replicas: Replicas) -> None:
+        torch.set_num_threads(1)
+        if wall_bytes is not None:
+            limit_memory(replicas.device, wall_bytes)
+        Stepper(packed.unpack(), trial, replicas.device, replicas).follow(0)
+
+    with replicated(line, trial.world_size, device, follow) as replicas:
+        if wall_bytes is not None:
+            limit_memory(torch.device(device), wall_bytes)
+        workload = packed.unpack()
+        memory = PeakMemory(torch.device(device))
+        _touch(workload)
+        timer = _Timer(Stepper(workload, trial, torch.device(device), replicas), clock)
+        choices = threads_to_try or ((1,) if replicas else thread_choices(device))
+        return _timed(timer, trial, timed_s, choices, memory, clock)
+
+
+def _timed(
+    timer: _Timer,
+    trial: Trial,
+    timed_s: float,
+    threads_to_try: tuple[int, ...],
+    memory: PeakMemory,
+    clock: Callable[[], float],
+) -> StepTiming:
     # All cores first: they get through the first step of all, which fills the allocator, soonest.
-    choices = (threads_to_try or thread_choices(device))[::-1]
+    choices = threads_to_try[::-1]
     # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
     warmup_s: list[float] = []
     latest_s: dict[int, float] = {}
@@ -121,7 +142,7 @@ def measure_step_time(
         workload_id=trial.workload_id,
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
-        device=trial.device,
+        device=trial.place,
         threads=best,
         warmup_s=tuple(warmup_s),
         block_s=tuple(block_s[best]),

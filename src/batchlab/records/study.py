@@ -23,7 +23,7 @@ class StepTiming:
         workload_id: identity of the workload that was timed.
         batch_size: examples per step.
         micro_batch_size: examples per forward and backward pass.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda"; "2 x cuda": two of them took a part of each batch.
         threads: threads that PyTorch computed with.
         warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
         block_s: seconds of each timed block of steps, in the order they ran.

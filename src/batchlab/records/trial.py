@@ -291,6 +291,7 @@ class Trial:
         stages: other batch sizes and rates, by where in the run they begin; none: it has one.
         device: "cpu" or "cuda".
         seed: seeds initial weights and order of examples.
+        world_size: devices that each take a part of every batch, and of every micro-batch.
     """
 
     workload_id: str
@@ -308,6 +309,7 @@ class Trial:
     seed: int
     cool_down: float = 0.0
     stages: tuple[Stage, ...] = ()
+    world_size: int = 1
 
     def __post_init__(self) -> None:
         """Without a micro-batch size every batch is whole."""
@@ -375,6 +377,19 @@ class Trial:
         return self.micro_batch_size < self.largest_batch_size
 
     @property
+    def place(self) -> str:
+        """What its steps are timed on: its device, or how many of them."""
+        return self.device if self.world_size == 1 else f"{self.world_size} x {self.device}"
+
+    @property
+    def of_one_device(self) -> Trial:
+        """The same with what one of its devices has of each batch, on that alone."""
+        size, micro = (
+            max(1, n // self.world_size) for n in (self.batch_size, self.micro_batch_size)
+        )
+        return replace(self, world_size=1, batch_size=size, micro_batch_size=micro, stages=())
+
+    @property
     def plan(self) -> BatchPlan:
         """How many examples each step sees, and where the epochs end."""
         if self.stages:
@@ -384,7 +399,9 @@ class Trial:
     @property
     def notes(self) -> tuple[Reason, ...]:
         """What a reader of its record must know about its batches."""
-        return self.plan.notes(self.micro_batch_size)
+        size = -(-self.micro_batch_size // self.world_size)
+        parts = Reason.of("batches_are_split", n=self.world_size, size=size)
+        return (*self.plan.notes(self.micro_batch_size), *([parts] if self.world_size > 1 else []))
 
 
 @lru_cache(maxsize=64)

@@ -155,6 +155,8 @@ def _basis_text(evidence: Evidence) -> str:
             " The best of several rates looks better than it is on the {split} data that chose it."
         )
     rates = _rates_text(study, by_size)
+    if (n_devices := study.records[0].trial.world_size) > 1:
+        rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
     return text(message, n=n, rates=rates, seeds=seeds, split=_chosen_on(study))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import signal
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
@@ -22,8 +22,10 @@ class Cluster:
 
     Attributes:
         address: "auto" (the one of this machine, or of RAY_ADDRESS), "HOST:PORT" or "ray://...".
-        cpus_per_trial: processors of a trial; it computes with as many threads.
-        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0.
+        cpus_per_trial: processors of a trial, or of each of its devices where it has several; they
+            compute with as many threads.
+        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0. A
+            trial on several devices has one for each.
 
     Raises:
         UsageError: a number outside what is possible.
@@ -32,6 +34,7 @@ class Cluster:
     address: str = "auto"
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
+    n_devices: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what no node can give."""
@@ -45,8 +48,8 @@ class Cluster:
                 f"GPUs per trial {gpus:g}: expected 0 to 1, such as 0.5 where two trials share one"
             )
 
-    def for_device(self, device: str) -> Cluster:
-        """The same with its GPUs told, for trials on "cpu" or on "cuda".
+    def for_device(self, device: str, n_devices: int = 1) -> Cluster:
+        """The same with its GPUs told, for trials on so many of "cpu" or of "cuda".
 
         Raises:
             UsageError: they do not go together.
@@ -58,7 +61,13 @@ class Cluster:
                 f"GPUs per trial {gpus:g} with device {device}: expected "
                 + ("more than 0" if is_gpu else "--device cuda with them")
             )
-        return replace(self, gpus_per_trial=gpus)
+        if n_devices > 1 and gpus not in (0.0, 1.0):
+            raise UsageError(
+                f"GPUs per trial {gpus:g} on {n_devices} devices: each is a whole GPU; leave it out"
+            )
+        found = replace(self, gpus_per_trial=gpus)
+        object.__setattr__(found, "n_devices", n_devices)
+        return found
 
     def connect(self) -> None:
         """Connect this process to it, where it is not connected yet.
@@ -88,7 +97,7 @@ class Cluster:
                 signal.signal(signal.SIGTERM, before)  # Ray's own would not store what is done
         nodes = live_nodes()
         if not any(self.places(node["Resources"]) for node in nodes.values()):
-            wanted = _named(self.cpus_per_trial, self.gpus_per_trial or 0.0)
+            wanted = _named(self.cpus, self.gpus)
             have = {
                 _named(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
                 for node in nodes.values()
@@ -101,12 +110,22 @@ class Cluster:
 
     def places(self, resources: dict[str, float]) -> int:
         """How many trials a node of these resources takes at a time."""
-        places, gpus = int(resources.get("CPU", 0.0) // self.cpus_per_trial), self.gpus_per_trial
-        return min(places, int(resources.get("GPU", 0.0) / gpus)) if gpus else places
+        places = int(resources.get("CPU", 0.0) // self.cpus)
+        return min(places, int(resources.get("GPU", 0.0) / self.gpus)) if self.gpus else places
+
+    @property
+    def cpus(self) -> int:
+        """Processors of all devices of a trial."""
+        return self.cpus_per_trial * self.n_devices
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all devices of a trial."""
+        return (self.gpus_per_trial or 0.0) * self.n_devices
 
     def devices(self, n: int) -> list[str]:
-        """The devices of so many trials on one node, which sees the GPUs that it was given."""
-        gpus = self.gpus_per_trial
+        """The first device of each of so many trials on a node, which sees GPUs of its own."""
+        gpus = self.gpus
         return [f"cuda:{int(place * gpus)}" if gpus else "cpu" for place in range(n)]
 
     def _check_address(self) -> None:

@@ -175,8 +175,8 @@ class RayWorkers:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         agent = self._ray.remote(NodeAgent).options(
-            num_cpus=n * self._cluster.cpus_per_trial,
-            num_gpus=n * (self._cluster.gpus_per_trial or 0.0),
+            num_cpus=n * self._cluster.cpus,
+            num_gpus=n * self._cluster.gpus,
             max_concurrency=2,  # a call that waits for what runs tell, and one that acts
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )

@@ -400,6 +400,7 @@ class CommandCheck:
             batch_size=int(size),
             learning_rate=changed.get("learning_rate", command.learning_rate or _NO_RATE),
             seed=int(changed.get("seed", 0)),
+            world_size=command.devices,
         )
         found = first_look(
             command,
@@ -471,7 +472,8 @@ class CommandCheck:
         raise OtherBatchSizeError(
             f"the command does not train with the batch size {own} that it is given: "
             f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
-            f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}; where its "
+            f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}, or "
+            f"{{world_size}} with --devices; where its "
             f"epochs are no passes over the data, have --pattern read its steps alone{hint}"
         )
 

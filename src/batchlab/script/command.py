@@ -16,8 +16,11 @@ from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
 from batchlab.script.metric import direction_of
 
-COUNTS = ("batch_size", "micro_batch_size", "accumulation_steps", "seed", "epochs", "steps")
-PLACEHOLDERS = (*COUNTS[:3], "learning_rate", *COUNTS[3:], "output_dir", "resume_from", "config")
+COUNTS = (
+    *("batch_size", "micro_batch_size", "accumulation_steps", "world_size"),
+    *("seed", "epochs", "steps"),
+)
+PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 Value = int | float | str | Path
 
 # By placeholder, what scripts call it; the first name that a script has is taken.
@@ -47,6 +50,9 @@ _MEANT = {
     "rate": "learning_rate",
     "micro_batch": "micro_batch_size",
     "grad_accum": "accumulation_steps",
+    "nproc_per_node": "world_size",
+    "num_processes": "world_size",
+    "devices": "world_size",
     "gradient_accumulation_steps": "accumulation_steps",
     "epoch": "epochs",
     "config_file": "config",
@@ -141,12 +147,13 @@ def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> f
             "where the command takes its file"
         )
     names = frozenset(in_arguments | set(in_config or ()))
-    if "batch_size" in names or {"micro_batch_size", "accumulation_steps"} <= names:
+    together = {"accumulation_steps", "world_size"} & names
+    if "batch_size" in names or ("micro_batch_size" in names and together):
         return names
     if "micro_batch_size" in names:
         raise UsageError(
-            "the command holds {micro_batch_size} without {accumulation_steps}; give both, or "
-            "{batch_size} alone where no gradients are accumulated"
+            "the command holds {micro_batch_size} without {accumulation_steps} or {world_size}; "
+            "give them too, or {batch_size} alone where no gradients are accumulated"
         )
     raise UsageError(
         f"the command has no placeholder for the batch size; put {{batch_size}} where it takes "
@@ -288,6 +295,7 @@ class TrainingCommand:
         pattern: a regular expression that finds progress in the output; None: by its shape.
         config: a template of a configuration file, for {config}; None: there is none.
         folder: where the command runs; None: where batchlab was called.
+        devices: that take a part of each batch: the {world_size} of its launcher.
         placeholders: the names in the arguments and in the configuration file.
 
     Raises:
@@ -305,6 +313,7 @@ class TrainingCommand:
     pattern: str | None = None
     config: Path | None = None
     folder: Path | None = None
+    devices: int = 1
     placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -319,10 +328,16 @@ class TrainingCommand:
                 f"metric {self.metric!r}: its name does not tell whether it goes up or down; give "
                 f"--better higher or --better lower"
             )
-        for name in ("examples", "batch_size", "epochs"):
+        for name in ("examples", "batch_size", "epochs", "devices"):
             given = getattr(self, name)
             if given is not None and not (isinstance(given, int) and given >= 1):
                 raise UsageError(f"{name}={given!r}: expected a whole number of at least 1")
+        if self.devices > 1 and not self.takes("world_size"):
+            raise UsageError(
+                f"devices {self.devices}: the command has no {{world_size}}, so it would not act; "
+                f"put it where its launcher takes the number of processes, such as torchrun "
+                f"--nproc-per-node {{world_size}}"
+            )
         rate, is_taken = self.learning_rate, self.takes("learning_rate")
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"learning rate {rate!r}: expected a number above 0, such as 0.01")
@@ -397,7 +412,8 @@ def trial_values(trial: Trial, *, last_step: int) -> dict[str, Value | None]:
     steps = trial.horizon_steps or last_step
     return {
         "batch_size": trial.batch_size,
-        "micro_batch_size": trial.micro_batch_size,
+        "micro_batch_size": -(-trial.micro_batch_size // trial.world_size),  # of one device
+        "world_size": trial.world_size,
         "accumulation_steps": -(-trial.batch_size // trial.micro_batch_size),
         "learning_rate": trial.learning_rate,
         "seed": trial.seed,

@@ -24,6 +24,7 @@ from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Tri
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
+from batchlab.training.replicas import Replicas
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import trainer_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
@@ -221,6 +222,7 @@ def train(
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
     most_steps: int = _BLOCK_STEPS,
+    replicas: Replicas | None = None,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -232,6 +234,8 @@ def train(
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
         most_steps: that are taken between two times it is asked.
+        replicas: the devices of the trial, of which this process is the first; the others
+            `follow`. None: there is one.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -245,7 +249,17 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, measures, emit).until_done(stop, most_steps)
+    return _Run(workload, task, measures, emit, replicas).until_done(stop, most_steps)
+
+
+def follow(workload: Workload, task: Task, replicas: Replicas) -> None:
+    """Train on one of the other devices of a trial, as the first of them commands."""
+    stepper, step = Stepper(workload, task.trial, replicas.device, replicas), 0
+    if task.resume and task.checkpoint is not None:
+        kept = {name: each for name, each in stepper.kept.items() if each is not replicas}
+        model, optimizer = stepper.model, stepper.optimizer
+        step = load_checkpoint(task.checkpoint, model=model, optimizer=optimizer, beside=kept).step
+    stepper.follow(step)
 
 
 class _Run:
@@ -257,6 +271,7 @@ class _Run:
         task: Task,
         measures: Mapping[str, AtStep],
         emit: Callable[[Sequence[Evaluation]], None],
+        replicas: Replicas | None,
     ) -> None:
         self._workload = workload
         self._task = task
@@ -267,7 +282,7 @@ class _Run:
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         sizes = task.evaluated_sizes
         self._evaluator = Evaluator(workload, self._device, batch_size=at_once, sizes=sizes)
-        self._trainer = trainer_of(workload, task.trial, self._device, task.build)
+        self._trainer = trainer_of(workload, task.trial, self._device, task.build, replicas)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast
         self._initial = self._weights()  # a checkpoint has not taken their place yet
@@ -366,7 +381,7 @@ class _Run:
             counts = self._workload.metric_names[0]
             value = self._progress.evaluations[-1].score("validation", counts)
             if value is not None:
-                self._stepper.rates.saw(value)
+                self._stepper.saw(value)
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
         """Take so many steps; how the run ends where a loss is no finite number."""

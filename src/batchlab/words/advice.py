@@ -315,6 +315,10 @@ ADVICE: dict[str, str] = {
     "rate_was_constant": (
         "the learning rate was constant in all runs; under a schedule other rates may be best"
     ),
+    "devices_share_batches": (
+        "batch sizes and step times are those of {n} devices together; each takes an equal part "
+        "of every batch"
+    ),
     "evaluation_needs_more": (
         "the peak memory is that of an evaluation, {whole:peak_bytes}; a training step with your "
         "batch size takes {step:peak_bytes}"

@@ -262,6 +262,7 @@ _MEASURED: dict[str, str] = {
     ),
     "ended_by_signal": "{signal} ended the process",
     "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
+    "device_ended": "on device {place} of {n}: {why}",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     # What the engine says.
@@ -276,6 +277,10 @@ _MEASURED: dict[str, str] = {
     "steps_accumulate": (
         "each step adds up {passes} micro-batches of at most {size}; layers that normalize over "
         "the batch see the micro-batch"
+    ),
+    "batches_are_split": (
+        "{n} devices take a part of each batch: at most {size} examples at once on each, over "
+        "which its layers normalize"
     ),
     # ---- Monitor: what it says of a training under way, and why it cannot.
     "monitor_sees_no_layer": (

@@ -1,0 +1,261 @@
+"""Replicas: one trial on several devices of this machine, each with its part of every batch.
+
+The gradient of a step is the sum, over the devices, of each one's share of the mean over the whole
+batch: what one device would compute of it, but for rounding. The devices are processes that meet as
+those of torchrun do (gloo on processors, NCCL on GPUs), over the loopback interface.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from batchlab.errors import WorkloadError
+from batchlab.processes.children import Line, end_of, served
+from batchlab.processes.memory import kills_for_memory
+from batchlab.random_state import RandomState, derived_seed, seed_everything
+from batchlab.records.estimate import Reason
+
+# They wait for one another while the first evaluates; a death is told by a pipe, not by a wait.
+_WAIT = timedelta(days=7)
+# Whatever ends one of them may end the first too: its own reason is the better one.
+_OWN_END_S = 1.0
+_LOST_S = 30.0
+_LOOPBACK = "lo"
+
+_FORK = multiprocessing.get_context("fork")
+
+Command = Literal["end", "steps", "saw", "tell_randomness", "take_randomness"]
+_COMMANDS: tuple[Command, ...] = ("end", "steps", "saw", "tell_randomness", "take_randomness")
+
+
+class Replicas:
+    """The devices of one trial, as one of them sees them.
+
+    The first (rank 0) evaluates, decides and writes checkpoints; the others do as it commands. It
+    is also what a checkpoint keeps of their random streams (a `Stateful`).
+    """
+
+    def __init__(self, rank: int, n: int, meeting: str, device: torch.device) -> None:
+        """Meet the others, by a file that is made for it; each waits until all are there."""
+        self.rank = rank
+        self.n = n
+        self.device = device
+        self._used: list[bool] | None = None  # of each parameter, whether the loss depends on it
+        backend = "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            backend = "cpu:gloo,cuda:nccl"
+        if os.path.exists(f"/sys/class/net/{_LOOPBACK}"):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
+        store = dist.FileStore(meeting, n)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=rank, world_size=n, timeout=_WAIT)
+
+    def part_of(self, n_examples: int) -> slice:
+        """Which of so many examples, that go through the model at once, are this device's."""
+        begin, end = (n_examples * rank // self.n for rank in (self.rank, self.rank + 1))
+        return slice(begin, end)
+
+    def seeded(self, seed: int) -> None:
+        """Streams of its own for what is drawn while it trains, such as dropout."""
+        if self.rank:
+            seed_everything(derived_seed("replica", seed, self.rank))
+
+    # ---- what they compute together
+
+    def total(self, value: float) -> float:
+        """The sum of a number over the devices."""
+        held = torch.tensor([value], dtype=torch.float64)
+        self._reduced(held)
+        return held.item()
+
+    def summed(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+        """Put sums over the devices in place of the gradients; returns that of the losses.
+
+        Raises:
+            WorkloadError: the loss depends on other parameters than in the first step.
+        """
+        if self._used is None:
+            held = torch.tensor([float(each.grad is not None) for each in parameters])
+            self._reduced(held)
+            self._used = [bool(count) for count in held]
+        by_type: dict[torch.dtype, list[nn.Parameter]] = {}
+        for parameter, is_used in zip(parameters, self._used, strict=True):
+            if is_used:
+                by_type.setdefault(parameter.dtype, []).append(parameter)
+            elif parameter.grad is not None:
+                raise WorkloadError(
+                    "the loss depends on a parameter that it did not depend on in the first step; "
+                    "on several devices it has to be the same ones in each step: train it on one"
+                )
+        for of_type in by_type.values():
+            zeros = (torch.zeros_like(each) if each.grad is None else each.grad for each in of_type)
+            flat = torch.cat([gradient.reshape(-1) for gradient in zeros])
+            self._reduced(flat)
+            parts = flat.split([each.numel() for each in of_type])
+            for parameter, part in zip(of_type, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+        loss = loss.clone()
+        self._reduced(loss)
+        return loss
+
+    def _reduced(self, held: Tensor) -> None:
+        with _told_of_deaths():
+            dist.all_reduce(held)
+
+    # ---- what the first commands
+
+    def command(self, name: Command, value: float = 0.0) -> None:
+        """Have all others do something; the first calls this, and then does it too."""
+        held = torch.tensor([_COMMANDS.index(name), value], dtype=torch.float64)
+        with _told_of_deaths():
+            dist.broadcast(held, 0)
+
+    def commanded(self) -> tuple[Command, float]:
+        """What the first commands next."""
+        held = torch.zeros(2, dtype=torch.float64)
+        with _told_of_deaths():
+            dist.broadcast(held, 0)
+        return _COMMANDS[int(held[0])], held[1].item()
+
+    # ---- what a checkpoint keeps of them
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random streams of the others."""
+        self.command("tell_randomness")
+        states = self.told_randomness()
+        return {"random": [asdict(state) for state in states[1:]]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Give the others their random streams back."""
+        self.command("take_randomness")
+        own = RandomState.now()
+        self.take_randomness([own, *(RandomState(**each) for each in state["random"])])
+
+    def told_randomness(self) -> list[RandomState]:
+        """All of their random streams, where this is the first."""
+        states: list[Any] = [None] * self.n
+        with _told_of_deaths():
+            dist.gather_object(RandomState.now(), states if self.rank == 0 else None)
+        return states
+
+    def take_randomness(self, states: list[RandomState]) -> None:
+        """Go on with those that the first has."""
+        taken: list[Any] = [None]
+        with _told_of_deaths():
+            dist.scatter_object_list(taken, list(states) if self.rank == 0 else None)
+        taken[0].restore()
+
+
+class DeviceLostError(WorkloadError):
+    """Another device of the trial is gone."""
+
+
+@contextmanager
+def _told_of_deaths() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # Who watches its process knows why, and ends this one with that.
+        time.sleep(_LOST_S)
+        raise DeviceLostError(f"another device of the trial is gone ({error})") from error
+
+
+@contextmanager
+def replicated(
+    line: Line, n: int, device: str, follow: Callable[[Replicas], object]
+) -> Iterator[Replicas | None]:
+    """Context: this process is the first of `n` devices, the others `follow`; None: it is alone.
+
+    It has to be entered before anything is computed here, for the others are forked from it. Where
+    one of them ends badly, this process tells that as its own end.
+    """
+    if n == 1:
+        yield None
+        return
+    first, is_over = torch.device(device), threading.Event()
+    with tempfile.TemporaryDirectory(prefix="batchlab-meeting-") as folder:
+
+        def met(rank: int) -> Replicas:
+            return Replicas(rank, n, os.path.join(folder, "file"), _device_of(first, rank))
+
+        others: list[_Follower] = []
+        for rank in range(1, n):
+            others.append(_Follower(rank))
+            others[-1].start(line, partial(lambda rank: follow(met(rank)), rank), others)
+        for other in others:
+            threading.Thread(target=other.watch, args=(line, n, is_over), daemon=True).start()
+        try:
+            replicas = met(0)
+            yield replicas
+            replicas.command("end")
+            for other in others:
+                other.join()
+        finally:
+            is_over.set()
+            for other in others:
+                other.kill()
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+
+def _device_of(first: torch.device, rank: int) -> torch.device:
+    return first if first.type == "cpu" else torch.device("cuda", (first.index or 0) + rank)
+
+
+class _Follower:
+    """The process of a device beside the first, as that sees it."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self._kills_before = kills_for_memory()
+        self._connection, self._theirs = _FORK.Pipe()
+        self._process: Any = None
+
+    def start(self, line: Line, follow: Callable[[], object], opened: Sequence[_Follower]) -> None:
+        """Fork it; of those that are `opened`, itself among them, it closes the ends here."""
+
+        def forked() -> None:
+            # Held here too, they would hide from whoever waits at them that the first is gone.
+            line.leave()
+            for other in opened:
+                other._connection.close()
+            served(self._theirs, lambda _: follow(), ())
+
+        self._process = _FORK.Process(target=forked)
+        self._process.start()
+        self._theirs.close()
+
+    def watch(self, line: Line, n: int, is_over: threading.Event) -> None:
+        """Wait for its end; where that is a bad one, end this process with its reason."""
+        try:
+            _, ended = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            ended = end_of(self._process.exitcode, self._kills_before)
+        if ended.status is None or is_over.wait(_OWN_END_S):
+            return
+        reason = Reason.of("device_ended", place=self.rank + 1, n=n, why=ended.reason)
+        line.give_up(replace(ended, reason=reason))
+
+    def join(self) -> None:
+        """Leave it a moment to end by itself."""
+        self._process.join(_OWN_END_S)
+
+    def kill(self) -> None:
+        """End it, if it has not."""
+        self._process.kill()
+        self._process.join()
