@@ -19,6 +19,8 @@ from tests.reference.small_workloads import cross_entropy, points, small_trial, 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from batchlab import sweep
+from batchlab.errors import UsageError
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.packed_workload import PackedWorkload
@@ -187,6 +189,22 @@ def test_a_parameter_that_no_loss_reaches_stays_without_a_gradient(train: Train)
     _, weights = train(workload, world_size=2)
 
     assert torch.equal(weights["never"], torch.ones(3))  # with a gradient of 0 it would decay
+
+
+def closing(parameters: Any, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.LBFGS(parameters, lr=learning_rate)
+
+
+def test_what_takes_its_steps_by_itself_is_refused(tmp_path: Path) -> None:
+    by_itself = replace(small_workload(n=40), step=lambda model, optimizer, batch: 0.0)
+    with pytest.raises(UsageError, match="devices 2: workload 'small' has a `step` of its own"):
+        sweep(by_itself, batch_sizes=(8,), devices=2, store=tmp_path / "lab.db")
+    with_closure = replace(small_workload(n=40), optimizer=closing)
+    trial = trial_of(with_closure, world_size=2)
+    packed = PackedWorkload(with_closure)
+    ended = run_in_child(measure_step_time, packed, trial, "cpu", timeout_s=60.0)
+
+    assert "on 2 devices: it has an optimizer with a closure" in reason_text(ended.reason)
 
 
 def bad_on_the_second(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:

@@ -87,6 +87,12 @@ class Stepper:
         if workload.step is not None:
             check_may_be_cut(workload, trial)
         if replicas is not None:
+            if workload.step is not None or self._asks_for_closure:
+                what = "a `step` of its own" if workload.step else "an optimizer with a closure"
+                raise WorkloadError(
+                    f"workload {workload.name!r} on {replicas.n} devices: it has {what}, whose "
+                    f"gradients cannot be summed over them; train it on one"
+                )
             replicas.seeded(trial.seed)
 
     @property
