@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_640,
+    "app": 4_655,
     "cli": 2_130,
     "datasets": 510,
     "fitting": 470,
@@ -27,16 +27,16 @@ CEILINGS = {
     "processes": 960,
     "records": 2_105,
     "replications": 2_100,
-    "report": 11_420,
+    "report": 11_560,
     "runs": 2_805,
     "script": 5_130,
     "store": 1_350,
-    "training": 7_265,
+    "training": 7_270,
     "words": 1_395,
     "workload": 3_455,
     "top": 546,
 }
-CEILING = 63_545
+CEILING = 63_705
 
 Graph = dict[str, set[str]]
 
