@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from batchlab.records.study import place_of
 from batchlab.version import __version__
 
 
@@ -30,6 +31,11 @@ def environment() -> tuple[tuple[str, str], ...]:
             for index in range(torch.cuda.device_count())
         ),
     )
+
+
+def place_here(device: str) -> str | None:
+    """What times on a device of this machine belong to."""
+    return place_of(environment(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:

@@ -25,8 +25,7 @@ def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
         made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-        return Ended(
-            value=replace(made_up, micro_batch_size=trial.micro_batch_size, device=trial.place)
-        )
+        micro, devices = trial.micro_batch_size, trial.devices
+        return Ended(value=replace(made_up, micro_batch_size=micro, device=devices))
 
     monkeypatch.setattr(WorkloadSubject, "timed", timed)

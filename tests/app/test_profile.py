@@ -21,6 +21,7 @@ from batchlab.app.question import asked
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
+from batchlab.machine import place_here
 from batchlab.measure import profile_search
 from batchlab.measure import profiling as measuring
 from batchlab.measure.profile import Profile
@@ -58,7 +59,7 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
     with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload.workload_id, "cpu")
+        kept = store.timings(made.workload.workload_id, "cpu", place=place_here("cpu"))
     assert kept == tuple(point.timing for point in made.points)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.reference.made_up import made_up_timing
 from tests.reference.random_streams import DRAWS_FROM_EACH, random_streams
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
@@ -26,9 +28,13 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import batchlab
+from batchlab import machine
+from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BatchSizeError, BudgetError, StoreError, UsageError, WorkloadError
+from batchlab.machine import place_here
 from batchlab.plans.scaling import scaling_rule
-from batchlab.records.study import AdamSettings, Study
+from batchlab.processes.children import Ended
+from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.sweep_page import sweep_document, text_report
 from batchlab.runs import process_engine
@@ -203,6 +209,34 @@ class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.randn(4) + index % 3, torch.tensor(index % 3)
+
+
+@pytest.mark.slow
+def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[int] = []
+
+    def measured(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
+        timed.append(trial.batch_size)
+        made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
+        return Ended(value=replace(made_up, place=place_here("cpu")))
+
+    monkeypatch.setattr(WorkloadSubject, "timed", measured)
+    first = batchlab.sweep(tiny(), batch_sizes=(8,), epochs=1, store=lab)
+    batchlab.sweep(tiny(), batch_sizes=(8,), epochs=2, store=lab)
+    here = dict(machine.environment())
+    elsewhere = tuple((here | {"processor": "another one"}).items())
+    monkeypatch.setattr(machine, "environment", lambda: elsewhere)
+    monkeypatch.setattr("batchlab.app.sweep.environment", lambda: elsewhere)
+    there = batchlab.sweep(tiny(), batch_sizes=(8,), epochs=3, store=lab)
+
+    assert timed == [8, 8]  # here once for both sweeps, and there
+    assert [timing.place for timing in there.timings] == [f"another one, {here['cores']} cores"]
+    # The training itself ran here, in a process that knows nothing of the pretence.
+    assert [record.place for record in (*first.records, *there.records)] == [
+        place_of(here.items(), "cpu")
+    ] * 2
 
 
 def words_of(study: Study) -> str:

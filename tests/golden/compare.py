@@ -20,6 +20,7 @@ _PLACES = {
     "command_line",
     "created_at",
     "device_name",
+    "place",
     "environment",
     "report",
     "source",

@@ -25,6 +25,7 @@ from batchlab.report.cells import (
     mean_curve,
     observations_table,
     rate_notes,
+    trial_counts,
 )
 from batchlab.report.figure import thinned
 
@@ -154,3 +155,22 @@ def test_every_number_of_every_trial_is_one_row_and_a_trial_without_any_is_one()
     ]
     assert last["value"] == first.final("train", "accuracy")
     assert last["equal_time_s"] == pytest.approx(0.002 * first.steps)
+
+
+def test_trainings_of_several_machines_are_told_apart() -> None:
+    study = made_up_study(batch_sizes=(8, 16, 32))
+    here, there = "AMD EPYC, 2 cores", "NVIDIA H100"
+    places = (there, here, there)
+    mixed = replace(
+        study,
+        records=tuple(
+            replace(record, place=place)
+            for record, place in zip(study.records, places, strict=True)
+        ),
+    )
+    alike = replace(study, records=tuple(replace(each, place=here) for each in study.records))
+
+    assert trial_counts(mixed) == (
+        f"3 trials: 3 ok. They ran in different places: 2 on {there} and 1 on {here}."
+    )
+    assert trial_counts(alike) == trial_counts(study) == "3 trials: 3 ok."

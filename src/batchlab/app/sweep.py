@@ -14,7 +14,7 @@ from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
-from batchlab.machine import environment, thread_choices
+from batchlab.machine import environment, place_here, thread_choices
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
@@ -313,7 +313,9 @@ class StoredSweep:
             while_waiting="another sweep on this store was doing its step-times",
         ):
             first = next(iter(trials.values()))
-            for timing in self._store.timings(first.workload_id, first.place):
+            for timing in self._store.timings(
+                first.workload_id, first.devices, place=place_here(self._question.device)
+            ):
                 trial = trials.get(timing.batch_size)
                 if trial is not None and trial.micro_batch_size == timing.micro_batch_size:
                     self._timings[timing.batch_size] = timing

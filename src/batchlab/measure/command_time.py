@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from batchlab.errors import OtherBatchSizeError
+from batchlab.machine import place_here
 from batchlab.measure.profile import ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
@@ -152,7 +153,8 @@ def _point(trial: Trial, seen: _Seen, end: CommandEnd) -> ProfilePoint:
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
             micro_batch_size=trial.micro_batch_size,
-            device=trial.place,
+            device=trial.devices,
+            place=place_here(trial.device),
             threads=1,
             warmup_s=found.warmup_step_s,
             block_s=found.step_s,

@@ -166,7 +166,7 @@ def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, devi
             n_train=trial.n_train,
             batch_size=trial.batch_size,
         ),
-        device=trial.place,
+        device=trial.devices,
         device_name=_device_name(torch.device(device), dict(found)),
         memory_limit_bytes=search.memory_limit_bytes,
         environment=found,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from batchlab.machine import thread_choices
+from batchlab.machine import place_here, thread_choices
 from batchlab.processes.children import Line
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -79,7 +79,8 @@ def measure_step_time(
         _touch(workload)
         timer = _Timer(Stepper(workload, trial, torch.device(device), replicas), clock)
         choices = threads_to_try or ((1,) if replicas else thread_choices(device))
-        return _timed(timer, trial, timed_s, choices, memory, clock)
+        timing = _timed(timer, trial, timed_s, choices, memory, clock)
+    return replace(timing, place=place_here(device))
 
 
 def _timed(
@@ -142,7 +143,7 @@ def _timed(
         workload_id=trial.workload_id,
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
-        device=trial.place,
+        device=trial.devices,
         threads=best,
         warmup_s=tuple(warmup_s),
         block_s=tuple(block_s[best]),

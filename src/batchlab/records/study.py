@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -13,6 +14,21 @@ from batchlab.records.shown import Reported, document_of
 from batchlab.records.trial import Setting, Split, Target, Trial, TrialRecord
 
 Count = Annotated[int, Meta(ge=1)]
+
+
+def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
+    """What times on a device of this environment belong to; None: it does not tell.
+
+    Args:
+        environment: names and values, of a study or of a profile.
+        device: "cpu", "cuda" or "cuda:1"; "2 x cuda" is one of them.
+    """
+    known = dict(environment)
+    kind, _, index = device.rpartition(" ")[2].partition(":")
+    if kind == "cuda":
+        return known.get(f"cuda:{index or 0}")
+    processor, cores = known.get("processor"), known.get("cores")
+    return f"{processor}, {cores} cores" if processor and cores else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +45,7 @@ class StepTiming:
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, None: not reported.
+        place: the processor with its cores, or the GPU, that they are of; None: not told.
     """
 
     workload_id: str
@@ -40,6 +57,7 @@ class StepTiming:
     block_s: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)]
     block_steps: Count
     peak_bytes: int | None
+    place: str | None = None
 
     @property
     def step_s(self) -> float:

@@ -377,7 +377,7 @@ class Trial:
         return self.micro_batch_size < self.largest_batch_size
 
     @property
-    def place(self) -> str:
+    def devices(self) -> str:
         """What its steps are timed on: its device, or how many of them."""
         return self.device if self.world_size == 1 else f"{self.world_size} x {self.device}"
 
@@ -429,6 +429,7 @@ class TrialRecord:
         target: the target asked for, if any.
         evaluations: all of them, by step.
         peak_bytes: peak memory of its process above the idle process, None: not reported.
+        place: the processor with its cores, or the GPU, that it ended on; None: not told.
         resumed_from_steps: the checkpoint steps from which it was taken up again.
         notes: what a reader must know (accumulation and BatchNorm, dropped examples, ...).
     """
@@ -443,6 +444,7 @@ class TrialRecord:
     target: Target | None = None
     evaluations: tuple[Evaluation, ...]
     peak_bytes: int | None
+    place: str | None = None
     resumed_from_steps: tuple[int, ...] = field(default=())
     notes: tuple[Reason, ...] = field(default=())
 

@@ -16,7 +16,7 @@ from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import quantity_text
-from batchlab.words.catalogue import plural, term_text, text
+from batchlab.words.catalogue import listing, plural, term_text, text
 
 # ---- which data decide
 
@@ -270,7 +270,12 @@ def trial_counts(study: Study) -> str:
         text("{n} {status}", n=count, status=term_text(status))
         for status, count in counts.most_common()
     )
-    return plural("{n} trial: {ended}.", "{n} trials: {ended}.", len(study.records), ended=ended)
+    said = plural("{n} trial: {ended}.", "{n} trials: {ended}.", len(study.records), ended=ended)
+    places = Counter(record.place for record in study.records if record.place is not None)
+    if len(places) < 2:
+        return said
+    where = listing([text("{n} on {place}", n=n, place=name) for name, n in places.most_common()])
+    return text("{said} They ran in different places: {where}.", said=said, where=where)
 
 
 def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:

@@ -120,7 +120,8 @@ def _params(record: TrialRecord) -> Iterator[tuple[str, object]]:
     trial = record.trial
     for name in ("batch_size", "micro_batch_size", "learning_rate", "seed", "scaling_rule"):
         yield name, getattr(trial, name)
-    yield "device", trial.place
+    yield "device", trial.devices
+    yield "place", record.place or "not told"
     yield "trainer", record.engine
     yield from ((f"setting.{name}", value) for name, value in trial.settings)
 

@@ -227,6 +227,8 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     threads: int
     device: str
+    world_size: int
+    place: str | None
     batch_mode: str
     batch_size: int
     micro_batch_size: int

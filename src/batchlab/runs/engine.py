@@ -243,6 +243,7 @@ class StoredEngine:
             reason=outcome.reason,
             traceback=outcome.traceback,
             peak_bytes=outcome.peak_bytes,
+            place=outcome.place,
             notes=outcome.notes,
             engine=outcome.trainer,
         )

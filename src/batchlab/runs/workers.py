@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from batchlab.machine import thread_choices
+from batchlab.machine import place_here, thread_choices
 from batchlab.measure.at_steps import measured_at_steps
 from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
 from batchlab.processes.memory import PeakMemory
@@ -177,4 +177,4 @@ def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task:
             stop=line.asked_to_stop,
             replicas=replicas,
         )
-    return replace(outcome, peak_bytes=memory.bytes())
+    return replace(outcome, peak_bytes=memory.bytes(), place=place_here(task.device))

@@ -61,6 +61,7 @@ TABLES: Final = {
         reason TEXT,
         traceback TEXT,
         peak_bytes INTEGER,
+        place TEXT,
         resumed_from_steps TEXT NOT NULL,
         notes TEXT NOT NULL
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from batchlab.errors import StoreError
-from batchlab.records.study import StepTiming, Study
+from batchlab.records.study import StepTiming, Study, place_of
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.store.file import StoreFolder
 from batchlab.store.schema import (
@@ -61,37 +61,50 @@ class Store(Trials, StoreFolder):
                 ),
             )
 
-    def timings(self, workload_id: str, device: str) -> tuple[StepTiming, ...]:
-        """The latest step times of each batch size and micro-batch size, in their order."""
+    def timings(
+        self, workload_id: str, device: str, *, place: str | None
+    ) -> tuple[StepTiming, ...]:
+        """The latest step times of each batch size and micro-batch size, in their order.
+
+        Args:
+            workload_id: what was timed.
+            device: as a `StepTiming` has it.
+            place: likewise; those that tell of another are left out.
+        """
         with self._reading() as connection:
-            return self._timings(connection, workload_id, device)
+            return self._timings(connection, workload_id, device, place)
 
     def _timings(
-        self, connection: sqlite3.Connection, workload_id: str, device: str
+        self, connection: sqlite3.Connection, workload_id: str, device: str, place: str | None
     ) -> tuple[StepTiming, ...]:
         rows = connection.execute(
-            "SELECT value FROM measurements WHERE measurement_id IN ("
-            "SELECT max(measurement_id) FROM measurements "
-            "WHERE kind = 'step_time' AND workload_id = ? AND device = ? "
-            "GROUP BY batch_size, micro_batch_size) ORDER BY batch_size, micro_batch_size",
+            "SELECT value FROM measurements WHERE kind = 'step_time' AND workload_id = ? "
+            "AND device = ? ORDER BY measurement_id",
             (workload_id, device),
         )
         what = f"step times of workload {workload_id}"
-        return tuple(_TIMING.decoded(value, what) for (value,) in rows)
+        found = (_TIMING.decoded(value, what) for (value,) in rows)
+        latest = {(t.batch_size, t.micro_batch_size): t for t in found if t.place in (place, None)}
+        return tuple(timing for _, timing in sorted(latest.items()))
 
     def _timings_of(
-        self, connection: sqlite3.Connection, workload_id: str, records: Sequence[TrialRecord]
+        self,
+        connection: sqlite3.Connection,
+        workload_id: str,
+        records: Sequence[TrialRecord],
+        environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """The step times that these trials' own shapes take; none where one was not as given."""
+        """The step times of these trials' own shapes there; none where one was not as given."""
         not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
         shapes = {
-            (record.trial.place, size, micro)
+            (record.trial.devices, size, micro)
             for record in records
             for size, micro in record.trial.micro_batch_sizes.items()
             if record.trial.batch_size not in not_as_given
         }
         for device in sorted({device for device, _, _ in shapes}):
-            for timing in self._timings(connection, workload_id, device):
+            place = place_of(environment, device)
+            for timing in self._timings(connection, workload_id, device, place):
                 if (device, timing.batch_size, timing.micro_batch_size) in shapes:
                     yield timing
 
@@ -180,7 +193,8 @@ class Store(Trials, StoreFolder):
         """A study with its records; without an id the one asked for last.
 
         Records come in the order asked for, without the trials not yet begun. Timings are the
-        latest of each batch size and micro-batch size that its trials have, on their device.
+        latest of each batch size and micro-batch size that its trials have, on their device where
+        it was asked for.
         """
         with self._reading() as connection:
             row = connection.execute(
@@ -202,14 +216,15 @@ class Store(Trials, StoreFolder):
                 self._record(connection, trial_id) for trial_id in TEXTS.decoded(trial_ids, what)
             )
             records = tuple(record for record in asked if record is not None)
+            made_on = PAIRS.decoded(environment, what)
             return Study(
                 study_id=found_id,
                 command=command,
                 created_at=created_at,
                 workload=workload,
-                environment=PAIRS.decoded(environment, what),
+                environment=made_on,
                 records=records,
-                timings=tuple(self._timings_of(connection, workload_id, records)),
+                timings=tuple(self._timings_of(connection, workload_id, records, made_on)),
                 spent_s=spent_s,
                 target=None if target is None else TARGET.decoded(target, what),
             )

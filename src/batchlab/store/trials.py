@@ -98,6 +98,7 @@ class Trials(StoreConnection):
             "versions": PAIRS.encoded(record.versions, f"versions of {what}"),
             "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
             "peak_bytes": record.peak_bytes,
+            "place": record.place,
             "resumed_from_steps": _STEPS.encoded(
                 record.resumed_from_steps, f"resumed_from_steps of {what}"
             ),
@@ -174,7 +175,7 @@ class Trials(StoreConnection):
 
     def restart_trial(self, trial_id: str) -> None:
         """Forget what was observed of a trial and that it was resumed, to run it from step 0."""
-        nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes"))
+        nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes", "place"))
         with self._writing() as connection:
             self._change_trial(connection, trial_id, nothing | {"resumed_from_steps": "[]"})
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
@@ -207,6 +208,7 @@ class Trials(StoreConnection):
         reason: Reason | None,
         traceback: str | None,
         peak_bytes: int | None,
+        place: str | None = None,
         notes: Sequence[Reason] = (),
         engine: str | None = None,
     ) -> None:
@@ -218,6 +220,7 @@ class Trials(StoreConnection):
             reason: why it ended badly, None where it ended well.
             traceback: the whole report of an error, None without one.
             peak_bytes: peak memory of its process, None: not reported.
+            place: what it ended on, None: not told.
             notes: added to those it began with.
             engine: what trained it; None: what it began with.
         """
@@ -233,6 +236,7 @@ class Trials(StoreConnection):
                 "reason": None if reason is None else kept_reason(reason),
                 "traceback": None if traceback is None else printable(traceback),
                 "peak_bytes": peak_bytes,
+                "place": place,
                 "notes": _notes_column(all_notes, what),
                 **({} if engine is None else {"engine": engine}),
             }
@@ -256,6 +260,7 @@ class Trials(StoreConnection):
                 reason=record.reason,
                 traceback=record.traceback,
                 peak_bytes=record.peak_bytes,
+                place=record.place,
             )
 
     def record(self, trial_id: str) -> TrialRecord | None:
@@ -266,14 +271,13 @@ class Trials(StoreConnection):
     def _record(self, connection: sqlite3.Connection, trial_id: str) -> TrialRecord | None:
         row = connection.execute(
             "SELECT trial, status, reason, traceback, engine, threads, versions, target, "
-            "peak_bytes, resumed_from_steps, notes FROM trials WHERE trial_id = ?",
+            "peak_bytes, place, resumed_from_steps, notes FROM trials WHERE trial_id = ?",
             (trial_id,),
         ).fetchone()
         if row is None:
             return None
-        trial, status, reason, traceback, engine, threads, versions, target, peak, steps, notes = (
-            row
-        )
+        trial, status, reason, traceback, engine, threads, *rest = row
+        versions, target, peak, place, steps, notes = rest
         what = f"trial {trial_id}"
         return TrialRecord(
             trial=_TRIAL.decoded(trial, what),
@@ -286,6 +290,7 @@ class Trials(StoreConnection):
             target=None if target is None else TARGET.decoded(target, what),
             evaluations=self._evaluations(connection, trial_id),
             peak_bytes=peak,
+            place=place,
             resumed_from_steps=_STEPS.decoded(steps, what),
             notes=_notes_of(notes, what),
         )

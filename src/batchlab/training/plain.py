@@ -107,6 +107,7 @@ class Outcome:
         peak_bytes: peak memory of its process above the idle process; None: not known.
         notes: what a reader of its record must know of its end.
         trainer: the name of what took its steps; None: not told.
+        place: what it ended on; None: not told.
     """
 
     status: Status | None
@@ -115,6 +116,7 @@ class Outcome:
     peak_bytes: int | None = None
     notes: tuple[Reason, ...] = ()
     trainer: str | None = None
+    place: str | None = None
 
 
 def outcome_at(
