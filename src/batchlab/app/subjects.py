@@ -356,10 +356,9 @@ _TIMED_S = 4.0
 # What acts on a workload and cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "cluster", "measure", "plans"),
+    *("device", "trainer", "measure", "plans"),
 )
 # What stands there by default acts nowhere.
-_OPTION_OF = {"settings": "set", "cluster": "engine"}
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -424,9 +423,14 @@ class CommandSubject(Subject):
                 f"command has no {{learning_rate}}, so none of them would act; put it where your "
                 f"script takes its rate, such as --lr {{learning_rate}}"
             )
+        if asked.cluster is not None:
+            raise UsageError(
+                "--engine ray with a command of your own: nodes train workloads; leave it out, and "
+                "have the command's own launcher reach them"
+            )
         for name in _NOT_OF_COMMANDS:
             if getattr(asked, name) not in _BY_DEFAULT:
-                option = _OPTION_OF.get(name, name.replace("_", "-"))
+                option = "set" if name == "settings" else name.replace("_", "-")
                 raise UsageError(
                     f"--{option} with a command of your own: it cannot reach into your script; "
                     f"give the script's own option after the --"

@@ -1,0 +1,96 @@
+"""What of a cluster a trial takes, and what is refused before Ray is asked."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from batchlab import Cluster, TrainingCommand, sweep
+from batchlab.errors import ClusterError, MissingLibraryError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("cluster", "device", "n_devices", "resources", "devices"),
+    [
+        (Cluster(), "cpu", 1, {"CPU": 4.0, "GPU": 8.0}, ["cpu"] * 4),
+        (Cluster(cpus_per_trial=3), "cpu", 1, {"CPU": 8.0}, ["cpu"] * 2),
+        (Cluster(cpus_per_trial=3), "cpu", 2, {"CPU": 8.0}, ["cpu"]),
+        (Cluster(), "cpu", 1, {"GPU": 1.0}, []),
+        (Cluster(), "cuda", 1, {"CPU": 8.0, "GPU": 2.0}, ["cuda:0", "cuda:1"]),
+        (Cluster(), "cuda", 1, {"CPU": 1.0, "GPU": 2.0}, ["cuda:0"]),
+        (Cluster(), "cuda", 1, {"CPU": 8.0}, []),
+        (
+            Cluster(gpus_per_trial=0.5),
+            "cuda:1",
+            1,
+            {"CPU": 8.0, "GPU": 2.0},
+            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
+        ),
+        # The first of the two devices of each trial.
+        (Cluster(), "cuda", 2, {"CPU": 8.0, "GPU": 5.0}, ["cuda:0", "cuda:2"]),
+    ],
+)
+def test_a_node_takes_as_many_trials_as_it_has_places(
+    cluster: Cluster, device: str, n_devices: int, resources: dict[str, float], devices: list[str]
+) -> None:
+    asked = cluster.for_device(device, n_devices)
+
+    assert asked.devices(asked.places(resources)) == devices
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"cpus_per_trial": 0}, "CPUs per trial 0: expected a whole number of at least 1"),
+        ({"cpus_per_trial": 1.5}, "CPUs per trial 1.5: expected a whole number"),
+        ({"gpus_per_trial": 2.0}, "GPUs per trial 2: expected 0 to 1"),
+        ({"gpus_per_trial": -1.0}, "GPUs per trial -1: expected 0 to 1"),
+    ],
+)
+def test_what_no_node_can_give_is_refused(given: dict[str, float], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Cluster(**given)  # type: ignore[arg-type]
+
+    assert str(refused.value).startswith(said)
+
+
+def test_gpus_go_with_the_device_that_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="GPUs per trial 1 with device cpu"):
+        Cluster(gpus_per_trial=1.0).for_device("cpu")
+    with pytest.raises(UsageError, match="GPUs per trial 0 with device cuda: expected more than 0"):
+        Cluster(gpus_per_trial=0.0).for_device("cuda")
+    with pytest.raises(UsageError, match=r"GPUs per trial 0\.5 on 2 devices: each is a whole GPU"):
+        Cluster(gpus_per_trial=0.5).for_device("cuda", 2)
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with pytest.raises(MissingLibraryError, match=r"pip install 'batchlab\[ray\]'"):
+        Cluster().connect()
+
+
+def test_where_nobody_answers_that_is_said_in_seconds() -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # nobody listens, and nobody else takes it
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        began_s = time.monotonic()
+        for each in (address, f"ray://{address}"):
+            with pytest.raises(ClusterError, match=f"address {each}: nobody answers there"):
+                Cluster(address=each).connect()
+
+    assert time.monotonic() - began_s < 20.0
+
+
+def test_a_command_of_ones_own_stays_here(tmp_path: Path) -> None:
+    command = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss", examples=9)
+
+    with pytest.raises(
+        UsageError, match="engine ray with a command of your own: nodes train workloads"
+    ):
+        sweep(command, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")
