@@ -86,8 +86,8 @@ class NodeAgent:
         if checkpoint is not None:
             path.write_bytes(checkpoint)
         task = replace(task, checkpoint=path, device=self._devices.pop(0))
+        self._kept[trial_id] = time.monotonic(), 0  # first: `hear` looks at what runs
         self._running[trial_id] = task
-        self._kept[trial_id] = time.monotonic(), 0
         self._workers.start(task)
 
     def hear(self, timeout_s: float) -> list[tuple[str, Kept] | Heard]:

@@ -244,7 +244,8 @@ class RayWorkers:
             return
         self._forget(node)
         for trial_id in node.running:
-            yield trial_id, NodeLost(why=f"node {node.name} was lost under it")
+            why = first_line(getattr(error, "cause", None) or error)
+            yield trial_id, NodeLost(why=f"node {node.name} was lost under it ({why})")
 
     def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
         asked = set(trial_ids)

@@ -143,7 +143,9 @@ class LocalWorkers:
 
     def _of(self, trial_ids: Iterable[str]) -> list[Child]:
         asked = set(trial_ids)
-        return [child for trial_id, child in self._children.values() if trial_id in asked]
+        # Of a copy: on a node of a cluster another thread hears them meanwhile.
+        children = list(self._children.values())
+        return [child for trial_id, child in children if trial_id in asked]
 
 
 def is_worth_a_build(plan: RunPlan) -> bool:
