@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_520,
-    "app": 4_655,
+    "app": 4_685,
     "cli": 2_130,
     "datasets": 510,
     "fitting": 470,
@@ -28,15 +28,15 @@ CEILINGS = {
     "records": 2_125,
     "replications": 2_100,
     "report": 11_570,
-    "runs": 2_805,
+    "runs": 2_845,
     "script": 5_130,
     "store": 1_370,
-    "training": 7_270,
+    "training": 7_310,
     "words": 1_395,
     "workload": 3_455,
     "top": 552,
 }
-CEILING = 63_770
+CEILING = 63_870
 
 Graph = dict[str, set[str]]
 

@@ -30,6 +30,21 @@ from batchlab.errors import ClusterError, MissingLibraryError, UsageError
             {"CPU": 8.0, "GPU": 2.0},
             ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
         ),
+        # None of three trials of 0.4 fits on a GPU with two of them.
+        (
+            Cluster(gpus_per_trial=0.4),
+            "cuda",
+            1,
+            {"CPU": 9.0, "GPU": 2.0},
+            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
+        ),
+        (
+            Cluster(gpus_per_trial=0.5),
+            "cuda",
+            1,
+            {"CPU": 3.0, "GPU": 2.0},
+            ["cuda:0"] * 2 + ["cuda:1"],
+        ),
         # The first of the two devices of each trial.
         (Cluster(), "cuda", 2, {"CPU": 8.0, "GPU": 5.0}, ["cuda:0", "cuda:2"]),
     ],
@@ -39,7 +54,14 @@ def test_a_node_takes_as_many_trials_as_it_has_places(
 ) -> None:
     asked = cluster.for_device(device, n_devices)
 
-    assert asked.devices(asked.places(resources)) == devices
+    n = asked.places(resources)
+    assert asked.devices(n) == devices
+    used = (
+        {int(each.partition(":")[2]) + part for each in devices for part in range(n_devices)}
+        if device != "cpu"
+        else set()
+    )
+    assert asked.gpus_of(n) == len(used)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +107,11 @@ def test_where_nobody_answers_that_is_said_in_seconds() -> None:
                 Cluster(address=each).connect()
 
     assert time.monotonic() - began_s < 20.0
+
+
+def test_something_else_than_a_cluster_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
+        sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
 
 
 def test_a_command_of_ones_own_stays_here(tmp_path: Path) -> None:

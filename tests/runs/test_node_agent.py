@@ -105,6 +105,15 @@ def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_
     assert 0 < steps[0] < steps[1] < steps[2]
 
 
+def test_between_two_checkpoints_there_is_a_pause(agent: NodeAgent, packed: PackedWorkload) -> None:
+    settled(agent, packed)
+    agent.start(task(10**7), None)
+    told = [each for _ in range(20) for each in agent.hear(0.1)]
+    agent.kill([TRIAL.trial_id])
+
+    assert not any(isinstance(message, Kept) for _, message in told)
+
+
 def test_a_run_that_is_killed_frees_its_device(agent: NodeAgent, packed: PackedWorkload) -> None:
     settled(agent, packed, devices=("cpu",))
     agent.start(task(10**7), None)

@@ -16,10 +16,14 @@ from batchlab.errors import EditedError, StoreError
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import CostModel, run_all
+from batchlab.runs.contract import CostModel, RunPlan, run_all
+from batchlab.runs.engine import TimeLeft
 from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import Heard, LocalWorkers, NodeLost
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.plain import Task
+from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric
 from batchlab.workload.source import SourceFile
 
@@ -310,6 +314,65 @@ def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
     assert first.evaluations[-1].has_all_splits
     assert [again, longer, shorter] == [first] * 3
     assert trained == []
+
+
+class LosingWorkers(LocalWorkers):
+    """The first `losses` runs are lost when they begin, with the machine that they were on."""
+
+    def __init__(self, packed: PackedWorkload, plan: RunPlan, losses: int) -> None:
+        super().__init__(packed, plan)
+        self.losses = losses
+        self.lost: list[str] = []
+
+    def start(self, task: Task) -> None:
+        if self.losses:
+            self.losses -= 1
+            self.lost.append(task.trial.trial_id)
+        else:
+            super().start(task)
+
+    def heard(self, *, timeout_s: float) -> Iterator[Heard]:
+        lost, self.lost = self.lost, []
+        for trial_id in lost:
+            yield trial_id, NodeLost(why="node n7 was lost under it")
+        yield from super().heard(timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(("losses", "status"), [(1, Status.OK), (2, Status.KILLED)])
+def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(
+    store: Store, packed: PackedWorkload, losses: int, status: Status
+) -> None:
+    engine = engine_on(store, packed)
+    engine._workers = LosingWorkers(packed, engine._plan, losses)
+    record = ran(engine, steps=12)
+
+    assert record.status is status
+    assert len(engine._listener.warnings) == losses
+    if status is Status.KILLED:
+        assert reason_text(record.reason) == "node n7 was lost under it, twice"
+        again = ran(engine, steps=12)  # nothing holds its claim
+        assert (again.status, again.steps) == (Status.OK, 12)
+    else:
+        assert record.steps == 12
+
+
+def test_the_time_left_counts_from_where_each_run_is_taken_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("batchlab.runs.engine.time.monotonic", lambda: now_s[0])
+    left = TimeLeft()
+    left.expect("a", 10.0)
+    left.expect("b", 30.0)
+    first = left.at("a", 0.5)  # it was half done when it was first heard of
+    now_s[0] = 2.0
+    later = left.at("a", 1.0)  # 5 of the 35 s that are new took 2 s
+    left.expect("b", 10.0)  # less than was thought
+    shorter = left.at("b", 0.0)
+
+    assert first == (pytest.approx(5 / 40), None)
+    assert later == (pytest.approx(10 / 40), pytest.approx(2.0 * 30 / 5))
+    assert shorter == (pytest.approx(10 / 20), pytest.approx(2.0 * 10 / 5))
 
 
 def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(

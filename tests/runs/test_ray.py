@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -18,7 +20,8 @@ from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
-from batchlab.errors import ClusterError
+from batchlab.errors import ClusterError, EditedError
+from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, TrialRecord
@@ -27,6 +30,7 @@ from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
+from batchlab.workload.source import SourceFile
 
 ray: Any = pytest.importorskip("ray")
 
@@ -247,6 +251,35 @@ def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
 
     with pytest.raises(ClusterError, match=r"no node .*: it has batchlab .* torch 1\.0, and"):
         on_nodes()
+
+
+@pytest.mark.nightly
+def test_an_edited_file_ends_a_study_of_many_runs_at_once(
+    nodes: Nodes, store: Store, tmp_path: Path
+) -> None:
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    plan = plan_on(TRIAL)
+    workers = ray_workers.RayWorkers(Cluster(address=nodes.address), packed, plan)
+    engine = ProcessEngine(store, plan, workers)
+    helper.write_text("WIDTH = 4")
+    began_s = time.monotonic()
+    with pytest.raises(EditedError):
+        run_all(engine, requests(engine, SHORT))
+    engine.cancel()
+
+    assert time.monotonic() - began_s < 20.0
+
+
+def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:
+    node = SimpleNamespace(running={"a": None, "b": None})
+    ended = Ended(status=Status.OK)
+    workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
+    workers._told = deque([(node, "a", ended), (node, "gone", ended), (node, "b", ended)])
+
+    assert next(workers.heard(timeout_s=0.0)) == ("a", ended)  # and whoever heard it raised
+    assert list(workers.heard(timeout_s=0.0)) == [("b", ended)]
 
 
 @pytest.mark.nightly

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +19,7 @@ from tests.reference.local_engine import ask, plan_on
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import cross_entropy, points, small_trial, small_workload
 from torch import Tensor, nn
+from torch.distributed import is_initialized
 from torch.utils.data import Dataset
 
 from batchlab import sweep
@@ -59,11 +62,14 @@ def train(tmp_path: Path) -> Iterator[Train]:
             stores[name] = Store(tmp_path / f"{name}.db").__enter__()
             stores[name].put_workload(made_up_summary())
         store, plan = stores[name], plan_on(trial)
-        plan = replace(plan, trainer="plain", micro_batch_sizes={8: trial.micro_batch_size})
+        plan = replace(
+            plan, trainer="plain", micro_batch_sizes={trial.batch_size: trial.micro_batch_size}
+        )
         engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
         asked = RunRequest(trial=trial, length=RunLength(steps=steps))
         (record,) = run_all(engine, [asked])
         engine.cancel()
+        assert record.status is Status.OK, f"{reason_text(record.reason)}\n{record.traceback}"
         weights, _ = load_weights(store.checkpoint_path(trial.trial_id))
         return record, weights
 
@@ -105,6 +111,10 @@ def weighted(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
+def with_closure(parameters: Any, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.LBFGS(parameters, lr=learning_rate, max_iter=3)
+
+
 WORKLOADS: dict[str, tuple[Callable[[], Workload], dict[str, Any]]] = {
     "tensors": (lambda: small_workload(n=40), {}),
     # The last batch of an epoch has 3 examples: one on the first device, two on the other.
@@ -113,6 +123,10 @@ WORKLOADS: dict[str, tuple[Callable[[], Workload], dict[str, Any]]] = {
     "one left": (lambda: small_workload(n=41), {}),
     "accumulated": (lambda: small_workload(n=43), {"micro_batch_size": 4}),
     "adam": (lambda: small_workload(n=40, optimizer=torch.optim.Adam), {"learning_rate": 0.01}),
+    "closure": (
+        lambda: small_workload(n=40, optimizer=with_closure, dtype=torch.float64),
+        {"learning_rate": 0.01, "batch_size": 40, "micro_batch_size": 40},
+    ),
     "clipped": (lambda: replace(small_workload(n=40), clip_norm=0.1), {}),
     "averaged": (lambda: replace(small_workload(n=40), ema=0.9), {}),
     # Classes weigh 0, 1 and 2: the devices' parts of a batch weigh differently.
@@ -121,6 +135,16 @@ WORKLOADS: dict[str, tuple[Callable[[], Workload], dict[str, Any]]] = {
             small_workload(n=40), loss=weighted, weight=lambda batch: batch[1].sum().item()
         ),
         {},
+    ),
+    # The rate falls where the validation metric does not rise: the first device alone sees that.
+    "follows metric": (
+        lambda: replace(
+            small_workload(n=40, dtype=torch.float64),
+            scheduler=lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode="max", patience=0, factor=0.5
+            ),
+        ),
+        {"learning_rate": 0.5, "horizon_steps": 50},
     ),
     "fetched": (lambda: replace(small_workload(n=43), train=Fetched(43)), {}),
     "streamed": (lambda: replace(small_workload(n=43), train=Streamed(43)), {}),
@@ -154,20 +178,148 @@ def test_a_resumed_trial_ends_with_the_very_same_numbers_dropout_too(train: Trai
 
 
 def test_each_device_draws_masks_of_its_own(train: Train) -> None:
-    """With the same ones, two halves of a batch that are alike would have one gradient."""
+    """Of eight examples that are one, two halves with the same masks would have one gradient."""
+    x, y = (part[:1] for part in points(1))
+    workload = small_workload(n=8, dropout=0.5)
 
-    def parts(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-        return cross_entropy(model, batch)
+    def weights(n: int, **named: Any) -> dict[str, Tensor]:
+        alike = replace(workload, train=(x.repeat(n, 1), y.repeat(n)))
+        return train(alike, steps=1, n_train=n, batch_size=n, micro_batch_size=n, **named)[1]
 
-    x, y = points(4)
-    twice = (x.repeat(2, 1), y.repeat(2))
-    workload = replace(small_workload(n=8, dropout=0.5), train=twice, loss=parts)
-    _, one_half = train(
-        replace(workload, train=(x, y)), steps=1, batch_size=4, micro_batch_size=4, n_train=4
+    assert apart(weights(4), weights(8, world_size=2)) > 1e-4
+
+
+class NoisyData(Dataset[tuple[Tensor, Tensor]]):
+    """Eight examples that are one, each with noise drawn as it is fetched."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(6), torch.tensor(0)
+
+
+def test_each_device_draws_noise_of_its_own_for_what_it_fetches(train: Train) -> None:
+    workload = small_workload(n=8)
+
+    def weights(n: int, **named: Any) -> dict[str, Tensor]:
+        noisy = replace(workload, train=NoisyData())
+        named |= {"batch_size": n, "micro_batch_size": n}
+        return train(noisy, steps=1, n_train=8, **named)[1]
+
+    assert apart(weights(4), weights(8, world_size=2)) > 1e-4
+
+
+class Carried(nn.Module):
+    """Its buffer, the mean of what it saw, acts on what it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(6, 3)
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.seen = 0.5 * self.seen + 0.5 * x.detach().mean(0)
+        return self.net(x - self.seen)
+
+
+def test_resumed_each_device_has_its_own_buffers_back(train: Train) -> None:
+    workload = replace(small_workload(n=40), model=Carried)
+    train(workload, world_size=2, steps=17, lab="resumed")
+    _, weights = train(workload, world_size=2, lab="resumed")
+    _, same = train(workload, world_size=2, lab="at once")
+
+    assert apart(weights, same) == 0.0
+
+
+class Unseeded(nn.Module):
+    """Its weights come from what no seed reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(6, 3)
+        with torch.no_grad():
+            self.net.weight.copy_(torch.tensor(list(os.urandom(18))).view(3, 6) / 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def weights_agree(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    """A loss whose gradient is the weights themselves: its mean over devices tells them apart."""
+    return (model.net.weight**2).sum() / 2  # type: ignore[union-attr, operator]
+
+
+def test_all_devices_begin_with_the_weights_of_the_first(train: Train) -> None:
+    workload = replace(small_workload(n=40), model=Unseeded, loss=weights_agree, metrics={})
+    record, weights = train(workload, world_size=2, steps=1, learning_rate=1.0)
+
+    assert record.status is Status.OK
+    assert weights["net.weight"].abs().max() < 1e-6  # w - 1.0 * w
+
+
+class TwoHeads(nn.Module):
+    """The second head is used in the first step alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.second = nn.Linear(6, 3), nn.Linear(6, 3)
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.net(x)
+        self.steps += 1
+        return self.net(x) + (self.second(x) if self.steps == 1 else 0)
+
+
+def test_a_parameter_that_a_step_does_not_reach_has_no_gradient_in_it(train: Train) -> None:
+    workload = replace(small_workload(n=40), model=TwoHeads)
+    _, one = train(workload)
+    _, two = train(workload, world_size=2)
+
+    assert apart(one, two) < 1e-6
+
+
+def test_a_loss_of_another_type_than_the_weights_is_summed(train: Train) -> None:
+    """The last batch has one example: one device has none of it, and no loss to tell its type."""
+    workload = replace(
+        small_workload(n=41, dtype=torch.float64),
+        loss=lambda model, batch: cross_entropy(model, batch).float(),
     )
-    _, both = train(workload, steps=1, world_size=2, n_train=8)
+    record, _ = train(workload, world_size=2)
 
-    assert apart(one_half, both) > 1e-4
+    assert record.status is Status.OK
+
+
+def test_a_sparse_gradient_is_refused_in_a_line(tmp_path: Path) -> None:
+    workload = replace(
+        small_workload(n=40),
+        model=lambda: nn.EmbeddingBag(8, 3, sparse=True),
+        loss=lambda model, batch: cross_entropy(model, (batch[0].abs().long() % 8, batch[1])),
+        metrics={},
+    )
+    packed = PackedWorkload(workload)
+    trial = trial_of(workload, world_size=2)
+    ended = run_in_child(measure_step_time, packed, trial, "cpu", timeout_s=60.0)
+
+    assert "has a gradient that is sparse" in reason_text(ended.reason)
+
+
+def test_who_asks_for_the_default_group_is_alone(train: Train) -> None:
+    """A metric of torchmetrics gathers over it, and would wait for those that evaluate nothing."""
+    alone = {"accuracy": lambda model, batch: torch.tensor(float(not is_initialized()))}
+    record, _ = train(replace(small_workload(n=40), metrics=alone), world_size=2, steps=2)
+
+    assert record.final("validation", "accuracy") == 1.0
+
+
+def test_nothing_stays_where_devices_met(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("batchlab-meeting-*"))
+    train(small_workload(n=40), world_size=2, steps=2)
+
+    assert set(Path(tempfile.gettempdir()).glob("batchlab-meeting-*")) <= before
 
 
 class Frozen(nn.Module):
@@ -191,24 +343,14 @@ def test_a_parameter_that_no_loss_reaches_stays_without_a_gradient(train: Train)
     assert torch.equal(weights["never"], torch.ones(3))  # with a gradient of 0 it would decay
 
 
-def closing(parameters: Any, learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.LBFGS(parameters, lr=learning_rate)
-
-
 def test_what_takes_its_steps_by_itself_is_refused(tmp_path: Path) -> None:
     by_itself = replace(small_workload(n=40), step=lambda model, optimizer, batch: 0.0)
     with pytest.raises(UsageError, match="devices 2: workload 'small' has a `step` of its own"):
         sweep(by_itself, batch_sizes=(8,), devices=2, store=tmp_path / "lab.db")
-    with_closure = replace(small_workload(n=40), optimizer=closing)
-    trial = trial_of(with_closure, world_size=2)
-    packed = PackedWorkload(with_closure)
-    ended = run_in_child(measure_step_time, packed, trial, "cpu", timeout_s=60.0)
-
-    assert "on 2 devices: it has an optimizer with a closure" in reason_text(ended.reason)
 
 
 def bad_on_the_second(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-    if torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+    if multiprocessing.current_process().name == "device-2":
         raise ValueError("no such column")
     return cross_entropy(model, batch)
 

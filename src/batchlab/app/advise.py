@@ -140,6 +140,12 @@ def _check(subject: Subject) -> None:
             f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
+    there = elsewhere.device.rpartition(" x ")[0] or "1"
+    if there != str(reference.world_size):
+        raise ProfileError(
+            f"the profile was made with --devices {there}, and this asks for "
+            f"{reference.world_size}; profile there with as many"
+        )
     reference_of(
         options_of(elsewhere, sizes, trial=reference), reference, device_name=elsewhere.device_name
     )

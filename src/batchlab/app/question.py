@@ -226,6 +226,14 @@ def _device(device: str) -> str:
     return device
 
 
+def _cluster(given: object) -> object:
+    if not isinstance(given, Cluster):
+        raise UsageError(
+            f"cluster {given!r}: expected a batchlab.Cluster, such as Cluster(address='auto')"
+        )
+    return given
+
+
 def _memory_limit(given: object) -> object:
     if not (isinstance(given, int | float) and given >= 1):
         raise UsageError(
@@ -275,6 +283,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "plans": partial(_several, "plan", f"{PLANS}", UsageError, _plan),
     "device": _device,
     "devices": partial(_whole, "devices"),
+    "cluster": _cluster,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,
     "store": Path,

@@ -137,6 +137,11 @@ class Subject(ABC):
         n_train, n_devices = self.summary.n_train, self.n_devices
         usual = (size for size in self.usual_batch_sizes() if size % n_devices == 0)
         asked = self.question.batch_sizes or tuple(usual)
+        if not asked:
+            raise BatchSizeError(
+                f"devices {n_devices}: none of the usual batch sizes is a multiple of it; give "
+                f"some by --batch-sizes, or other --devices"
+            )
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
             check_batch_size(size, self.summary)

@@ -534,8 +534,9 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                may_accumulate={"micro_batch_size", "accumulation_steps"}
-                <= self._command.placeholders,
+                # On several devices micro-batches have to be multiples of them too.
+                may_accumulate=self.n_devices == 1
+                and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
                 memory_limit_bytes=self.memory_limit_bytes,
                 first=trial.batch_size,
             )

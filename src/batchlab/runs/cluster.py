@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import signal
 import socket
+import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
 
 _CONNECT_S = 5.0
+_connected: dict[str, str] = {}  # the address that this process is connected to, while it is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +85,15 @@ class Cluster:
             raise MissingLibraryError(
                 "engine ray needs Ray, which is not installed: pip install 'batchlab[ray]'"
             ) from error
-        if not ray.is_initialized():
+        if ray.is_initialized():
+            if _connected.setdefault("address", self.address) != self.address:
+                raise ClusterError(
+                    f"address {self.address}: this process is connected to "
+                    f"{_connected['address']}; call ray.shutdown() first"
+                )
+        else:
             self._check_address()
+            is_main = threading.current_thread() is threading.main_thread()
             before = signal.getsignal(signal.SIGTERM)
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
@@ -94,7 +103,9 @@ class Cluster:
                     f"--head, or give the --address of one"
                 ) from error
             finally:
-                signal.signal(signal.SIGTERM, before)  # Ray's own would not store what is done
+                if is_main:  # Ray's own would not store what is done
+                    signal.signal(signal.SIGTERM, before)
+            _connected["address"] = self.address
         nodes = live_nodes()
         if not any(self.places(node["Resources"]) for node in nodes.values()):
             wanted = _named(self.cpus, self.gpus)
@@ -111,7 +122,10 @@ class Cluster:
     def places(self, resources: dict[str, float]) -> int:
         """How many trials a node of these resources takes at a time."""
         places = int(resources.get("CPU", 0.0) // self.cpus)
-        return min(places, int(resources.get("GPU", 0.0) / self.gpus)) if self.gpus else places
+        if not self.gpus:
+            return places
+        n_gpus = int(resources.get("GPU", 0.0))
+        return min(places, n_gpus * self._per_gpu // self.n_devices)
 
     @property
     def cpus(self) -> int:
@@ -125,8 +139,18 @@ class Cluster:
 
     def devices(self, n: int) -> list[str]:
         """The first device of each of so many trials on a node, which sees GPUs of its own."""
-        gpus = self.gpus
-        return [f"cuda:{int(place * gpus)}" if gpus else "cpu" for place in range(n)]
+        if not self.gpus:
+            return ["cpu"] * n
+        return [f"cuda:{place * self.n_devices // self._per_gpu}" for place in range(n)]
+
+    def gpus_of(self, n: int) -> int:
+        """Whole GPUs that so many trials on one node take: Ray gives no parts of several."""
+        return -(-n * self.n_devices // self._per_gpu) if self.gpus else 0
+
+    @property
+    def _per_gpu(self) -> int:
+        """How many trials share a GPU; where each has several, 1."""
+        return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:
         """Refuse in seconds where nobody listens: Ray itself tries for two minutes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -73,6 +74,8 @@ class RayWorkers:
         self._plan = replace(plan, listener=Silent())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
+        # Told by nodes and not handed on yet: whoever hears them may raise at any of them.
+        self._told: deque[tuple[_Node, str, Any]] = deque()
         self._refused: dict[str, str] = {}  # why, by node
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
         self.get_ready()
@@ -93,7 +96,9 @@ class RayWorkers:
         while not self._ready:
             for _ in self.heard(timeout_s=1.0):
                 pass
-            if self._refused.keys() >= live_nodes().keys():
+            places = self._cluster.places
+            large = {name for name, node in live_nodes().items() if places(node["Resources"])}
+            if self._refused.keys() >= large:
                 why = next(iter(self._refused.values()), "it has none")
                 raise ClusterError(f"no node of the cluster can train this: {why}")
             if time.monotonic() > until_s:
@@ -117,11 +122,25 @@ class RayWorkers:
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """By calls to the nodes that have runs."""
+        if not self._told:
+            self._listen(timeout_s)
+        while self._told:
+            node, trial_id, message = self._told.popleft()
+            if trial_id not in node.running:
+                continue  # nobody waits for it any more
+            if isinstance(message, Kept):
+                self._keep(node.running[trial_id], message)
+                continue
+            if isinstance(message, Ended | NodeLost):
+                del node.running[trial_id]
+            yield trial_id, message
+
+    def _listen(self, timeout_s: float) -> None:
         self._look_for_nodes()
         calls: dict[Any, _Node] = {}
         for node in self._nodes.values():
             if node.running and node.hearing is None:
-                node.hearing = node.agent.hear.remote(_HEAR_S)
+                node.hearing = node.agent.hear.options(concurrency_group="hear").remote(_HEAR_S)
             calls |= dict.fromkeys(node.calls, node)
         if not calls:
             time.sleep(timeout_s)
@@ -130,7 +149,7 @@ class RayWorkers:
         if answered:  # and all others that are there by now
             answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in answered:
-            yield from self._told(calls[call], call)
+            self._answered(calls[call], call)
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
         """Through their nodes."""
@@ -150,6 +169,7 @@ class RayWorkers:
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
         for node in nodes:
             self._forget(node)
+        self._told.clear()
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
 
     # ---- nodes
@@ -174,10 +194,10 @@ class RayWorkers:
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        agent = self._ray.remote(NodeAgent).options(
+        # One call waits for what runs tell, all others act in their order beside it.
+        agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus,
-            num_gpus=n * self._cluster.gpus,
-            max_concurrency=2,  # a call that waits for what runs tell, and one that acts
+            num_gpus=self._cluster.gpus_of(n),
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         agent = agent.remote()
@@ -207,45 +227,34 @@ class RayWorkers:
 
     # ---- what they tell
 
-    def _told(self, node: _Node, call: Any) -> Iterator[Heard]:
+    def _answered(self, node: _Node, call: Any) -> None:
         if node.is_gone:
             return
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            yield from self._lost(node, error)
+            self._lost(node, error)
             return
         if call == node.settling:
             self._settled(node, answer)
         elif call == node.hearing:
             node.hearing = None
-            yield from self._heard_of(node, answer)
+            self._told += [(node, trial_id, message) for trial_id, message in answer]
         else:
             node.starting.pop(call, None)
-
-    def _heard_of(self, node: _Node, told: list[tuple[str, Any]]) -> Iterator[Heard]:
-        for trial_id, message in told:
-            if trial_id not in node.running:
-                continue  # nobody waits for it any more
-            if isinstance(message, Kept):
-                self._keep(node.running[trial_id], message)
-                continue
-            if isinstance(message, Ended):
-                del node.running[trial_id]
-            yield trial_id, message
 
     def _keep(self, path: Path | None, kept: Kept) -> None:
         if path is not None:
             write_whole(path, lambda temporary: temporary.write_bytes(kept.content))
 
-    def _lost(self, node: _Node, error: BaseException) -> Iterator[Heard]:
+    def _lost(self, node: _Node, error: BaseException) -> None:
+        why = first_line(getattr(error, "cause", None) or error)
         if node.settling is not None:
-            self._refuse(node, first_line(error))
+            self._refuse(node, why)
             return
         self._forget(node)
-        for trial_id in node.running:
-            why = first_line(getattr(error, "cause", None) or error)
-            yield trial_id, NodeLost(why=f"node {node.name} was lost under it ({why})")
+        lost = NodeLost(why=f"node {node.name} was lost under it ({why})")
+        self._told += [(node, trial_id, lost) for trial_id in node.running]
 
     def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
         asked = set(trial_ids)

@@ -176,6 +176,12 @@ _GATHER_EXAMPLES = 512
 _BOUNDARY_BYTES = 64
 
 
+def _fetch_seed(trial: Trial, epoch: int, step: int, places: Sequence[slice]) -> int:
+    """What draws while the examples of a step are fetched: another one for each device's part."""
+    first = [place.start for place in places[:1] if place.start]
+    return derived_seed("fetch", trial.seed, epoch, step, *first)
+
+
 class _ResidentBatches:
     """Batches of tensors that stay on the device: indexed, never collated one by one."""
 
@@ -293,12 +299,12 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         # A dataset that draws random crops must draw the same ones whichever worker serves the
         # step and wherever the run was taken up again.
         with untouched_randomness():
-            seed_everything(derived_seed("fetch", self._trial.seed, self._epoch, step))
             chosen, micro = self._order[start:stop], self._trial.micro_batch_size
             train, collate = self._workload.train, self._workload.collate
+            places = list(_parts(len(chosen), micro, self._part_of))
+            seed_everything(_fetch_seed(self._trial, self._epoch, step, places))
             if self._part_of is None:
                 return fetched_in_parts(train, chosen, collate, most=micro)
-            places = _parts(len(chosen), micro, self._part_of)
             return tuple(fetched(train, chosen[place], collate) for place in places)
 
 
@@ -347,8 +353,8 @@ def _streamed_epoch(
         if step == end - 1:  # now, for a run may end here
             reading.check_end()
         with untouched_randomness():
-            seed_everything(derived_seed("fetch", trial.seed, epoch, step))
-            places = _parts(len(examples), trial.micro_batch_size, part_of)
+            places = list(_parts(len(examples), trial.micro_batch_size, part_of))
+            seed_everything(_fetch_seed(trial, epoch, step, places))
             pieces = (examples[place] for place in places)
             parts = [collated(piece, workload.collate, most=len(piece))[0] for piece in pieces]
         yield tuple(on_device(part, device) for part in parts)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import shutil
 import tempfile
 import threading
 import time
@@ -38,15 +40,16 @@ _LOOPBACK = "lo"
 
 _FORK = multiprocessing.get_context("fork")
 
-Command = Literal["end", "steps", "saw", "tell_randomness", "take_randomness"]
-_COMMANDS: tuple[Command, ...] = ("end", "steps", "saw", "tell_randomness", "take_randomness")
+Command = Literal["end", "steps", "saw", "tell_state", "take_state"]
+_COMMANDS: tuple[Command, ...] = ("end", "steps", "saw", "tell_state", "take_state")
 
 
 class Replicas:
     """The devices of one trial, as one of them sees them.
 
     The first (rank 0) evaluates, decides and writes checkpoints; the others do as it commands. It
-    is also what a checkpoint keeps of their random streams (a `Stateful`).
+    is also what a checkpoint keeps of what is theirs alone (a `Stateful`): random streams, buffers.
+    Nothing of it is PyTorch's default group: who asks for that (a metric, a sampler) is alone.
     """
 
     def __init__(self, rank: int, n: int, meeting: str, device: torch.device) -> None:
@@ -54,23 +57,32 @@ class Replicas:
         self.rank = rank
         self.n = n
         self.device = device
-        self._used: list[bool] | None = None  # of each parameter, whether the loss depends on it
-        backend = "gloo"
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-            backend = "cpu:gloo,cuda:nccl"
+        self._model: nn.Module | None = None
         if os.path.exists(f"/sys/class/net/{_LOOPBACK}"):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
-        store = dist.FileStore(meeting, n)  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=store, rank=rank, world_size=n, timeout=_WAIT)
+        store: Any = dist.FileStore(meeting, n)  # type: ignore[attr-defined]
+        self._groups: dict[str, Any] = {"cpu": dist.ProcessGroupGloo(store, rank, n, _WAIT)}
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            of_gpus = dist.PrefixStore("gpus", store)  # type: ignore[attr-defined]
+            options = dist.ProcessGroupNCCL.Options()
+            options._timeout = _WAIT
+            self._groups["cuda"] = dist.ProcessGroupNCCL(of_gpus, rank, n, options)
+        self._reduced(torch.zeros((), device=device))  # all have met, on the device too
 
     def part_of(self, n_examples: int) -> slice:
         """Which of so many examples, that go through the model at once, are this device's."""
         begin, end = (n_examples * rank // self.n for rank in (self.rank, self.rank + 1))
         return slice(begin, end)
 
-    def seeded(self, seed: int) -> None:
-        """Streams of its own for what is drawn while it trains, such as dropout."""
+    def share(self, model: nn.Module, seed: int) -> None:
+        """Begin with the weights and buffers of the first, and with random streams of its own."""
+        self._model = model
+        with torch.no_grad():
+            for held in (*model.parameters(), *model.buffers()):
+                whole = held.detach().contiguous()
+                self._broadcast(whole.reshape(-1).view(torch.uint8), 0)  # of any type
+                held.copy_(whole)
         if self.rank:
             seed_everything(derived_seed("replica", seed, self.rank))
 
@@ -85,79 +97,98 @@ class Replicas:
     def summed(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
         """Put sums over the devices in place of the gradients; returns that of the losses.
 
+        A parameter that no device's loss depends on in this step keeps none.
+
         Raises:
-            WorkloadError: the loss depends on other parameters than in the first step.
+            WorkloadError: a gradient is sparse.
         """
-        if self._used is None:
-            held = torch.tensor([float(each.grad is not None) for each in parameters])
-            self._reduced(held)
-            self._used = [bool(count) for count in held]
+        used = torch.tensor([float(each.grad is not None) for each in parameters])
+        self._reduced(used)
         by_type: dict[torch.dtype, list[nn.Parameter]] = {}
-        for parameter, is_used in zip(parameters, self._used, strict=True):
-            if is_used:
-                by_type.setdefault(parameter.dtype, []).append(parameter)
-            elif parameter.grad is not None:
+        for parameter, count in zip(parameters, used.tolist(), strict=True):
+            if parameter.grad is not None and parameter.grad.layout != torch.strided:
                 raise WorkloadError(
-                    "the loss depends on a parameter that it did not depend on in the first step; "
-                    "on several devices it has to be the same ones in each step: train it on one"
+                    "the model has a gradient that is sparse, which several devices do not add "
+                    "up; train it on one, or make its embedding without sparse=True"
                 )
+            if count:
+                by_type.setdefault(parameter.dtype, []).append(parameter)
         for of_type in by_type.values():
-            zeros = (torch.zeros_like(each) if each.grad is None else each.grad for each in of_type)
-            flat = torch.cat([gradient.reshape(-1) for gradient in zeros])
+            own = (torch.zeros_like(each) if each.grad is None else each.grad for each in of_type)
+            flat = torch.cat([gradient.reshape(-1) for gradient in own])
             self._reduced(flat)
             parts = flat.split([each.numel() for each in of_type])
             for parameter, part in zip(of_type, parts, strict=True):
                 parameter.grad = part.view_as(parameter)
-        loss = loss.clone()
-        self._reduced(loss)
-        return loss
+        whole = loss.to(self.device, torch.float64, copy=True)  # of one type on all devices
+        self._reduced(whole)
+        return whole.to(loss.dtype)
 
     def _reduced(self, held: Tensor) -> None:
         with _told_of_deaths():
-            dist.all_reduce(held)
+            self._groups[held.device.type].allreduce(held).wait()
+
+    def _broadcast(self, held: Tensor, rank: int) -> None:
+        with _told_of_deaths():
+            self._groups[held.device.type].broadcast(held, rank).wait()
 
     # ---- what the first commands
 
     def command(self, name: Command, value: float = 0.0) -> None:
         """Have all others do something; the first calls this, and then does it too."""
-        held = torch.tensor([_COMMANDS.index(name), value], dtype=torch.float64)
-        with _told_of_deaths():
-            dist.broadcast(held, 0)
+        self._broadcast(torch.tensor([_COMMANDS.index(name), value], dtype=torch.float64), 0)
 
     def commanded(self) -> tuple[Command, float]:
         """What the first commands next."""
         held = torch.zeros(2, dtype=torch.float64)
-        with _told_of_deaths():
-            dist.broadcast(held, 0)
+        self._broadcast(held, 0)
         return _COMMANDS[int(held[0])], held[1].item()
 
     # ---- what a checkpoint keeps of them
 
     def state_dict(self) -> dict[str, Any]:
-        """The random streams of the others."""
-        self.command("tell_randomness")
-        states = self.told_randomness()
-        return {"random": [asdict(state) for state in states[1:]]}
+        """The random streams and the buffers of the others."""
+        self.command("tell_state")
+        return {"others": self.told_states()[1:]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Give the others their random streams back."""
-        self.command("take_randomness")
-        own = RandomState.now()
-        self.take_randomness([own, *(RandomState(**each) for each in state["random"])])
+        """Give the others theirs back."""
+        self.command("take_state")
+        self._sent([{}, *state["others"]], 0)
 
-    def told_randomness(self) -> list[RandomState]:
-        """All of their random streams, where this is the first."""
-        states: list[Any] = [None] * self.n
-        with _told_of_deaths():
-            dist.gather_object(RandomState.now(), states if self.rank == 0 else None)
-        return states
+    def told_states(self) -> list[dict[str, Any]]:
+        """What is theirs alone, of all of them."""
+        own = {"random": asdict(RandomState.now()), "buffers": _buffers(self._model)}
+        return [self._sent(own, rank) for rank in range(self.n)]
 
-    def take_randomness(self, states: list[RandomState]) -> None:
-        """Go on with those that the first has."""
-        taken: list[Any] = [None]
-        with _told_of_deaths():
-            dist.scatter_object_list(taken, list(states) if self.rank == 0 else None)
-        taken[0].restore()
+    def take_state(self) -> None:
+        """Go on with what the first has kept of this one."""
+        state = self._sent(None, 0)[self.rank]
+        RandomState(**state["random"]).restore()
+        assert self._model is not None
+        for name, held in state["buffers"].items():
+            owner, _, leaf = name.rpartition(".")
+            buffers = self._model.get_submodule(owner)._buffers
+            now = buffers[leaf]
+            if now is not None and now.shape == held.shape:
+                now.copy_(held)  # several modules may hold it
+            else:
+                buffers[leaf] = held.to(self.device)
+
+    def _sent(self, value: Any, rank: int) -> Any:
+        """A value of one of them, to all; between processes of one trial, over the loopback."""
+        content = pickle.dumps(value) if self.rank == rank else b""
+        n_bytes = torch.tensor([len(content)])
+        self._broadcast(n_bytes, rank)
+        held = torch.zeros(int(n_bytes), dtype=torch.uint8)
+        if self.rank == rank:
+            held = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        self._broadcast(held, rank)
+        return pickle.loads(held.numpy().tobytes())
+
+
+def _buffers(model: nn.Module | None) -> dict[str, Tensor]:
+    return {} if model is None else {name: b.detach().cpu() for name, b in model.named_buffers()}
 
 
 class DeviceLostError(WorkloadError):
@@ -187,29 +218,30 @@ def replicated(
         yield None
         return
     first, is_over = torch.device(device), threading.Event()
-    with tempfile.TemporaryDirectory(prefix="batchlab-meeting-") as folder:
+    folder = tempfile.mkdtemp(prefix="batchlab-meeting-")
 
-        def met(rank: int) -> Replicas:
-            return Replicas(rank, n, os.path.join(folder, "file"), _device_of(first, rank))
+    def met(rank: int) -> Replicas:
+        return Replicas(rank, n, os.path.join(folder, "file"), _device_of(first, rank))
 
-        others: list[_Follower] = []
-        for rank in range(1, n):
-            others.append(_Follower(rank))
-            others[-1].start(line, partial(lambda rank: follow(met(rank)), rank), others)
-        for other in others:
-            threading.Thread(target=other.watch, args=(line, n, is_over), daemon=True).start()
+    others: list[_Follower] = []
+    for rank in range(1, n):
+        others.append(_Follower(rank))
+        others[-1].start(line, partial(lambda rank: follow(met(rank)), rank), others)
+    for other in others:
+        threading.Thread(target=other.watch, args=(line, n, is_over), daemon=True).start()
+    try:
         try:
             replicas = met(0)
-            yield replicas
-            replicas.command("end")
-            for other in others:
-                other.join()
         finally:
-            is_over.set()
-            for other in others:
-                other.kill()
-            if dist.is_initialized():
-                dist.destroy_process_group()
+            shutil.rmtree(folder, ignore_errors=True)  # now: this process may end at any moment
+        yield replicas
+        replicas.command("end")
+        for other in others:
+            other.join()
+    finally:
+        is_over.set()
+        for other in others:
+            other.kill()
 
 
 def _device_of(first: torch.device, rank: int) -> torch.device:
@@ -235,7 +267,7 @@ class _Follower:
                 other._connection.close()
             served(self._theirs, lambda _: follow(), ())
 
-        self._process = _FORK.Process(target=forked)
+        self._process = _FORK.Process(target=forked, name=f"device-{self.rank + 1}")
         self._process.start()
         self._theirs.close()
 

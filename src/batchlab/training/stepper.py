@@ -72,6 +72,8 @@ class Stepper:
         seed_everything(trial.seed)
         self.model = _with_memory_of_its_own(workload.model().to(device))
         self.model.train()
+        if replicas is not None:
+            replicas.share(self.model, trial.seed)
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
         self.optimizers = self._made.optimizers
@@ -86,14 +88,11 @@ class Stepper:
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
             check_may_be_cut(workload, trial)
-        if replicas is not None:
-            if workload.step is not None or self._asks_for_closure:
-                what = "a `step` of its own" if workload.step else "an optimizer with a closure"
-                raise WorkloadError(
-                    f"workload {workload.name!r} on {replicas.n} devices: it has {what}, whose "
-                    f"gradients cannot be summed over them; train it on one"
-                )
-            replicas.seeded(trial.seed)
+        if replicas is not None and workload.step is not None:
+            raise WorkloadError(
+                f"workload {workload.name!r} on {replicas.n} devices: it has a `step` of its own, "
+                f"whose gradients cannot be summed over them; train it on one"
+            )
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
@@ -145,10 +144,10 @@ class Stepper:
                 step += int(value)
             elif command == "saw":
                 self.saw(value)
-            elif command == "tell_randomness":
-                replicas.told_randomness()
+            elif command == "tell_state":
+                replicas.told_states()
             else:
-                replicas.take_randomness([])
+                replicas.take_state()
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """One optimizer step on the mean loss over all micro-batches; returns that loss.
