@@ -109,6 +109,28 @@ def test_where_nobody_answers_that_is_said_in_seconds() -> None:
     assert time.monotonic() - began_s < 20.0
 
 
+def test_another_version_of_ray_or_python_is_told_with_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def refused(**_: object) -> None:
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\n"
+            "This process on 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+        )
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(ClusterError) as told:
+        Cluster(address="auto").connect()
+
+    assert "\n" not in str(told.value)
+    assert "started with: Ray: 2.60.0 Python: 3.12.1 This process" in str(told.value)
+    assert str(told.value).endswith(
+        "Python: 3.11.7; use one with these, or give the --address of another"
+    )
+
+
 def test_something_else_than_a_cluster_is_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
         sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]

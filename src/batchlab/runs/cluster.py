@@ -6,6 +6,7 @@ Ray calls come from whoever can reach that address, as pickled code: it is trust
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import threading
@@ -79,6 +80,7 @@ class Cluster:
             ClusterError: there is no cluster, or one of another version, or no node of it is large
                 enough.
         """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of this process nothing is reported
         try:
             import ray
         except ImportError as error:
@@ -98,9 +100,11 @@ class Cluster:
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
             except (Exception, SystemExit) as error:
+                why, todo = first_line(error), "start a cluster with ray start --head, or give the"
+                if why.startswith("Version mismatch"):  # the versions are on the lines after it
+                    why, todo = " ".join(str(error).split()), "use one with these, or give the"
                 raise ClusterError(
-                    f"address {self.address}: {first_line(error)}; start a cluster with ray start "
-                    f"--head, or give the --address of one"
+                    f"address {self.address}: {why}; {todo} --address of another"
                 ) from error
             finally:
                 if is_main:  # Ray's own would not store what is done
