@@ -125,6 +125,23 @@ def test_a_run_that_is_killed_frees_its_device(agent: NodeAgent, packed: PackedW
     assert agent.hear(0.2) == []
 
 
+def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
+    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(agent, packed)
+
+    def full(task: Task) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent._workers, "start", full)
+        with pytest.raises(OSError, match="temporarily"):
+            agent.start(task(12), None)
+    agent.start(task(12), None)
+
+    assert all_told(agent)[-1][1].value.status == "ok"
+
+
 def test_numbers_of_other_versions_are_refused_by_name(
     agent: NodeAgent, packed: PackedWorkload
 ) -> None:

@@ -88,7 +88,11 @@ class NodeAgent:
         task = replace(task, checkpoint=path, device=self._devices.pop(0))
         self._kept[trial_id] = time.monotonic(), 0  # first: `hear` looks at what runs
         self._running[trial_id] = task
-        self._workers.start(task)
+        try:
+            self._workers.start(task)
+        except BaseException:  # there is no room for another process, perhaps
+            self._forget(trial_id)
+            raise
 
     def hear(self, timeout_s: float) -> list[tuple[str, Kept] | Heard]:
         """What the runs tell, as soon as one does; after the limit nothing."""

@@ -22,6 +22,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import Silent
+from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.node_agent import Kept, NodeAgent, Settled
@@ -233,7 +234,13 @@ class RayWorkers:
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            self._lost(node, error)
+            trial_id = node.starting.pop(call, None)
+            if trial_id is not None and isinstance(error, self._ray.exceptions.RayTaskError):
+                # The node is well, and could not begin this run: its disk may be full.
+                reason = Reason.as_written(f"on node {node.name}: {_cause_of(error)}")
+                self._told.append((node, trial_id, Ended(status=Status.ERROR, reason=reason)))
+            else:
+                self._lost(node, error)
             return
         if call == node.settling:
             self._settled(node, answer)
@@ -248,7 +255,7 @@ class RayWorkers:
             write_whole(path, lambda temporary: temporary.write_bytes(kept.content))
 
     def _lost(self, node: _Node, error: BaseException) -> None:
-        why = first_line(getattr(error, "cause", None) or error)
+        why = _cause_of(error)
         if node.settling is not None:
             self._refuse(node, why)
             return
@@ -262,6 +269,12 @@ class RayWorkers:
             of_node = [trial_id for trial_id in node.running if trial_id in asked]
             if of_node:
                 yield node, of_node
+
+
+def _cause_of(error: BaseException) -> str:
+    """What was raised on a node, or what Ray says itself."""
+    cause = getattr(error, "cause", None)
+    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
