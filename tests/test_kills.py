@@ -66,7 +66,7 @@ def test_a_sweep_killed_at_three_random_moments_ends_with_the_very_same_numbers(
     tmp_path: Path,
 ) -> None:
     assert_killed_often_ends_the_same(
-        tmp_path, seed=20_261_120, epochs=12, kills=3, while_starting=1
+        tmp_path, seed=20_261_120, epochs=40, kills=3, while_starting=1
     )
 
 

@@ -216,7 +216,10 @@ def test_one_that_is_dropped_ends(tmp_path: Path) -> None:
         on_output=lambda piece, at_s: None,
     )
     supervisor = launched._supervisor
-    assert living(marker)
+    until_s = time.monotonic() + 30
+    while not living(marker):  # it has the marker from its exec on
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
 
     del launched
     gc.collect()
