@@ -24,18 +24,23 @@ def environment() -> tuple[tuple[str, str], ...]:
         *library_versions(),
         ("python", platform.python_version()),
         ("system", f"{platform.system()} {platform.release()}"),
-        ("processor", _processor()),
-        ("cores", str(max(thread_choices("cpu")))),
-        *(
-            (f"cuda:{index}", torch.cuda.get_device_name(index))
-            for index in range(torch.cuda.device_count())
-        ),
+        *_processors(),
+        *_gpus(),
     )
 
 
+def _processors() -> tuple[tuple[str, str], ...]:
+    return ("processor", _processor()), ("cores", str(max(thread_choices("cpu"))))
+
+
+def _gpus() -> tuple[tuple[str, str], ...]:
+    names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+    return tuple((f"cuda:{index}", name) for index, name in enumerate(names))
+
+
 def place_here(device: str) -> str | None:
-    """What times on a device of this machine belong to."""
-    return place_of(environment(), device)
+    """What times on a device of this machine belong to; for a processor no GPU is woken."""
+    return place_of(_gpus() if device.startswith("cuda") else _processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:

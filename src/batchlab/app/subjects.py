@@ -168,11 +168,6 @@ class WorkloadSubject(Subject):
         for name in asked.measure:
             check_has_loss(workload, f"measure {name!r}")
         check_sampling(workload, asked.sampling)
-        if asked.devices > 1 and workload.step is not None:
-            raise UsageError(
-                f"devices {asked.devices}: workload {workload.name!r} has a `step` of its own, "
-                f"whose gradients cannot be summed over devices; leave --devices out"
-            )
         own = self.summary.batch_size
         if (as_whole(own) or 0) < 1:
             raise BatchSizeError(

@@ -59,9 +59,8 @@ class Line:
 
     def give_up(self, ended: Ended) -> None:
         """End this process at once, from whichever thread, with that as its end."""
-        with self._sending:
-            self._connection.send(("ended", ended))
-            os._exit(1)
+        self.end(ended)
+        os._exit(1)
 
     def leave(self) -> None:
         """Close the connection in a process that was forked from this one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ class ShippedWorkload:
             path = Path(_below(folder, file.path))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-            written.append(replace(SourceFile.now(path), path=str(path)))
+            written.append(SourceFile.now(path))
         return tuple(written)
 
 

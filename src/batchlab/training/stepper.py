@@ -88,11 +88,6 @@ class Stepper:
         self._asks_for_closure = asks_for_closure(self.optimizer)
         if workload.step is not None:
             check_may_be_cut(workload, trial)
-        if replicas is not None and workload.step is not None:
-            raise WorkloadError(
-                f"workload {workload.name!r} on {replicas.n} devices: it has a `step` of its own, "
-                f"whose gradients cannot be summed over them; train it on one"
-            )
 
     @property
     def kept(self) -> Mapping[str, Stateful]:

@@ -51,7 +51,7 @@ def trainer_of(
     replicas: Replicas | None = None,
 ) -> Trainer:
     """The trainer of a trial: by what was built for its workload, else the plain one."""
-    if build is None or replicas is not None:
+    if build is None:  # as always where there are replicas
         return Trainer(name=PLAIN, stepper=Stepper(workload, trial, device, replicas))
     try:
         stepper = NativeStepper(workload, trial, build)
