@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 from tests.reference.fake_nvml import GB, FakeNvml
@@ -102,26 +102,65 @@ def test_nothing_seen_is_not_zero() -> None:
     assert seen is None
 
 
-@pytest.mark.slow
-def test_looking_costs_two_thousandths_of_a_core(start: Callable) -> None:
-    # Of the thread's own CPU time; what it may spend at once at the start is left out.
-    started = start("import time; time.sleep(600)")
-    watch = started.launched._memory
-    while watch._n_looks < 2:
-        time.sleep(0.01)
-    process = f"/proc/self/task/{watch._thread.native_id}/schedstat"
+class VirtualTime:
+    """Clocks that go on by rests, and by what calls are said to take."""
 
-    def cpu_s() -> float:
-        with open(process) as file:
-            return int(file.read().split()[0]) / 1e9
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.cpu_s = 0.0
 
-    if not os.path.exists(process):
-        pytest.skip("this kernel does not count")
-    watch._find_cost.spent_s = 1000.0  # that it may spend something at first is left out
-    before, began_s = cpu_s(), time.monotonic()
-    time.sleep(1.0)
+    def monotonic(self) -> float:
+        return self.now_s
 
-    assert (cpu_s() - before) / (time.monotonic() - began_s) < 4 * COST_FRACTION
+    def thread_time(self) -> float:
+        return self.cpu_s
+
+    def wait(self, rest_s: float) -> bool:
+        self.now_s += rest_s
+        return self.now_s > 3600.0
+
+    def call(self, cpu_s: float, answer: Callable[[], object]) -> Mock:
+        def take(*_: object) -> object:
+            self.cpu_s += cpu_s
+            self.now_s += cpu_s
+            return answer()
+
+        return Mock(side_effect=take)
+
+
+@pytest.mark.parametrize(
+    ("dear", "first_s"), [("find", 0.02), ("look", 0.0), ("count", 0.1), ("ask", 0.02)]
+)
+def test_each_kind_of_looking_takes_a_two_thousandth_of_a_core_beyond_its_start(
+    dear: str, first_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = VirtualTime()
+    # What they hold grows by a tenth every ten seconds, so that shared pages are counted again.
+    held = {
+        "find": lambda: (1, 2),
+        "look": lambda: int(GB * 1.1 ** (time.now_s // 10)),
+        "count": lambda: GB,
+        "ask": lambda: None,
+    }
+    calls = {kind: time.call(0.02 if kind == dear else 1e-5, held[kind]) for kind in held}
+    for name, stand_in in {
+        "time": time,
+        "threading": Mock(Event=lambda: time),
+        "_below": calls["find"],
+        "_rss_of": calls["look"],
+        "_pss_of": calls["count"],
+        "GpuMemory": lambda: Mock(look=calls["ask"]),
+        "_FIRST_FINDS_S": 0.02,
+        "_FIRST_PSS_S": 0.1,
+        "_SHARED_IS_TOLD": True,
+    }.items():
+        monkeypatch.setattr(f"batchlab.script.memory.{name}", stand_in)
+
+    MemoryWatch(0)._run()
+
+    taken_s = 0.02 * calls[dear].call_count
+    at_once_s = 2 * 0.02  # a look at two processes is not cut in two
+    assert 0.5 < taken_s <= first_s + COST_FRACTION * time.now_s + at_once_s
 
 
 @pytest.mark.parametrize(
