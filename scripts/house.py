@@ -16,27 +16,27 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_520,
-    "app": 4_685,
-    "cli": 2_130,
+    "advice": 6_545,
+    "app": 4_930,
+    "cli": 2_145,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
-    "measure": 5_545,
+    "measure": 5_550,
     "plans": 1_460,
     "processes": 960,
-    "records": 2_125,
+    "records": 2_130,
     "replications": 2_100,
-    "report": 11_570,
-    "runs": 2_865,
+    "report": 11_610,
+    "runs": 3_010,
     "script": 5_130,
     "store": 1_370,
     "training": 7_310,
-    "words": 1_395,
+    "words": 1_400,
     "workload": 3_460,
     "top": 557,
 }
-CEILING = 63_885
+CEILING = 64_390
 
 Graph = dict[str, set[str]]
 

@@ -19,7 +19,7 @@ from batchlab.app.options import noted, options_of, reference_of, refused, sizes
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
-from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS, plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint, ratio_in_turn
 from batchlab.plans.scaling import SCALING_RULES
@@ -105,6 +105,8 @@ _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # More processes tell little more. One takes at least so long, and so many steps of both.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
+# Of the time for runs, for the first of several kinds of machines: its runs are the others' too.
+_FIRST_SHARE = 0.5
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -127,8 +129,25 @@ def _without_times(options: Sequence[Option]) -> Reason:
 class AdviceSession:
     """One session of a study, from its question or from where the last one ended."""
 
-    def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
+    def __init__(
+        self,
+        store: Store,
+        subject: Subject,
+        study: StudyName,
+        *,
+        profiles: tuple[Profile, ...] = (),
+        share: float = _FIRST_SHARE,
+    ) -> None:
+        """Nothing is asked yet.
+
+        `profiles` are those of all kinds of machines that train it, the first of the kind that it
+        is asked for; empty: they are still to be measured. Where there are several, `share` is what
+        it may take of the time that is left for runs.
+        """
         self._store = store
+        self._share = share
+        self._others = profiles[1:]
+        self._known = profiles[:1]
         self._subject = subject
         self._study = study
         self._asked = subject.question
@@ -200,6 +219,7 @@ class AdviceSession:
             journal.begin(
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
+                others=tuple(other.to_json() for other in self._others),
                 budget_s=budget_s,
                 n_workers=inner.n_workers,
                 spent_s=inner.spent_s(),
@@ -302,6 +322,9 @@ class AdviceSession:
         """What the runs have of the budget; the caller's part and the conclusions come after."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
+        if self._others:
+            spent_s = self._budget.elapsed_s()
+            usable_s = spent_s + self._share * max(0.0, usable_s - spent_s)
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _limit_by_a_first_look(self) -> None:
@@ -380,8 +403,8 @@ class AdviceSession:
         target = self._target
         if target is None or self._why_not_comparable is not None:
             return
-        if not self._subject.keeps_cadence:
-            return  # it may never show the untrained model
+        if not (self._subject.keeps_cadence and self._asked.is_device_here):
+            return  # it may never show the untrained model, or would train on another device
         limit_s = self._budget.time_limit_s(_FIRST_LOOK_S)
         plan = replace(self._run_plan, listener=Silent(), budget_s=limit_s, trainer="plain")
         one_step = RunRequest(trial=self._trial, length=RunLength(steps=1, all_splits="never"))
@@ -406,12 +429,16 @@ class AdviceSession:
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
         """The profile that the study begins with: of all, or of the reference for the pilot."""
         if journal.profiles:
+            self._others = tuple(map(Profile.from_json, journal.others))
             return Profile.from_json(journal.profiles[0])
+        for known in self._known:
+            return known
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
         own, wanted = self._trial.batch_size, self._wanted
         # A script may take minutes to start: for its pilot alone it is not started once more.
         may_begin = self._asked.profile is None and self._subject.keeps_cadence
+        may_begin &= self._asked.cluster is None  # whose nodes are measured before any trains
         if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             with suppress(WorkloadError):  # the profile of all says why
@@ -446,11 +473,31 @@ class AdviceSession:
         if self._budget.seconds is not None:
             of_budget_s = max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds)
             share_s = min(share_s, of_budget_s + starts_s)
-        allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-        wanted = self._wanted
-        made = self._subject.profile(
-            wanted, deadline_s=time.monotonic() + allowed_s, listener=self._listener, known=known
-        )
+        places, wanted = self._subject.places(), self._wanted
+        if self._asked.profile is not None:
+            places = places[:1]  # what is asked for is another machine
+        most_s = _PROFILE_LARGEST_SHARE * self._budget.time_limit_s() / len(places)
+        allowed_s = min(share_s, most_s)
+        found, failed = list[Profile](), list[BatchlabError]()
+        for place in places:
+            try:
+                made = self._subject.profile(
+                    wanted,
+                    deadline_s=time.monotonic() + allowed_s,
+                    listener=self._listener,
+                    known=known,
+                    place=place,
+                )
+            except BatchlabError as error:
+                failed.append(error)
+                if len(places) > 1:
+                    self._listener.warning(f"no answer for {place}: {error}")
+            else:
+                found.append(made)
+        if not found:
+            raise failed[0]
+        made, *others = found
+        self._others = tuple(others)
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
@@ -518,9 +565,10 @@ class AdviceSession:
         """Let the engine plan with what the profile of this machine says of the options."""
         for option in options:
             size, best = option.batch_size, here.best_micro_batch(option.batch_size)
-            # As the option has it, or smaller where this machine has less memory than that one.
-            micros = [option.micro_batch_size, *([] if best is None else [best.micro_batch_size])]
-            self._micro_batch_sizes[size] = min(micros)
+            # As the option has it, or smaller where a machine that trains it has less memory.
+            fit = [best, *(other.best_micro_batch(size) for other in self._others)]
+            micros = [point.micro_batch_size for point in fit if point is not None]
+            self._micro_batch_sizes[size] = min([option.micro_batch_size, *micros])
             self._step_s[size] = here.about_step_s(size)
 
     def _engine(self, *, budget_s: float) -> Engine:

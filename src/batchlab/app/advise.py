@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -13,12 +13,13 @@ from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.asked_before import SAME
 from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
+from batchlab.app.places import with_places
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
-from batchlab.app.report import Advised
+from batchlab.app.report import Advised, profiles_of
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import ProfileError, UsageError
+from batchlab.errors import BatchlabError, ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
@@ -36,7 +37,7 @@ from batchlab.workload.definition import Workload
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
-    objective: Objective | None = None,
+    objective: Objective | Literal["cost"] | None = None,
     target: tuple[str, float] | None = None,
     budget: str | float | None = None,
     trainings: float | None = None,
@@ -52,6 +53,7 @@ def advise(
     devices: int = 1,
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
+    price: float | Mapping[str, float] | None = None,
     store: str | Path = "batchlab.db",
     command: str | None = None,
     listener: ProgressListener | None = None,
@@ -66,8 +68,9 @@ def advise(
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
-            hardly more examples) or "quality" (the best validation metric after `epochs` or
-            `train_s`); None: time, or the best end where a training takes less than a minute.
+            hardly more examples), "quality" (the best validation metric after `epochs` or
+            `train_s`) or "cost" (the least money to the target: on each kind of machine the least
+            time); None: time, or the best end where a training takes less than a minute.
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
@@ -92,7 +95,10 @@ def advise(
             multiples of it, are those of all devices together.
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
-        cluster: a Ray cluster that takes the trials; None: this machine does.
+        cluster: a Ray cluster that takes the trials, with an answer for each kind of its machines;
+            None: this machine does.
+        price: of an hour of a machine, in any currency, > 0, or by what is in the names of kinds of
+            machines: {"H100": 2.5}; None: not known.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
@@ -175,12 +181,37 @@ def advised_about(subject: Subject) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         advised = AdviceSession(opened, subject, study).carried_out()
+        others = tuple(_for_other_places(opened, subject, study))
+        advised = with_places(opened, advised, others, prices=question.price, listener=listener)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
-def _study_id(subject: Subject) -> str:
-    """Of all that the answer depends on, but for the machine; its end leaves out the budget."""
+def _for_other_places(store: Store, subject: Subject, study: StudyName) -> Iterator[Advised]:
+    """The answers for the other kinds of machines, each from the trainings of all."""
+    listener = subject.question.listener
+    profiles = profiles_of(store, study.study_id)
+    for number, profile in enumerate(profiles[1:], start=1):
+        listener.phase(f"asking for {profile.place}")
+        rest = (other for other in profiles if other is not profile)
+        session = AdviceSession(
+            store,
+            subject,
+            replace(study, study_id=_study_id(subject, profile.place)),
+            profiles=(profile, *rest),
+            share=1 / (len(profiles) - number),
+        )
+        try:
+            yield session.carried_out()
+        except BatchlabError as error:  # there is an answer already, which it must not take along
+            listener.warning(f"no answer for {profile.place}: {error}")
+
+
+def _study_id(subject: Subject, place: str | None = None) -> str:
+    """Of all that the answer depends on, but for the machine; its end leaves out the budget.
+
+    `place` is a kind of machine beside the first, which has a study of its own.
+    """
     question, target = subject.question, subject.target
     document = {
         "batchlab": __version__,
@@ -200,6 +231,8 @@ def _study_id(subject: Subject) -> str:
         document["trainer"] = question.trainer
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
+    if place is not None:
+        document["place"] = place
     one = _hash_of(document)
     # With another budget it is the same question.
     return one[:-SAME] + _hash_of(document | {"budget_s": None, "trainings": None})[-SAME:]

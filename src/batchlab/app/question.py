@@ -14,6 +14,7 @@ import torch
 
 from batchlab.advice.advice import Objective
 from batchlab.app.budget import Budget, seconds_of
+from batchlab.app.prices import Prices, checked_prices
 from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
 from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
@@ -64,6 +65,7 @@ class Question:
     devices: int = 1  # that each take a part of every batch
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # that takes its trials; None: this machine
+    price: Prices = field(default_factory=dict)
     memory_limit_bytes: int | None = None
     # Of another machine, read, and judged by the question's memory limit.
     profile: Profile | None = None
@@ -75,6 +77,13 @@ class Question:
         if self.cluster is not None:
             cluster = self.cluster.for_device(self.device, self.devices)
             object.__setattr__(self, "cluster", cluster)
+            object.__setattr__(self, "timed", self.timed and self.is_device_here)
+        elif not self.is_device_here:
+            n = torch.cuda.device_count()
+            raise UsageError(
+                f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
+                f"this machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
+            )
         elif self.device.startswith("cuda"):
             first, n = int(self.device.partition(":")[2] or 0), torch.cuda.device_count()
             if first + self.devices > n:
@@ -98,6 +107,12 @@ class Question:
                 f"of the two"
             )
 
+    @property
+    def is_device_here(self) -> bool:
+        """Whether this machine has the device too, where a cluster trains."""
+        kind, _, index = self.device.partition(":")
+        return kind != "cuda" or int(index or 0) < torch.cuda.device_count()
+
 
 def asked(
     name: str,
@@ -117,6 +132,10 @@ def asked(
         for argument, value in given.items()
         if value is not None
     }
+    if checked.get("objective") == "cost":  # of one machine the least money is the least time
+        if not checked.get("price"):
+            raise UsageError("objective cost needs a price; give --price, such as --price 2.5/h")
+        checked["objective"] = "time"
     profile, limit_bytes = checked.get("profile"), checked.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
         checked["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
@@ -216,13 +235,6 @@ def _device(device: str) -> str:
     kind, _, index = str(device).partition(":")
     if device not in ("cpu", "cuda") and not (kind == "cuda" and index.isdecimal()):
         raise UsageError(f"device {device!r}: expected cpu, cuda or cuda:N")
-    if kind == "cuda":
-        n = torch.cuda.device_count()
-        if int(index or 0) >= n:
-            raise UsageError(
-                f"device {device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on this "
-                f"machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
-            )
     return device
 
 
@@ -265,7 +277,7 @@ def read_profile(given: Profile | str | Path) -> Profile:
 
 
 PLANS = get_args(PlanName)
-_OBJECTIVES = get_args(Objective)
+_OBJECTIVES = (*get_args(Objective), "cost")
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "objective": partial(_one_of, "objective", _OBJECTIVES, f"one of {', '.join(_OBJECTIVES)}"),
     "batch_sizes": partial(
@@ -284,6 +296,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "device": _device,
     "devices": partial(_whole, "devices"),
     "cluster": _cluster,
+    "price": checked_prices,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,
     "store": Path,

@@ -55,11 +55,18 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     An answer that does not read is asked anew from its trials: by the same command.
     """
     advice = stored_advice(store, study.study_id)
-    entries = () if advice is None else stored_journal(store, study.study_id)
-    profiles = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
+    profiles = () if advice is None else profiles_of(store, study.study_id)
     if advice is None or not profiles:
         return None
-    return Advised(advice=advice, study=study, profile=Profile.from_json(profiles[-1]))
+    return Advised(advice=advice, study=study, profile=profiles[0])
+
+
+def profiles_of(store: Store, study_id: str) -> tuple[Profile, ...]:
+    """What the answer of a study rests on, before the profiles of other kinds of machines."""
+    entries = stored_journal(store, study_id)
+    own = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
+    others = entries[0].others if entries else ()
+    return tuple(map(Profile.from_json, (*own[-1:], *others)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from batchlab.app.budget import seconds_of
+from batchlab.app.prices import read_price
 from batchlab.errors import UsageError
 from batchlab.workload import builtin
 
@@ -145,23 +146,25 @@ PLANS = Parsed("small,large,grow,decay", plans)
 TARGET = Parsed("METRIC=VALUE", target)
 SETTING = Parsed("KEY=VALUE", setting)
 BUDGET = Parsed("90s|5m|1h30m", seconds_of)
+PRICE = Parsed("2.5/h", read_price)
 TRAIN_TIME = Parsed("90s|5m|1h30m", partial(seconds_of, what="train time"))
 BYTES = Parsed("2GiB", n_bytes)
 
 
-def _each_once(
-    _context: click.Context, _parameter: click.Parameter, given: tuple[tuple[str, str], ...]
-) -> dict[str, str]:
-    """The settings by name."""
-    settings: dict[str, str] = {}
+def each_once(
+    _context: click.Context, parameter: click.Parameter, given: tuple[tuple[str, Any], ...]
+) -> dict[str, Any]:
+    """The values by name."""
+    found: dict[str, Any] = {}
     for name, value in given:
-        if name in settings:
+        if name in found:
+            what = f"price of {name!r}" if parameter.name == "price" else f"setting {name!r}"
             raise UsageError(
-                f"setting {name!r} was given twice, as {settings[name]} and as {value}; give it "
-                f"once, and another sweep for the other value"
+                f"{what} was given twice, as {found[name]} and as {value}; give it once, and "
+                f"another command for the other value"
             )
-        settings[name] = value
-    return settings
+        found[name] = value
+    return found
 
 
 def _built_in_or_file(
@@ -180,7 +183,7 @@ settings = click.option(
     "settings",
     type=SETTING,
     multiple=True,
-    callback=_each_once,
+    callback=each_once,
     help="Change a setting of the workload, such as width=64. Give it again for another setting.",
 )
 sampling = click.option(
@@ -228,8 +231,8 @@ _CLUSTER = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where to train. local: this machine. ray: the nodes of a Ray cluster; steps are "
-        "timed here all the same.",
+        help="Where to train. local: this machine. ray: the nodes of a Ray cluster; an advice "
+        "times steps on one of each kind, a sweep on this machine.",
     ),
     click.option(
         "--address",

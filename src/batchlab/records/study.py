@@ -28,7 +28,9 @@ def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
     if kind == "cuda":
         return known.get(f"cuda:{index or 0}")
     processor, cores = known.get("processor"), known.get("cores")
-    return f"{processor}, {cores} cores" if processor and cores else None
+    if not (processor and cores):
+        return None
+    return f"{processor}, {cores} core{'' if cores == '1' else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

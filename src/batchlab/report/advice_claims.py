@@ -851,12 +851,54 @@ def _rules(about: _About) -> _Told:
     )
 
 
+_AS_SURE = {
+    "recommend": "use {size} at rate {rate:rate}",
+    "better": "use {size} at rate {rate:rate}, for sure better than {own_batch}",
+    "indifferent": "use {size} at rate {rate:rate}; the batch size hardly matters",
+    "cannot_tell": "best so far is {size} at rate {rate:rate}",
+}
+
+
+def _by_machine(about: _About) -> _Told:
+    """What to use on each kind of machine, what it costs there, and where that is least."""
+    places = about.advice.places
+    for each in places:
+        named, told = each.named, [about.say("nothing can be named yet")]
+        if named is not None:
+            sizes = {"size": named.batch_size, "rate": named.learning_rate}
+            told = [about.say(_AS_SURE[each.verdict], **sizes)]
+        for quantity, estimate, message in (
+            ("time_to_target_s", each.time_to_target_s, "{figure} to {target}"),
+            ("cost_to_target", each.cost_to_target, "which costs {figure} at {price:.4g} an hour"),
+        ):
+            if estimate.estimate is not None:
+                figure = estimate_text(quantity, estimate)
+                target = None if each.target is None else target_text(each.target)
+                values = {"figure": figure, "price": each.price_per_h, "target": target}
+                told.append(about.say(message, **values))
+        yield about.tell("{where}: {told}.", where=each.place, told=", ".join(told))
+    if len({each.target for each in places}) > 1:
+        return  # times to two targets compare nothing
+    for least, figures in (
+        ("Least time", [(each.time_to_target_s, each.place) for each in places]),
+        ("Least cost", [(each.cost_to_target, each.place) for each in places]),
+    ):
+        known = sorted((e.estimate, place, e) for e, place in figures if e.estimate)
+        if len(known) < 2:
+            continue
+        (_, place, best), *others = known
+        is_sure = all(best.high and e.low and best.high < e.low for _, _, e in others)
+        message = "{least}: {place}." if is_sure else "{least}: {place}, as far as is known."
+        yield about.tell(message, least=text(least), place=place)
+
+
 # What is told of each topic, in reading order.
 _TOPICS: dict[str, Callable[[_About], _Told]] = {
     "answer": _answer,
     "why": _why,
     "how sure": _how_sure,
     "what would settle it": _missing,
+    "by machine": _by_machine,
     "also fine": _flat_set,
     "ends best": _ends_best,
     "where it ends": _ending,

@@ -42,6 +42,7 @@ _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
 # Which sentences stand beside the answer on a screen and in a notebook, and their short labels;
 # the page has all of them.
 _TOPICS = {
+    "by machine": "by machine",
     "how sure": "how sure",
     "what would settle it": "to settle it",
     "also fine": "also fine",

@@ -73,6 +73,8 @@ ADVICE: dict[str, str] = {
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
         "there sooner, but ended worse"
     ),
+    "no_price": "no price was given for such a machine",
+    "no_run_to_target": "what is named there has no run to the target",
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",

@@ -1,0 +1,49 @@
+"""Prices: what an hour of a machine costs, by its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from batchlab.errors import UsageError
+
+Prices = Mapping[str, float]  # per hour, by what is in the name of a machine; "": of any other
+_EXPECTED = "expected more than 0 an hour, such as 2.5/h, or H100=2.5/h for machines of that name"
+
+
+def read_price(given: str) -> tuple[str, float]:
+    """`2.5/h`, or `H100=2.5/h` for the machines that have this in their name.
+
+    Raises:
+        UsageError: something else, or a price that is not above 0.
+    """
+    name, _, price = given.rpartition("=")
+    number = price.strip().removesuffix("h").rstrip().removesuffix("/")
+    try:
+        per_h = float(number) if price.strip().endswith("/h") else math.nan
+    except ValueError:
+        per_h = math.nan
+    return name.strip(), _checked(per_h, given)
+
+
+def checked_prices(given: float | Mapping[str, float] | Sequence[tuple[str, float]]) -> Prices:
+    """Prices as they are given to Python, or as they were read."""
+    named = {"": given} if isinstance(given, int | float) else dict(given)
+    return {str(name): _checked(price, price) for name, price in named.items()}
+
+
+def _checked(per_h: object, given: object) -> float:
+    if isinstance(per_h, bool) or not isinstance(per_h, int | float) or not 0 < per_h < math.inf:
+        raise UsageError(f"price {given}: {_EXPECTED}")
+    return float(per_h)
+
+
+def price_at(place: str, prices: Prices) -> float | None:
+    """The price of machines of this name, by the longest that fits; None: it has none."""
+    fits = [name for name in prices if is_of(name, place)]
+    return prices[max(fits, key=len)] if fits else None
+
+
+def is_of(name: str, place: str) -> bool:
+    """Whether a price's name is in that of a machine."""
+    return name.casefold() in place.casefold()

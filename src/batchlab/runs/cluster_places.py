@@ -1,0 +1,105 @@
+"""The kinds of machines that a cluster has, and a profile measured on one of a kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from batchlab.errors import BatchlabError, ClusterError
+from batchlab.machine import library_versions, place_here
+from batchlab.measure.profile import Profile
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.shipped_workload import ShippedWorkload
+from batchlab.runs.cluster import Cluster, first_line, free_resources, live_nodes, on_node
+from batchlab.runs.node_agent import NodeAgent
+
+_ASK_S = 30.0  # a node that starts its first process of ours takes ten
+_PART_OF_A_GPU = 0.001  # so much of one is enough to see which it is
+_LATE_S = 30.0  # what is measured ends by its deadline, but for what has begun
+_CLOSE_S = 5.0
+
+
+def places_of(cluster: Cluster, device: str, *, limit_s: float) -> dict[str, tuple[str, ...]]:
+    """The ids of the nodes that take its trials, by kind; that of most trials at a time first.
+
+    Raises:
+        ClusterError: as of `Cluster.connect`, or no node answers within the limit.
+    """
+    import ray
+
+    cluster.connect()
+    fit = {
+        name: n for name, node in live_nodes().items() if (n := cluster.places(node["Resources"]))
+    }
+    ask = ray.remote(place_here)
+    part = _PART_OF_A_GPU if cluster.gpus else 0
+    calls: dict[Any, str] = {
+        ask.options(num_cpus=0, num_gpus=part, scheduling_strategy=on_node(name)).remote(
+            device
+        ): name
+        for name in fit
+    }
+    answered, _ = ray.wait(list(calls), num_returns=len(calls), timeout=min(limit_s, _ASK_S))
+    if not answered:
+        answered, _ = ray.wait(list(calls), timeout=max(0.0, limit_s - _ASK_S))
+    found: dict[str, tuple[str, ...]] = {}
+    for call in answered:
+        with suppress(ray.exceptions.RayError):  # it cannot train either, which is told then
+            place = ray.get(call) or "machines of an unknown kind"
+            found[place] = (*found.get(place, ()), calls[call])
+    if not found:
+        raise ClusterError(
+            "no node of the cluster told which machine it is; with batchlab on each node, and one "
+            "free, the same command goes on"
+        )
+    by_trials = sorted(found, key=lambda place: (-sum(fit[name] for name in found[place]), place))
+    return {place: found[place] for place in by_trials}
+
+
+def profile_on(
+    cluster: Cluster,
+    packed: PackedWorkload,
+    node_ids: tuple[str, ...],
+    *,
+    deadline_s: float,
+    asked: Mapping[str, Any],
+) -> Profile:
+    """What `measure_profile` measures on the freest of the nodes, with all its cores for itself.
+
+    Raises:
+        ClusterError: none was free in time, or it was lost, or has other versions.
+        WorkloadError: as of `measure_profile`.
+    """
+    import ray
+
+    live, free = live_nodes(), free_resources()
+    there = [name for name in node_ids if name in live]
+    if not there:
+        raise ClusterError("its nodes have left the cluster")
+    chosen = max(there, key=lambda name: free.get(name, {}).get("CPU", 0.0))
+    agent: Any = ray.remote(NodeAgent).options(
+        num_cpus=live[chosen]["Resources"]["CPU"],
+        num_gpus=cluster.gpus,
+        scheduling_strategy=on_node(chosen),
+    )
+    agent = agent.remote()
+    shipped = ray.put(ShippedWorkload.of(packed))
+    try:
+        ray.get(agent.__ray_ready__.remote(), timeout=deadline_s - time.monotonic())
+        left_s = deadline_s - time.monotonic()
+        call = agent.profile.remote(shipped, library_versions(), left_s, asked)
+        made: Profile = ray.get(call, timeout=left_s + _LATE_S)
+        ray.wait([agent.close.remote()], timeout=_CLOSE_S)
+    except ray.exceptions.GetTimeoutError as error:
+        raise ClusterError("none of its nodes had all its cores free in time") from error
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, BatchlabError):
+            raise cause from error
+        raise ClusterError(first_line(error)) from error
+    finally:
+        with suppress(ray.exceptions.RayError):
+            ray.kill(agent)
+    return made
