@@ -16,18 +16,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # Lines of Python, C and templates a room. Whoever makes a room smaller lowers its number; an issue
 # has to say that one may rise.
 CEILINGS = {
-    "advice": 6_545,
-    "app": 4_930,
+    "advice": 6_550,
+    "app": 4_950,
     "cli": 2_145,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
-    "measure": 5_550,
+    "measure": 5_565,
     "plans": 1_460,
-    "processes": 960,
-    "records": 2_130,
+    "processes": 1_020,
+    "records": 2_135,
     "replications": 2_100,
-    "report": 11_610,
+    "report": 11_615,
     "runs": 3_010,
     "script": 5_130,
     "store": 1_370,
@@ -36,7 +36,7 @@ CEILINGS = {
     "workload": 3_460,
     "top": 557,
 }
-CEILING = 64_390
+CEILING = 64_490
 
 Graph = dict[str, set[str]]
 

@@ -22,7 +22,7 @@ from batchlab.app.prices import read_price
 from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised, stored
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.run import RunEnd
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.runs.cluster import Cluster
@@ -44,6 +44,7 @@ class Machines:
     )
     pieces: dict[str, int] = field(default_factory=dict)  # of which a batch of 64 has to be made
     busy: tuple[str, ...] = ()
+    watts: float | None = None  # that each takes while it steps; None: it does not tell
     measured: list[str] = field(default_factory=list)
     plans: list[RunPlan] = field(default_factory=list)
 
@@ -66,6 +67,8 @@ class PlacedSubject(GridSubject):
         if place in self._machines.busy:
             raise WorkloadError("none of its nodes had all its cores free in time")
         made = told_profile(self.summary, self._machines.step_s[place].__getitem__, batch_sizes)
+        if self._machines.watts is not None:
+            made = replace(made, points=tuple(map(self._with_energy, made.points)))
         *smaller, largest = made.points
         micro = self._machines.pieces.get(place, largest.batch_size)
         assert largest.timing is not None
@@ -74,6 +77,12 @@ class PlacedSubject(GridSubject):
         processor = ("processor", place.partition(",")[0])
         environment = (*made.environment, processor)
         return replace(made, points=(*smaller, largest), environment=environment)
+
+    def _with_energy(self, point: ProfilePoint) -> ProfilePoint:
+        assert point.timing is not None
+        assert self._machines.watts is not None
+        step_j = self._machines.watts * point.timing.step_s
+        return replace(point, timing=replace(point.timing, step_j=step_j))
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> RecordedEngine:
         self._machines.plans += [] if is_here else [plan]
@@ -251,6 +260,25 @@ def test_one_machine_with_a_price_says_what_it_costs_and_asked_with_another_at_o
     assert advised(machines, grid, lab).advice.places == ()
     assert one.cost_to_target.estimate is not None
     assert other.cost_to_target.estimate == pytest.approx(2 * one.cost_to_target.estimate)
+
+
+def test_energy_is_the_power_of_the_named_size_times_its_time(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.step_s, machines.watts = {FAST: STEP_S}, 200.0
+    found = advised(machines, grid, lab)
+    (one,) = found.advice.places
+    joules, time_s = one.energy_to_target_j, one.time_to_target_s
+    (timing,) = next(p for p in found.profile.points if p.batch_size == 32).timings
+    off = 0.001 / sum(timing.block_s)  # a tick of the counter
+
+    assert one.price_per_h is None
+    assert time_s.estimate is not None
+    assert time_s.low is not None
+    assert joules.estimate == pytest.approx(200.0 * time_s.estimate)
+    assert joules.low == pytest.approx(200.0 * time_s.low * (1 - off))
+    said = {each.topic: each.text for each in advice_sentences(found.advice, found.study)}
+    assert f"and takes {joules.estimate:.3g} J" in said["by machine"]
 
 
 @pytest.mark.parametrize(

@@ -461,6 +461,8 @@ class PlaceAnswer:
         time_to_target_s: what that takes there.
         price_per_h: of such a machine, in a currency of the user's; None: not given.
         cost_to_target: the price of that time.
+        energy_to_target_j: what the device takes in that time, where it tells; by steps timed
+            alone.
         study: the id of the study behind it.
     """
 
@@ -471,6 +473,7 @@ class PlaceAnswer:
     time_to_target_s: Estimate
     price_per_h: float | None
     cost_to_target: Estimate
+    energy_to_target_j: Estimate
     study: str
 
 
@@ -536,8 +539,8 @@ class Advice(Reported):
         trainings: the same in trainings of the reference, where it was asked for so; else None.
         pay_back_runs: after how many full training runs the study has paid for itself; None:
             nothing is saved, or it is not known.
-        places: the answer for each kind of machine, this one's first; empty: there is one kind, and
-            no price.
+        places: the answer for each kind of machine, this one's first; empty: there is one kind,
+            and neither a price nor a counter of energy.
         kept_in: the store's path and the study's id, where its runs are; None: not known.
     """
 

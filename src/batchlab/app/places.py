@@ -13,6 +13,9 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.report.advice_rows import has_rate_of, named_cost
 from batchlab.store.store import Store
 
+# How seldom counters of energy move on.
+_GPU_TICK_S, _PROCESSOR_TICK_S = 0.1, 0.001
+
 
 def with_places(
     store: Store,
@@ -24,7 +27,7 @@ def with_places(
 ) -> Advised:
     """The first answer, stored with what each kind of machine is told, its study the latest."""
     found = tuple(_answer(each, prices) for each in (advised, *others))
-    if not others and not prices:
+    if not others and not prices and found[0].energy_to_target_j.estimate is None:
         found = ()
     if found == advised.advice.places:
         return advised
@@ -58,8 +61,26 @@ def _answer(advised: Advised, prices: Prices) -> PlaceAnswer:
         time_to_target_s=time_s,
         price_per_h=price,
         cost_to_target=no_price if price is None else time_s.times(price / 3600),
+        energy_to_target_j=_energy_to_target_j(advised, time_s),
         study=advised.study.study_id,
     )
+
+
+def _energy_to_target_j(advised: Advised, time_s: Estimate) -> Estimate:
+    """The time times the power while steps of the named size were timed, give or take a tick."""
+    named, profile = advised.advice.named, advised.profile
+    point = None if named is None else profile.best_micro_batch(named.batch_size)
+    timings = () if point is None else [each for each in point.timings if each.step_j is not None]
+    if not timings:
+        return Estimate.cannot_tell(Reason.of("no_energy"))
+    joules = sum((each.step_j or 0.0) * each.n_steps for each in timings)
+    timed_s = sum(sum(each.block_s) for each in timings)
+    found = time_s.times(joules / timed_s)
+    tick_s = _GPU_TICK_S if profile.device.endswith("cuda") else _PROCESSOR_TICK_S
+    off = min(1.0, tick_s * len(timings) / timed_s)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=found.low * (1 - off), high=found.high * (1 + off))
 
 
 def _time_to_target_s(advised: Advised) -> Estimate:

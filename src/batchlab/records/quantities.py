@@ -41,6 +41,7 @@ QUANTITIES = (
     Quantity(name="samples", unit="examples", better=None, label="examples seen"),
     Quantity(name="time_to_target_s", unit="s", better="lower", label="time to target"),
     Quantity(name="cost_to_target", unit="", better="lower", label="cost to target"),
+    Quantity(name="energy_to_target_j", unit="J", better="lower", label="energy to target"),
     Quantity(name="steps_to_target", unit="", better="lower", label="steps to target"),
     Quantity(name="samples_to_target", unit="examples", better="lower", label="samples to target"),
     Quantity(name="epochs_to_target", unit="", better="lower", label="epochs to target"),

@@ -870,12 +870,16 @@ def _by_machine(about: _About) -> _Told:
         for quantity, estimate, message in (
             ("time_to_target_s", each.time_to_target_s, "{figure} to {target}"),
             ("cost_to_target", each.cost_to_target, "which costs {figure} at {price:.4g} an hour"),
+            ("energy_to_target_j", each.energy_to_target_j, "and takes {figure}"),
         ):
             if estimate.estimate is not None:
                 figure = estimate_text(quantity, estimate)
                 target = None if each.target is None else target_text(each.target)
                 values = {"figure": figure, "price": each.price_per_h, "target": target}
                 told.append(about.say(message, **values))
+            elif quantity == "cost_to_target" and each.price_per_h and estimate.reason:
+                why = clause(estimate.reason)
+                told.append(about.say("what it costs can't be told: {why}", why=why))
         yield about.tell("{where}: {told}.", where=each.place, told=", ".join(told))
     if len({each.target for each in places}) > 1:
         return  # times to two targets compare nothing

@@ -73,6 +73,7 @@ ADVICE: dict[str, str] = {
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
         "there sooner, but ended worse"
     ),
+    "no_energy": "its device tells no energy, or not to this user",
     "no_price": "no price was given for such a machine",
     "no_run_to_target": "what is named there has no run to the target",
     "no_whole_training": "no whole training of it was run",

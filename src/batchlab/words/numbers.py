@@ -55,7 +55,7 @@ def _quantity_text(name: str, value: float) -> str:
     unit = quantity(name).unit
     if unit == "s":
         return _seconds_text(value)
-    if unit in ("B", "1/s"):
+    if unit in ("B", "1/s", "J"):
         return _si_text(value, unit)
     if name in COUNTS:
         return _count_text(value)
@@ -101,7 +101,7 @@ def _si_text(value: float, unit: str) -> str:
     for limit, prefix in _SI:
         if _as_shown(value) >= limit:
             return f"{value / limit:.3g} {prefix}{after}"
-    return f"{value:.3g} {after}" if unit == "B" else f"{value:.3g}{after}"
+    return f"{value:.3g} {after}" if unit != "1/s" else f"{value:.3g}{after}"
 
 
 def _compared_text(ratio: float) -> str:
