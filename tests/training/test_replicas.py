@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from tests.reference.local_engine import ask, plan_on
 from tests.reference.made_up_study import made_up_summary
+from tests.reference.noise_scale import population
 from tests.reference.small_workloads import cross_entropy, points, small_trial, small_workload
 from torch import Tensor, nn
 from torch.distributed import is_initialized
@@ -34,6 +39,7 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import load_weights
+from batchlab.training.replicas import Replicas
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
@@ -55,7 +61,14 @@ def train(tmp_path: Path) -> Iterator[Train]:
     """Train a workload on so many devices; the record and the weights at its end."""
     stores: dict[str, Store] = {}
 
-    def trained(workload: Workload, *, steps: int = STEPS, lab: str = "", **named: Any) -> Ran:
+    def trained(
+        workload: Workload,
+        *,
+        steps: int = STEPS,
+        lab: str = "",
+        measures: tuple[str, ...] = (),
+        **named: Any,
+    ) -> Ran:
         trial = trial_of(workload, **named)
         name = lab or f"{len(stores)}"
         if name not in stores:
@@ -63,7 +76,10 @@ def train(tmp_path: Path) -> Iterator[Train]:
             stores[name].put_workload(made_up_summary())
         store, plan = stores[name], plan_on(trial)
         plan = replace(
-            plan, trainer="plain", micro_batch_sizes={trial.batch_size: trial.micro_batch_size}
+            plan,
+            trainer="plain",
+            measures=measures,
+            micro_batch_sizes={trial.batch_size: trial.micro_batch_size},
         )
         engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
         asked = RunRequest(trial=trial, length=RunLength(steps=steps))
@@ -450,3 +466,55 @@ def test_steps_are_timed_on_both_devices_together() -> None:
     assert ended.value.device == "2 x cpu"
     assert ended.value.batch_size == 8
     assert ended.value.step_s > 0
+
+
+@pytest.mark.parametrize(("sampling", "parts"), [("reshuffle", (5, 3)), ("replacement", (2, 3, 3))])
+def test_noise_of_the_devices_parts_is_unbiased(sampling: Any, parts: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    gradients = random.standard_normal((24, 3)) * (0.5, 1.0, 2.0) + (1.0, 0.0, -0.5)
+    trace, grad_sq = population(gradients.tolist())
+    size = sum(parts)
+    replicas = Replicas.__new__(Replicas)
+    replicas.n, replicas._spread = len(parts), deque()
+    for _ in range(20_000):
+        drawn = random.choice(gradients, size, replace=sampling == "replacement")
+        means = [part.mean(0) for part in np.split(drawn, np.cumsum(parts)[:-1])]
+        mean_sq = sum(n / size * (mean @ mean) for n, mean in zip(parts, means, strict=True))
+        whole = drawn.mean(0)
+        replicas._spread.append((size, torch.tensor([mean_sq, whole @ whole])))
+    replicas._spread.append((size, torch.tensor([math.inf, 1.0])))  # one device had none of it
+    trial = trial_of(small_workload(n=24), sampling=sampling)
+    pairs = np.array(replicas.gradient_pairs(trial, forget=False))
+    off = (pairs.mean(0) - (trace, grad_sq)) / (pairs.std(0) / math.sqrt(len(pairs)))
+
+    assert len(pairs) == 20_000
+    assert abs(off).max() < 3.0
+    assert len(replicas.gradient_pairs(trial, forget=True)) == 20_000
+    assert replicas.gradient_pairs(trial, forget=True) == []
+
+
+def test_two_devices_tell_the_noise_scale_that_examples_one_by_one_have(train: Train) -> None:
+    workload = replace(small_workload(n=400, dtype=torch.float64), validation=None)
+    still = {"steps": 400, "measures": ("noise_scale",), "learning_rate": 1e-9}
+    of_two, _ = train(workload, world_size=2, **still)
+    of_examples, _ = train(workload, **still)
+    scales, exact = (
+        [each.measurement("noise_scale") for each in record.evaluations if each.step % 50 == 0][1:]
+        for record in (of_two, of_examples)
+    )
+
+    assert len(set(scales)) == len(scales) == 8  # epochs
+    assert exact == pytest.approx([exact[0]] * 8, rel=1e-4)
+    assert statistics.median(filter(None, scales)) == pytest.approx(exact[0], rel=0.25)
+
+
+def test_the_noise_scale_is_the_same_where_an_epoch_was_interrupted(train: Train) -> None:
+    noisy = {"world_size": 2, "measures": ("noise_scale",)}
+    train(small_workload(n=400), steps=20, lab="interrupted", **noisy)
+    resumed, _ = train(small_workload(n=400), steps=50, lab="interrupted", **noisy)
+    whole, _ = train(small_workload(n=400), steps=50, **noisy)
+    scales = [each.evaluations[-1].measurement("noise_scale") for each in (resumed, whole)]
+
+    assert resumed.resumed_from_steps == (20,)
+    assert scales[0] is not None
+    assert scales[0] == scales[1]

@@ -514,6 +514,7 @@ class _Run:
             step=step,
             is_end=is_end,
             is_last=is_last,
+            gradient_pairs=self._stepper.gradient_pairs(forget=self._is_epoch_end()),
         )
         found = {name: measure(moment) for name, measure in self._measures.items()}
         self._before = []

@@ -7,6 +7,7 @@ those of torchrun do (gloo on processors, NCCL on GPUs), over the loopback inter
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -14,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -30,6 +32,7 @@ from batchlab.processes.children import Line, end_of, served
 from batchlab.processes.memory import kills_for_memory
 from batchlab.random_state import RandomState, derived_seed, seed_everything
 from batchlab.records.estimate import Reason
+from batchlab.records.trial import Trial
 
 # They wait for one another while the first evaluates; a death is told by a pipe, not by a wait.
 _WAIT = timedelta(days=7)
@@ -37,6 +40,7 @@ _WAIT = timedelta(days=7)
 _OWN_END_S = 1.0
 _LOST_S = 30.0
 _LOOPBACK = "lo"
+_MOST_STEPS = 1000  # that a noise scale is of
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -57,6 +61,8 @@ class Replicas:
         self.rank = rank
         self.n = n
         self.device = device
+        # What the last steps say of the gradient's noise, with their batch sizes.
+        self._spread: deque[tuple[float, Tensor]] = deque(maxlen=_MOST_STEPS)
         self._model: nn.Module | None = None
         if os.path.exists(f"/sys/class/net/{_LOOPBACK}"):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
@@ -94,10 +100,13 @@ class Replicas:
         self._reduced(held)
         return held.item()
 
-    def summed(self, parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+    def summed(
+        self, parameters: Sequence[nn.Parameter], loss: Tensor, share: float, n_examples: float
+    ) -> Tensor:
         """Put sums over the devices in place of the gradients; returns that of the losses.
 
-        A parameter that no device's loss depends on in this step keeps none.
+        A parameter that no device's loss depends on in this step keeps none. `share` is this
+        device's part of the `n_examples` of the batch; nan: its loss is a mean of something else.
 
         Raises:
             WorkloadError: a gradient is sparse.
@@ -113,16 +122,45 @@ class Replicas:
                 )
             if count:
                 by_type.setdefault(parameter.dtype, []).append(parameter)
+        own_sq, whole_sq = (torch.zeros((), dtype=torch.float64, device=self.device) for _ in "12")
         for of_type in by_type.values():
             own = (torch.zeros_like(each) if each.grad is None else each.grad for each in of_type)
             flat = torch.cat([gradient.reshape(-1) for gradient in own])
+            own_sq += torch.linalg.vector_norm(flat).double() ** 2
             self._reduced(flat)
+            whole_sq += torch.linalg.vector_norm(flat).double() ** 2
             parts = flat.split([each.numel() for each in of_type])
             for parameter, part in zip(of_type, parts, strict=True):
                 parameter.grad = part.view_as(parameter)
-        whole = loss.to(self.device, torch.float64, copy=True)  # of one type on all devices
+        # Of one type on all devices; beside it the mean square of their gradients.
+        whole = torch.stack([loss.to(self.device, torch.float64), own_sq / share])
         self._reduced(whole)
-        return whole.to(loss.dtype)
+        self._spread.append((n_examples, torch.stack([whole[1], whole_sq])))
+        return whole[0].to(loss.dtype)
+
+    def gradient_pairs(self, trial: Trial, *, forget: bool) -> list[tuple[float, float]]:
+        """Of each step that is not forgotten, of the last thousand, tr Sigma and |G|^2, unbiased.
+
+        With n devices, of which each has a part w of a batch of B, the mean of |G_w|^2 weighted by
+        w lies above |G_B|^2 by (n - 1) tr Sigma / B on average; where batches are drawn without
+        replacement from N, by N / (N - 1) times as much. A step in which a device has no example
+        is left out.
+
+        Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1, for parts of any size.
+        """
+        n_train, is_without = trial.n_train, trial.sampling == "reshuffle" and trial.n_train > 1
+        pairs = []
+        told = torch.stack([each for _, each in self._spread]).tolist() if self._spread else []
+        for (n_examples, _), (mean_sq, whole_sq) in zip(self._spread, told, strict=True):
+            trace, drawn = n_examples * (mean_sq - whole_sq) / (self.n - 1), 1 / n_examples
+            if is_without:
+                trace *= (n_train - 1) / n_train
+                drawn = (n_train / n_examples - 1) / (n_train - 1)
+            if math.isfinite(trace):
+                pairs.append((trace, whole_sq - drawn * trace))
+        if forget:
+            self._spread.clear()
+        return pairs
 
     def _reduced(self, held: Tensor) -> None:
         with _told_of_deaths():
@@ -147,14 +185,16 @@ class Replicas:
     # ---- what a checkpoint keeps of them
 
     def state_dict(self) -> dict[str, Any]:
-        """The random streams and the buffers of the others."""
+        """The random streams and the buffers of the others, and the noise that was seen."""
         self.command("tell_state")
-        return {"others": self.told_states()[1:]}
+        sizes, told = [n for n, _ in self._spread], [each.cpu() for _, each in self._spread]
+        return {"others": self.told_states()[1:], "sizes": sizes, "spread": told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Give the others theirs back."""
         self.command("take_state")
         self._sent([{}, *state["others"]], 0)
+        self._spread.extend(zip(state["sizes"], state["spread"], strict=True))
 
     def told_states(self) -> list[dict[str, Any]]:
         """What is theirs alone, of all of them."""

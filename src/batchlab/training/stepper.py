@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -95,6 +96,11 @@ class Stepper:
         averaged = {} if self.averaged is None else {AVERAGED: self.averaged}
         replicas = {} if self._replicas is None else {"replicas": self._replicas}
         return {**self._made.kept, **self.rates.kept, **averaged, **replicas}
+
+    def gradient_pairs(self, *, forget: bool) -> Sequence[tuple[float, float]]:
+        """What several devices tell of the gradient's noise; nothing of one."""
+        replicas = self._replicas
+        return () if replicas is None else replicas.gradient_pairs(self._trial, forget=forget)
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
@@ -219,7 +225,11 @@ class Stepper:
             )
         else:  # another device has all that there is
             loss = self._parameters[0].new_zeros(())
-        return loss if replicas is None else replicas.summed(self._parameters, loss)
+        if replicas is None:
+            return loss
+        is_of_examples = self._workload.weight is None and self._workload.augment is None
+        n_examples = total if is_of_examples else math.nan
+        return replicas.summed(self._parameters, loss, sum(shares), n_examples)
 
 
 def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
