@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.run import RunEnd
 from batchlab.report.advice_claims import advice_sentences
+from batchlab.report.advice_tables import place_table
+from batchlab.report.advice_text import advice_text
 from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.replay import stored_journal
@@ -245,7 +248,8 @@ def test_what_it_costs_is_the_price_of_its_time(
         f"price of 'H100': none of the machines has that name ({FAST}, {SLOW})"
     ]
     said = {each.topic: each.text for each in advice_sentences(found.advice, found.study)}
-    assert "A laptop, 2 cores: use 16 at rate 0.2, " in said["by machine"]
+    shown = advice_text(found.advice, study=found.study, report=None)
+    assert re.search(r"a laptop, 2 cores +16 +best +0\.2 +\d+ ms ± \d+ % +0\.25 ", shown)
     assert "Least time: a server, 2 cores. Least cost: a laptop, 2 cores." in said["by machine"]
 
 
@@ -277,8 +281,9 @@ def test_energy_is_the_power_of_the_named_size_times_its_time(
     assert time_s.low is not None
     assert joules.estimate == pytest.approx(200.0 * time_s.estimate)
     assert joules.low == pytest.approx(200.0 * time_s.low * (1 - off))
-    said = {each.topic: each.text for each in advice_sentences(found.advice, found.study)}
-    assert f"and takes {joules.estimate:.3g} J" in said["by machine"]
+    table = place_table(found.advice)
+    assert table is not None
+    assert table.by_key()["energy_to_target_j"] == [joules.estimate]
 
 
 @pytest.mark.parametrize(
@@ -332,14 +337,12 @@ def test_times_to_two_targets_are_not_compared(
     found = advised(machines, grid, lab)
     fast, slow = found.advice.places
     other = replace(slow, target=replace(grid.target, value=0.6))
-    said = {
-        each.topic: each.text
-        for each in advice_sentences(replace(found.advice, places=(fast, other)), found.study)
-    }
+    shown = replace(found.advice, places=(fast, other))
+    table = place_table(shown)
 
-    assert "validation loss ≤ 0.5" in said["by machine"]
-    assert "validation loss ≤ 0.6" in said["by machine"]
-    assert "Least" not in said["by machine"]
+    assert table is not None
+    assert table.by_key()["target"] == ("validation loss ≤ 0.5", "validation loss ≤ 0.6")
+    assert "by machine" not in {each.topic for each in advice_sentences(shown, found.study)}
 
 
 def test_no_time_is_told_of_a_rate_that_did_not_run(

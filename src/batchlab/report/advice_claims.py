@@ -851,36 +851,14 @@ def _rules(about: _About) -> _Told:
     )
 
 
-_AS_SURE = {
-    "recommend": "use {size} at rate {rate:rate}",
-    "better": "use {size} at rate {rate:rate}, for sure better than {own_batch}",
-    "indifferent": "use {size} at rate {rate:rate}; the batch size hardly matters",
-    "cannot_tell": "best so far is {size} at rate {rate:rate}",
-}
-
-
 def _by_machine(about: _About) -> _Told:
-    """What to use on each kind of machine, what it costs there, and where that is least."""
+    """Where it takes least, and why no cost is told; the table has the rest."""
     places = about.advice.places
     for each in places:
-        named, told = each.named, [about.say("nothing can be named yet")]
-        if named is not None:
-            sizes = {"size": named.batch_size, "rate": named.learning_rate}
-            told = [about.say(_AS_SURE[each.verdict], **sizes)]
-        for quantity, estimate, message in (
-            ("time_to_target_s", each.time_to_target_s, "{figure} to {target}"),
-            ("cost_to_target", each.cost_to_target, "which costs {figure} at {price:.4g} an hour"),
-            ("energy_to_target_j", each.energy_to_target_j, "and takes {figure}"),
-        ):
-            if estimate.estimate is not None:
-                figure = estimate_text(quantity, estimate)
-                target = None if each.target is None else target_text(each.target)
-                values = {"figure": figure, "price": each.price_per_h, "target": target}
-                told.append(about.say(message, **values))
-            elif quantity == "cost_to_target" and each.price_per_h and estimate.reason:
-                why = clause(estimate.reason)
-                told.append(about.say("what it costs can't be told: {why}", why=why))
-        yield about.tell("{where}: {told}.", where=each.place, told=", ".join(told))
+        why = each.cost_to_target.reason
+        if each.price_per_h and why:
+            message = "What it costs on {place} can't be told: {why}."
+            yield about.tell(message, place=each.place, why=clause(why))
     if len({each.target for each in places}) > 1:
         return  # times to two targets compare nothing
     for least, figures in (

@@ -18,7 +18,13 @@ from batchlab.report.advice_effects import (
 )
 from batchlab.report.advice_figures import advice_looks, named_looks
 from batchlab.report.advice_run_figures import advice_figures
-from batchlab.report.advice_tables import answer_table, cost_table, steps_table, tried_table
+from batchlab.report.advice_tables import (
+    answer_table,
+    cost_table,
+    place_table,
+    steps_table,
+    tried_table,
+)
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
@@ -92,6 +98,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         lead=lead,
         first=first,
         compared=answer_table(advice),
+        places=place_table(advice),
         follow_up=said.pop("what would settle it", None),
         summary=_summary(advice),
         findings=[
@@ -121,7 +128,9 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 def advice_files(advice: Advice, study: Study) -> Tables:
     """The tables that can be taken out: the batch sizes in question, and what else was seen."""
-    return {
+    places = place_table(advice)
+    by_place = {} if places is None else {"places": (text("one row a kind of machine"), places)}
+    return by_place | {
         "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),
         "observations": (text("one row a number that was seen"), observations_table(study)),
