@@ -75,7 +75,7 @@ ADVICE: dict[str, str] = {
     ),
     "no_energy": "its device tells no energy, or not to this user",
     "no_price": "no price was given for such a machine",
-    "no_run_to_target": "what is named there has no run to the target",
+    "no_run_to_target": "what is named there has no time to the target yet",
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",
