@@ -17,18 +17,18 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_550,
-    "app": 4_950,
+    "app": 4_995,
     "cli": 2_145,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
-    "measure": 5_570,
+    "measure": 5_575,
     "plans": 1_460,
-    "processes": 1_020,
+    "processes": 1_025,
     "records": 2_140,
     "replications": 2_100,
     "report": 11_640,
-    "runs": 3_010,
+    "runs": 3_030,
     "script": 5_130,
     "store": 1_370,
     "training": 7_355,
@@ -36,7 +36,7 @@ CEILINGS = {
     "workload": 3_460,
     "top": 557,
 }
-CEILING = 64_575
+CEILING = 64_660
 
 Graph = dict[str, set[str]]
 

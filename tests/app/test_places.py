@@ -25,6 +25,7 @@ from batchlab.app.report import Advised, stored
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.run import RunEnd
+from batchlab.records.trial import Status
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_tables import place_table
 from batchlab.report.advice_text import advice_text
@@ -45,8 +46,10 @@ class Machines:
     step_s: dict[str, dict[int, float]] = field(
         default_factory=lambda: {FAST: STEP_S, SLOW: SOON_FULL}
     )
-    pieces: dict[str, int] = field(default_factory=dict)  # of which a batch of 64 has to be made
+    # Of which a batch of 64 has to be made there; 0: it does not fit at all.
+    pieces: dict[str, int] = field(default_factory=dict)
     busy: tuple[str, ...] = ()
+    hurried: tuple[str, ...] = ()  # where there was no time for a second batch size
     watts: float | None = None  # that each takes while it steps; None: it does not tell
     measured: list[str] = field(default_factory=list)
     plans: list[RunPlan] = field(default_factory=list)
@@ -77,6 +80,11 @@ class PlacedSubject(GridSubject):
         assert largest.timing is not None
         timing = replace(largest.timing, micro_batch_size=micro)
         largest = replace(largest, micro_batch_size=micro, timing=timing)
+        if micro == 0:
+            size = largest.batch_size
+            largest = ProfilePoint(batch_size=size, micro_batch_size=size, status=Status.OOM)
+        if place in self._machines.hurried:
+            made, smaller, largest = replace(made, stopped="time"), [], smaller[0]
         processor = ("processor", place.partition(",")[0])
         environment = (*made.environment, processor)
         return replace(made, points=(*smaller, largest), environment=environment)
@@ -105,16 +113,14 @@ def grid(tmp_path: Path) -> RecordedGrid:
 def advised(
     machines: Machines, grid: RecordedGrid, lab: Path, told: Told | None = None, **given: Any
 ) -> Advised:
+    usual = {"budget": 60.0, "command": "batchlab advise a grid", "listener": told or Told()}
     question = asked(
         "advise",
         workload="a grid",
         target=(grid.target.metric, grid.target.value),
         batch_sizes=grid.batch_sizes,
-        budget=60.0,
         store=lab,
-        command="batchlab advise a grid",
-        listener=told or Told(),
-        **given,
+        **(usual | given),
     )
     return advised_about(PlacedSubject(machines, grid, question))
 
@@ -206,6 +212,52 @@ def test_a_kind_that_cannot_be_measured_is_left_out_and_said(
     ]
     assert found.profile.place == SLOW
     assert found.advice.places == ()  # it is the only one
+
+
+def test_a_kind_that_was_measured_too_shortly_is_left_out_and_said(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.hurried, told = (SLOW,), Told()
+    found = advised(machines, grid, lab, told)
+
+    assert [text.partition(":")[0] for text in told.warnings] == [f"no answer for {SLOW}"]
+    assert "and another are needed; give a larger --budget" in told.warnings[0]
+    assert (found.profile.place, found.advice.places) == (FAST, ())
+
+
+def test_a_size_that_does_not_fit_on_one_kind_is_trained_on_none(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.pieces = {SLOW: 0}
+    candidate = advised(machines, grid, lab).advice.candidate(64)
+
+    assert candidate is not None
+    assert candidate.note is not None
+    assert candidate.note.code == "does_not_fit_everywhere"
+
+
+def test_what_trainings_allow_is_by_the_first_kind(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.step_s = {FAST: STEP_S, SLOW: THREEFOLD}
+    found = advised(machines, grid, lab, budget=None, trainings=400.0, epochs=6)
+    with Store(lab) as store:
+        first, second = (
+            stored_journal(store, each.study)[0].budget_s for each in found.advice.places
+        )
+
+    assert first is not None
+    assert second is not None
+    assert first < second < 2.2 * first
+
+
+def test_a_cluster_is_asked_another_question_than_this_machine(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    here = advised(machines, grid, lab)
+    there = advised(machines, grid, lab, cluster=Cluster())
+
+    assert here.study.study_id != there.study.study_id
 
 
 def test_the_first_leaves_half_of_the_time_for_runs_to_the_others(
@@ -300,7 +352,7 @@ def test_what_is_no_price_is_refused(given: str) -> None:
         read_price(given)
 
 
-@pytest.mark.parametrize("given", [0, -1.0, True, {"H100": 0.0}, {"H100": "2"}])
+@pytest.mark.parametrize("given", [0, -1.0, True, "2.5/h", {"H100": 0.0}, {"H100": "2"}])
 def test_what_is_no_price_in_python_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match="expected more than 0 an hour"):
         asked("advise", workload="a grid", budget=None, price=given)

@@ -18,8 +18,15 @@ class Rapl:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0", "intel-rapl"):
+        domains = {
+            "intel-rapl:0": "package-0",
+            "intel-rapl:1": "package-1",
+            "intel-rapl:0:0": "core",
+            "intel-rapl:2": "psys",
+        }
+        for name, of in domains.items():
             (folder / name).mkdir()
+            (folder / name / "name").write_text(f"{of}\n")
             (folder / name / "max_energy_range_uj").write_text("100000000")  # 100 J
             self.set(name, 0.0)
 
@@ -37,6 +44,7 @@ def test_a_processors_is_that_of_all_packages_since_the_last_reading(rapl: Rapl)
     meter = EnergyMeter(CPU)
     rapl.set("intel-rapl:0", 5.0)
     rapl.set("intel-rapl:0:0", 4.0)  # a part of the five
+    rapl.set("intel-rapl:2", 9.0)  # all of the machine
     rapl.set("intel-rapl:1", 2.0)
 
     assert meter.joules() == pytest.approx(7.0)

@@ -26,7 +26,7 @@ from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
@@ -208,7 +208,8 @@ class AdviceSession:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
-        self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
+        if not (self._known and self._budget.seconds is not None):  # else by the first kind's
+            self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
@@ -466,7 +467,7 @@ class AdviceSession:
     def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
         """The profile of all batch sizes, made while nothing runs."""
         watcher.stage(PROFILING)
-        candidates, own = self._subject.candidates, self._trial.batch_size
+        candidates = self._subject.candidates
         # A script takes its time to start, for each batch size, and each time that it is timed.
         starts_s = len(candidates) * (self._summary.start_s or 0.0)
         share_s = _PROFILE_MOST_S + MOST_PROCESSES * starts_s
@@ -488,6 +489,7 @@ class AdviceSession:
                     known=known,
                     place=place,
                 )
+                self._check_is_enough(made, allowed_s)
             except BatchlabError as error:
                 failed.append(error)
                 if len(places) > 1:
@@ -498,6 +500,11 @@ class AdviceSession:
             raise failed[0]
         made, *others = found
         self._others = tuple(others)
+        return made
+
+    def _check_is_enough(self, made: Profile, allowed_s: float) -> None:
+        """Refuse a profile that was cut so short that nothing can be compared."""
+        wanted, own = self._wanted, self._trial.batch_size
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
@@ -512,7 +519,6 @@ class AdviceSession:
                 f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
                 f"on 17 of 19 recorded workloads"
             )
-        return made
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
         """How many times as long a step of the second takes where both take turns."""
@@ -553,6 +559,12 @@ class AdviceSession:
             may_accumulate=self._subject.may_accumulate,
         )
         options = tuple(noted(self._summary, option, self._trial) for option in found)
+        # Trainings run on all kinds of machines.
+        small = {size for other in self._others for size in self._without_room(other)}
+        nowhere = Reason.of("does_not_fit_everywhere")
+        options = tuple(
+            refused(o, nowhere) if o.runs and o.batch_size in small else o for o in options
+        )
         if self._asked.train_s is not None:  # without its time these are no number of steps
             options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
@@ -560,6 +572,15 @@ class AdviceSession:
             return options
         own = self._summary.batch_size
         return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
+
+    def _without_room(self, profile: Profile) -> Iterator[int]:
+        """The batch sizes that do not fit into the memory there, nor in pieces."""
+        largest = profile.largest_batch_size or 0
+        full = {point.batch_size for point in profile.points if point.status is Status.OOM}
+        for size in self._subject.candidates:
+            is_beyond = profile.stopped == "memory" and size > largest
+            if (size in full or is_beyond) and profile.best_micro_batch(size) is None:
+                yield size
 
     def _plan(self, here: Profile, options: tuple[Option, ...]) -> None:
         """Let the engine plan with what the profile of this machine says of the options."""

@@ -231,6 +231,8 @@ def _study_id(subject: Subject, place: str | None = None) -> str:
         document["trainer"] = question.trainer
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
+    if question.cluster is not None and question.profile is None:
+        document["cluster"] = True  # its nodes are what is timed
     if place is not None:
         document["place"] = place
     one = _hash_of(document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from batchlab.errors import UsageError
 
@@ -26,9 +26,9 @@ def read_price(given: str) -> tuple[str, float]:
     return name.strip(), _checked(per_h, given)
 
 
-def checked_prices(given: float | Mapping[str, float] | Sequence[tuple[str, float]]) -> Prices:
+def checked_prices(given: float | Mapping[str, float]) -> Prices:
     """Prices as they are given to Python, or as they were read."""
-    named = {"": given} if isinstance(given, int | float) else dict(given)
+    named = given if isinstance(given, Mapping) else {"": given}
     return {str(name): _checked(price, price) for name, price in named.items()}
 
 

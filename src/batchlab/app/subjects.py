@@ -310,6 +310,7 @@ class WorkloadSubject(Subject):
             return measure_profile(self.packed, deadline_s=deadline_s, listener=listener, **asked)
         cluster, nodes = self.question.cluster, self._nodes[place]
         assert cluster is not None
+        asked["device"] = self._device_there
         return profile_on(cluster, self.packed, nodes, deadline_s=deadline_s, asked=asked)
 
     def places(self) -> tuple[str | None, ...]:
@@ -322,8 +323,17 @@ class WorkloadSubject(Subject):
     def _nodes(self) -> dict[str, tuple[str, ...]]:
         """By place."""
         assert self.question.cluster is not None
-        limit_s = self.question.budget.time_limit_s()
-        return places_of(self.question.cluster, self.question.device, limit_s=limit_s)
+        return places_of(
+            self.question.cluster,
+            self._device_there,
+            limit_s=self.question.budget.time_limit_s(),
+            warn=self.question.listener.warning,
+        )
+
+    @property
+    def _device_there(self) -> str:
+        """A node is shown the GPUs that it may use, from 0 on."""
+        return self.question.device.partition(":")[0]
 
     @property
     def _whole_steps(self) -> Trial:

@@ -280,7 +280,9 @@ class Profile(ShownInNotebook):
     @property
     def place(self) -> str | None:
         """The processor with its cores, or the GPU; None: not told."""
-        return place_of(self.environment, self.device)
+        timings = (timing for point in self.points for timing in point.timings)
+        told = (timing.place for timing in timings if timing.place is not None)
+        return next(told, None) or place_of(self.environment, self.device)
 
     @property
     def largest_batch_size(self) -> int | None:

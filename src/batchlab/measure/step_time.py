@@ -144,6 +144,8 @@ def _timed(
         for blocks in block_s.values():
             warmup_s += blocks[:_SETTLING_ROUNDS]
             del blocks[:_SETTLING_ROUNDS]
+        for joules in block_j.values():
+            del joules[:_SETTLING_ROUNDS]
     best = _fewest_threads_as_good(
         {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
     )

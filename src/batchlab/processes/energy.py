@@ -7,10 +7,15 @@ from pathlib import Path
 
 import torch
 
-# Package domains of Linux's power capping: a processor each, with whatever runs on it. Their
-# subdomains (intel-rapl:0:1) are parts of these. Many systems let only root read them.
+# Linux's power capping, AMD's too. A package is a processor, with whatever runs on it; the other
+# domains are parts of one, or all of the machine. Many systems let only root read them.
 RAPL = Path("/sys/class/powercap")
-_PACKAGES = "intel-rapl:[0-9]"  # AMD's too
+
+
+def _is_package(name: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return name.read_text().startswith("package")
+    return False
 
 
 class EnergyMeter:
@@ -22,7 +27,8 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device) -> None:
         """Read nothing yet."""
-        self._packages = list(RAPL.glob(_PACKAGES)) if device.type == "cpu" else []
+        domains = RAPL.glob("intel-rapl:*/name") if device.type == "cpu" else ()
+        self._packages = [name.parent for name in domains if _is_package(name)]
         self._gpu: object = None
         if device.type == "cuda":
             with contextlib.suppress(Exception):  # NVML's own errors: no driver, an older GPU

@@ -865,7 +865,8 @@ def _by_machine(about: _About) -> _Told:
         ("Least time", [(each.time_to_target_s, each.place) for each in places]),
         ("Least cost", [(each.cost_to_target, each.place) for each in places]),
     ):
-        known = sorted((e.estimate, place, e) for e, place in figures if e.estimate)
+        known = [(e.estimate, place, e) for e, place in figures if e.estimate]
+        known.sort(key=lambda figure: figure[:2])
         if len(known) < 2:
             continue
         (_, place, best), *others = known

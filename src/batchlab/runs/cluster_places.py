@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -19,9 +19,12 @@ _ASK_S = 30.0  # a node that starts its first process of ours takes ten
 _PART_OF_A_GPU = 0.001  # so much of one is enough to see which it is
 _LATE_S = 30.0  # what is measured ends by its deadline, but for what has begun
 _CLOSE_S = 5.0
+_MOST_S = 3600.0  # that is waited for a node where no budget says
 
 
-def places_of(cluster: Cluster, device: str, *, limit_s: float) -> dict[str, tuple[str, ...]]:
+def places_of(
+    cluster: Cluster, device: str, *, limit_s: float, warn: Callable[[str], None]
+) -> dict[str, tuple[str, ...]]:
     """The ids of the nodes that take its trials, by kind; that of most trials at a time first.
 
     Raises:
@@ -30,9 +33,8 @@ def places_of(cluster: Cluster, device: str, *, limit_s: float) -> dict[str, tup
     import ray
 
     cluster.connect()
-    fit = {
-        name: n for name, node in live_nodes().items() if (n := cluster.places(node["Resources"]))
-    }
+    live = live_nodes()
+    fit = {name: n for name, node in live.items() if (n := cluster.places(node["Resources"]))}
     ask = ray.remote(place_here)
     part = _PART_OF_A_GPU if cluster.gpus else 0
     calls: dict[Any, str] = {
@@ -43,12 +45,17 @@ def places_of(cluster: Cluster, device: str, *, limit_s: float) -> dict[str, tup
     }
     answered, _ = ray.wait(list(calls), num_returns=len(calls), timeout=min(limit_s, _ASK_S))
     if not answered:
-        answered, _ = ray.wait(list(calls), timeout=max(0.0, limit_s - _ASK_S))
+        answered, _ = ray.wait(list(calls), timeout=min(max(0.0, limit_s - _ASK_S), _MOST_S))
     found: dict[str, tuple[str, ...]] = {}
-    for call in answered:
-        with suppress(ray.exceptions.RayError):  # it cannot train either, which is told then
-            place = ray.get(call) or "machines of an unknown kind"
-            found[place] = (*found.get(place, ()), calls[call])
+    for call, name in calls.items():
+        try:
+            place = ray.get(call, timeout=0) or "machines of an unknown kind"
+            found[place] = (*found.get(place, ()), name)
+        except ray.exceptions.RayError as error:
+            why = "it was busy" if call not in answered else first_line(error)
+            warn(
+                f"node {live[name]['NodeManagerHostname']} did not tell which machine it is: {why}"
+            )
     if not found:
         raise ClusterError(
             "no node of the cluster told which machine it is; with batchlab on each node, and one "
@@ -81,19 +88,24 @@ def profile_on(
     chosen = max(there, key=lambda name: free.get(name, {}).get("CPU", 0.0))
     agent: Any = ray.remote(NodeAgent).options(
         num_cpus=live[chosen]["Resources"]["CPU"],
-        num_gpus=cluster.gpus,
+        num_gpus=cluster.gpus_of(1),
         scheduling_strategy=on_node(chosen),
     )
     agent = agent.remote()
     shipped = ray.put(ShippedWorkload.of(packed))
     try:
-        ray.get(agent.__ray_ready__.remote(), timeout=deadline_s - time.monotonic())
-        left_s = deadline_s - time.monotonic()
+        wait_s = max(0.0, deadline_s - time.monotonic())
+        if not ray.wait([agent.__ray_ready__.remote()], timeout=wait_s)[0]:
+            raise ClusterError(
+                "none of its nodes had all its cores free in time; end what else runs on one of "
+                "them, or give a larger --budget"
+            )
+        left_s = max(0.0, deadline_s - time.monotonic())
         call = agent.profile.remote(shipped, library_versions(), left_s, asked)
         made: Profile = ray.get(call, timeout=left_s + _LATE_S)
         ray.wait([agent.close.remote()], timeout=_CLOSE_S)
     except ray.exceptions.GetTimeoutError as error:
-        raise ClusterError("none of its nodes had all its cores free in time") from error
+        raise ClusterError("its node did not end measuring in time") from error
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, BatchlabError):

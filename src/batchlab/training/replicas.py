@@ -194,7 +194,8 @@ class Replicas:
         """Give the others theirs back."""
         self.command("take_state")
         self._sent([{}, *state["others"]], 0)
-        self._spread.extend(zip(state["sizes"], state["spread"], strict=True))
+        told = [each.to(self.device) for each in state["spread"]]
+        self._spread.extend(zip(state["sizes"], told, strict=True))
 
     def told_states(self) -> list[dict[str, Any]]:
         """What is theirs alone, of all of them."""
