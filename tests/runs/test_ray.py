@@ -292,7 +292,7 @@ def test_a_kind_of_machine_that_is_three_times_as_slow_gets_its_own_answer(
             f"{file}:workload",
             batch_sizes=(16, 64, 256),
             target=("loss", 0.32),
-            budget=120.0,
+            budget=240.0,
             cluster=Cluster(address=nodes.address),
             price={"": 2.0, "1 core": 0.5},
             store=lab,
