@@ -21,7 +21,7 @@ from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
 from batchlab.app.advise import advise
-from batchlab.app.report import profiles_of
+from batchlab.app.report import Advised, stored
 from batchlab.errors import ClusterError, EditedError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -300,8 +300,10 @@ def test_a_kind_of_machine_that_is_three_times_as_slow_gets_its_own_answer(
     finally:
         nodes._cluster.remove_node(slow)
     fast, slower = advice.places
+    found = stored(lab, fast.study)
+    assert isinstance(found, Advised)
+    profiles = (found.profile, *found.others)
     with Store(lab) as store:
-        profiles = profiles_of(store, fast.study)
         records = [store.study(each.study).records for each in (fast, slower)]
     step_s = [[profile.about_step_s(size) for size in (64, 256)] for profile in profiles]
 

@@ -484,13 +484,14 @@ def test_noise_of_the_devices_parts_is_unbiased(sampling: Any, parts: tuple[int,
         replicas._spread.append((size, torch.tensor([mean_sq, whole @ whole])))
     replicas._spread.append((size, torch.tensor([math.inf, 1.0])))  # one device had none of it
     trial = trial_of(small_workload(n=24), sampling=sampling)
-    pairs = np.array(replicas.gradient_pairs(trial, forget=False))
+    pairs = np.array(replicas.gradient_pairs(trial))
     off = (pairs.mean(0) - (trace, grad_sq)) / (pairs.std(0) / math.sqrt(len(pairs)))
 
     assert len(pairs) == 20_000
     assert abs(off).max() < 3.0
-    assert len(replicas.gradient_pairs(trial, forget=True)) == 20_000
-    assert replicas.gradient_pairs(trial, forget=True) == []
+    assert len(replicas.gradient_pairs(trial)) == 20_000
+    replicas.forget_gradients()
+    assert replicas.gradient_pairs(trial) == []
 
 
 def test_two_devices_tell_the_noise_scale_that_examples_one_by_one_have(train: Train) -> None:

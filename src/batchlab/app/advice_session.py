@@ -146,8 +146,8 @@ class AdviceSession:
         """
         self._store = store
         self._share = share
+        self._known = profiles[0] if profiles else None
         self._others = profiles[1:]
-        self._known = profiles[:1]
         self._subject = subject
         self._study = study
         self._asked = subject.question
@@ -208,7 +208,7 @@ class AdviceSession:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
-        if not (self._known and self._budget.seconds is not None):  # else by the first kind's
+        if self._known is None or self._budget.seconds is None:  # else by the first kind's
             self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
@@ -432,8 +432,8 @@ class AdviceSession:
         if journal.profiles:
             self._others = tuple(map(Profile.from_json, journal.others))
             return Profile.from_json(journal.profiles[0])
-        for known in self._known:
-            return known
+        if self._known is not None:
+            return self._known
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
         own, wanted = self._trial.batch_size, self._wanted

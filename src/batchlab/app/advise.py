@@ -16,7 +16,7 @@ from batchlab.app.options import leave_out_last_batches, options_of, reference_o
 from batchlab.app.places import with_places
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
-from batchlab.app.report import Advised, profiles_of
+from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BatchlabError, ProfileError, UsageError
@@ -181,16 +181,18 @@ def advised_about(subject: Subject) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         advised = AdviceSession(opened, subject, study).carried_out()
-        others = tuple(_for_other_places(opened, subject, study))
+        others = tuple(_for_other_places(opened, subject, study, advised))
         advised = with_places(opened, advised, others, prices=question.price, listener=listener)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
-def _for_other_places(store: Store, subject: Subject, study: StudyName) -> Iterator[Advised]:
+def _for_other_places(
+    store: Store, subject: Subject, study: StudyName, first: Advised
+) -> Iterator[Advised]:
     """The answers for the other kinds of machines, each from the trainings of all."""
     listener = subject.question.listener
-    profiles = profiles_of(store, study.study_id)
+    profiles = (first.profile, *first.others)
     for number, profile in enumerate(profiles[1:], start=1):
         listener.phase(f"asking for {profile.place}")
         rest = (other for other in profiles if other is not profile)

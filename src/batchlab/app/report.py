@@ -47,6 +47,7 @@ class Advised:
     advice: Advice  # the answer
     study: Study  # the training runs behind it, and what was trained
     profile: Profile  # the step times and memory behind it, of this machine or of another
+    others: tuple[Profile, ...] = ()  # of the other kinds of machines that trained it
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
@@ -55,18 +56,12 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     An answer that does not read is asked anew from its trials: by the same command.
     """
     advice = stored_advice(store, study.study_id)
-    profiles = () if advice is None else profiles_of(store, study.study_id)
-    if advice is None or not profiles:
-        return None
-    return Advised(advice=advice, study=study, profile=profiles[0])
-
-
-def profiles_of(store: Store, study_id: str) -> tuple[Profile, ...]:
-    """What the answer of a study rests on, before the profiles of other kinds of machines."""
-    entries = stored_journal(store, study_id)
+    entries = () if advice is None else stored_journal(store, study.study_id)
     own = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
-    others = entries[0].others if entries else ()
-    return tuple(map(Profile.from_json, (*own[-1:], *others)))
+    if advice is None or not own:
+        return None
+    profile, *others = map(Profile.from_json, (own[-1], *entries[0].others))
+    return Advised(advice=advice, study=study, profile=profile, others=tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

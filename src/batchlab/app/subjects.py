@@ -300,7 +300,7 @@ class WorkloadSubject(Subject):
         asked: dict[str, Any] = {
             "trial": self._whole_steps,
             "batch_sizes": tuple(batch_sizes),
-            "device": self.question.device,
+            "device": self.question.device if place is None else self._device_there,
             "memory_limit_bytes": self.memory_limit_bytes,
             "may_accumulate": self.may_accumulate,
             "known": known,
@@ -310,7 +310,6 @@ class WorkloadSubject(Subject):
             return measure_profile(self.packed, deadline_s=deadline_s, listener=listener, **asked)
         cluster, nodes = self.question.cluster, self._nodes[place]
         assert cluster is not None
-        asked["device"] = self._device_there
         return profile_on(cluster, self.packed, nodes, deadline_s=deadline_s, asked=asked)
 
     def places(self) -> tuple[str | None, ...]:

@@ -47,8 +47,9 @@ def _parameter_norm(moment: Moment) -> float:
 
 def _noise_scale(moment: Moment) -> float | None:
     """None where the gradient is lost in the noise of the examples seen."""
-    if len(moment.gradient_pairs) >= _FEWEST_PAIRS:
-        return noise_scale_of_pairs(*zip(*moment.gradient_pairs, strict=True)).estimate
+    pairs = moment.gradient_pairs()
+    if len(pairs) >= _FEWEST_PAIRS:
+        return noise_scale_of_pairs(*zip(*pairs, strict=True)).estimate
     noise = GradientNoise(moment.workload, moment.device)
     # The same examples each time: what the points of a curve share cancels.
     found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)

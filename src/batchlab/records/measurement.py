@@ -43,7 +43,7 @@ class Moment:
     step: int
     is_end: bool
     is_last: bool
-    gradient_pairs: Sequence[tuple[float, float]] = ()
+    gradient_pairs: Callable[[], Sequence[tuple[float, float]]] = tuple
 
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]

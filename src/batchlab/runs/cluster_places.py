@@ -86,13 +86,13 @@ def profile_on(
     if not there:
         raise ClusterError("its nodes have left the cluster")
     chosen = max(there, key=lambda name: free.get(name, {}).get("CPU", 0.0))
+    shipped = ray.put(ShippedWorkload.of(packed))
     agent: Any = ray.remote(NodeAgent).options(
         num_cpus=live[chosen]["Resources"]["CPU"],
         num_gpus=cluster.gpus_of(1),
         scheduling_strategy=on_node(chosen),
     )
     agent = agent.remote()
-    shipped = ray.put(ShippedWorkload.of(packed))
     try:
         wait_s = max(0.0, deadline_s - time.monotonic())
         if not ray.wait([agent.__ray_ready__.remote()], timeout=wait_s)[0]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -278,6 +279,7 @@ class _Run:
         self._workload = workload
         self._task = task
         self._trial = task.trial
+        self._replicas = replicas
         self._measures = measures
         self._emit = emit
         self._device = torch.device(task.device)
@@ -503,20 +505,22 @@ class _Run:
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
         """What is measured of the model, by name; None: no finite number."""
-        step = self._progress.step
+        step, trial, replicas = self._progress.step, self._trial, self._replicas
         moment = Moment(
             model=self._stepper.model,
             initial=self._initial,
             before=self._before,
             workload=self._workload,
             device=self._device,
-            trial=self._trial,
+            trial=trial,
             step=step,
             is_end=is_end,
             is_last=is_last,
-            gradient_pairs=self._stepper.gradient_pairs(forget=self._is_epoch_end()),
+            gradient_pairs=tuple if replicas is None else partial(replicas.gradient_pairs, trial),
         )
         found = {name: measure(moment) for name, measure in self._measures.items()}
+        if replicas is not None and self._is_epoch_end():
+            replicas.forget_gradients()
         self._before = []
         finite = {
             name: value if value is not None and math.isfinite(value) else None

@@ -138,7 +138,7 @@ class Replicas:
         self._spread.append((n_examples, torch.stack([whole[1], whole_sq])))
         return whole[0].to(loss.dtype)
 
-    def gradient_pairs(self, trial: Trial, *, forget: bool) -> list[tuple[float, float]]:
+    def gradient_pairs(self, trial: Trial) -> list[tuple[float, float]]:
         """Of each step that is not forgotten, of the last thousand, tr Sigma and |G|^2, unbiased.
 
         With n devices, of which each has a part w of a batch of B, the mean of |G_w|^2 weighted by
@@ -158,9 +158,11 @@ class Replicas:
                 drawn = (n_train / n_examples - 1) / (n_train - 1)
             if math.isfinite(trace):
                 pairs.append((trace, whole_sq - drawn * trace))
-        if forget:
-            self._spread.clear()
         return pairs
+
+    def forget_gradients(self) -> None:
+        """Have the next pairs be of steps from here on."""
+        self._spread.clear()
 
     def _reduced(self, held: Tensor) -> None:
         with _told_of_deaths():

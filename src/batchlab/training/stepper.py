@@ -97,11 +97,6 @@ class Stepper:
         replicas = {} if self._replicas is None else {"replicas": self._replicas}
         return {**self._made.kept, **self.rates.kept, **averaged, **replicas}
 
-    def gradient_pairs(self, *, forget: bool) -> Sequence[tuple[float, float]]:
-        """What several devices tell of the gradient's noise; nothing of one."""
-        replicas = self._replicas
-        return () if replicas is None else replicas.gradient_pairs(self._trial, forget=forget)
-
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
         epoch, first_step = self._plan.position(step)
