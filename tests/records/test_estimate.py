@@ -43,6 +43,17 @@ def test_an_interval_whose_ends_tell_nothing_is_too_wide(
     assert Estimate.of(1.0, interval=interval, n=2).is_too_wide is is_too_wide
 
 
+def test_what_cannot_be_told_has_its_bound_in_the_new_unit_too() -> None:
+    why = Reason.of("why")
+
+    assert Estimate.of(2.0, interval=(1.0, 4.0), n=5).times(3.0) == Estimate.of(
+        6.0, interval=(3.0, 12.0), n=5
+    )
+    assert Estimate.cannot_tell(why, low=2.0, n=3).times(0.5) == Estimate.cannot_tell(
+        why, low=1.0, n=3
+    )
+
+
 QUOTED = Reason.of("inner", text="a “quoted” text", n=3, share=0.5, met=True, unknown=None)
 REASON = Reason.of("outer", why=QUOTED, sizes=[16, 32], whys=(QUOTED, Reason("bare")))
 

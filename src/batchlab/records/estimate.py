@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Union
 
 One = Union[str, int, float, bool, "Reason", None]
@@ -138,11 +138,10 @@ class Estimate:
         return math.log(self.high / self.low) / 2
 
     def times(self, factor: float) -> Estimate:
-        """The same times a known factor > 0; what can't be told is as it is."""
-        if self.estimate is None:
-            return self
-        low, high = (None if end is None else end * factor for end in (self.low, self.high))
-        return Estimate.of(self.estimate * factor, interval=(low, high), n=self.n)
+        """The same times a known factor > 0, bounds of what can't be told too."""
+        told = (self.estimate, self.low, self.high)
+        value, low, high = (None if each is None else each * factor for each in told)
+        return replace(self, estimate=value, low=low, high=high)
 
     def holds(self, value: float) -> bool:
         """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""
