@@ -15,11 +15,13 @@ from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.runs.cluster import Cluster, first_line, free_resources, live_nodes, on_node
 from batchlab.runs.node_agent import NodeAgent
 
-_ASK_S = 30.0  # a node that starts its first process of ours takes ten
+# A node that starts its first process of ours takes ten seconds. One that is silent is not waited
+# for longer than this, nor than its share of the budget.
+_ASK_S, _ASK_SHARE = 30.0, 0.3
 _PART_OF_A_GPU = 0.001  # so much of one is enough to see which it is
-_LATE_S = 30.0  # what is measured ends by its deadline, but for what has begun
+_START_S = 10.0  # that a process may take to start on a node, beside what is for measuring
+_LATE_S = 10.0  # what is measured ends by its deadline, but for what has begun
 _CLOSE_S = 5.0
-_MOST_S = 3600.0  # that is waited for a node where no budget says
 
 
 def places_of(
@@ -43,23 +45,24 @@ def places_of(
         ): name
         for name in fit
     }
-    answered, _ = ray.wait(list(calls), num_returns=len(calls), timeout=min(limit_s, _ASK_S))
-    if not answered:
-        answered, _ = ray.wait(list(calls), timeout=min(max(0.0, limit_s - _ASK_S), _MOST_S))
+    wait_s = min(_ASK_SHARE * limit_s, _ASK_S)
+    _, silent = ray.wait(list(calls), num_returns=len(calls), timeout=wait_s)
     found: dict[str, tuple[str, ...]] = {}
     for call, name in calls.items():
+        node = f"node {live[name]['NodeManagerHostname']}"
+        if call in silent:
+            ray.cancel(call, force=True)
+            warn(f"{node} did not tell which machine it is: it was silent for {wait_s:.0f} s")
+            continue
         try:
-            place = ray.get(call, timeout=0) or "machines of an unknown kind"
+            place = ray.get(call) or "machines of an unknown kind"
             found[place] = (*found.get(place, ()), name)
         except ray.exceptions.RayError as error:
-            why = "it was busy" if call not in answered else first_line(error)
-            warn(
-                f"node {live[name]['NodeManagerHostname']} did not tell which machine it is: {why}"
-            )
+            warn(f"{node} did not tell which machine it is: {first_line(error)}")
     if not found:
         raise ClusterError(
-            "no node of the cluster told which machine it is; with batchlab on each node, and one "
-            "free, the same command goes on"
+            "no node of the cluster told which machine it is; with batchlab on each node, one of "
+            "them free, and a budget of a minute or more, the same command goes on"
         )
     by_trials = sorted(found, key=lambda place: (-sum(fit[name] for name in found[place]), place))
     return {place: found[place] for place in by_trials}
@@ -85,22 +88,30 @@ def profile_on(
     there = [name for name in node_ids if name in live]
     if not there:
         raise ClusterError("its nodes have left the cluster")
-    chosen = max(there, key=lambda name: free.get(name, {}).get("CPU", 0.0))
+    whole, gpus = {name: live[name]["Resources"] for name in there}, cluster.gpus_of(1)
+    free_share = {name: _free_share(free.get(name, {}), whole[name], gpus) for name in there}
+    chosen = max(there, key=free_share.__getitem__)
     shipped = ray.put(ShippedWorkload.of(packed))
     agent: Any = ray.remote(NodeAgent).options(
-        num_cpus=live[chosen]["Resources"]["CPU"],
-        num_gpus=cluster.gpus_of(1),
+        num_cpus=whole[chosen]["CPU"],
+        num_gpus=gpus,
         scheduling_strategy=on_node(chosen),
     )
     agent = agent.remote()
     try:
-        wait_s = max(0.0, deadline_s - time.monotonic())
+        asked_s = time.monotonic()
+        wait_s = max(0.0, deadline_s - asked_s) + _START_S
         if not ray.wait([agent.__ray_ready__.remote()], timeout=wait_s)[0]:
+            if free_share[chosen] == 1.0:
+                raise ClusterError(
+                    f"its node started no process in {wait_s:.0f} s; give a larger --budget"
+                )
             raise ClusterError(
                 "none of its nodes had all its cores free in time; end what else runs on one of "
                 "them, or give a larger --budget"
             )
-        left_s = max(0.0, deadline_s - time.monotonic())
+        now_s = time.monotonic()
+        left_s = max(0.0, deadline_s - now_s + min(_START_S, now_s - asked_s))
         call = agent.profile.remote(shipped, library_versions(), left_s, asked)
         made: Profile = ray.get(call, timeout=left_s + _LATE_S)
         ray.wait([agent.close.remote()], timeout=_CLOSE_S)
@@ -115,3 +126,8 @@ def profile_on(
         with suppress(ray.exceptions.RayError):
             ray.kill(agent)
     return made
+
+
+def _free_share(free: Mapping[str, float], whole: Mapping[str, float], gpus: int) -> float:
+    """Of a node's cores, those that nobody uses; of one without so many free GPUs none."""
+    return free.get("CPU", 0.0) / whole["CPU"] if free.get("GPU", 0.0) >= gpus else 0.0
