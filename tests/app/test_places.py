@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
@@ -16,7 +18,7 @@ from tests.reference.made_up_profile import told_profile
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
-from batchlab.advice.advice import PlaceAnswer
+from batchlab.advice.advice import PlaceAnswer, Verdict
 from batchlab.app.advise import advised_about
 from batchlab.app.places import with_places
 from batchlab.app.prices import read_price
@@ -24,9 +26,12 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised, stored
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunEnd
 from batchlab.records.trial import Status
 from batchlab.report.advice_claims import advice_sentences
+from batchlab.report.advice_page import advice_files, render_advice_html
+from batchlab.report.advice_rows import ShownCost
 from batchlab.report.advice_tables import place_table
 from batchlab.report.advice_text import advice_text
 from batchlab.runs.cluster import Cluster
@@ -34,7 +39,7 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 
-FAST, SLOW = "a server, 2 cores", "a laptop, 2 cores"
+FAST, SLOW, THIRD = "a server, 2 cores", "a laptop, 2 cores", "a board, 2 cores"
 THREEFOLD = {size: 3 * step_s for size, step_s in STEP_S.items()}
 SOON_FULL = {16: 0.001, 32: 0.004, 64: 0.016}
 
@@ -52,6 +57,8 @@ class Machines:
     hurried: tuple[str, ...] = ()  # where there was no time for a second batch size
     watts: float | None = None  # that each takes while it steps; None: it does not tell
     measured: list[str] = field(default_factory=list)
+    allowed_s: list[float] = field(default_factory=list)  # for measuring each
+    tried_here: int = 0  # engines of this machine, not of these
     plans: list[RunPlan] = field(default_factory=list)
 
 
@@ -66,12 +73,19 @@ class PlacedSubject(GridSubject):
         return tuple(self._machines.step_s)
 
     def profile(
-        self, batch_sizes: Sequence[int], *, place: str | None = None, **_: object
+        self,
+        batch_sizes: Sequence[int],
+        *,
+        deadline_s: float,
+        place: str | None = None,
+        **_: object,
     ) -> Profile:
         assert place is not None
+        assert tuple(batch_sizes) == self.candidates
         self._machines.measured.append(place)
+        self._machines.allowed_s.append(deadline_s - time.monotonic())
         if place in self._machines.busy:
-            raise WorkloadError("none of its nodes had all its cores free in time")
+            raise WorkloadError(f"none of the nodes of {place} had all its cores free in time")
         made = told_profile(self.summary, self._machines.step_s[place].__getitem__, batch_sizes)
         if self._machines.watts is not None:
             made = replace(made, points=tuple(map(self._with_energy, made.points)))
@@ -97,6 +111,7 @@ class PlacedSubject(GridSubject):
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> RecordedEngine:
         self._machines.plans += [] if is_here else [plan]
+        self._machines.tried_here += is_here
         return super().engine(store, plan, is_here=is_here)
 
 
@@ -113,11 +128,15 @@ def grid(tmp_path: Path) -> RecordedGrid:
 def advised(
     machines: Machines, grid: RecordedGrid, lab: Path, told: Told | None = None, **given: Any
 ) -> Advised:
-    usual = {"budget": 60.0, "command": "batchlab advise a grid", "listener": told or Told()}
+    usual = {
+        "budget": 60.0,
+        "command": "batchlab advise a grid",
+        "listener": told or Told(),
+        "target": (grid.target.metric, grid.target.value),
+    }
     question = asked(
         "advise",
         workload="a grid",
-        target=(grid.target.metric, grid.target.value),
         batch_sizes=grid.batch_sizes,
         store=lab,
         **(usual | given),
@@ -208,7 +227,7 @@ def test_a_kind_that_cannot_be_measured_is_left_out_and_said(
     found = advised(machines, grid, lab, told)
 
     assert told.warnings == [
-        f"no answer for {FAST}: none of its nodes had all its cores free in time"
+        f"no answer for {FAST}: none of the nodes of {FAST} had all its cores free in time"
     ]
     assert found.profile.place == SLOW
     assert found.advice.places == ()  # it is the only one
@@ -273,6 +292,135 @@ def test_the_first_leaves_half_of_the_time_for_runs_to_the_others(
     assert second == pytest.approx(60.0, rel=0.1)
 
 
+def test_of_three_kinds_each_has_its_part_of_the_time_and_knows_the_others(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_spent = Store.add_spent
+    # In recorded time nothing passes: as if each had taken 12 s.
+    monkeypatch.setattr(Store, "add_spent", lambda kept, study, _: add_spent(kept, study, 12.0))
+    machines.step_s = {FAST: STEP_S, SLOW: SOON_FULL, THIRD: THREEFOLD}
+    found = advised(machines, grid, lab)
+    places = found.advice.places
+    with Store(lab) as store:
+        begun = [stored_journal(store, each.study)[0] for each in places]
+
+    assert [each.place for each in places] == [FAST, SLOW, THIRD]
+    assert len({each.study for each in places}) == 3
+    # Half of 60 s, half of the 48 s that are left, and then all.
+    assert [entry.budget_s for entry in begun] == pytest.approx([30.0, 24.0, 36.0], rel=0.1)
+    assert [[Profile.from_json(other).place for other in entry.others] for entry in begun] == [
+        [SLOW, THIRD],
+        [FAST, THIRD],
+        [FAST, SLOW],
+    ]
+    # Of 60 s two fifths for all profiles.
+    assert machines.allowed_s == pytest.approx([8.0] * 3, abs=0.5)
+
+
+def test_taken_up_between_two_kinds_the_second_has_what_the_first_left(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    told = Told()
+    with monkeypatch.context() as patch:
+        patch.setattr("batchlab.app.advise._for_other_places", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            advised(machines, grid, lab)
+    with Store(lab) as store:
+        ((first, _, _),) = store.studies()
+        store.add_spent(first, 40.0)
+    found = advised(machines, grid, lab, told)
+    with Store(lab) as store:
+        begun = stored_journal(store, found.advice.places[1].study)[0]
+
+    assert begun.budget_s == pytest.approx(20.0, rel=0.1)
+    assert told.budgets[-1] == (pytest.approx(40.0, rel=0.1), 60.0)
+    second = stored(lab, found.advice.places[1].study)
+    assert isinstance(second, Advised)
+    assert second.study.spent_s < 20.0  # its own
+
+
+def test_taken_up_between_two_kinds_trainings_allow_what_they_did(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.step_s = {FAST: STEP_S, SLOW: THREEFOLD}
+    given: dict[str, Any] = {"budget": None, "trainings": 400.0, "epochs": 6}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("batchlab.app.advise._for_other_places", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            advised(machines, grid, lab, **given)
+    taken_up = advised(machines, grid, lab, **given)
+    second = stored(lab, taken_up.advice.places[1].study)
+
+    assert isinstance(second, Advised)
+    assert second.advice.budget_s == taken_up.advice.budget_s
+
+
+def test_no_one_of_this_machine_is_asked_and_no_part_is_measured_before_the_rest(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    advised(machines, grid, lab, cluster=Cluster(), device="cuda:99")
+    assert machines.tried_here == 0
+    advised(machines, grid, lab, cluster=Cluster())
+    assert machines.tried_here == 1  # the untrained model
+    machines.measured.clear()
+    found = advised(machines, grid, lab, cluster=Cluster(), target=None)
+
+    assert machines.measured == [FAST, SLOW]  # for the pilot too
+    assert found.advice.target_origin != "given"
+
+
+def test_what_another_budget_named_counts_for_the_same_kind_alone(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    kept, slow = {FAST: STEP_S}, {SLOW: SOON_FULL}
+    machines.step_s = slow
+    advised(machines, grid, lab)
+    machines.step_s = kept
+    first = advised(machines, grid, lab, budget=70.0)
+    machines.step_s = slow
+    again = advised(machines, grid, lab, budget=80.0)
+
+    for found in (first, again):
+        assert "name_another" not in {step.did.code for step in found.advice.steps}
+    assert first.advice.named != again.advice.named
+
+
+def test_for_a_profile_of_another_machine_one_kind_is_enough(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    elsewhere = advised(machines, grid, lab).profile
+    machines.measured.clear()
+    found = advised(machines, grid, lab, profile=elsewhere)
+
+    assert machines.measured == [FAST]
+    assert found.advice.places == ()
+
+
+def test_two_clusters_are_two_questions(machines: Machines, grid: RecordedGrid, lab: Path) -> None:
+    one, other = (
+        advised(machines, grid, lab, cluster=Cluster(address=address))
+        for address in ("here:6379", "there:6379")
+    )
+
+    assert one.study.study_id != other.study.study_id
+
+
+def test_where_no_kind_can_be_measured_the_first_says_why(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.busy = (FAST, SLOW)
+
+    with pytest.raises(WorkloadError, match=f"nodes of {FAST} had all its cores"):
+        advised(machines, grid, lab)
+
+
 def test_trainings_are_cut_as_the_machine_with_the_least_memory_needs_it(
     machines: Machines, grid: RecordedGrid, lab: Path
 ) -> None:
@@ -288,11 +436,11 @@ def test_what_it_costs_is_the_price_of_its_time(
     machines: Machines, grid: RecordedGrid, lab: Path
 ) -> None:
     told = Told()
-    prices = {"": 1.0, "laptop": 0.25, "a lap": 9.0, "H100": 5.0}
+    prices = {"": 1.0, " LAPTOP": 0.125, "a lap": 9.0, "H100": 5.0}
     found = advised(machines, grid, lab, told, price=prices, objective="cost")
     fast, slow = by_place(found)[FAST], by_place(found)[SLOW]
 
-    assert [fast.price_per_h, slow.price_per_h] == [1.0, 0.25]
+    assert [fast.price_per_h, slow.price_per_h] == [1.0, 0.125]
     for each in (fast, slow):
         assert each.price_per_h is not None
         assert each.cost_to_target == each.time_to_target_s.times(each.price_per_h / 3600)
@@ -301,8 +449,71 @@ def test_what_it_costs_is_the_price_of_its_time(
     ]
     said = {each.topic: each.text for each in advice_sentences(found.advice, found.study)}
     shown = advice_text(found.advice, study=found.study, report=None)
-    assert re.search(r"a laptop, 2 cores +16 +best +0\.2 +\d+ ms ± \d+ % +0\.25 ", shown)
+    assert re.search(r"a laptop, 2 cores +16 +best +0\.2 +\d+ ms ± \d+ % +0\.125 ", shown)
     assert "Least time: a server, 2 cores. Least cost: a laptop, 2 cores." in said["by machine"]
+    caption = "What to use on each kind of machine, and what it takes to the target"
+    page = render_advice_html(found.advice, found.study, found.profile)
+    for form in (page, found.advice._repr_html_()):
+        assert form.count(caption) == 1
+        assert form.count("a laptop, 2 cores") >= 2
+    tables = advice_files(found.advice, found.study)
+    assert [next(iter(tables)), list(tables)[-1]] == ["candidates", "places"]
+    assert '"a laptop, 2 cores",16,best,0.2' in tables["places"][1].to_csv()
+
+
+def test_least_is_told_as_sure_only_where_every_machine_has_its_figure(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.step_s = {FAST: STEP_S, SLOW: THREEFOLD, THIRD: THREEFOLD}
+    found = advised(machines, grid, lab, price={"server": 1.0, "laptop": 0.1})
+    fast, slow, third = found.advice.places
+    unknown = Estimate.cannot_tell(Reason.of("no_run_to_target"))
+    third = replace(third, time_to_target_s=unknown, price_per_h=1.0, cost_to_target=unknown)
+    wide = replace(slow, time_to_target_s=replace(slow.time_to_target_s, low=1e-6))
+
+    def said(*places: PlaceAnswer) -> str | None:
+        shown = replace(found.advice, places=places)
+        topics = {each.topic: each.text for each in advice_sentences(shown, found.study)}
+        return topics.get("by machine")
+
+    assert "Least time: a server, 2 cores." in str(said(fast, slow))
+    assert "Least time: a server, 2 cores, as far as is known." in str(said(fast, wide))
+    of_three = str(said(fast, slow, third))
+    assert "Least time: a server, 2 cores, as far as is known." in of_three
+    assert "Least cost: a laptop, 2 cores, as far as is known." in of_three
+    assert "What it costs on a board, 2 cores can't be told: " in of_three
+    assert said(fast) is None
+
+
+def test_how_sure_each_answer_is_stands_in_its_row(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    found = advised(machines, grid, lab)
+    fast, slow = found.advice.places
+    verdicts: list[Verdict] = ["recommend", "better", "indifferent", "cannot_tell"]
+    rows = tuple(replace(fast, verdict=verdict) for verdict in verdicts)
+    nothing = replace(slow, target=None, named=None)
+    table = place_table(replace(found.advice, places=rows))
+    untargeted = place_table(replace(found.advice, places=(nothing, nothing)))
+
+    assert table is not None
+    assert untargeted is not None
+    sure = ("best", "better than yours", "hardly matters", "for now")
+    assert tuple(table.by_key()["sure"]) == sure
+    assert untargeted.caption == "What to use on each kind of machine"
+
+
+def test_a_bound_is_no_time(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = ShownCost(estimate=Estimate.of(3.0, n=1), is_bound=True)
+    monkeypatch.setattr("batchlab.app.places.named_cost", lambda _: bound)
+    (fast, _) = advised(machines, grid, lab, price=1.0).advice.places
+
+    assert fast.time_to_target_s.estimate is None
+    assert (
+        fast.cost_to_target.reason == fast.time_to_target_s.reason == Reason.of("no_run_to_target")
+    )
 
 
 def test_one_machine_with_a_price_says_what_it_costs_and_asked_with_another_at_once(
@@ -331,11 +542,39 @@ def test_energy_is_the_power_of_the_named_size_times_its_time(
     assert one.price_per_h is None
     assert time_s.estimate is not None
     assert time_s.low is not None
+    assert time_s.high is not None
     assert joules.estimate == pytest.approx(200.0 * time_s.estimate)
     assert joules.low == pytest.approx(200.0 * time_s.low * (1 - off))
     table = place_table(found.advice)
     assert table is not None
     assert table.by_key()["energy_to_target_j"] == [joules.estimate]
+    assert joules.high == pytest.approx(200.0 * time_s.high * (1 + off))
+
+
+@pytest.mark.parametrize(("device", "off"), [("cpu", 0.001), ("cuda", 0.1), ("2 x cuda", 0.1)])
+def test_a_counter_that_moves_on_seldom_says_less(
+    machines: Machines, grid: RecordedGrid, lab: Path, device: str, off: float
+) -> None:
+    machines.step_s, machines.watts = {FAST: STEP_S}, 200.0
+    found = advised(machines, grid, lab)
+
+    def told(block_s: tuple[float, ...]) -> Estimate:
+        points = []
+        for each in found.profile.points:
+            assert each.timing is not None
+            made = replace(each.timing, block_s=block_s, block_steps=1, step_j=1.0)
+            points.append(replace(each, timing=made, again=(made,)))
+        profile = replace(found.profile, device=device, points=tuple(points))
+        with Store(lab) as store:
+            asked_again = replace(found, profile=profile)
+            made = with_places(store, asked_again, (), prices={}, listener=Told())
+        return made.advice.places[0].energy_to_target_j
+
+    (time_s,) = (each.time_to_target_s for each in found.advice.places)
+    long, short = told((2.0, 2.0)), told((1e-4, 1e-4))
+    assert time_s.low is not None
+    assert long.low == pytest.approx(0.5 * time_s.low * (1 - off / 4))
+    assert short.low == 0.0  # a tick is longer than what was timed
 
 
 @pytest.mark.parametrize(
@@ -352,7 +591,15 @@ def test_what_is_no_price_is_refused(given: str) -> None:
         read_price(given)
 
 
-@pytest.mark.parametrize("given", [0, -1.0, True, "2.5/h", {"H100": 0.0}, {"H100": "2"}])
+def test_prices_of_python_are_read_like_those_of_the_command() -> None:
+    question = asked("advise", workload="a grid", budget=None, price={" H100 ": np.float32(2.5)})
+
+    assert dict(question.price) == {"H100": 2.5}
+    with pytest.raises(UsageError, match="prices of 'H100', 'h100': two are of the same name"):
+        asked("advise", workload="a grid", budget=None, price={"H100": 1, "h100": 2})
+
+
+@pytest.mark.parametrize("given", [0, -1.0, True, "2.5/h", [1], {"H100": 0.0}, {"H100": "2"}])
 def test_what_is_no_price_in_python_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match="expected more than 0 an hour"):
         asked("advise", workload="a grid", budget=None, price=given)

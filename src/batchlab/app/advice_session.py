@@ -15,6 +15,7 @@ from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
 from batchlab.app.asked_before import another_is_named, earlier_answer, kept_from
+from batchlab.app.budget import Budget
 from batchlab.app.options import noted, options_of, reference_of, refused, sizes_that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
@@ -136,13 +137,15 @@ class AdviceSession:
         study: StudyName,
         *,
         profiles: tuple[Profile, ...] = (),
+        budget: Budget | None = None,
         share: float = _FIRST_SHARE,
     ) -> None:
         """Nothing is asked yet.
 
         `profiles` are those of all kinds of machines that train it, the first of the kind that it
         is asked for; empty: they are still to be measured. Where there are several, `share` is what
-        it may take of the time that is left for runs.
+        it may take of the time that is left for runs. `budget` is what is left of the question's;
+        None: the whole.
         """
         self._store = store
         self._share = share
@@ -152,12 +155,12 @@ class AdviceSession:
         self._study = study
         self._asked = subject.question
         self._summary = subject.summary
-        self._budget = subject.question.budget
+        self._budget = budget or subject.question.budget
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
-        self._earlier = earlier_answer(store, study.study_id)
         self._here: Profile  # of this machine, as far as it goes by now
+        self._earlier: Advice | None = None  # to the same question, with another budget
         self._turns_took_s = 0.0
         # By batch size, as the engine plans with them.
         self._micro_batch_sizes: dict[int, int] = {}
@@ -192,7 +195,8 @@ class AdviceSession:
     def _tell_of_budget(self, journal: Journal) -> None:
         """Of a budget that is not known before a training is timed nothing is told yet."""
         if self._budget.seconds is not None:
-            spent_s = journal.spent_before_s + self._budget.elapsed_s()
+            now_s = self._budget.spent_before_s + self._budget.elapsed_s()
+            spent_s = journal.spent_before_s + now_s
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
@@ -200,6 +204,7 @@ class AdviceSession:
             self._listener.warning(reason_text(self._why_not_comparable))
         watcher = AdviceProgress(self._listener, journal)
         here = self._here = self._begun_with(journal, watcher)
+        self._earlier = earlier_answer(self._store, self._study.study_id, here.place)
         is_whole = not self._is_of_the_reference_alone(here)
         watcher.is_beginning = not is_whole
         shown = self._asked.profile or here
@@ -208,7 +213,7 @@ class AdviceSession:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
-        if self._known is None or self._budget.seconds is None:  # else by the first kind's
+        if self._known is None:  # else by the first kind's
             self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.

@@ -191,8 +191,10 @@ def _for_other_places(
     store: Store, subject: Subject, study: StudyName, first: Advised
 ) -> Iterator[Advised]:
     """The answers for the other kinds of machines, each from the trainings of all."""
-    listener = subject.question.listener
-    profiles = (first.profile, *first.others)
+    listener, budget = subject.question.listener, subject.question.budget
+    if budget.seconds is None:  # so many trainings, which were timed when the first was answered
+        budget.limit(first.advice.budget_s)
+    profiles, spent_s = (first.profile, *first.others), first.study.spent_s
     for number, profile in enumerate(profiles[1:], start=1):
         listener.phase(f"asking for {profile.place}")
         rest = (other for other in profiles if other is not profile)
@@ -201,12 +203,16 @@ def _for_other_places(
             subject,
             replace(study, study_id=_study_id(subject, profile.place)),
             profiles=(profile, *rest),
+            budget=budget.from_now(spent_s=spent_s),
             share=1 / (len(profiles) - number),
         )
         try:
-            yield session.carried_out()
+            found = session.carried_out()
         except BatchlabError as error:  # there is an answer already, which it must not take along
             listener.warning(f"no answer for {profile.place}: {error}")
+        else:
+            spent_s += found.study.spent_s
+            yield found
 
 
 def _study_id(subject: Subject, place: str | None = None) -> str:
@@ -234,7 +240,7 @@ def _study_id(subject: Subject, place: str | None = None) -> str:
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
     if question.cluster is not None and question.profile is None:
-        document["cluster"] = True  # its nodes are what is timed
+        document["cluster"] = question.cluster.address  # its nodes are what is timed
     if place is not None:
         document["place"] = place
     one = _hash_of(document)

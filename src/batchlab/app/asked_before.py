@@ -7,18 +7,24 @@ from collections.abc import Iterator
 
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.app.report import stored_advice
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
+from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 
 SAME = 8
 """So many characters at the end of a study's id are its question's, whatever the budget."""
 
 
-def earlier_answer(store: Store, study_id: str) -> Advice | None:
-    """The last answer to the same question with another budget; None: there is none."""
+def earlier_answer(store: Store, study_id: str, place: str | None) -> Advice | None:
+    """The last answer to the same question with another budget, for the same kind of machine."""
     asked = [other for other, _, _ in store.studies() if other[-SAME:] == study_id[-SAME:]]
-    found = (stored_advice(store, other) for other in reversed(asked) if other != study_id)
-    return next(filter(None, found), None)
+    for other in reversed(asked):
+        found = None if other == study_id else stored_advice(store, other)
+        made = next((entry.profile for entry in stored_journal(store, other)), None)
+        if found is not None and made and Profile.from_json(made).place == place:
+            return found
+    return None
 
 
 def kept_from(earlier: Advice | None) -> Configuration | None:

@@ -52,6 +52,7 @@ class Budget:
         self.seconds: float | None = None  # the ceiling; None: there is none, or none yet
         # The `time.monotonic()` at which the call's own part ends; None: never.
         self.deadline_s: float | None = None
+        self.spent_before_s = 0.0  # of the ceiling, before it began
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
@@ -70,10 +71,16 @@ class Budget:
             made.limit(self.seconds)
         return made
 
-    def from_now(self) -> Budget:
-        """The same ceiling and end, what was spent counted from now: for a part of the call."""
-        made = Budget(None)
-        made.seconds, made.asked_s, made.deadline_s = self.seconds, self.asked_s, self.deadline_s
+    def from_now(self, *, spent_s: float = 0.0) -> Budget:
+        """The same ceiling, what is spent counted from now: for a part of the call.
+
+        It has the end of the whole, or an earlier one where more than the call took was spent.
+        """
+        before_s = max(self.elapsed_s(), spent_s)
+        made = Budget(None, reserved_s=self._reserved_s + before_s)
+        if self.seconds is not None:
+            made.limit(self.seconds)
+        made.asked_s, made.spent_before_s = self.asked_s, before_s
         return made
 
     @property

@@ -60,7 +60,7 @@ def _answer(advised: Advised, prices: Prices) -> PlaceAnswer:
         target=advice.target,
         time_to_target_s=time_s,
         price_per_h=price,
-        cost_to_target=no_price if price is None else _times(time_s, price / 3600),
+        cost_to_target=no_price if price is None else time_s.times(price / 3600),
         energy_to_target_j=_energy_to_target_j(advised, time_s),
         study=advised.study.study_id,
     )
@@ -75,19 +75,12 @@ def _energy_to_target_j(advised: Advised, time_s: Estimate) -> Estimate:
         return Estimate.cannot_tell(Reason.of("no_energy"))
     joules = sum((each.step_j or 0.0) * each.n_steps for each in timings)
     timed_s = sum(sum(each.block_s) for each in timings)
-    found = _times(time_s, joules / timed_s)
+    found = time_s.times(joules / timed_s)
     tick_s = _GPU_TICK_S if profile.device.endswith("cuda") else _PROCESSOR_TICK_S
     off = min(1.0, tick_s * len(timings) / timed_s)
     if found.low is None or found.high is None:
         return found
     return replace(found, low=found.low * (1 - off), high=found.high * (1 + off))
-
-
-def _times(time_s: Estimate, each_s: float) -> Estimate:
-    """What so much a second comes to; a bound alone tells nothing."""
-    if time_s.estimate is None and time_s.reason is not None:
-        return Estimate.cannot_tell(time_s.reason)
-    return time_s.times(each_s)
 
 
 def _time_to_target_s(advised: Advised) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 from batchlab.errors import UsageError
 
@@ -27,13 +28,22 @@ def read_price(given: str) -> tuple[str, float]:
 
 
 def checked_prices(given: float | Mapping[str, float]) -> Prices:
-    """Prices as they are given to Python, or as they were read."""
+    """Prices as they are given to Python, or as they were read.
+
+    Raises:
+        UsageError: a price that is no number above 0, or two names that differ in case alone.
+    """
     named = given if isinstance(given, Mapping) else {"": given}
-    return {str(name): _checked(price, price) for name, price in named.items()}
+    found = {str(name).strip(): _checked(price, price) for name, price in named.items()}
+    if len({name.casefold() for name in found}) < len(named):
+        raise UsageError(
+            f"prices of {', '.join(map(repr, named))}: two are of the same name; give each once"
+        )
+    return found
 
 
 def _checked(per_h: object, given: object) -> float:
-    if isinstance(per_h, bool) or not isinstance(per_h, int | float) or not 0 < per_h < math.inf:
+    if isinstance(per_h, bool) or not isinstance(per_h, Real) or not 0 < float(per_h) < math.inf:
         raise UsageError(f"price {given}: {_EXPECTED}")
     return float(per_h)
 

@@ -98,8 +98,7 @@ class Question:
             raise UsageError(f"{given}: expected more than 0, such as 60s")
         if self.objective != "quality":
             raise UsageError(
-                f"{given} with objective {self.objective}: it is for objective quality; leave it "
-                f"out, or limit runs by --epochs"
+                f"{given}: it is for objective quality; leave it out, or limit runs by --epochs"
             )
         if self.epochs is not None:
             raise UsageError(

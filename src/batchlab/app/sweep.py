@@ -202,7 +202,12 @@ class StoredSweep:
 
     def _carry_out(self, study_id: str) -> None:
         left = self._unfinished(self._runs)
-        if self._question.timed and self._question.plans:
+        if self._question.plans and not self._question.timed:
+            self._listener.warning(
+                f"plans are compared at equal examples alone: for equal time steps are timed on "
+                f"this machine, which has no {self._question.device}"
+            )
+        elif self._question.plans:
             self._measure_step_times(self._runs)
             self._longer += self._runs_of_equal_time()
         elif self._question.timed and left:

@@ -158,9 +158,10 @@ def each_once(
     found: dict[str, Any] = {}
     for name, value in given:
         if name in found:
-            what = f"price of {name!r}" if parameter.name == "price" else f"setting {name!r}"
+            what = "price of" if parameter.name == "price" else "setting"
+            said = f"{what} {name!r}" if name else "price"  # that of any machine has no name
             raise UsageError(
-                f"{what} was given twice, as {found[name]} and as {value}; give it once, and "
+                f"{said} was given twice, as {found[name]} and as {value}; give it once, and "
                 f"another command for the other value"
             )
         found[name] = value

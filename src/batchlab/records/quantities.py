@@ -40,6 +40,7 @@ QUANTITIES = (
     Quantity(name="step", unit="", better=None, label="step"),
     Quantity(name="samples", unit="examples", better=None, label="examples seen"),
     Quantity(name="time_to_target_s", unit="s", better="lower", label="time to target"),
+    Quantity(name="price_per_h", unit="money", better="lower", label="price of an hour"),
     Quantity(name="cost_to_target", unit="money", better="lower", label="cost to target"),
     Quantity(name="energy_to_target_j", unit="J", better="lower", label="energy to target"),
     Quantity(name="steps_to_target", unit="", better="lower", label="steps to target"),

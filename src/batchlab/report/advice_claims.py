@@ -870,7 +870,9 @@ def _by_machine(about: _About) -> _Told:
         if len(known) < 2:
             continue
         (_, place, best), *others = known
-        is_sure = all(best.high and e.low and best.high < e.low for _, _, e in others)
+        is_sure = len(known) == len(places) and all(
+            best.high and e.low and best.high < e.low for _, _, e in others
+        )
         message = "{least}: {place}." if is_sure else "{least}: {place}, as far as is known."
         yield about.tell(message, least=text(least), place=place)
 

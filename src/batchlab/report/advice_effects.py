@@ -354,7 +354,8 @@ _KEPT = frozenset(
     {
         *("--set", "--sampling", "--drop-last", "--device", "--store"),
         *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
-        *("--pattern", "--config"),
+        *("--pattern", "--config", "--devices"),
+        *("--engine", "--address", "--cpus-per-trial", "--gpus-per-trial"),
     }
 )
 

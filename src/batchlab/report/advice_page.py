@@ -130,10 +130,11 @@ def advice_files(advice: Advice, study: Study) -> Tables:
     """The tables that can be taken out: the batch sizes in question, and what else was seen."""
     places = place_table(advice)
     by_place = {} if places is None else {"places": (text("one row a kind of machine"), places)}
-    return by_place | {
+    return {
         "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),
         "observations": (text("one row a number that was seen"), observations_table(study)),
+        **by_place,
     }
 
 

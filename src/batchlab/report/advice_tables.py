@@ -73,13 +73,15 @@ def place_table(advice: Advice) -> Table | None:
         ),
         Column("target", of=lambda each: each.target and target_text(each.target)),
         Column("time_to_target_s", label=text("time")),
-        Column("price_per_h", "ratio", text("an hour")),
+        Column("price_per_h", label=text("an hour")),
         Column("cost_to_target", label=text("cost")),
         Column("energy_to_target_j", label=text("energy")),
         Column("study", label=text("study"), of=lambda each: each.study[:8]),
     ]
     shown = [column for column in columns if column.key != "target" or len(targets) > 1]
-    caption = text("What to use on each kind of machine, and what it takes to the target")
+    caption = text("What to use on each kind of machine")
+    if targets != {None}:
+        caption += text(", and what it takes to the target")
     return table_of(caption, advice.places, *shown).without_empty_columns()
 
 

@@ -61,7 +61,7 @@ def _quantity_text(name: str, value: float) -> str:
         return _count_text(value)
     if isinstance(value, int):
         return str(value)
-    if name == "epoch":
+    if name in ("epoch", "price_per_h"):
         return f"{value:.6g}"
     if name == "learning_rate":
         return _rate_text(value)
