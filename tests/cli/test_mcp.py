@@ -17,7 +17,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from batchlab.cli.main import batchlab
+from batchlab.cli.main import WITH_OWN_COMMAND, batchlab
 from batchlab.cli.mcp import TOOLS, arguments_of, input_schema, output_schema
 from batchlab.errors import UsageError
 from batchlab.store.store import Store
@@ -145,6 +145,33 @@ def test_a_link_out_of_the_folder_is_outside(tmp_path_factory: pytest.TempPathFa
         arguments_of("report", {"store": "inside/lab.db"}, root=Path.cwd())
 
 
+@pytest.mark.parametrize("name", ["batchlab.db", "batchlab-report.html", "batchlab.toml"])
+def test_a_link_with_the_name_of_a_default_is_outside_too(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / name
+    elsewhere.write_text("command = ['python', 'train.py']")
+    Path("train.py").touch()
+    assert arguments_of("advise", {}, root=Path.cwd())[0] == "advise"
+    Path(name).symlink_to(elsewhere)
+
+    with pytest.raises(UsageError, match="is outside of"):
+        arguments_of("advise", {}, root=Path.cwd())
+
+
+def test_a_link_in_the_folder_that_a_run_file_runs_in_is_outside(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    Path("sub").mkdir()
+    script = tmp_path_factory.mktemp("elsewhere") / "evil.py"
+    script.touch()
+    Path("sub/train.py").symlink_to(script)
+    Path("batchlab.toml").write_text("command = ['python', 'train.py']\ncwd = 'sub'")
+
+    with pytest.raises(UsageError, match="is outside of"):
+        arguments_of("profile", {}, root=Path.cwd())
+
+
 COMMANDS = [["bash", "-c", "ls"], ["python", "-c", "1"], ["python"], ["python", "-m.py"]]
 
 
@@ -206,7 +233,10 @@ def test_a_tool_takes_what_its_command_takes(name: str) -> None:
     schema = input_schema(name)
     taken = {param.name for param in batchlab.commands[name].params}
 
-    assert set(schema["properties"]) <= taken | {"command"}
+    of_a_terminal = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
+    of_a_cluster = {"engine", "address", "cpus_per_trial", "gpus_per_trial"}
+    own = {"command"} if name in WITH_OWN_COMMAND else set()
+    assert set(schema["properties"]) == own | taken - of_a_terminal - of_a_cluster
     for param in batchlab.commands[name].params:
         if isinstance(param, click.Argument):
             assert (param.name in schema.get("required", [])) == param.required

@@ -21,8 +21,8 @@ from batchlab.version import __version__
 # What is read from these as JSON; each is a process of its own, so that it can be interrupted.
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
 _JSON = {"report": ("--format=json",)}
-# What a person's terminal needs, what is settled here, and what runs code on other machines.
-_LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "help"}
+# What a person's terminal or a pipeline needs, what is settled here, and what runs code elsewhere.
+_LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "help", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial"}
 _PYTHONS = {"python", "python3"}
 _INSTRUCTIONS = (
@@ -174,10 +174,11 @@ def arguments_of(name: str, given: Mapping[str, Any], *, root: Path | None) -> l
         raise UsageError(f"{name} takes no {unknown[0]!r}; it takes {', '.join(known)}")
     line, options = [], []
     for argument in known:
-        value = given.get(argument)
+        value, param = given.get(argument), params.get(argument)
         if value is None:  # as good as not given
+            if root is not None and param is not None and isinstance(param.default, str | Path):
+                _check_within(root, [str(param.default)])
             continue
-        param = params.get(argument)
         if isinstance(param, click.Option) and param.is_flag:
             if not isinstance(value, bool):
                 raise UsageError(f"{argument} {value!r}: expected true or false")
@@ -210,11 +211,11 @@ def _texts(argument: str, value: object, *, is_list: bool) -> list[str]:
     return [str(part) for part in parts]
 
 
-def _check_within(root: Path, texts: list[str]) -> None:
+def _check_within(root: Path, texts: Sequence[str], *, seen_from: Path | None = None) -> None:
     """Refuse a text that names, whole or in part, a place outside of `root`."""
     for text in texts:
         for part in (text, *re.split(r"[=:,\s]", text)):
-            if not (root / part).resolve().is_relative_to(root):
+            if not ((seen_from or root) / part).resolve().is_relative_to(root):
                 raise UsageError(
                     f"{text!r} is outside of {root}, where this server was started; name what is "
                     f"below it, or start it with --anywhere"
@@ -230,9 +231,11 @@ def _check_runs_within(root: Path, command: Sequence[str], workload: str) -> Non
         file = Path(workload or RUN_FILE_NAME)
         if file.suffix != ".toml" or not (root / file).is_file():
             return
+        _check_within(root, [str(file)])
         read = read_run_file(root / file)
         command, where = read.command or (), root / (read.cwd or "")
-        _check_within(root, [*command, str(where), str(read.config or "")])
+        _check_within(root, [str(where), str(read.config or "")])
+        _check_within(root, command, seen_from=where)
     script = "".join(command[1:2])
     is_script = script.endswith(".py") and script[0] != "-" and (where / script).is_file()
     if command and not (command[0] in _PYTHONS and is_script):
@@ -273,6 +276,6 @@ async def _run(line: list[str], told: Told) -> str:
             process.terminate()  # as by Ctrl-C, also where that is ignored
             with anyio.CancelScope(shield=True):
                 await process.wait()
-    if code not in (0, 3):
+    if code:
         raise UsageError(last.removeprefix("error: ") or f"it ended with code {code}")
     return said.decode()
