@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,15 @@ from tests.reference.made_up_profile import told_profile
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
-from batchlab.advice.advice import PlaceAnswer, Verdict
+from batchlab.advice.advice import Advice, PlaceAnswer, Verdict
+from batchlab.app.advice_session import AdviceSession
 from batchlab.app.advise import advised_about
+from batchlab.app.asked_before import SAME, earlier_answer
+from batchlab.app.budget import Budget
 from batchlab.app.places import with_places
 from batchlab.app.prices import read_price
 from batchlab.app.question import Question, asked
-from batchlab.app.report import Advised, stored
+from batchlab.app.report import Advised, put_advice, stored
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
@@ -313,8 +317,8 @@ def test_of_three_kinds_each_has_its_part_of_the_time_and_knows_the_others(
         [FAST, THIRD],
         [FAST, SLOW],
     ]
-    # Of 60 s two fifths for all profiles.
-    assert machines.allowed_s == pytest.approx([8.0] * 3, abs=0.5)
+    # Of what is left each time two fifths for all profiles to come, at most ten seconds.
+    assert machines.allowed_s == pytest.approx([8.0, 10.0, 10.0], abs=0.5)
 
 
 def test_taken_up_between_two_kinds_the_second_has_what_the_first_left(
@@ -340,6 +344,46 @@ def test_taken_up_between_two_kinds_the_second_has_what_the_first_left(
     second = stored(lab, found.advice.places[1].study)
     assert isinstance(second, Advised)
     assert second.study.spent_s < 20.0  # its own
+
+
+def test_what_killed_sessions_and_a_failed_kind_took_is_missing_from_what_is_left(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines.step_s = {FAST: STEP_S, SLOW: SOON_FULL, THIRD: THREEFOLD}
+    monkeypatch.setattr(Store, "add_spent", lambda *_: None)  # as where each was killed
+    carried_out = AdviceSession.carried_out
+
+    def put(store: Store, study_id: str, advice: Advice) -> None:
+        put_advice(store, study_id, replace(advice, spent_s=12.0))
+
+    def failing(session: AdviceSession) -> Advised:
+        if session._known is not None and session._known.place == SLOW:
+            monkeypatch.setattr(Budget, "elapsed_s", lambda _: 8.0)
+            raise WorkloadError("it is not there any more")
+        return carried_out(session)
+
+    monkeypatch.setattr("batchlab.app.advice_session.put_advice", put)
+    monkeypatch.setattr(AdviceSession, "carried_out", failing)
+    found = advised(machines, grid, lab)
+    with Store(lab) as store:
+        begun = stored_journal(store, found.advice.places[1].study)[0]
+
+    assert [each.place for each in found.advice.places] == [FAST, THIRD]
+    assert begun.budget_s == pytest.approx(60 - 12 - 8, rel=0.1)
+
+
+def test_a_kind_for_which_no_time_is_left_is_said_and_not_stored(
+    machines: Machines, grid: RecordedGrid, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_spent, told = Store.add_spent, Told()
+    monkeypatch.setattr(Store, "add_spent", lambda kept, study, _: add_spent(kept, study, 61.0))
+    found = advised(machines, grid, lab, told)
+
+    assert told.warnings == [
+        f"no answer for {SLOW}: budget 60 s: it ended before the answer for the machines before "
+        f"it; give a larger --budget"
+    ]
+    assert found.advice.places == ()
 
 
 def test_taken_up_between_two_kinds_trainings_allow_what_they_did(
@@ -387,20 +431,44 @@ def test_what_another_budget_named_counts_for_the_same_kind_alone(
     machines.step_s = slow
     again = advised(machines, grid, lab, budget=80.0)
 
-    for found in (first, again):
-        assert "name_another" not in {step.did.code for step in found.advice.steps}
+    machines.step_s = {SLOW: STEP_S}
+    other = advised(machines, grid, lab, budget=90.0)
+
+    named = [
+        "name_another" in {step.did.code for step in found.advice.steps}
+        for found in (first, again, other)
+    ]
+    assert named == [False, False, True]
     assert first.advice.named != again.advice.named
 
 
-def test_for_a_profile_of_another_machine_one_kind_is_enough(
+def test_for_a_profile_of_another_machine_one_kind_is_enough_and_the_answer_is_for_that(
     machines: Machines, grid: RecordedGrid, lab: Path
 ) -> None:
     elsewhere = advised(machines, grid, lab).profile
     machines.measured.clear()
+    machines.step_s = {SLOW: SOON_FULL, THIRD: THREEFOLD}
     found = advised(machines, grid, lab, profile=elsewhere)
+    same_question = f"asked with another budget, {found.study.study_id[-SAME:]}"
 
-    assert machines.measured == [FAST]
+    assert machines.measured == [SLOW]
     assert found.advice.places == ()
+    with Store(lab) as store:
+        assert earlier_answer(store, same_question, FAST) is not None
+        assert earlier_answer(store, same_question, SLOW) is None
+
+
+def test_an_earlier_answer_whose_journal_does_not_read_is_none(
+    machines: Machines, grid: RecordedGrid, lab: Path
+) -> None:
+    machines.step_s = {SLOW: SOON_FULL}
+    advised(machines, grid, lab)
+    with sqlite3.connect(lab) as connection:
+        connection.execute("UPDATE studies SET decisions = '[1'")
+    machines.step_s = {SLOW: STEP_S}
+    found = advised(machines, grid, lab, budget=70.0)
+
+    assert "name_another" not in {step.did.code for step in found.advice.steps}
 
 
 def test_two_clusters_are_two_questions(machines: Machines, grid: RecordedGrid, lab: Path) -> None:
@@ -444,13 +512,14 @@ def test_what_it_costs_is_the_price_of_its_time(
     for each in (fast, slow):
         assert each.price_per_h is not None
         assert each.cost_to_target == each.time_to_target_s.times(each.price_per_h / 3600)
-    assert told.warnings == [
-        f"price of 'H100': none of the machines has that name ({FAST}, {SLOW})"
-    ]
+    assert told.warnings == [f"price of 'H100' fits none of the machines ({FAST}, {SLOW})"]
     said = {each.topic: each.text for each in advice_sentences(found.advice, found.study)}
     shown = advice_text(found.advice, study=found.study, report=None)
     assert re.search(r"a laptop, 2 cores +16 +best +0\.2 +\d+ ms ± \d+ % +0\.125 ", shown)
-    assert "Least time: a server, 2 cores. Least cost: a laptop, 2 cores." in said["by machine"]
+    assert said["answer"].endswith(" This is for a server, 2 cores; the table has the others.")
+    assert said["by machine"].endswith(
+        "Least time of these: a server, 2 cores. Least cost of these: a laptop, 2 cores."
+    )
     caption = "What to use on each kind of machine, and what it takes to the target"
     page = render_advice_html(found.advice, found.study, found.profile)
     for form in (page, found.advice._repr_html_()):
@@ -476,11 +545,11 @@ def test_least_is_told_as_sure_only_where_every_machine_has_its_figure(
         topics = {each.topic: each.text for each in advice_sentences(shown, found.study)}
         return topics.get("by machine")
 
-    assert "Least time: a server, 2 cores." in str(said(fast, slow))
-    assert "Least time: a server, 2 cores, as far as is known." in str(said(fast, wide))
+    assert "Least time of these: a server, 2 cores." in str(said(fast, slow))
+    assert "Least time of these: a server, 2 cores, as far as is known." in str(said(fast, wide))
     of_three = str(said(fast, slow, third))
-    assert "Least time: a server, 2 cores, as far as is known." in of_three
-    assert "Least cost: a laptop, 2 cores, as far as is known." in of_three
+    assert "Least time of these: a server, 2 cores, as far as is known." in of_three
+    assert "Least cost of these: a laptop, 2 cores, as far as is known." in of_three
     assert "What it costs on a board, 2 cores can't be told: " in of_three
     assert said(fast) is None
 
@@ -585,9 +654,11 @@ def test_a_price_is_read(given: str, price: tuple[str, float]) -> None:
     assert read_price(given) == price
 
 
-@pytest.mark.parametrize("given", ["0/h", "-1/h", "2.5", "x/h", "=/h", "nan/h", "inf/h", "1/d"])
+@pytest.mark.parametrize(
+    "given", ["0/h", "-1/h", "2.5", "x/h", "=/h", "=2/h", " =2/h", "nan/h", "inf/h", "1/d"]
+)
 def test_what_is_no_price_is_refused(given: str) -> None:
-    with pytest.raises(UsageError, match=r"expected more than 0 an hour, such as 2\.5/h"):
+    with pytest.raises(UsageError, match=r"expected the price of an hour, above 0, such as 2\.5/h"):
         read_price(given)
 
 
@@ -595,13 +666,18 @@ def test_prices_of_python_are_read_like_those_of_the_command() -> None:
     question = asked("advise", workload="a grid", budget=None, price={" H100 ": np.float32(2.5)})
 
     assert dict(question.price) == {"H100": 2.5}
+    for given in (10**400, {"H100": 10**400}):
+        with pytest.raises(
+            UsageError, match=r"^price (H100=)?10+: expected the price of an hour, above 0"
+        ):
+            asked("advise", workload="a grid", budget=None, price=given)
     with pytest.raises(UsageError, match="prices of 'H100', 'h100': two are of the same name"):
         asked("advise", workload="a grid", budget=None, price={"H100": 1, "h100": 2})
 
 
 @pytest.mark.parametrize("given", [0, -1.0, True, "2.5/h", [1], {"H100": 0.0}, {"H100": "2"}])
 def test_what_is_no_price_in_python_is_refused(given: Any) -> None:
-    with pytest.raises(UsageError, match="expected more than 0 an hour"):
+    with pytest.raises(UsageError, match="expected the price of an hour, above 0"):
         asked("advise", workload="a grid", budget=None, price=given)
 
 

@@ -187,8 +187,13 @@ def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
     told = engine._listener
     records = lose_when_it_trains(engine, requests(engine, LONG)[:2], kill_worker)
     others = lose_when_it_trains(engine, requests(engine, LONG)[2:], nodes.lose_second)
+    assert engine.n_workers == 1
     nodes.add()
+    until_s = time.monotonic() + 60.0
+    while engine.n_workers < 2 and time.monotonic() < until_s:
+        list(engine._workers.heard(timeout_s=0.2))
 
+    assert engine.n_workers == 2  # what joins is taken
     assert isinstance(told, Told)
     assert [course(record) for record in (*records, *others)] == expected
     assert sum("was lost under it (" in text for text in told.warnings) == 2

@@ -160,7 +160,8 @@ def from_log_draws(middle: float, draws: Array, n: int) -> Estimate:
 def product(first: Estimate, second: Estimate) -> Estimate:
     """The product of two independent positive estimates; errors add as squares on a log scale."""
     if first.estimate is None or second.estimate is None:
-        return first if first.estimate is None else second
+        unknown = first if first.estimate is None else second
+        return replace(unknown, low=None, high=None)  # a bound of one is none of both
     one, other = first.log_half_width, second.log_half_width
     half = None if one is None or other is None else math.hypot(one, other)
     return Estimate.of_log(math.log(first.estimate * second.estimate), half, n=first.n)

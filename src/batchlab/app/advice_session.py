@@ -204,10 +204,10 @@ class AdviceSession:
             self._listener.warning(reason_text(self._why_not_comparable))
         watcher = AdviceProgress(self._listener, journal)
         here = self._here = self._begun_with(journal, watcher)
-        self._earlier = earlier_answer(self._store, self._study.study_id, here.place)
         is_whole = not self._is_of_the_reference_alone(here)
         watcher.is_beginning = not is_whole
         shown = self._asked.profile or here
+        self._earlier = earlier_answer(self._store, self._study.study_id, shown.place)
         options = self._options(shown)
         if not is_whole:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
@@ -438,6 +438,8 @@ class AdviceSession:
             self._others = tuple(map(Profile.from_json, journal.others))
             return Profile.from_json(journal.profiles[0])
         if self._known is not None:
+            if self._budget.time_limit_s() <= 0:
+                raise self._budget.ended("before the answer for the machines before it")
             return self._known
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
@@ -482,10 +484,10 @@ class AdviceSession:
         places, wanted = self._subject.places(), self._wanted
         if self._asked.profile is not None:
             places = places[:1]  # what is asked for is another machine
-        most_s = _PROFILE_LARGEST_SHARE * self._budget.time_limit_s() / len(places)
-        allowed_s = min(share_s, most_s)
         found, failed = list[Profile](), list[BatchlabError]()
-        for place in places:
+        for n_left, place in zip(range(len(places), 0, -1), places, strict=True):
+            most_s = _PROFILE_LARGEST_SHARE * self._budget.time_limit_s() / n_left
+            allowed_s = min(share_s, most_s)
             try:
                 made = self._subject.profile(
                     wanted,

@@ -181,6 +181,8 @@ def advised_about(subject: Subject) -> Advised:
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         advised = AdviceSession(opened, subject, study).carried_out()
+        if question.budget.seconds is None:  # so many trainings, timed when it was answered
+            question.budget.limit(advised.advice.budget_s)
         others = tuple(_for_other_places(opened, subject, study, advised))
         advised = with_places(opened, advised, others, prices=question.price, listener=listener)
     kept_in = str(question.store.absolute()), study.study_id
@@ -192,9 +194,7 @@ def _for_other_places(
 ) -> Iterator[Advised]:
     """The answers for the other kinds of machines, each from the trainings of all."""
     listener, budget = subject.question.listener, subject.question.budget
-    if budget.seconds is None:  # so many trainings, which were timed when the first was answered
-        budget.limit(first.advice.budget_s)
-    profiles, spent_s = (first.profile, *first.others), first.study.spent_s
+    profiles, spent_s = (first.profile, *first.others), _spent_s(first)
     for number, profile in enumerate(profiles[1:], start=1):
         listener.phase(f"asking for {profile.place}")
         rest = (other for other in profiles if other is not profile)
@@ -203,16 +203,22 @@ def _for_other_places(
             subject,
             replace(study, study_id=_study_id(subject, profile.place)),
             profiles=(profile, *rest),
-            budget=budget.from_now(spent_s=spent_s),
+            budget=(part := budget.from_now(spent_s=spent_s)),
             share=1 / (len(profiles) - number),
         )
         try:
             found = session.carried_out()
         except BatchlabError as error:  # there is an answer already, which it must not take along
             listener.warning(f"no answer for {profile.place}: {error}")
+            spent_s += part.elapsed_s()
         else:
-            spent_s += found.study.spent_s
+            spent_s += _spent_s(found)
             yield found
+
+
+def _spent_s(found: Advised) -> float:
+    """Seconds that its sessions took; of those that were killed as far as was written down."""
+    return max(found.study.spent_s, found.advice.spent_s)
 
 
 def _study_id(subject: Subject, place: str | None = None) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.app.report import stored_advice
+from batchlab.errors import BatchlabError
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
 from batchlab.runs.replay import stored_journal
@@ -21,9 +23,17 @@ def earlier_answer(store: Store, study_id: str, place: str | None) -> Advice | N
     asked = [other for other, _, _ in store.studies() if other[-SAME:] == study_id[-SAME:]]
     for other in reversed(asked):
         found = None if other == study_id else stored_advice(store, other)
-        made = next((entry.profile for entry in stored_journal(store, other)), None)
-        if found is not None and made and Profile.from_json(made).place == place:
+        if found is not None and _place_of(store, other) == place:
             return found
+    return None
+
+
+def _place_of(store: Store, study_id: str) -> str | None:
+    """The machine that its step times are of; None: it is not told, or does not read any more."""
+    with suppress(BatchlabError):
+        for entry in stored_journal(store, study_id):
+            if made := entry.elsewhere or entry.profile:
+                return Profile.from_json(made).place
     return None
 
 

@@ -32,7 +32,7 @@ def with_places(
     named = ", ".join(each.place for each in found)
     for name in prices:
         if not any(is_of(name, each.place) for each in found):
-            listener.warning(f"price of {name!r}: none of the machines has that name ({named})")
+            listener.warning(f"price of {name!r} fits none of the machines ({named})")
     if found == advised.advice.places:
         return advised
     advice, study = replace(advised.advice, places=found), advised.study

@@ -9,7 +9,9 @@ from numbers import Real
 from batchlab.errors import UsageError
 
 Prices = Mapping[str, float]  # per hour, by what is in the name of a machine; "": of any other
-_EXPECTED = "expected more than 0 an hour, such as 2.5/h, or H100=2.5/h for machines of that name"
+_EXPECTED = (
+    "expected the price of an hour, above 0, such as 2.5/h, or H100=2.5/h for machines of that name"
+)
 
 
 def read_price(given: str) -> tuple[str, float]:
@@ -18,10 +20,11 @@ def read_price(given: str) -> tuple[str, float]:
     Raises:
         UsageError: something else, or a price that is not above 0.
     """
-    name, _, price = given.rpartition("=")
+    name, named, price = given.rpartition("=")
     number = price.strip().removesuffix("h").rstrip().removesuffix("/")
     try:
-        per_h = float(number) if price.strip().endswith("/h") else math.nan
+        is_price = price.strip().endswith("/h") and (name.strip() or not named)
+        per_h = float(number) if is_price else math.nan
     except ValueError:
         per_h = math.nan
     return name.strip(), _checked(per_h, given)
@@ -34,7 +37,10 @@ def checked_prices(given: float | Mapping[str, float]) -> Prices:
         UsageError: a price that is no number above 0, or two names that differ in case alone.
     """
     named = given if isinstance(given, Mapping) else {"": given}
-    found = {str(name).strip(): _checked(price, price) for name, price in named.items()}
+    found = {
+        str(name).strip(): _checked(price, f"{name}={price}" if name else price)
+        for name, price in named.items()
+    }
     if len({name.casefold() for name in found}) < len(named):
         raise UsageError(
             f"prices of {', '.join(map(repr, named))}: two are of the same name; give each once"
@@ -43,9 +49,13 @@ def checked_prices(given: float | Mapping[str, float]) -> Prices:
 
 
 def _checked(per_h: object, given: object) -> float:
-    if isinstance(per_h, bool) or not isinstance(per_h, Real) or not 0 < float(per_h) < math.inf:
+    try:
+        found = float(per_h) if isinstance(per_h, Real) else math.nan
+    except OverflowError:
+        found = math.nan
+    if isinstance(per_h, bool) or not 0 < found < math.inf:
         raise UsageError(f"price {given}: {_EXPECTED}")
-    return float(per_h)
+    return found
 
 
 def price_at(place: str, prices: Prices) -> float | None:

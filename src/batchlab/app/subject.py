@@ -195,9 +195,10 @@ class Subject(ABC):
         """One training of it."""
         asked = self.question
         if batch_size % self.n_devices:
+            own = "the workload's own " if batch_size == self.summary.batch_size else ""
             raise BatchSizeError(
-                f"batch size {batch_size} on {self.n_devices} devices: each takes the same part of "
-                f"it; give multiples of {self.n_devices}, or other --devices"
+                f"{own}batch size {batch_size} on {self.n_devices} devices: each takes the same "
+                f"part of it; give multiples of {self.n_devices}, or other --devices"
             )
         micro = asked.micro_batch_size or batch_size
         if micro > batch_size:

@@ -233,13 +233,13 @@ _CLUSTER = (
         default="local",
         show_default=True,
         help="Where to train. local: this machine. ray: the nodes of a Ray cluster; an advice "
-        "times steps on one of each kind, a sweep on this machine.",
+        "times steps on one of each kind, a sweep here, where it can.",
     ),
     click.option(
         "--address",
         metavar="HOST:PORT",
         help="With --engine ray: the cluster, as HOST:PORT, ray://HOST:PORT or auto. Whoever can "
-        "reach a cluster can run code on it. Default: auto, the cluster of this machine.",
+        "reach a cluster can run code on it. Default: auto, RAY_ADDRESS or this machine's.",
     ),
     click.option(
         "--cpus-per-trial",

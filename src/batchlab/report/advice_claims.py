@@ -174,6 +174,9 @@ def _answer(about: _About) -> _Told:
         )
     if advice.verdict == "better":
         yield about.tell("Another batch size may be better still.")
+    if len(advice.places) > 1:
+        first = advice.places[0].place
+        yield about.tell("This is for {place}; the table has the others.", place=first)
 
 
 def _faster(about: _About) -> str:
@@ -862,8 +865,8 @@ def _by_machine(about: _About) -> _Told:
     if len({each.target for each in places}) > 1:
         return  # times to two targets compare nothing
     for least, figures in (
-        ("Least time", [(each.time_to_target_s, each.place) for each in places]),
-        ("Least cost", [(each.cost_to_target, each.place) for each in places]),
+        ("Least time of these", [(each.time_to_target_s, each.place) for each in places]),
+        ("Least cost of these", [(each.cost_to_target, each.place) for each in places]),
     ):
         known = [(e.estimate, place, e) for e, place in figures if e.estimate]
         known.sort(key=lambda figure: figure[:2])

@@ -80,6 +80,8 @@ def place_table(advice: Advice) -> Table | None:
     ]
     shown = [column for column in columns if column.key != "target" or len(targets) > 1]
     caption = text("What to use on each kind of machine")
+    if len(advice.places) == 1:
+        caption = text("What to use on this kind of machine")
     if targets != {None}:
         caption += text(", and what it takes to the target")
     return table_of(caption, advice.places, *shown).without_empty_columns()

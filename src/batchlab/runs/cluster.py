@@ -77,6 +77,7 @@ class Cluster:
 
         Raises:
             MissingLibraryError: Ray is not installed.
+            UsageError: the address is none.
             ClusterError: there is no cluster, or one of another version, or no node of it is large
                 enough.
         """
@@ -160,12 +161,17 @@ class Cluster:
         """Refuse in seconds where nobody listens: Ray itself tries for two minutes."""
         host, colon, port = self.address.rpartition(":")
         if not (colon and port.isdecimal()):
+            if self.address != "auto" and "://" not in self.address:
+                raise UsageError(
+                    f"address {self.address}: expected auto, HOST:PORT or ray://HOST:PORT"
+                )
             return
         try:
             socket.create_connection((host.rpartition("/")[2], int(port)), _CONNECT_S).close()
         except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
             raise ClusterError(
-                f"address {self.address}: nobody answers there ({error}); start a cluster with "
+                f"address {self.address}: nobody answers there ({why}); start a cluster with "
                 f"ray start --head, or give --address auto for the one of this machine"
             ) from error
 

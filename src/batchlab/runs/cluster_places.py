@@ -19,7 +19,7 @@ from batchlab.runs.node_agent import NodeAgent
 # for longer than this, nor than its share of the budget.
 _ASK_S, _ASK_SHARE = 30.0, 0.3
 _PART_OF_A_GPU = 0.001  # so much of one is enough to see which it is
-_START_S = 10.0  # that a process may take to start on a node, beside what is for measuring
+_START_S = 5.0  # that a process may take to start on a node, beside what is for measuring
 _LATE_S = 10.0  # what is measured ends by its deadline, but for what has begun
 _CLOSE_S = 5.0
 
@@ -61,8 +61,8 @@ def places_of(
             warn(f"{node} did not tell which machine it is: {first_line(error)}")
     if not found:
         raise ClusterError(
-            "no node of the cluster told which machine it is; with batchlab on each node, one of "
-            "them free, and a budget of a minute or more, the same command goes on"
+            f"no node of the cluster told in {wait_s:.0f} s which machine it is; with batchlab on "
+            f"each node, one of them free, and a budget of two minutes, the same command goes on"
         )
     by_trials = sorted(found, key=lambda place: (-sum(fit[name] for name in found[place]), place))
     return {place: found[place] for place in by_trials}
@@ -89,7 +89,9 @@ def profile_on(
     if not there:
         raise ClusterError("its nodes have left the cluster")
     whole, gpus = {name: live[name]["Resources"] for name in there}, cluster.gpus_of(1)
-    free_share = {name: _free_share(free.get(name, {}), whole[name], gpus) for name in there}
+    free_share = {
+        name: _free_share(free.get(name, whole[name]), whole[name], gpus) for name in there
+    }
     chosen = max(there, key=free_share.__getitem__)
     shipped = ray.put(ShippedWorkload.of(packed))
     agent: Any = ray.remote(NodeAgent).options(

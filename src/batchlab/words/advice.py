@@ -74,7 +74,7 @@ ADVICE: dict[str, str] = {
         "there sooner, but ended worse"
     ),
     "does_not_fit_everywhere": "does not fit into the memory of each kind of machine that trains",
-    "no_energy": "its device tells no energy, or not to this user",
+    "no_energy": "its device tells no energy, or not to this user, or there are several",
     "no_price": "no price was given for such a machine",
     "no_run_to_target": "what is named there has no time to the target yet",
     "no_whole_training": "no whole training of it was run",
