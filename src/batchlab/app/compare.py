@@ -52,8 +52,12 @@ def _side(given: Given, store: Path) -> Side:
         return Side(name=str(path), profile=read_profile(path))
     elif path.exists() or path.suffix or len(path.parts) > 1:
         store = path
-    else:
+    elif store.exists():
         study = str(given)
+    else:
+        raise UsageError(
+            f"{given}: no file, and no store at {store} to look such a study up in; give --store"
+        )
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
         found = shown.study if isinstance(shown, Advised) else shown

@@ -50,7 +50,7 @@ COMMANDS = (
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
 # Measured in one go: nothing of them is kept when they are interrupted.
-_IN_ONE_GO = ("profile", "noise", "check", "init")
+_IN_ONE_GO = ("profile", "noise", "check", "init", "mcp")
 
 
 class CommandFiles(Mapping[str, click.Command]):
