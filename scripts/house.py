@@ -17,12 +17,12 @@ PACKAGE = Path(__file__).parents[1] / "src" / "batchlab"
 # has to say that one may rise.
 CEILINGS = {
     "advice": 6_550,
-    "app": 5_045,
+    "app": 5_055,
     "cli": 2_145,
     "datasets": 510,
     "fitting": 470,
     "laws": 3_790,
-    "measure": 5_575,
+    "measure": 5_580,
     "plans": 1_460,
     "processes": 1_025,
     "records": 2_140,
@@ -36,7 +36,7 @@ CEILINGS = {
     "workload": 3_460,
     "top": 557,
 }
-CEILING = 64_730
+CEILING = 64_750
 
 Graph = dict[str, set[str]]
 

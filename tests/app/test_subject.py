@@ -21,6 +21,7 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
+from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
@@ -182,3 +183,30 @@ def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
         ask(grid, lab)
 
     assert not is_worked_on()
+
+
+@pytest.mark.parametrize(
+    ("n_devices", "expected"),
+    [
+        (1, (8, 16, 32, 64, 128, 256, 512, 1024)),
+        (2, (8, 16, 32, 64, 128, 256, 512, 1024)),
+        (3, (6, 12, 24, 48, 96, 192, 384, 768)),
+        (6, (6, 12, 24, 48, 96, 192, 384, 768)),
+        (1024, (1024,)),
+    ],
+)
+def test_the_usual_sizes_of_several_devices_are_shared_alike(
+    grid: RecordedGrid, n_devices: int, expected: tuple[int, ...]
+) -> None:
+    question = asked("advise", workload="a grid", budget=60.0, devices=n_devices)
+    subject = GridSubject(grid, question)
+    assert subject.summary.n_train == 1024
+
+    assert subject.batch_sizes == expected
+
+
+def test_more_devices_than_examples_are_refused(grid: RecordedGrid) -> None:
+    question = asked("advise", workload="a grid", budget=60.0, devices=1025)
+
+    with pytest.raises(BatchSizeError, match=r"1024 training examples; give fewer --devices"):
+        _ = GridSubject(grid, question).batch_sizes

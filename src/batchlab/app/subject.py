@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,12 +136,11 @@ class Subject(ABC):
     def batch_sizes(self) -> tuple[int, ...]:
         """Those asked for, else those that such a question usually asks for."""
         n_train, n_devices = self.summary.n_train, self.n_devices
-        usual = (size for size in self.usual_batch_sizes() if size % n_devices == 0)
-        asked = self.question.batch_sizes or tuple(usual)
+        shared = dict.fromkeys(_shared(size, n_devices) for size in self.usual_batch_sizes())
+        asked = self.question.batch_sizes or tuple(size for size in shared if size <= n_train)
         if not asked:
             raise BatchSizeError(
-                f"devices {n_devices}: none of the usual batch sizes is a multiple of it; give "
-                f"some by --batch-sizes, or other --devices"
+                f"devices {n_devices}: there are {n_train} training examples; give fewer --devices"
             )
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
@@ -341,6 +341,13 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     powers = [2**power for power in range(n_train.bit_length())]
     wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
+
+
+def _shared(size: int, n_devices: int) -> int:
+    """The batch size, or one near it of which each device has the same power of two."""
+    if size % n_devices == 0:
+        return size
+    return n_devices << max(0, round(math.log2(size / n_devices)))
 
 
 def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:

@@ -96,6 +96,7 @@ def measure_profile(
         memory_limit_bytes=memory_limit_bytes,
         first=trial.batch_size,
         n_train=trial.n_train,
+        unit=trial.world_size,
         ceiling_bytes=memory_limit_bytes or available_bytes(on),
         known=known,
     )
