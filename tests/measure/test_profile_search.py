@@ -95,7 +95,7 @@ def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(
 @pytest.mark.parametrize("unit", [2, 3])
 def test_of_several_devices_every_size_and_piece_is_a_multiple(fits: int, unit: int) -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(fits))
-    doubled = tuple(unit * 2**power for power in range(4, 12))
+    doubled = tuple(15 * unit * 2**power for power in range(8))
 
     search = searched(machine, doubled, unit=unit, ceiling_bytes=peak_bytes(fits))
 
