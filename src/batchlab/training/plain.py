@@ -19,7 +19,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
-from batchlab.records.run import UNWATCHED, RunLength
+from batchlab.records.run import RunLength
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -211,10 +211,6 @@ class Task:
 
 
 _VALIDATION: tuple[Split, ...] = ("validation",)
-# Of the time of the steps, what evaluations may take that only draw a run's course, as in an
-# advice. What takes less than so long on average is worth its point of the curve.
-_MOST_EVALUATED = 0.5
-_DEAR_S = 0.1
 
 
 def train(
@@ -324,8 +320,6 @@ class _Run:
             outcome = self._train_to(pause, stream, stop, most_steps)
             if outcome is not None:
                 break
-            if self._is_left_out(pause):
-                continue
             self._evaluate(pause)
             self._tell_schedule()
             outcome = self._verdict(self._progress)
@@ -368,7 +362,11 @@ class _Run:
         return None
 
     def _pauses(self) -> Iterator[Pause]:
-        """Where it is evaluated from here on: at each epoch's end too where something waits."""
+        """The evaluations still to come, including every epoch's end where something waits for it.
+
+        They depend on the trial and the length asked for alone, never on a clock: a run that was
+        killed and goes on must be evaluated where an undisturbed one is.
+        """
         found = pauses(
             self._trial.plan,
             last_step=self._task.last_step,
@@ -479,15 +477,6 @@ class _Run:
         is_end = pause.all_splits if when == "on_the_way" else pause.step == self._task.last_step
         # If the target holds here too, it is the last evaluation: a trial ends with all splits.
         return is_end or self._may_end()
-
-    def _is_left_out(self, pause: Pause) -> bool:
-        """Whether evaluations have had their share, and this one would only draw the course."""
-        so_far, length = self._progress, self._task.length
-        is_drawn = length.watched_from_samples == UNWATCHED and length.until is None
-        if not is_drawn or pause.step == self._task.last_step or self._is_epoch_end():
-            return False
-        is_dear = so_far.eval_s > _DEAR_S * len(so_far.evaluations)
-        return is_dear and so_far.eval_s > _MOST_EVALUATED * so_far.train_s
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
