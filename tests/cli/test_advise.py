@@ -88,18 +88,6 @@ def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict
     assert document["report"] == "batchlab-report.html"
 
 
-@pytest.mark.slow
-def test_advise_tells_whether_growing_pays(do: Any, tmp_path: Path) -> None:
-    done = do("advise", "mnist-softmax", "--plans", "--budget", "40s", "--json")
-
-    assert done.code == 0
-    document = json.loads(done.out)
-    assert document["growth"]["verdict"] in ("held", "did_not_hold", "cannot_tell")
-    assert {plan["plan"] for plan in document["growth"]["plans"]} >= {"small", "grow"}
-    page = (tmp_path / "batchlab-report-plans.html").read_text()
-    assert "Batch size, learning rate and noise scale along the run" in page
-
-
 @pytest.mark.parametrize(
     ("verdict", "better", "recommend"),
     [("recommend", 0, 0), ("indifferent", 0, 0), ("better", 0, 3), ("cannot_tell", 3, 3)],

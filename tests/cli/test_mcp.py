@@ -199,12 +199,14 @@ def test_a_run_file_is_held_to_the_same(given: Any) -> None:
 def test_a_call_is_a_command_line() -> None:
     assert arguments_of("compare", {"b": "2.db", "a": "1.db"}, root=None)[1:3] == ["1.db", "2.db"]
     Path("train.py").touch()
-    given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True, "plans": False}
+    given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True}
 
     assert arguments_of("advise", {"workload": "mnist-mlp", **given}, root=Path.cwd()) == [
         *("advise", "mnist-mlp", "--budget=1m", "--set=width=8", "--set=layers=1", "--drop-last"),
         "--json",
     ]
+    unset = {"workload": "mnist-mlp", "drop_last": False}
+    assert arguments_of("sweep", unset, root=Path.cwd()) == ["sweep", "mnist-mlp", "--json"]
     own = ["python", "train.py", "--batch-size", "{batch_size}"]
     assert arguments_of("advise", {"command": own}, root=Path.cwd())[-5:] == ["--", *own]
 

@@ -63,14 +63,6 @@ class Budget:
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
-    def reserving(self, reserved_s: float) -> Budget:
-        """The same ceiling, counted from the same moment, with another part of it reserved."""
-        made = Budget(None, reserved_s=reserved_s)
-        made.started_s, made.asked_s = self.started_s, self.asked_s
-        if self.seconds is not None:
-            made.limit(self.seconds)
-        return made
-
     def from_now(self, *, spent_s: float = 0.0) -> Budget:
         """The same ceiling, what is spent counted from now: for a part of the call.
 

@@ -98,12 +98,6 @@ _MEETS = {
 )
 @options.as_json
 @options.quiet
-@click.option(
-    "--plans",
-    is_flag=True,
-    help="Also tell whether growing the batch during training pays, from the batch size that is "
-    "named or up to it. Takes half of the budget.",
-)
 @click.option("--explain", is_flag=True, help="Also print what was done and why, step by step.")
 @click.option(
     "--require",
@@ -119,7 +113,6 @@ def advise(
     report: Path,
     as_json: bool,
     quiet: bool,
-    plans: bool,
     explain: bool,
     require: str | None,
     **given: Any,
@@ -136,18 +129,14 @@ def advise(
     check_output_file(report, store=given["store"])
     with at_work("advise", given["workload"], quiet=quiet, has_page=True) as progress:
         from batchlab.app.advise import advised
-        from batchlab.app.advised_plans import plans_beside, reserved_for_plans_s
         from batchlab.app.question import asked
         from batchlab.app.report import json_document, write_page
 
-        shown_s = invocation.reserved_s(given["budget"], report)
-        length = given["workload"], given["budget"], given["trainings"], given["profile"]
-        plans_s = reserved_for_plans_s(*length) if plans else 0.0
         question = asked(
             "advise",
             **given,
             command=invocation.command_line,
-            reserved_s=shown_s + plans_s,
+            reserved_s=invocation.reserved_s(given["budget"], report),
             listener=progress,
         )
         if (seconds := question.budget.seconds) is not None:
@@ -155,19 +144,14 @@ def advise(
         made = advised(question)
         progress.phase("writing the report")
         write_page(made, report)  # before anything else can go wrong
-        beside = plans_beside(made, question, reserved_s=shown_s) if plans else None
-        if beside is not None and beside.study is not None:
-            beside = beside.with_page(report.with_name(f"{report.stem}-plans{report.suffix}"))
     if as_json:
-        said = json_document(made, store=given["store"], page=report)
-        print(said if beside is None else beside.in_document(said))
+        print(json_document(made, store=given["store"], page=report))
     else:
         from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 
         def told() -> str:
             said = advice_text(made.advice, study=made.study, report=report)
-            said = f"{said}\n{explain_text(made.advice)}" if explain else said
-            return said if beside is None else f"{said}\n{beside.text()}"
+            return f"{said}\n{explain_text(made.advice)}" if explain else said
 
         print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))
     if require is not None and made.advice.verdict not in _MEETS[require]:

@@ -12,7 +12,7 @@ from batchlab.records.study import Study
 
 _PROGRAM = "batchlab "
 # The options that stand without a value.
-_FLAGS = frozenset({"--drop-last", "--plans", "--json", "--quiet", "--explain"})
+_FLAGS = frozenset({"--drop-last", "--json", "--quiet", "--explain"})
 # Both say how much is spent: one takes the place of the other.
 _AMOUNTS = frozenset({"--budget", "--trainings"})
 _ID_CHARACTERS = 8  # enough of an id where a store has a million studies
