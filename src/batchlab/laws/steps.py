@@ -399,13 +399,13 @@ def _b_crit(point: StepsCurves, draws: StepsCurves, *, n: int) -> Estimate:
         bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
         if value <= largest:
             return Estimate.of(value, interval=(bound, None), n=n)
-        why = Reason.of("b_crit_beyond_largest", largest=largest, low=bound)
+        why = Reason.of("b_crit_beyond_largest", largest=largest)
         return Estimate.cannot_tell(why, low=bound, n=n)
     if value < smallest or below:
         bound = one_high if one_high > 0 else smallest
         if value >= smallest:
             return Estimate.of(value, interval=(None, bound), n=n)
-        why = Reason.of("b_crit_below_smallest", smallest=smallest, high=bound)
+        why = Reason.of("b_crit_below_smallest", smallest=smallest)
         return Estimate.cannot_tell(why, high=bound, n=n)
     return Estimate.of(value, interval=(low, high), n=n)
 
@@ -450,7 +450,7 @@ def batch_at_overhead(
     low = low if math.isfinite(low) else at(float(fit.batch_sizes[-1]))
     if math.isfinite(value):
         return Estimate.of(value, interval=(low, None), n=n)
-    why = Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1], low=low)
+    why = Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1])
     return Estimate.cannot_tell(why, low=low, n=n)
 
 

@@ -779,16 +779,6 @@ def _sizes(candidates: Sequence[Candidate]) -> str:
 
 # ---- laws, in the words of researchers
 
-# Why B_crit is a bound; the reason itself would give the bound again.
-_BOUNDED = {
-    "b_crit_beyond_largest": (
-        "the estimate of B_crit lies beyond the largest measured batch size, {largest:.6g}"
-    ),
-    "b_crit_below_smallest": (
-        "the estimate of B_crit lies below the smallest measured batch size, {smallest:.6g}"
-    ),
-}
-
 
 def _critical_batch_size(about: _About) -> _Told:
     """The critical batch size with its interval, or why there is none."""
@@ -806,11 +796,8 @@ def _critical_batch_size(about: _About) -> _Told:
             yield about.tell(message, exponent=exponent)
         return
     found = estimate_text("critical_batch_size", b_crit)
-    if b_crit.estimate is None and (reason := b_crit.reason) is not None:
-        why = clause(reason)
-        if reason.code in _BOUNDED:
-            why = about.say(_BOUNDED[reason.code], **reason.named)
-        found = about.say("{bound}: {why}", bound=found, why=why)
+    if b_crit.estimate is None and b_crit.reason is not None:
+        found = about.say("{bound}: {why}", bound=found, why=clause(b_crit.reason))
     yield about.tell("The critical batch size for this target is {found}.", found=found)
     message = "The steps follow the more general law, with an exponent of {exponent} instead of 1."
     if not laws.law_holds and knows_exponent:

@@ -48,17 +48,17 @@ _MEASURED: dict[str, str] = {
         "whether they fall; more seeds or a wider range would tell"
     ),
     "b_crit_beyond_largest": (
-        "the estimate lies beyond the largest measured batch size, {largest:.6g}, so B_crit is at "
-        "least {low:.4g}; larger batch sizes would tell"
+        "the estimate lies beyond the largest measured batch size, {largest:.6g}; larger batch "
+        "sizes would tell"
     ),
     "b_crit_below_smallest": (
-        "the estimate lies below the smallest measured batch size, {smallest:.6g}, so B_crit is "
-        "at most {high:.4g}; smaller batch sizes would tell"
+        "the estimate lies below the smallest measured batch size, {smallest:.6g}; smaller batch "
+        "sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
     "samples_do_not_grow": (
-        "the samples to the target do not grow up to batch size {largest}, so it is at least "
-        "{low:.4g}; larger batch sizes would tell"
+        "the samples to the target do not grow up to batch size {largest}; larger batch sizes "
+        "would tell"
     ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": (
@@ -74,12 +74,12 @@ _MEASURED: dict[str, str] = {
         "begin to grow; a quieter machine or a wider range would tell"
     ),
     "knee_beyond_largest": (
-        "the estimate lies beyond the largest measured batch size, {largest}, so the knee is at "
-        "least {low:.4g}; larger batch sizes would tell"
+        "the estimate lies beyond the largest measured batch size, {largest}; larger batch sizes "
+        "would tell"
     ),
     "knee_below_smallest": (
-        "the estimate lies below the smallest measured batch size, {smallest}, so the knee is at "
-        "most {high:.4g}; smaller batch sizes would tell"
+        "the estimate lies below the smallest measured batch size, {smallest}; smaller batch "
+        "sizes would tell"
     ),
     "memory_at_too_few": (
         "only {n} batch sizes have a peak; a line needs two, and three for an interval: profile "
