@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_study
+from tests.reference.reprs import reprs_in
 from tests.reference.stored_study import put_study
 
 from batchlab.cli import main as cli
@@ -30,11 +31,15 @@ class Done:
 
 @pytest.fixture
 def do(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command line; whatever it is, what it prints holds no repr of an object."""
+
     def do(*arguments: str) -> Done:
         capsys.readouterr()
         # A budget counts from the start of the process, which here ran other tests before.
         code = cli._exit_code(list(arguments), started_s=time.monotonic())
-        return Done(code, *capsys.readouterr())
+        done = Done(code, *capsys.readouterr())
+        assert reprs_in(done.out + done.err) == [], "a command prints no repr"
+        return done
 
     return do
 

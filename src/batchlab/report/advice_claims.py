@@ -31,7 +31,7 @@ from batchlab.report.text import (
     spread_text,
     whole_sentence,
 )
-from batchlab.words.catalogue import capitalized, listing, plural, text
+from batchlab.words.catalogue import Shown, capitalized, listing, plural, text
 from batchlab.words.numbers import english_number
 
 _Told = Iterator[Sentence]  # what is told of a topic, still without its name
@@ -60,7 +60,7 @@ class _About:
         self.advice, self.study = advice, study
         self.is_for_its_end = advice.reason.code == "ends_best"  # there is no time to win
         named, own = advice.named, advice.reference
-        self._known: dict[str, object] = {
+        self._known: dict[str, Shown] = {
             "own_size": own.batch_size,
             "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
@@ -84,7 +84,7 @@ class _About:
             }
             self._known["set_this"] = self._set_this(named)
 
-    def say(self, message: str, /, **values: object) -> str:
+    def say(self, message: str, /, **values: Shown) -> str:
         """A text with its values and those that every text may have."""
         return text(message, **(self._known | values))
 
@@ -94,7 +94,7 @@ class _About:
         /,
         verdict: ClaimVerdict | None = None,
         command: str = "",
-        **values: object,
+        **values: Shown,
     ) -> Sentence:
         """The same as something that is told, its topic still unnamed."""
         said = self.say(message, **values)

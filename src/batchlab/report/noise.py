@@ -60,7 +60,7 @@ def _table(noise: Noise) -> Table:
         return None if point.preconditioned is None else point.preconditioned.estimate
 
     return table_of(
-        text("Gradient noise of {workload} by step", workload=noise.workload),
+        text("Gradient noise of {workload} by step", workload=noise.workload.name),
         noise.along,
         Column("step"),
         Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),

@@ -158,7 +158,7 @@ def _range_text(quantity: str, found: Range) -> str:
 def replication_text(found: Replication, *, report: Path | None) -> str:
     """For a terminal: what did not hold first."""
     where = [text("The store: {store}", store=found.store)]
-    where += [] if report is None else [text("The report: {report}", report=report)]
+    where += [] if report is None else [text("The report: {report}", report=str(report))]
     command = text("Command: {command}", command=found.command)
     return sections_text((*replication_sections(found), Section(drawing=(command, *where))))
 

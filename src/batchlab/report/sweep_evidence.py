@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from batchlab.laws.plateau import STARTED_DELTAS, default_delta
 from batchlab.laws.scatter import PooledCells, Right, paired_difference
@@ -23,7 +23,7 @@ from batchlab.report.cells import (
     of_constant_size,
 )
 from batchlab.report.text import batch_sizes_text, batch_text, label_text, quantity_text
-from batchlab.words.catalogue import number_text, term_text, text
+from batchlab.words.catalogue import Shown, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
 Outcome = Literal["better", "worse", "same", "cannot_tell"]
@@ -197,6 +197,8 @@ def metric_text(split: Split, metric: str) -> str:
 
 # ---- all of it
 
+Said: TypeAlias = Shown | Cell | EqualBudget | Comparison | Sequence[int]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
@@ -292,15 +294,16 @@ class Evidence:
 
     # ---- in words
 
-    def say(self, message: str, /, **values: object) -> str:
+    def say(self, message: str, /, **values: Said) -> str:
         """A text with its values, those of the study in words: cells, budgets, differences.
 
         Several batch sizes become "batch sizes 32 and 64"; `{metric}` is the one that counts.
         """
-        known = {"metric": metric_text(budget_split(self.study), self.metric)} | values
+        metric = metric_text(budget_split(self.study), self.metric)
+        known: dict[str, Said] = {"metric": metric, **values}
         return text(message, **{name: self._word(value) for name, value in known.items()})
 
-    def _word(self, value: object) -> object:
+    def _word(self, value: Said) -> Shown:
         match value:
             case Cell():
                 return self.name(value)
@@ -308,10 +311,10 @@ class Evidence:
                 return value.words
             case Comparison():
                 return value.size_text(self.metric)
-            case list() | tuple():
-                return batch_sizes_text(self.study, value)
-            case _:
+            case str() | float() | int() | None:
                 return value
+            case _:
+                return batch_sizes_text(self.study, value)
 
     def name(self, cell: Cell) -> str:
         """A batch size in words."""

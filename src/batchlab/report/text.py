@@ -15,7 +15,7 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
+from batchlab.words.catalogue import Shown, capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN, form_of
 from batchlab.words.reasons import reason_text
 
@@ -235,7 +235,7 @@ def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
         "samples_to_target": text("{value} examples to target", value=value),
     }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
     rate = number_text(best.learning_rate, "rate")
-    named = {"size": best.batch_size, "rate": rate}
+    named: dict[str, Shown] = {"size": best.batch_size, "rate": rate}
     yield text("best so far: batch size {size} at learning rate {rate} ({f})", f=figure, **named)
     yield text("best so far: {size} at {rate} ({value})", value=value, **named)
     yield text("best so far: {size} at {rate}", **named)

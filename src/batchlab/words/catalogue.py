@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from batchlab.words.numbers import UNKNOWN, english_number, moment_text
+
+Shown: TypeAlias = str | float | None
+"""What a text may show: anything else would be shown as its repr. None is unknown."""
 
 TERMS: dict[str, str] = {
     "time": "time to target",
@@ -20,7 +23,7 @@ TERMS: dict[str, str] = {
 """Keys that records hold and people read in other words."""
 
 
-def text(message: str, /, **values: object) -> str:
+def text(message: str, /, **values: Shown) -> str:
     """A text with its values.
 
     Args:
@@ -32,7 +35,7 @@ def text(message: str, /, **values: object) -> str:
     return _WRITER.vformat(message, (), values)
 
 
-def plural(singular: str, plural: str, n: int, /, **values: object) -> str:
+def plural(singular: str, plural: str, n: int, /, **values: Shown) -> str:
     """The text for a count, which is its value `n`: `singular` for one, else `plural`."""
     return text(singular if n == 1 else plural, **{"n": n, **values})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from batchlab.records.estimate import Reason, Value
 from batchlab.words.advice import ADVICE
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import Shown, text
 
 _MEASURED: dict[str, str] = {
     # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
@@ -471,7 +471,7 @@ def has_words(reason: Reason) -> bool:
     return True
 
 
-def _said(value: Value) -> object:
+def _said(value: Value) -> Shown:
     """A value as a text takes it: a reason that is quoted becomes its words."""
     if isinstance(value, Reason):
         return reason_text(value).rstrip(".")  # an error of the user's code may end with a stop
