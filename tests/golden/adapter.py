@@ -6,8 +6,10 @@ would get. The values of the documents may not change with it.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.reference.accumulated_workloads import FAULTS, SOUND
@@ -23,6 +26,7 @@ from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
+from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 from tests.reference.tiny_workload import tiny
 from torch import nn
@@ -30,6 +34,8 @@ from torch.nn import functional
 
 import batchlab
 from batchlab.advice.advisor import advise
+from batchlab.app.compare import compare
+from batchlab.app.report import report
 from batchlab.app.subjects import CommandSubject, WorkloadSubject
 from batchlab.cli.main import _exit_code
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
@@ -217,6 +223,21 @@ def coupled() -> batchlab.Workload:
     return replace(precise(), name="coupled", loss=contrastive, metrics={})
 
 
+def failing() -> batchlab.Workload:
+    """One that ends otherwise with 20, 40 and 50 examples in a batch than with others."""
+    usual = precise()
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        n = len(batch[0]) if model.training and torch.is_grad_enabled() else 0
+        if n == 20:
+            raise torch.OutOfMemoryError("made up")
+        if n == 40:
+            raise ValueError("no such label")
+        return usual.loss(model, batch) * (math.nan if n == 50 else 1.0)
+
+    return replace(usual, name="failing", loss=loss, batch_size=10)
+
+
 def checked_faults(kind: str, folder: Path) -> Document:
     """What `batchlab.check` finds in a sound workload, and after each fault is put into it."""
     checked = {"sound": SOUND[kind]()}
@@ -268,6 +289,47 @@ def stored_study(folder: Path, **fields: Any) -> Path:
     with batchlab.Store(path) as store:
         put_study(store, made_up_study(**fields))
     return path
+
+
+def stored_advice(folder: Path, advice: batchlab.Advice) -> Path:
+    """A store with one made-up advice in it."""
+    path = folder / "lab.db"
+    with batchlab.Store(path) as store:
+        put_advised(store, advice)
+    return path
+
+
+def compared(make: Callable[..., Any], **other: Any) -> Document:
+    """Two made-up studies or profiles beside each other; `other` is what differs in the second."""
+    draw = np.random.default_rng(7)
+    return compare(make(draw), make(draw, **other)).to_dict()
+
+
+def csv_tables(store: Path) -> Document:
+    """What `batchlab report --format csv` writes: of each table its size, first row and sums.
+
+    All rows would take megabytes. A cell that is no number adds nothing to the sum of its column.
+    """
+    made = report(store, output_format="csv", path=store.with_name("report.csv"))
+    tables = {}
+    for path in made.files:
+        with path.open() as file:
+            rows = [
+                {name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(file)
+            ]
+        sums = {
+            name: math.fsum(row[name] for row in rows if isinstance(row[name], float))
+            for name in rows[0]
+        }
+        tables[path.stem] = {"n": len(rows), "first": rows[0], "sums": sums}
+    return tables
+
+
+def _value(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 # ---- command lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,13 @@ from tests.golden.adapter import simulated_advice
 from tests.golden.compare import golden
 from tests.reference.accumulated_workloads import SOUND
 from tests.reference.made_up import made_up_curves
+from tests.reference.made_up_advice import KINDS
 from tests.reference.made_up_profile import made_up_profile
+from tests.reference.saving_script import saving_script
 from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
 from tests.reference.simulated_engine import Truth
 from tests.reference.simulated_question import knee
+from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
 from tests.reference.training_script import training_script
 
 import batchlab
@@ -225,10 +228,18 @@ REAL_ADVICES = {
 
 
 def _sweep(
-    subject: Callable[[Path], Any] = lambda folder: adapter.precise(), **asked: Any
+    subject: Callable[[Path], Any] = lambda folder: adapter.precise(),
+    *,
+    earlier: Mapping[str, Any] | None = None,
+    **asked: Any,
 ) -> Study:
+    """A sweep; `earlier` differs from it in a sweep that the store already has."""
+
     def document(folder: Path) -> Any:
-        return batchlab.sweep(subject(folder), store=folder / "lab.db", **asked).to_dict()
+        sweep = partial(batchlab.sweep, subject(folder), store=folder / "lab.db")
+        if earlier is not None:
+            sweep(**(asked | earlier))
+        return sweep(**asked).to_dict()
 
     return Study(document=document, timed=True, slow=True)
 
@@ -288,6 +299,30 @@ SWEEPS = {
         )
         for failure in ("nan", "crash", "patience")
     },
+    # What a store has is continued: from a checkpoint, or from the beginning if there is none.
+    "continued": _sweep(
+        batch_sizes=(10, 50), learning_rates=(0.1,), epochs=4, earlier={"epochs": 2}
+    ),
+    "script-restarted": _sweep(
+        training_script,
+        batch_sizes=(16, 64),
+        learning_rates=(0.1,),
+        epochs=3,
+        earlier={"batch_sizes": (16,), "epochs": 1},
+    ),
+    "script-resumed": _sweep(
+        lambda folder: saving_script(folder, "--pause", "0", "--last-save", "100"),
+        batch_sizes=(16, 64),
+        learning_rates=(0.5,),
+        epochs=3,
+        earlier={"batch_sizes": (16,), "epochs": 1},
+    ),
+    "failures": _sweep(
+        lambda folder: adapter.failing(),
+        batch_sizes=(10, 20, 40, 50),
+        learning_rates=(0.1,),
+        epochs=3,
+    ),
 }
 
 STORED_SWEEPS = {
@@ -308,6 +343,39 @@ STORED_SWEEPS = {
     ),
     "stored-no-validation": _stored_sweep(n_validation=0, n_test=0),
 }
+
+
+# ---- compare, report, workloads: what is stored, shown again
+
+
+def _compare(make: Callable[..., Any], **other: Any) -> Study:
+    return Study(document=lambda folder: adapter.compared(make, **other))
+
+
+COMPARISONS = {
+    "alike": _compare(study_to_compare),
+    "slower": _compare(profile_to_compare, slower=1.5),
+    "longer-and-worse": _compare(study_to_compare, longer=1.5, worse=0.02),
+}
+
+REPORTS = {
+    "csv-sweep": Study(
+        document=lambda folder: adapter.csv_tables(
+            adapter.stored_study(folder, batch_sizes=(64, 256), epochs=4)
+        )
+    ),
+    "csv-advice": Study(
+        document=lambda folder: adapter.csv_tables(adapter.stored_advice(folder, KINDS["better"]()))
+    ),
+    "json-advice": Study(
+        document=lambda folder: adapter.command_line(
+            *("report", "--format", "json"),
+            *("--store", str(adapter.stored_advice(folder, KINDS["ends_no_worse"]()))),
+        )
+    ),
+}
+
+WORKLOADS = {"built-in": Study(document=lambda folder: adapter.command_line("workloads", "--json"))}
 
 
 # ---- profile, noise, check, fit
@@ -405,6 +473,9 @@ STUDIES: dict[str, Study] = {
     for kind, studies in (
         ("advise", {**ADVICES, **REAL_ADVICES}),
         ("sweep", {**SWEEPS, **STORED_SWEEPS}),
+        ("compare", COMPARISONS),
+        ("report", REPORTS),
+        ("workloads", WORKLOADS),
         ("profile", PROFILES),
         ("noise", NOISES),
         ("check", CHECKS),

@@ -35,6 +35,7 @@ def save(*_):
     os.replace(os.path.join(folder, "state.new"), os.path.join(folder, "state.json"))
 
 total = int(given.get("--steps", 100000))
+last_save = int(given.get("--last-save", total))
 pause_s = float(given.get("--pause", 0.002))
 while step < total:
     step += 1
@@ -45,7 +46,7 @@ while step < total:
         else:
             import batchlab
             batchlab.log(step=step, val_loss=loss)
-    if step % 10 == 0 and "--out" in given and given.get("--save", "yes") == "yes":
+    if step % 10 == 0 and "--out" in given and step <= last_save:
         save()
     if step == int(given.get("--fill", 0)):
         with open("ballast", "wb") as file:
@@ -62,8 +63,9 @@ def saving_script(
     """The command of a script that is written into a folder.
 
     `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:
-    "--pause" seconds a step, "--save" no, "--fill" the step at which the disk is filled, "--tell"
-    print in place of `batchlab.log`; `fields` are those of the command.
+    "--pause" seconds a step, "--last-save" the last step that may be saved, "--fill" the step at
+    which the disk is filled, "--tell" print in place of `batchlab.log`; `fields` are those of the
+    command.
     """
     (folder / "train.py").write_text(_SOURCE)
     arguments = (

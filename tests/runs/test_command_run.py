@@ -79,7 +79,7 @@ def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
 def test_a_script_that_has_saved_nothing_begins_again(
     tmp_path: Path, undisturbed: list[tuple[int, float | None]]
 ) -> None:
-    engine = command_engine(saving_script(tmp_path, "--save", "no"), tmp_path)
+    engine = command_engine(saving_script(tmp_path, "--last-save", "0"), tmp_path)
     asked(engine, 60)
 
     long = asked(engine, 400)
