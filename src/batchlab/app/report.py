@@ -17,7 +17,7 @@ from batchlab.store.store import Store
 from batchlab.version import __version__
 from batchlab.words.numbers import moment_text
 
-ReportFormat = Literal["html", "text", "csv", "svg", "png", "json", "mlflow"]
+ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
 
 
@@ -87,7 +87,7 @@ def report(
         store: the SQLite file; it has to be there.
         study: the start of the study's id; None: the one asked for last.
         output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image a figure) make
-            files; "text" and "json" make text; "mlflow" logs its trainings as runs of MLflow.
+            files; "text" and "json" make text.
         path: the file to write, beside which those of csv, svg and png lie; None: text and JSON are
             given back, anything else goes to `batchlab-report.` and the format.
 
@@ -100,23 +100,12 @@ def report(
         StoreError: there is no store, or it cannot be read.
         OutputFileError: a file cannot be written.
         NothingToDrawError: no figure has anything to show.
-        MissingLibraryError: MLflow is asked for, and not installed.
     """
     store = Path(store)
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
         warning = _why_no_answer(opened, shown)
     words, headline = None, None
-    if output_format == "mlflow":
-        if path is not None:
-            raise UsageError(
-                "format mlflow writes no file; leave the report out, and set MLFLOW_TRACKING_URI "
-                "to where the runs belong"
-            )
-        from batchlab.report.mlflow_runs import log_to_mlflow
-
-        logged = log_to_mlflow(shown.study if isinstance(shown, Advised) else shown)
-        return Report(warning=warning, text=logged)
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
     elif output_format == "text":

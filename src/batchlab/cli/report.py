@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["html", "text", "csv", "svg", "png", "json", "mlflow"]),
-    help="What to make of it; mlflow logs its trainings to MLFLOW_TRACKING_URI. Default: html.",
+    type=click.Choice(["html", "text", "csv", "svg", "png", "json"]),
+    help="What to make of it. Default: html.",
 )
 @click.option(
     "--report",
