@@ -4,20 +4,18 @@
 
 Each study is asked at a budget, then with twice as much, and where it said "about X more may settle
 it" with exactly that. Runs of the first are had for nothing. Counted are the answers that name
-something else (with and without what was named before being known), and those of a higher grade: a
-higher verdict, or a chance in higher words.
+something else, and those of a higher grade: a higher verdict, or a chance in higher words.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 # Run as a script: what lies beside it goes by the name that it has from the root.
@@ -34,7 +32,6 @@ from tests.reference.simulated_engine import SimulatedEngine, Truth
 from batchlab.advice.advice import Advice, Configuration, Question
 from batchlab.advice.advisor import advise
 from batchlab.advice.chance import LIKELY, SURE
-from batchlab.app.asked_before import another_is_named, kept_from
 from batchlab.errors import BatchlabError
 
 SIMULATED_BUDGETS = (4.0, 12.0, 30.0, 60.0)  # in reference trainings, tuned
@@ -48,17 +45,15 @@ class Again:
     Attributes:
         about: of what.
         first: the answer.
-        forgetful: with twice the budget, what was named before not being known.
         second: with twice the budget.
         settled: with as much more as was said; None: nothing was.
     """
 
     about: str
     first: Advice
-    forgetful: Advice
     second: Advice
     settled: Advice | None
-    true_s: tuple[float, float, float]
+    true_s: tuple[float, float]  # of what the first and the second name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,26 +112,16 @@ def again(what: Recorded | Simulated, budget_s: float, about: str) -> Again:
     """Ask it, and again with more."""
     store: dict = {}  # type: ignore[type-arg]
     first = what.answer(what.question(budget_s), store)
-    kept = kept_from(first)
-
-    def with_more(more_s: float, earlier: Configuration | None) -> Advice:
-        asked = replace(what.question(budget_s + more_s), earlier=earlier)
-        return what.answer(asked, dict(store))
-
-    forgetful = with_more(budget_s, None)
-    second = forgetful if kept is None else with_more(budget_s, kept)
-    more_s = first.more_budget_s
+    second = what.answer(what.question(2 * budget_s), dict(store))
+    settled = None
+    if first.more_budget_s is not None:
+        settled = what.answer(what.question(budget_s + first.more_budget_s), dict(store))
     return Again(
         about=about,
         first=first,
-        forgetful=forgetful,
         second=second,
-        settled=None if more_s is None else with_more(more_s, kept),
-        true_s=(
-            what.true_s(first.named),
-            what.true_s(forgetful.named),
-            what.true_s(second.named),
-        ),
+        settled=settled,
+        true_s=(what.true_s(first.named), what.true_s(second.named)),
     )
 
 
@@ -180,34 +165,23 @@ def change(first: Advice, later: Advice) -> str:
     own = [each.named is not None and each.named.is_same(each.reference) for each in (first, later)]
     if any(own):
         return "from or to yours"
-    (step,) = another_is_named(later, first)
-    why = step.why.named["why"]
-    if why.code == "takes_less":
-        return "more than 10 % sooner" if why.named["times"] > 1.1 else "up to 10 % sooner"
     if is_higher(later, first):
         return "of a higher grade"
     is_rate = first.named.batch_size == later.named.batch_size
-    return "another rate" if is_rate else "no longer compared, or not on the same seeds"
+    return "another rate" if is_rate else "another batch size"
 
 
 def said(studies: list[Again]) -> Iterator[str]:
     """The counts."""
     yield f"{len(studies)} questions asked again with twice the budget"
-    for name in ("forgetful", "second"):
-        changes = Counter(change(each.first, getattr(each, name)) for each in studies)
-        yield f"  {name}: " + ", ".join(f"{n} {what}" for what, n in sorted(changes.items()))
-        at = 1 if name == "forgetful" else 2
-        ratios = [each.true_s[at] / each.true_s[0] for each in studies if not _is_same(each, name)]
-        known = [ratio for ratio in ratios if math.isfinite(ratio)]
-        if known:
-            slower, sooner = (sum(r > 1.1 for r in known), sum(r < 1 / 1.1 for r in known))
-            yield f"    truly: {sooner} sooner by more than 10 %, {slower} slower, of {len(known)}"
-    both = [
-        each.true_s[2] / each.true_s[1] for each in studies if each.second is not each.forgetful
-    ]
-    known = [ratio for ratio in both if math.isfinite(ratio)]
+    changes = Counter(change(each.first, each.second) for each in studies)
+    yield "  " + ", ".join(f"{n} {what}" for what, n in sorted(changes.items()))
+    changed = [each for each in studies if change(each.first, each.second) != "the same"]
+    ratios = [each.true_s[1] / each.true_s[0] for each in changed]
+    known = [ratio for ratio in ratios if math.isfinite(ratio)]
     if known:
-        yield f"  second beside forgetful: {statistics.fmean(map(math.log, known)):+.3f} log"
+        slower, sooner = (sum(r > 1.1 for r in known), sum(r < 1 / 1.1 for r in known))
+        yield f"    truly: {sooner} sooner by more than 10 %, {slower} slower, of {len(known)}"
     told = [(each.first, each.settled) for each in studies if each.settled is not None]
     for origin in ("given", "pilot", "easier"):
         for reason in sorted({first.reason.code for first, _ in told}):
@@ -229,10 +203,6 @@ def _settled(told: list[tuple[Advice, Advice]]) -> str:
         for first, later in told
     )
     return f"{up} of {len(told)} have a higher grade, {tenfold} ask for ten times as much"
-
-
-def _is_same(each: Again, name: str) -> bool:
-    return change(each.first, getattr(each, name)) == "the same"
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from tests.reference.reason_codes import codes
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, option, question
 
-from batchlab.advice.advice import Advice, Configuration, Option
+from batchlab.advice.advice import Advice, Option
 from batchlab.advice.advisor import advise
 from batchlab.advice.answer import answered
 from batchlab.advice.decision import costs_of
@@ -132,17 +132,6 @@ def test_beyond_five_times_as_much_it_is_not_known_how_much_more_would_tell(high
     advice = answer(state_of(spent_s=BUDGET_S), decision=open_decision(high))
 
     assert advice.more_budget_s is None
-
-
-@pytest.mark.parametrize(("steps_256", "named"), [((245, 250), 128), ((200, 205), 256)])
-def test_for_now_what_was_named_before_stays_but_for_one_that_is_a_tenth_better(steps_256, named):
-    steps = {64: (1000, 1010), 128: (260, 262), 256: steps_256}
-    earlier = Configuration(batch_size=128, micro_batch_size=128, learning_rate=0.02)
-
-    advice = answer(state_of(steps, earlier=earlier), decision=open_decision(1.3))
-
-    assert answer(state_of(steps), decision=open_decision(1.3)).provisional.batch_size == 256
-    assert advice.provisional.batch_size == named
 
 
 def test_where_a_script_evaluates_too_seldom_that_would_tell_and_no_budget():

@@ -67,13 +67,6 @@ def test_for_samples_the_largest_batch_size_inside_is_taken():
     assert (decision.verdict, decision.batch_size) == ("recommend", 64)
 
 
-@pytest.mark.parametrize(("kept", "taken"), [(32, 32), (16, 64), (None, 64)])
-def test_what_was_named_before_is_kept_where_it_is_within_the_tolerance(kept, taken):
-    decision = decided(np.log([2.0, 1.02, 1.0, 1.4]), 0.003, kept=kept)
-
-    assert (decision.verdict, decision.batch_size) == ("recommend", taken)
-
-
 def test_one_that_was_not_trained_enough_is_not_recommended():
     decision = decided(
         np.log([1.6, 1.0, 1.03, 1.6]), 0.003, may_recommend=[True, False, True, True]

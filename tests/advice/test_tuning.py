@@ -8,19 +8,16 @@ from tests.reference.made_up_state import cut, made_up_state, met
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.advice import Configuration
 from batchlab.advice.study_state import RateSearch, StudyState
 from batchlab.advice.tuning import run_valuations
 
 STEP_S = knee(64)
 
 
-def search(
-    *, truth=None, start=0.0, strides=(1,), limit=10**6, budget_s=1e9, earlier=None, **engine
-):
+def search(*, truth=None, start=0.0, strides=(1,), limit=10**6, budget_s=1e9, **engine):
     truth = truth or Truth(noise=0.0)
     simulated = SimulatedEngine(truth=truth, step_s=STEP_S, **engine)
-    asked = question(STEP_S, budget_s=budget_s, earlier=earlier)
+    asked = question(STEP_S, budget_s=budget_s)
     state = StudyState(question=asked, engine=simulated, until=asked.target)
     found = RateSearch(size=state.sizes[64])
     found.run(start=start, limit_steps=limit, seed=0, strides=strides)
@@ -34,19 +31,6 @@ def test_the_rate_found_lies_within_half_an_octave_wherever_the_search_begins(st
 
     assert abs(math.log2(found.learning_rate / 0.04)) <= 0.5
     assert found.finished
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "octaves", "stays"), [(64, 0.75, True), (64, 2.0, False), (128, 0.75, False)]
-)
-def test_a_rate_named_before_stays_but_for_one_that_saves_a_tenth(batch_size, octaves, stays):
-    rate = 0.04 * 2**octaves
-    earlier = Configuration(batch_size=batch_size, micro_batch_size=64, learning_rate=rate)
-
-    found, _ = search(earlier=earlier)
-
-    assert (found.learning_rate == rate) is stays
-    assert stays or abs(math.log2(found.learning_rate / 0.04)) <= 0.5
 
 
 @pytest.mark.parametrize(("left", "octaves"), [(0.08, 1.0), (0.2, 2.0)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,6 @@ from tests.reference.told import Told
 from batchlab.advice.advice import Advice, PlaceAnswer, Verdict
 from batchlab.app.advice_session import AdviceSession
 from batchlab.app.advise import advised_about
-from batchlab.app.asked_before import SAME, earlier_answer
 from batchlab.app.budget import Budget
 from batchlab.app.places import with_places
 from batchlab.app.prices import read_price
@@ -420,28 +418,6 @@ def test_no_one_of_this_machine_is_asked_and_no_part_is_measured_before_the_rest
     assert found.advice.target_origin != "given"
 
 
-def test_what_another_budget_named_counts_for_the_same_kind_alone(
-    machines: Machines, grid: RecordedGrid, lab: Path
-) -> None:
-    kept, slow = {FAST: STEP_S}, {SLOW: SOON_FULL}
-    machines.step_s = slow
-    advised(machines, grid, lab)
-    machines.step_s = kept
-    first = advised(machines, grid, lab, budget=70.0)
-    machines.step_s = slow
-    again = advised(machines, grid, lab, budget=80.0)
-
-    machines.step_s = {SLOW: STEP_S}
-    other = advised(machines, grid, lab, budget=90.0)
-
-    named = [
-        "name_another" in {step.did.code for step in found.advice.steps}
-        for found in (first, again, other)
-    ]
-    assert named == [False, False, True]
-    assert first.advice.named != again.advice.named
-
-
 def test_for_a_profile_of_another_machine_one_kind_is_enough_and_the_answer_is_for_that(
     machines: Machines, grid: RecordedGrid, lab: Path
 ) -> None:
@@ -449,26 +425,9 @@ def test_for_a_profile_of_another_machine_one_kind_is_enough_and_the_answer_is_f
     machines.measured.clear()
     machines.step_s = {SLOW: SOON_FULL, THIRD: THREEFOLD}
     found = advised(machines, grid, lab, profile=elsewhere)
-    same_question = f"asked with another budget, {found.study.study_id[-SAME:]}"
 
     assert machines.measured == [SLOW]
     assert found.advice.places == ()
-    with Store(lab) as store:
-        assert earlier_answer(store, same_question, FAST) is not None
-        assert earlier_answer(store, same_question, SLOW) is None
-
-
-def test_an_earlier_answer_whose_journal_does_not_read_is_none(
-    machines: Machines, grid: RecordedGrid, lab: Path
-) -> None:
-    machines.step_s = {SLOW: SOON_FULL}
-    advised(machines, grid, lab)
-    with sqlite3.connect(lab) as connection:
-        connection.execute("UPDATE studies SET decisions = '[1'")
-    machines.step_s = {SLOW: STEP_S}
-    found = advised(machines, grid, lab, budget=70.0)
-
-    assert "name_another" not in {step.did.code for step in found.advice.steps}
 
 
 def test_two_clusters_are_two_questions(machines: Machines, grid: RecordedGrid, lab: Path) -> None:

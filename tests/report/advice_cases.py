@@ -77,7 +77,6 @@ SCALED = Reason.of("scaled_step", chance=0.87, n=1)
 DOUBLED = Reason.of("doubled_unseen", chance=0.83)
 TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
-STAND_IN = replace(ADVICE, stand_in_for=96)
 ENDED = with_endings(ADVICE)
 FOR_ITS_END = replace(
     ENDED,
@@ -157,8 +156,6 @@ CASES: dict[str, tuple[str, Advice]] = {
     # What it cost.
     "pays at once": ("break-even", replace(ADVICE, pay_back_runs=0.4)),
     "may never pay": ("break-even", replace(ADVICE, pay_back_runs=None, gain=around(1.0, 0.2))),
-    # What stands in.
-    "stands in, kept": ("gain", replace(STAND_IN, recommendation=STAND_IN.reference)),
     # The best so far.
     "raced": ("answer", RACED),
     "seems to end worse": (

@@ -88,17 +88,6 @@ def test_an_open_answer_shows_its_bars_and_the_command_but_nothing_to_paste():
     assert "batchlab advise made-up --budget 12m" in map(str.strip, text.splitlines())
 
 
-def test_that_another_is_named_than_with_another_budget_stands_under_the_answer() -> None:
-    was, now = (Reason.of("a_configuration", size=size, rate=0.1) for size in (512, 128))
-    why = Reason.of("takes_less", now=now, times=1.4)
-    why = Reason.of("named_before", budget_s=30.0, was=was, why=why)
-    step = Step(spent_s=1.0, did=Reason.of("name_another", now=now), why=why)
-
-    for advice in (ADVICE, cannot_tell_advice()):
-        told = " ".join(screen(replace(advice, steps=(step,))).split())
-        assert "With a budget of 30 s batch size 512 at rate 0.1 was named" in told
-
-
 def test_long_caveats_still_fit_and_the_rest_is_counted():
     advice = made_up_advice(does_not_fit=(1024, 4096), reference_misses=True)
     advice = replace(

@@ -115,7 +115,6 @@ def _changed(kind: str, **changes: object) -> Callable[[], Advice]:
 
 ADVICES: dict[str, Callable[[], Advice]] = {
     **KINDS,
-    "stand-in": _changed("recommend", stand_in_for=99999),
     "usual": _changed("ends_no_worse", is_usual=True),
     "trainings": _changed("cannot_tell", trainings=2.0),
     "of a loss": _changed("quality", metric="loss", better="lower"),

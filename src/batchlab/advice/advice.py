@@ -108,15 +108,8 @@ class Question:
     # By batch size, what each scaling rule sets from a rate tuned at the reference batch size, as
     # multiples of that rate; rules that refuse are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
-    # What another budget named: kept unless another one is better by more than the tolerance.
-    earlier: Configuration | None = None
     # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
     not_comparable: Reason | None = None
-
-    def named_before(self, batch_size: int) -> float | None:
-        """The rate that another budget named at this batch size; None: it named none."""
-        earlier = self.earlier
-        return earlier.learning_rate if earlier and earlier.batch_size == batch_size else None
 
     @property
     def sign(self) -> int:
@@ -515,9 +508,7 @@ class Advice(Reported):
             what a race of single runs names for now: by these, with an interval from how far such
             figures were off on recorded trainings.
         gain_from_batch_size: the same over the reference batch size at its tuned rate.
-        reference: the workload's own configuration, or what stands in for it.
-        stand_in_for: the workload's own batch size, where it cannot be had and `reference` stands
-            in for it; None: `reference` is its own.
+        reference: the workload's own configuration.
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
@@ -563,7 +554,6 @@ class Advice(Reported):
     gain_from_batch_size: Estimate
     reference: Configuration
     reference_tuned: Configuration | None
-    stand_in_for: int | None = None
     is_usual: bool = False
     candidates: tuple[Candidate, ...]
     laws: Laws | None

@@ -258,7 +258,6 @@ def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) ->
         may_recommend=[run_enough or len(s.learning_costs()) >= _FEWEST_VALUES for s in sizes],
         all_compared=len(sizes) == len(state.that_run),
         bounds=() if run_enough else _bounds_of_others(state, costs),
-        kept=None if (was := state.question.earlier) is None else was.batch_size,
         peak_bytes=[size.option.peak_bytes for size in sizes],
     )
 

@@ -509,7 +509,7 @@ class _Answer:
             # Of this one it was seen how it ends.
             instead = self._endings.compared_with
             return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
-        best = self._state.best_for_now
+        best = self._state.best
         if self._outcome.not_followed is not None and self._verification is not None:
             best = self._state.sizes[self._verification.batch_size]
         if best is None:

@@ -47,7 +47,7 @@ class _InTurn:
         # What looks best may be better than the reference for sure, though not the best.
         may_be_better = state.question.objective != "samples"
         while True:
-            size = self._decided(decision) or (state.best_for_now if may_be_better else None)
+            size = self._decided(decision) or (state.best if may_be_better else None)
             if size is not None and state.time_in_turn(size):
                 costs = costs_of(state)
                 decision = decision if costs is None else decision_of(state, costs)

@@ -67,7 +67,6 @@ def decide(
     all_compared: bool,
     peak_bytes: Sequence[int | None],
     bounds: Sequence[float] = (),
-    kept: int | None = None,
 ) -> Decision:
     """Compare the costs of batch sizes; smaller is better.
 
@@ -85,7 +84,6 @@ def decide(
         all_compared: whether these are all the batch sizes that fit, as "indifferent" needs.
         peak_bytes: memory of each, shape (k,); the least decides where it is all the same.
         bounds: of batch sizes that are not among them: the least that their log cost can be.
-        kept: the batch size that is taken where it is inside.
 
     Source: Hsu 1984, Annals of Statistics 12(3), multiple comparisons with the best; Dunnett 1955.
     """
@@ -112,7 +110,6 @@ def decide(
         elif all_compared and all(inside) and k > 1:
             verdict = "indifferent"
             chosen = min(eligible, key=lambda i: (peak_bytes[i] or math.inf, batch_sizes[i]))
-        chosen = next((i for i in eligible if batch_sizes[i] == kept), chosen)
     contender = int(np.argmin(upper))
     return Decision(
         batch_sizes=tuple(batch_sizes),

@@ -403,13 +403,10 @@ class RateSearch:
         offset = 0.0
         if below is not None and above is not None and below + above > 0:
             offset = min(max((below - above) / (2 * (below + above)), -1.0), 1.0)
-            kept, worth, asked = self.learning_rate, WORTH_A_MOVE, self.run_log.question
-            if kept in (None, before := asked.named_before(self.size.batch_size)):
-                kept, worth = before, math.log1p(asked.delta)
-            if kept is not None:
-                away = self.run_log.lattice.octave_of(kept) - here - offset
-                if (below + above) / 2 * away**2 < worth:
-                    self.learning_rate, self.learning_cost = kept, found_costs[here]
+            if self.learning_rate is not None:
+                away = self.run_log.lattice.octave_of(self.learning_rate) - here - offset
+                if (below + above) / 2 * away**2 < WORTH_A_MOVE:
+                    self.learning_cost = found_costs[here]
                     return
         parts = 2 if len(self.seeds) == 1 else 4
         octave = here + round(parts * offset) / parts
@@ -537,14 +534,6 @@ class StudyState(RunLog):
         """The batch size with the best cost so far, of those valued if there are any."""
         met = [size for size in self.that_met_the_target if size.ruled_out is None]
         return self.fastest([size for size in met if size.learning_costs()] or met)
-
-    @property
-    def best_for_now(self) -> Size | None:
-        """The best, or what another budget named where that is within the tolerance."""
-        most = (self.best_log_cost or 0.0) + math.log1p(self.question.delta)
-        met = [s for s in self.that_met_the_target if s.ruled_out is None and s.learning_costs()]
-        before = [s for s in met if self.question.named_before(s.batch_size) is not None]
-        return next((s for s in before if (s.log_cost or 0.0) <= most), self.best)
 
     def fastest(self, sizes: Iterable[Size]) -> Size | None:
         """The one with the best cost; of two alike the smaller. None: none has one."""

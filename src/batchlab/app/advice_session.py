@@ -14,7 +14,6 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
-from batchlab.app.asked_before import another_is_named, earlier_answer, kept_from
 from batchlab.app.budget import Budget
 from batchlab.app.options import noted, options_of, reference_of, refused, sizes_that_run
 from batchlab.app.profile import PROFILING
@@ -160,7 +159,6 @@ class AdviceSession:
         self._target = subject.target
         self._trial = subject.reference
         self._here: Profile  # of this machine, as far as it goes by now
-        self._earlier: Advice | None = None  # to the same question, with another budget
         self._turns_took_s = 0.0
         # By batch size, as the engine plans with them.
         self._micro_batch_sizes: dict[int, int] = {}
@@ -207,11 +205,10 @@ class AdviceSession:
         is_whole = not self._is_of_the_reference_alone(here)
         watcher.is_beginning = not is_whole
         shown = self._asked.profile or here
-        self._earlier = earlier_answer(self._store, self._study.study_id, shown.place)
         options = self._options(shown)
         if not is_whole:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
-        reference, stands_in = reference_of(options, self._trial, device_name=shown.device_name)
+        reference = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
         if self._known is None:  # else by the first kind's
             self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
@@ -247,11 +244,8 @@ class AdviceSession:
             advice,
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
-            stand_in_for=self._summary.batch_size if stands_in else None,
             is_usual=self._subject.is_usual,
-            steps=(*advice.steps, *another_is_named(advice, self._earlier)),
             caveats=(
-                *([stands_in] if stands_in else []),
                 *self._not_told(advice),
                 *self._met_early(advice),
                 *advice.caveats,
@@ -285,8 +279,7 @@ class AdviceSession:
             budget_s=budget_s,
             longest_epochs=self._subject.epochs,
             longest_s=self._asked.train_s,
-            rules=self._rules(reference.batch_size),
-            earlier=kept_from(self._earlier),
+            rules=self._rules,
             not_comparable=self._why_not_comparable,
         )
 
@@ -622,10 +615,11 @@ class AdviceSession:
             trainer=self._asked.trainer,
         )
 
-    def _rules(self, reference: int) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
+    @property
+    def _rules(self) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """What each scaling rule makes of a rate that is right for the reference batch size."""
         return tuple(
-            (batch_size, tuple(self._multiples(batch_size / reference)))
+            (batch_size, tuple(self._multiples(batch_size / self._trial.batch_size)))
             for batch_size in self._subject.candidates
         )
 

@@ -11,7 +11,6 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.asked_before import SAME
 from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
 from batchlab.app.places import with_places
 from batchlab.app.public_call import public_call
@@ -222,7 +221,7 @@ def _spent_s(found: Advised) -> float:
 
 
 def _study_id(subject: Subject, place: str | None = None) -> str:
-    """Of all that the answer depends on, but for the machine; its end leaves out the budget.
+    """Return a hash of all that the answer depends on, but for the machine.
 
     `place` is a kind of machine beside the first, which has a study of its own.
     """
@@ -249,14 +248,7 @@ def _study_id(subject: Subject, place: str | None = None) -> str:
         document["cluster"] = question.cluster.address  # its nodes are what is timed
     if place is not None:
         document["place"] = place
-    one = _hash_of(document)
-    # With another budget it is the same question.
-    return one[:-SAME] + _hash_of(document | {"budget_s": None, "trainings": None})[-SAME:]
-
-
-def _hash_of(document: Mapping[str, object]) -> str:
-    text = json.dumps(document, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _told_apart_by(record: Trial | Target) -> dict[str, object]:

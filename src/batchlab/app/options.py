@@ -10,7 +10,6 @@ from batchlab.advice.advice import Configuration, Option
 from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.measure.profile import Profile, Stopped
-from batchlab.plans.scaling import scaling_rule
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import RunnableSizes, WorkloadSummary
 from batchlab.records.trial import Status, Trial
@@ -184,7 +183,6 @@ _NOT_REACHED: dict[Stopped | None, Reason] = {
     "errors": Reason.of("smaller_did_not_run"),
 }
 _UNKNOWN = Reason.of("not_profiled")
-_STAND_IN_RULE = "sqrt"
 
 
 def options_of(
@@ -214,39 +212,24 @@ def _whole(option: Option, profile: Profile) -> Option:
     return option
 
 
-def reference_of(
-    options: Sequence[Option], trial: Trial, *, device_name: str
-) -> tuple[Configuration, Reason | None]:
-    """What the answer is measured against, and why it is no configuration of the workload's own.
-
-    Where the workload's own batch size cannot be had, the nearest one that can stands in, at the
-    rate that the rule sqrt gives it.
-    """
+def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
+    """Return the workload's own configuration, which the answer is measured against."""
     size = trial.batch_size
     own = next(option for option in options if option.batch_size == size)
-    near = [option for option in options if option.runs]
-    if not near:
-        raise WorkloadError(
-            f"batch size {size}, the workload's own, cannot be used on {device_name}: "
-            f"{reason_text(own.note).rstrip('.')}; nor can any other of those asked for"
+    if own.runs:
+        return Configuration(
+            batch_size=size,
+            micro_batch_size=own.micro_batch_size,
+            learning_rate=trial.learning_rate,
         )
-    chosen = min(near, key=lambda o: (abs(math.log(o.batch_size / size)), o.batch_size))
-    configuration = Configuration(
-        batch_size=chosen.batch_size,
-        micro_batch_size=chosen.micro_batch_size,
-        learning_rate=trial.learning_rate
-        * scaling_rule(_STAND_IN_RULE).rate_factor(chosen.batch_size / size),
-    )
-    if own.note is None:
-        return configuration, None
-    return configuration, Reason.of(
-        "stand_in",
-        size=size,
-        device=device_name,
-        why=own.note,
-        chosen=chosen.batch_size,
-        rate=configuration.learning_rate,
-        rule=_STAND_IN_RULE,
+    others = [option.batch_size for option in options if option.runs]
+    can = "nor can any other of those asked for"
+    if others:
+        nearest = min(others, key=lambda other: (abs(math.log(other / size)), other))
+        can = f"give the workload one that can, such as {nearest}"
+    raise WorkloadError(
+        f"batch size {size}, the workload's own, cannot be used on {device_name}: "
+        f"{reason_text(own.note).rstrip('.')}; {can}"
     )
 
 

@@ -74,7 +74,7 @@ class _About:
             "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
             "spent_s": advice.spent_s,
         }
-        if advice.is_usual and advice.stand_in_for is None:
+        if advice.is_usual:
             self._known["own"] = self.say("the usual {own_size} at rate {own_rate:rate}")
         if named is not None:
             self._known |= {
@@ -353,8 +353,6 @@ def _why(about: _About) -> _Told:
     times that of the step times.
     """
     advice, found = about.advice, about.advice.recommendation
-    changed = [step.why for step in advice.steps if step.did.code == "name_another"]
-    yield from (Sentence(topic="", text=whole_sentence(why)) for why in changed)
     own, gain = advice.reference, advice.gain
     is_faster = gain.low is not None and gain.low > 1
     if found is None or found.cool_down or advice.objective != "time" or not is_faster:

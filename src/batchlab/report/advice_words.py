@@ -128,31 +128,23 @@ def named_text(advice: Advice) -> str:
     return text("recommended") if advice.recommendation else text("best so far")
 
 
-# How the reference is called: the user's own, what stands in for it, and what nobody chose.
+# How the reference is called: the user's own, and what nobody chose.
 _REFERENCE = {
     # Batch size and rate as they are.
-    "configuration": (
-        "your configuration",
-        "the stand-in for your configuration",
-        "the usual configuration",
-    ),
-    "batch_size": ("your batch size", "the stand-in's batch size", "the usual batch size"),
+    "configuration": ("your configuration", "the usual configuration"),
+    "batch_size": ("your batch size", "the usual batch size"),
     # The configuration in a table or at a mark.
-    "short": ("yours", "stand-in for yours", "usual"),
-    "as_is": ("yours as it is", "stand-in", "the usual"),
+    "short": ("yours", "usual"),
+    "as_is": ("yours as it is", "the usual"),
     # Where it is what is recommended.
     "nothing_to_gain": (
         "It is your own configuration, so there is nothing to gain.",
-        "Your batch size {size} cannot be used here. This one stands in for it, so there is "
-        "nothing to compare it with.",
         "It is the usual configuration, so there is nothing to gain.",
     ),
 }
 
 
 def reference_text(advice: Advice, what: str) -> str:
-    """A text on the reference of `advice`."""
-    own, stand_in, usual = _REFERENCE[what]
-    if advice.stand_in_for is not None:
-        return text(stand_in, size=advice.stand_in_for)
+    """Return a text on the reference of `advice`."""
+    own, usual = _REFERENCE[what]
     return text(usual if advice.is_usual else own)

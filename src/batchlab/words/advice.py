@@ -80,10 +80,6 @@ ADVICE: dict[str, str] = {
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",
-    "name_another": "name {now}",
-    "named_before": "with a budget of {budget_s:train_s} batch size {was} was named; {why}",
-    "takes_less": "batch size {now} takes {times:.2g} times less",
-    "more_runs_since": "the runs since then speak for batch size {now}",
     "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
         "best {objective:term}; {size} takes the least memory"
@@ -270,10 +266,6 @@ ADVICE: dict[str, str] = {
     ),
     "another_decision_at_target": (
         "at the {which:term} target {metric} {value:.4g} the answer is another: batch size {size}"
-    ),
-    "stand_in": (
-        "your batch size {size} cannot be used on {device}: {why}. Batch size {chosen} at rate "
-        "{rate:rate} (the rule {rule}) stands in for it"
     ),
     "ended_before_budget": (
         "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"

@@ -23,7 +23,6 @@ def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(do:
 
     assert done.code == 0, done.err
     advice = json.loads(done.out)
-    assert advice["stand_in_for"] is None
     assert advice["reference"]["batch_size"] == 64
     assert advice["objective"] == "samples"
     assert all(candidate["fits"] for candidate in advice["candidates"]), done.err
