@@ -6,6 +6,7 @@ import re
 import shlex
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields
@@ -36,6 +37,26 @@ def blocks(page: Path, *languages: str) -> list[str]:
     """The fenced blocks of a page that are in one of the languages."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
     return [text for language, text in fenced if language in languages]
+
+
+def documented_names() -> Iterator[str]:
+    """What the code of the pages and the examples reads from batchlab, such as "plans.steps"."""
+    code = [block for page in PAGES for block in blocks(page, "python")]
+    code += [path.read_text("utf-8") for path in sorted((ROOT / "examples").rglob("*.py"))]
+    for text in code:
+        yield from re.findall(r"\bbatchlab\.([A-Za-z_][\w.]*\w)", text)
+        for module, names in re.findall(r"from batchlab(\.[\w.]+)? import ([\w, ]+)", text):
+            yield from (f"{module}.{name.strip()}".lstrip(".") for name in names.split(","))
+
+
+def test_every_documented_name_is_there_after_import_batchlab() -> None:
+    names = sorted(set(documented_names()) - {"toml", "db"})  # two names of files
+    reads = "\n".join(f"batchlab.{name}" for name in names)
+
+    assert {"Workload", "plans", "datasets"} <= {name.partition(".")[0] for name in names}
+    # In a process of its own, where no other test has imported a submodule.
+    run = [sys.executable, "-c", f"import batchlab\n{reads}"]
+    assert subprocess.run(run, capture_output=True, text=True, check=False).stderr == ""
 
 
 def documented_commands() -> Iterator[list[str]]:

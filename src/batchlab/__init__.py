@@ -15,6 +15,8 @@ from batchlab.records.shown import show_with
 from batchlab.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from batchlab import datasets as datasets
+    from batchlab import plans as plans
     from batchlab.advice.advice import Advice as Advice
     from batchlab.advice.advice import Configuration as Configuration
     from batchlab.app.advise import advise as advise
@@ -95,11 +97,15 @@ _HOME = {
     "weight_distance": "measure.distance",
 }
 
+_ROOMS = ("datasets", "plans")  # the submodules that are public as well
+
 __all__ = sorted([*_HOME, "__version__", "log"])
 
 if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
 
     def __getattr__(name: str) -> object:  # PEP 562
+        if name in _ROOMS:
+            return import_module(f"batchlab.{name}")
         if name not in _HOME:
             raise AttributeError(f"batchlab has no {name!r}; it has {', '.join(__all__)}")
         return getattr(import_module(f"batchlab.{_HOME[name]}"), name)
