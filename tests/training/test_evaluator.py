@@ -361,16 +361,3 @@ def test_examples_that_do_not_fill_a_batch_that_runs_are_left_out(as_dataset: bo
     Evaluator(workload, CPU, batch_size=9, sizes=sizes).scores(workload.model(), ("validation",))
 
     assert seen == [8, 4]
-
-
-def test_a_pass_without_gradients_is_not_remembered_for_a_metric_that_needs_them() -> None:
-    def slope(model: nn.Module, batch: Any) -> Tensor:
-        first = next(model.parameters())
-        (found,) = torch.autograd.grad(model(batch[0]).sum(), first)  # of the very same input
-        return found.square().sum()
-
-    metrics = {"accuracy": accuracy, "slope": Metric(sum=slope, better="lower", enable_grad=True)}
-
-    scores = scores_of(replace(small_workload(), metrics=metrics))
-
-    assert scores["validation", "slope"] is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -18,17 +18,11 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.random_state import RandomState, derived_seed, seed_everything
+from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
 from batchlab.training.batching import on_device, with_tensors
-from batchlab.training.untouched import (
-    Forward,
-    forward_remembered,
-    replaced_forward,
-    untouched_model,
-    versions_of,
-)
+from batchlab.training.untouched import untouched_model
 from batchlab.workload.data import (
     Collate,
     Columns,
@@ -197,22 +191,26 @@ def _forward_in_parts(
     outputs: list[Any] = []
     coming: list[Any] | None = None
 
-    def in_parts(compute: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            if coming is None:
-                outputs.append(compute(*args, **kwargs))
-                return outputs[-1]
-            return coming.pop(0)
-
-        return forward
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if coming is None:
+            outputs.append(compute(*args, **kwargs))
+            return outputs[-1]
+        return coming.pop(0)
 
     def look_at(chosen: slice) -> slice:
         nonlocal coming
         coming = [part_of(output, chosen) for output in outputs]
         return chosen
 
-    with replaced_forward(model, in_parts):
+    # torch.compile and others give a module a forward of its own, which must come back.
+    compute, own = model.forward, vars(model).get("forward")
+    model.forward = forward
+    try:
         yield look_at
+    finally:
+        del model.forward
+        if own is not None:
+            model.forward = own
 
 
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
@@ -282,7 +280,6 @@ class Evaluator:
         """Choose the fixed subset of the training set that stands for it."""
         self._workload = workload
         self._device = device
-        self._draws = False  # whether an evaluation has drawn random numbers
         n_train = size_of(workload.train)
         chosen = None
         n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
@@ -325,12 +322,11 @@ class Evaluator:
             WorkloadError: a metric has written into the examples it was given.
         """
         asked = [split for split in splits if split in self._batches]
-        found, has_drawn = self._found(model, asked)
-        if has_drawn and not self._draws and len(self._workload.metric_names) > 1:
-            # To look at the random streams at each pass takes a tenth of a small model's time, so
-            # it is done once something has drawn. What was found so far may be of shared passes.
-            self._draws = True
-            found, _ = self._found(model, asked)
+        found: list[Score] = []
+        with untouched_model(model):
+            for split in asked:
+                seed_everything(derived_seed("evaluation"))
+                found += self._scores_of(model, split)
         return tuple(found)
 
     def right(self, model: nn.Module, score: Score) -> RightExamples | None:
@@ -350,24 +346,7 @@ class Evaluator:
             return None
         return RightExamples.of(counted if metric == "accuracy" else ~counted)
 
-    def _found(self, model: nn.Module, splits: list[Split]) -> tuple[list[Score], bool]:
-        """The scores, and whether random numbers were drawn."""
-        found: list[Score] = []
-        has_drawn = False
-        shared: AbstractContextManager[Callable[[], object]] = nullcontext(lambda: None)
-        if len(self._workload.metric_names) > 1:
-            shared = forward_remembered(model, draws=self._draws)
-        with untouched_model(model), shared as another_asks:
-            for split in splits:
-                seed_everything(derived_seed("evaluation"))
-                seeded = RandomState.now()
-                found += self._scores_of(model, split, another_asks)
-                has_drawn |= not seeded.is_now()
-        return found, has_drawn
-
-    def _scores_of(
-        self, model: nn.Module, split: Split, another_asks: Callable[[], object]
-    ) -> Iterator[Score]:
+    def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
         values = self._added_up(split)
         tallies = {
             name: tally_of(self._workload, name)
@@ -376,11 +355,10 @@ class Evaluator:
         }
         for kept in self._batches[split]() if tallies else ():
             batch = on_device(kept, self._device)
-            versions = versions_of(batch)
+            versions = _versions_of(batch)
             for tally in tallies.values():
-                another_asks()
                 tally.add(model, batch)
-            if versions != versions_of(batch):
+            if versions != _versions_of(batch):
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: a metric or the loss writes into the "
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
@@ -446,6 +424,19 @@ class Evaluator:
             counted = (float(count(batch)) for batch in self._batches[split]())
             self._counts[split, name] = sum(counted)
         return self._counts[split, name]
+
+
+def _versions_of(batch: Batch) -> list[int]:
+    """Return how often each tensor of a batch has been written into."""
+    versions: list[int] = []
+
+    def note(part: Tensor) -> Tensor:
+        if not part.is_inference():
+            versions.append(part._version)
+        return part
+
+    with_tensors(batch, note)
+    return versions
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
