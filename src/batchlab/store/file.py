@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
-import re
 import shutil
 import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,22 +19,13 @@ from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
 from batchlab.store.schema import UnreadableColumn
 
-logger = logging.getLogger(__name__)
-
 BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds; longer means somebody sits on it
 
-# Their clients do not share memory, which WAL needs: two hosts would corrupt the file unnoticed.
-_NETWORK_FILE_SYSTEMS = frozenset(
-    "9p afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs gpfs lustre nfs nfs4 smb3".split()
-)
-_NO_SHARED_MEMORY = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL)
-_MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
 _LITTLE_SPACE_BYTES = 256 * 1024
 
 
 def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
-    """A connection to the store at `path`, of the current schema, in autocommit mode.
+    """Open the store at `path`, of the current schema, in autocommit mode and with a WAL.
 
     A file that is not a whole batchlab store of this version is left as it is.
 
@@ -50,9 +38,22 @@ def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
     """
     try:
         with explained(path):
-            if not _is_new(path, create=create):
-                _check_content(path, _Header.of(path))
-            return _open_for_writing(path, access="mode=rwc" if create else "mode=rw")
+            _check_place(path, create=create)
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+                uri=True,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+            )
+            try:
+                _check_content(path, connection)
+                connection.execute("PRAGMA foreign_keys=ON")
+                _make_tables(connection)
+                _turn_wal_on(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
     except OSError as error:
         raise StoreError(
             f"{path} cannot be used as a store ({error.strerror}); give a file in a folder that "
@@ -87,58 +88,8 @@ def explained(path: Path) -> Iterator[None]:
         raise _damaged(path, "its content cannot be read") from error
 
 
-def file_system_of(path: Path, mounts: str) -> str:
-    """The type of the file system that holds `path`, "" where it can't be told.
-
-    Args:
-        path: absolute, without symbolic links.
-        mounts: a text like that of Linux' `/proc/self/mountinfo` (see proc(5)).
-    """
-    best, found = -1, ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        if len(fields) < 5 or not after:
-            continue
-        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-        # A later line on the same point covers the earlier one, hence >=.
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), after.split(" ")[0]
-    return found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Header:
-    """What the first bytes of the file say, read without SQLite so that nothing is touched."""
-
-    uses_wal: bool
-    stated_bytes: int
-
-    @classmethod
-    def of(cls, path: Path) -> _Header:
-        """Read it; refuse a file that is not ours. Source: sqlite.org/fileformat2.html, 1.3."""
-        with path.open("rb") as file:
-            head = file.read(_HEADER_BYTES)
-        # The schema and this number come into a new file in one transaction that does not use WAL,
-        # so every store that was ever whole has it here.
-        application_id = int.from_bytes(head[68:72], "big")
-        if not head.startswith(_MAGIC[: len(head)]):
-            raise _not_a_store(path, "it is not an SQLite file")
-        if len(head) < _HEADER_BYTES:
-            raise _damaged(path, f"it ends after {len(head)} bytes")
-        if application_id != store_schema.APPLICATION_ID:
-            raise _not_a_store(path, "it is the SQLite file of another program")
-        page_bytes = int.from_bytes(head[16:18], "big")
-        n_pages = int.from_bytes(head[28:32], "big")
-        return cls(
-            uses_wal=head[18] == 2,
-            # A page of 65536 bytes does not fit the field and is written as 1.
-            stated_bytes=n_pages * (65536 if page_bytes == 1 else page_bytes),
-        )
-
-
-def _is_new(path: Path, *, create: bool) -> bool:
-    """Whether there is nothing yet at `path`; refuse a place that could not hold a store."""
+def _check_place(path: Path, *, create: bool) -> None:
+    """Refuse a place that cannot hold a store, or that holds none if none is to be made."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
@@ -150,88 +101,41 @@ def _is_new(path: Path, *, create: bool) -> bool:
         raise StoreError(f"{path} is a folder; a store is a file, for example {path / 'lab.db'}")
     if there is not None and not stat.S_ISREG(there.st_mode):
         raise StoreError(f"{path} is not a regular file; give another file for the store")
-    is_new = there is None or there.st_size == 0
-    if is_new and not create:
+    if not create and (there is None or there.st_size == 0):
         raise NoStoreError(
             f"no store at {path}; check the path, or run a sweep with --store {path} to make one"
         )
     check_store_folder(path)
     if there is not None and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         raise _read_only(path)
-    return is_new
 
 
-def _check_content(path: Path, header: _Header) -> None:
-    """Refuse a store that is damaged or of another version, reading only.
+def _check_content(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a file that is not ours, damaged or of another version; an empty one is all right.
 
     Raises:
         StoreError: what is wrong with it.
         sqlite3.Error: it could not be read.
     """
-    # A writer was killed in the middle of a commit: SQLite can't read before it has undone that.
-    interrupted = _has_content(Path(f"{path}-journal"))
-    in_one_file = not interrupted and not _has_content(Path(f"{path}-wal"))
-    # SQLite takes the missing end of a last page for zeros.
-    if in_one_file and path.stat().st_size < header.stated_bytes:
-        raise _damaged(path, "its end is missing")
-    try:
-        _inspect(path, "mode=rw" if interrupted else "mode=ro")
-    except sqlite3.OperationalError as error:
-        if _primary_code(error) not in _NO_SHARED_MEMORY or not in_one_file:
-            raise
-        _inspect(path, "immutable=1")
-
-
-def _has_content(file: Path) -> bool:
-    try:
-        return file.stat().st_size > 0
-    except FileNotFoundError:  # never there, or its writer has just finished
-        return False
-
-
-def _inspect(path: Path, access: str) -> None:
-    with closing(_connect(path, access)) as connection:
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise _damaged(path, "its pages do not fit together")
-        version = _version(connection)
-        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    connection.execute("BEGIN")  # one snapshot, because another process may be making it
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = _version(connection)
+    state = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    connection.execute("ROLLBACK")
+    if not tables:
+        return
+    if application_id != store_schema.APPLICATION_ID:
+        raise _not_a_store(path, "it is the SQLite file of another program")
+    if state != "ok":
+        raise _damaged(path, "its pages do not fit together")
     # Before the first release other tables had this version's number too.
-    if version != store_schema.VERSION or not store_schema.TABLES.keys() <= names:
+    if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
             f"{path} was written by another version of batchlab (schema {version} of its own; "
             f"this one reads its schema {store_schema.VERSION}); use that version, or give "
             "another file. It was left as it is"
         )
-
-
-def _open_for_writing(path: Path, *, access: str) -> sqlite3.Connection:
-    """Connect, make missing tables, and choose the journal: WAL, or one that works without it."""
-    if _file_system(path) in _NETWORK_FILE_SYSTEMS:
-        why = "it lies on a network file system"
-    else:
-        try:
-            return _prepare(path, access, journal="WAL")
-        except sqlite3.OperationalError as error:
-            if _primary_code(error) not in _NO_SHARED_MEMORY:
-                raise
-            why = "its file system offers no shared memory"
-    logger.warning("%s: %s, so writers wait for readers (journal mode DELETE)", path, why)
-    _leave_wal(path)
-    return _prepare(path, access, journal="DELETE")
-
-
-def _prepare(path: Path, access: str, *, journal: str) -> sqlite3.Connection:
-    connection = _connect(path, access)
-    try:
-        connection.execute("PRAGMA foreign_keys=ON")
-        _make_tables(connection)
-        _set_journal(connection, journal)
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # WAL fails at a read
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
@@ -258,44 +162,17 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _set_journal(connection: sqlite3.Connection, journal: str) -> None:
+def _turn_wal_on(connection: sqlite3.Connection) -> None:
     deadline_s = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
             return
         except sqlite3.OperationalError as error:
             # SQLite's own busy timeout does not hold here: the change needs the file alone.
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
                 raise
             time.sleep(0.02)
-
-
-def _leave_wal(path: Path) -> None:
-    """Turn a store in WAL mode back, without the shared memory that is missing here."""
-    if not _has_content(path) or not _Header.of(path).uses_wal:
-        return
-    with closing(_connect(path, "mode=rw")) as connection:
-        # Alone on the file, SQLite keeps the index of the log in its own memory.
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        _set_journal(connection, "DELETE")
-
-
-def _connect(path: Path, access: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{access}",
-        uri=True,
-        timeout=BUSY_TIMEOUT_S,
-        isolation_level=None,
-    )
-
-
-def _file_system(path: Path) -> str:
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
-    except OSError:  # not Linux
-        return ""
-    return file_system_of(path.resolve().parent, mounts)
 
 
 def _primary_code(error: sqlite3.Error) -> int:
@@ -320,7 +197,9 @@ def _explanation(error: sqlite3.Error, path: Path) -> str:
         return str(_read_only(path))
     # Without a code it is Python's own: a column's text is not UTF-8.
     is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or is_not_text:
+    if code == sqlite3.SQLITE_NOTADB:
+        return str(_not_a_store(path, "it is not an SQLite file"))
+    if code == sqlite3.SQLITE_CORRUPT or is_not_text:
         return str(_damaged(path, "its content cannot be read"))
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return (
@@ -381,8 +260,6 @@ class StoreConnection:
         self.path = path.absolute()
         self._connection = open_store_file(path, create=create)
         self._owner = (os.getpid(), threading.get_ident())
-        journal = self._connection.execute("PRAGMA journal_mode").fetchone()[0]
-        self._uses_wal: bool = journal == "wal"
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
@@ -408,8 +285,7 @@ class StoreConnection:
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
-            # Only WAL stays whole in a power cut when the disk was not waited for.
-            synchronous = "FULL" if wait_for_disk or not self._uses_wal else "NORMAL"
+            synchronous = "FULL" if wait_for_disk else "NORMAL"  # the file stays whole with both
             connection.execute(f"PRAGMA synchronous={synchronous}")
             try:
                 # IMMEDIATE waits for the other writer now; a later upgrade could only fail.
