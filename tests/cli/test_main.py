@@ -22,7 +22,7 @@ CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
     "--memory-limit --profile --set --sampling --drop-last --device --devices --trainer --store "
-    f"--report --json --quiet --explain --require --price {CLUSTER} {OWN_COMMAND}",
+    f"--report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
     f"--json --quiet --device --devices --trainer {CLUSTER} {OWN_COMMAND}",

@@ -15,7 +15,6 @@ from torch import nn
 from batchlab.machine import thread_choices
 from batchlab.measure import step_time
 from batchlab.measure.step_time import measure_in_turn, measure_step_time
-from batchlab.processes.energy import EnergyMeter
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.workload.definition import Workload
@@ -63,7 +62,6 @@ def test_the_time_of_a_step_is_what_the_step_takes(timing: StepTiming) -> None:
     assert len(timing.warmup_s) >= 2
     assert not set(timing.warmup_s) & set(timing.block_s)
     assert timing.threads in thread_choices("cpu")
-    assert (timing.step_j is None) == (EnergyMeter(torch.device("cpu")).joules() is None)
 
 
 def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left() -> None:
@@ -77,30 +75,6 @@ def test_the_first_rounds_are_warm_up_too_and_fifteen_are_left() -> None:
     assert measured.block_steps == 10
     assert measured.block_s == pytest.approx([0.01] * 15)
     assert measured.warmup_s == pytest.approx([0.001, 0.001, 0.01, 0.01])
-
-
-def test_the_energy_of_a_step_is_the_mean_over_the_timed_blocks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Meter:
-        """A counter that moves on by 7 J a step, and by 50 J wherever no step is taken."""
-
-        def __init__(self, device: torch.device) -> None:
-            self._steps = 0.0
-
-        def joules(self) -> float:
-            steps, self._steps = clock.now_s / 0.001 - self._steps, clock.now_s / 0.001
-            return 7.0 * steps or 50.0
-
-    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
-        clock.now_s += 0.001
-        return model(batch[0]).mean()
-
-    clock = Clock()
-    monkeypatch.setattr(step_time, "EnergyMeter", Meter)
-    measured = timed(workload_with(loss), timed_s=0.17, threads_to_try=(1, 2), clock=clock)
-
-    assert measured.step_j == pytest.approx(7.0)
 
 
 def test_more_threads_are_chosen_only_where_they_pay() -> None:

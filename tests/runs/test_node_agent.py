@@ -12,8 +12,8 @@ import pytest
 from tests.reference.local_engine import plan_on
 from tests.reference.small_workloads import small_trial, small_workload
 
-from batchlab.errors import ClusterError, EditedError, WorkloadError
-from batchlab.machine import library_versions, place_here
+from batchlab.errors import EditedError, WorkloadError
+from batchlab.machine import library_versions
 from batchlab.processes import packed_workload
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload
@@ -271,22 +271,3 @@ def test_what_agents_left_that_were_killed_goes(
     agent = NodeAgent()
 
     assert {*tmp_path.iterdir()} == {foreign, alive, agent._folder}
-
-
-def test_a_node_measures_a_profile_where_it_has_the_same_versions(
-    agent: NodeAgent, packed: PackedWorkload
-) -> None:
-    asked = {
-        "trial": TRIAL,
-        "batch_sizes": (5, 10),
-        "device": "cpu",
-        "memory_limit_bytes": None,
-        "may_accumulate": True,
-    }
-    shipped = ShippedWorkload.of(packed)
-    made = agent.profile(shipped, library_versions(), 60.0, asked)
-
-    assert [point.batch_size for point in made.points if point.ran] == [5, 10]
-    assert made.place == place_here("cpu")
-    with pytest.raises(ClusterError, match=r"it has .*, this machine has torch 1\.0, and"):
-        agent.profile(shipped, (("torch", "1.0"),), 60.0, asked)

@@ -20,8 +20,6 @@ from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
-from batchlab.app.advise import advise
-from batchlab.app.report import Advised, stored
 from batchlab.errors import ClusterError, EditedError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -249,81 +247,6 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
     assert left == []
     assert courses[0] == courses[1]
     assert len(courses[0]) == 4
-
-
-# Where SLOW is set a step takes three times as long up to 64, and much longer beyond it.
-TWO_KINDS = """
-import os, time
-import torch
-from batchlab import Workload
-
-generator = torch.Generator().manual_seed(0)
-x = torch.randn(3000, 20, generator=generator)
-y = (x[:, 0] + 0.5 * torch.randn(3000, generator=generator) > 0).long()
-
-class Net(torch.nn.Linear):
-    def forward(self, x):
-        if self.training:
-            time.sleep(0.002 * (3 * max(1, (len(x) / 64) ** 2) if os.environ.get("SLOW") else 1))
-        return super().forward(x)
-
-workload = Workload(
-    name="slowed", train=(x[:2000], y[:2000]), validation=(x[2000:], y[2000:]),
-    model=lambda: Net(20, 2), batch_size=64, learning_rate=0.1,
-    loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
-    optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
-)
-"""
-
-
-@pytest.mark.nightly
-def test_a_kind_of_machine_that_is_three_times_as_slow_gets_its_own_answer(
-    nodes: Nodes, tmp_path: Path
-) -> None:
-    cores = os.sched_getaffinity(0)
-    if len(cores) < 2:
-        pytest.skip("a node with fewer cores than this machine needs two")
-    file, lab = tmp_path / "slowed.py", tmp_path / "lab.db"
-    file.write_text(TWO_KINDS)
-    os.sched_setaffinity(0, {min(cores)})  # what is started now has one core
-    try:
-        slow = nodes._cluster.add_node(
-            num_cpus=1, object_store_memory=SMALL_STORE, env_vars={"SLOW": "1"}
-        )
-    finally:
-        os.sched_setaffinity(0, cores)
-    try:
-        advice = advise(
-            f"{file}:workload",
-            batch_sizes=(16, 64, 256),
-            target=("loss", 0.32),
-            budget=240.0,
-            cluster=Cluster(address=nodes.address),
-            price={"": 2.0, "1 core": 0.5},
-            store=lab,
-        )
-    finally:
-        nodes._cluster.remove_node(slow)
-    fast, slower = advice.places
-    found = stored(lab, fast.study)
-    assert isinstance(found, Advised)
-    profiles = (found.profile, *found.others)
-    with Store(lab) as store:
-        records = [store.study(each.study).records for each in (fast, slower)]
-    step_s = [[profile.about_step_s(size) for size in (64, 256)] for profile in profiles]
-
-    assert [each.place.endswith("1 core") for each in (fast, slower)] == [False, True]
-    assert step_s[1][0] / step_s[0][0] == pytest.approx(3.0, rel=0.35)
-    assert step_s[1][1] / step_s[0][1] > 20
-    assert fast.target == slower.target
-    assert fast.named is not None
-    assert slower.named is not None
-    assert fast.named.batch_size > slower.named.batch_size
-    assert [each.price_per_h for each in (fast, slower)] == [2.0, 0.5]
-    shared = {each.trial.trial_id for each in records[0]} & {
-        each.trial.trial_id for each in records[1]
-    }
-    assert shared  # trained once, for both
 
 
 @pytest.mark.nightly

@@ -443,34 +443,6 @@ class TargetAnswer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlaceAnswer:
-    """The answer for one kind of machine.
-
-    Attributes:
-        place: the processor with its cores, or the GPU.
-        verdict: as of an advice.
-        named: what to set there, as sure as the verdict says; None: nothing is named.
-        target: the level that counts as trained there; None: as of an advice.
-        time_to_target_s: what that takes there.
-        price_per_h: of such a machine, in a currency of the user's; None: not given.
-        cost_to_target: the price of that time.
-        energy_to_target_j: what the device takes in that time, where it tells; by steps timed
-            alone.
-        study: the id of the study behind it.
-    """
-
-    place: str
-    verdict: Verdict
-    named: Configuration | None
-    target: Target | None
-    time_to_target_s: Estimate
-    price_per_h: float | None
-    cost_to_target: Estimate
-    energy_to_target_j: Estimate
-    study: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One thing the advice did, and why; `--explain` prints them."""
 
@@ -530,8 +502,6 @@ class Advice(Reported):
         trainings: the same in trainings of the reference, where it was asked for so; else None.
         pay_back_runs: after how many full training runs the study has paid for itself; None:
             nothing is saved, or it is not known.
-        places: the answer for each kind of machine, this one's first; empty: there is one kind,
-            and neither a price nor a counter of energy.
         kept_in: the store's path and the study's id, where its runs are; None: not known.
     """
 
@@ -572,7 +542,6 @@ class Advice(Reported):
     budget_s: float
     trainings: float | None = None
     pay_back_runs: float | None = None
-    places: tuple[PlaceAnswer, ...] = ()
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

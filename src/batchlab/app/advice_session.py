@@ -14,19 +14,18 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
-from batchlab.app.budget import Budget
 from batchlab.app.options import noted, options_of, reference_of, refused, sizes_that_run
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
-from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadError
+from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS, plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint, ratio_in_turn
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
@@ -105,8 +104,6 @@ _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # More processes tell little more. One takes at least so long, and so many steps of both.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
-# Of the time for runs, for the first of several kinds of machines: its runs are the others' too.
-_FIRST_SHARE = 0.5
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -129,32 +126,14 @@ def _without_times(options: Sequence[Option]) -> Reason:
 class AdviceSession:
     """One session of a study, from its question or from where the last one ended."""
 
-    def __init__(
-        self,
-        store: Store,
-        subject: Subject,
-        study: StudyName,
-        *,
-        profiles: tuple[Profile, ...] = (),
-        budget: Budget | None = None,
-        share: float = _FIRST_SHARE,
-    ) -> None:
-        """Nothing is asked yet.
-
-        `profiles` are those of all kinds of machines that train it, the first of the kind that it
-        is asked for; empty: they are still to be measured. Where there are several, `share` is what
-        it may take of the time that is left for runs. `budget` is what is left of the question's;
-        None: the whole.
-        """
+    def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
+        """Nothing is asked yet."""
         self._store = store
-        self._share = share
-        self._known = profiles[0] if profiles else None
-        self._others = profiles[1:]
         self._subject = subject
         self._study = study
         self._asked = subject.question
         self._summary = subject.summary
-        self._budget = budget or subject.question.budget
+        self._budget = subject.question.budget
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
@@ -193,8 +172,7 @@ class AdviceSession:
     def _tell_of_budget(self, journal: Journal) -> None:
         """Of a budget that is not known before a training is timed nothing is told yet."""
         if self._budget.seconds is not None:
-            now_s = self._budget.spent_before_s + self._budget.elapsed_s()
-            spent_s = journal.spent_before_s + now_s
+            spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
@@ -210,8 +188,7 @@ class AdviceSession:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference = reference_of(options, self._trial, device_name=shown.device_name)
         # By the same profile it is the same again, where a study is taken up.
-        if self._known is None:  # else by the first kind's
-            self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
+        self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
         # Of the budget a session has spent a little before it begins, each another little.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
@@ -222,7 +199,6 @@ class AdviceSession:
             journal.begin(
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
-                others=tuple(other.to_json() for other in self._others),
                 budget_s=budget_s,
                 n_workers=inner.n_workers,
                 spent_s=inner.spent_s(),
@@ -321,9 +297,6 @@ class AdviceSession:
         """What the runs have of the budget; the caller's part and the conclusions come after."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
-        if self._others:
-            spent_s = self._budget.elapsed_s()
-            usable_s = spent_s + self._share * max(0.0, usable_s - spent_s)
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _limit_by_a_first_look(self) -> None:
@@ -428,18 +401,12 @@ class AdviceSession:
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
         """The profile that the study begins with: of all, or of the reference for the pilot."""
         if journal.profiles:
-            self._others = tuple(map(Profile.from_json, journal.others))
             return Profile.from_json(journal.profiles[0])
-        if self._known is not None:
-            if self._budget.time_limit_s() <= 0:
-                raise self._budget.ended("before the answer for the machines before it")
-            return self._known
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
         own, wanted = self._trial.batch_size, self._wanted
         # A script may take minutes to start: for its pilot alone it is not started once more.
         may_begin = self._asked.profile is None and self._subject.keeps_cadence
-        may_begin &= self._asked.cluster is None  # whose nodes are measured before any trains
         if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             with suppress(WorkloadError):  # the profile of all says why
@@ -466,6 +433,8 @@ class AdviceSession:
 
     def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
         """The profile of all batch sizes, made while nothing runs."""
+        if self._asked.profile is not None and not self._asked.is_device_here:
+            return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
         candidates = self._subject.candidates
         # A script takes its time to start, for each batch size, and each time that it is timed.
@@ -474,37 +443,11 @@ class AdviceSession:
         if self._budget.seconds is not None:
             of_budget_s = max(_PROFILE_LEAST_S, _PROFILE_SHARE * self._budget.seconds)
             share_s = min(share_s, of_budget_s + starts_s)
-        places, wanted = self._subject.places(), self._wanted
-        if self._asked.profile is not None:
-            places = places[:1]  # what is asked for is another machine
-        found, failed = list[Profile](), list[BatchlabError]()
-        for n_left, place in zip(range(len(places), 0, -1), places, strict=True):
-            most_s = _PROFILE_LARGEST_SHARE * self._budget.time_limit_s() / n_left
-            allowed_s = min(share_s, most_s)
-            try:
-                made = self._subject.profile(
-                    wanted,
-                    deadline_s=time.monotonic() + allowed_s,
-                    listener=self._listener,
-                    known=known,
-                    place=place,
-                )
-                self._check_is_enough(made, allowed_s)
-            except BatchlabError as error:
-                failed.append(error)
-                if len(places) > 1:
-                    self._listener.warning(f"no answer for {place}: {error}")
-            else:
-                found.append(made)
-        if not found:
-            raise failed[0]
-        made, *others = found
-        self._others = tuple(others)
-        return made
-
-    def _check_is_enough(self, made: Profile, allowed_s: float) -> None:
-        """Refuse a profile that was cut so short that nothing can be compared."""
+        allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         wanted, own = self._wanted, self._trial.batch_size
+        made = self._subject.profile(
+            wanted, deadline_s=time.monotonic() + allowed_s, listener=self._listener, known=known
+        )
         tried = {point.batch_size for point in made.points}
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
@@ -519,6 +462,7 @@ class AdviceSession:
                 f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
                 f"on 17 of 19 recorded workloads"
             )
+        return made
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
         """How many times as long a step of the second takes where both take turns."""
@@ -559,12 +503,6 @@ class AdviceSession:
             may_accumulate=self._subject.may_accumulate,
         )
         options = tuple(noted(self._summary, option, self._trial) for option in found)
-        # Trainings run on all kinds of machines.
-        small = {size for other in self._others for size in self._without_room(other)}
-        nowhere = Reason.of("does_not_fit_everywhere")
-        options = tuple(
-            refused(o, nowhere) if o.runs and o.batch_size in small else o for o in options
-        )
         if self._asked.train_s is not None:  # without its time these are no number of steps
             options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
@@ -573,23 +511,13 @@ class AdviceSession:
         own = self._summary.batch_size
         return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
 
-    def _without_room(self, profile: Profile) -> Iterator[int]:
-        """The batch sizes that do not fit into the memory there, nor in pieces."""
-        largest = profile.largest_batch_size or 0
-        full = {point.batch_size for point in profile.points if point.status is Status.OOM}
-        for size in self._subject.candidates:
-            is_beyond = profile.stopped == "memory" and size > largest
-            if (size in full or is_beyond) and profile.best_micro_batch(size) is None:
-                yield size
-
     def _plan(self, here: Profile, options: tuple[Option, ...]) -> None:
         """Let the engine plan with what the profile of this machine says of the options."""
         for option in options:
             size, best = option.batch_size, here.best_micro_batch(option.batch_size)
-            # As the option has it, or smaller where a machine that trains it has less memory.
-            fit = [best, *(other.best_micro_batch(size) for other in self._others)]
-            micros = [point.micro_batch_size for point in fit if point is not None]
-            self._micro_batch_sizes[size] = min([option.micro_batch_size, *micros])
+            # As the option has it, or smaller where this machine has less memory than that one.
+            micros = [option.micro_batch_size, *([] if best is None else [best.micro_batch_size])]
+            self._micro_batch_sizes[size] = min(micros)
             self._step_s[size] = here.about_step_s(size)
 
     def _engine(self, *, budget_s: float) -> Engine:
@@ -668,17 +596,24 @@ class AdviceSession:
         why = met_early(level, epochs, whole)
         return [] if why is None else [Reason.of("target_is_early", why=why)]
 
+    def _origin_of_times(self) -> Iterator[Reason]:
+        """Yield which machine the step times are of, unless it is the one that trained."""
+        elsewhere, here = self._asked.profile, self._here.device_name
+        is_on_cluster = self._asked.cluster is not None
+        if elsewhere is None:
+            if is_on_cluster:
+                yield Reason.of("trained_on_cluster", here=here)
+            return
+        there, created_at = elsewhere.device_name, elsewhere.created_at
+        if is_on_cluster:
+            yield Reason.of("trained_on_cluster_for_profile", there=there, created_at=created_at)
+        else:
+            yield Reason.of("profile_from_elsewhere", there=there, created_at=created_at, here=here)
+        if elsewhere.workload.workload_id != self._trial.workload_id:
+            yield Reason.of("profile_of_another_version")
+
     def _caveats(self) -> Iterator[Reason]:
-        elsewhere = self._asked.profile
-        if elsewhere is not None:
-            yield Reason.of(
-                "profile_from_elsewhere",
-                there=elsewhere.device_name,
-                created_at=elsewhere.created_at,
-                here=self._here.device_name,
-            )
-            if elsewhere.workload.workload_id != self._trial.workload_id:
-                yield Reason.of("profile_of_another_version")
+        yield from self._origin_of_times()
         if self._trial.world_size > 1:
             yield Reason.of("devices_share_batches", n=self._trial.world_size)
         own = self._here.best_micro_batch(self._trial.batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -12,13 +12,12 @@ from typing import Literal
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
-from batchlab.app.places import with_places
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
-from batchlab.errors import BatchlabError, ProfileError, UsageError
+from batchlab.errors import ProfileError, UsageError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
@@ -36,7 +35,7 @@ from batchlab.workload.definition import Workload
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
-    objective: Objective | Literal["cost"] | None = None,
+    objective: Objective | None = None,
     target: tuple[str, float] | None = None,
     budget: str | float | None = None,
     trainings: float | None = None,
@@ -52,7 +51,6 @@ def advise(
     devices: int = 1,
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
-    price: float | Mapping[str, float] | None = None,
     store: str | Path = "batchlab.db",
     command: str | None = None,
     listener: ProgressListener | None = None,
@@ -67,9 +65,8 @@ def advise(
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
-            hardly more examples), "quality" (the best validation metric after `epochs` or
-            `train_s`) or "cost" (the least money to the target: on each kind of machine the least
-            time); None: time, or the best end where a training takes less than a minute.
+            hardly more examples) or "quality" (the best validation metric after `epochs` or
+            `train_s`); None: time, or the best end where a training takes less than a minute.
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
@@ -94,10 +91,8 @@ def advise(
             multiples of it, are those of all devices together.
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
-        cluster: a Ray cluster that takes the trials, with an answer for each kind of its machines;
-            None: this machine does.
-        price: of an hour of a machine, in any currency, > 0, or by what is in the names of kinds of
-            machines: {"H100": 2.5}; None: not known.
+        cluster: a Ray cluster that takes the trials; steps are timed on this machine, or come from
+            `profile`. None: this machine does.
         store: the SQLite file; made if missing.
         command: the command line to be stored with the study; None: a description of the call.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
@@ -182,49 +177,12 @@ def advised_about(subject: Subject) -> Advised:
         advised = AdviceSession(opened, subject, study).carried_out()
         if question.budget.seconds is None:  # so many trainings, timed when it was answered
             question.budget.limit(advised.advice.budget_s)
-        others = tuple(_for_other_places(opened, subject, study, advised))
-        advised = with_places(opened, advised, others, prices=question.price, listener=listener)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
-def _for_other_places(
-    store: Store, subject: Subject, study: StudyName, first: Advised
-) -> Iterator[Advised]:
-    """The answers for the other kinds of machines, each from the trainings of all."""
-    listener, budget = subject.question.listener, subject.question.budget
-    profiles, spent_s = (first.profile, *first.others), _spent_s(first)
-    for number, profile in enumerate(profiles[1:], start=1):
-        listener.phase(f"asking for {profile.place}")
-        rest = (other for other in profiles if other is not profile)
-        session = AdviceSession(
-            store,
-            subject,
-            replace(study, study_id=_study_id(subject, profile.place)),
-            profiles=(profile, *rest),
-            budget=(part := budget.from_now(spent_s=spent_s)),
-            share=1 / (len(profiles) - number),
-        )
-        try:
-            found = session.carried_out()
-        except BatchlabError as error:  # there is an answer already, which it must not take along
-            listener.warning(f"no answer for {profile.place}: {error}")
-            spent_s += part.elapsed_s()
-        else:
-            spent_s += _spent_s(found)
-            yield found
-
-
-def _spent_s(found: Advised) -> float:
-    """Seconds that its sessions took; of those that were killed as far as was written down."""
-    return max(found.study.spent_s, found.advice.spent_s)
-
-
-def _study_id(subject: Subject, place: str | None = None) -> str:
-    """Return a hash of all that the answer depends on, but for the machine.
-
-    `place` is a kind of machine beside the first, which has a study of its own.
-    """
+def _study_id(subject: Subject) -> str:
+    """Return a hash of all that the answer depends on, but for the machine."""
     question, target = subject.question, subject.target
     document = {
         "batchlab": __version__,
@@ -244,10 +202,6 @@ def _study_id(subject: Subject, place: str | None = None) -> str:
         document["trainer"] = question.trainer
     if question.trainings is not None:
         document["trainings"] = float(question.trainings)
-    if question.cluster is not None and question.profile is None:
-        document["cluster"] = question.cluster.address  # its nodes are what is timed
-    if place is not None:
-        document["place"] = place
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 

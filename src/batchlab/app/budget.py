@@ -52,7 +52,6 @@ class Budget:
         self.seconds: float | None = None  # the ceiling; None: there is none, or none yet
         # The `time.monotonic()` at which the call's own part ends; None: never.
         self.deadline_s: float | None = None
-        self.spent_before_s = 0.0  # of the ceiling, before it began
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
@@ -63,16 +62,10 @@ class Budget:
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
-    def from_now(self, *, spent_s: float = 0.0) -> Budget:
-        """The same ceiling, what is spent counted from now: for a part of the call.
-
-        It has the end of the whole, or an earlier one where more than the call took was spent.
-        """
-        before_s = max(self.elapsed_s(), spent_s)
-        made = Budget(None, reserved_s=self._reserved_s + before_s)
-        if self.seconds is not None:
-            made.limit(self.seconds)
-        made.asked_s, made.spent_before_s = self.asked_s, before_s
+    def from_now(self) -> Budget:
+        """Return the same ceiling and end, with what is spent counted from now."""
+        made = Budget(None)
+        made.seconds, made.asked_s, made.deadline_s = self.seconds, self.asked_s, self.deadline_s
         return made
 
     @property

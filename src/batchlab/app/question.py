@@ -14,7 +14,6 @@ import torch
 
 from batchlab.advice.advice import Objective
 from batchlab.app.budget import Budget, seconds_of
-from batchlab.app.prices import Prices, checked_prices
 from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
 from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
@@ -65,7 +64,6 @@ class Question:
     devices: int = 1  # that each take a part of every batch
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # that takes its trials; None: this machine
-    price: Prices = field(default_factory=dict)
     memory_limit_bytes: int | None = None
     # Of another machine, read, and judged by the question's memory limit.
     profile: Profile | None = None
@@ -78,6 +76,12 @@ class Question:
             cluster = self.cluster.for_device(self.device, self.devices)
             object.__setattr__(self, "cluster", cluster)
             object.__setattr__(self, "timed", self.timed and self.is_device_here)
+            if self.name == "advise" and self.profile is None and not self.is_device_here:
+                raise UsageError(
+                    f"device {self.device!r} with --engine ray: steps are timed on this machine, "
+                    f"which has no such device; give --profile with the file that batchlab profile "
+                    f"--json made on one that has it"
+                )
         elif not self.is_device_here:
             n = torch.cuda.device_count()
             raise UsageError(
@@ -131,10 +135,6 @@ def asked(
         for argument, value in given.items()
         if value is not None
     }
-    if checked.get("objective") == "cost":  # of one machine the least money is the least time
-        if not checked.get("price"):
-            raise UsageError("objective cost needs a price; give --price, such as --price 2.5/h")
-        checked["objective"] = "time"
     profile, limit_bytes = checked.get("profile"), checked.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
         checked["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
@@ -276,7 +276,7 @@ def read_profile(given: Profile | str | Path) -> Profile:
 
 
 PLANS = get_args(PlanName)
-_OBJECTIVES = (*get_args(Objective), "cost")
+_OBJECTIVES = get_args(Objective)
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "objective": partial(_one_of, "objective", _OBJECTIVES, f"one of {', '.join(_OBJECTIVES)}"),
     "batch_sizes": partial(
@@ -295,7 +295,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "device": _device,
     "devices": partial(_whole, "devices"),
     "cluster": _cluster,
-    "price": checked_prices,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,
     "store": Path,

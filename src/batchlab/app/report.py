@@ -47,7 +47,6 @@ class Advised:
     advice: Advice  # the answer
     study: Study  # the training runs behind it, and what was trained
     profile: Profile  # the step times and memory behind it, of this machine or of another
-    others: tuple[Profile, ...] = ()  # of the other kinds of machines that trained it
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
@@ -60,8 +59,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     own = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
     if advice is None or not own:
         return None
-    profile, *others = map(Profile.from_json, (own[-1], *entries[0].others))
-    return Advised(advice=advice, study=study, profile=profile, others=tuple(others))
+    return Advised(advice=advice, study=study, profile=Profile.from_json(own[-1]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -295,10 +295,6 @@ class Subject(ABC):
         """What this device is judged by; with a profile of another, the limit is of that one."""
         return self.question.memory_limit_bytes if self.question.profile is None else None
 
-    def places(self) -> tuple[str | None, ...]:
-        """The kinds of machines that train it, that of most trials first; None: this machine."""
-        return (None,)
-
     @abstractmethod
     def profile(
         self,
@@ -307,12 +303,10 @@ class Subject(ABC):
         deadline_s: float,
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
-        place: str | None = None,
     ) -> Profile:
         """Step time and memory by batch size; it ends at the deadline with what it has.
 
-        Of what is `known` from an earlier look nothing is tried anew, but it is timed again. A
-        `place` is one of its `places`.
+        Of what is `known` from an earlier look nothing is tried anew, but it is timed again.
         """
 
     @abstractmethod

@@ -8,10 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,7 +28,6 @@ from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
-from batchlab.runs.cluster_places import places_of, profile_on
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
@@ -294,45 +291,20 @@ class WorkloadSubject(Subject):
         deadline_s: float,
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
-        place: str | None = None,
     ) -> Profile:
-        """Measured here or on a node of that kind, each batch size in a child of its own."""
-        asked: dict[str, Any] = {
-            "trial": self._whole_steps,
-            "batch_sizes": tuple(batch_sizes),
-            "device": self.question.device if place is None else self._device_there,
-            "memory_limit_bytes": self.memory_limit_bytes,
-            "may_accumulate": self.may_accumulate,
-            "known": known,
-            "evaluated_sizes": self.summary.evaluated_sizes,
-        }
-        if place is None:
-            return measure_profile(self.packed, deadline_s=deadline_s, listener=listener, **asked)
-        cluster, nodes = self.question.cluster, self._nodes[place]
-        assert cluster is not None
-        return profile_on(cluster, self.packed, nodes, deadline_s=deadline_s, asked=asked)
-
-    def places(self) -> tuple[str | None, ...]:
-        """Those of the cluster's nodes."""
-        if self.question.cluster is None:
-            return (None,)
-        return tuple(self._nodes)
-
-    @cached_property
-    def _nodes(self) -> dict[str, tuple[str, ...]]:
-        """By place."""
-        assert self.question.cluster is not None
-        return places_of(
-            self.question.cluster,
-            self._device_there,
-            limit_s=self.question.budget.time_limit_s(),
-            warn=self.question.listener.warning,
+        """Measured on this machine, each batch size in a child of its own."""
+        return measure_profile(
+            self.packed,
+            self._whole_steps,
+            batch_sizes,
+            device=self.question.device,
+            memory_limit_bytes=self.memory_limit_bytes,
+            may_accumulate=self.may_accumulate,
+            deadline_s=deadline_s,
+            listener=listener,
+            known=known,
+            evaluated_sizes=self.summary.evaluated_sizes,
         )
-
-    @property
-    def _device_there(self) -> str:
-        """A node is shown the GPUs that it may use, from 0 on."""
-        return self.question.device.partition(":")[0]
 
     @property
     def _whole_steps(self) -> Trial:
@@ -344,8 +316,8 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measured in a child; of trials on several devices or on a cluster it is not."""
-        if self.n_devices > 1 or self.question.cluster is not None:
+        """Measured in a child; of trials on several devices it is not."""
+        if self.n_devices > 1:
             return Ended()
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
@@ -543,7 +515,6 @@ class CommandSubject(Subject):
         deadline_s: float,
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
-        place: str | None = None,
     ) -> Profile:
         """Each run alone."""
         trial = self.reference

@@ -26,11 +26,10 @@ _MEETS = {
 @options.workload
 @click.option(
     "--objective",
-    type=click.Choice(["time", "samples", "quality", "cost"]),
+    type=click.Choice(["time", "samples", "quality"]),
     help="What is best. time: the least time to the target. samples: the largest batch size that "
     "needs hardly more examples to get there. quality: the best validation metric after --epochs "
-    "or --train-time. cost: the least money to the target, with --price. Default: time, or the "
-    "best end where a training takes less than a minute.",
+    "or --train-time. Default: time, or the best end where a training takes less than a minute.",
 )
 @click.option(
     "--target",
@@ -80,14 +79,6 @@ _MEETS = {
 @options.devices
 @options.trainer
 @options.on_cluster
-@click.option(
-    "--price",
-    multiple=True,
-    type=options.PRICE,
-    callback=options.each_once,
-    help="What an hour of a machine costs, in any currency, to tell what it costs to the target. "
-    "H100=2.5/h is for machines with that in their name; may be given again.",
-)
 @options.store
 @click.option(
     "--report",

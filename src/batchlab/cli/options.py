@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from batchlab.app.budget import seconds_of
-from batchlab.app.prices import read_price
 from batchlab.errors import UsageError
 from batchlab.workload import builtin
 
@@ -146,23 +145,20 @@ PLANS = Parsed("small,large,grow,decay", plans)
 TARGET = Parsed("METRIC=VALUE", target)
 SETTING = Parsed("KEY=VALUE", setting)
 BUDGET = Parsed("90s|5m|1h30m", seconds_of)
-PRICE = Parsed("2.5/h", read_price)
 TRAIN_TIME = Parsed("90s|5m|1h30m", partial(seconds_of, what="train time"))
 BYTES = Parsed("2GiB", n_bytes)
 
 
 def each_once(
-    _context: click.Context, parameter: click.Parameter, given: tuple[tuple[str, Any], ...]
+    _context: click.Context, _parameter: click.Parameter, given: tuple[tuple[str, Any], ...]
 ) -> dict[str, Any]:
-    """The values by name."""
+    """Return the settings by name, and refuse a name that was given twice."""
     found: dict[str, Any] = {}
     for name, value in given:
         if name in found:
-            what = "price of" if parameter.name == "price" else "setting"
-            said = f"{what} {name!r}" if name else "price"  # that of any machine has no name
             raise UsageError(
-                f"{said} was given twice, as {found[name]} and as {value}; give it once, and "
-                f"another command for the other value"
+                f"setting {name!r} was given twice, as {found[name]} and as {value}; give it once, "
+                f"and another command for the other value"
             )
         found[name] = value
     return found
@@ -232,8 +228,8 @@ _CLUSTER = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where to train. local: this machine. ray: the nodes of a Ray cluster; an advice "
-        "times steps on one of each kind, a sweep here, where it can.",
+        help="Where to train. local: this machine. ray: the nodes of a Ray cluster. Steps are "
+        "timed on this machine.",
     ),
     click.option(
         "--address",

@@ -18,7 +18,7 @@ from batchlab.laws.scatter import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.shown import ShownInNotebook
-from batchlab.records.study import Count, StepTiming, place_of
+from batchlab.records.study import Count, StepTiming
 from batchlab.records.trial import Status
 from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, json_text, plain, reason_of
@@ -276,13 +276,6 @@ class Profile(ShownInNotebook):
         "step_time",
     )
     by_name = ("environment",)
-
-    @property
-    def place(self) -> str | None:
-        """The processor with its cores, or the GPU; None: not told."""
-        timings = (timing for point in self.points for timing in point.timings)
-        told = (timing.place for timing in timings if timing.place is not None)
-        return next(told, None) or place_of(self.environment, self.device)
 
     @property
     def largest_batch_size(self) -> int | None:

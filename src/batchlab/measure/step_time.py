@@ -12,7 +12,6 @@ import torch
 
 from batchlab.machine import place_here, thread_choices
 from batchlab.processes.children import Line
-from batchlab.processes.energy import EnergyMeter
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
@@ -80,9 +79,7 @@ def measure_step_time(
         _touch(workload)
         timer = _Timer(Stepper(workload, trial, torch.device(device), replicas), clock)
         choices = threads_to_try or ((1,) if replicas else thread_choices(device))
-        # Of several devices one counter would tell a part.
-        meter = None if replicas else EnergyMeter(torch.device(device))
-        timing = _timed(timer, trial, timed_s, choices, memory, meter, clock)
+        timing = _timed(timer, trial, timed_s, choices, memory, clock)
     return replace(timing, place=place_here(device))
 
 
@@ -92,7 +89,6 @@ def _timed(
     timed_s: float,
     threads_to_try: tuple[int, ...],
     memory: PeakMemory,
-    meter: EnergyMeter | None,
     clock: Callable[[], float],
 ) -> StepTiming:
     # All cores first: they get through the first step of all, which fills the allocator, soonest.
@@ -117,7 +113,6 @@ def _timed(
         }
         choices = _not_hopeless(looked_s, _HOPELESS_BLOCK)
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
-    block_j: dict[int, list[float | None]] = {threads: [] for threads in choices}
     started_s = clock()
     for done in range(_ROUNDS):
         elapsed_s = clock() - started_s
@@ -128,14 +123,11 @@ def _timed(
             torch.set_num_threads(threads)
             # The fewest are always timed to the end: something has to be.
             most_s = math.inf if threads == min(choices) else _GIVEN_UP_BLOCK * share_s
-            if meter is not None:
-                meter.joules()  # what went before is not this block's
             took_s = timer.block_within(block_steps, most_s)
             if took_s is None:
                 del block_s[threads]
             else:
                 block_s[threads].append(took_s)
-                block_j[threads].append(None if meter is None else meter.joules())
         choices = tuple(threads for threads in choices if threads in block_s)
         # Threads that wait for one another on a busy machine would take most of the time there is.
         shortest_s = {threads: min(block_s[threads]) for threads in choices}
@@ -144,8 +136,6 @@ def _timed(
         for blocks in block_s.values():
             warmup_s += blocks[:_SETTLING_ROUNDS]
             del blocks[:_SETTLING_ROUNDS]
-        for joules in block_j.values():
-            del joules[:_SETTLING_ROUNDS]
     best = _fewest_threads_as_good(
         {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
     )
@@ -159,14 +149,7 @@ def _timed(
         block_s=tuple(block_s[best]),
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
-        step_j=_mean_step_j(block_j[best], block_steps),
     )
-
-
-def _mean_step_j(block_j: Sequence[float | None], block_steps: int) -> float | None:
-    """Of all blocks together: a counter may stand still for a few of them, and move in the next."""
-    told = [joules for joules in block_j if joules is not None]
-    return sum(told) / (len(told) * block_steps) if sum(told) > 0 else None
 
 
 # Of two batch sizes in one process: for so long, in blocks that are over before much changes.

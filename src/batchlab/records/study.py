@@ -48,8 +48,6 @@ class StepTiming:
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, None: not reported.
         place: the processor with its cores, or the GPU, that they are of; None: not told.
-        step_j: joules of a step, of the GPU or of all processors with whatever else runs there; the
-            mean over the timed blocks. None: not told.
     """
 
     workload_id: str
@@ -62,7 +60,6 @@ class StepTiming:
     block_steps: Count
     peak_bytes: int | None
     place: str | None = None
-    step_j: Annotated[float, Meta(gt=0)] | None = None
 
     @property
     def step_s(self) -> float:

@@ -174,9 +174,6 @@ def _answer(about: _About) -> _Told:
         )
     if advice.verdict == "better":
         yield about.tell("Another batch size may be better still.")
-    if len(advice.places) > 1:
-        first = advice.places[0].place
-        yield about.tell("This is for {place}; the table has the others.", place=first)
 
 
 def _faster(about: _About) -> str:
@@ -839,39 +836,12 @@ def _rules(about: _About) -> _Told:
     )
 
 
-def _by_machine(about: _About) -> _Told:
-    """Where it takes least, and why no cost is told; the table has the rest."""
-    places = about.advice.places
-    for each in places:
-        why = each.cost_to_target.reason
-        if each.price_per_h and why:
-            message = "What it costs on {place} can't be told: {why}."
-            yield about.tell(message, place=each.place, why=clause(why))
-    if len({each.target for each in places}) > 1:
-        return  # times to two targets compare nothing
-    for least, figures in (
-        ("Least time of these", [(each.time_to_target_s, each.place) for each in places]),
-        ("Least cost of these", [(each.cost_to_target, each.place) for each in places]),
-    ):
-        known = [(e.estimate, place, e) for e, place in figures if e.estimate]
-        known.sort(key=lambda figure: figure[:2])
-        if len(known) < 2:
-            continue
-        (_, place, best), *others = known
-        is_sure = len(known) == len(places) and all(
-            best.high and e.low and best.high < e.low for _, _, e in others
-        )
-        message = "{least}: {place}." if is_sure else "{least}: {place}, as far as is known."
-        yield about.tell(message, least=text(least), place=place)
-
-
 # What is told of each topic, in reading order.
 _TOPICS: dict[str, Callable[[_About], _Told]] = {
     "answer": _answer,
     "why": _why,
     "how sure": _how_sure,
     "what would settle it": _missing,
-    "by machine": _by_machine,
     "also fine": _flat_set,
     "ends best": _ends_best,
     "where it ends": _ending,

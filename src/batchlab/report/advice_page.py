@@ -21,7 +21,6 @@ from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     answer_table,
     cost_table,
-    place_table,
     steps_table,
     tried_table,
 )
@@ -98,7 +97,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         lead=lead,
         first=first,
         compared=answer_table(advice),
-        places=place_table(advice),
         follow_up=said.pop("what would settle it", None),
         summary=_summary(advice),
         findings=[
@@ -128,13 +126,10 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 def advice_files(advice: Advice, study: Study) -> Tables:
     """The tables that can be taken out: the batch sizes in question, and what else was seen."""
-    places = place_table(advice)
-    by_place = {} if places is None else {"places": (text("one row a kind of machine"), places)}
     return {
         "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),
         "observations": (text("one row a number that was seen"), observations_table(study)),
-        **by_place,
     }
 
 

@@ -51,42 +51,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     return table_of(caption, shown, *columns).without_empty_columns()
 
 
-_AS_SURE = {
-    "recommend": "best",
-    "better": "better than yours",
-    "indifferent": "hardly matters",
-    "cannot_tell": "for now",
-}
-
-
-def place_table(advice: Advice) -> Table | None:
-    """What to use on each kind of machine, and what it takes there; None: it is not told."""
-    if not advice.places:
-        return None
-    targets = {each.target for each in advice.places}
-    columns = [
-        Column("place", label=text("machine")),
-        Column("batch_size", of=lambda each: each.named and each.named.batch_size),
-        Column("sure", label=" ", of=lambda each: text(_AS_SURE[each.verdict])),
-        Column(
-            "learning_rate", label=text("rate"), of=lambda each: each.named and _rate(each.named)
-        ),
-        Column("target", of=lambda each: each.target and target_text(each.target)),
-        Column("time_to_target_s", label=text("time")),
-        Column("price_per_h", label=text("an hour")),
-        Column("cost_to_target", label=text("cost")),
-        Column("energy_to_target_j", label=text("energy")),
-        Column("study", label=text("study"), of=lambda each: each.study[:8]),
-    ]
-    shown = [column for column in columns if column.key != "target" or len(targets) > 1]
-    caption = text("What to use on each kind of machine")
-    if len(advice.places) == 1:
-        caption = text("What to use on this kind of machine")
-    if targets != {None}:
-        caption += text(", and what it takes to the target")
-    return table_of(caption, advice.places, *shown).without_empty_columns()
-
-
 def end_label(advice: Advice) -> str:
     """What the ends are called, "accuracy after 5 epochs"."""
     if advice.objective == "quality":

@@ -19,7 +19,7 @@ from batchlab.report.advice_rows import (
     own_cost,
     tuned_cost,
 )
-from batchlab.report.advice_tables import answer_table, place_table
+from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
 from batchlab.report.table import Section
 from batchlab.report.text import (
@@ -42,7 +42,6 @@ _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
 # Which sentences stand beside the answer on a screen and in a notebook, and their short labels;
 # the page has all of them.
 _TOPICS = {
-    "by machine": "by machine",
     "how sure": "how sure",
     "what would settle it": "to settle it",
     "also fine": "also fine",
@@ -61,7 +60,6 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
     words = {topic: f"{each} {each.command}".rstrip() for topic, each in said.items()}
     why = (words["why"],) if "why" in words else ()
     yield Section(title=words["answer"], facts=why, table=answer_table(advice))
-    yield Section(table=place_table(advice))
     yield Section(drawing=tuple(bars(advice)))
     findings = [words[topic] for topic in _TOPICS if topic in words]
     yield Section(facts=(*findings, f"{cost_text(advice)}."))
@@ -86,8 +84,6 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     compared = [*_wrapped(f"{table.caption}:"), *table.to_text(width=WIDTH).splitlines()]
     if untried:
         compared += _wrapped(text("Not tried: {sizes}.", sizes=listing(untried)))
-    if (places := place_table(advice)) is not None:
-        compared += ["", *_wrapped(f"{places.caption}:"), *places.to_text(width=WIDTH).splitlines()]
     told = [_labelled(text(_TOPICS[topic]), said[topic]) for topic in _TOPICS if topic in said]
     paste = []
     if advice.recommendation is not None:

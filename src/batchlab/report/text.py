@@ -140,7 +140,7 @@ def estimate_text(name: str, estimate: Estimate) -> str:
 
 # An interval within so much of its value reads as "± 12 %"; a wider one has its two ends.
 _NARROW = 0.5
-_RELATIVE = ("s", "examples", "J", "money")
+_RELATIVE = ("s", "examples")
 _LONG = 1000.0  # from here on a number has no decimals, and an exponent rather than zeros
 
 

@@ -183,23 +183,6 @@ def live_nodes() -> dict[str, dict[str, Any]]:
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
-def free_resources() -> dict[str, dict[str, float]]:
-    """What nobody uses, by node; nothing where it is not told, as through a Ray client."""
-    from ray._private import state  # a developer's interface: there is no other that tells it
-
-    try:
-        return dict(state.available_resources_per_node())
-    except Exception:
-        return {}
-
-
-def on_node(node_id: str) -> Any:
-    """How Ray is told to put something on this node and on no other."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node_id, soft=False)
-
-
 def first_line(error: BaseException) -> str:
     """What an error of Ray's begins with; some tell a whole page."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -6,22 +6,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from batchlab.errors import BatchlabError, ClusterError
+from batchlab.errors import BatchlabError
 from batchlab.machine import library_versions
-from batchlab.measure.profile import Profile
-from batchlab.measure.profiling import measure_profile
 from batchlab.processes.children import Ended
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.processes.server import start_early
 from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import Heard, LocalWorkers
 from batchlab.training.plain import Task
@@ -70,41 +65,19 @@ class NodeAgent:
         versions: tuple[tuple[str, str], ...],
     ) -> Settled:
         """Take a workload, to train it on these devices, one run each."""
-        self._devices = list(devices)
-        try:
-            self._workers = LocalWorkers(self._arrived(shipped, versions), plan)
-            return Settled(trained_plainly=self._workers.get_ready(timeout_s=_BUILD_S))
-        except (BatchlabError, OSError) as error:
-            return Settled(refused=str(error))
-
-    def profile(
-        self,
-        shipped: ShippedWorkload,
-        versions: tuple[tuple[str, str], ...],
-        left_s: float,
-        asked: Mapping[str, Any],
-    ) -> Profile:
-        """What `measure_profile` measures here, in so many seconds.
-
-        Raises:
-            ClusterError: this node has other versions.
-            WorkloadError: as of `measure_profile`, or a file is missing here.
-        """
-        deadline_s = time.monotonic() + left_s
-        packed = self._arrived(shipped, versions)
-        return measure_profile(packed, **asked, deadline_s=deadline_s, listener=Silent())
-
-    def _arrived(
-        self, shipped: ShippedWorkload, versions: tuple[tuple[str, str], ...]
-    ) -> PackedWorkload:
         here = library_versions()
         if here != versions:
             theirs, ours = (", ".join(map(" ".join, each)) for each in (here, versions))
-            raise ClusterError(
-                f"it has {theirs}, this machine has {ours}, and the numbers of two versions don't "
-                f"mix"
+            return Settled(
+                refused=f"it has {theirs}, this machine has {ours}, and the numbers of two "
+                f"versions don't mix"
             )
-        return shipped.arrived(self._folder / "files")
+        self._devices = list(devices)
+        try:
+            self._workers = LocalWorkers(shipped.arrived(self._folder / "files"), plan)
+            return Settled(trained_plainly=self._workers.get_ready(timeout_s=_BUILD_S))
+        except (BatchlabError, OSError) as error:
+            return Settled(refused=str(error))
 
     def start(self, task: Task, checkpoint: bytes | None) -> None:
         """Begin a run, or go on with it from a checkpoint."""

@@ -23,7 +23,7 @@ from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
-from batchlab.runs.cluster import Cluster, first_line, free_resources, live_nodes, on_node
+from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.node_agent import Kept, NodeAgent, Settled
 from batchlab.runs.workers import Heard, NodeLost
@@ -186,7 +186,7 @@ class RayWorkers:
         self._looked_at_s = time.monotonic()
         live = live_nodes()
         new = live.keys() - self._nodes.keys() - self._refused.keys()
-        free = free_resources() if new else {}
+        free = _free_resources() if new else {}
         for node_id in sorted(new):
             n = self._cluster.places(free.get(node_id, live[node_id]["Resources"]))
             if n:
@@ -197,7 +197,7 @@ class RayWorkers:
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus,
             num_gpus=self._cluster.gpus_of(n),
-            scheduling_strategy=on_node(node_id),
+            scheduling_strategy=_on_node(node_id),
         )
         agent = agent.remote()
         devices = self._cluster.devices(n)
@@ -273,3 +273,20 @@ def _cause_of(error: BaseException) -> str:
     """What was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
     return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
+
+
+def _free_resources() -> dict[str, dict[str, float]]:
+    """Return what nobody uses, by node; nothing if Ray does not say, as through a Ray client."""
+    from ray._private import state  # a developer's interface: there is no other that tells it
+
+    try:
+        return dict(state.available_resources_per_node())
+    except Exception:
+        return {}
+
+
+def _on_node(node_id: str) -> Any:
+    """Return the strategy that puts an actor on this node and on no other."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node_id, soft=False)

@@ -79,7 +79,6 @@ class JournalEntry:
 
     profile: str | None = None  # of this machine
     elsewhere: str | None = None  # of the other machine that the answer rests on, if it does
-    others: tuple[str, ...] = ()  # of the other kinds of machines that train it too
     budget_s: float | None = None  # what the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
     in_turn: InTurn | None = None  # what timing two batch sizes in turn gave
@@ -125,11 +124,6 @@ class Journal:
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
-    def others(self) -> tuple[str, ...]:
-        """The JSON of the profiles of the other kinds of machines."""
-        return self._written[0].others if self._written else ()
-
-    @property
     def n_workers(self) -> int | None:
         """How many runs the engine did at a time when it began; None before it has."""
         return self._written[0].n_workers if self._written else None
@@ -144,7 +138,6 @@ class Journal:
         *,
         profile: str,
         elsewhere: str | None = None,
-        others: tuple[str, ...] = (),
         budget_s: float,
         n_workers: int,
         spent_s: float,
@@ -154,7 +147,6 @@ class Journal:
             JournalEntry(
                 profile=profile,
                 elsewhere=elsewhere,
-                others=others,
                 budget_s=budget_s,
                 n_workers=n_workers,
                 spent_s=spent_s,

@@ -73,10 +73,6 @@ ADVICE: dict[str, str] = {
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
         "there sooner, but ended worse"
     ),
-    "does_not_fit_everywhere": "does not fit into the memory of each kind of machine that trains",
-    "no_energy": "its device tells no energy, or not to this user, or there are several",
-    "no_price": "no price was given for such a machine",
-    "no_run_to_target": "what is named there has no time to the target yet",
     "no_whole_training": "no whole training of it was run",
     "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",
@@ -283,6 +279,14 @@ ADVICE: dict[str, str] = {
     "profile_from_elsewhere": (
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
+    ),
+    "trained_on_cluster": (
+        "the trainings ran on the nodes of a Ray cluster. Step times and memory are those of this "
+        "machine, {here}, so times are for it"
+    ),
+    "trained_on_cluster_for_profile": (
+        "the trainings ran on the nodes of a Ray cluster. Step times and memory are those of "
+        "{there} (the profile given, of {created_at:moment}), so times are for it"
     ),
     "met_early": (
         "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "

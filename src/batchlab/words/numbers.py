@@ -13,7 +13,7 @@ _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 # Counts that are estimates: three digits are all that is known of them.
 COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
-THREE_DIGITS = ("epochs_to_target", "ratio", "cost_to_target")
+THREE_DIGITS = ("epochs_to_target", "ratio")
 # A rate that lies so near to three digits was given with them.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -55,13 +55,13 @@ def _quantity_text(name: str, value: float) -> str:
     unit = quantity(name).unit
     if unit == "s":
         return _seconds_text(value)
-    if unit in ("B", "1/s", "J"):
+    if unit in ("B", "1/s"):
         return _si_text(value, unit)
     if name in COUNTS:
         return _count_text(value)
     if isinstance(value, int):
         return str(value)
-    if name in ("epoch", "price_per_h"):
+    if name == "epoch":
         return f"{value:.6g}"
     if name == "learning_rate":
         return _rate_text(value)
