@@ -26,7 +26,7 @@ from benchmarks.recorded.grid import RecordedGrid
 from one_training import trial_of
 from workloads import WORKLOADS
 
-from batchlab.fitting.fit import fit
+from batchlab import fit
 from batchlab.measure.gradient_noise import GradientNoise
 from batchlab.records.estimate import Estimate
 from batchlab.training.stepper import Stepper
@@ -83,8 +83,8 @@ def b_crit_of(grid: RecordedGrid) -> tuple[Estimate, bool]:
                 "after_steps": run.steps if steps is None else None,
             }
         )
-    (group,) = fit(rows).groups
-    return group.fit.b_crit, group.fit.law_holds
+    law = fit(rows)
+    return law.b_crit, law.law_holds
 
 
 def best_rate(grid: RecordedGrid, size: int) -> float:

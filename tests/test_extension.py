@@ -5,41 +5,31 @@ Each folder of tests/extension is given to a registry as a second one; `src` is 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from html import unescape
 from pathlib import Path
 from types import ModuleType
 
-import jsonschema
 import pytest
-from tests.extension.any_power import any_power
 from tests.extension.measurements import MORE, largest_weight
 from tests.reference.made_up import made_up_study
 from tests.reference.sampled_output import readings_of
 
 from batchlab.app.report import stored
 from batchlab.app.sweep import sweep
-from batchlab.fitting.fit import fit
-from batchlab.laws import registry as laws
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
-from batchlab.report.fit import fit_sections
-from batchlab.report.notebook import notebook_view
 from batchlab.report.page import write_tables
 from batchlab.report.sweep_figures import cost_figure
 from batchlab.report.sweep_page import html_page, sweep_files, text_report
 from batchlab.report.sweep_tables import trials_table
-from batchlab.report.table import sections_text
 from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin
 from batchlab.workload.loading import describe_workloads
 
 FOLDER = Path(__file__).parent / "extension"
-FIT_SCHEMA = Path(__file__).parents[1] / "docs" / "schema" / "fit.json"
 
 
 def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -> None:
@@ -96,32 +86,6 @@ def test_a_class_more_is_a_format_of_progress_more(monkeypatch: pytest.MonkeyPat
     (found,) = readings_of(b"***12 of the loss is 0.5\n")
 
     assert (found.shape, found.step, found.values) == ("stars", 12, (("loss", 0.5),))
-
-
-def test_a_row_more_is_a_law_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(laws, "LAWS", (*laws.LAWS, any_power))
-    points = [
-        {"batch_size": size, "steps_to_target": 5000 * size**-0.5 * factor}
-        for size in (4, 16, 64, 256, 1024)
-        for factor in (0.99, 1.01)
-    ]
-
-    found = fit(points)
-    in_a_terminal = " ".join(sections_text(fit_sections(found)).split())
-    in_a_notebook = " ".join(unescape(re.sub("<[^>]*>", " ", notebook_view(found))).split())
-    document = found.to_dict()
-
-    jsonschema.validate(document, json.loads(FIT_SCHEMA.read_text()))
-    law = document["groups"][0]["laws"][-1]
-    power = law["parameters"][-1]
-    assert (law["name"], law["formula"]) == ("any-power", "S_1 B^p")
-    assert (power["name"], power["unit"]) == ("power", "")
-    assert power["value"]["estimate"] == pytest.approx(-0.5)
-    assert power["value"]["low"] < -0.5 < power["value"]["high"]
-    for words in (in_a_terminal, in_a_notebook):
-        assert "S_1 of the power law S_1 B^p: 5,000 (95 %: 4,9" in words
-        assert "p of the power law S_1 B^p: -0.5 (95 %: -0.50" in words
-        assert "1.12 % from S_1 B^p" in words
 
 
 def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from batchlab.app.advise import advise as advise
     from batchlab.app.check import check as check
     from batchlab.app.compare import compare as compare
+    from batchlab.app.fit import fit as fit
     from batchlab.app.noise import noise as noise
     from batchlab.app.profile import profile as profile
     from batchlab.app.replicate import replicate as replicate
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from batchlab.app.save_weights import save_weights as save_weights
     from batchlab.app.sweep import sweep as sweep
     from batchlab.errors import BatchlabError as BatchlabError
-    from batchlab.fitting.fit import PointsFit as PointsFit
-    from batchlab.fitting.fit import fit as fit
     from batchlab.measure.distance import WeightDistance as WeightDistance
     from batchlab.measure.distance import weight_distance as weight_distance
     from batchlab.measure.monitor import Monitor as Monitor
@@ -70,7 +69,6 @@ _HOME = {
     "Metric": "workload.definition",
     "Monitor": "measure.monitor",
     "Noise": "measure.noise",
-    "PointsFit": "fitting.fit",
     "Profile": "measure.profile",
     "ProfilePoint": "measure.profile",
     "Replication": "records.replication",
@@ -87,7 +85,7 @@ _HOME = {
     "advise": "app.advise",
     "check": "app.check",
     "compare": "app.compare",
-    "fit": "fitting.fit",
+    "fit": "app.fit",
     "ghost_batch_norm": "workload.ghost",
     "noise": "app.noise",
     "profile": "app.profile",

@@ -23,10 +23,10 @@ def test_a_fit_as_text_names_the_law(do: Any, tmp_path: Path) -> None:
     write_points(tmp_path / "points.csv")
 
     done = do("fit", "points.csv")
-    as_json = do("fit", "points.csv", "--overhead", "0.5", "--json")
+    as_json = do("fit", "points.csv", "--json")
 
     assert (done.code, done.err) == (0, "")
     assert "B_crit" in done.out
     document = json.loads(as_json.out)
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert document["overhead_fraction"] == 0.5
+    assert document["source"] == "points.csv"

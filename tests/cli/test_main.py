@@ -30,7 +30,7 @@ OPTIONS = {
     f"--devices {OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",
     "check": "--set --budget --json --quiet --device",
-    "fit": "--group-by --across --overhead --reference-batch-size --json",
+    "fit": "--json",
     "init": "",
     "replicate": "--all --quick --full --budget --store --report --json --quiet --device",
     "report": "--store --study --format --report --live",

@@ -24,6 +24,7 @@ from tests.reference.studies_to_compare import profile_to_compare, study_to_comp
 from tests.reference.training_script import training_script
 
 import batchlab
+from batchlab.words.document import plain
 
 ROOT = Path(__file__).parents[2]
 SOON = 1 - 0.03 / 1.05  # an end whose level, 5 % more errors, is the target of a Truth
@@ -440,10 +441,10 @@ def _points(**columns: Any) -> list[dict[str, object]]:
     ]
 
 
-def _fit(points: Callable[[], Any], **asked: Any) -> Study:
+def _fit(points: Callable[[], Any]) -> Study:
     def document(folder: Path) -> Any:
         try:
-            return batchlab.fit(points(), **asked).to_dict()
+            return plain(batchlab.fit(points()))
         except batchlab.BatchlabError as error:
             return {"error": type(error).__name__}
 
@@ -451,19 +452,10 @@ def _fit(points: Callable[[], Any], **asked: Any) -> Study:
 
 
 FITS = {
-    "law": _fit(_points, reference_batch_size=256),
+    "law": _fit(_points),
     "other-exponent": _fit(lambda: _points(law=partial(_law, exponent=0.6))),
     "no-law": _fit(lambda: _points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
     "two-sizes": _fit(lambda: _points()[:2]),
-    "groups-across": _fit(
-        lambda: [
-            point
-            for width in (8, 16, 32)
-            for point in _points(width=str(width), law=partial(_law, b_crit=20.0 * width))
-        ],
-        group_by=["width"],
-        across="width",
-    ),
     "nothing": _fit(list),
 }
 

@@ -22,9 +22,8 @@ from tests.reference.steps_to_target import (
     on_the_law,
 )
 
-from batchlab.errors import FitError, UsageError
-from batchlab.laws.registry import every_law
-from batchlab.laws.steps import batch_at_overhead, fit_steps_to_target
+from batchlab.errors import FitError
+from batchlab.laws.steps import fit_steps_to_target
 from batchlab.laws.steps_curve import StepsObservation
 
 NEVER = StepsObservation(batch_size=800, after_steps=500, steps=None)
@@ -218,13 +217,10 @@ def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_nam
         fit_steps_to_target([*on_the_law((64, 256)), NEVER])
 
 
-def test_three_batch_sizes_leave_no_exponent_to_tell_and_no_curve_of_its_own():
+def test_three_batch_sizes_leave_no_exponent_to_tell():
     fit = fit_steps_to_target(on_the_law((1, 50, 800), seeds=2))
 
-    free = every_law(fit)[1]
     assert fit.exponent.reason.code == "exponent_needs_four"
-    assert (free.residuals, free.residual_sd) == (None, None)
-    assert free.parameters[0].value == fit.exponent
 
 
 @pytest.mark.parametrize(
@@ -240,71 +236,6 @@ def test_three_batch_sizes_leave_no_exponent_to_tell_and_no_curve_of_its_own():
 def test_an_observation_that_cannot_be_is_refused(given, message):
     with pytest.raises(FitError, match=message):
         StepsObservation(**given)
-
-
-def test_every_law_leaves_a_residual_for_each_run_and_the_one_that_decides_comes_first():
-    fit = fit_steps_to_target(on_the_law((1, 10, 50, 200, 800), seeds=2, exponent=0.7))
-
-    used, free = every_law(fit)
-
-    assert {p.name: p.value for p in used.parameters} == {
-        "b_crit": fit.b_crit,
-        "s_min": fit.s_min,
-        "e_min": fit.e_min,
-    }
-    assert used.residuals == fit.residuals
-    assert len(free.residuals) == len(fit.observations)
-    assert free.residual_sd < 0.001 < 0.03 < used.residual_sd
-
-
-OVERHEAD_SIZES = (64, 256, 1024, 4096)
-
-
-def exact_fit(s_min=1000.0, e_min=2_000_000.0):
-    return fit_steps_to_target([exact(b, s_min + e_min / b) for b in OVERHEAD_SIZES])
-
-
-def test_the_published_definition_of_an_overhead_is_met():
-    found = batch_at_overhead(exact_fit(), overhead_fraction=0.2, reference_batch_size=256)
-
-    # S_min 1000, E_min 2e6 and reference 256: 1.2 × 256 + 0.2 × 2000.
-    assert found.estimate == pytest.approx(707.2, rel=1e-6)
-
-
-@pytest.mark.slow
-def test_the_interval_of_the_batch_size_at_an_overhead_holds_the_truth():
-    rng, n_draws, held = np.random.default_rng(6), 60, 0
-    study = MadeUpStudy(sizes=OVERHEAD_SIZES, b_crit=900, seeds=2, sigma=0.05)
-    for _ in range(n_draws):
-        fit = fit_steps_to_target(study.draw(rng)[0])
-        held += batch_at_overhead(fit, reference_batch_size=64).holds(1.2 * 64 + 0.2 * 900)
-
-    assert held >= 51  # 95 % of 60 less four standard errors of 1.7
-
-
-def test_samples_that_do_not_grow_give_a_lower_bound():
-    found = batch_at_overhead(exact_fit(s_min=1e-9))
-
-    assert (found.estimate is None) or found.high is None or found.estimate > 4096
-    assert found.low > 64
-
-
-def test_without_a_law_there_is_no_batch_size_at_an_overhead():
-    steps = {(b, seed): 9000 * b**-0.4 * seed for b in OVERHEAD_SIZES for seed in (0.999, 1.001)}
-    fit = fit_steps_to_target([exact(b, taken) for (b, _), taken in steps.items()])
-
-    found = batch_at_overhead(fit)
-
-    assert not fit.law_holds
-    assert (found.estimate, found.reason.code) == (None, "law_does_not_hold")
-
-
-@pytest.mark.parametrize(
-    ("overhead", "reference"), [(0.0, 8), (-1.0, 8), (math.nan, 8), (0.2, 0), (0.2, math.inf)]
-)
-def test_an_overhead_or_reference_that_cannot_be_is_refused(overhead, reference):
-    with pytest.raises(UsageError, match="expected"):
-        batch_at_overhead(exact_fit(), overhead_fraction=overhead, reference_batch_size=reference)
 
 
 # All of STUDIES, with more draws: tests/nightly.

@@ -21,8 +21,8 @@ from tests.reference.made_up_profile import made_up_point as profile_point
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 from tests.report.advice_cases import CASES
 
+import batchlab
 from batchlab.advice.advice import Advice
-from batchlab.fitting.fit import fit
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
@@ -33,7 +33,7 @@ from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.effects import effect_sentences
-from batchlab.report.fit import fit_sections
+from batchlab.report.fit import fit_text
 from batchlab.report.noise import noise_sections
 from batchlab.report.profile import profile_section
 from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
@@ -204,23 +204,13 @@ FINDINGS = {
 }
 
 
-def _points() -> Iterator[dict[str, object]]:
-    for size_of_model in (1, 10, 100):
-        for size in (16, 64, 256, 1024):
-            for seed in (1, 2):
-                steps = 300 * (1 + 500 * size_of_model / size) * (1 + 0.02 * seed)
-                yield {
-                    "batch_size": size,
-                    "steps_to_target": steps,
-                    "learning_rate": 0.1 * seed,
-                    "parameters": size_of_model,
-                }
-
-
 def _of_fit() -> Iterator[str]:
-    found = fit(list(_points()), group_by=["parameters"], across="parameters")
-    for part in fit_sections(found):
-        yield from (f"{part.title}: {fact}" if part.table else fact for fact in part.facts)
+    points = [
+        {"batch_size": size, "steps_to_target": 300 * (1 + 500 / size) * (1 + 0.02 * seed)}
+        for size in (16, 64, 256, 1024)
+        for seed in (1, 2)
+    ]
+    yield from fit_text(batchlab.fit(points))
 
 
 def _of_check(kind: str) -> Iterator[str]:

@@ -18,7 +18,6 @@ from tests.reference.page import Page
 
 from batchlab.app.compare import compare
 from batchlab.errors import BatchlabError
-from batchlab.fitting.fit import PointsFit, fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_tables import answer_table
@@ -28,16 +27,6 @@ from batchlab.report.sweep_tables import trials_table
 
 written = Reason.as_written
 SCRIPT = "<script>alert('a')</script>"
-
-
-def points_fit(group: str = "small") -> PointsFit:
-    return fit(
-        [
-            {"batch_size": size, "steps_to_target": 300 * (1 + 500 / size), "model": group}
-            for size in (16, 64, 256, 1024)
-        ],
-        group_by=["model"],
-    )
 
 
 def seen(shown: Any) -> Page:
@@ -51,7 +40,6 @@ SHOWN = (
     *(pytest.param(make, id=kind) for kind, make in KINDS.items()),
     pytest.param(lambda: made_up_study(batch_sizes=(64, 256), seeds=2), id="sweep"),
     pytest.param(made_up_profile, id="profile"),
-    pytest.param(points_fit, id="fit"),
     pytest.param(lambda: compare(made_up_profile(), made_up_study()), id="comparison"),
 )
 
@@ -103,7 +91,7 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
     metric = replace(made_up.workload.metrics[0], name=SCRIPT)
     study = replace(made_up, workload=replace(made_up.workload, metrics=(metric,)))
 
-    for shown in (advice, study, profile, points_fit(SCRIPT)):
+    for shown in (advice, study, profile):
         html = shown._repr_html_()
         assert "<script" not in html
         assert "&lt;script&gt;" in html

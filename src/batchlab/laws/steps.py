@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from batchlab.errors import FitError, UsageError
+from batchlab.errors import FitError
 from batchlab.laws.steps_curve import (
     NO_SCATTER,
     SIGNIFICANT,
@@ -120,6 +120,19 @@ class StepsToTargetFit:
     _seed: int = field(repr=False, compare=False)
     _n_resamples: int = field(repr=False, compare=False)
     _tables: Array = field(repr=False, compare=False)
+
+    document = (
+        "b_crit",
+        "s_min",
+        "e_min",
+        "exponent",
+        "law_holds",
+        "lack_of_fit",
+        "seed_sd",
+        "between_sd",
+        "observations",
+        "residuals",
+    )
 
     @property
     def s_min(self) -> Estimate:
@@ -408,63 +421,3 @@ def _b_crit(point: StepsCurves, draws: StepsCurves, *, n: int) -> Estimate:
         why = Reason.of("b_crit_below_smallest", smallest=smallest)
         return Estimate.cannot_tell(why, high=bound, n=n)
     return Estimate.of(value, interval=(low, high), n=n)
-
-
-def batch_at_overhead(
-    fit: StepsToTargetFit,
-    *,
-    overhead_fraction: float = 0.2,
-    reference_batch_size: float | None = None,
-) -> Estimate:
-    """The largest B with E(B) <= (1 + overhead) E(reference), on the fitted curve, in examples.
-
-    Args:
-        fit: the law.
-        overhead_fraction: share of samples accepted above the reference's, > 0.
-        reference_batch_size: in examples, >= 1; None: the smallest measured one.
-
-    Returns:
-        (1 + overhead) reference + overhead × B_crit, not rounded; a bound where B_crit is one, the
-        reason where the law does not hold.
-
-    Raises:
-        UsageError: an overhead or a reference that is not a finite number in its range.
-    Source: Zhang et al. 2024, arXiv:2410.21676 (20 % over linear scaling from B = 256).
-    """
-    reference = float(fit.batch_sizes[0] if reference_batch_size is None else reference_batch_size)
-    check_overhead(overhead_fraction, reference)
-    n = len(fit.observations)
-    point, draws = fit.line(), fit.line_draws()
-    if point is None or draws is None:
-        return fit.e_min
-
-    def at(b_crit: float) -> float:
-        return (1 + overhead_fraction) * reference + overhead_fraction * b_crit
-
-    value = at(float(point.b_crit[0]))
-    low, high = (at(float(q)) for q in np.quantile(draws.b_crit, _BOTH, method="nearest"))
-    if math.isfinite(value) and math.isfinite(high):
-        return Estimate.of(value, interval=(low, high), n=n)
-    # Some of the curves that fit never level off: only a lower bound is known, one-sided.
-    low = at(float(np.quantile(draws.b_crit, _ONE_SIDED, method="nearest")))
-    low = low if math.isfinite(low) else at(float(fit.batch_sizes[-1]))
-    if math.isfinite(value):
-        return Estimate.of(value, interval=(low, None), n=n)
-    why = Reason.of("samples_do_not_grow", largest=fit.batch_sizes[-1])
-    return Estimate.cannot_tell(why, low=low, n=n)
-
-
-def check_overhead(overhead_fraction: float, reference_batch_size: float | None) -> None:
-    """Refuse an overhead that is not above 0 and a reference below 1.
-
-    Raises:
-        UsageError: naming it and what is possible.
-    """
-    if not (math.isfinite(overhead_fraction) and overhead_fraction > 0):
-        raise UsageError(
-            f"overhead {overhead_fraction}: expected a finite share above 0, such as 0.2 for 20 %"
-        )
-    if reference_batch_size is not None and not (
-        math.isfinite(reference_batch_size) and reference_batch_size >= 1
-    ):
-        raise UsageError(f"reference batch size {reference_batch_size}: expected at least 1")

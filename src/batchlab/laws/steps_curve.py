@@ -42,16 +42,16 @@ class StepsObservation:
         """
         numbers = [self.batch_size, self.after_steps] + [self.steps] * (self.steps is not None)
         if not all(math.isfinite(number) for number in numbers if number is not None):
-            raise FitError(f"{self}: every number of a point must be finite; leave this run out")
+            raise FitError("every number of a point must be finite; leave this run out")
         if self.batch_size < 1 or self.after_steps < 0:
-            raise FitError(f"{self}: batch_size must be at least 1 and after_steps at least 0")
+            raise FitError("batch_size must be at least 1 and after_steps at least 0")
         if self.steps is None and self.after_steps == 0:
             raise FitError(
-                f"{self}: a run that never reached its target says for how many steps it did not; "
-                f"give them as after_steps"
+                "a run that never reached its target says for how many steps it did not; give them "
+                "as after_steps"
             )
         if self.steps is not None and not max(self.after_steps, 1e-300) <= self.steps:
-            raise FitError(f"{self}: steps must be above 0 and not below after_steps")
+            raise FitError("steps must be above 0 and not below after_steps")
 
     @property
     def censored(self) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from batchlab.advice.advice import Advice
 from batchlab.errors import MissingLibraryError
-from batchlab.fitting.fit import PointsFit
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.replication import Replication
@@ -18,7 +17,6 @@ from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
 from batchlab.report.cells import deciding_split, figure_looks
 from batchlab.report.comparison import Comparison, comparison_section
-from batchlab.report.fit import fit_sections
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_section
@@ -78,14 +76,12 @@ def notebook_view(shown: object) -> str:
 @singledispatch
 def _sections(shown: object) -> Iterator[Section]:
     raise TypeError(
-        f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise, PointsFit or "
-        f"Replication has"
+        f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise or Replication has"
     )
 
 
 _sections.register(Advice, advice_sections)
 _sections.register(Noise, noise_sections)
-_sections.register(PointsFit, fit_sections)
 _sections.register(Replication, replication_sections)
 
 

@@ -56,10 +56,6 @@ _MEASURED: dict[str, str] = {
         "sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
-    "samples_do_not_grow": (
-        "the samples to the target do not grow up to batch size {largest}; larger batch sizes "
-        "would tell"
-    ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": (
         "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "

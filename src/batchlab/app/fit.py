@@ -1,0 +1,120 @@
+"""Fit: `batchlab.fit`, the law of steps to target through points of the user's own."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from batchlab.errors import FitError
+from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
+from batchlab.laws.steps_curve import StepsObservation
+
+Row = Mapping[str, object]
+_MEASURES = ("steps_to_target", "samples_to_target")
+# No training was ever measured beyond it or below its inverse, and there a law overflows.
+_MOST = 1e15
+
+
+def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
+    """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
+
+    A batch size with several learning rates counts at one of them: among the rates at which most
+    runs reached the target, that with the least geometric mean steps over seeds, not the best run.
+
+    Args:
+        points: a CSV file, or rows, one per run: `batch_size`, `steps_to_target` (or
+            `samples_to_target`), and if known `learning_rate` and `after_steps`, the last
+            evaluation before the target. A run that never reached the target has no steps, and
+            its `after_steps` says how far it went. Other columns are not read.
+
+    Returns:
+        The law: `s_min`, `e_min`, `b_crit` and `exponent` with their intervals or the reason for
+        none, and `steps(batch_size)`.
+
+    Raises:
+        FitError: points that cannot be read, or too few for a law.
+    """
+    by_size: dict[int, dict[float | None, list[StepsObservation]]] = {}
+    for rate, run in _runs(points):
+        by_size.setdefault(run.batch_size, {}).setdefault(rate, []).append(run)
+    return fit_steps_to_target(
+        [run for size in sorted(by_size) for run in min(by_size[size].values(), key=_merit)]
+    )
+
+
+def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
+    # A mean over the runs that reached the target would hide those that did not.
+    reached = [run.log_middle for run in runs if not run.censored]
+    return -len(reached) / len(runs), statistics.fmean(reached) if reached else 0.0
+
+
+def _runs(points: str | Path | Iterable[Row]) -> Iterator[tuple[float | None, StepsObservation]]:
+    """Yield each run with its learning rate."""
+    name = str(points) if isinstance(points, str | Path) else "points"
+    rows = _lines(Path(points)) if isinstance(points, str | Path) else _numbered(points)
+    for where, row in rows:
+        if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
+            missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
+            raise FitError(
+                f"{name} has no column {missing}; it has {', '.join(row)}; name them so in the "
+                f"first line, with commas between"
+            )
+        try:
+            yield _number(row, "learning_rate"), _run(row)
+        except FitError as error:
+            raise FitError(f"{name}, {where}: {error}") from None
+
+
+def _numbered(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    for number, row in enumerate(rows, start=1):
+        yield f"row {number}", row
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            header = [column.strip() for column in next(reader, [])]
+            if len(set(header)) < len(header):
+                raise FitError(f"{path} has two columns with one name; rename one, or leave it out")
+            for values in filter(None, reader):
+                where = f"line {reader.line_num}"
+                if len(values) != len(header):
+                    raise FitError(
+                        f"{path}, {where}: it has not as many fields as the header has; mend it"
+                    )
+                yield where, dict(zip(header, map(str.strip, values), strict=True))
+    except FileNotFoundError:
+        raise FitError(f"there is no file {path}; give a CSV file with the points") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
+
+
+def _run(row: Row) -> StepsObservation:
+    batch_size = _number(row, "batch_size")
+    if batch_size is None or batch_size != int(batch_size):
+        raise FitError(f"batch_size={row['batch_size']}; expected a whole number of at least 1")
+    steps, samples = (_number(row, measure) for measure in _MEASURES)
+    if steps is None and samples is not None:
+        steps = samples / batch_size
+    after = _number(row, "after_steps", least=0.0) or 0.0
+    return StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps)
+
+
+def _number(row: Row, column: str, least: float = 1 / _MOST) -> float | None:
+    written = " ".join(str(row.get(column, "")).split())  # a quote left open spans many lines
+    if written in ("", "None"):
+        return None
+    try:
+        value = float(written)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= _MOST:
+        raise FitError(
+            f"{column}={written}; expected a number from {least:g} to {_MOST:g}; mend that point "
+            f"or leave it out"
+        )
+    return value

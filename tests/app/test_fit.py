@@ -1,0 +1,191 @@
+"""`batchlab.fit`: points are read and fitted; what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from batchlab import fit
+from batchlab.cli import main as cli
+from batchlab.errors import FitError
+from batchlab.report.fit import FitDocument
+from batchlab.words.document import schema_text
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"
+SIZES = (16, 64, 256, 1024, 4096)
+
+Rows = list[dict[str, object]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+def law(batch_size: float) -> float:
+    return 1000 * (1 + 250 / batch_size)
+
+
+def rows(**columns: object) -> Rows:
+    return [{"batch_size": b, "steps_to_target": law(b)} | columns for b in SIZES]
+
+
+def written(path: Path, table: Rows) -> Path:
+    lines = [",".join(table[0]), *(",".join(map(str, row.values())) for row in table)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(table: Rows, *options: str) -> tuple[int, str, str]:
+        file = written(tmp_path / "points.csv", table)
+        code = cli._exit_code(["fit", str(file), *options])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+# What comes out
+
+
+def test_a_file_made_from_a_known_law_gives_it_back(tmp_path: Path) -> None:
+    found = fit(written(tmp_path / "points.csv", rows()))
+
+    assert found.s_min.estimate == pytest.approx(1000, rel=1e-6)
+    assert found.b_crit.estimate == pytest.approx(250, rel=1e-6)
+
+
+def test_samples_to_target_are_steps_times_batch_size() -> None:
+    samples = [{"batch_size": b, "samples_to_target": b * law(b)} for b in SIZES]
+
+    assert fit(samples).b_crit.estimate == pytest.approx(250, rel=1e-6)
+
+
+def test_the_rate_with_the_best_mean_counts_and_not_the_best_run() -> None:
+    table: Rows = []
+    for b in SIZES:
+        for rate, steps in ((0.1, (0.5, 2.5)), (0.2, (1.0, 1.0)), (0.4, (3.0, 3.0))):
+            table += [
+                {"batch_size": b, "learning_rate": rate, "seed": i, "steps_to_target": x * law(b)}
+                for i, x in enumerate(steps)
+            ]
+
+    found = fit(table)
+
+    assert found.s_min.estimate == pytest.approx(1000, rel=1e-6)
+    assert len(found.observations) == 2 * len(SIZES)
+
+
+def test_a_rate_at_which_a_run_never_got_there_does_not_win_by_the_others() -> None:
+    table = [row | {"learning_rate": 0.2, "after_steps": ""} for row in rows()]
+    for b in SIZES:
+        fast = {"batch_size": b, "learning_rate": 0.1, "steps_to_target": 0.5 * law(b)}
+        never = {"batch_size": b, "learning_rate": 0.1, "steps_to_target": ""}
+        table += [fast | {"after_steps": ""}, never | {"after_steps": 9 * law(b)}]
+
+    assert fit(table).s_min.estimate == pytest.approx(1000, rel=1e-6)
+
+
+def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
+    never = {"batch_size": 4096, "steps_to_target": "", "after_steps": 2000}
+    told = [row | {"after_steps": 0} for row in rows()]  # 0: its first evaluation met the target
+
+    found = fit([*told, never])
+
+    assert found.log_steps([4096])[0] > math.log(law(4096)) + 0.01
+
+
+def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
+    assert SCHEMA.read_text() == schema_text(FitDocument)
+
+
+def test_the_json_document_follows_its_schema(command: Command) -> None:
+    code, out, err = command(rows(learning_rate=0.1, seed=0), "--json")
+
+    document = json.loads(out)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert (code, err, document["command"]) == (0, "", "fit")
+    assert document["law"]["b_crit"]["estimate"] == pytest.approx(250, rel=1e-6)
+    assert len(document["law"]["residuals"]) == len(document["law"]["observations"]) == len(SIZES)
+
+
+def test_the_text_has_a_line_for_each_parameter_and_the_method(command: Command) -> None:
+    code, out, _ = command(rows())
+
+    assert code == 0
+    assert out.startswith("critical batch size B_crit: 2")
+    for words in ("S_min", "E_min", "exponent", "was not tested", "least squares on log steps"):
+        assert words in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("column", ["batch_size", "steps_to_target", "learning_rate"])
+@pytest.mark.parametrize("bad", ["nan", "inf", "0", "-3", "many", "1e300", "1e-300"])
+def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
+    column: str, bad: str, command: Command
+) -> None:
+    table = rows(learning_rate=0.1)
+    table[2][column] = bad
+
+    code, out, err = command(table)
+
+    assert (code, out) == (1, "")
+    assert f"line 4: {column}=" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_value_over_several_lines_is_refused_in_one_that_says_what_is_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text('batch_size,steps_to_target\n8,"100\n16,70\n32,50\n')  # a quote left open
+
+    code = cli._exit_code(["fit", str(file)])
+
+    assert code == 1
+    assert "steps_to_target=100 16,70 32,50; expected a number from" in capsys.readouterr().err
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text("batch_size,steps_to_target,batch_size\n8,100,9\n16,70,17\n32,50,33\n")
+
+    with pytest.raises(FitError, match="has two columns with one name"):
+        fit(file)
+
+
+def test_missing_columns_are_named_with_those_there_are() -> None:
+    with pytest.raises(FitError, match="no column batch_size; it has size, steps_to_target"):
+        fit([{"size": 1, "steps_to_target": 2}])
+    with pytest.raises(FitError, match="no column steps_to_target or samples_to_target"):
+        fit([{"batch_size": 1, "steps": 2}])
+
+
+@pytest.mark.parametrize("text", ["", "batch_size,steps_to_target\n"])
+def test_a_file_without_points_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text(text)
+
+    with pytest.raises(FitError, match="no runs were given"):
+        fit(file)
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match="there is no file"):
+        fit(tmp_path / "none.csv")
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(FitError, match="cannot be read"):
+        fit(tmp_path / "bytes.csv")
+    (tmp_path / "short.csv").write_text("batch_size,steps_to_target\n1\n")
+    with pytest.raises(FitError, match="line 2: it has not as many fields"):
+        fit(tmp_path / "short.csv")
+
+
+def test_a_run_without_steps_that_says_nothing_else_is_refused() -> None:
+    with pytest.raises(FitError, match=r"row 6: a run that never reached .* after_steps"):
+        fit([*rows(), {"batch_size": 8, "steps_to_target": None}])
