@@ -354,3 +354,7 @@ def test_where_a_batch_size_misses_with_all_the_epochs_allowed_no_larger_one_is_
     assert max(ask.trial.batch_size for ask in engine.asked) == 256
     (at_1024,) = [each for each in advice.candidates if each.batch_size == 1024]
     assert at_1024.steps_to_target.reason == Reason.of("missed_by_smaller", size=256)
+    # What is said of 256 is what its runs had, not what a run of it was allowed.
+    (at_256,) = [each for each in advice.candidates if each.batch_size == 256]
+    ran = min(run.steps for run in advice.tried if run.batch_size == 256 and run.status == "ok")
+    assert at_256.steps_to_target.reason == Reason.of("no_rate_met_target", steps=ran)

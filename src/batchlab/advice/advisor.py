@@ -369,7 +369,8 @@ class _Advisor:
         if target is None:
             return Reason.of("no_distance_from_perfect", metric=question.metric)
         metric, value = target.metric, target.value
-        why = Reason.of("reference_never_met", metric=metric, value=value, limit=limit)
+        steps = min(record.steps for record in records if not record.has_failed)
+        why = Reason.of("reference_never_met", metric=metric, value=value, steps=steps)
         best = min(records, key=question.distance)
         plateau = plateau_of(best, metric=question.metric, better=question.better)
         if plateau.verdict == "reached":

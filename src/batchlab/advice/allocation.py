@@ -146,7 +146,12 @@ def visit(state: StudyState, size: Size, *, why: Reason) -> bool:
         return False
     state.note(
         Reason.of("tune_size", size=size.batch_size),
-        Reason.of("tune_size_why", why=why, octaves=state.rate_start(size), limit=limit),
+        Reason.of(
+            "tune_size_why",
+            why=why,
+            octaves=state.rate_start(size),
+            limit=min(limit, size.longest_steps),
+        ),
     )
     tuned = tune(state, size, limit_steps=limit)
     runs = tuned.records
@@ -156,9 +161,10 @@ def visit(state: StudyState, size: Size, *, why: Reason) -> bool:
     if tuned.learning_rate is None:
         # Not `limit`: a run may end before it, at the epochs allowed or with the budget.
         size.missed_at = min((run.steps for run in runs if not run.has_failed), default=None)
-        why_none = Reason.of("no_rate_met_target", limit=limit)
         if size.missed_at is None:
             why_none = Reason.of("all_rates_failed", n=len(runs), why=why_it_failed(runs[0]))
+        else:
+            why_none = Reason.of("no_rate_met_target", steps=size.missed_at)
         size.ruled_out = why_none
         state.note(Reason.of("size_is_out", size=size.batch_size), why_none)
         return True

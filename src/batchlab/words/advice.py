@@ -147,11 +147,11 @@ ADVICE: dict[str, str] = {
         "every run (a loss: not above 0)"
     ),
     "reference_never_met": (
-        "the reference batch size never met {metric} {value:.6g} in {limit} steps, its share of "
-        "the budget"
+        "no learning rate tried at the reference batch size met {metric} {value:.6g} in {steps} "
+        "steps"
     ),
     "plateau_below_target": (
-        "{why}. The best of them, with rate {rate:rate}, has reached its plateau below that"
+        "{why}. The best of them, with rate {rate:rate}, has reached its plateau short of that"
     ),
     "none_beat_untrained": "{why}. None got better than the untrained model",
     # The gain.
@@ -175,7 +175,7 @@ ADVICE: dict[str, str] = {
         "fewer steps"
     ),
     "all_rates_failed": "all {n} learning rates tried diverged or failed: {why}",
-    "no_rate_met_target": "no learning rate tried met the target in {limit} steps",
+    "no_rate_met_target": "no learning rate tried met the target in {steps} steps",
     "no_rate_held": "no learning rate tried met the target on fresh seeds",
     "no_rate_held_because": "no learning rate tried held on a fresh seed: {why}",
     "does_not_fit": "it does not fit in memory",
