@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from tests.reference.by_day import by_day
 from tests.reference.made_up_outcome import END, WHY
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
@@ -233,10 +234,12 @@ def test_of_a_reference_that_overfits_the_best_in_a_row_counts():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_looks", [1, 2])
 @pytest.mark.parametrize(
-    ("scatter", "luck"),
-    [(1.0, 0.0), pytest.param(3.0, 0.0, marks=pytest.mark.nightly), (6.0, 0.0), (2.0, 0.01)],
+    ("scatter", "luck", "n_looks"),
+    by_day(
+        [(*case, n) for case in ((1.0, 0.0), (3.0, 0.0), (6.0, 0.0), (2.0, 0.01)) for n in (1, 2)],
+        [(1.0, 0.0, 2)],
+    ),
 )
 def test_what_ends_worse_by_the_margin_is_called_no_worse_in_5_of_100_at_most(
     scatter, luck, n_looks

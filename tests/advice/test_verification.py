@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up_outcome import quality_state
 from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met, scored
 from tests.reference.simulated_engine import SimulatedEngine, Truth
@@ -30,9 +31,10 @@ def verified(*, truth, salt=0, budget_s=1e6, **changes):
 
 
 @pytest.mark.slow
-def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100():
+@pytest.mark.parametrize("n_studies", by_day([60, 200], [60]))
+def test_the_interval_of_the_gain_holds_the_truth_about_95_times_in_100(n_studies):
     truth = Truth(noise=0.08)
-    n_studies, held = 200, 0
+    held = 0
     for salt in range(n_studies):
         verification, state = verified(truth=truth, salt=salt)
         rate = state.sizes[512].cell[1]

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 import torch
 from tests.reference import profiled_workloads
-from tests.reference.profiled_workloads import MEGABYTE, at, hungry, that_does, workload
+from tests.reference.profiled_workloads import (
+    MEGABYTE,
+    at,
+    hungry,
+    that_does,
+    that_does_by_size,
+    workload,
+)
 from tests.reference.told import Told
 
 from batchlab.app.profile import profile
@@ -113,38 +120,50 @@ def test_the_caller_is_left_as_it_was() -> None:
     assert all(part.grad is None for part in model.parameters())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("action", "status", "reason"),
-    [
-        (profiled_workloads.crash, Status.ERROR, "exit code 3"),
-        (profiled_workloads.kill_itself, Status.KILLED, "SIGKILL"),
-        (profiled_workloads.fail, Status.ERROR, "ValueError: this model does not like you"),
-    ],
-)
-def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
-    action: object, status: Status, reason: str
-) -> None:
+# Each between two that run: the search gives up where several fail in a row.
+DEATHS = {
+    13: (profiled_workloads.crash, Status.ERROR, "exit code 3"),
+    15: (profiled_workloads.kill_itself, Status.KILLED, "SIGKILL"),
+    17: (profiled_workloads.fail, Status.ERROR, "ValueError: this model does not like you"),
+    19: (profiled_workloads.speak_of_memory, Status.ERROR, "says a message of the user's own"),
+    21: (profiled_workloads.hang, Status.TIMEOUT, ""),
+}
+
+
+@pytest.fixture(scope="module")
+def survived() -> tuple[Profile, tuple[str, ...]]:
+    """The profile of a model that dies in one way at each odd batch size, and its warnings."""
     heard = Told()
-
-    made = profile(that_does(action, at=4), batch_sizes=(2, 4, 8), listener=heard)  # type: ignore[arg-type]
-
-    assert at(made, 4).status is status
-    assert reason in reason_text(at(made, 4).reason)
-    assert at(made, 8).ran
-    assert any("batch size 4" in text and reason in text for text in heard.warnings)
+    workload = that_does_by_size({size: action for size, (action, _, _) in DEATHS.items()})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile_search, "_TIMED_S", (0.02,))
+        patch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
+        made = profile(workload, batch_sizes=range(12, 23), listener=heard, budget="5m")
+    return made, tuple(heard.warnings)
 
 
 @pytest.mark.slow
-def test_a_probe_that_hangs_ends_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 1.0)
-    started_s = time.monotonic()
+@pytest.mark.parametrize("size", DEATHS)
+def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
+    survived: tuple[Profile, tuple[str, ...]], size: int
+) -> None:
+    made, warnings = survived
+    _, status, reason = DEATHS[size]
 
-    made = profile(that_does(profiled_workloads.hang, at=4), batch_sizes=(2, 4, 8))
+    assert at(made, size).status is status
+    assert reason in reason_text(at(made, size).reason)
+    assert at(made, size + 1).ran
+    assert any(f"batch size {size}" in text and reason in text for text in warnings)
 
-    assert at(made, 4).status is Status.TIMEOUT
-    assert at(made, 8).ran
-    assert time.monotonic() - started_s < 60
+
+@pytest.mark.slow
+def test_memory_is_not_said_to_run_out_because_a_message_says_so(
+    survived: tuple[Profile, tuple[str, ...]],
+) -> None:
+    made, _ = survived
+
+    assert at(made, 19).status is Status.ERROR
+    assert made.largest_batch_size == 22
 
 
 @pytest.mark.slow
@@ -275,13 +294,3 @@ def test_without_time_a_profile_has_no_points_and_says_so() -> None:
     made = subject.profile(subject.profiled_sizes, deadline_s=time.monotonic() - 1, listener=Told())
 
     assert (made.points, made.stopped) == ((), "time")
-
-
-@pytest.mark.slow
-def test_memory_is_not_said_to_run_out_because_a_message_says_so() -> None:
-    given = that_does(profiled_workloads.speak_of_memory, at=4)
-
-    made = profile(given, batch_sizes=(2, 4, 8))
-
-    assert at(made, 4).status is Status.ERROR
-    assert made.largest_batch_size == 8

@@ -4,7 +4,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,19 @@ def _loss_with(
     size = len(batch[0])
     if model.training and (at is None or size == at or (at_least and size >= at)):
         action()
+    return cross_entropy(model, batch)
+
+
+def that_does_by_size(actions: Mapping[int, Callable[[], object]]) -> Workload:
+    """One whose training step does another action at each of these batch sizes."""
+    return workload(loss=partial(_loss_by_size, dict(actions)))
+
+
+def _loss_by_size(
+    actions: Mapping[int, Callable[[], object]], model: nn.Module, batch: Batch
+) -> Tensor:
+    if model.training and len(batch[0]) in actions:
+        actions[len(batch[0])]()
     return cross_entropy(model, batch)
 
 

@@ -194,7 +194,7 @@ def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> Non
     assert listener_or_notebook(given) is given
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_cell_that_asks_has_one_output_that_says_what_it_took() -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
