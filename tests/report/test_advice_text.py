@@ -13,7 +13,6 @@ import torch
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
     KINDS,
-    N_TRAIN,
     advice_study,
     cannot_tell_advice,
     made_up_advice,
@@ -37,7 +36,7 @@ from batchlab.report.advice_commands import (
 from batchlab.report.advice_page import researcher_terms
 from batchlab.report.advice_rows import named_cost, own_cost
 from batchlab.report.advice_tables import answer_table, cost_table
-from batchlab.report.advice_text import advice_headline, advice_text, bars, explain_text
+from batchlab.report.advice_text import advice_headline, advice_text, explain_text
 from batchlab.report.text import on_a_terminal
 
 written = Reason.as_written
@@ -117,34 +116,6 @@ def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> Non
     assert lines_to_paste(large, study) == ("python train.py --bs 1048576 --lr 0.26 --seed {seed}",)
 
 
-def drawn_bars(advice) -> dict[tuple[int, str], tuple[int, float]]:
-    """Length in characters and seconds of each bar, by batch size and note."""
-    drawn = {}
-    for line in (line for line in bars(advice) if "█" in line):
-        size, rest = line.split(maxsplit=1)
-        bar, value, unit, *note = rest.split()
-        assert unit == "s"
-        drawn[int(size), " ".join(note)] = (len(bar), float(value))
-    return drawn
-
-
-def test_bars_are_as_long_as_the_times_they_stand_for():
-    drawn = drawn_bars(ADVICE)
-
-    assert (64, "yours") in drawn
-    assert (64, "tuned rate") in drawn
-    assert (1024, "recommended") in drawn
-    tuned = Estimate.of(1.9, interval=(0.85, 4.2), n=3)  # as it was found in the verification
-    (_, tuned_s), (_, named_s) = (
-        drawn_bars(replace(ADVICE, gain_from_batch_size=tuned))[bar]
-        for bar in ((64, "tuned rate"), (1024, "recommended"))
-    )
-    assert tuned_s == pytest.approx(1.9 * named_s, rel=0.01)
-    longest = max(value for _, value in drawn.values())
-    for length, value in drawn.values():
-        assert -0.1 < length - 44 * value / longest < 1.1  # its last character may be a part
-
-
 def test_explain_has_one_line_a_step_with_the_time():
     steps = [
         Step(spent_s=spent_s, did=written(did), why=written("for that"))
@@ -162,28 +133,6 @@ def rows(advice: Advice) -> dict[tuple[int, str], dict[str, str]]:
     keys = [column.key for column in table.columns]
     read = [dict(zip(keys, cells, strict=True)) for cells in table.texts()]
     return {(int(row["batch_size"]), row["which"]): row for row in read}
-
-
-def test_the_table_has_a_row_a_batch_size_and_yours_beside_its_tuned_rate() -> None:
-    found = rows(ADVICE)
-
-    sizes = [candidate.batch_size for candidate in ADVICE.candidates]
-    assert [size for size, _ in found] == sorted([*sizes, 64])
-    assert {name for _, name in found} == {"", "yours", "tuned", "use"}
-    assert found[64, "yours"]["learning_rate"] == "0.01"
-    assert found[64, "yours"]["cost"] == "13.2 s"
-    assert found[64, "tuned"]["learning_rate"] == "0.05"
-    named = found[1024, "use"]
-    assert (named["learning_rate"], named["cost"]) == ("0.26", "1.28 s ± 5 %")
-    assert named["peak_bytes"] == "71 MB"
-    steps = ADVICE.candidate(1024).steps_to_target.estimate
-    assert float(named["epochs_to_target"]) == pytest.approx(steps * 1024 / N_TRAIN, rel=0.01)
-
-
-def test_where_yours_stays_it_is_one_row() -> None:
-    found = rows(replace(ADVICE, recommendation=ADVICE.reference))
-
-    assert [name for size, name in found if size == 64] == ["keep", "tuned"]
 
 
 MISSED = Estimate.cannot_tell(written("no seed"))

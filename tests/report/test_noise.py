@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 
 import pytest
 from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point, made_up_sample
-from tests.reference.shown import rows_of, table_rows
+from tests.reference.shown import rows_of
 
 from batchlab.laws.noise_scale import noise_scale
-from batchlab.measure.noise import LayerNoise, Noise
+from batchlab.measure.noise import Noise
 from batchlab.report.figure import Figure
-from batchlab.report.noise import noise_figures, noise_page, noise_sections
+from batchlab.report.noise import noise_figures, noise_page
 
 
 def figure(key: str, noise: Noise) -> Figure:
     return next(figure for figure in noise_figures(noise) if figure.key == key)
-
-
-def columns_of(noise: Noise, table: int = 0) -> dict[str, tuple[object, ...]]:
-    """The columns of one of its tables."""
-    shown = list(noise_sections(noise))[table].table
-    assert shown is not None
-    rows = table_rows(shown)
-    return {name: tuple(row[name] for row in rows) for name in rows[0]}
-
-
-def test_the_tables_have_a_row_a_step_and_a_parameter_and_columns_for_what_is_known() -> None:
-    point, adam = made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True)
-    layers = tuple(LayerNoise(name=name, sample=point.sample) for name in ("weight", "bias"))
-    whole = replace(point, sample=replace(point.sample, n_train=1024), layers=layers)
-
-    assert columns_of(made_up_noise(point, adam))["step"] == (0, 7)
-    assert "preconditioned" in columns_of(made_up_noise(point, adam))
-    assert "preconditioned" not in columns_of(made_up_noise(point))
-    assert columns_of(made_up_noise(whole))["interval"] == ("all examples",)  # there is no interval
-    assert columns_of(made_up_noise(whole), 1)["parameter"] == ("weight", "bias")
-
-
-def test_the_noise_scale_stands_at_its_steps_with_its_intervals() -> None:
-    noise = made_up_noise(made_up_point(0, 20.0), made_up_point(100, 200.0))
-
-    points = rows_of(figure("a", noise), kind="point")
-    (level,) = rows_of(figure("a", noise), kind="level")
-
-    assert (level["mean"], level["text"]) == (64, "batch size in use: 64")
-    assert [row["step"] for row in points] == [0, 100]
-    for row, point in zip(points, noise.along, strict=True):
-        assert row["mean"] == pytest.approx(point.gradient_noise_scale.estimate, rel=1e-6)
-        assert row["low"] < row["mean"] < row["high"]
-
-
-def test_where_only_a_bound_is_known_an_arrow_stands() -> None:
-    shown = figure("a", made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)))
-
-    (arrow,) = rows_of(shown, kind="bound")
-    assert arrow["step"] == 100
-    assert any("arrow" in note for note in shown.notes)
-    assert len(rows_of(shown, kind="line")) == 1
 
 
 def test_the_variance_falls_as_sampling_without_replacement_says() -> None:

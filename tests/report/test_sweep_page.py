@@ -34,7 +34,6 @@ from batchlab.report.sweep_page import (
     html_page,
     sweep_document,
     sweep_files,
-    text_report,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.words.document import schema_text
@@ -259,32 +258,6 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     assert trial["target"] == asked
     assert trial["steps_to_target"] == crossing.step > 0
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
-
-
-def test_a_diagnosis_is_given_with_its_evidence():
-    study = made_up_study(batch_sizes=(1024,), epochs=8)
-
-    (row,) = table_rows(trials_table(study))
-
-    assert "not enough epochs" in row["diagnosis"]
-    assert "more epochs should bring" in row["diagnosis_reason"]
-    assert document_of(study)["trials"][0]["diagnosis"] == ["not_enough_epochs"]
-
-
-def line_of(text: str, start: str) -> str:
-    return next(line for line in text.splitlines() if line.strip().startswith(start))
-
-
-def test_a_batch_size_has_its_rate_metrics_gap_step_time_and_memory_in_one_line():
-    study = made_up_study(batch_sizes=(64, 256), step_s=lambda batch_size: 0.002)
-    record = study.records[0]
-    finals = [record.final(split, "accuracy") for split in ("train", "validation", "test")]
-
-    words = line_of(text_report(study), "64").split()
-
-    assert words[:3] == ["64", "0.01", "1"]
-    assert [float(word) for word in words[3:6]] == [round(final, 4) for final in finals]
-    assert words[7:] == ["2", "ms", "32", "k/s", "30.1", "MB"]
 
 
 def test_two_files_are_joined_by_the_trial(tmp_path):

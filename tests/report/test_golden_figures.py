@@ -1,0 +1,266 @@
+"""The page of golden figures: what figures and tables hold for made-up records, row by row.
+
+Of each kind of mark in a chart the page has the number of rows, the sums of its numbers and the
+words. Where a figure is to change, write the page again with
+`python -m tests.report.test_golden_figures` and read what changed in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+from tests.reference.made_up import made_up_study, with_validation_alone
+from tests.reference.made_up_advice import KINDS, KINDS_BY_DAY, advice_study, made_up_advice, tried
+from tests.reference.made_up_noise import made_up_noise, made_up_point, made_up_sample
+from tests.report.test_golden_sentences import SWEEPS
+
+from batchlab.advice.advice import Advice
+from batchlab.measure.noise import LayerNoise, Noise
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.study import Study
+from batchlab.records.trial import TrialRecord
+from batchlab.report.advice_run_figures import advice_figures
+from batchlab.report.advice_tables import answer_table, cost_table
+from batchlab.report.advice_text import bars
+from batchlab.report.cells import chosen_cells, observations_table
+from batchlab.report.figure import Figure, Panel
+from batchlab.report.noise import noise_figures, noise_sections
+from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sweep_figures import sweep_figures
+from batchlab.report.sweep_tables import finals_table, first_table, races_table, trials_table
+from batchlab.report.table import Table
+
+PAGE = Path(__file__).with_name("golden_figures.txt")
+MOST_WORDS = 8
+NOTES: set[str] = set()  # under the figures that were asked for; each stands on the page once
+
+
+def of_figures(figures: Iterable[Figure]) -> Iterator[str]:
+    for figure in figures:
+        NOTES.update(f"{figure.key}: {note}" for note in figure.notes)
+        if not figure.panels:
+            yield f"{figure.key}: {figure.absent}"
+        for panel in figure.panels:
+            yield f"{panel.key}: {panel.alternative}"
+            yield from of_marks(panel)
+
+
+def of_marks(panel: Panel) -> Iterator[str]:
+    for kind in sorted({str(row["kind"]) for row in panel.rows}):
+        rows = [row for row in panel.rows if row["kind"] == kind]
+        told = [f"{len(rows)} {kind}"]
+        for field in dict.fromkeys(field for row in rows for field in row):
+            values = [row.get(field) for row in rows]
+            if field not in ("panel", "kind"):
+                told.append(f"{field} {summary(values)}")
+        yield f"{panel.key}: {', '.join(told)}"
+
+
+def summary(values: list[object]) -> str:
+    """The sum of what are numbers, or the words."""
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if numbers:
+        return f"{math.fsum(numbers):.6g}"
+    words = sorted({str(value) for value in values if value is not None})
+    return "/".join(words) if len(words) <= MOST_WORDS else f"of {len(words)} words"
+
+
+def of_table(table: Table) -> Iterator[str]:
+    yield f"{table.caption}: {' | '.join(column.key for column in table.columns)}"
+    yield from (" | ".join(cells) for cells in table.texts())
+
+
+# ---- advices
+
+
+def of_advice(advice: Advice) -> Iterator[str]:
+    study = advice_study(advice)
+    yield from of_table(answer_table(advice))
+    yield from of_table(cost_table(advice, study))
+    yield from bars(advice)
+    yield from of_figures(advice_figures(advice, study, None))
+
+
+def single_runs() -> Advice:
+    """Nothing was settled, and no batch size but the reference was trained on a fresh seed."""
+    advice = KINDS["cannot_tell"]()
+    unknown = Estimate.cannot_tell(Reason.as_written("one run"))
+    candidates = tuple(
+        replace(
+            each,
+            cost=unknown,
+            steps_to_target=unknown,
+            learning_rate=each.learning_rate if each.batch_size == 64 else None,
+        )
+        for each in advice.candidates
+    )
+    return replace(advice, head_to_head=None, flat_set=(), laws=None, candidates=candidates)
+
+
+def raced() -> Advice:
+    """No batch size was valued on fresh seeds: the runs of a race are all there is."""
+    advice = single_runs()
+    tuning = tuple(run for run in advice.tried if run.purpose == "tune")
+    own = tried(rate=advice.reference.learning_rate, purpose="pilot", met=8000.0)
+    return replace(advice, tried=(own, *tuning), reason=Reason.of("single_runs"))
+
+
+def named_for_now(times: float) -> Advice:
+    """After a race, what is named was run at its rate or, unless `times` is 1, was not."""
+    advice = raced()
+    run = next(t for t in advice.tried if t.steps_to_target is not None and t.batch_size == 256)
+    named = {"batch_size": 256, "learning_rate": times * run.learning_rate}
+    return replace(advice, provisional=replace(made_up_advice().recommendation, **named))
+
+
+def untrained() -> Advice:
+    first, *others = made_up_advice().candidates
+    return made_up_with(candidates=(replace(first, learning_rate=None), *others))
+
+
+def made_up_with(**changes: object) -> Advice:
+    return replace(made_up_advice(), **changes)
+
+
+MISSED = (
+    tried(rate=0.01, steps=100, met=100.0, status="target_reached"),
+    tried(rate=0.1, steps=80, met=80.0, status="target_reached"),
+    tried(rate=0.1, steps=300, seed=1),
+    tried(512, steps=80),
+    tried(rate=1.0, steps=5, status="diverged"),
+)
+ADVICES: dict[str, Callable[[], Advice]] = {
+    **{kind: KINDS[kind] for kind in (*KINDS_BY_DAY, "reference_missed")},
+    "single runs": single_runs,
+    "raced": raced,
+    "named for now": lambda: named_for_now(1.0),
+    "named for now, unseen": lambda: named_for_now(1.5),
+    "untrained": untrained,
+    "yours stays": lambda: made_up_with(recommendation=made_up_advice().reference),
+    "most missed": lambda: made_up_with(tried=MISSED),
+    "settled later": lambda: made_up_with(
+        recommendation=None, provisional=made_up_advice().recommendation
+    ),
+}
+
+
+# ---- sweeps
+
+
+def of_sweep(study: Study) -> Iterator[str]:
+    evidence = Evidence.of(study)
+    tables = (
+        finals_table(evidence),
+        races_table(evidence),
+        first_table(study, chosen_cells(study)),
+    )
+    for table in (*tables, trials_table(study)):
+        yield from of_table(table)
+    yield f"{len(observations_table(study).rows)} observations"
+    yield from of_figures(sweep_figures(study))
+
+
+def measured() -> Study:
+    """Three quantities along training, seldom and only for one of the seeds at its end."""
+
+    def with_values(record: TrialRecord) -> TrialRecord:
+        size, seed = record.trial.batch_size, record.trial.seed
+        seen = []
+        for each in record.evaluations:
+            known = {"noise_scale": 100.0 + 10 * seed, "gradient_variance": 32 / size}
+            if each.step:
+                known["gradient_variance"] *= 5
+            if each.step > 500 * seed:
+                known["sharpness"] = float(size * each.step + seed)
+            seen.append(replace(each, measured=tuple(known.items())))
+        return replace(record, evaluations=tuple(seen))
+
+    study = made_up_study(batch_sizes=(16, 64), seeds=2)
+    return replace(study, records=tuple(map(with_values, study.records)))
+
+
+FIGURES_OF = ("worse", "one seed", "full batch better", "bad ends", "nothing held out", "nothing")
+STUDIES: dict[str, Callable[[], Study]] = {
+    **{name: SWEEPS[name] for name in FIGURES_OF},
+    "measured": measured,
+    "own script": lambda: with_validation_alone(made_up_study(n_test=0)),
+}
+
+
+# ---- noise
+
+
+def of_noise(noise: Noise) -> Iterator[str]:
+    for section in noise_sections(noise):
+        if section.table is not None:
+            yield from of_table(section.table)
+    yield from of_figures(noise_figures(noise))
+
+
+def by_layers() -> Noise:
+    point = made_up_point(0, 20.0)
+    layers = tuple(LayerNoise(name=name, sample=point.sample) for name in ("weight", "bias"))
+    return made_up_noise(replace(point, sample=replace(point.sample, n_train=1024), layers=layers))
+
+
+NOISES: dict[str, Callable[[], Noise]] = {
+    "growing": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(7, 30.0, adam=True)),
+    "lost at last": lambda: made_up_noise(made_up_point(0, 20.0), made_up_point(100, math.inf)),
+    "whole set": by_layers,
+    "large": lambda: made_up_noise(
+        replace(made_up_point(0, 3000.0), sample=made_up_sample(3000.0, block=512))
+    ),
+}
+
+
+# ---- the page
+
+SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
+    f"{what}: {name}": partial(lambda of, make: of(make()), of, make)
+    for what, of, made in (
+        ("advice", of_advice, ADVICES),
+        ("sweep", of_sweep, STUDIES),
+        ("noise", of_noise, NOISES),
+    )
+    for name, make in made.items()
+}
+
+
+@cache
+def lines_of(section: str) -> list[str]:
+    return [line.rstrip() for line in SECTIONS[section]()]
+
+
+def page() -> dict[str, list[str]]:
+    found = {section: lines_of(section) for section in SECTIONS}
+    return found | {"notes": sorted(NOTES)}
+
+
+def golden() -> dict[str, list[str]]:
+    parts = PAGE.read_text(encoding="utf-8").split("== ")[1:]
+    pages = (part.partition(" ==\n") for part in parts)
+    return {name: text.splitlines() for name, _, text in pages}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_figures_and_tables_hold_what_the_golden_page_says(section: str) -> None:
+    assert lines_of(section) == golden()[section]
+
+
+def test_the_golden_page_has_these_sections_and_every_note() -> None:
+    found = page()
+
+    assert list(golden()) == list(found)
+    assert golden()["notes"] == found["notes"]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(
+        "".join("\n".join((f"== {name} ==", *lines, "")) for name, lines in page().items()),
+        encoding="utf-8",
+    )
