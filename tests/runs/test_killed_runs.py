@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.local_engine import plan_on, shape
 from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_trial, small_workload
@@ -31,7 +32,6 @@ from batchlab.store.store import Store
 from batchlab.training import plain
 from batchlab.training.plain import Task, train
 
-KILLS = 200
 KILLS_A_STUDY = 5
 N_TRAIN = 40
 # As a sweep without a target asks: a few evaluations in the first epoch, then the ends of epochs.
@@ -139,8 +139,9 @@ def is_killed_while_it_runs(path: Path, seed: int, dies_at: int) -> bool:
 
 
 @pytest.mark.slow
-def test_200_kills_on_a_slow_machine_lose_no_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("n_kills", by_day([15, 200], [15]))
+def test_kills_on_a_slow_machine_lose_no_evaluation(
+    n_kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plain, "time", plain.time)  # put back what the studies replace
     chance = random.Random(20_261_127)
@@ -148,7 +149,7 @@ def test_200_kills_on_a_slow_machine_lose_no_evaluation(
         undisturbed, looks = study_in(store, random.Random(0), None)
     kills, studies = 0, 0
 
-    while kills < KILLS:
+    while kills < n_kills:
         path = tmp_path / f"{studies}.db"
         studies += 1
         store_with_study(path).close()

@@ -13,7 +13,7 @@ import pytest
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_target_met_within_the_first_epoch_has_its_whole_interval(do: Any) -> None:
     for name in ("net.py", "once_an_epoch.py"):
         shutil.copy(SCRIPTS / name, name)

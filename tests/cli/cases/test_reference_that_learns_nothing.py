@@ -12,7 +12,7 @@ import pytest
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_house_prices_at_a_rate_far_too_small_are_said_to_be_hardly_learned(do: Any) -> None:
     for name in ("net.py", "prices.py"):
         shutil.copy(SCRIPTS / name, name)
