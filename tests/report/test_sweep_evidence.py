@@ -157,6 +157,10 @@ def test_who_leads_each_budget_follows_its_intervals_and_stands_first_in_the_tab
             assert is_clear == (min(lows) > 0 and "same" not in outcomes)
             assert each.standing == ("clear" if is_clear else "tied")
         assert all(each.level >= other.level for other in each.others)
+        for other in each.others:
+            is_out = other.mean.high is not None and other.mean.high < each.level
+            is_named = other.cell.batch_size in each.as_good
+            assert not (is_named and is_out) or other.comparison.outcome == "same"
     rows = races_table(evidence).rows
     assert [row[:2] for row in rows] == [
         (each.budget.words, evidence.name(cell))
@@ -168,6 +172,16 @@ def test_who_leads_each_budget_follows_its_intervals_and_stands_first_in_the_tab
         for row in others:
             assert row[3] == pytest.approx(ahead[2] - row[2])
             assert (row[4] == "") == (seeds == 1)
+
+
+def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
+    """Of few seeds the comparisons of a race are wide: they alone excluded hardly anything."""
+    ends = {16: 0.9748, 64: 0.9733, 256: 0.97, 1024: 0.9477}
+    levels = {size: (0.99, end, end) for size, end in ends.items()}
+    race, *_ = races(Evidence.of(study_of(levels, scatter=0.01, seeds=3)))
+
+    assert {other.comparison.outcome for other in race.others} == {"cannot_tell"}
+    assert race.as_good == (64, 256)
 
 
 def learning_at(rates, step_s=lambda size: 1e-6 * size):

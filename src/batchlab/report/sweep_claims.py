@@ -100,24 +100,26 @@ def _headline(evidence: Evidence, race: Race) -> str:
     end = ""
     if race.standing == "no_interval":
         end = text(" One seed each: this may be chance.")
+    elif race.as_good:
+        others = capitalized(batch_sizes_text(evidence.study, race.as_good))
+        end = text(" {others} may be as good.", others=others)
     elif race.standing == "tied":
-        rivals = capitalized(batch_sizes_text(evidence.study, race.rivals))
-        end = text(" {rivals} may be as good.", rivals=rivals)
+        end = text(" More seeds would tell whether that holds.")
     return f"{capitalized(said)}.{end}"
 
 
 def _other(evidence: Evidence, race: Race) -> str:
     """Who leads when something else is equal."""
-    message = "In {budget}, {best} is {ahead} with {value}{rivals}."
+    message = "In {budget}, {best} is {ahead} with {value}{others}."
     ahead = text("best" if race.standing == "clear" else "ahead")
-    rivals = ""  # the headline has said that it may be chance
-    if race.standing == "tied":
-        rivals = text("; {n} others may be as good", n=len(race.rivals))
-        if len(race.rivals) <= _MOST_NAMED:
-            rivals = evidence.say("; {rivals} may be as good", rivals=race.rivals)
+    others = ""
+    if race.standing == "tied" and race.as_good:  # of one seed each the headline has said it
+        others = text("; {n} others may be as good", n=len(race.as_good))
+        if len(race.as_good) <= _MOST_NAMED:
+            others = evidence.say("; {others} may be as good", others=race.as_good)
     value = quantity_text(evidence.metric, race.level)
     return evidence.say(
-        message, budget=race.budget, best=race.leader, ahead=ahead, value=value, rivals=rivals
+        message, budget=race.budget, best=race.leader, ahead=ahead, value=value, others=others
     )
 
 

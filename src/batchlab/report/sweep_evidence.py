@@ -334,6 +334,7 @@ class Behind(NamedTuple):
 
     cell: Cell
     level: float
+    mean: Estimate  # `level` with its interval
     comparison: Comparison
 
 
@@ -351,13 +352,23 @@ class Race:
         """Whether the leader is better than every other; one seed each tells nothing."""
         if all(other.comparison.missing is not None for other in self.others):
             return "no_interval"
-        return "tied" if self.rivals else "clear"
+        is_clear = all(other.comparison.outcome == "better" for other in self.others)
+        return "clear" if is_clear else "tied"
 
     @property
-    def rivals(self) -> tuple[int, ...]:
-        """The batch sizes that may be as good, ascending."""
-        open_ones = [other for other in self.others if other.comparison.outcome != "better"]
-        return tuple(sorted(other.cell.batch_size for other in open_ones))
+    def as_good(self) -> tuple[int, ...]:
+        """The batch sizes that may be as good, ascending.
+
+        The comparison with the leader has room for it, and so has their own interval. The first
+        alone says too little: it is wide, so that several comparisons hold together.
+        """
+        found = [
+            other.cell.batch_size
+            for other in self.others
+            if other.comparison.outcome == "same"
+            or (other.comparison.outcome != "better" and other.mean.holds(self.level))
+        ]
+        return tuple(sorted(found))
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
@@ -373,7 +384,12 @@ def races(evidence: Evidence) -> tuple[Race, ...]:
             continue
         (leader, best), *others = ranked
         behind = tuple(
-            Behind(cell, level, measured.compare(leader, cell, n_comparisons=len(others)))
+            Behind(
+                cell=cell,
+                level=level,
+                mean=measured.mean(cell),
+                comparison=measured.compare(leader, cell, n_comparisons=len(others)),
+            )
             for cell, level in others
         )
         found.append(Race(budget=budget, leader=leader, level=best, others=behind))

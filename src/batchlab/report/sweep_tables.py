@@ -27,8 +27,9 @@ from batchlab.report.cells import (
 )
 from batchlab.report.figure import SPLITS
 from batchlab.report.sweep_evidence import (
-    Comparison,
+    Behind,
     Evidence,
+    Race,
     budget_split,
     metric_text,
     paired,
@@ -158,12 +159,12 @@ def races_table(evidence: Evidence) -> Table:
     for race in races(evidence):
         budget = race.budget.words
         rows.append((budget, evidence.name(race.leader), race.level, None, "", text("ahead")))
-        for cell, level, comparison in race.others:
-            found = comparison.difference
+        for other in race.others:
+            found = other.comparison.difference
             behind = None if found.estimate is None else abs(found.estimate)
-            interval = interval_only_text(metric, found)
-            how_sure = _standing_text(evidence, comparison)
-            rows.append((budget, evidence.name(cell), level, behind, interval, how_sure))
+            interval, size = interval_only_text(metric, found), evidence.name(other.cell)
+            how_sure = _standing_text(evidence, race, other)
+            rows.append((budget, size, other.level, behind, interval, how_sure))
     return Table(
         caption=text(
             "{metric} in equal epochs, steps and time; the intervals of one budget hold together, "
@@ -182,7 +183,8 @@ def races_table(evidence: Evidence) -> Table:
     )
 
 
-def _standing_text(evidence: Evidence, comparison: Comparison) -> str:
+def _standing_text(evidence: Evidence, race: Race, other: Behind) -> str:
+    comparison = other.comparison
     if comparison.missing is not None:
         return comparison.missing
     if comparison.outcome == "better":
@@ -190,7 +192,9 @@ def _standing_text(evidence: Evidence, comparison: Comparison) -> str:
     if comparison.outcome == "same":
         least = quantity_text(evidence.metric, evidence.tolerance)
         return text("as good, within {least}", least=least)
-    return text("may be as good")
+    if other.cell.batch_size in race.as_good:
+        return text("may be as good")
+    return text("more seeds would tell")
 
 
 def paired_table(evidence: Evidence) -> Table:
