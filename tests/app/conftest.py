@@ -25,7 +25,6 @@ def step_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def timed(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
         made_up = made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-        micro, devices = trial.micro_batch_size, trial.devices
-        return Ended(value=replace(made_up, micro_batch_size=micro, device=devices))
+        return Ended(value=replace(made_up, micro_batch_size=trial.micro_batch_size))
 
     monkeypatch.setattr(WorkloadSubject, "timed", timed)

@@ -15,7 +15,7 @@ import torch
 from msgspec import structs
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
-from tests.reference.made_up import made_up_timing, made_up_trial
+from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_profile import told_profile
 from tests.reference.small_workloads import cosine
@@ -105,28 +105,6 @@ def advise(lab: Path, **named: Any) -> batchlab.Advice:
         "budget": BUDGET_S,
     }
     return batchlab.advise(**(arguments | named))
-
-
-def test_a_profile_of_another_number_of_devices_is_refused(
-    lab: Path, profiled: list[Profile]
-) -> None:
-    trial = made_up_trial(batch_size=10, n_train=100)
-    of_one = told_profile(replace(trial, workload="tiny"), lambda size: STEP_S, (10, 20, 50))
-    with pytest.raises(ProfileError, match="was made with --devices 1, and this asks for 2"):
-        advise(lab, devices=2, profile=of_one)
-
-
-@pytest.mark.slow
-def test_an_advice_for_two_devices_trains_on_two_and_says_so(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
-    advice = advise(lab, devices=2, epochs=7)
-    with Store.existing(lab) as store:
-        devices = {record.trial.world_size for record in store.study().records}
-    said = [reason_text(caveat) for caveat in advice.caveats]
-
-    assert devices == {2}
-    assert any("those of 2 devices together" in text for text in said)
 
 
 @pytest.mark.slow

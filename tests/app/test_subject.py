@@ -21,7 +21,6 @@ from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
-from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
 from batchlab.records.progress_listener import ProgressListener, Silent
@@ -32,6 +31,7 @@ from batchlab.report.sweep_claims import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
 from batchlab.store.store import Store
+from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 WORKLOAD_ID = "recorded-made-up"
@@ -75,7 +75,13 @@ class GridSubject(Subject):
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 
-def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = None) -> Advised:
+def advised(
+    grid: RecordedGrid,
+    lab: Path,
+    listener: ProgressListener | None = None,
+    *,
+    kind: type[GridSubject] = GridSubject,
+) -> Advised:
     target = grid.target
     question = asked(
         "advise",
@@ -87,7 +93,7 @@ def advised(grid: RecordedGrid, lab: Path, listener: ProgressListener | None = N
         command="batchlab advise a grid",
         listener=listener or Silent(),
     )
-    return advised_about(GridSubject(grid, question))
+    return advised_about(kind(grid, question))
 
 
 @pytest.fixture
@@ -185,28 +191,15 @@ def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
     assert not is_worked_on()
 
 
-@pytest.mark.parametrize(
-    ("n_devices", "expected"),
-    [
-        (1, (8, 16, 32, 64, 128, 256, 512, 1024)),
-        (2, (8, 16, 32, 64, 128, 256, 512, 1024)),
-        (3, (6, 12, 24, 48, 96, 192, 384, 768)),
-        (6, (6, 12, 24, 48, 96, 192, 384, 768)),
-        (1024, (1024,)),
-    ],
-)
-def test_the_usual_sizes_of_several_devices_are_shared_alike(
-    grid: RecordedGrid, n_devices: int, expected: tuple[int, ...]
-) -> None:
-    question = asked("advise", workload="a grid", budget=60.0, devices=n_devices)
-    subject = GridSubject(grid, question)
-    assert subject.summary.n_train == 1024
+class SharedSubject(GridSubject):
+    """Each of two processes takes half of every batch."""
 
-    assert subject.batch_sizes == expected
+    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
+        return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=2)
 
 
-def test_more_devices_than_examples_are_refused(grid: RecordedGrid) -> None:
-    question = asked("advise", workload="a grid", budget=60.0, devices=1025)
+def test_an_advice_for_two_devices_says_so(grid: RecordedGrid, lab: Path) -> None:
+    advice = advised(grid, lab, kind=SharedSubject).advice
 
-    with pytest.raises(BatchSizeError, match=r"1024 training examples; give fewer --devices"):
-        _ = GridSubject(grid, question).batch_sizes
+    said = [reason_text(caveat) for caveat in advice.caveats]
+    assert any("those of 2 devices together" in text for text in said)

@@ -242,21 +242,6 @@ def words_of(study: Study) -> str:
 
 
 @pytest.mark.slow
-def test_a_sweep_on_two_devices_says_so_and_keeps_its_step_times_apart(lab: Path) -> None:
-    named = {"batch_sizes": (8, 16), "epochs": 1, "store": lab}
-    alone = batchlab.sweep(tiny(), **named)
-    both = batchlab.sweep(tiny(), **named, devices=2)
-
-    assert {timing.device for timing in alone.timings} == {"cpu"}
-    assert {timing.device for timing in both.timings} == {"2 x cpu"}
-    assert {record.trial.world_size for record in both.records} == {2}
-    assert "Compared: 2 batch sizes on 2 devices together at one fixed" in words_of(both)
-    assert "devices" not in words_of(alone)
-    for one, other in zip(alone.records, both.records, strict=True):
-        assert other.final("train", "loss") == pytest.approx(one.final("train", "loss"), abs=1e-5)
-
-
-@pytest.mark.slow
 def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
     lab: Path, tmp_path: Path
 ) -> None:

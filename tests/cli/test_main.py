@@ -17,17 +17,19 @@ from batchlab.version import __version__
 
 # A frozen list: a new option is a decision, taken here.
 # Of a training command that is given after `--`.
-OWN_COMMAND = "--metric --better --examples --batch-size --learning-rate --pattern --config"
+OWN_COMMAND = (
+    "--metric --better --examples --batch-size --learning-rate --pattern --config --devices"
+)
 CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
-    "--memory-limit --profile --set --sampling --drop-last --device --devices --trainer --store "
+    "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
     f"--report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
-    f"--json --quiet --device --devices --trainer {CLUSTER} {OWN_COMMAND}",
+    f"--json --quiet --device --trainer {CLUSTER} {OWN_COMMAND}",
     "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
-    f"--devices {OWN_COMMAND}",
+    f"{OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",
     "check": "--set --budget --json --quiet --device",
     "fit": "--json",

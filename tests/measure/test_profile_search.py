@@ -6,11 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.reference.made_up import made_up_trial
 from tests.reference.made_up_profile import FIXED_BYTES, MadeUpMachine, peak_bytes
 from tests.reference.told import Told
 
-from batchlab.measure import profiling
 from batchlab.measure.profile import ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
 from batchlab.records.estimate import Reason
@@ -89,19 +87,6 @@ def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(
     assert fits / 1.25 - 1 <= largest(search) <= fits
     assert (largest(search), largest(search)) in machine.probed
     assert search.stopped == "memory"
-
-
-@pytest.mark.parametrize("fits", [7, 100, 1000])
-@pytest.mark.parametrize("unit", [2, 3])
-def test_of_several_devices_every_size_and_piece_is_a_multiple(fits: int, unit: int) -> None:
-    machine = MadeUpMachine(room_bytes=peak_bytes(fits))
-    doubled = tuple(15 * unit * 2**power for power in range(8))
-
-    search = searched(machine, doubled, unit=unit, ceiling_bytes=peak_bytes(fits))
-
-    assert {n % unit for probed in machine.probed for n in probed} == {0}
-    assert (fits - unit) / 1.25 <= largest(search) <= fits
-    assert {point.batch_size for point in search.points if point.ran} >= set(doubled)
 
 
 def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
@@ -384,29 +369,3 @@ def test_without_time_the_rest_is_not_tried() -> None:
     assert machine.probed == []
     assert search.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
-
-
-def test_a_profile_of_several_devices_tries_multiples_of_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told: dict[str, Any] = {}
-
-    def search(_probe: object, **given: Any) -> ProfileSearch:
-        told.update(given)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(profiling, "ProfileSearch", search)
-    packed: Any = "packed"
-    with pytest.raises(KeyboardInterrupt):
-        profiling.measure_profile(
-            packed,
-            replace(made_up_trial(batch_size=48), world_size=3),
-            (48,),
-            device="cpu",
-            memory_limit_bytes=None,
-            may_accumulate=True,
-            deadline_s=0.0,
-            listener=Silent(),
-        )
-
-    assert (told["unit"], told["first"]) == (3, 48)

@@ -14,19 +14,17 @@ from batchlab.errors import ClusterError, MissingLibraryError, UsageError
 
 
 @pytest.mark.parametrize(
-    ("cluster", "device", "n_devices", "resources", "devices"),
+    ("cluster", "device", "resources", "devices"),
     [
-        (Cluster(), "cpu", 1, {"CPU": 4.0, "GPU": 8.0}, ["cpu"] * 4),
-        (Cluster(cpus_per_trial=3), "cpu", 1, {"CPU": 8.0}, ["cpu"] * 2),
-        (Cluster(cpus_per_trial=3), "cpu", 2, {"CPU": 8.0}, ["cpu"]),
-        (Cluster(), "cpu", 1, {"GPU": 1.0}, []),
-        (Cluster(), "cuda", 1, {"CPU": 8.0, "GPU": 2.0}, ["cuda:0", "cuda:1"]),
-        (Cluster(), "cuda", 1, {"CPU": 1.0, "GPU": 2.0}, ["cuda:0"]),
-        (Cluster(), "cuda", 1, {"CPU": 8.0}, []),
+        (Cluster(), "cpu", {"CPU": 4.0, "GPU": 8.0}, ["cpu"] * 4),
+        (Cluster(cpus_per_trial=3), "cpu", {"CPU": 8.0}, ["cpu"] * 2),
+        (Cluster(), "cpu", {"GPU": 1.0}, []),
+        (Cluster(), "cuda", {"CPU": 8.0, "GPU": 2.0}, ["cuda:0", "cuda:1"]),
+        (Cluster(), "cuda", {"CPU": 1.0, "GPU": 2.0}, ["cuda:0"]),
+        (Cluster(), "cuda", {"CPU": 8.0}, []),
         (
             Cluster(gpus_per_trial=0.5),
             "cuda:1",
-            1,
             {"CPU": 8.0, "GPU": 2.0},
             ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
         ),
@@ -34,34 +32,25 @@ from batchlab.errors import ClusterError, MissingLibraryError, UsageError
         (
             Cluster(gpus_per_trial=0.4),
             "cuda",
-            1,
             {"CPU": 9.0, "GPU": 2.0},
             ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
         ),
         (
             Cluster(gpus_per_trial=0.5),
             "cuda",
-            1,
             {"CPU": 3.0, "GPU": 2.0},
             ["cuda:0"] * 2 + ["cuda:1"],
         ),
-        # The first of the two devices of each trial.
-        (Cluster(), "cuda", 2, {"CPU": 8.0, "GPU": 5.0}, ["cuda:0", "cuda:2"]),
     ],
 )
 def test_a_node_takes_as_many_trials_as_it_has_places(
-    cluster: Cluster, device: str, n_devices: int, resources: dict[str, float], devices: list[str]
+    cluster: Cluster, device: str, resources: dict[str, float], devices: list[str]
 ) -> None:
-    asked = cluster.for_device(device, n_devices)
+    asked = cluster.for_device(device)
 
     n = asked.places(resources)
     assert asked.devices(n) == devices
-    used = (
-        {int(each.partition(":")[2]) + part for each in devices for part in range(n_devices)}
-        if device != "cpu"
-        else set()
-    )
-    assert asked.gpus_of(n) == len(used)
+    assert asked.gpus_of(n) == (0 if device == "cpu" else len(set(devices)))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +74,6 @@ def test_gpus_go_with_the_device_that_is_asked_for() -> None:
         Cluster(gpus_per_trial=1.0).for_device("cpu")
     with pytest.raises(UsageError, match="GPUs per trial 0 with device cuda: expected more than 0"):
         Cluster(gpus_per_trial=0.0).for_device("cuda")
-    with pytest.raises(UsageError, match=r"GPUs per trial 0\.5 on 2 devices: each is a whole GPU"):
-        Cluster(gpus_per_trial=0.5).for_device("cuda", 2)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

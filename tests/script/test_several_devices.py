@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up import made_up_trial
+from tests.reference.made_up import made_up_study, made_up_trial
+from tests.reference.made_up_study import made_up_summary
 
 from batchlab import TrainingCommand, sweep
+from batchlab.app.question import asked
+from batchlab.app.subjects import CommandSubject
 from batchlab.errors import BatchSizeError, OtherBatchSizeError, UsageError
+from batchlab.report.sweep_page import text_report
 from batchlab.script.command import trial_values
+from batchlab.script.identity import command_identity
 
 SCRIPT = """
 import argparse, torch, torch.distributed as dist
@@ -97,9 +102,56 @@ def test_devices_that_would_not_act_are_refused(given: dict[str, Any], said: str
     assert said in str(refused.value)
 
 
-def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BatchSizeError, match="batch size 63 on 2 devices: each takes the same"):
-        sweep("mnist-softmax", batch_sizes=(63,), devices=2, store=tmp_path / "lab.db")
+def subject(name: str, *, devices: int, batch_size: int = 64) -> CommandSubject:
+    """A command that was looked at before, so that nothing of it has to run."""
+    made = TrainingCommand(
+        arguments=("t", "{micro_batch_size}", "{world_size}", "{learning_rate}"),
+        metric="val_loss",
+        devices=devices,
+        batch_size=batch_size,
+        learning_rate=0.1,
+    )
+    found = CommandSubject(asked(name, workload=made, budget=None if name == "sweep" else 600.0))
+    found.summary = replace(
+        made_up_summary(), n_train=4096, batch_size=batch_size, learning_rate=0.1, start_s=None
+    )
+    return found
+
+
+def test_a_batch_that_devices_cannot_share_is_refused() -> None:
+    with pytest.raises(BatchSizeError, match=r"^batch size 63 on 2 devices: each takes an equal"):
+        subject("sweep", devices=2).trial(63, 0.1, seed=0)
+    with pytest.raises(BatchSizeError, match=r"^your batch size 64 on 3 devices"):
+        subject("sweep", devices=3).trial(64, 0.1, seed=0)
+
+
+def test_usual_batch_sizes_are_those_that_devices_can_share() -> None:
+    assert subject("sweep", devices=1).batch_sizes == (16, 64, 256, 1024)
+    assert subject("sweep", devices=32).batch_sizes == (64, 256, 1024)
+    assert subject("sweep", devices=3, batch_size=48).batch_sizes == (12, 48, 192, 768)
+    assert subject("advise", devices=16).candidates == (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+    with pytest.raises(
+        BatchSizeError, match=r"devices 3: fewer than two .* give some with --batch"
+    ):
+        _ = subject("advise", devices=3, batch_size=48).batch_sizes
+
+
+def test_trials_know_their_devices_and_a_sweep_says_so() -> None:
+    study = made_up_study()
+    both = [replace(each, trial=replace(each.trial, world_size=2)) for each in study.records]
+
+    assert subject("sweep", devices=2).reference.world_size == 2
+    of_both, of_one = (
+        " ".join(text_report(each).split()) for each in (replace(study, records=tuple(both)), study)
+    )
+    assert "on 2 devices together at" in of_both
+    assert "devices together" not in of_one
+
+
+def test_step_times_of_other_devices_are_kept_apart(tmp_path: Path) -> None:
+    two, one = command(tmp_path), command(tmp_path, devices=1)
+
+    assert command_identity(two) != command_identity(one)
 
 
 @pytest.mark.nightly

@@ -48,7 +48,6 @@ def advise(
     sampling: Sampling = "reshuffle",
     drop_last: bool = False,
     device: str = "cpu",
-    devices: int = 1,
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
     store: str | Path = "batchlab.db",
@@ -87,8 +86,6 @@ def advise(
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out a smaller last batch of an epoch.
         device: "cpu", "cuda" or "cuda:1".
-        devices: that each take a part of every batch (data-parallel), >= 1; the batch sizes, all
-            multiples of it, are those of all devices together.
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         cluster: a Ray cluster that takes the trials; steps are timed on this machine, or come from
@@ -139,12 +136,6 @@ def _check(subject: Subject) -> None:
         raise ProfileError(
             f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
-        )
-    there = elsewhere.device.rpartition(" x ")[0] or "1"
-    if there != str(reference.world_size):
-        raise ProfileError(
-            f"the profile was made with --devices {there}, and this asks for "
-            f"{reference.world_size}; profile there with as many"
         )
     reference_of(
         options_of(elsewhere, sizes, trial=reference), reference, device_name=elsewhere.device_name

@@ -118,23 +118,21 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
     if not summary.has_batch_norm:
         return
     model = f"the model of {trial.workload!r} has BatchNorm, which cannot train on one example"
-    n = trial.world_size
-    where = f" on each of {n} devices" if n > 1 else ""
     for size, micro in trial.micro_batch_sizes.items():
-        if 0 < micro < 2 * n:
+        if micro == 1:
             raise BatchSizeError(
-                f"batch size {size} in micro-batches of 1{where}: {model}; use at least 2{where}"
+                f"batch size {size} in micro-batches of 1: {model}; use at least 2"
             )
-        if 0 < size % micro < 2 * n:
+        if size % micro == 1:
             raise BatchSizeError(
-                f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one{where}, "
-                f"but {model}; use another micro-batch size"
+                f"micro-batch size {micro}: a batch of {size} ends in a micro-batch of one, but "
+                f"{model}; use another micro-batch size"
             )
     for rest in trial.plan.last_batch_sizes():
-        if 0 < rest % trial.micro_batch_size < 2 * n:
+        if rest % trial.micro_batch_size == 1:
             raise BatchSizeError(
                 f"batch size {trial.batch_size}: the last batch of an epoch over {trial.n_train} "
-                f"examples holds {rest}, and its last micro-batch one{where}, but {model}; use "
+                f"examples holds {rest}, and its last micro-batch one, but {model}; use "
                 f"--drop-last (drop_last=True) or another batch size"
             )
 

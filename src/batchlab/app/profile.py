@@ -32,7 +32,6 @@ def profile(
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     settings: Mapping[str, Setting] | None = None,
     device: str = "cpu",
-    devices: int = 1,
     memory_limit_bytes: int | None = None,
     budget: str | float = "60s",
     reserved_s: float = 0.0,
@@ -51,8 +50,6 @@ def profile(
             the workload's own.
         settings: of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        devices: that each take a part of every batch (data-parallel), >= 1; the batch sizes, all
-            multiples of it, are those of all devices together.
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
         budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.

@@ -61,7 +61,6 @@ class Question:
     cut: float = 4.0
     timed: bool = True  # whether steps are timed alone, so that plans are compared in equal time
     device: str = "cpu"
-    devices: int = 1  # that each take a part of every batch
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # that takes its trials; None: this machine
     memory_limit_bytes: int | None = None
@@ -73,7 +72,7 @@ class Question:
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
         if self.cluster is not None:
-            cluster = self.cluster.for_device(self.device, self.devices)
+            cluster = self.cluster.for_device(self.device)
             object.__setattr__(self, "cluster", cluster)
             object.__setattr__(self, "timed", self.timed and self.is_device_here)
             if self.name == "advise" and self.profile is None and not self.is_device_here:
@@ -88,13 +87,6 @@ class Question:
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
                 f"this machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
             )
-        elif self.device.startswith("cuda"):
-            first, n = int(self.device.partition(":")[2] or 0), torch.cuda.device_count()
-            if first + self.devices > n:
-                raise UsageError(
-                    f"devices {self.devices} from {self.device}: PyTorch sees {n} CUDA devices on "
-                    f"this machine; give fewer --devices"
-                )
         if self.train_s is None:
             return
         given = f"train time {self.train_s:g} s"
@@ -293,7 +285,6 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "measure": checked_on_request,
     "plans": partial(_several, "plan", f"{PLANS}", UsageError, _plan),
     "device": _device,
-    "devices": partial(_whole, "devices"),
     "cluster": _cluster,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,13 +134,7 @@ class Subject(ABC):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Those asked for, else those that such a question usually asks for."""
-        n_train, n_devices = self.summary.n_train, self.n_devices
-        shared = dict.fromkeys(_shared(size, n_devices) for size in self.usual_batch_sizes())
-        asked = self.question.batch_sizes or tuple(size for size in shared if size <= n_train)
-        if not asked:
-            raise BatchSizeError(
-                f"devices {n_devices}: there are {n_train} training examples; give fewer --devices"
-            )
+        asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
             check_batch_size(size, self.summary)
@@ -168,11 +161,6 @@ class Subject(ABC):
         return self.trial(self.summary.batch_size, self.own_rate, seed=0)
 
     @property
-    def n_devices(self) -> int:
-        """How many devices take a part of each batch."""
-        return self.question.devices
-
-    @property
     def own_rate(self) -> float:
         """The learning rate that one trains it with now."""
         return self.summary.learning_rate
@@ -194,12 +182,6 @@ class Subject(ABC):
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """One training of it."""
         asked = self.question
-        if batch_size % self.n_devices:
-            own = "the workload's own " if batch_size == self.summary.batch_size else ""
-            raise BatchSizeError(
-                f"{own}batch size {batch_size} on {self.n_devices} devices: each takes the same "
-                f"part of it; give multiples of {self.n_devices}, or other --devices"
-            )
         micro = asked.micro_batch_size or batch_size
         if micro > batch_size:
             raise BatchSizeError(
@@ -221,7 +203,6 @@ class Subject(ABC):
             horizon_steps=None,
             device=asked.device.partition(":")[0],
             seed=seed,
-            world_size=self.n_devices,
         )
         is_limited = self.epochs is not None or asked.steps is not None
         if not self.has_shape or asked.name == "profile" or not is_limited:
@@ -335,13 +316,6 @@ def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     powers = [2**power for power in range(n_train.bit_length())]
     wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
-
-
-def _shared(size: int, n_devices: int) -> int:
-    """The batch size, or one near it of which each device has the same power of two."""
-    if size % n_devices == 0:
-        return size
-    return n_devices << max(0, round(math.log2(size / n_devices)))
 
 
 def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:

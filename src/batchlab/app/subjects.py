@@ -316,9 +316,7 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measured in a child; of trials on several devices it is not."""
-        if self.n_devices > 1:
-            return Ended()
+        """Measured in a child."""
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
@@ -369,11 +367,6 @@ class CommandSubject(Subject):
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
-        if question.devices not in (1, self._command.devices):
-            raise UsageError(
-                f"devices {question.devices} with a command that was made for "
-                f"{self._command.devices}: give TrainingCommand(devices={question.devices})"
-            )
         self.name = self._command.name
         self.has_shape = self._command.spans_a_length  # its rate may follow what it is told
         self.planned_epochs = self._command.epochs
@@ -439,11 +432,6 @@ class CommandSubject(Subject):
         if asked.name != "profile":
             assert self.length
 
-    @property
-    def n_devices(self) -> int:
-        """As many as its launcher is told to start processes."""
-        return self._command.devices
-
     def look(self) -> None:
         """From the store, or from runs that prove that its flags act; a profile needs no proof."""
         if self._is_known:
@@ -490,15 +478,31 @@ class CommandSubject(Subject):
             raise UsageError(outside_of_a_share(metric, value))
         return Target(metric=metric, value=value, better=command.direction)
 
+    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
+        """Return one training, in which each of its processes takes an equal part of the batch."""
+        n, own = self._command.devices, self.summary.batch_size
+        if batch_size % n:
+            whose = "your " if batch_size == own else ""
+            raise BatchSizeError(
+                f"{whose}batch size {batch_size} on {n} devices: each takes an equal part of it; "
+                f"give multiples of {n}, or other --devices"
+            )
+        return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=n)
+
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """A few around its own; of an advice powers of two, as many as the budget can time."""
-        own, n_train = self.summary.batch_size, self.summary.n_train
-        if self.question.name != "advise":
-            around = {max(1, own // 4), own, 4 * own, 16 * own}
-            return tuple(sorted(size for size in around if size <= n_train))
-        possible = super().usual_batch_sizes()
+        """Return a few around its own; of an advice powers of two, as the budget can time them."""
+        own, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
+        is_advice = self.question.name == "advise"
+        around = sorted({max(1, own // 4), own, 4 * own, 16 * own})
+        usual = super().usual_batch_sizes() if is_advice else around
+        possible = tuple(size for size in usual if size <= n_train and size % n == 0)
+        if n > 1 and len(possible) < 2:
+            raise BatchSizeError(
+                f"devices {n}: fewer than two of the usual batch sizes are multiples of it; give "
+                f"some with --batch-sizes"
+            )
         budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
-        if budget_s is None or start_s is None:
+        if not is_advice or budget_s is None or start_s is None:
             return possible
         affordable = max(4, int(_TIMING_SHARE * budget_s / (start_s + _TIMED_S)))
         return nearest_sizes(possible, own, most=affordable)
@@ -531,7 +535,7 @@ class CommandSubject(Subject):
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
                 # On several devices micro-batches have to be multiples of them too.
-                may_accumulate=self.n_devices == 1
+                may_accumulate=self._command.devices == 1
                 and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
                 memory_limit_bytes=self.memory_limit_bytes,
                 first=trial.batch_size,

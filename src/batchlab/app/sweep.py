@@ -48,7 +48,6 @@ def sweep(
     drop_last: bool = False,
     micro_batch_size: int | None = None,
     device: str = "cpu",
-    devices: int = 1,
     trainer: TrainerName = "fastest",
     cluster: Cluster | None = None,
     measure: Sequence[str] = (),
@@ -82,8 +81,6 @@ def sweep(
         drop_last: leave out a smaller last batch of an epoch.
         micro_batch_size: examples per forward and backward pass; None: the whole batch.
         device: "cpu", "cuda" or "cuda:1".
-        devices: that each take a part of every batch (data-parallel), >= 1; the batch sizes, all
-            multiples of it, are those of all devices together.
         trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
             PyTorch but for rounding; "plain": PyTorch's own loop trains all.
         cluster: a Ray cluster that takes the trials; None: this machine does.
@@ -319,7 +316,7 @@ class StoredSweep:
         ):
             first = next(iter(trials.values()))
             for timing in self._store.timings(
-                first.workload_id, first.devices, place=place_here(self._question.device)
+                first.workload_id, first.device, place=place_here(self._question.device)
             ):
                 trial = trials.get(timing.batch_size)
                 if trial is not None and trial.micro_batch_size == timing.micro_batch_size:

@@ -76,7 +76,6 @@ _MEETS = {
 @options.sampling
 @options.drop_last
 @options.device
-@options.devices
 @options.trainer
 @options.on_cluster
 @options.store

@@ -206,14 +206,6 @@ device = click.option(
     show_default=True,
     help="Where to run: cpu, cuda, or cuda:1 for the second GPU.",
 )
-devices = click.option(
-    "--devices",
-    type=whole_number(1),
-    default=1,
-    show_default=True,
-    help="Train on this many devices at once, each with a part of every batch. Of a command, what "
-    "{world_size} is.",
-)
 trainer = click.option(
     "--trainer",
     type=click.Choice(["fastest", "plain"]),

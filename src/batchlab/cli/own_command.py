@@ -60,8 +60,17 @@ _OPTIONS = (
         help="A configuration file with placeholders. Each training gets a copy with its own "
         "values, at {config}.",
     ),
+    click.option(
+        "--devices",
+        type=options.whole_number(1),
+        help="With a command of your own: on how many devices it trains at once, each with a part "
+        "of every batch. {world_size} stands for it. Default: 1.",
+    ),
 )
-_NAMES = ("metric", "better", "examples", "batch_size", "learning_rate", "pattern", "config")
+_NAMES = (
+    *("metric", "better", "examples", "batch_size", "learning_rate", "pattern", "config"),
+    "devices",
+)
 
 
 def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,7 +129,6 @@ def _command(
     from batchlab.script.command import TrainingCommand
 
     known |= {"arguments": arguments, "epochs": params.get("epochs")}
-    known |= {"devices": params.get("devices", 1)}
     known |= {"folder": None if file is None else file.cwd}
     line = context.obj.command_line
     return TrainingCommand(**completed(line, str(context.info_name), known, params))

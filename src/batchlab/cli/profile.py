@@ -35,7 +35,6 @@ _PROBE_END_S = 1.0
 @options.as_json
 @options.quiet
 @options.device
-@options.devices
 @with_own_command
 @click.pass_obj
 def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:

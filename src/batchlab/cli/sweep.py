@@ -101,7 +101,6 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 @options.device
-@options.devices
 @options.trainer
 @options.on_cluster
 @with_own_command

@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 
-from batchlab.laws.noise_scale import noise_scale_of_pairs
 from batchlab.measure.distance import distance_between
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import gradient_norm
@@ -19,7 +18,6 @@ from batchlab.records.measurement import AtStep, AtSteps, Moment
 _MOST_EXAMPLES = 16_384
 # Batches whose gradients give a variance; of batches as large as an epoch a few must do.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-_FEWEST_PAIRS = 8  # steps on several devices
 _EPSILON, _HALF = 1e-3, 5e-4  # of the box of a sharpness: the paper's two
 _SUBSPACE = 100  # directions, as the paper has them
 _TOLERANCE = 1e-3  # of an eigenvalue: seeds lie further apart
@@ -47,9 +45,6 @@ def _parameter_norm(moment: Moment) -> float:
 
 def _noise_scale(moment: Moment) -> float | None:
     """None where the gradient is lost in the noise of the examples seen."""
-    pairs = moment.gradient_pairs()
-    if len(pairs) >= _FEWEST_PAIRS:
-        return noise_scale_of_pairs(*zip(*pairs, strict=True)).estimate
     noise = GradientNoise(moment.workload, moment.device)
     # The same examples each time: what the points of a curve share cancels.
     found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)

@@ -153,7 +153,7 @@ def _point(trial: Trial, seen: _Seen, end: CommandEnd) -> ProfilePoint:
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
             micro_batch_size=trial.micro_batch_size,
-            device=trial.devices,
+            device=trial.device,
             place=place_here(trial.device),
             threads=1,
             warmup_s=found.warmup_step_s,

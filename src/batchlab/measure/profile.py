@@ -243,7 +243,7 @@ class Profile(ShownInNotebook):
 
     Attributes:
         workload: what was profiled.
-        device: "cpu" or "cuda"; "2 x cuda": two of them train together.
+        device: "cpu" or "cuda".
         device_name: the processor's or the GPU's model.
         memory_limit_bytes: the limit that was asked for, None: the device's own.
         environment: versions, processor, cores, system of the machine it was made on.

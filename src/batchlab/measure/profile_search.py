@@ -208,7 +208,6 @@ class ProfileSearch(Search):
 
     n_train: int = field(kw_only=True)
     ceiling_bytes: int | None = field(kw_only=True)  # the memory there is; None: not known
-    unit: int = field(default=1, kw_only=True)  # every size is so many times a whole number
     _limit_found: bool = field(default=False, init=False)
     _told_fraction: float = field(default=0.0, init=False)
     _begun_with_s: float = field(init=False)
@@ -350,8 +349,7 @@ class ProfileSearch(Search):
         n_refined = 0
         while n_refined < _REFINEMENTS:
             fits = self._largest
-            half = too_large // (2 * self.unit) * self.unit
-            size = half if fits is None else self._between(fits, too_large)
+            size = too_large // 2 if fits is None else self._between(fits, too_large)
             point = self._tried(size, size) if size else None
             if not size or point is None:
                 return
@@ -370,17 +368,8 @@ class ProfileSearch(Search):
         if predicted is not None and predicted < fits * _RESOLUTION:
             return None
         if predicted is None or predicted >= too_large:
-            return self._rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
-        return self._rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
-
-    def _rounded(self, size: float, *, above: int, below: int) -> int | None:
-        """`size` strictly between the two, as a multiple of 8 where there is one; None: nothing."""
-        unit, usual = self.unit, math.lcm(_ROUND_TO, self.unit)
-        rounded = round(size / usual) * usual
-        if above < rounded < below:
-            return rounded
-        least, most = (above // unit + 1) * unit, (below - 1) // unit * unit
-        return min(max(round(size / unit) * unit, least), most) if least <= most else None
+            return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
+        return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
 
     def _accumulate(self, sizes: Sequence[int]) -> None:
         """Find the fastest micro-batch for the first of `sizes`, and use it for the rest."""
@@ -389,7 +378,7 @@ class ProfileSearch(Search):
         first, *rest = sizes
         assert self._largest is not None
         fewest_pieces = -(-first // self._largest)
-        micros = [self._in(fewest_pieces * 2**halvings, first) for halvings in range(_HALVINGS + 1)]
+        micros = [-(-first // (fewest_pieces * 2**halvings)) for halvings in range(_HALVINGS + 1)]
         tried = [self._tried(first, micro, rest) for micro in dict.fromkeys(micros)]
         ran = [point for point in tried if point is not None and point.ran]
         if not ran:
@@ -398,14 +387,10 @@ class ProfileSearch(Search):
         for index, size in enumerate(rest):
             # As many pieces as that micro-batch needs, but all of one size: a small last piece
             # costs nearly as much as a whole one.
-            micro = self._in(-(-size // best), size)
+            micro = -(-size // -(-size // best))
             point = self._tried(size, micro, rest[index + 1 :])
             if point is None or not point.ran:
                 return
-
-    def _in(self, pieces: int, size: int) -> int:
-        """The micro-batch of a batch size in so many pieces."""
-        return -(-size // (pieces * self.unit)) * self.unit
 
 
 def _median_s(point: ProfilePoint) -> float:
@@ -416,6 +401,14 @@ def _median_s(point: ProfilePoint) -> float:
 def _cost_s(step_s: float, timed_s: float) -> float:
     """What a probe takes, when one step takes `step_s` on all cores."""
     return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
+
+
+def _rounded(size: float, *, above: int, below: int) -> int:
+    """Return `size` as a whole number strictly between the two, if possible a multiple of 8."""
+    rounded = round(size / _ROUND_TO) * _ROUND_TO
+    if above < rounded < below:
+        return rounded
+    return min(max(round(size), above + 1), below - 1)
 
 
 # ---- of a command

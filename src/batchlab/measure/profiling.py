@@ -72,7 +72,7 @@ def measure_profile(
         fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
         if fits and evaluation is None and not known:
             evaluation = run_in_child(
-                *(_evaluation_bytes, packed, shaped.of_one_device, on, evaluated_sizes, wall_bytes),
+                *(_evaluation_bytes, packed, shaped, on, evaluated_sizes, wall_bytes),
                 timeout_s=max(0.0, deadline_s - time.monotonic()) / 2,
             )
             _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
@@ -96,7 +96,6 @@ def measure_profile(
         memory_limit_bytes=memory_limit_bytes,
         first=trial.batch_size,
         n_train=trial.n_train,
-        unit=trial.world_size,
         ceiling_bytes=memory_limit_bytes or available_bytes(on),
         known=known,
     )
@@ -167,7 +166,7 @@ def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, devi
             n_train=trial.n_train,
             batch_size=trial.batch_size,
         ),
-        device=trial.devices,
+        device=trial.device,
         device_name=_device_name(torch.device(device), dict(found)),
         memory_limit_bytes=search.memory_limit_bytes,
         environment=found,

@@ -16,7 +16,6 @@ from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
-from batchlab.training.replicas import Replicas, replicated
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
@@ -64,22 +63,14 @@ def measure_step_time(
     It takes about `timed_s` beside its warm-up, and may ask for `wall_bytes` above what it holds;
     `threads_to_try` ascend, None: the `thread_choices` of the device.
     """
-
-    def follow(replicas: Replicas) -> None:
-        torch.set_num_threads(1)
-        if wall_bytes is not None:
-            limit_memory(replicas.device, wall_bytes)
-        Stepper(packed.unpack(), trial, replicas.device, replicas).follow(0)
-
-    with replicated(line, trial.world_size, device, follow) as replicas:
-        if wall_bytes is not None:
-            limit_memory(torch.device(device), wall_bytes)
-        workload = packed.unpack()
-        memory = PeakMemory(torch.device(device))
-        _touch(workload)
-        timer = _Timer(Stepper(workload, trial, torch.device(device), replicas), clock)
-        choices = threads_to_try or ((1,) if replicas else thread_choices(device))
-        timing = _timed(timer, trial, timed_s, choices, memory, clock)
+    if wall_bytes is not None:
+        limit_memory(torch.device(device), wall_bytes)
+    workload = packed.unpack()
+    memory = PeakMemory(torch.device(device))
+    _touch(workload)
+    timer = _Timer(Stepper(workload, trial, torch.device(device)), clock)
+    choices = threads_to_try or thread_choices(device)
+    timing = _timed(timer, trial, timed_s, choices, memory, clock)
     return replace(timing, place=place_here(device))
 
 
@@ -143,7 +134,7 @@ def _timed(
         workload_id=trial.workload_id,
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
-        device=trial.devices,
+        device=trial.device,
         threads=best,
         warmup_s=tuple(warmup_s),
         block_s=tuple(block_s[best]),

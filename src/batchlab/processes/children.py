@@ -43,28 +43,12 @@ class Line:
     def __init__(self, connection: Connection) -> None:
         """Listen for the parent in the background."""
         self._connection = connection
-        self._sending = threading.Lock()
         self._stop = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, message: Any) -> None:
         """Send a message to the parent."""
-        with self._sending:
-            self._connection.send(("said", message))
-
-    def end(self, ended: Ended) -> None:
-        """Send how the function ended."""
-        with self._sending:
-            self._connection.send(("ended", ended))
-
-    def give_up(self, ended: Ended) -> None:
-        """End this process at once, from whichever thread, with that as its end."""
-        self.end(ended)
-        os._exit(1)
-
-    def leave(self) -> None:
-        """Close the connection in a process that was forked from this one."""
-        self._connection.close()
+        self._connection.send(("said", message))
 
     def asked_to_stop(self) -> bool:
         """Whether the parent asked for an end."""
@@ -89,7 +73,7 @@ class Child:
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
         # Not a daemon: those may have no children, and a DataLoader's workers are some.
-        self._process = context().Process(target=served, args=(theirs, function, arguments))
+        self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
             self._process.start()
         theirs.close()
@@ -136,19 +120,14 @@ class Child:
         self._process.join()
         time.sleep(OWN_END_S)
         self.connection.close()
-        return end_of(self._process.exitcode, self._kills_before)
-
-
-def end_of(code: int | None, kills_before: int | None) -> Ended:
-    """How a process ended that said nothing: by its exit code, and what was killed since then."""
-    kills = kills_for_memory()
-    if code == -signal.SIGKILL and kills is not None and kills != kills_before:
-        return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return Ended(status=Status.KILLED, reason=Reason.of("ended_by_signal", signal=name))
-    status = Status.KILLED if code == _SERVER_GONE else Status.ERROR
-    return Ended(status=status, reason=Reason.of("ended_without_a_word", exit_code=code))
+        code, kills = self._process.exitcode, kills_for_memory()
+        if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
+            return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return Ended(status=Status.KILLED, reason=Reason.of("ended_by_signal", signal=name))
+        status = Status.KILLED if code == _SERVER_GONE else Status.ERROR
+        return Ended(status=status, reason=Reason.of("ended_without_a_word", exit_code=code))
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
@@ -182,8 +161,8 @@ def refuse_edited(ended: Ended) -> None:
         raise EditedError(reason_text(ended.reason))
 
 
-def served(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
-    """The main function of a child: call another, and send how it ended."""
+def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
+    """Call the function, and send how it ended: this is the main function of a child."""
     # Ctrl-C goes to every process of the terminal: the parent decides, the child goes on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -194,7 +173,7 @@ def served(connection: Connection, function: Callable[..., Any], arguments: Any)
         ended = _failed(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    line.end(ended)
+    connection.send(("ended", ended))
 
 
 def _failed(error: BaseException) -> Ended:

@@ -30,8 +30,6 @@ class Moment:
         step: steps taken; 0: the initial weights.
         is_end: whether an epoch ends here, or the run does.
         is_last: whether the run ends here as it was asked for, or has not begun.
-        gradient_pairs: tr Sigma and |G|^2 of each step of the epoch, where several devices
-            show them; nobody has to measure them then.
     """
 
     model: Any
@@ -43,7 +41,6 @@ class Moment:
     step: int
     is_end: bool
     is_last: bool
-    gradient_pairs: Callable[[], Sequence[tuple[float, float]]] = tuple
 
 
 Expected = Callable[[Mapping[int, float], Study], dict[int, float]]

@@ -21,10 +21,10 @@ def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
 
     Args:
         environment: names and values, of a study or of a profile.
-        device: "cpu", "cuda" or "cuda:1"; "2 x cuda" is one of them.
+        device: "cpu", "cuda" or "cuda:1".
     """
     known = dict(environment)
-    kind, _, index = device.rpartition(" ")[2].partition(":")
+    kind, _, index = device.partition(":")
     if kind == "cuda":
         return known.get(f"cuda:{index or 0}")
     processor, cores = known.get("processor"), known.get("cores")
@@ -41,7 +41,7 @@ class StepTiming:
         workload_id: identity of the workload that was timed.
         batch_size: examples per step.
         micro_batch_size: examples per forward and backward pass.
-        device: "cpu" or "cuda"; "2 x cuda": two of them took a part of each batch.
+        device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
         warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
         block_s: seconds of each timed block of steps, in the order they ran.

@@ -377,17 +377,9 @@ class Trial:
         return self.micro_batch_size < self.largest_batch_size
 
     @property
-    def devices(self) -> str:
-        """What its steps are timed on: its device, or how many of them."""
-        return self.device if self.world_size == 1 else f"{self.world_size} x {self.device}"
-
-    @property
-    def of_one_device(self) -> Trial:
-        """The same with what one of its devices has of each batch, on that alone."""
-        size, micro = (
-            max(1, n // self.world_size) for n in (self.batch_size, self.micro_batch_size)
-        )
-        return replace(self, world_size=1, batch_size=size, micro_batch_size=micro, stages=())
+    def process_batch_size(self) -> int:
+        """The examples of a pass in each of its `world_size` processes."""
+        return -(-self.micro_batch_size // self.world_size)
 
     @property
     def plan(self) -> BatchPlan:
@@ -399,8 +391,7 @@ class Trial:
     @property
     def notes(self) -> tuple[Reason, ...]:
         """What a reader of its record must know about its batches."""
-        size = -(-self.micro_batch_size // self.world_size)
-        parts = Reason.of("batches_are_split", n=self.world_size, size=size)
+        parts = Reason.of("batches_are_split", n=self.world_size, size=self.process_batch_size)
         return (*self.plan.notes(self.micro_batch_size), *([parts] if self.world_size > 1 else []))
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
@@ -25,10 +25,8 @@ class Cluster:
 
     Attributes:
         address: "auto" (the one of this machine, or of RAY_ADDRESS), "HOST:PORT" or "ray://...".
-        cpus_per_trial: processors of a trial, or of each of its devices where it has several; they
-            compute with as many threads.
-        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0. A
-            trial on several devices has one for each.
+        cpus_per_trial: processors of a trial; it computes with as many threads.
+        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0.
 
     Raises:
         UsageError: a number outside what is possible.
@@ -37,7 +35,6 @@ class Cluster:
     address: str = "auto"
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
-    n_devices: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
         """Refuse what no node can give."""
@@ -51,8 +48,8 @@ class Cluster:
                 f"GPUs per trial {gpus:g}: expected 0 to 1, such as 0.5 where two trials share one"
             )
 
-    def for_device(self, device: str, n_devices: int = 1) -> Cluster:
-        """The same with its GPUs told, for trials on so many of "cpu" or of "cuda".
+    def for_device(self, device: str) -> Cluster:
+        """Return the same with its GPUs per trial set, for trials on "cpu" or on "cuda".
 
         Raises:
             UsageError: they do not go together.
@@ -64,13 +61,7 @@ class Cluster:
                 f"GPUs per trial {gpus:g} with device {device}: expected "
                 + ("more than 0" if is_gpu else "--device cuda with them")
             )
-        if n_devices > 1 and gpus not in (0.0, 1.0):
-            raise UsageError(
-                f"GPUs per trial {gpus:g} on {n_devices} devices: each is a whole GPU; leave it out"
-            )
-        found = replace(self, gpus_per_trial=gpus)
-        object.__setattr__(found, "n_devices", n_devices)
-        return found
+        return replace(self, gpus_per_trial=gpus)
 
     def connect(self) -> None:
         """Connect this process to it, where it is not connected yet.
@@ -113,7 +104,7 @@ class Cluster:
             _connected["address"] = self.address
         nodes = live_nodes()
         if not any(self.places(node["Resources"]) for node in nodes.values()):
-            wanted = _named(self.cpus, self.gpus)
+            wanted = _named(self.cpus_per_trial, self.gpus_per_trial or 0.0)
             have = {
                 _named(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
                 for node in nodes.values()
@@ -126,35 +117,24 @@ class Cluster:
 
     def places(self, resources: dict[str, float]) -> int:
         """How many trials a node of these resources takes at a time."""
-        places = int(resources.get("CPU", 0.0) // self.cpus)
-        if not self.gpus:
+        places = int(resources.get("CPU", 0.0) // self.cpus_per_trial)
+        if not self.gpus_per_trial:
             return places
-        n_gpus = int(resources.get("GPU", 0.0))
-        return min(places, n_gpus * self._per_gpu // self.n_devices)
-
-    @property
-    def cpus(self) -> int:
-        """Processors of all devices of a trial."""
-        return self.cpus_per_trial * self.n_devices
-
-    @property
-    def gpus(self) -> float:
-        """GPUs of all devices of a trial."""
-        return (self.gpus_per_trial or 0.0) * self.n_devices
+        return min(places, int(resources.get("GPU", 0.0)) * self._per_gpu)
 
     def devices(self, n: int) -> list[str]:
-        """The first device of each of so many trials on a node, which sees GPUs of its own."""
-        if not self.gpus:
+        """Return the device of each of `n` trials on a node, which sees GPUs of its own."""
+        if not self.gpus_per_trial:
             return ["cpu"] * n
-        return [f"cuda:{place * self.n_devices // self._per_gpu}" for place in range(n)]
+        return [f"cuda:{place // self._per_gpu}" for place in range(n)]
 
     def gpus_of(self, n: int) -> int:
-        """Whole GPUs that so many trials on one node take: Ray gives no parts of several."""
-        return -(-n * self.n_devices // self._per_gpu) if self.gpus else 0
+        """Return the whole GPUs that `n` trials on one node take: Ray gives no parts of several."""
+        return -(-n // self._per_gpu) if self.gpus_per_trial else 0
 
     @property
     def _per_gpu(self) -> int:
-        """How many trials share a GPU; where each has several, 1."""
+        """How many trials share a GPU."""
         return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:

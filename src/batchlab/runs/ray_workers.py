@@ -195,7 +195,7 @@ class RayWorkers:
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
         # One call waits for what runs tell, all others act in their order beside it.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
-            num_cpus=n * self._cluster.cpus,
+            num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),
             scheduling_strategy=_on_node(node_id),
         )

@@ -19,8 +19,7 @@ from batchlab.records.measurement import AtSteps
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.runs.contract import RunPlan
 from batchlab.training.native.program import NativeBuild
-from batchlab.training.plain import Outcome, Task, follow, train
-from batchlab.training.replicas import Replicas, replicated
+from batchlab.training.plain import Outcome, Task, train
 from batchlab.training.trainers import PLAIN, built_for
 
 # A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
@@ -90,10 +89,8 @@ class LocalWorkers:
 
     @property
     def n(self) -> int:
-        """One run for each core, or for as many as it has devices; one on a GPU."""
-        trial = self._plan.trial
-        cores = max(thread_choices("cpu")) if trial.device == "cpu" else 1
-        return max(1, cores // trial.world_size)
+        """One run for each core; one on a GPU."""
+        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Build what they are trained with natively, once."""
@@ -151,8 +148,7 @@ class LocalWorkers:
 def is_worth_a_build(plan: RunPlan) -> bool:
     """Whether runs may be trained natively, and take long enough for that."""
     trial = plan.trial
-    is_one = trial.device == "cpu" and trial.world_size == 1
-    return plan.trainer != PLAIN and is_one and trial.n_train >= _WORTH_A_BUILD
+    return plan.trainer != PLAIN and trial.device == "cpu" and trial.n_train >= _WORTH_A_BUILD
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
@@ -163,20 +159,13 @@ def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeB
 
 def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
     """What a run's child process does."""
-
-    def follow_it(replicas: Replicas) -> None:
-        torch.set_num_threads(task.threads)
-        follow(packed.unpack_for(task.trial.seed), task, replicas)
-
-    with replicated(line, task.trial.world_size, task.device, follow_it) as replicas:
-        torch.set_num_threads(task.threads)
-        memory = PeakMemory(torch.device(task.device))
-        outcome = train(
-            packed.unpack_for(task.trial.seed),
-            task,
-            measures=measures,
-            emit=line.say,
-            stop=line.asked_to_stop,
-            replicas=replicas,
-        )
+    torch.set_num_threads(task.threads)
+    memory = PeakMemory(torch.device(task.device))
+    outcome = train(
+        packed.unpack_for(task.trial.seed),
+        task,
+        measures=measures,
+        emit=line.say,
+        stop=line.asked_to_stop,
+    )
     return replace(outcome, peak_bytes=memory.bytes(), place=place_here(task.device))

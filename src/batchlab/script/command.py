@@ -412,7 +412,7 @@ def trial_values(trial: Trial, *, last_step: int) -> dict[str, Value | None]:
     steps = trial.horizon_steps or last_step
     return {
         "batch_size": trial.batch_size,
-        "micro_batch_size": -(-trial.micro_batch_size // trial.world_size),  # of one device
+        "micro_batch_size": trial.process_batch_size,
         "world_size": trial.world_size,
         "accumulation_steps": -(-trial.batch_size // trial.micro_batch_size),
         "learning_rate": trial.learning_rate,

@@ -43,7 +43,11 @@ def command_identity(command: TrainingCommand) -> str:
     digest = hashlib.sha256()
     for part in (*command.arguments, command.metric, command.direction, command.pattern or ""):
         digest.update(part.encode(errors="surrogateescape") + b"\0")
-    digest.update(repr((command.examples, command.batch_size, command.learning_rate)).encode())
+    digest.update(
+        repr(
+            (command.examples, command.batch_size, command.learning_rate, command.devices)
+        ).encode()
+    )
     for path in sorted(set(islice(_files(command), _MOST_FILES))):
         is_inside = path.is_relative_to(command.place)
         name = path.relative_to(command.place) if is_inside else path.name

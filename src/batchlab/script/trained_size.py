@@ -49,8 +49,7 @@ class TrainedSize:
         self._trial = trial
         self._most_examples = most_examples
         # Where gradients are accumulated, a step that is told may be either.
-        of_one = trial.of_one_device
-        self._sizes = {trial.batch_size, trial.micro_batch_size, of_one.micro_batch_size}
+        self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
         self._marks: dict[str, list[Mark]] = {}  # by shape: one where each epoch was first seen
         # The last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT

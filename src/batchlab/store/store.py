@@ -97,7 +97,7 @@ class Store(Trials, StoreFolder):
         """The step times of these trials' own shapes there; none where one was not as given."""
         not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
         shapes = {
-            (record.trial.devices, size, micro)
+            (record.trial.device, size, micro)
             for record in records
             for size, micro in record.trial.micro_batch_sizes.items()
             if record.trial.batch_size not in not_as_given

@@ -141,32 +141,14 @@ def examples_at(workload: Workload, chosen: Tensor) -> Batch:
 Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
-# Which of so many examples, that go through the model at once, are this device's.
-PartOf = Callable[[int], slice]
-
-
-def training_batches(
-    workload: Workload, trial: Trial, device: torch.device, part_of: PartOf | None = None
-) -> Epoch:
-    """Where the steps of `trial` get their examples from, epoch by epoch.
-
-    With `part_of`, each micro-batch is this device's part of one; one without any is left out.
-    """
+def training_batches(workload: Workload, trial: Trial, device: torch.device) -> Epoch:
+    """Return the function that gives the micro-batches of each step of `trial`, epoch by epoch."""
     if is_stream(workload.train):
-        return partial(_streamed_epoch, workload, trial, device, part_of)
+        return partial(_streamed_epoch, workload, trial, device)
     columns = resident(workload.train)
     if columns is None or (workload.collate is not None and columns is workload.train):
-        return partial(_fetched_epoch, workload, trial, device, part_of)
-    return _ResidentBatches(workload, trial, columns, device, part_of).epoch
-
-
-def _parts(n_examples: int, micro_batch_size: int, part_of: PartOf | None) -> Iterator[slice]:
-    """Where the micro-batches of a step lie among its examples, of this device those with any."""
-    for begin in range(0, n_examples, micro_batch_size):
-        n = min(micro_batch_size, n_examples - begin)
-        part = slice(0, n) if part_of is None else part_of(n)
-        if part.start < part.stop:
-            yield slice(begin + part.start, begin + part.stop)
+        return partial(_fetched_epoch, workload, trial, device)
+    return _ResidentBatches(workload, trial, columns, device).epoch
 
 
 # Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
@@ -176,22 +158,11 @@ _GATHER_EXAMPLES = 512
 _BOUNDARY_BYTES = 64
 
 
-def _fetch_seed(trial: Trial, epoch: int, step: int, places: Sequence[slice]) -> int:
-    """What draws while the examples of a step are fetched: another one for each device's part."""
-    first = [place.start for place in places[:1] if place.start]
-    return derived_seed("fetch", trial.seed, epoch, step, *first)
-
-
 class _ResidentBatches:
     """Batches of tensors that stay on the device: indexed, never collated one by one."""
 
     def __init__(
-        self,
-        workload: Workload,
-        trial: Trial,
-        columns: Columns,
-        device: torch.device,
-        part_of: PartOf | None,
+        self, workload: Workload, trial: Trial, columns: Columns, device: torch.device
     ) -> None:
         """Move the tensors to the device, once."""
         self._tensors = tuple(part.to(device) for part in columns.parts)
@@ -200,14 +171,12 @@ class _ResidentBatches:
         self._trial = trial
         self._plan = trial.plan
         self._device = device
-        self._part_of = part_of
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
         plan = self._plan
         begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-        is_whole = self._part_of is None
-        if is_whole and sees_all_as_they_lie(self._workload, self._trial, begin):
+        if sees_all_as_they_lie(self._workload, self._trial, begin):
             if first_step == 0:
                 yield from self._as_they_lie()
             return
@@ -215,11 +184,6 @@ class _ResidentBatches:
         order = order_of(self._workload, self._trial, epoch).to(self._device)
         taken = plan.samples_at(begin)  # before this epoch
         first = begin + first_step
-        if not is_whole:
-            for step in range(first, end):
-                start = plan.samples_at(step) - taken
-                yield self._in_parts(order[start : start + plan.batch_size_at(step)])
-            return
         while first < end:
             # As many steps as the fewest with more examples than one gather has, but one.
             too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
@@ -240,13 +204,6 @@ class _ResidentBatches:
                 f"workload {self._workload.name!r}: its loss or its model writes into the training "
                 f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
             )
-
-    def _in_parts(self, chosen: Tensor) -> Sequence[Batch]:
-        places = _parts(len(chosen), self._trial.micro_batch_size, self._part_of)
-        return tuple(
-            self._shaped(tuple(part.index_select(0, chosen[place]) for part in self._tensors))
-            for place in places
-        )
 
     def _in_micro(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
         parts = (part.split(self._trial.micro_batch_size) for part in batch)
@@ -270,17 +227,9 @@ def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
 class _FetchedSteps(Dataset[Sequence[Batch]]):
     """The steps of one epoch over a map-style Dataset: item k is step k's micro-batches."""
 
-    def __init__(
-        self,
-        workload: Workload,
-        trial: Trial,
-        part_of: PartOf | None,
-        epoch: int,
-        first_step: int,
-    ) -> None:
+    def __init__(self, workload: Workload, trial: Trial, epoch: int, first_step: int) -> None:
         self._workload = workload
         self._trial = trial
-        self._part_of = part_of
         self._epoch = epoch
         self._first_step = first_step
         self._plan = trial.plan
@@ -299,28 +248,23 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         # A dataset that draws random crops must draw the same ones whichever worker serves the
         # step and wherever the run was taken up again.
         with untouched_randomness():
-            chosen, micro = self._order[start:stop], self._trial.micro_batch_size
-            train, collate = self._workload.train, self._workload.collate
-            places = list(_parts(len(chosen), micro, self._part_of))
-            seed_everything(_fetch_seed(self._trial, self._epoch, step, places))
-            if self._part_of is None:
-                return fetched_in_parts(train, chosen, collate, most=micro)
-            return tuple(fetched(train, chosen[place], collate) for place in places)
+            seed_everything(derived_seed("fetch", self._trial.seed, self._epoch, step))
+            return fetched_in_parts(
+                self._workload.train,
+                self._order[start:stop],
+                self._workload.collate,
+                most=self._trial.micro_batch_size,
+            )
 
 
 def _fetched_epoch(
-    workload: Workload,
-    trial: Trial,
-    device: torch.device,
-    part_of: PartOf | None,
-    epoch: int,
-    first_step: int,
+    workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
     """Batches of a map-style Dataset, through a DataLoader with the user's collate and workers."""
     # A generator of its own: the loader must not draw its seed from the trial's stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     loader = DataLoader(
-        _FetchedSteps(workload, trial, part_of, epoch, first_step),
+        _FetchedSteps(workload, trial, epoch, first_step),
         batch_size=1,
         collate_fn=itemgetter(0),
         num_workers=workload.workers,
@@ -335,12 +279,7 @@ def _fetched_epoch(
 
 
 def _streamed_epoch(
-    workload: Workload,
-    trial: Trial,
-    device: torch.device,
-    part_of: PartOf | None,
-    epoch: int,
-    first_step: int,
+    workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
     """Batches of a stream; a run that is taken up reads on to its place."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
@@ -353,10 +292,8 @@ def _streamed_epoch(
         if step == end - 1:  # now, for a run may end here
             reading.check_end()
         with untouched_randomness():
-            places = list(_parts(len(examples), trial.micro_batch_size, part_of))
-            seed_everything(_fetch_seed(trial, epoch, step, places))
-            pieces = (examples[place] for place in places)
-            parts = [collated(piece, workload.collate, most=len(piece))[0] for piece in pieces]
+            seed_everything(derived_seed("fetch", trial.seed, epoch, step))
+            parts = collated(examples, workload.collate, most=trial.micro_batch_size)
         yield tuple(on_device(part, device) for part in parts)
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +24,6 @@ from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Tri
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
-from batchlab.training.replicas import Replicas
 from batchlab.training.stepper import Stepper
 from batchlab.training.trainers import trainer_of
 from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
@@ -221,7 +219,6 @@ def train(
     emit: Callable[[Sequence[Evaluation]], None],
     stop: Callable[[], bool],
     most_steps: int = _BLOCK_STEPS,
-    replicas: Replicas | None = None,
 ) -> Outcome:
     """Run one trial in this process, from its checkpoint or from the beginning.
 
@@ -233,8 +230,6 @@ def train(
         stop: asked every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
         most_steps: that are taken between two times it is asked.
-        replicas: the devices of the trial, of which this process is the first; the others
-            `follow`. None: there is one.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -248,17 +243,7 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, measures, emit, replicas).until_done(stop, most_steps)
-
-
-def follow(workload: Workload, task: Task, replicas: Replicas) -> None:
-    """Train on one of the other devices of a trial, as the first of them commands."""
-    stepper, step = Stepper(workload, task.trial, replicas.device, replicas), 0
-    if task.resume and task.checkpoint is not None:
-        kept = {name: each for name, each in stepper.kept.items() if each is not replicas}
-        model, optimizer = stepper.model, stepper.optimizer
-        step = load_checkpoint(task.checkpoint, model=model, optimizer=optimizer, beside=kept).step
-    stepper.follow(step)
+    return _Run(workload, task, measures, emit).until_done(stop, most_steps)
 
 
 class _Run:
@@ -270,19 +255,17 @@ class _Run:
         task: Task,
         measures: Mapping[str, AtStep],
         emit: Callable[[Sequence[Evaluation]], None],
-        replicas: Replicas | None,
     ) -> None:
         self._workload = workload
         self._task = task
         self._trial = task.trial
-        self._replicas = replicas
         self._measures = measures
         self._emit = emit
         self._device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
         sizes = task.evaluated_sizes
         self._evaluator = Evaluator(workload, self._device, batch_size=at_once, sizes=sizes)
-        self._trainer = trainer_of(workload, task.trial, self._device, task.build, replicas)
+        self._trainer = trainer_of(workload, task.trial, self._device, task.build)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast
         self._initial = self._weights()  # a checkpoint has not taken their place yet
@@ -383,7 +366,7 @@ class _Run:
             counts = self._workload.metric_names[0]
             value = self._progress.evaluations[-1].score("validation", counts)
             if value is not None:
-                self._stepper.saw(value)
+                self._stepper.rates.saw(value)
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
         """Take so many steps; how the run ends where a loss is no finite number."""
@@ -494,22 +477,19 @@ class _Run:
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
         """What is measured of the model, by name; None: no finite number."""
-        step, trial, replicas = self._progress.step, self._trial, self._replicas
+        step = self._progress.step
         moment = Moment(
             model=self._stepper.model,
             initial=self._initial,
             before=self._before,
             workload=self._workload,
             device=self._device,
-            trial=trial,
+            trial=self._trial,
             step=step,
             is_end=is_end,
             is_last=is_last,
-            gradient_pairs=tuple if replicas is None else partial(replicas.gradient_pairs, trial),
         )
         found = {name: measure(moment) for name, measure in self._measures.items()}
-        if replicas is not None and self._is_epoch_end():
-            replicas.forget_gradients()
         self._before = []
         finite = {
             name: value if value is not None and math.isfinite(value) else None

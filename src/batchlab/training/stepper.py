@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -26,7 +25,6 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
-from batchlab.training.replicas import Replicas
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut
 
 
@@ -52,29 +50,18 @@ class Stepper:
         averaged: the average of its weights, evaluated in their place; None: there is none.
     """
 
-    def __init__(
-        self,
-        workload: Workload,
-        trial: Trial,
-        device: torch.device,
-        replicas: Replicas | None = None,
-    ) -> None:
+    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
         """Seed everything, make the model (on the CPU, so that its weights don't depend on the
-        device) and the optimizer; with `replicas` it is one of several that step together."""  # noqa: D205, D209
+        device) and the optimizer."""  # noqa: D205, D209
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
-        self._replicas = replicas
-        self._epoch = training_batches(
-            workload, trial, device, None if replicas is None else replicas.part_of
-        )
+        self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
             torch.cuda.init()  # only streams that are there can be seeded
         seed_everything(trial.seed)
         self.model = _with_memory_of_its_own(workload.model().to(device))
         self.model.train()
-        if replicas is not None:
-            replicas.share(self.model, trial.seed)
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
         self.optimizers = self._made.optimizers
@@ -94,8 +81,7 @@ class Stepper:
     def kept(self) -> Mapping[str, Stateful]:
         """What a checkpoint keeps beside the model and the optimizer, by name."""
         averaged = {} if self.averaged is None else {AVERAGED: self.averaged}
-        replicas = {} if self._replicas is None else {"replicas": self._replicas}
-        return {**self._made.kept, **self.rates.kept, **averaged, **replicas}
+        return {**self._made.kept, **self.rates.kept, **averaged}
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """The micro-batches of step `step`, of the step after it, and so on without end."""
@@ -107,9 +93,7 @@ class Stepper:
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
     ) -> tuple[list[float], list[int]]:
-        """Take `n_steps` steps, all replicas do, and wait for the device to finish them."""
-        if self._replicas is not None and self._replicas.rank == 0:
-            self._replicas.command("steps", n_steps)
+        """Take `n_steps` steps and wait for the device to finish them."""
         losses: list[Tensor] = []
         scheduled = self.rates.changes
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
@@ -120,30 +104,6 @@ class Stepper:
                 self.averaged.update(self._average_decay(step))
         sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
         return torch.stack(losses).tolist(), sizes
-
-    def saw(self, value: float) -> None:
-        """Tell a rate that follows the metric what an epoch ended with."""
-        if self._replicas is not None and self._replicas.rank == 0:
-            self._replicas.command("saw", value)
-        self.rates.saw(value)
-
-    def follow(self, step: int) -> None:
-        """Do, from a step on, what the first of the replicas commands, until it is at its end."""
-        replicas, stream = self._replicas, self.stream(step)
-        assert replicas is not None
-        while True:
-            command, value = replicas.commanded()
-            if command == "end":
-                return
-            if command == "steps":
-                self.steps(stream, int(value), first_step=step)
-                step += int(value)
-            elif command == "saw":
-                self.saw(value)
-            elif command == "tell_state":
-                replicas.told_states()
-            else:
-                replicas.take_state()
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """One optimizer step on the mean loss over all micro-batches; returns that loss.
@@ -198,8 +158,7 @@ class Stepper:
     def _backward(self, micro_batches: Sequence[Batch]) -> Tensor:
         for parameter in self._parameters:
             parameter.grad = None
-        replicas = self._replicas
-        if len(micro_batches) == 1 and replicas is None:
+        if len(micro_batches) == 1:
             loss = self._workload.loss(self.model, micro_batches[0])
             loss.backward()
             return loss.detach()
@@ -207,24 +166,17 @@ class Stepper:
         # It is that of what `augment` left, for that is what the loss is the mean over. One that
         # mixes two copies of a batch doubles all of its weights, and only their shares count.
         weights = [weight_of(self._workload, batch) for batch in micro_batches]
-        total = sum(weights) if replicas is None else replicas.total(float(sum(weights)))
+        total = sum(weights)
         if total == 0:
             raise WorkloadError(
                 f"workload {self._workload.name!r}: the `weight` of all {len(weights)} "
                 f"micro-batches of a step is 0, so their loss has no mean; leave such examples out"
             )
-        shares = [weight / total for weight in weights]
-        if any(shares):
-            loss = backward_of_parts(
-                lambda batch: self._workload.loss(self.model, batch), micro_batches, shares
-            )
-        else:  # another device has all that there is
-            loss = self._parameters[0].new_zeros(())
-        if replicas is None:
-            return loss
-        is_of_examples = self._workload.weight is None and self._workload.augment is None
-        n_examples = total if is_of_examples else math.nan
-        return replicas.summed(self._parameters, loss, sum(shares), n_examples)
+        return backward_of_parts(
+            lambda batch: self._workload.loss(self.model, batch),
+            micro_batches,
+            [weight / total for weight in weights],
+        )
 
 
 def _with_memory_of_its_own(model: nn.Module) -> nn.Module:

@@ -14,7 +14,6 @@ from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import NativeBuild, native_build
 from batchlab.training.native.scores import NativeScores
 from batchlab.training.native.trainer import NativeStepper, self_check
-from batchlab.training.replicas import Replicas
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
@@ -48,11 +47,10 @@ def trainer_of(
     trial: Trial,
     device: torch.device,
     build: NativeBuild | None,
-    replicas: Replicas | None = None,
 ) -> Trainer:
     """The trainer of a trial: by what was built for its workload, else the plain one."""
-    if build is None:  # as always where there are replicas
-        return Trainer(name=PLAIN, stepper=Stepper(workload, trial, device, replicas))
+    if build is None:
+        return Trainer(name=PLAIN, stepper=Stepper(workload, trial, device))
     try:
         stepper = NativeStepper(workload, trial, build)
     except RefusedError as refused:

@@ -302,7 +302,7 @@ ADVICE: dict[str, str] = {
     ),
     "profile_of_another_version": (
         "the profile given is of another version of this workload, with other source, settings or "
-        "data"
+        "data, or on another number of devices"
     ),
     "rate_followed_schedule": (
         "the learning rate followed the workload's own schedule over {epochs} epochs: the answer "

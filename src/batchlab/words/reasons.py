@@ -258,7 +258,6 @@ _MEASURED: dict[str, str] = {
     ),
     "ended_by_signal": "{signal} ended the process",
     "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
-    "device_ended": "on device {place} of {n}: {why}",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     # What the engine says.

@@ -53,12 +53,7 @@ def check_has_loss(workload: Workload, asked: str) -> None:
 
 
 def check_may_be_cut(workload: Workload, trial: Trial) -> None:
-    """Refuse micro-batches for a `step` that takes whole batches, and several devices for any."""
-    if trial.world_size > 1 and workload.step is not None:
-        raise BatchSizeError(
-            f"devices {trial.world_size}: workload {workload.name!r} has a `step` of its own, "
-            f"whose gradients cannot be summed over devices; leave --devices out"
-        )
+    """Refuse micro-batches for a `step` that takes whole batches."""
     if trial.accumulates and not workload.takes_micro_batches:
         raise BatchSizeError(
             f"batch size {trial.largest_batch_size} in micro-batches of {trial.micro_batch_size}: "
