@@ -12,6 +12,7 @@ from tests.reference.made_up_advice import (
     around,
     cannot_tell_advice,
     made_up_advice,
+    tried,
     tuned_rate,
     with_endings,
 )
@@ -66,6 +67,11 @@ ALL_WIDE = with_candidates(ADVICE, **{f"b{n}": {"relative": WIDE} for n in (16, 
 KEPT = replace(ADVICE, reference=ADVICE.recommendation)
 OTHER_RATE = replace(ADVICE, reference=replace(ADVICE.recommendation, learning_rate=0.01))
 NOT_TRAINED = {"learning_rate": None, "n_runs": 0}
+BOUNDED = with_candidates(
+    ADVICE,
+    b16={"relative": MISSED, **NOT_TRAINED},
+    b32={"relative": Estimate.cannot_tell(written("it was not tried")), **NOT_TRAINED},
+)
 RACED = replace(
     OPEN,
     reason=Reason.of("single_runs"),
@@ -137,14 +143,8 @@ CASES: dict[str, tuple[str, Advice]] = {
         replace(ALL_WIDE, gain_from_batch_size=Estimate.of(2.0, interval=(1.6, 2.6), n=3)),
     ),
     "off the curve": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
-    "missed the target": (
-        "usual sizes",
-        with_candidates(
-            ADVICE,
-            b16={"relative": MISSED, **NOT_TRAINED},
-            b32={"relative": Estimate.cannot_tell(written("it was not tried")), **NOT_TRAINED},
-        ),
-    ),
+    "missed the target": ("usual sizes", replace(BOUNDED, tried=(tried(16),))),
+    "bounded without a run": ("usual sizes", replace(BOUNDED, tried=())),
     # Laws and targets.
     "without the law": ("critical batch size", with_laws(law_holds=False)),
     "without a curve": ("law of the steps", with_laws(curve=())),

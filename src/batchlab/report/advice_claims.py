@@ -699,14 +699,14 @@ def _trained_model(about: _About) -> _Told:
 
 # ---- the usual sizes
 
-# What is said of one and of several that are near the best, worse, open, not trained, never met it.
+# What is said of one and of several that are near the best, worse, open, not tuned, never met it.
 _OF_USUAL_SIZES = (
     ("{sizes} is {near}", "{sizes} are {near}"),
     ("beside the best one, {takes}", "beside the best one, {takes}"),
     ("{sizes} had too few runs to tell", "{sizes} had too few runs to tell"),
     (
-        "{sizes} was not trained: this is read off the fitted curve",
-        "{sizes} were not trained: this is read off the fitted curve",
+        "{sizes} was not tuned: this follows from the other batch sizes",
+        "{sizes} were not tuned: this follows from the other batch sizes",
     ),
     (
         "no run of {sizes} met the target, so only this bound is known",
@@ -729,9 +729,9 @@ def _usual_sizes(about: _About) -> _Told:
         message = "It is not yet known whether any of the usual {sizes} is near the best."
         yield about.tell(message, sizes=_sizes(open_ones), verdict="cannot_tell")
         return
-    untrained = [c for c in valued if c.learning_rate is None]
-    fitted = [c for c in untrained if c.relative.estimate is not None]
-    bounded = [c for c in worse if c in untrained and c not in fitted]
+    untuned = [c for c in (*good, *worse) if c.learning_rate is None]
+    missed = [c for c in untuned if _missed_in_every_run(advice, c)]
+    derived = [c for c in untuned if c not in missed]
     each = [
         about.say(
             "{usual} {takes}",
@@ -746,7 +746,7 @@ def _usual_sizes(about: _About) -> _Told:
     found = [
         plural(one, several, len(those), sizes=_sizes(those), takes=takes, near=near_text(advice))
         for those, (one, several) in zip(
-            (good, worse, open_ones, fitted, bounded), _OF_USUAL_SIZES, strict=True
+            (good, worse, open_ones, derived, missed), _OF_USUAL_SIZES, strict=True
         )
         if those
     ]
@@ -754,6 +754,12 @@ def _usual_sizes(about: _About) -> _Told:
     message = "Each usual size at its tuned rate: {found}."
     yield about.tell(message, found=found[0], verdict=verdict)
     yield from (about.tell("{found}.", found=more) for more in found[1:])
+
+
+def _missed_in_every_run(advice: Advice, candidate: Candidate) -> bool:
+    """Whether it was run, and no run of it met the target."""
+    runs = [run for run in advice.tried if run.batch_size == candidate.batch_size]
+    return bool(runs) and all(run.steps_to_target is None for run in runs)
 
 
 def _at_least(advice: Advice, candidate: Candidate) -> float:
