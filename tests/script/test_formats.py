@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.reference.sampled_output import points_of, readings_of, sample
 
-from batchlab.errors import ProgressError, UsageError
+from batchlab.errors import UsageError
 from batchlab.progress_log import ProgressLog
 from batchlab.script.formats import LinePattern
 
@@ -176,31 +176,6 @@ def test_what_is_not_the_object_that_it_looks_like_is_not_read_as_one(line: str)
 
 
 @pytest.mark.parametrize(
-    ("output", "points"),
-    [
-        ("epoch 1 batch 19 val_loss 0.9\nepoch 2 batch 19 val_loss 0.7\n", [(19, 0.9), (39, 0.7)]),
-        (
-            "epoch 1 val_loss: 0,932\nepoch 2 val_loss: 0,51\nepoch 3 val_loss: 1,023\n",
-            [(20, 0.932), (40, 0.51), (60, 1.023)],
-        ),
-        # A point elsewhere in the run makes a comma one of thousands.
-        ("epoch 1 val_loss: 2,531 lr: 0.1\n", [(20, 2531.0)]),
-        ("epoch 1 tokens: 2,531 val_loss: 2\n", [(20, 2.0)]),
-    ],
-)
-def test_a_line_an_epoch_gives_a_point_an_epoch(
-    output: str, points: list[tuple[int, float]]
-) -> None:
-    assert points_of(output.encode()) == points
-
-
-@pytest.mark.parametrize("before", ["", "epoch 1 a: 0,5 b: 0.5 c: 3,141\n"])
-def test_a_comma_that_may_be_either_is_refused_where_the_metric_has_it(before: str) -> None:
-    with pytest.raises(ProgressError, match=r"'val_loss' was printed as 2,531, .* decimal comma"):
-        points_of(f"{before}epoch 1 val_loss: 2,531\n".encode())
-
-
-@pytest.mark.parametrize(
     ("line", "step", "values"),
     [
         ('{"step": 100, "loss": 0.5, "name": "a", "ok": false, "x": null}', 100, {"loss": 0.5}),
@@ -334,72 +309,6 @@ def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Sin
     found = [(each.step, each.epoch, each.epoch_step) for each in readings_of(output)]
 
     assert found == places
-
-
-@pytest.mark.parametrize(
-    ("lines", "metric", "points"),
-    [
-        # Epochs that begin again to another total are counted on.
-        (["Epoch 1/2 acc: 1", "Epoch 2/2 acc: 2", "Epoch 1/3 acc: 3"], "acc", [1, 2, 3]),
-        (["Epoch 1/1 acc: 1", "Epoch 1/3 acc: 2", "Epoch 2/3 acc: 3"], "acc", [1, 2, 3]),
-        # What a header says holds for the lines below it, until the next epoch.
-        (["Epoch 1", "Validation", "acc: 1", "Epoch 2", "Test:", "acc: 2"], "test acc", [None, 2]),
-        (["Epoch 1", "acc: 9", "Evaluating...", "acc: 1", "Epoch 2", "acc: 9"], "val acc", [1]),
-        (["epoch 1 [9/20] acc: 9", "Evaluation:", "[1/5] acc: 8", "[5/5] acc: 1"], "val acc", [1]),
-        # A loop of another length in the same epoch is no training.
-        (["Epoch: 1", "acc: 9 19/20", "acc: 8 1/3", "acc: 1 3/3", "acc: 9 1/20"], "val acc", [1]),
-        (["Epoch 1/3", "10/20 acc 9", "20/20 acc 9", "3/5 acc 8", "5/5 acc 1"], "val acc", [1]),
-        (["Epoch 1/3", "11/26 06:50:00 acc 1"], "acc", [1]),
-        (["Epoch 1 Training", "acc: 9", "Epoch 1 Validation", "acc: 1"], "val acc", [1]),
-        # The last word before a number counts.
-        (["epoch 1 val loss=3 acc=1 | train loss=4 acc=9"], "val acc", [1]),
-        (["epoch 1 Train Loss: 4 Acc: 9", "Test Loss: 3 Acc: 1"], "test acc", [1]),
-    ],
-)
-def test_what_a_number_was_measured_on_is_told_by_what_is_around_it(
-    lines: list[str], metric: str, points: list[float | None]
-) -> None:
-    found = points_of("".join(f"{line}\n" for line in lines).encode(), metric)
-
-    places = enumerate(points, 1)
-    assert found == [(20 * epoch, value) for epoch, value in places if value is not None]
-
-
-@pytest.mark.parametrize(
-    "output",
-    [
-        # A sentence is no header, though a word of it counts.
-        "Each epoch takes about five minutes\nEpoch 1 train_loss 0.5 val_loss 0.4\n",
-        # Most cells of a row may be empty.
-        "epoch,lr,step,train_acc,train_loss,val_acc,val_loss\n0,,,,,,0.4\n",
-    ],
-)
-def test_a_row_of_a_table_has_more_numbers_than_words(output: str) -> None:
-    assert points_of(output.encode()) == [(20, 0.4)]
-
-
-@pytest.mark.parametrize(
-    "output",
-    [
-        "Epoch 1/2 acc: 1\nEpoch 2/2 acc: 2\nEpoch 1/2 acc: 3\n",
-        "Epoch 1/2\nacc: 1\nEpoch 2/2\nacc: 2\nEpoch 1/2\nacc: 3\n",
-        "epoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n2 2 2\nepoch acc b\n1 1 1\n",
-        "== Fold 1/5 ==\nepoch 1 acc: 1\n",
-        "Fold: 0\nepoch 1 acc: 1\nepoch 2 acc: 1\nFold: 1\nepoch 1 acc: 1\nepoch 2 acc: 1\n",
-        "Training fold 2 of 3\nepoch 1 acc: 1\n",
-        "Run 1/3\nepoch 1 acc: 1\n",
-        "fold 1/2 epoch 1 acc: 1\nfold 1/2 epoch 2 acc: 1\n",
-        "epoch 1 acc: 1\nepoch 2 acc: 1\nepoch 1 acc: 1\nepoch 2 acc: 1\n",
-    ],
-)
-def test_several_trainings_in_one_run_are_refused(output: str) -> None:
-    with pytest.raises(ProgressError, match="have it train one fold"):
-        points_of(output.encode(), "acc")
-
-
-@pytest.mark.parametrize("output", ["Fold 3\nepoch 1 acc: 1\n", "Run 1/1\nepoch 1 acc: 1\n"])
-def test_one_training_is_none_of_several(output: str) -> None:
-    assert points_of(output.encode(), "acc") == [(20, 1)]
 
 
 @pytest.mark.parametrize(

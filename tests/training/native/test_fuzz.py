@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.small_workloads import cosine, small_trial
 from torch import Tensor, nn
 from torch.nn import functional
@@ -223,21 +224,12 @@ def check(workload: Workload, cuts: list[dict[str, Any]], folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", by_day([*range(40), *range(1000, 1300)], range(16)))
 def test_what_is_drawn_is_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
     check(*drawn(seed), libraries)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(1000, 1300))
-def test_three_hundred_more_are_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
-    check(*drawn(seed), libraries)
-
-
-NIGHTLY = [pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3010, 3120)]
-
-
-@pytest.mark.parametrize("seed", [*range(3000, 3010), *NIGHTLY])
+@pytest.mark.parametrize("seed", by_day(range(3000, 3120), range(3000, 3010)))
 def test_what_may_not_be_covered_is_right_or_refused(seed: int, libraries: Path) -> None:
     workload, cuts = drawn(seed)
     draw, model = random.Random(seed), workload.model
@@ -256,7 +248,7 @@ def test_what_may_not_be_covered_is_right_or_refused(seed: int, libraries: Path)
     assert why
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that family")
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
 def test_vectors_of_every_width_compute_the_same(

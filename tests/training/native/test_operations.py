@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.small_workloads import small_trial
 from torch import Tensor, nn
 from torch.nn import functional
@@ -291,7 +292,7 @@ def test_bytes_are_numbers_as_pytorch_reads_them(libraries: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", by_day(KINDS, ["images"]))
 def test_optimised_functions_are_those_of_the_textbook(
     kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
