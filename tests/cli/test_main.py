@@ -40,7 +40,7 @@ OPTIONS = {
     "weights": "--store --study --output",
     "workloads": "--json",
     "completion": "",
-    "mcp": "--anywhere",
+    "mcp": "",
 }
 
 
