@@ -24,10 +24,9 @@ def test_a_fault_is_found_and_named_with_its_place(name: str, fault: str) -> Non
     found = accumulation_of(broken(SOUND[name]()), CPU)
 
     (finding,) = found.findings
-    expected = {"weight": ("unlike_weights", "wrong_weight")}.get(cause, (cause,))
-    assert finding.cause in expected
+    assert finding.cause == cause
     assert place in finding.where
-    assert found.equal == (cause in ("dropout", "random_loss"))
+    assert found.equal == (cause == "random")
     assert finding.size is None or finding.size > 1e-4
 
 
@@ -40,7 +39,7 @@ def test_two_faults_at_once_are_both_named(name: str) -> None:
     found = accumulation_of(broken, CPU)
 
     causes = [finding.cause for finding in found.findings]
-    assert causes == ["dropout", "state", "sum"]
+    assert causes == ["random", "sum"]
 
 
 def frozen() -> nn.Module:
@@ -136,27 +135,7 @@ def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
 
     found = accumulation_of(vectors(hidden), CPU)
 
-    assert [finding.cause for finding in found.findings] == ["gradient_hook"]
-    assert "0.weight" in found.findings[0].where
-
-
-def jittered(model: nn.Module, batch: Batch, scale: float) -> Tensor:
-    """Contrastive where the scale is above 0; its views are drawn each time."""
-    x = batch[0]
-    one, other = (model(x + 0.1 * torch.randn_like(x)) for _ in range(2))
-    if scale == 0:
-        return (one - other).square().mean() + one.square().mean()
-    return F.cross_entropy(scale * one @ other.T, torch.arange(len(x)))
-
-
-def test_a_coupled_loss_is_found_behind_its_random_draws() -> None:
-    plain = accumulation_of(vectors(loss=lambda model, batch: jittered(model, batch, 0.0)), CPU)
-    coupled = accumulation_of(vectors(loss=lambda model, batch: jittered(model, batch, 3.0)), CPU)
-
-    assert [finding.cause for finding in plain.findings] == ["random_loss"]
-    assert plain.equal
-    assert [finding.cause for finding in coupled.findings] == ["random_loss", "differs_on_average"]
-    assert not coupled.equal
+    assert [finding.cause for finding in found.findings] == ["coupled"]
 
 
 def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:

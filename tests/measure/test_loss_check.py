@@ -13,7 +13,6 @@ from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")
-N_SEEDS = 100
 
 
 def data(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -185,33 +184,15 @@ UNCOUPLED: dict[str, tuple[Callable[[nn.Module, Any], Tensor], Callable[[], nn.M
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", UNCOUPLED)
-def test_a_random_loss_that_couples_nothing_is_rarely_called_coupled(name: str) -> None:
+def test_a_random_loss_is_never_called_coupled_but_said_to_be_unchecked(name: str) -> None:
     loss, model = UNCOUPLED[name]
 
-    called = [seen(loss, model, seed=seed) for seed in range(N_SEEDS)]
+    found = seen(loss, model)
 
-    assert sum(each.couples or each.couples_in_training for each in called) <= 5
-    assert sum(bool(each.warnings) for each in called) <= 5
-
-
-def two_views(model: nn.Module, batch: Any) -> Tensor:
-    """SimCLR: each example's two random views find one another among all views."""
-    x = batch[0]
-    views = [F.normalize(model(x + 0.3 * torch.randn_like(x)), dim=1) for _ in range(2)]
-    both = torch.cat(views)
-    alike = both @ both.T / 0.5
-    alike.fill_diagonal_(-torch.inf)
-    partner = torch.arange(len(both)).roll(len(x))
-    return F.cross_entropy(alike, partner)
-
-
-@pytest.mark.slow
-def test_a_contrastive_loss_is_found_behind_its_random_draws() -> None:
-    called = [seen(two_views, mlp, seed=seed) for seed in range(20)]
-
-    assert sum(each.couples for each in called) >= 19
+    (warning,) = found.warnings
+    assert "was not checked whether it couples" in warning
+    assert not found.couples
 
 
 def coarse_sum(model: nn.Module, batch: Any) -> Tensor:
@@ -237,21 +218,3 @@ SUMS: dict[str, dict[str, Any]] = {
 def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
     with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
         seen(**SUMS[name])
-
-
-class Standardized(nn.Module):
-    """Batch normalization of one's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.linear(x)
-        if not self.training:
-            return found
-        return (found - found.mean(0)) / (found.std(0, unbiased=False) + 1e-3)
-
-
-def test_a_layer_that_couples_in_training_is_found_by_what_it_does() -> None:
-    assert seen(cross_entropy, Standardized) == LossSeen(couples_in_training=True)

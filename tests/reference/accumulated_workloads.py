@@ -227,14 +227,6 @@ def _hardest(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     return torch.stack(singles).max()
 
 
-def _scaled_in_place(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    if batch[0].is_floating_point():
-        batch[0].mul_(0.5)
-    else:
-        batch[0][:, 0] = 1
-    return workload.loss(model, batch)
-
-
 def _noisy(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     return workload.loss(model, batch) * (1 + 0.3 * torch.rand(()))
 
@@ -272,31 +264,30 @@ FAULTS: dict[str, Fault] = {
     ),
     "root of the size": (
         _with_loss(lambda w, model, batch: w.loss(model, batch) * len(batch[0]) ** 0.5),
-        "scaled_by_batch_size",
+        "coupled",
         "loss",
     ),
     "mean with weights": (_with_loss(_by_size), "weight", ""),
     "constant weight": (
         lambda w: replace(w, weight=lambda _: 1.0),
-        "weight_not_additive",
+        "weight",
         "weight",
     ),
     "other weight": (
         lambda w: replace(w, weight=lambda batch: float(_unlike(batch).square().sum())),
-        "wrong_weight",
+        "weight",
         "weight",
     ),
     "batch normalization": (_with_model(Normalized), "batch_norm", "norm"),
-    "dropout layer": (_with_model(DroppedByLayer), "dropout", "drop"),
-    "dropout by function": (_with_model(Dropped), "dropout", "model"),
-    "batch statistics": (_with_model(Standardized), "coupled", "Standardized"),
+    "dropout layer": (_with_model(DroppedByLayer), "random", "model"),
+    "dropout by function": (_with_model(Dropped), "random", "model"),
+    "batch statistics": (_with_model(Standardized), "coupled", "model"),
     "penalty between examples": (_with_loss(_penalized), "coupled", "loss"),
     "hardest example": (_with_loss(_hardest), "coupled", "loss"),
     "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
-    "clipped gradients": (_with_model(_clipped), "gradient_hook", "weight"),
-    "shortened gradients": (_with_model(_shortened), "gradient_hook", "weight"),
-    "count of calls": (_with_model(Counted), "state", "model"),
-    "running mean": (_with_model(Centred), "state", "center"),
-    "written batch": (_with_loss(_scaled_in_place), "writes_into_batch", "loss"),
-    "random loss": (_with_loss(_noisy), "random_loss", "loss"),
+    "clipped gradients": (_with_model(_clipped), "coupled", "model"),
+    "shortened gradients": (_with_model(_shortened), "coupled", "model"),
+    "count of calls": (_with_model(Counted), "coupled", "model"),
+    "running mean": (_with_model(Centred), "coupled", "model"),
+    "random loss": (_with_loss(_noisy), "random", "loss"),
 }

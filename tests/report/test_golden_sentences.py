@@ -199,7 +199,7 @@ NOISES = {
 }
 FINDINGS = {
     "equal": (),
-    "by chance": (Finding(cause="dropout", where="2 (Dropout)", size=0.4, by_chance=True),),
+    "by chance": (Finding(cause="random", where="`model`", size=0.4, by_chance=True),),
     "not equal": (Finding(cause="sum", where="`loss`", size=5.0),),
 }
 

@@ -630,7 +630,5 @@ class AdviceSession:
             yield Reason.of("seeds_draw_examples", n=self._summary.n_validation)
         if self._summary.loss_couples:
             yield Reason.of("loss_couples")
-        if self._summary.couples_in_training:
-            yield Reason.of("layers_couple")
         if self._summary.has_batch_norm:
             yield Reason.of("model_has_batch_norm")

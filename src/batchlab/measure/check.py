@@ -258,7 +258,6 @@ def check_workload(
             *_equal_row_warnings(workload),
         ),
         loss_couples=seen.couples,
-        couples_in_training=seen.couples_in_training,
         sizes=sizes,
         evaluated_sizes=evaluated,
         last_batch_runs=steps.last_batch_runs,

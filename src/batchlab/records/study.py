@@ -248,7 +248,6 @@ class WorkloadSummary:
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
         loss_couples: whether its loss is no mean over single examples.
-        couples_in_training: whether a layer other than BatchNorm makes it so in train mode.
         sizes: which batch sizes a training step takes.
         evaluated_sizes: how many examples the model takes in an evaluation.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
@@ -274,7 +273,6 @@ class WorkloadSummary:
     learning_rate: float
     has_batch_norm: bool = False
     loss_couples: bool = False
-    couples_in_training: bool = False
     sizes: RunnableSizes = ANY_SIZE
     evaluated_sizes: RunnableSizes = ANY_SIZE
     last_batch_runs: bool = True

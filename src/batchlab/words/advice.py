@@ -349,10 +349,6 @@ ADVICE: dict[str, str] = {
         "it fits in micro-batches of {size} only, which train on another loss: this one couples "
         "the examples of a batch"
     ),
-    "layers_couple": (
-        "a layer of the model couples the examples of a batch in training: at another batch size "
-        "you train another function. Accumulation does not undo that"
-    ),
     "model_has_batch_norm": (
         "the model has BatchNorm, which takes its mean from the micro-batch: at another batch "
         "size you train another function. Accumulation does not undo that"

@@ -23,7 +23,7 @@ def test_a_batch_of_lists_is_checked_once_its_weight_is_known(do: Any) -> None:
 
     # Its loss is a mean over pictures and one over boxes, which no weight makes one.
     (cause,) = [each["cause"] for each in json.loads(counted.out)["findings"]]
-    assert cause in ("coupled", "wrong_weight")
+    assert cause in ("coupled", "weight")
     assert asked.code == 1
     assert "give `weight`, such as weight=lambda batch: len(batch[1])" in asked.err
 
@@ -46,7 +46,7 @@ def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> N
     found = json.loads(do("check", file, "--json").out)
     done = do("sweep", file, "--batch-sizes", "4,64", "--epochs", "2", "--budget", "30s")
 
-    assert [each["cause"] for each in found["findings"]] == ["unlike_weights"]
+    assert [each["cause"] for each in found["findings"]] == ["weight"]
     said = words_of(done.out)
     assert "at any learning rate. Its batch has nothing to take the mean of (a known" in said
     assert "try a smaller learning rate" not in said
