@@ -14,7 +14,7 @@ class Told:
         self.phases: list[str] = []
         self.warnings: list[str] = []
         self.fractions: list[float] = []
-        self.texts: list[tuple[str, str]] = []
+        self.texts: list[str] = []
         self.budgets: list[tuple[float, float]] = []
         self.runs: list[RunsAsked] = []
         self.leads: list[BestSoFar | None] = []
@@ -37,8 +37,6 @@ class Told:
     def best(self, best: BestSoFar | None) -> None:
         self.leads.append(best)
 
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
+    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         self.fractions.append(done_fraction)
-        self.texts.append((text, short))
+        self.texts.append(text)

@@ -294,10 +294,8 @@ class _Arms(ProgressListener):
     def best(self, best: BestSoFar | None) -> None:
         self._told.best(best)
 
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
-        self._told.progress(done_fraction=done_fraction, left_s=left_s, text=text, short=short)
+    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+        self._told.progress(done_fraction=done_fraction, left_s=left_s, text=text)
 
     def warning(self, text: str) -> None:
         if text not in self._warned:

@@ -473,9 +473,7 @@ class CommandSearch(Search):
         left_s, longest_s = self.left_s(), max(self._took_s.values(), default=0.0)
         if left_s <= (_AGAIN_FACTOR * self._took_s[size] if size in self._took_s else longest_s):
             return None
-        self.listener.progress(
-            done_fraction=done_fraction, left_s=None, text=f"batch size {told}", short=told
-        )
+        self.listener.progress(done_fraction=done_fraction, left_s=None, text=f"batch size {told}")
         began_s = time.monotonic()
         is_first_of_several = not self._found and len(to_come) > FEWEST_PROCESSES
         limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s

@@ -32,12 +32,10 @@ class ProgressListener(Protocol):
         """This leads by now, None: nothing does."""
         return
 
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
+    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """So much of the training is done; so many seconds are left, None: not known yet.
 
-        `text` says what is done now, `short` the same in fewer characters.
+        `text` says what is done now.
         """
         return
 

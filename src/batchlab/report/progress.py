@@ -5,14 +5,14 @@ from __future__ import annotations
 import html
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
-from batchlab.report.text import best_so_far_wordings
+from batchlab.report.text import best_so_far_text
 from batchlab.words.catalogue import listing, number_text, plural, text
 from batchlab.words.reasons import reason_text
 
@@ -27,7 +27,7 @@ class ProgressState(Silent):
         stage: what it is at: one of the stages, or something beside them.
         runs: the training runs that are waited for, None: it tells of none.
         lead: what leads so far, None: nothing yet.
-        doing: what is done just now, in full and in fewer characters.
+        doing: what is done just now.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class ProgressState(Silent):
         self.stage = ""
         self.runs: RunsAsked | None = None
         self.lead: BestSoFar | None = None
-        self.doing = ("", "")
+        self.doing = ""
         self._clock = clock
         self._began_s = clock()
         self._budget: tuple[float, float, float] | None = None
@@ -56,7 +56,7 @@ class ProgressState(Silent):
 
     def phase(self, text: str) -> None:
         """What was being done is done."""
-        self.stage, self.runs, self.doing, self._part = text, None, ("", ""), None
+        self.stage, self.runs, self.doing, self._part = text, None, "", None
         self.changed(at_once=True)
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
@@ -75,12 +75,10 @@ class ProgressState(Silent):
         self.lead = best
         self.changed()
 
-    def progress(
-        self, *, done_fraction: float, left_s: float | None, text: str, short: str = ""
-    ) -> None:
+    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Keep how far it is, and what is done."""
         self._part = (done_fraction, left_s, self._clock())
-        self.doing = (text, short or text)
+        self.doing = text
         self.changed()
 
     # ---- what is known of it now
@@ -132,13 +130,13 @@ _LONGEST_BAR = 30
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
     """Stage, bar, what leads, what is run and why, each in a line or left out.
 
-    No line is longer than `width` characters; from 40 on none is cut.
+    What is longer than `width` characters is cut.
     """
     lines = [
-        _fitting(_head(state), width),
+        _head(state),
         _bar_line(state, width, ascii_only=ascii_only),
-        "" if state.lead is None else _fitting(best_so_far_wordings(state.lead), width),
-        *_now(state, width),
+        "" if state.lead is None else best_so_far_text(state.lead),
+        *_now(state),
     ]
     return [line[:width] for line in lines if line]
 
@@ -171,17 +169,9 @@ def clock_text(seconds: float) -> str:
     return text("{s}s", s=s)
 
 
-def _fitting(wordings: Iterable[str], width: int) -> str:
-    """The first wording that fits, or the last."""
-    *longer, shortest = wordings
-    return next((said for said in longer if len(said) <= width), shortest)
-
-
-def _head(state: ProgressState) -> Iterator[str]:
+def _head(state: ProgressState) -> str:
     stage = _stage(state)
-    if state.name:
-        yield text("{name}   {stage}", name=state.name, stage=stage)
-    yield stage
+    return text("{name}   {stage}", name=state.name, stage=stage) if state.name else stage
 
 
 def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
@@ -209,37 +199,26 @@ def _time(state: ProgressState) -> str:
     return clock_text(state.elapsed_s)
 
 
-def _now(state: ProgressState, width: int) -> Iterator[str]:
+def _now(state: ProgressState) -> Iterator[str]:
     if state.runs is None:
-        if state.doing[0]:
-            yield _fitting((text("now: {doing}", doing=each) for each in state.doing), width)
+        if state.doing:
+            yield text("now: {doing}", doing=state.doing)
         return
-    why = reason_text(state.runs.why)
-    wordings = [text("now: {doing}", doing=each) for each in _runs(state.runs)]
-    together = text("{now} — {why}", now=wordings[0], why=why)
-    if len(together) <= width:
-        yield together
-        return
-    yield _fitting(wordings, width)
-    why = text("why: {why}", why=why)
-    if len(why) <= width:
-        yield why
+    yield text("now: {doing}", doing=_runs(state.runs))
+    yield text("why: {why}", why=reason_text(state.runs.why))
 
 
-def _runs(runs: RunsAsked) -> Iterator[str]:
+def _runs(runs: RunsAsked) -> str:
     sizes = _several([str(size) for size in runs.batch_sizes])
     rates = _several([number_text(rate, "rate") for rate in runs.learning_rates])
     seeds = plural("seed {s}", "seeds {s}", len(runs.seeds), s=_several(runs.seeds))
     if len(runs.batch_sizes) > 1:  # each has rates of its own
-        yield text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
-        yield text("{n} batch sizes", n=len(runs.batch_sizes))
-        return
+        return text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
     n = len(runs.learning_rates)
     of_rates = plural("learning rate {rates}", "learning rates {rates}", n, rates=rates)
-    named = {"size": sizes, "rates": rates, "seeds": seeds}
-    yield text("batch size {size}, {of_rates}, {seeds}", of_rates=of_rates, **named)
-    yield text("batch size {size} at {rates}, {seeds}", **named)
-    yield text("{size} at {rates}", **named)
+    return text(
+        "batch size {size}, {of_rates}, {seeds}", size=sizes, of_rates=of_rates, seeds=seeds
+    )
 
 
 def _several(parts: Sequence[object]) -> str:

@@ -15,7 +15,7 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import Shown, capitalized, listing, number_text, term_text, text
+from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN, form_of
 from batchlab.words.reasons import reason_text
 
@@ -224,21 +224,17 @@ def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
 
 def best_so_far_text(best: BestSoFar) -> str:
     """What leads, without an end: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
-    return next(best_so_far_wordings(best))
-
-
-def best_so_far_wordings(best: BestSoFar) -> Iterator[str]:
-    """The same in fewer and fewer words."""
     value = quantity_text(best.quantity, best.value)
     figure = {
         "time_to_target_s": text("{value} to target", value=value),
         "samples_to_target": text("{value} examples to target", value=value),
     }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
-    rate = number_text(best.learning_rate, "rate")
-    named: dict[str, Shown] = {"size": best.batch_size, "rate": rate}
-    yield text("best so far: batch size {size} at learning rate {rate} ({f})", f=figure, **named)
-    yield text("best so far: {size} at {rate} ({value})", value=value, **named)
-    yield text("best so far: {size} at {rate}", **named)
+    return text(
+        "best so far: batch size {size} at learning rate {rate} ({f})",
+        size=best.batch_size,
+        rate=number_text(best.learning_rate, "rate"),
+        f=figure,
+    )
 
 
 # ---- sentences

@@ -287,13 +287,7 @@ class StoredEngine:
         trial = request.trial
         done, left_s = self._time_left.at(trial.trial_id, fraction)
         so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
-        rate = number_text(trial.learning_rate, "rate")
-        self._listener.progress(
-            done_fraction=done,
-            left_s=left_s,
-            text=f"{named(trial)}{so_far}",
-            short=f"{trial.batch_size} at {rate}, seed {trial.seed}{so_far}",
-        )
+        self._listener.progress(done_fraction=done, left_s=left_s, text=f"{named(trial)}{so_far}")
 
 
 class TimeLeft:
