@@ -91,7 +91,7 @@ def test_the_peak_on_a_gpu_is_told_beside_that_of_main_memory(
             nvml.used = [13 * GB, GB]
 
     monkeypatch.setattr("batchlab.script.memory.GpuMemory", lambda: Filling(nvml))
-    monkeypatch.setattr("batchlab.script.memory._FIRST_FINDS_S", 100.0)
+    monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
 
     point = timed(tmp_path, _STEPS.format(n=10**9))
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 from tests.reference.fake_nvml import GB, FakeNvml
 
-from batchlab.script.memory import COST_FRACTION, GpuMemory, MemoryWatch
+from batchlab.script.memory import INTERVAL_S, GpuMemory, MemoryWatch
 
 # Holds 60 MB, then waits for a word; `%s` is what it does in between.
 HOLDS = """
@@ -26,23 +26,19 @@ while not os.path.exists("enough"): time.sleep(0.005)
 
 @pytest.fixture(autouse=True)
 def _however_busy_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchlab.script.memory._FIRST_PSS_S", 100.0)
-    monkeypatch.setattr("batchlab.script.memory._FIRST_FINDS_S", 100.0)
+    monkeypatch.setattr("batchlab.script.memory.COST_FRACTION", 100.0)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="pages are told apart on Linux only")
 
 
-def peak_of(start: Callable, code: str, *, processes: int, is_shared_told: bool = True) -> int:
+def peak_of(start: Callable, code: str, *, processes: int) -> int:
     """The peak of a command, after all its processes hold what they hold and were looked at."""
     started = start(code)
     while started.text.count("held") < processes:
         assert started.launched.wait(0.01) is None
     watch = started.launched._memory
-    held_s, n_looks = time.monotonic(), watch._n_looks
-    while is_shared_told and watch._pss_s < held_s:
-        time.sleep(0.01)
-        n_looks = watch._n_looks
+    n_looks = watch._n_looks
     while watch._n_looks < n_looks + 2:  # what has begun is done
         time.sleep(0.01)
     (started.launched._cwd / "enough").touch()
@@ -53,7 +49,7 @@ def peak_of(start: Callable, code: str, *, processes: int, is_shared_told: bool 
 
 @pytest.mark.slow
 def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> None:
-    peak = peak_of(start, HOLDS.format("del data"), processes=1, is_shared_told=False)
+    peak = peak_of(start, HOLDS.format("del data"), processes=1)
 
     assert 60_000_000 < peak < 90_000_000
 
@@ -83,10 +79,9 @@ def test_without_a_count_of_shared_pages_each_process_counts_in_full(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on macOS.
-    monkeypatch.setattr("batchlab.script.memory._LINUX", False)
-    monkeypatch.setattr("batchlab.script.memory._SHARED_IS_TOLD", False)
+    monkeypatch.setattr("psutil.LINUX", False)
 
-    peak = peak_of(start, HOLDS.format(FORKS.format(3, "pass")), processes=4, is_shared_told=False)
+    peak = peak_of(start, HOLDS.format(FORKS.format(3, "pass")), processes=4)
 
     assert peak > 240_000_000
 
@@ -102,65 +97,25 @@ def test_nothing_seen_is_not_zero() -> None:
     assert seen is None
 
 
-class VirtualTime:
-    """Clocks that go on by rests, and by what calls are said to take."""
+def test_dear_looks_are_further_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self.cpu_s = 0.0
+    def wait(rest_s: float) -> bool:
+        rests.append(rest_s)
+        return len(rests) > 2
 
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def thread_time(self) -> float:
-        return self.cpu_s
-
-    def wait(self, rest_s: float) -> bool:
-        self.now_s += rest_s
-        return self.now_s > 3600.0
-
-    def call(self, cpu_s: float, answer: Callable[[], object]) -> Mock:
-        def take(*_: object) -> object:
-            self.cpu_s += cpu_s
-            self.now_s += cpu_s
-            return answer()
-
-        return Mock(side_effect=take)
-
-
-@pytest.mark.parametrize(
-    ("dear", "first_s"), [("find", 0.02), ("look", 0.0), ("count", 0.1), ("ask", 0.02)]
-)
-def test_each_kind_of_looking_takes_a_two_thousandth_of_a_core_beyond_its_start(
-    dear: str, first_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    time = VirtualTime()
-    # What they hold grows by a tenth every ten seconds, so that shared pages are counted again.
-    held = {
-        "find": lambda: (1, 2),
-        "look": lambda: int(GB * 1.1 ** (time.now_s // 10)),
-        "count": lambda: GB,
-        "ask": lambda: None,
-    }
-    calls = {kind: time.call(0.02 if kind == dear else 1e-5, held[kind]) for kind in held}
     for name, stand_in in {
-        "time": time,
-        "threading": Mock(Event=lambda: time),
-        "_below": calls["find"],
-        "_rss_of": calls["look"],
-        "_pss_of": calls["count"],
-        "GpuMemory": lambda: Mock(look=calls["ask"]),
-        "_FIRST_FINDS_S": 0.02,
-        "_FIRST_PSS_S": 0.1,
-        "_SHARED_IS_TOLD": True,
+        "threading": Mock(Event=lambda: Mock(wait=wait)),
+        "time": Mock(thread_time=Mock(side_effect=[0.0, 0.04, 0.04, 0.04])),
+        "_below": lambda root: (),
+        "GpuMemory": Mock,
+        "COST_FRACTION": 0.002,
     }.items():
         monkeypatch.setattr(f"batchlab.script.memory.{name}", stand_in)
 
     MemoryWatch(0)._run()
 
-    taken_s = 0.02 * calls[dear].call_count
-    at_once_s = 2 * 0.02  # a look at two processes is not cut in two
-    assert 0.5 < taken_s <= first_s + COST_FRACTION * time.now_s + at_once_s
+    assert rests == [0.0, pytest.approx(20.0), INTERVAL_S]
 
 
 @pytest.mark.parametrize(
