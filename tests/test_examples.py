@@ -19,7 +19,7 @@ from batchlab.cli import main as cli
 # Kinds of data that not everybody has, and other ways to train than plain steps on a loss.
 UNUSUAL = (
     *("buckets", "memory_map", "stream", "whole_set"),
-    *("clip", "clipping", "ema", "gan", "grad_scaler", "pairs", "pinn", "sam"),
+    *("clip", "clipping", "ema", "gan", "grad_scaler", "pinn", "sam"),
 )
 
 

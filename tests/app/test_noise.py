@@ -11,7 +11,6 @@ import torch
 from tests.reference.made_up import made_up_trial
 from tests.reference.random_streams import random_streams
 from tests.reference.small_workloads import small_workload
-from tests.reference.told import Told
 
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
@@ -120,17 +119,6 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
     assert [point.step for point in made.along] == [0]
     assert made.gradient_noise_scale == noise_scale(made.along[0].sample).scale
     assert made.stopped is None
-
-
-@pytest.mark.slow
-def test_a_last_batch_that_the_model_does_not_take_is_left_out() -> None:
-    told = Told()
-
-    made = noise(f"{EXAMPLES}/pairs.py:workload", steps=17, listener=told)  # an epoch has 15
-
-    assert made.stopped is None
-    assert made.along[-1].step == 17
-    assert any("takes an even number of examples" in warning for warning in told.warnings)
 
 
 @pytest.mark.slow

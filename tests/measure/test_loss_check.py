@@ -9,7 +9,6 @@ from torch.utils.data import Dataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import LossSeen, look_at_loss
-from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.workload.definition import Workload
 
 CPU = torch.device("cpu")
@@ -26,7 +25,6 @@ def seen(
     *,
     seed: int = 0,
     train: Any = None,
-    sizes: RunnableSizes = ANY_SIZE,
 ) -> LossSeen:
     torch.manual_seed(seed)
     workload = Workload(
@@ -37,7 +35,7 @@ def seen(
         loss=loss,
         learning_rate=0.1,
     )
-    return look_at_loss(workload, model(), CPU, sizes)
+    return look_at_loss(workload, model(), CPU)
 
 
 def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
@@ -85,10 +83,6 @@ def autocast(model: nn.Module, batch: Any) -> Tensor:
         return F.mse_loss(model(batch[0])[:, 0], batch[1].bfloat16()).float()
 
 
-def of_pairs(model: nn.Module, batch: Any) -> Tensor:
-    return model(batch[0])[:, 0].view(-1, 2).diff().square().mean()
-
-
 def with_a_penalty(model: nn.Module, batch: Any) -> Tensor:
     return cross_entropy(model, batch) + sum(part.square().sum() for part in model.parameters())
 
@@ -115,10 +109,6 @@ SINGLE: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
     "autocast": (20, lambda seed: {"loss": autocast, "model": mlp}),
     "sorted": (40, lambda seed: {"train": classes(seed, 3, is_sorted=True)}),
     "shuffled": (40, lambda seed: {"train": classes(seed, 3, is_sorted=False)}),
-    "pairs that stay together": (
-        20,
-        lambda seed: {"loss": of_pairs, "sizes": RunnableSizes(least=2, multiple_of=2)},
-    ),
     "a data set that draws": (1, lambda seed: {"train": Drawing()}),
     "a mean with a penalty": (1, lambda seed: {"loss": with_a_penalty}),
     "one that differentiates": (1, lambda seed: {"loss": differentiating, "model": mlp}),

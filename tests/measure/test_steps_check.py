@@ -25,12 +25,8 @@ from batchlab.measure.steps_check import (
     check_own_step,
     check_step,
     resumption_warnings,
-    rule_of,
-    sizes_in_evaluation,
-    sizes_in_training,
 )
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import load_workload
@@ -47,51 +43,6 @@ def workload(model: Callable[[], nn.Module] = lambda: nn.Linear(4, 1), **fields:
     return Workload(name="sized", model=model, **({"learning_rate": 0.01} | data | fields))
 
 
-@pytest.mark.parametrize(
-    ("runs", "rule"),
-    [
-        (lambda n: True, ANY_SIZE),
-        (lambda n: n % 2 == 0, RunnableSizes(least=2, multiple_of=2)),
-        (lambda n: n % 3 == 0, RunnableSizes(least=3, multiple_of=3)),
-        (lambda n: n % 4 == 0, RunnableSizes(least=4, multiple_of=4)),
-        (lambda n: n % 8 == 0, RunnableSizes(least=8, multiple_of=8)),
-        (lambda n: n % 16 == 0, RunnableSizes(least=16, multiple_of=16)),
-        (lambda n: n >= 2, RunnableSizes(least=2)),
-        (lambda n: n >= 8, RunnableSizes(least=8)),
-        (lambda n: n == 4, RunnableSizes(least=4, multiple_of=4, most=4)),
-        (lambda n: n == 64, RunnableSizes(least=64, multiple_of=64, most=64)),
-        (lambda n: False, None),
-        (lambda n: n in (1, 2, 5), ANY_SIZE),  # no rule: the trials will tell
-    ],
-)
-def test_a_few_tries_tell_the_rule(runs: Callable[[int], bool], rule: RunnableSizes | None) -> None:
-    tried = []
-
-    def noted(n: int) -> bool:
-        tried.append(n)
-        return runs(n)
-
-    assert rule_of(noted, usual=64) == rule
-    assert len(tried) <= 14
-
-
-def test_batch_norm_needs_two_in_training_and_one_in_an_evaluation() -> None:
-    def model() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
-
-    assert sizes_in_training(workload(model), CPU) == RunnableSizes(least=2)
-    assert sizes_in_evaluation(workload(model), model(), CPU) == ANY_SIZE
-
-
-def test_the_rule_of_a_metric_is_that_of_the_evaluation() -> None:
-    def of_pairs(model: nn.Module, batch: Any) -> Tensor:
-        return model(batch[0]).view(-1, 2).sum(1).mean()
-
-    sized = workload(metrics={"error": of_pairs})
-
-    assert sizes_in_evaluation(sized, nn.Linear(4, 1), CPU) == RunnableSizes(least=2, multiple_of=2)
-
-
 def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         out = model(batch[0]).sigmoid()
@@ -100,7 +51,7 @@ def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
         return value
 
     with pytest.raises(WorkloadError, match=r"a training step .* modified by an inplace operation"):
-        check_step(workload(loss=loss), CPU, ANY_SIZE)
+        check_step(workload(loss=loss), CPU)
 
 
 def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
@@ -119,7 +70,7 @@ def infinite(model: nn.Module, batch: Any) -> Tensor:
     ],
 )
 def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> None:
-    (told,) = check_step(workload(**fields), CPU, ANY_SIZE).warnings
+    (told,) = check_step(workload(**fields), CPU).warnings
 
     assert said in told
 
@@ -132,7 +83,7 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
 
     train = (X[:25].clone(), X[:25].sum(1))
 
-    seen = check_step(workload(loss=loss, train=train, batch_size=16), CPU, ANY_SIZE)
+    seen = check_step(workload(loss=loss, train=train, batch_size=16), CPU)
 
     assert not seen.last_batch_runs
     (told,) = seen.warnings

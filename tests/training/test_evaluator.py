@@ -21,11 +21,9 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.records.study import RunnableSizes
 from batchlab.records.trial import Split
 from batchlab.training.evaluator import Evaluator, evaluation_batch, n_train_evaluated
 from batchlab.workload.definition import Metric, Workload
@@ -292,7 +290,7 @@ def test_a_loss_that_couples_examples_is_one_function_for_all_batch_sizes() -> N
     assert len({run.evaluations[0].score("validation", "loss") for run in runs}) == 1
 
 
-# Metrics that differentiate, and sizes that a model takes
+# Metrics that differentiate
 
 
 def residual(model: nn.Module, batch: Any) -> Tensor:
@@ -343,21 +341,3 @@ def test_memory_that_runs_out_in_a_loss_is_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         scores_of(workload)
     assert len(asked) == 1
-
-
-@pytest.mark.parametrize("as_dataset", [False, True])
-def test_examples_that_do_not_fill_a_batch_that_runs_are_left_out(as_dataset: bool) -> None:
-    seen: list[int] = []
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        seen.append(len(batch[0]))
-        return model(batch[0]).mean()
-
-    workload = replace(small_workload(n=40), loss=loss, metrics={}, test=None)
-    data = tuple(part[:15].clone() for part in workload.validation)
-    workload = replace(workload, validation=TensorDataset(*data) if as_dataset else data)
-    sizes = RunnableSizes(least=4, multiple_of=4)
-
-    Evaluator(workload, CPU, batch_size=9, sizes=sizes).scores(workload.model(), ("validation",))
-
-    assert seen == [8, 4]

@@ -14,7 +14,7 @@ from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
 from batchlab.advice.level import has_settled, met_early
 from batchlab.advice.run_log import RunLog
-from batchlab.app.options import noted, options_of, reference_of, refused, sizes_that_run
+from batchlab.app.options import noted, options_of, reference_of, refused
 from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
@@ -429,7 +429,7 @@ class AdviceSession:
         """The batch sizes to profile."""
         if self._why_not_comparable is not None:
             return (self._trial.batch_size,)
-        return sizes_that_run(self._summary, self._subject.candidates)
+        return self._subject.candidates
 
     def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
         """The profile of all batch sizes, made while nothing runs."""

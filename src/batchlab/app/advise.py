@@ -11,7 +11,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.options import leave_out_last_batches, options_of, reference_of, sizes_that_run
+from batchlab.app.options import leave_out_last_batches, options_of, reference_of
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised
@@ -153,7 +153,7 @@ def advised_about(subject: Subject) -> Advised:
         subject,
         [
             replace(subject.reference, batch_size=size, micro_batch_size=size)
-            for size in sizes_that_run(subject.summary, subject.candidates)
+            for size in subject.candidates
         ],
     )
     study = StudyName(

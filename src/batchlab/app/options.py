@@ -11,7 +11,7 @@ from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.measure.profile import Profile, Stopped
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.study import RunnableSizes, WorkloadSummary
+from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.words.reasons import reason_text
 
@@ -19,90 +19,52 @@ from batchlab.words.reasons import reason_text
 
 
 def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Its trials that the model takes; without smaller last batches where one of them does not run.
-
-    Batch sizes that its question does not name go where they do not run.
-    """
-    summary, trials = subject.summary, subject.trials
+    """Return its trials; without smaller last batches if one of them does not run."""
+    trials = subject.trials
     for trial in trials:
-        check_batch_norm(summary, trial)
-    sizes = _rule(summary)
-    if sizes.are_all and summary.last_batch_runs:
-        return trials
-    fits = [trial for trial in trials if not _too_odd(sizes, trial)]
-    without = [trial for trial in trials if trial not in fits]
-    is_chosen = subject.question.batch_sizes is not None or subject.question.plans
-    if without and (is_chosen or not fits):
-        raise BatchSizeError(_refusal(sizes, without[0]))
-    gone = {trial.batch_size for trial in without}
-    if gone:
-        subject.question.listener.warning(
-            f"batch sizes left out: {', '.join(map(str, sorted(gone)))}; the model of "
-            f"{summary.name!r} takes {sizes}"
-        )
-    leave_out_last_batches(subject, fits)
-    return tuple(trial for trial in subject.trials if trial.batch_size not in gone)
+        check_batch_norm(subject.summary, trial)
+    leave_out_last_batches(subject, trials)
+    return subject.trials
 
 
 def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
-    """Let the subject leave out smaller last batches where one of the trials' does not run."""
-    summary, sizes = subject.summary, _rule(subject.summary)
-    for trial in trials:
-        smaller = _smaller_that_fail(summary, trial)
-        if not smaller:
-            continue
-        rest = smaller[0]
-        why = f"the model of {summary.name!r} takes {sizes}"
-        if not summary.last_batch_runs:
-            why = f"such a step failed when {summary.name!r} was checked"
-        subject.question.listener.warning(
-            f"the smaller last batch of an epoch is left out at every batch size, as with "
-            f"--drop-last: at batch size {trial.batch_size} it has {rest} of the {trial.n_train} "
-            f"examples, and {why}"
-        )
-        subject.drop_last = True
+    """Let the subject leave out smaller last batches if they fail and a trial has one."""
+    summary = subject.summary
+    if summary.last_batch_runs:
         return
+    for trial in trials:
+        for rest in sorted(trial.plan.last_batch_sizes()):
+            subject.question.listener.warning(
+                f"the smaller last batch of an epoch is left out at every batch size, as with "
+                f"--drop-last: at batch size {trial.batch_size} it has {rest} of the "
+                f"{trial.n_train} examples, and such a step failed when {summary.name!r} was "
+                f"checked"
+            )
+            subject.drop_last = True
+            return
 
 
 def why_not(summary: WorkloadSummary, trial: Trial) -> str | None:
-    """Why the model would not take each batch of a trial; None: it does."""
-    sizes = _rule(summary)
+    """Return why the model would not take each batch of a trial; None if it does."""
     try:
         check_batch_norm(summary, trial)
     except BatchSizeError as error:
         return str(error)
-    if _too_odd(sizes, trial):
-        return _refusal(sizes, trial)
-    smaller = _smaller_that_fail(summary, trial)
-    return f"a last batch of {smaller[0]} examples does not run" if smaller else None
-
-
-def _smaller_that_fail(summary: WorkloadSummary, trial: Trial) -> list[int]:
-    """The smaller last batches of epochs that do not run."""
-    sizes, micro = _rule(summary), trial.micro_batch_size
-    return [
-        rest
-        for rest in sorted(trial.plan.last_batch_sizes())
-        if not summary.last_batch_runs or not _runs(sizes, rest, min(rest, micro))
-    ]
-
-
-def sizes_that_run(summary: WorkloadSummary, batch_sizes: Iterable[int]) -> tuple[int, ...]:
-    """Those of the batch sizes that the model takes in one piece."""
-    return tuple(size for size in batch_sizes if _rule(summary).holds(size))
+    smaller = sorted(trial.plan.last_batch_sizes())
+    if smaller and not summary.last_batch_runs:
+        return f"a last batch of {smaller[0]} examples does not run"
+    return None
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
     """The option; one that cannot be had of this model with a note against it."""
-    size, micro, sizes = option.batch_size, option.micro_batch_size, _rule(summary)
+    size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
     try:
         check_batch_norm(summary, replace(trial, batch_size=size, micro_batch_size=micro))
     except BatchSizeError as error:
         return replace(option, note=Reason.as_written(str(error)))
-    if not _runs(sizes, size, micro):
-        return refused(option, _takes(sizes))
     if summary.loss_couples and micro < size:
         return refused(option, Reason.of("pieces_train_on_another_loss", size=micro))
     return option
@@ -135,42 +97,6 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
                 f"examples holds {rest}, and its last micro-batch one, but {model}; use "
                 f"--drop-last (drop_last=True) or another batch size"
             )
-
-
-def _rule(summary: WorkloadSummary) -> RunnableSizes:
-    """Which sizes run; that BatchNorm needs two has a check of its own (`check_batch_norm`)."""
-    if summary.has_batch_norm and summary.sizes == RunnableSizes(least=2):
-        return RunnableSizes()
-    return summary.sizes
-
-
-def _runs(sizes: RunnableSizes, batch_size: int, micro_batch_size: int) -> bool:
-    """Whether a whole batch runs in such pieces."""
-    rest = batch_size % micro_batch_size
-    return sizes.holds(micro_batch_size) and (rest == 0 or sizes.holds(rest))
-
-
-def _too_odd(sizes: RunnableSizes, trial: Trial) -> list[tuple[int, int]]:
-    """Its whole batches that do not run: their sizes, each with that of its micro-batches."""
-    return [shape for shape in trial.micro_batch_sizes.items() if not _runs(sizes, *shape)]
-
-
-def _refusal(sizes: RunnableSizes, trial: Trial) -> str:
-    size, micro = _too_odd(sizes, trial)[0]
-    given = f"batch size {size}" + ("" if micro == size else f" in micro-batches of {micro}")
-    near = sizes.largest_up_to(size) or sizes.least
-    return (
-        f"{given}: the model of {trial.workload!r} takes {sizes} in a pass; give one that fits, "
-        f"such as {near}"
-    )
-
-
-def _takes(sizes: RunnableSizes) -> Reason:
-    if sizes.most is not None:
-        return Reason.of("takes_only", most=sizes.most)
-    if sizes.multiple_of > 1:
-        return Reason.of("takes_multiples_of", of=sizes.multiple_of)
-    return Reason.of("takes_at_least", least=sizes.least)
 
 
 # ---- by a profile

@@ -303,7 +303,6 @@ class WorkloadSubject(Subject):
             deadline_s=deadline_s,
             listener=listener,
             known=known,
-            evaluated_sizes=self.summary.evaluated_sizes,
         )
 
     @property

@@ -27,7 +27,7 @@ from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
-from batchlab.records.study import ANY_SIZE, Accumulation, Finding, RunnableSizes
+from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import examples_at, on_device, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.words.reasons import CAUSES
@@ -70,7 +70,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """Do the same in this process, whose random streams it uses."""
-    check_batch_counts(workload, ANY_SIZE)
+    check_batch_counts(workload)
     for in_double in (True, False):
         try:
             few = _from_all_over(workload, device, in_double=in_double)
@@ -221,9 +221,7 @@ class LossSeen:
     couples: bool = False
 
 
-def look_at_loss(
-    workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes = ANY_SIZE
-) -> LossSeen:
+def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> LossSeen:
     """Compare the loss of a few examples with that of their halves, in evaluation mode.
 
     Raises:
@@ -232,7 +230,7 @@ def look_at_loss(
     if workload.loss is None:  # its own step has one, of whatever it likes
         return LossSeen()
     n_train = size_of(workload.train)
-    first = places(workload, _n_looked_at(n_train, sizes))
+    first = places(workload, min(_N_LOOKED_AT, n_train))
 
     def loss_of(few: Sequence[int]) -> Tensor:
         batch = batch_from(workload, workload.train, few, split="train")
@@ -269,7 +267,7 @@ def look_at_loss(
         with asking(workload, "the gradient of `loss`"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
-            coupling = _coupling(few, whole, _halvings(n, sizes))
+            coupling = _coupling(few, whole, _halvings(n))
             if coupling is None and few.off_by_draws() is not None:
                 return LossSeen(warnings=(_DRAWS_ITSELF,))
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
@@ -292,24 +290,13 @@ _IN_TRAINING_ALONE = (
 )
 
 
-def _n_looked_at(n_train: int, sizes: RunnableSizes) -> int:
-    half = sizes.at_once(_N_LOOKED_AT // 2)
-    if sizes.holds(2 * half) and 2 * half <= n_train:
-        return 2 * half
-    return sizes.largest_up_to(min(_N_LOOKED_AT, n_train)) or min(sizes.least, n_train)
-
-
-def _halvings(n: int, sizes: RunnableSizes) -> list[Cut]:
-    """Cut the examples into two halves, as they come and then in random orders.
-
-    Those that a model takes together (pairs) stay together.
-    """
-    half, group = n // 2, sizes.multiple_of
-    if not (half and sizes.holds(half) and sizes.holds(n - half)):
+def _halvings(n: int) -> list[Cut]:
+    """Cut the examples into two halves, as they come and then in random orders."""
+    if n < 2:
         return []
-    draws, starts = random.Random(0), range(0, n, group)
-    orders = [starts, *(draws.sample(starts, len(starts)) for _ in range(_HALVINGS - 1))]
-    return [_halves([start + at for start in order for at in range(group)]) for order in orders]
+    draws = random.Random(0)
+    orders = [list(range(n)), *(draws.sample(range(n), n) for _ in range(_HALVINGS - 1))]
+    return [_halves(order) for order in orders]
 
 
 def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:

@@ -13,7 +13,6 @@ from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
     around,
     asking,
-    batch_from,
     check_batch_counts,
     evaluating,
     succeeds,
@@ -24,22 +23,16 @@ from batchlab.measure.steps_check import (
     check_own_step,
     check_step,
     resumption_warnings,
-    sizes_in_evaluation,
-    sizes_in_training,
 )
 from batchlab.processes.children import Line
-from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.study import ANY_SIZE, RunnableSizes, WorkloadSummary
+from batchlab.records.study import WorkloadSummary
 from batchlab.training.batching import check_streams, on_device, sampled_order
 from batchlab.training.evaluator import (
-    FEWEST_EVALUATED_AT_ONCE,
-    MOST_EVALUATED_AT_ONCE,
     as_metric,
     is_over_all,
-    n_train_evaluated,
     tally_of,
 )
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
@@ -53,15 +46,13 @@ _IGNORED_LABEL = -100  # PyTorch's ignore_index
 _SEED = 0
 
 
-def check_metrics(
-    workload: Workload, model: nn.Module, device: torch.device, sizes: RunnableSizes
-) -> tuple[str, ...]:
-    """Ask every metric as an evaluation does; gives what is left out of evaluations, in words.
+def check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
+    """Ask every metric as an evaluation does.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
     """
-    few = on_device(around(workload, sizes.at_once(_EXAMPLES)), device)
+    few = on_device(around(workload, _EXAMPLES), device)
     with evaluating(model):
         for name in workload.metrics:
             # Of a few examples it may not exist: an F1 without a positive one is 0 / 0.
@@ -69,15 +60,7 @@ def check_metrics(
             if not is_over_all(workload, name):
                 _ask(workload, model, name, lambda: [few], has_value=not is_of_many)
             if is_of_many:
-                _ask_about_many(workload, model, name, device, sizes)
-    usual = max(FEWEST_EVALUATED_AT_ONCE, 4 * workload.batch_size)
-    at_once = sizes.at_once(min(usual, MOST_EVALUATED_AT_ONCE))
-    warnings = [
-        text for split in SPLITS for text in _left_out(workload, split, sizes, at_once=at_once)
-    ]
-    with evaluating(model):
-        _ask_about_the_last(workload, model, device, sizes, at_once=at_once)
-    return tuple(warnings)
+                _ask_about_many(workload, model, name, device)
 
 
 def _is_of_many(workload: Workload, name: str) -> bool:
@@ -86,17 +69,13 @@ def _is_of_many(workload: Workload, name: str) -> bool:
     return has_finalise or is_over_all(workload, name)
 
 
-def _ask_about_many(
-    workload: Workload, model: nn.Module, name: str, device: torch.device, sizes: RunnableSizes
-) -> None:
+def _ask_about_many(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
     """Ask for the metric of up to 1000 evenly spaced examples that are not trained on."""
     split = "train" if workload.validation is None else "validation"
     data = getattr(workload, split)
-    at_once, n = sizes.at_once(_MANY_AT_ONCE), size_of(data)
-    n_asked = sizes.n_used(min(n, _MANY), at_once=at_once)
-    if n_asked == 0:  # `_left_out` refuses that
-        return
-    parts = torch.linspace(0, n - 1, n_asked).round().long().split(at_once)
+    n = size_of(data)
+    n_asked = min(n, _MANY)
+    parts = torch.linspace(0, n - 1, n_asked).round().long().split(_MANY_AT_ONCE)
 
     def batches() -> Iterator[Batch]:
         return (on_device(fetched(data, part, workload.collate), device) for part in parts)
@@ -158,54 +137,6 @@ def _with_gradients(workload: Workload, name: str) -> Workload | None:
     return replace(workload, metrics=metrics)
 
 
-def _left_out(
-    workload: Workload, split: str, sizes: RunnableSizes, *, at_once: int
-) -> tuple[str, ...]:
-    n = size_of(getattr(workload, split))
-    n = n_train_evaluated(n) if split == "train" else n
-    n_used = sizes.n_used(n, at_once=at_once)
-    if n == n_used:
-        return ()
-    if n_used == 0:
-        raise WorkloadError(
-            f"workload {workload.name!r}: {split} has {n} example{'s' * (n > 1)}, and its model "
-            f"takes {sizes} in a pass; give {split} more examples, or let the model take fewer"
-        )
-    few = "the last example" if n - n_used == 1 else f"the last {n - n_used} examples"
-    return (
-        f"{few} of {split} ({n}) will be left out of its evaluations: the model takes {sizes} in "
-        f"a pass",
-    )
-
-
-def _ask_about_the_last(
-    workload: Workload,
-    model: nn.Module,
-    device: torch.device,
-    sizes: RunnableSizes,
-    *,
-    at_once: int,
-) -> None:
-    """Evaluate the smaller last batch of validation, the very one that every trial will meet."""
-    data = workload.validation
-    n_used = sizes.n_used(size_of(data), at_once=at_once)
-    rest = n_used % at_once
-    if rest == 0:
-        return
-    chosen = range(n_used - rest, n_used)
-    try:
-        batch = on_device(batch_from(workload, data, chosen, split="validation"), device)
-        for name in workload.metric_names:
-            if is_over_all(workload, name):
-                continue
-            last = f" on the last {rest} examples of validation"
-            has_value = name not in workload.metrics or not _is_of_many(workload, name)
-            _ask(workload, model, name, lambda: [batch], where=last, has_value=has_value)
-    except Exception as error:
-        if not is_out_of_memory(error):  # what fits is for the profile to find
-            raise
-
-
 def check_workload(
     line: Line, packed: PackedWorkload, device: str, known: WorkloadSummary, with_steps: bool = True
 ) -> WorkloadSummary:
@@ -231,15 +162,12 @@ def check_workload(
     _check_sampler(workload)
     check_streams(workload)
     _check_labels(workload, model, on)
-    # Where nothing runs, what follows asks again and says why.
-    evaluated = sizes_in_evaluation(workload, model, on) or ANY_SIZE
-    check_batch_counts(workload, evaluated)
-    seen = look_at_loss(workload, model, on, evaluated)
-    left_out = check_metrics(workload, model, on, evaluated)
-    sizes, steps, resumed = ANY_SIZE, StepSeen(examples=0, warnings=()), tuple[str, ...]()
+    check_batch_counts(workload)
+    seen = look_at_loss(workload, model, on)
+    check_metrics(workload, model, on)
+    steps, resumed = StepSeen(examples=0, warnings=()), tuple[str, ...]()
     if with_steps:
-        sizes = sizes_in_training(workload, on) or ANY_SIZE
-        steps = check_step(workload, on, sizes)
+        steps = check_step(workload, on)
         moved_after = check_own_step(workload, on, n_examples=steps.examples)
         # Stopped before the first update, where that waits for a count of steps.
         n_steps = max(LEAST_STEPS, moved_after - 1)
@@ -252,14 +180,11 @@ def check_workload(
         warnings=(
             *known.warnings,
             *seen.warnings,
-            *left_out,
             *steps.warnings,
             *resumed,
             *_equal_row_warnings(workload),
         ),
         loss_couples=seen.couples,
-        sizes=sizes,
-        evaluated_sizes=evaluated,
         last_batch_runs=steps.last_batch_runs,
     )
 

@@ -14,7 +14,6 @@ from torch import nn
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.records.study import RunnableSizes
 from batchlab.training.batching import is_group
 from batchlab.training.evaluator import is_over_all
 from batchlab.workload.data import (
@@ -165,10 +164,7 @@ def _sampled(workload: Workload, n: int) -> list[int]:
         return [int(index) for index in islice(chain.from_iterable(parts), n)]
 
 
-_LARGEST_COUNTED = 65  # of the two batches whose examples are counted
-
-
-def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
+def check_batch_counts(workload: Workload) -> None:
     """Compare two small batches with how many examples were fetched for them.
 
     Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
@@ -178,8 +174,7 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
     Raises:
         WorkloadError: the counts do not grow with the examples.
     """
-    few = list(islice(filter(sizes.holds, range(2, _LARGEST_COUNTED)), 2))
-    if len(few) < 2 or not _counts_by_tensor(workload):
+    if not _counts_by_tensor(workload):
         return
     for split in SPLITS:
         data = getattr(workload, split)
@@ -188,11 +183,11 @@ def check_batch_counts(workload: Workload, sizes: RunnableSizes) -> None:
             continue
         counted = [
             n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
-            for size in few
+            for size in (2, 3)
         ]
-        if counted[0] * few[1] != counted[1] * few[0]:
+        if counted[0] * 3 != counted[1] * 2:
             raise WorkloadError(
-                f"workload {workload.name!r}: batches of {few[0]} and {few[1]} examples of {split} "
+                f"workload {workload.name!r}: batches of 2 and 3 examples of {split} "
                 f"count as {counted[0]} and {counted[1]}, by the length of their first tensor; "
                 f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
                 f"a tensor with examples first"

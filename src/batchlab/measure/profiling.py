@@ -19,7 +19,7 @@ from batchlab.processes.children import Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.study import ANY_SIZE, RunnableSizes, StepTiming
+from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
 from batchlab.training.evaluator import Evaluator, evaluation_batch, n_train_evaluated
 from batchlab.training.stepper import Stepper
@@ -45,7 +45,6 @@ def measure_profile(
     deadline_s: float,
     listener: ProgressListener,
     known: tuple[ProfilePoint, ...] = (),
-    evaluated_sizes: RunnableSizes = ANY_SIZE,
 ) -> Profile:
     """Try the batch sizes, each in a child, alone on the machine.
 
@@ -72,7 +71,7 @@ def measure_profile(
         fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
         if fits and evaluation is None and not known:
             evaluation = run_in_child(
-                *(_evaluation_bytes, packed, shaped, on, evaluated_sizes, wall_bytes),
+                *(_evaluation_bytes, packed, shaped, on, wall_bytes),
                 timeout_s=max(0.0, deadline_s - time.monotonic()) / 2,
             )
             _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
@@ -132,7 +131,6 @@ def _evaluation_bytes(
     packed: PackedWorkload,
     trial: Trial,
     device: torch.device,
-    sizes: RunnableSizes,
     wall_bytes: int | None,
 ) -> int | None:
     """The peak memory of this process, which evaluates as a trial does: on its largest split."""
@@ -146,7 +144,7 @@ def _evaluation_bytes(
     PeakMemory(device)  # forgets the step's peak; what is held counts from the first one on
     n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
     n_of["train"] = n_train_evaluated(n_of["train"])
-    evaluator = Evaluator(workload, device, batch_size=at_once, sizes=sizes)
+    evaluator = Evaluator(workload, device, batch_size=at_once)
     evaluator.scores(stepper.model, (max(SPLITS, key=n_of.__getitem__),))
     return memory.bytes()
 

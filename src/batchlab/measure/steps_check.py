@@ -16,15 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import around, asking, evaluating, places, succeeds
+from batchlab.measure.examples import around, asking, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.study import RunnableSizes
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.evaluator import tally_of
 from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
@@ -32,9 +30,6 @@ from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
 
 _SEED = 0
-# From what runs of these the rule is read: what needs pairs, threes, fours or eights shows in them.
-_SMALL = tuple(range(1, 9))
-_A_FEW = 3  # one of those from which the rule is read
 _EXAMPLES = 8  # of the steps that are looked at more closely
 # A GradScaler leaves out its first steps until its scale is small enough; a GAN may train one of
 # its parts every few steps.
@@ -71,58 +66,7 @@ def _at_a_constant_rate(workload: Workload) -> Workload:
     return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
 
 
-# ---- which batch sizes run
-
-
-def rule_of(runs: Callable[[int], bool], *, usual: int) -> RunnableSizes | None:
-    """The rule of what runs, from as few tries as tell.
-
-    Returns:
-        The rule; None: nothing ran. Where what ran follows no rule, all sizes: a trial will tell.
-    """
-    if runs(1) and runs(3):
-        return RunnableSizes()
-    ran = [size for size in _SMALL if runs(size)]
-    if not ran:
-        return _rule_of_large(runs, usual)
-    if len(ran) == 1:
-        ran += [size for size in (ran[0] + 1, 2 * ran[0]) if runs(size)]
-    most = ran[0] if len(ran) == 1 else None
-    rule = RunnableSizes(least=ran[0], multiple_of=math.gcd(*ran), most=most)
-    is_rule = [size for size in _SMALL if rule.holds(size)] == [n for n in ran if n in _SMALL]
-    return rule if is_rule and ran[0] % rule.multiple_of == 0 else RunnableSizes()
-
-
-def _rule_of_large(runs: Callable[[int], bool], usual: int) -> RunnableSizes | None:
-    """The rule where nothing up to 8 ran: by the workload's own batch size and its halves."""
-    if not runs(usual):
-        return None
-    least = usual
-    while least % 2 == 0 and least // 2 > _SMALL[-1] and runs(least // 2):
-        least //= 2
-    if runs(least + 1):
-        return RunnableSizes(least=least)
-    most = None if runs(2 * usual) else usual
-    return RunnableSizes(least=least, multiple_of=least, most=most)
-
-
-def sizes_in_training(workload: Workload, device: torch.device) -> RunnableSizes | None:
-    """Which batch sizes a training step takes; None: none does."""
-    return rule_of(_Steps(workload, device).runs, usual=workload.batch_size)
-
-
-def sizes_in_evaluation(
-    workload: Workload, model: nn.Module, device: torch.device
-) -> RunnableSizes | None:
-    """Which batch sizes the metrics take in eval mode; None: none does."""
-
-    def evaluate(n: int) -> None:
-        batch = on_device(around(workload, n), device)
-        with evaluating(model):
-            for name in workload.metric_names:
-                tally_of(workload, name).add(model, batch)
-
-    return rule_of(lambda n: succeeds(lambda: evaluate(n)), usual=workload.batch_size)
+# ---- steps of the usual kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,25 +78,22 @@ class StepSeen:
     last_batch_runs: bool = True
 
 
-def check_step(workload: Workload, device: torch.device, sizes: RunnableSizes) -> StepSeen:
+def check_step(workload: Workload, device: torch.device) -> StepSeen:
     """Take real training steps: of a few examples, and of the last batch of an epoch.
 
     Raises:
-        WorkloadError: a step of a few examples fails.
+        WorkloadError: a step of a few examples fails, and one of the workload's own batch size.
     """
     steps = _Steps(workload, device)
     n_train = size_of(workload.train)
     own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
-    few = sizes.largest_up_to(min(_A_FEW, n_train)) or sizes.least
-    # What ran may follow no rule (a queue takes its divisors): its own size is the one to try then.
-    few_run = steps.runs(few) or not steps.runs(own)
-    n = (sizes.largest_up_to(min(_EXAMPLES, own)) or few) if few_run else own
+    n = min(_EXAMPLES, own)
+    if not steps.runs(n):  # it may take its own batch size only
+        n = own
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # one of its own is looked at more closely (`check_own_step`)
-        warnings = steps.first(few if few_run else own)
-    if not few_run:  # nor can be told which last batches run
-        return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
-    if workload.batch_size <= n_train and rest and sizes.holds(rest):
+        warnings = steps.first(n)
+    if workload.batch_size <= n_train and rest:
         try:
             with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
                 steps.take(rest)
@@ -175,9 +116,7 @@ class _Steps:
         self._stepper: Stepper | None = None
 
     def runs(self, n: int) -> bool:
-        """Whether a step of so many runs, of a new model if one that has taken others fails."""
-        if self._stepper is not None and succeeds(lambda: self.take(n)):
-            return True
+        """Return whether a step of so many examples runs."""
         return succeeds(lambda: self.take(n))
 
     def first(self, n: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -85,62 +85,6 @@ class StepTiming:
 
 # They are always tried, so that an answer can say how good they are here.
 USUAL_SIZES = (16, 32, 64, 128)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunnableSizes:
-    """How many examples a model takes in one pass.
-
-    Attributes:
-        least: no fewer, >= 1; itself a multiple of `multiple_of`.
-        multiple_of: only multiples of it; 1: any number.
-        most: no more; None: there is no end but memory's.
-    """
-
-    least: int = 1
-    multiple_of: int = 1
-    most: int | None = None
-
-    @property
-    def are_all(self) -> bool:
-        """Whether any number of examples runs."""
-        return self == ANY_SIZE
-
-    def holds(self, n_examples: int) -> bool:
-        """Whether so many examples run in one pass."""
-        fits = self.most is None or n_examples <= self.most
-        return fits and n_examples >= self.least and n_examples % self.multiple_of == 0
-
-    def largest_up_to(self, n_examples: int) -> int:
-        """The most examples that run, of so many; 0: none do."""
-        within = n_examples if self.most is None else min(n_examples, self.most)
-        found = within - within % self.multiple_of
-        return found if found >= self.least else 0
-
-    def at_once(self, usual: int) -> int:
-        """The batch to cut many examples into where `usual` would be: near it, and it runs."""
-        return self.largest_up_to(usual) or self.least
-
-    def n_used(self, n_examples: int, *, at_once: int) -> int:
-        """How many of a split's examples batches of `at_once` reach, the last one smaller."""
-        whole, rest = divmod(n_examples, at_once)
-        return whole * at_once + self.largest_up_to(rest)
-
-    def __str__(self) -> str:
-        """For messages: `an even number of examples`, `at least 2 examples`."""
-        if self.most is not None:
-            return f"{self.most} examples at a time only"
-        if self.multiple_of == 1:
-            return f"at least {self.least} examples"
-        multiple = "an even number of"
-        if self.multiple_of > 2:
-            multiple = f"a multiple of {self.multiple_of}"
-        more = f", at least {self.least}" if self.least > self.multiple_of else ""
-        return f"{multiple} examples{more}"
-
-
-ANY_SIZE: Final = RunnableSizes()
-"""What nearly every model takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,8 +192,6 @@ class WorkloadSummary:
         learning_rate: the reference learning rate.
         has_batch_norm: whether a layer of the model normalises over the batch.
         loss_couples: whether its loss is no mean over single examples.
-        sizes: which batch sizes a training step takes.
-        evaluated_sizes: how many examples the model takes in an evaluation.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
             batch size; None: not of Adam's kind.
@@ -273,8 +215,6 @@ class WorkloadSummary:
     learning_rate: float
     has_batch_norm: bool = False
     loss_couples: bool = False
-    sizes: RunnableSizes = ANY_SIZE
-    evaluated_sizes: RunnableSizes = ANY_SIZE
     last_batch_runs: bool = True
     adam: AdamSettings | None = None
     warnings: tuple[str, ...] = ()

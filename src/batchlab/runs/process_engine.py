@@ -15,7 +15,6 @@ from batchlab.machine import library_versions
 from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.study import ANY_SIZE
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, named, was_evaluated
@@ -66,8 +65,6 @@ class ProcessEngine(StoredEngine):
         """Answer from `store`, and with runs of `workers`; the rest as of a `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
-        summary = store.workload(plan.trial.workload_id)
-        self._evaluated_sizes = ANY_SIZE if summary is None else summary.evaluated_sizes
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
         self._stop_at_s: float | None = None
@@ -198,7 +195,6 @@ class ProcessEngine(StoredEngine):
             checkpoint=path,
             resume=progress is not None,
             versions=library_versions(),
-            evaluated_sizes=self._evaluated_sizes,
         )
         return task, 0 if progress is None else progress.step
 

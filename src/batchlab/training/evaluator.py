@@ -19,7 +19,6 @@ from batchlab.errors import WorkloadError
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import derived_seed, seed_everything
-from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import RightExamples, Score, Split, Trial
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.untouched import untouched_model
@@ -275,7 +274,6 @@ class Evaluator:
         *,
         batch_size: int,
         most_train_examples: int = TRAIN_EXAMPLES_EVALUATED,
-        sizes: RunnableSizes = ANY_SIZE,
     ) -> None:
         """Choose the fixed subset of the training set that stands for it."""
         self._workload = workload
@@ -290,7 +288,7 @@ class Evaluator:
         self._counts: dict[tuple[Split, str], float] = {}
         self._rows: dict[Split, tuple[Sequence[Tensor], Tensor]] = {}
         self._batches: dict[Split, Callable[[], Iterable[Batch]]] = {}
-        self._batch_size = batch_size = sizes.at_once(batch_size)
+        self._batch_size = batch_size
         for split in SPLITS:
             data = getattr(workload, split)
             if data is None:
@@ -301,14 +299,10 @@ class Evaluator:
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
             subset = chosen if split == "train" else None
-            n = size_of(data) if subset is None else len(subset)
-            n_used = sizes.n_used(n, at_once=batch_size)
-            if n_used < n:
-                subset = (torch.arange(n) if subset is None else subset)[:n_used]
             self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
             columns = _columns_of(*opened(data, workload.collate))
             if columns is not None:
-                index = torch.arange(n_used) if subset is None else subset
+                index = torch.arange(size_of(data)) if subset is None else subset
                 self._rows[split] = (columns.parts, index)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:

@@ -19,7 +19,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
-from batchlab.records.study import ANY_SIZE, RunnableSizes
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -188,7 +187,6 @@ class Task:
         checkpoint: where to keep the checkpoint; None: nowhere.
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
-        evaluated_sizes: how many examples the model takes in an evaluation.
         build: what was built to train it natively; None: nothing was.
     """
 
@@ -199,7 +197,6 @@ class Task:
     checkpoint: Path | None
     resume: bool
     versions: tuple[tuple[str, str], ...]
-    evaluated_sizes: RunnableSizes = ANY_SIZE
     build: NativeBuild | None = None
 
     @property
@@ -263,8 +260,7 @@ class _Run:
         self._emit = emit
         self._device = torch.device(task.device)
         at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
-        sizes = task.evaluated_sizes
-        self._evaluator = Evaluator(workload, self._device, batch_size=at_once, sizes=sizes)
+        self._evaluator = Evaluator(workload, self._device, batch_size=at_once)
         self._trainer = trainer_of(workload, task.trial, self._device, task.build)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast

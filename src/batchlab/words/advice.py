@@ -185,9 +185,6 @@ ADVICE: dict[str, str] = {
     "profile_ended_before": "it was not profiled: the time for that had ended",
     "smaller_did_not_run": "it was not profiled: the batch sizes before it did not run",
     "not_profiled": "it was not profiled",
-    "takes_only": "the model takes {most} examples at a time only",
-    "takes_multiples_of": "the model takes multiples of {of} examples only",
-    "takes_at_least": "the model takes no fewer than {least} examples",
     "between_two_timed": "it lies between two that were timed",
     # The laws of the study.
     "memory_at_fewer_than_three": "memory was measured at fewer than 3 batch sizes",
