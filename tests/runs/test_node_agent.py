@@ -14,9 +14,8 @@ from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab.errors import EditedError, WorkloadError
 from batchlab.machine import library_versions
-from batchlab.processes import packed_workload
 from batchlab.processes.children import Ended
-from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Trial
@@ -237,26 +236,6 @@ def test_data_that_stay_in_a_file_have_to_be_there(
 
     assert there.shape == (60_000, 6)
     with pytest.raises(WorkloadError, match=rf"x\.npy: .* here is {found}; put it at"):
-        shipped.arrived(tmp_path)
-
-
-def test_what_is_loaded_again_has_to_find_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 100)
-    (tmp_path / "helping.py").write_text("import torch\ndef net(): return torch.nn.Linear(6, 2)\n")
-    file = tmp_path / "train.py"
-    file.write_text(FILE)
-    loaded = load_workload(f"{file}:workload", {})
-    packed = PackedWorkload(loaded.workload, again=LoadedAgain.of(loaded))
-    shipped = ShippedWorkload.of(packed)
-    there = shipped.arrived(tmp_path).unpack()
-    file.unlink()
-
-    assert packed.is_loaded_again
-    assert there.name == "mine"
-    with pytest.raises(WorkloadError, match=r"train\.py: .* no such file"):
         shipped.arrived(tmp_path)
 
 

@@ -24,7 +24,7 @@ from batchlab.measure.profiling import measure_profile, profile_of
 from batchlab.measure.step_time import measure_in_turn, measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
-from batchlab.processes.packed_workload import LoadedAgain, PackedWorkload, with_seen_model
+from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Target, Trial
@@ -83,10 +83,6 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
 # What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
-_LOADED_AGAIN = (
-    "its data are more than 64 MiB of Python's objects, so each training loads them anew from its "
-    "file; as arrays or a memory map they would be shared"
-)
 
 
 class WorkloadSubject(Subject):
@@ -139,7 +135,6 @@ class WorkloadSubject(Subject):
             workload = self._loaded.workload
             self._packed = PackedWorkload(
                 workload,
-                again=LoadedAgain.of(self._loaded),
                 files=self._loaded.files,
                 draws_by_seed=self._loaded.draws_by_seed,
             )
@@ -200,8 +195,7 @@ class WorkloadSubject(Subject):
 
     def _checked(self) -> WorkloadSummary:
         self.question.listener.phase("checking the workload")
-        loaded_again = (_LOADED_AGAIN,) if self.packed.is_loaded_again else ()
-        known = replace(self.summary, warnings=(*self._loaded.notes, *loaded_again))
+        known = replace(self.summary, warnings=self._loaded.notes)
         device = self.question.device if self.question.is_device_here else "cpu"
         for with_steps in (True, False):
             ended = run_in_child(

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 
 from batchlab.errors import EditedError, WorkloadError
 from batchlab.processes.children import Line, run_in_child
-from batchlab.records.trial import Setting
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.given_data import redraw_validation
 from batchlab.workload.identity import MadeModel, made_model
-from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
+from batchlab.workload.loading import LoadedWorkload, with_model
 from batchlab.workload.source import SourceFile, told
 
 _Reduced = tuple[Any, tuple[Any, ...]]
@@ -82,51 +81,9 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedAgain:
-    """How to load a workload once more, and who it must be."""
-
-    reference: str  # `file.py:name`, with the whole path
-    settings: tuple[tuple[str, Setting], ...]  # all of them, with the values used
-    loaded_id: str  # what it must be known by
-
-    @classmethod
-    def of(cls, loaded: LoadedWorkload) -> LoadedAgain | None:
-        """How to load it once more; None: it comes from no file."""
-        path, colon, name = loaded.reference.rpartition(":")
-        if not colon or not Path(path).is_file():
-            return None
-        return cls(
-            reference=f"{Path(path).resolve()}:{name}",
-            settings=loaded.settings,
-            loaded_id=loaded.loaded_id,
-        )
-
-    @property
-    def file(self) -> str:
-        """The file that it is loaded from."""
-        return self.reference.rpartition(":")[0]
-
-    def workload(self) -> Workload:
-        """The workload, loaded in this process.
-
-        Raises:
-            EditedError: it is another one by now.
-        """
-        loaded = load_workload(self.reference, dict(self.settings))
-        if loaded.loaded_id != self.loaded_id:
-            raise EditedError(
-                f"{self.reference} made another workload when it was loaded again: its file or its "
-                f"data changed meanwhile, or it draws random data without a seed; give it one"
-            )
-        return loaded.workload
-
-
 _ALIGNMENT = 64  # bytes: what vector instructions like best
 # Smaller arrays are cheaper to copy than to place.
 _LEAST_ARRAY_BYTES = 64 * 1024
-# Objects of Python, which each child would hold once more: numbers are not among them.
-_MOST_PICKLED_BYTES = 64 * 1024**2
 _NUMBERS = "biufc"  # kinds of NumPy's types: whole numbers, floats, complex ones, truth values
 
 _Numbers = Tensor | np.ndarray[Any, Any]
@@ -172,30 +129,25 @@ class PackedWorkload:
         self,
         workload: Workload,
         *,
-        again: LoadedAgain | None = None,
         files: tuple[SourceFile, ...] = (),
         draws_by_seed: bool = False,
     ) -> None:
         """Pack it; its CPU tensors and arrays are copied into shared memory.
 
-        Where more than 64 MiB would be pickled, a child loads it `again`; None: it must travel by
-        value, however large. A child imports or reads `files`, which must stay as they are.
-        `draws_by_seed`: whether each seed draws which examples validate.
+        A child imports or reads `files`, which must stay as they are. `draws_by_seed`: whether
+        each seed draws which examples validate.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
         """
-        buffer = io.BytesIO() if again is None else _BoundedBytes()
+        buffer = io.BytesIO()
         packer = _Packer(buffer)
-        self._again: LoadedAgain | None = None
         self._files = files
         self._draws_by_seed = draws_by_seed
         try:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
             # Pickle can't carry the read-only view of its metrics.
             packer.dump(named | {"metrics": dict(workload.metrics)})
-        except _TooLargeError:
-            self._again, buffer, packer.numbers, packer.maps = again, io.BytesIO(), [], []
         except Exception as error:  # whatever the pickling of the user's own objects raises
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
@@ -208,19 +160,14 @@ class PackedWorkload:
         self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
 
     @property
-    def is_loaded_again(self) -> bool:
-        """Whether each child loads it anew, because it is too large to hand over."""
-        return self._again is not None
-
-    @property
     def files(self) -> tuple[SourceFile, ...]:
         """Those of the user's that are imported or read where it is unpacked."""
         return self._files
 
     @property
     def read_in_place(self) -> tuple[str, ...]:
-        """The files that its numbers stay in, or that it is loaded from again."""
-        return self._maps if self._again is None else (self._again.file,)
+        """The files that its numbers stay in."""
+        return self._maps
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """What `of_parts` makes it of elsewhere: all but the shared memory, and what that holds."""
@@ -263,12 +210,8 @@ class PackedWorkload:
         """The workload; its numbers read the shared memory, what is written to them is private.
 
         Raises:
-            EditedError: a file of the user's that it imports is not what it was, or it had to be
-                loaded again, and was another one.
+            EditedError: a file of the user's that it imports is not what it was.
         """
-        if self._again is not None:
-            check_unedited(self._files)  # first: it says which file it was
-            return self._again.workload()
         memory = None
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
@@ -283,19 +226,6 @@ class PackedWorkload:
             sys.dont_write_bytecode = before
         check_unedited(self._files)  # last: what was edited meanwhile may have been imported
         return workload
-
-
-class _TooLargeError(Exception):
-    """More would be pickled than a child is handed."""
-
-
-class _BoundedBytes(io.BytesIO):
-    """Memory to pickle into that takes 64 MiB at most."""
-
-    def write(self, data: Any, /) -> int:
-        if self.tell() + memoryview(data).nbytes > _MOST_PICKLED_BYTES:
-            raise _TooLargeError
-        return super().write(data)
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]

@@ -51,7 +51,6 @@ class LoadedWorkload:
     # The identity of its source, settings and data, and of its model once a child process has made
     # that (`with_model`).
     workload_id: str
-    loaded_id: str  # the identity that it was loaded with, and is when it is loaded again
     reference: str  # how it was named
     settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
     notes: tuple[str, ...] = ()  # what a reader must know of how its data are read
@@ -142,7 +141,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
     """The same workload, known by its model and what that reads too."""
-    digest = hashlib.sha256(f"{loaded.loaded_id}\0{model.text}".encode())
+    digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
     files = {*loaded.files, *model.files}
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=_by_path(files))
 
@@ -170,7 +169,9 @@ def _loaded(
         read = files_below(main.parent, opened, named_in=f"{text} {settings}")
         beside = {place: path for place, path in read.items() if str(path.resolve()) not in named}
         note_unnamed(beside.values())
-    loaded_id, modules = workload_identity(workload, source=text, settings=settings, beside=beside)
+    workload_id, modules = workload_identity(
+        workload, source=text, settings=settings, beside=beside
+    )
     reached = files_of_modules(modules)
     for file in reached.values():
         imported |= source_of(Path(file.path)).imported
@@ -184,8 +185,7 @@ def _loaded(
     code = [SourceFile.now(path) for path in beside.values() if path.suffix == ".py"]
     return LoadedWorkload(
         workload=ready,
-        workload_id=loaded_id,
-        loaded_id=loaded_id,
+        workload_id=workload_id,
         folder=None if source is None else (main or Path(__file__)).parent,
         reference=reference,
         settings=settings,
