@@ -142,12 +142,6 @@ def collated(examples: list[Any]) -> Any:
     return examples[99]
 
 
-def mislabelled(label: int) -> TensorDataset:
-    y = torch.zeros(40, dtype=torch.int64)
-    y[39] = label
-    return TensorDataset(X[:40], y)
-
-
 def summed(model: nn.Module, batch: Any) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
 
@@ -185,7 +179,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "metric 'accuracy' raised ValueError: only one element": {
         "metrics": {"accuracy": lambda model, batch: model(batch[0])}
     },
-    "label 5 at position 39 of train": {"train": mislabelled(5)},
 }
 
 
@@ -247,34 +240,6 @@ def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
     warnings = check(loss=lambda model, batch: cross_entropy(model, batch) * float("nan")).warnings
 
     assert warnings == ("the untrained model's loss on the first examples is nan",)
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-@pytest.mark.parametrize("label", [3, -1])
-def test_a_label_out_of_range_is_refused_with_its_place(split: str, label: int) -> None:
-    x, y = torch.rand(10, 4), torch.zeros(10, dtype=torch.int64)
-    y[7] = label
-
-    message = refusal(**{split: (x, y)})
-
-    assert f"label {label} at position 7 of {split}" in message
-    assert "the model gives 3 scores, so labels go from 0 to 2" in message
-
-
-def test_whole_numbers_that_are_no_classes_are_no_labels() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return F.mse_loss(model(batch[0])[:, 0], batch[1].float())
-
-    facts = check(
-        model=lambda: nn.Linear(4, 1),
-        train=(X[:40], torch.arange(1000, 1040)),
-        validation=None,
-        test=None,
-        loss=loss,
-        metrics={},
-    )
-
-    assert facts.warnings == ()
 
 
 def test_equal_examples_in_two_splits_get_a_warning_with_their_number() -> None:

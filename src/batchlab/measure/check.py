@@ -36,13 +36,12 @@ from batchlab.training.evaluator import (
     tally_of,
 )
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
-from batchlab.workload.data import Columns, fetched
-from batchlab.workload.definition import SPLITS, Batch, Metric, Workload, size_of
+from batchlab.workload.data import fetched
+from batchlab.workload.definition import Batch, Metric, Workload, size_of
 from batchlab.workload.given_data import tensors_of
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
-_IGNORED_LABEL = -100  # PyTorch's ignore_index
 _SEED = 0
 
 
@@ -161,7 +160,6 @@ def check_workload(
     on = torch.device(device)
     _check_sampler(workload)
     check_streams(workload)
-    _check_labels(workload, model, on)
     check_batch_counts(workload)
     seen = look_at_loss(workload, model, on)
     check_metrics(workload, model, on)
@@ -225,36 +223,6 @@ def _check_sampler(workload: Workload) -> None:
             size = min(workload.batch_size, size_of(workload.train))
             plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
             sampled_order(workload, plan, seed=_SEED)
-
-
-def _check_labels(workload: Workload, model: nn.Module, device: torch.device) -> None:
-    """Labels beyond the model's classes would otherwise end a trial in the middle of an epoch."""
-    # Which part of columns holds the labels, if any does, only the loss knows.
-    if isinstance(workload.train, Columns) or len(tensors_of(workload.train)) != 2:
-        return
-    inputs, labels = tensors_of(workload.train)
-    if labels.ndim != 1 or labels.dtype not in (torch.int64, torch.int32):
-        return
-    try:
-        with evaluating(model), torch.no_grad():
-            output = model(inputs[:1].to(device))
-    except Exception:  # the model is not called with the inputs alone: nothing to compare with
-        return
-    if not (isinstance(output, Tensor) and output.ndim == 2 and output.shape[1] > 1):
-        return
-    n_classes = output.shape[1]
-    for split in SPLITS:
-        data = tensors_of(getattr(workload, split))
-        if len(data) != 2:
-            continue
-        wrong = ((data[1] < 0) & (data[1] != _IGNORED_LABEL)) | (data[1] >= n_classes)
-        if bool(wrong.any()):
-            position = int(wrong.nonzero()[0])
-            raise WorkloadError(
-                f"workload {workload.name!r}: label {int(data[1][position])} at position "
-                f"{position} of {split}; the model gives {n_classes} scores, so labels go from 0 "
-                f"to {n_classes - 1}"
-            )
 
 
 def _equal_row_warnings(workload: Workload) -> tuple[str, ...]:
