@@ -242,14 +242,6 @@ def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
     assert warnings == ("the untrained model's loss on the first examples is nan",)
 
 
-def test_equal_examples_in_two_splits_get_a_warning_with_their_number() -> None:
-    validation = (torch.cat([X[:3], X[40:47]]).clone(), torch.cat([Y[:3], Y[40:47]]))
-
-    warnings = check(validation=validation).warnings
-
-    assert warnings == ("3 of 10 examples of validation are equal to examples of train",)
-
-
 def test_the_check_draws_the_same_numbers_whatever_was_drawn_before() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         return cross_entropy(model, batch) * len(batch[0]) ** 0.5 * (1 + 0.1 * torch.rand(()))

@@ -1,4 +1,4 @@
-"""Workload check: can it be trained, is its loss a mean, do its splits and metrics keep apart."""
+"""Workload check: can it be trained, is its loss a mean, do its metrics run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import is_batch_norm, look_at_loss
@@ -38,7 +38,6 @@ from batchlab.training.evaluator import (
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import fetched
 from batchlab.workload.definition import Batch, Metric, Workload, size_of
-from batchlab.workload.given_data import tensors_of
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
@@ -180,7 +179,6 @@ def check_workload(
             *seen.warnings,
             *steps.warnings,
             *resumed,
-            *_equal_row_warnings(workload),
         ),
         loss_couples=seen.couples,
         last_batch_runs=steps.last_batch_runs,
@@ -223,28 +221,3 @@ def _check_sampler(workload: Workload) -> None:
             size = min(workload.batch_size, size_of(workload.train))
             plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
             sampled_order(workload, plan, seed=_SEED)
-
-
-def _equal_row_warnings(workload: Workload) -> tuple[str, ...]:
-    """Examples of train that are in another split too make the other look better than it is."""
-    known: set[int] = set()
-    warnings: list[str] = []
-    for split in ("validation", "test"):
-        data = tensors_of(getattr(workload, split))
-        if not data or not tensors_of(workload.train):
-            continue
-        known = known or set(_row_hashes(tensors_of(workload.train)))
-        equal = sum(row in known for row in _row_hashes(data))
-        if equal:
-            warnings.append(
-                f"{equal} of {len(data[0])} examples of {split} are equal to examples of train"
-            )
-    return tuple(warnings)
-
-
-def _row_hashes(data: tuple[Tensor, ...]) -> Iterator[int]:
-    """A hash of each example's bytes, all of its tensors together: the rows stay where they are."""
-    parts = [part.detach().cpu().contiguous().reshape(len(part), -1) for part in data]
-    arrays = [part.view(torch.uint8).numpy() for part in parts if part.numel()]
-    for row in zip(*arrays, strict=True):
-        yield hash(b"".join(part.tobytes() for part in row))
