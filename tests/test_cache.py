@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from batchlab.report.output_file import kept_text
-from batchlab.training.native.build import _places
 
 
 def test_a_text_is_made_once_and_read_by_who_comes_next(
@@ -44,8 +42,4 @@ def test_without_a_home_nothing_is_kept_and_no_folder_is_made(
     monkeypatch.chdir(tmp_path)
 
     assert kept_text("a.js", lambda: "made") == "made"
-    first, *others = _places(None)
-
-    assert first.parent == Path(tempfile.gettempdir())
-    assert not others
     assert not list(tmp_path.iterdir())

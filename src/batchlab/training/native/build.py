@@ -1,8 +1,4 @@
-"""Build: C text becomes a library, kept in a cache and verified before it is loaded.
-
-What is loaded is code. So a library and its hash lie in a folder and in files that only their owner
-may read or write, and the very bytes whose hash was compared are those that are loaded.
-"""
+"""Build: C text becomes a library, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -11,12 +7,8 @@ import hashlib
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -34,20 +26,12 @@ FLAGS = (
 _TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library that was built: where it is, and the SHA-256 of its bytes."""
-
-    path: Path
-    sha256: str
-
-
-def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) -> Library:
-    """The library of a C text, from the cache or by the compiler of this machine.
+def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) -> Path:
+    """Return the library of a C text, from the cache or by the compiler of this machine.
 
     Args:
         text: the C.
-        folder: where libraries are kept; None: in the user's cache.
+        folder: where libraries are kept; None if in the user's cache.
         timeout_s: after which the compiler is ended.
 
     Raises:
@@ -59,54 +43,27 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     file = os.stat(compiler)  # another version is another file
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
-    for place in _places(folder):
-        try:
-            _make_own(place)
-            return _kept(place / f"{key[:32]}.so") or _compiled(
-                text, compiler, place / f"{key[:32]}.so", timeout_s
-            )
-        except OSError as error:  # it may not be written to, or is full
-            failed = error
-    raise RefusedError(Reason.of("native_build_failed", what=str(failed)))
+    try:
+        folder = folder or cache_folder() / "native"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is loaded is code
+        library = folder / f"{key[:32]}.so"
+        if not library.exists():
+            _compile(text, compiler, library, timeout_s)
+        return library
+    except OSError as error:  # it may not be written to, or is full
+        raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
 
 
-def loaded(library: Library) -> ctypes.CDLL:
-    """The library, from bytes that have its hash.
+def loaded(library: Path) -> ctypes.CDLL:
+    """Return the library, ready to be called.
 
     Raises:
-        RefusedError: the file is gone, or is another one.
+        RefusedError: the file is gone, is no library, or may not be run from there.
     """
     try:
-        content = library.path.read_bytes()
+        return ctypes.CDLL(str(library))
     except OSError as error:
         raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
-    if hashlib.sha256(content).hexdigest() != library.sha256:
-        raise RefusedError(Reason.of("native_tampered"))
-    try:
-        return _opened(library.sha256, content)
-    except OSError as error:  # it may not be run from there
-        raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
-
-
-_open: dict[str, ctypes.CDLL] = {}
-
-
-def _opened(digest: str, content: bytes) -> ctypes.CDLL:
-    if digest in _open:
-        return _open[digest]
-    if hasattr(os, "memfd_create"):
-        # It stays open: the linker knows libraries by name, and takes one of the same number
-        # for the one that it has.
-        file = os.memfd_create("batchlab-native", os.MFD_CLOEXEC)
-        with open(file, "wb", closefd=False) as stream:
-            stream.write(content)
-        _open[digest] = ctypes.CDLL(f"/proc/self/fd/{file}")
-    else:
-        with tempfile.TemporaryDirectory() as folder:  # of this process only
-            copy = Path(folder) / f"{digest}.so"
-            copy.write_bytes(content)
-            _open[digest] = ctypes.CDLL(str(copy))
-    return _open[digest]
 
 
 def compiler_of_this_machine() -> str | None:
@@ -127,79 +84,25 @@ def _processor() -> str:
     )
 
 
-def _places(folder: Path | None) -> Iterator[Path]:
-    """Where a library may be kept, the best first."""
-    with suppress(OSError):  # there is no home
-        yield folder or cache_folder() / "native"
-    yield Path(tempfile.gettempdir()) / f"batchlab-{os.getuid()}"
-
-
-def _make_own(folder: Path) -> None:
-    """Make the folder, if need be, and see that it is this user's alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or folder.is_symlink():
-        raise PermissionError(f"{folder} is somebody else's")
-    if found.st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def _kept(path: Path) -> Library | None:
-    """What the cache has there, if it is what was written; else None."""
-    try:
-        if any(_is_open(file) for file in (path, path.with_suffix(".sha256"))):
-            return None
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        stored = path.with_suffix(".sha256").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return None
-    return Library(path, digest) if digest == stored else None
-
-
-def _is_open(file: Path) -> bool:
-    found = file.lstat()
-    return bool(found.st_mode & 0o077) or found.st_uid != os.getuid()
-
-
-def _compiled(text: str, compiler: str, path: Path, timeout_s: float) -> Library:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as name:
-        source, made = Path(name) / "native.c", Path(name) / "native.so"
+def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
+        source, made = Path(folder) / "native.c", Path(folder) / "native.so"
         source.write_text(text, encoding="utf-8")
-        _run([compiler, *FLAGS, str(source), "-o", str(made), "-lm"], Path(name), timeout_s)
-        content = made.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        # Beside it first: a library without its hash is built anew.
-        for end, held in ((".sha256", digest.encode()), (".so", content)):
-            _write_own(Path(name) / f"kept{end}", held)
-            os.replace(Path(name) / f"kept{end}", path.with_suffix(end))
-    return Library(path, digest)
-
-
-def _write_own(path: Path, content: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(file, "wb") as stream:
-        stream.write(content)
-
-
-def _run(command: list[str], folder: Path, timeout_s: float) -> None:
-    """Run a compiler in a process group of its own, so that all of it can be ended."""
-    environment = {**os.environ, "TMPDIR": str(folder), "LC_ALL": "C"}
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=environment,
-    ) as process:
         try:
-            _, said = process.communicate(timeout=timeout_s)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise RefusedError(Reason.of("native_compiler_hangs", seconds=timeout_s)) from error
-            raise
-    if process.returncode:
-        lines = said.decode("utf-8", "replace").strip().splitlines()
-        what = lines[0] if lines else f"it ended with {process.returncode}"
-        raise RefusedError(Reason.of("native_build_failed", what=what))
+            done = subprocess.run(
+                [compiler, *FLAGS, str(source), "-o", str(made), "-lm"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "TMPDIR": folder, "LC_ALL": "C"},
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            what = f"it was not done after {timeout_s:.3g} s"
+            raise RefusedError(Reason.of("native_build_failed", what=what)) from error
+        if done.returncode:
+            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            what = lines[0] if lines else f"it ended with {done.returncode}"
+            raise RefusedError(Reason.of("native_build_failed", what=what))
+        os.replace(made, library)

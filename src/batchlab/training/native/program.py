@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from batchlab.random_state import RandomState, untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.training.evaluator import as_metric, is_over_all
-from batchlab.training.native.build import Library, built, loaded
+from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
 from batchlab.training.native.emit import program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
@@ -45,7 +45,7 @@ class NativeBuild:
         is_plain: whether the update is only right without momentum and decay.
     """
 
-    library: Library
+    library: Path
     parameters: Layout
     buffers: Layout
     columns: Layout
