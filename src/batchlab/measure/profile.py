@@ -460,12 +460,9 @@ class Profile(ShownInNotebook):
             ProfileError: it is no such document; the message names the field.
         """
         try:
-            made = _read(msgspec.json.decode(text))
+            return _read(msgspec.json.decode(text))
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-        for found in _impossible(made):
-            raise ProfileError(f"this profile is damaged: {found}; {_WHAT_TO_DO}")
-        return made
 
     def _whole(self) -> Iterator[ProfilePoint]:
         """What ran in one piece within the limit."""
@@ -535,25 +532,6 @@ def _read(document: Any) -> Profile:
                 coded = point.get("reason_code"), point.get("reason_values")
                 point["reason"] = reason_of(point["reason"], *coded)
     return msgspec.convert(document, Profile)
-
-
-def _impossible(profile: Profile) -> Iterator[str]:
-    """What no field shows alone."""
-    n_train, seen = profile.workload.n_train, set[tuple[int, int]]()
-    for index, point in enumerate(profile.points):
-        where, shape = f"points[{index}]", (point.batch_size, point.micro_batch_size)
-        if point.batch_size > n_train:
-            yield f"{where}.batch_size is {point.batch_size}, expected 1 to {n_train}"
-        if point.micro_batch_size > point.batch_size:
-            yield f"{where}.micro_batch_size is {shape[1]}, expected 1 to {shape[0]}"
-        is_missing = point.again or (point.is_untimed and not point.at_most_step_s)
-        if point.timing is None and is_missing:
-            yield f"{where}.timing is missing"
-        if any((timing.batch_size, timing.micro_batch_size) != shape for timing in point.timings):
-            yield f"{where}.timing is of another batch size than its point"
-        if shape in seen:
-            yield f"{where} repeats batch size {shape[0]} in pieces of {shape[1]}"
-        seen.add(shape)
 
 
 FEWEST_PROCESSES: Final = 2
