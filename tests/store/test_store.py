@@ -358,7 +358,7 @@ def test_an_evaluation_that_is_not_finite_is_refused_with_all_that_came_along(st
     values = {"scores": score, "measured": (("sharpness", bad),)}
     evaluation = replace(an_evaluation(2), **{name: values.get(name, bad)})
 
-    with pytest.raises(StoreError, match=rf"step 2 of trial {TRIAL_ID}: .* is {bad}, .*None"):
+    with pytest.raises(StoreError, match=rf"step 2 of trial {TRIAL_ID}.* None for a"):
         store.put_evaluations(TRIAL_ID, [an_evaluation(1), evaluation])
 
     assert store.record(TRIAL_ID).evaluations == ()
@@ -369,14 +369,14 @@ def test_no_other_record_takes_in_a_number_that_is_not_finite(store):
     timing = made_up_timing(64, step_s=nan, workload_id=WORKLOAD.workload_id)
     target = Target(metric="loss", value=nan, better="lower")
 
-    with pytest.raises(StoreError, match=r"block_s\[0\] is nan|warmup_s\[0\] is nan"):
-        store.put_timing(timing)
-    with pytest.raises(StoreError, match=r"settings\[0\]\[1\] is nan"):
-        store.put_workload(replace(WORKLOAD, settings=(("width", nan),)))
-    with pytest.raises(StoreError, match="learning_rate is nan"):
-        store.begin_trial(replace(RECORD, trial=replace(RECORD.trial, learning_rate=nan)))
-    with pytest.raises(StoreError, match="value is nan"):
-        store.begin_trial(replace(RECORD, target=target))
+    for put in (
+        lambda: store.put_timing(timing),
+        lambda: store.put_workload(replace(WORKLOAD, settings=(("width", nan),))),
+        lambda: store.begin_trial(replace(RECORD, trial=replace(RECORD.trial, learning_rate=nan))),
+        lambda: store.begin_trial(replace(RECORD, target=target)),
+    ):
+        with pytest.raises(StoreError, match="would not read back"):
+            put()
     with pytest.raises(StoreError, match="spent nan s"):
         store.add_spent("s", nan)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -128,11 +127,9 @@ class JsonColumn(Generic[T]):
                 return encoded.decode()
         except (msgspec.ValidationError, TypeError, UnicodeEncodeError, OverflowError):
             pass
-        for name, number in _numbers(msgspec.to_builtins(value, enc_hook=_plain), ""):
-            require_finite(number, f"{what}: {name}")
         raise StoreError(
-            f"{what} was not stored, for it would not read back as it is: {value!r}; give it the "
-            "types that its class states"
+            f"{what} was not stored, because it would not read back as it is; give it the types "
+            f"that its class states, and None for a number that is not known"
         )
 
     def decoded(self, text: str, what: str) -> T:
@@ -163,22 +160,6 @@ def require_finite(number: float, what: str) -> None:
             f"{what} is {number}, which a store does not keep; give None for a number that is not "
             "known, where that is possible"
         )
-
-
-def _plain(value: object) -> object:
-    return float(value) if isinstance(value, float) else repr(value)
-
-
-def _numbers(value: object, name: str) -> Iterator[tuple[str, float]]:
-    """Every float inside, with its place."""
-    if isinstance(value, float):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _numbers(item, f"{name}.{key}" if name else key)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _numbers(item, f"{name}[{index}]")
 
 
 def printable(text: str) -> str:
