@@ -80,9 +80,9 @@ def test_the_answer_says_that_its_times_are_of_this_machine(grid: RecordedGrid, 
     subject, found = advised(grid, lab, cluster=Cluster())
 
     assert subject.profiled == [grid.batch_sizes]
-    assert (
-        "the trainings ran on the nodes of a Ray cluster. Step times and memory are those of this "
-        f"machine, {HERE}, so times are for it" in sentences(found)
+    assert sentences(found)[0] == (
+        f"step times and memory are those of this machine, {HERE}, so times are for it, wherever "
+        "the trainings ran"
     )
 
 
@@ -92,10 +92,9 @@ def test_the_answer_says_that_its_times_are_of_the_profile(
 ) -> None:
     _, found = advised(grid, lab, profile=elsewhere, cluster=cluster)
 
-    (said,) = (each for each in sentences(found) if "tep times and memory" in each)
-    of_profile = "tep times and memory are those of a GPU (the profile given, of "
-    assert of_profile in said
-    assert said.startswith("the trainings ran on the nodes of a Ray cluster") is bool(cluster)
+    said = sentences(found)[0]
+    assert said.startswith("step times and memory are those of a GPU (the profile given, of ")
+    assert said.endswith(", so times are for it, wherever the trainings ran") is bool(cluster)
     assert (f"Steps were counted here, on {HERE}" in said) is not bool(cluster)
     assert found.profile.device_name == "a GPU"
 
@@ -103,7 +102,7 @@ def test_the_answer_says_that_its_times_are_of_the_profile(
 def test_without_a_cluster_nothing_is_said(grid: RecordedGrid, lab: Path) -> None:
     _, found = advised(grid, lab)
 
-    assert not any("cluster" in each or "tep times" in each for each in sentences(found))
+    assert not any("step times" in each for each in sentences(found))
 
 
 def test_a_device_of_the_nodes_alone_needs_a_profile(

@@ -222,6 +222,7 @@ class AdviceSession:
             trainings=self._asked.trainings,
             is_usual=self._subject.is_usual,
             caveats=(
+                *self._origin_of_times(),
                 *self._not_told(advice),
                 *self._met_early(advice),
                 *advice.caveats,
@@ -597,23 +598,22 @@ class AdviceSession:
         return [] if why is None else [Reason.of("target_is_early", why=why)]
 
     def _origin_of_times(self) -> Iterator[Reason]:
-        """Yield which machine the step times are of, unless it is the one that trained."""
+        """Yield which machine the step times are of, if trainings may have run on another."""
         elsewhere, here = self._asked.profile, self._here.device_name
         is_on_cluster = self._asked.cluster is not None
         if elsewhere is None:
             if is_on_cluster:
-                yield Reason.of("trained_on_cluster", here=here)
+                yield Reason.of("times_of_this_machine", here=here)
             return
         there, created_at = elsewhere.device_name, elsewhere.created_at
         if is_on_cluster:
-            yield Reason.of("trained_on_cluster_for_profile", there=there, created_at=created_at)
+            yield Reason.of("times_of_profile", there=there, created_at=created_at)
         else:
             yield Reason.of("profile_from_elsewhere", there=there, created_at=created_at, here=here)
         if elsewhere.workload.workload_id != self._trial.workload_id:
             yield Reason.of("profile_of_another_version")
 
     def _caveats(self) -> Iterator[Reason]:
-        yield from self._origin_of_times()
         if self._trial.world_size > 1:
             yield Reason.of("devices_share_batches", n=self._trial.world_size)
         own = self._here.best_micro_batch(self._trial.batch_size)

@@ -277,13 +277,13 @@ ADVICE: dict[str, str] = {
         "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
         "Steps were counted here, on {here}, and nothing was verified there"
     ),
-    "trained_on_cluster": (
-        "the trainings ran on the nodes of a Ray cluster. Step times and memory are those of this "
-        "machine, {here}, so times are for it"
+    "times_of_this_machine": (
+        "step times and memory are those of this machine, {here}, so times are for it, wherever "
+        "the trainings ran"
     ),
-    "trained_on_cluster_for_profile": (
-        "the trainings ran on the nodes of a Ray cluster. Step times and memory are those of "
-        "{there} (the profile given, of {created_at:moment}), so times are for it"
+    "times_of_profile": (
+        "step times and memory are those of {there} (the profile given, of {created_at:moment}), "
+        "so times are for it, wherever the trainings ran"
     ),
     "met_early": (
         "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "
