@@ -8,14 +8,10 @@ import pytest
 from tests.reference.made_up_advice import (
     KINDS,
     advice_study,
-    cannot_tell_advice,
     made_up_advice,
-    nothing_reached_advice,
-    one_sided_advice,
 )
 
 from batchlab.advice.advice import Advice, advice_document, advice_schema
-from batchlab.words.reasons import reason_text
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 
@@ -60,17 +56,6 @@ def test_a_document_has_every_promised_name() -> None:
     assert set(document["target"]) >= {"metric", "value"}
     assert (document["schema"], document["command"]) == (1, "advise")
     assert (document["store"], document["report"]) == ("lab.db", "out.html")
-
-
-@pytest.mark.parametrize("made", [cannot_tell_advice, nothing_reached_advice, one_sided_advice])
-def test_what_cannot_be_told_is_null_and_fits_the_schema(made: Callable[[], Advice]) -> None:
-    advice = made()
-
-    document = document_of(advice)
-
-    assert document["verdict"] == advice.verdict
-    assert (document["recommendation"] is None) == (advice.recommendation is None)
-    assert document["missing"] == (reason_text(advice.missing) or None)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,12 @@ from benchmarks.recorded.grid import RecordedGrid, WholeGridHeader
 from tests.reference.recorded_grid import HEADER, line_to, made_up_rows, write_grid
 from tests.reference.whole_grid import write_whole_grid
 
-from batchlab.errors import DatasetError
 from batchlab.records.trial import Status
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return write_grid(tmp_path, made_up_rows())
-
-
-def rewritten(path: Path, old: str, new: str) -> Path:
-    """The grid with a piece of its text replaced."""
-    text = gzip.decompress(path.read_bytes()).decode()
-    assert old in text
-    path.write_bytes(gzip.compress(text.replace(old, new, 1).encode()))
-    return path
 
 
 def test_a_grid_comes_back_as_it_was_written(path: Path) -> None:
@@ -56,29 +45,6 @@ def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
     # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
     # middle of the interval lies half a step before.
     assert RecordedGrid.read(path).cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("batch_size,learning", "size,learning", "line 1: has the columns size, learning_rate"),
-        ("16,0.2,0,", "16,0.2,zero,", "line 2: is no trial of a grid"),
-        ("16,0.2,0,target_reached,120", "16,0.2,0,target_reached,121", "line 2: .*do not rise"),
-        ("16,0.2,1,", "16,0.2,0,", "seed 0 are there twice"),
-        ("1:0.995;", "1:0.995;1:0.9;", "line 2: .*do not rise"),
-    ],
-)
-def test_a_damaged_line_is_named(path: Path, old: str, new: str, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
-        RecordedGrid.read(rewritten(path, old, new))
-
-
-def test_a_description_that_lacks_something_is_told(path: Path) -> None:
-    description = {name: value for name, value in HEADER.items() if name != "step_s"}
-    path.with_name("made-up.json").write_text(json.dumps(description))
-
-    with pytest.raises(DatasetError, match="step_s"):
-        RecordedGrid.read(path)
 
 
 # ---- grids of whole trainings

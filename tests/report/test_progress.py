@@ -95,31 +95,6 @@ def test_time_goes_by_the_clock_and_what_is_spent_of_a_budget_never_falls() -> N
     assert (state.spent, state.done_fraction, state.left_s) == ((90.0, 90.0), 1.0, 0.0)
 
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-
-
-# A workload that a notebook holds, small enough to train in a blink.
-CELLS = [
-    """
-import torch, batchlab
-from torch import nn
-
-x = torch.randn(200, 4)
-workload = batchlab.Workload(
-    name="live", model=lambda: nn.Linear(4, 1), train=(x, x[:, 0]), validation=None,
-    loss=lambda model, batch: (model(batch[0]).squeeze(1) - batch[1]).pow(2).mean(),
-)
-""",
-    """
-import tempfile
-store = tempfile.mkdtemp() + "/live.db"
-study = batchlab.sweep(workload, batch_sizes=[20], learning_rates=[0.01], steps=20, store=store)
-""",
-    "raise KeyboardInterrupt if batchlab.profile(workload, batch_sizes=[20], budget=20) else 0",
-]
-
-
 class Cell:
     """What IPython's `display` shows."""
 
@@ -180,23 +155,3 @@ def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> Non
     assert done.stdout == "Silent False\n"
     given = Silent()
     assert listener_or_notebook(given) is given
-
-
-@pytest.mark.nightly
-def test_a_cell_that_asks_has_one_output_that_says_what_it_took() -> None:
-    notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in CELLS]
-
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", allow_errors=True
-    )
-    client.execute()
-
-    for cell, command in zip(notebook.cells[1:], ("sweep", "profile"), strict=True):
-        shown = [out for out in cell.outputs if out["output_type"] == "display_data"]
-        assert len(shown) == 1
-        lines = shown[0]["data"]["text/plain"].splitlines()
-        assert lines[0].startswith(f"{command} live: ")
-        assert all(line.startswith("warning: ") for line in lines[1:])
-    # The cell that was interrupted has it too.
-    assert notebook.cells[2].outputs[-1]["ename"] == "KeyboardInterrupt"

@@ -23,16 +23,13 @@ def swept(do: Any, metric: str, script: str, *arguments: str, n_examples: int = 
 
 
 BS = ("--bs", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
-OPTIONS = "loader.batch_size={batch_size}", "optimizer.lr={learning_rate}", "randomness.seed={seed}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "script", "arguments", "n_epochs"),
     [
-        ("valid_loss", "table_rows.py", BS, 8),
         ("val acc", "one_name.py", BS, 3),
-        ("accuracy/top1", "mmengine_log.py", ("--cfg-options", *OPTIONS), 6),
         ("val_acc", "csv_only.py", (*BS, "--out", "{output_dir}"), 8),
     ],
 )

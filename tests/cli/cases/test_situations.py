@@ -9,7 +9,6 @@ import pytest
 RATE = ("--learning-rate", "0.02", "--learning-rates", "0.02")
 SEED = ("--lr", "{learning_rate}", "--seed", "{seed}")
 TAKES = ("--batch-size", "{batch_size}", *SEED)
-GIVEN = ("--examples", "2000")
 
 
 @pytest.mark.slow
@@ -48,25 +47,6 @@ GIVEN = ("--examples", "2000")
             "would have 7 to 8 with 256",
         ),
         (
-            "spacy_table.py",
-            "score",
-            "32,128",
-            (*GIVEN, "--better", "higher"),
-            (
-                *("--training.batch_size", "{batch_size}", "--training.seed", "{seed}"),
-                *("--training.optimizer.learn_rate", "{learning_rate}"),
-            ),
-            "2 trials: 2 ok",
-        ),
-        (
-            "csv_alone.py",
-            "val_loss",
-            "32,128",
-            GIVEN,
-            (*TAKES, "--out", "{output_dir}"),
-            "2 trials: 2 ok",
-        ),
-        (
             "over_at_once.py",
             "combined loss",
             "64,256",
@@ -76,14 +56,6 @@ GIVEN = ("--examples", "2000")
                 *("--trainer.learning_rate", "{learning_rate}"),
             ),
             "its progress came all at once: too soon for a step time",
-        ),
-        (
-            "box.py",
-            "rollout/ep_rew_mean",
-            "64,256",
-            (*GIVEN, "--better", "higher"),
-            ("--n-steps", "{batch_size}", *SEED),
-            "2 trials: 2 ok",
         ),
     ],
 )
