@@ -206,10 +206,10 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
     """What to set for now."""
     endings = advice.endings
     if found.is_same(advice.reference):
-        return (
-            "Stay with batch size {size} and learning rate {rate:rate} for now: nothing else that "
-            "was tried is likely to be better."
-        )
+        stay = "Stay with batch size {size} and learning rate {rate:rate} for now: the runs do not "
+        if advice.objective == "time":
+            return stay + "show that anything else is faster and ends no worse."
+        return stay + "show that anything else is better."
     if any(why.code in SCALED_STEPS for why in advice.caveats):
         best = "For now {set_this}, both raised together from {yours}"
         if advice.gain.estimate is None:
