@@ -67,15 +67,6 @@ def test_a_true_difference_is_found_and_its_interval_holds_it(
     assert of(found, quantity)[-1].change.holds(truth)
 
 
-def test_time_to_the_target_is_steps_times_the_time_of_a_step() -> None:
-    found = pair(study_to_compare, 1)
-    rows = (of(found, name) for name in ("step_s", "steps_to_target", "time_to_target_s"))
-
-    for step, steps, time in zip(*rows, strict=True):
-        product = (step.change.estimate or 0) * (steps.change.estimate or 0)
-        assert time.change.estimate == pytest.approx(product)
-
-
 def test_of_two_targets_the_easier_one_counts_for_both() -> None:
     draw = np.random.default_rng(3)
     harder = replace(TARGET, value=0.95)

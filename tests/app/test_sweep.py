@@ -256,18 +256,6 @@ def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
     assert numbers[:2] == numbers[2:]
 
 
-def test_what_a_reader_must_know_of_the_batches_is_noted(lab: Path) -> None:
-    kept = run(lab, batch_sizes=(30,), micro_batch_size=16)
-    dropped = run(lab, batch_sizes=(30,), drop_last=True)
-
-    notes = " ".join(map(reason_text, kept.records[0].notes))
-    assert "the last batch of every epoch has 10 examples" in notes
-    assert "each step adds up 2 micro-batches of at most 16" in notes
-    assert "10 examples are left out of every epoch" in " ".join(
-        map(reason_text, dropped.records[0].notes)
-    )
-
-
 def test_progress_goes_up_to_all_of_it_and_the_study_says_with_what_it_was_run(lab: Path) -> None:
     told = Told()
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import re
-import resource
 import shlex
 import subprocess
 import sys
@@ -123,27 +121,6 @@ def test_a_command_loads_no_other_commands_file() -> None:
     assert done.stdout.splitlines()[-1] == "['workloads']"
 
 
-@pytest.mark.slow
-def test_help_takes_less_than_three_times_what_importing_click_takes() -> None:
-    # 70 ms and 140 ms on a quiet machine; seconds alone would test the machine.
-    def used_s() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    def took_s(*arguments: str) -> float:
-        before_s = used_s()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-        return used_s() - before_s
-
-    # Of a core, in turn, and the best of five: on a busy machine they also wait for their turn.
-    both = [
-        (took_s("-m", "batchlab.cli.main", "--help"), took_s("-c", "import click"))
-        for _ in range(5)
-    ]
-    help_s, click_s = (min(times) for times in zip(*both, strict=True))
-    assert help_s < 3 * click_s
-
-
 def test_a_message_of_many_lines_is_cut_to_its_first(do: Any, monkeypatch: Any) -> None:
     def fail(*_: object, **__: object) -> None:
         raise cli.BatchlabError("what happened\nand much more")
@@ -169,18 +146,6 @@ def test_an_interrupt_says_how_to_go_on(typed: str, told: str, do: Any, monkeypa
     done = do(*shlex.split(typed))
 
     assert (done.code, done.err) == (130, f"{told} To go on: batchlab {typed}\n")
-
-
-def test_the_workloads_are_listed_with_their_settings(do: Any) -> None:
-    done, document = do("workloads"), json.loads(do("workloads", "--json").out)
-
-    assert done.code == 0
-    assert "mnist-mlp" in done.out
-    assert "--set width=128" in done.out
-    assert "--set nesterov=false" in done.out
-    settings = {entry["name"]: entry["settings"] for entry in document["workloads"]}
-    assert (document["schema"], document["command"]) == (1, "workloads")
-    assert settings["mnist-mlp"]["width"] == 128
 
 
 def test_it_says_what_it_found_and_what_to_add(

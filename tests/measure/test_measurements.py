@@ -18,7 +18,6 @@ from batchlab.measure.measurements import expected_variance, measurement_rows, o
 from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
-from batchlab.records.quantities import QUANTITIES
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
@@ -45,29 +44,6 @@ def moment_of(
         is_end=True,
         is_last=True,
     )
-
-
-def test_the_rows_are_these() -> None:
-    assert set(measured_at_steps()) == {
-        "gradient_norm",
-        "distance",
-        "parameter_norm",
-        "update_norm",
-    }
-    assert on_request() == (
-        "noise_scale",
-        "gradient_variance",
-        "sharpness",
-        "sharpness_half_box",
-        "sharpness_subspace",
-        "sharpness_subspace_half_box",
-        "top_eigenvalue",
-    )
-    known = {quantity.name: quantity for quantity in QUANTITIES}
-    for name, found in measurement_rows().items():
-        assert found.quantity == known[name]
-        assert (found.of_batch_size is None) == (name in AT_STEP)
-        assert not found.on_request or list(found.notes(made_up_study()))
 
 
 @pytest.mark.parametrize(("over_seeds", "one"), [("mean", 4.0), ("largest", 9.0), ("median", 2.0)])

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.reference.sampled_output import points_of, readings_of, sample
+from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import UsageError
 from batchlab.progress_log import ProgressLog
@@ -74,31 +74,6 @@ def test_steps_are_counted_on_where_they_start_again(
     found = [each for each in readings_of(sample(f"{name}.txt")) if metric in dict(each.values)]
 
     assert [each.step for each in found] == steps
-
-
-@pytest.mark.parametrize(
-    ("name", "metric", "points"),
-    [
-        ("pytorch_mnist", "accuracy", [(20, 0.9842), (40, 0.9881)]),
-        ("pytorch_mnist", "average loss", [(20, 0.0496), (40, 0.0361)]),
-        # The average at the last batch of an evaluation.
-        ("timm", "Acc@1", [(20, 8.124), (40, 19.52)]),
-        # The rounds of boosted trees are steps.
-        ("lightgbm", "valid_0's auc", [(10, 0.91), (20, 0.934)]),
-        ("lightgbm", "auc", [(10, 0.91), (20, 0.934)]),
-        ("xgboost", "validation-auc", [(0, 0.82104), (10, 0.91), (20, 0.93451)]),
-        ("xgboost", "auc", [(0, 0.82104), (10, 0.91), (20, 0.93451)]),
-        # An iteration of its networks is a pass.
-        ("scikit_learn", "loss", [(20, 2.30120413), (40, 1.98120411)]),
-        ("scikit_learn", "Validation score", [(20, 0.412), (40, 0.53)]),
-        # What loggers put before a line is no part of it.
-        ("logging", "val_loss", [(20 * n, pytest.approx(1 - n / 10)) for n in range(1, 8)]),
-    ],
-)
-def test_a_metric_is_followed_by_its_plain_name(
-    name: str, metric: str, points: list[tuple[int, float]]
-) -> None:
-    assert points_of(sample(f"{name}.txt"), metric) == points
 
 
 @pytest.mark.parametrize(

@@ -321,22 +321,6 @@ def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
         assert store.workload(WORKLOAD.workload_id) is None
 
 
-def test_text_that_utf_8_cannot_hold_is_spelled_out(store):
-    store.put_record(
-        replace(RECORD, status=Status.ERROR, reason=written("caf\udce9"), traceback="caf\udce9")
-    )
-    store.put_study(
-        study_id="s",
-        command="sweep caf\udce9",
-        workload_id=WORKLOAD.workload_id,
-        environment=(),
-        trial_ids=[TRIAL_ID],
-    )
-
-    assert store.study().command == "sweep caf\\udce9"
-    assert store.study().records[0].reason == written("caf\\udce9")
-
-
 def test_the_curve_of_another_run_takes_the_place_of_the_stored_one_whole(store):
     store.put_record(RECORD)
     (last,) = RECORD.evaluations[-1:]
@@ -574,23 +558,6 @@ def test_a_closed_store_says_that_it_is_closed(store):
         store.studies()
 
 
-def test_another_thread_is_told_to_open_its_own(store):
-    said = []
-
-    def use() -> None:
-        try:
-            store.studies()
-        except StoreError as error:
-            said.append(str(error))
-
-    thread = threading.Thread(target=use)
-    thread.start()
-    thread.join()
-
-    assert len(said) == 1
-    assert "another process or thread" in said[0]
-
-
 def test_a_forked_child_is_told_to_open_its_own(store):
     read_end, write_end = os.pipe()
     child_id = os.fork()
@@ -616,19 +583,6 @@ GREW = Reason.of(
     factor=10.0,
     first=2.0,
 )
-
-
-@pytest.mark.parametrize(
-    "reason",
-    [
-        GREW,
-        Reason.of("out_of_time"),
-        Reason.as_written('{"code": "out_of_time"}'),
-        Reason.of("user_error", error="OSError", text="no such file"),
-    ],
-)
-def test_a_reason_reads_back_as_it_was(reason: Reason) -> None:
-    assert reason_kept(kept_reason(reason)) == reason
 
 
 @pytest.mark.parametrize("text", ["", "no such file", "12", '{"code":"out_of_time"}', "[1]"])

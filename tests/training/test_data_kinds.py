@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, WeightedRandomSampler
 
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.training.batching import check_streams, examples_at, order_of, training_batches
+from batchlab.training.batching import check_streams, order_of, training_batches
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.stepper import Stepper
-from batchlab.workload.definition import Workload, size_of
+from batchlab.workload.definition import Workload
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import live_workload
 
@@ -67,34 +67,6 @@ def test_taken_up_in_the_middle_of_an_epoch_it_meets_the_same_examples(
         return [next(stream) for _ in range(n)]
 
     assert_same(seen(0, 9)[6:], seen(6, 3))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tenth_of_it_is_split_off_as_it_is_of_a_tuple(kind: str, tmp_path: Path) -> None:
-    given = kinds(tmp_path)
-
-    split = {
-        name: workload_of({"train": given[name]["train"], "validation": "split"})
-        for name in (kind, "tuple")
-    }
-
-    sizes = {(size_of(each.train), size_of(each.validation)) for each in split.values()}
-    found, expected = (trained(each, batch_size=12, micro=None) for each in split.values())
-    assert sizes == {(36, 4)}
-    assert found[0] == pytest.approx(expected[0], rel=1e-5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_chosen_examples_of_it_are_a_batch(kind: str, tmp_path: Path) -> None:
-    given = kinds(tmp_path)
-    chosen = torch.tensor([5, 0, 39, 5])
-
-    batch = examples_at(workload_of(given[kind]), chosen)
-
-    x, y = examples_at(workload_of(given["tuple"]), chosen)
-    found = list(leaves_of(batch))
-    assert torch.equal(torch.cat(found[:-1], 1), x)
-    assert torch.equal(found[-1], y)
 
 
 def leaves_of(batch: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from tests.reference.user_file import write_user_file
 
 from batchlab.errors import UsageError, WorkloadError
-from batchlab.workload.loading import as_type_of, describe_workloads, live_workload, load_workload
+from batchlab.workload.loading import as_type_of, live_workload, load_workload
 
 
 def refusal(reference: str, settings: dict[str, Any] | None = None) -> str:
@@ -215,20 +215,6 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
     message = refusal(reference, {"momentun": "0.3"})
 
     assert "no setting 'momentun'; did you mean 'momentum'? it has momentum, width" in message
-
-
-def test_the_built_in_workloads_are_described_with_their_defaults() -> None:
-    described = {entry["name"]: entry for entry in describe_workloads()}
-
-    assert list(described) == [
-        "least-squares",
-        "mnist-cnn",
-        "mnist-mlp",
-        "mnist-softmax",
-        "moby-dick",
-    ]
-    assert described["mnist-mlp"]["settings"]["width"] == 128
-    assert all(entry["description"] for entry in described.values())
 
 
 # Directions and data are refused when the workload is made

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from batchlab.training.native import build
-from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import self_check
-from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
@@ -30,28 +26,6 @@ N = 61
 ACTIVATIONS: Sequence[Callable[[Tensor], Tensor]] = (
     torch.relu, torch.tanh, torch.sigmoid, functional.gelu, functional.silu, functional.elu,
     functional.leaky_relu, functional.softplus, lambda x: x.softmax(-1), lambda x: x,
-)  # fmt: skip
-
-# Layers and optimizers that may or may not be covered.
-OTHERS: Sequence[Callable[[Tensor], Tensor]] = (
-    lambda x: x.cumsum(-1), lambda x: x.sort(-1).values, lambda x: x.roll(1, -1), torch.sign,
-    lambda x: x + torch.rand_like(x), lambda x: x + x.logsumexp(-1, keepdim=True), torch.trunc,
-    lambda x: x + x.topk(1).values, lambda x: x * x.prod(-1, keepdim=True), lambda x: x.flip(-1),
-    lambda x: x.double().float(), lambda x: x - x.mean(0) / 2, lambda x: x @ x.T @ x / 61,
-    lambda x: x + x.argmax(-1, keepdim=True), lambda x: x * x.detach(), functional.normalize,
-    lambda x: x + x[x > 0].sum(), lambda x: x / len(x) ** 0.5, lambda x: x.softmax(0),
-    lambda x: functional.batch_norm(x, None, None, training=True), functional.mish,
-    lambda x: x.bfloat16().float(), lambda x: x + torch.einsum("bi,bj->bi", x, x), torch.tan,
-    lambda x: x.masked_fill(x > 1, 0.5), lambda x: x.where(x > 0, x.new_zeros(())), torch.atan,
-    functional.selu, functional.logsigmoid, functional.softsign, lambda x: x.repeat(1, 2)[:, ::2],
-    lambda x: functional.conv1d(x[:, None], x.new_ones(1, 1, 3), padding=1)[:, 0],
-    lambda x: x + x.amax(-1, keepdim=True), lambda x: x + x.std(0, correction=0), torch.expm1,
-    lambda x: torch.stack([x, x * x], 1).sum(1), lambda x: x + x.norm(),
-)  # fmt: skip
-OTHER_OPTIMIZERS: Sequence[Callable[..., torch.optim.Optimizer]] = (
-    *(getattr(torch.optim, name) for name in ("RMSprop", "Adagrad", "NAdam", "Adamax", "Rprop")),
-    partial(torch.optim.Adam, amsgrad=True), partial(torch.optim.SGD, maximize=True),
-    partial(torch.optim.AdamW, fused=True), partial(torch.optim.SGD, foreach=True),
 )  # fmt: skip
 
 
@@ -130,17 +104,6 @@ class Drawn(nn.Module):
             x = x.float() / 255
         x = self.blocks(x)
         return self.head(x.mean(1) if self.table is not None else x)
-
-
-class Applied(nn.Module):
-    """A function as a layer."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 def examples(draw: random.Random, kind: str) -> Tensor:
@@ -227,25 +190,6 @@ def check(workload: Workload, cuts: list[dict[str, Any]], folder: Path) -> None:
 @pytest.mark.parametrize("seed", by_day([*range(40), *range(1000, 1300)], range(16)))
 def test_what_is_drawn_is_trained_as_by_pytorch(seed: int, libraries: Path) -> None:
     check(*drawn(seed), libraries)
-
-
-@pytest.mark.parametrize("seed", by_day(range(3000, 3120), range(3000, 3010)))
-def test_what_may_not_be_covered_is_right_or_refused(seed: int, libraries: Path) -> None:
-    workload, cuts = drawn(seed)
-    draw, model = random.Random(seed), workload.model
-    layer, make = draw.choice(OTHERS), draw.choice(OTHER_OPTIMIZERS)
-    if draw.random() < 0.3:
-        workload = replace(workload, optimizer=lambda parameters, rate: make(parameters, lr=rate))
-    else:
-        workload = replace(workload, model=lambda: nn.Sequential(model(), Applied(layer)))
-
-    try:
-        native_build(workload, folder=libraries)
-    except RefusedError as refused:
-        why = reason_text(refused.reason)
-    else:
-        why = check(workload, cuts, libraries) or "right"
-    assert why
 
 
 @pytest.mark.nightly
