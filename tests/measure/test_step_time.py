@@ -142,22 +142,6 @@ def test_a_number_of_threads_that_is_much_slower_is_given_up_after_a_few_steps()
     assert steps.count(2) == 3  # two warm-ups and one look, not a whole block
 
 
-def test_threads_that_begin_to_wait_for_one_another_are_not_waited_for() -> None:
-    def loss(model: nn.Module, batch: tuple[torch.Tensor]) -> torch.Tensor:
-        steps.append(torch.get_num_threads())
-        # As fast as one while they are looked at, on a machine that then gets busy.
-        clock.now_s += 0.1 if steps.count(2) > 17 and steps[-1] == 2 else 0.001
-        return model(batch[0]).mean()
-
-    steps: list[int] = []
-    clock = Clock()
-    measured = timed(workload_with(loss), timed_s=1.0, threads_to_try=(1, 2), clock=clock)
-
-    assert measured.threads == 1
-    assert measured.block_steps > 20
-    assert steps.count(2) < 17 + measured.block_steps / 2  # not a whole block
-
-
 def test_the_whole_training_set_is_in_memory_before_the_first_step() -> None:
     x = torch.ones(2_000_000, 4)
     workload = Workload(name="large", model=lambda: nn.Linear(4, 1), train=(x,), loss=mean_loss)

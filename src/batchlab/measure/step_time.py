@@ -37,9 +37,6 @@ _THREADS_MUST_GAIN = 1.1
 _MOST_TIMES_LONGER = 4.0
 _HOPELESS_WARM_UP = 1.5
 _HOPELESS_BLOCK = 3.0
-# A block that takes so many times what it was meant to is not waited for, looked at so many times.
-_GIVEN_UP_BLOCK = 8.0
-_LOOKS_A_BLOCK = 8
 _PAGE_BYTES = 4096
 
 
@@ -112,14 +109,7 @@ def _timed(
             break
         for threads in choices:
             torch.set_num_threads(threads)
-            # The fewest are always timed to the end: something has to be.
-            most_s = math.inf if threads == min(choices) else _GIVEN_UP_BLOCK * share_s
-            took_s = timer.block_within(block_steps, most_s)
-            if took_s is None:
-                del block_s[threads]
-            else:
-                block_s[threads].append(took_s)
-        choices = tuple(threads for threads in choices if threads in block_s)
+            block_s[threads].append(timer.block(block_steps))
         # Threads that wait for one another on a busy machine would take most of the time there is.
         shortest_s = {threads: min(block_s[threads]) for threads in choices}
         choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
@@ -239,15 +229,3 @@ class _Timer:
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
         return self._clock() - started_s
-
-    def block_within(self, n_steps: int, most_s: float) -> float | None:
-        """Seconds of the next `n_steps` steps; None: given up, they take longer than `most_s`."""
-        if math.isinf(most_s):
-            return self.block(n_steps)
-        took_s, done, piece = 0.0, 0, -(-n_steps // _LOOKS_A_BLOCK)
-        while done < n_steps:
-            if took_s > most_s:
-                return None
-            took_s += self.block(min(piece, n_steps - done))
-            done += piece
-        return took_s
