@@ -9,27 +9,16 @@ import pytest
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
 from tests.reference.training_script import training_script
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
 import batchlab
 from batchlab.app.subjects import WorkloadSubject
-from batchlab.errors import BatchSizeError, UsageError
+from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.sweep_growth import growth_of
 from batchlab.report.sweep_page import text_report
-
-
-class Only20(nn.Linear):
-    """A model that takes exactly 20 examples."""
-
-    def __init__(self) -> None:
-        super().__init__(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.reshape(20, 4))
-
 
 ALL = ("small", "large", "grow", "decay")
 # A step of any size takes as long: batches of 40 train four times as many examples in a second.
@@ -181,11 +170,6 @@ def test_what_ends_or_sets_the_rate_itself_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         run(lab, workload=tiny(**fields))
-
-
-def test_a_size_that_does_not_run_is_named_and_not_left_out(lab: Path) -> None:
-    with pytest.raises(BatchSizeError, match="batch size 100: the model of 'tiny' takes 20"):
-        run(lab, workload=tiny(model=Only20), batch_sizes=None, epochs=20)
 
 
 def test_a_longer_run_that_would_meet_a_batch_of_one_is_left_out_with_a_warning(lab: Path) -> None:
