@@ -21,7 +21,6 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
-    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -95,16 +94,6 @@ def test_a_table_with_words_is_refused_with_what_to_give() -> None:
 
     with pytest.raises(WorkloadError, match=r"train\['city'\] holds .*turn words into numbers"):
         with_data_as_read(workload(train=table, validation=None))
-
-
-def test_parts_of_one_array_that_share_examples_are_refused() -> None:
-    wide = np.zeros((20, 6), dtype="float32")
-
-    with pytest.raises(WorkloadError, match="train and validation share storage"):
-        live_workload(
-            workload(train=(wide[:15, :3], LABELS[:15]), validation=(wide[10:, :3], LABELS[10:])),
-            {},
-        )
 
 
 @pytest.mark.parametrize(
@@ -467,64 +456,32 @@ def test_data_that_cannot_be_used_are_refused_in_one_line(
 
 
 # Apart
+SQUARES = Squares(30)
 
 
 @pytest.mark.parametrize(
     ("train", "validation"),
     [
-        ((X, Y), (X[90:], Y[90:])),
-        ((X[:91], Y[:91]), (X[90:], Y[90:])),
-        ((X[::2], Y[::2]), (X[50:], Y[50:])),
-        ((X[:, :3], Y), (X[90:, 1:], Y[90:])),
-        (TensorDataset(X, Y), (X[90:], Y[90:])),
-        ((X,), (X[0].expand(5, 4),)),
+        ((X, Y), (X, Y)),
+        (TensorDataset(X, Y), (X, Y)),
+        (SQUARES, SQUARES),
+        (SQUARES, Collated(dataset=SQUARES, collate=list)),
     ],
 )
-def test_a_validation_set_in_the_memory_of_train_is_refused(train: Any, validation: Any) -> None:
+def test_the_training_set_is_no_validation_set(train: Any, validation: Any) -> None:
     message = refusal(train=train, validation=validation)
 
-    assert "train and validation share storage" in message
+    assert "train and validation are the same data" in message
     assert "give validation examples of its own" in message
 
 
+def test_the_training_set_is_no_test_set() -> None:
+    assert "train and test are the same data" in refusal(test=(X, Y))
+
+
 @pytest.mark.parametrize(
     ("train", "validation"),
-    [
-        ((X[90:], Y[90:]), (X[:90], Y[:90])),
-        ((X[::2], Y[::2]), (X[1::2], Y[1::2])),
-        ((X[:50:2], Y[:50:2]), (X[50:], Y[50:])),
-        ((X, Y), (X.clone(), Y)),
-    ],
+    [((X[90:], Y[90:]), (X[:90], Y[:90])), ((X[::2], Y[::2]), (X[1::2], Y[1::2]))],
 )
-def test_slices_of_one_tensor_that_hold_other_examples_are_fine(
-    train: Any, validation: Any
-) -> None:
+def test_slices_of_one_tensor_are_fine(train: Any, validation: Any) -> None:
     assert split_off(a_workload(train=train, validation=validation)).train is train
-
-
-def test_train_and_test_in_the_same_memory_are_refused_too() -> None:
-    assert "train and test share storage" in refusal(test=(X[:5], Y[:5]))
-
-
-SQUARES = Squares(30)
-FIRST_20, LAST_10 = Subset(SQUARES, range(20)), Subset(SQUARES, range(20, 30))
-LAST_11 = Subset(SQUARES, range(19, 30))
-
-
-@pytest.mark.parametrize(
-    ("train", "validation"),
-    [
-        (SQUARES, LAST_10),
-        (SQUARES, SQUARES),
-        (SQUARES, Collated(dataset=SQUARES, collate=list)),
-        (FIRST_20, Collated(dataset=LAST_11, collate=list)),
-    ],
-)
-def test_parts_of_one_dataset_may_not_overlap_whatever_their_collate(
-    train: Any, validation: Any
-) -> None:
-    assert "share storage" in refusal(train=train, validation=validation)
-
-
-def test_parts_of_one_dataset_that_lie_apart_are_fine() -> None:
-    split_off(a_workload(train=FIRST_20, validation=Collated(dataset=LAST_10, collate=list)))

@@ -90,7 +90,7 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
     n_train = _N_TRAIN - n_validation
     return Mnist(
         train=(images[:n_train], labels[:n_train]),
-        # A copy: training and validation data that share memory are refused as a leak.
+        # A copy, because callers may write into their data.
         validation=(images[n_train:].copy(), labels[n_train:].copy()) if n_validation else None,
         test=_read_part("t10k", _N_TEST),
     )

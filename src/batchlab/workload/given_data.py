@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
     RandomSampler,
     SequentialSampler,
-    Subset,
     TensorDataset,
     default_collate,
 )
@@ -240,7 +238,7 @@ def _part(part: Any, what: str, workload: Workload) -> Any:
     _check_kind(part, what, is_mapped=is_mapped)
     if is_mapped:
         return part
-    # As it lies there: two parts of one array stay the same memory, which a split is checked for.
+    # As it lies there: a slice of an array is not copied.
     is_as_torch_has_it = part.dtype.isnative and all(
         stride >= 0 and stride % part.itemsize == 0 for stride in part.strides
     )
@@ -404,59 +402,17 @@ def _check_apart(workload: Workload) -> None:
     splits = [(split, getattr(workload, split)) for split in SPLITS]
     given = [(split, data) for split, data in splits if not isinstance(data, str | None)]
     for (one, data), (other, others) in combinations(given, 2):
-        if _share_examples(data, others):
+        if _are_same(data, others):
             raise WorkloadError(
-                f"workload {workload.name!r}: {one} and {other} share storage: some of their "
-                f"examples are the same memory; give {other} examples of its own"
+                f"workload {workload.name!r}: {one} and {other} are the same data; give {other} "
+                f"examples of its own"
             )
 
 
-def _share_examples(one: Data, other: Data) -> bool:
+def _are_same(one: Data, other: Data) -> bool:
     # Another collate makes no other examples.
     one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
-    first, others_first = _first_part(one), _first_part(other)
-    if first is not None and others_first is not None:
-        return _overlap_in_memory(first, others_first)
-    if isinstance(one, ChosenPart) and isinstance(other, ChosenPart):
-        return False  # of one split, made here
-    if isinstance(one, Subset) and isinstance(other, Subset):
-        return one.dataset is other.dataset and not set(one.indices).isdisjoint(other.indices)
-    whole = [data.dataset if isinstance(data, Subset) else data for data in (one, other)]
-    return whole[0] is whole[1]
-
-
-def _first_part(data: Data) -> Tensor | None:
-    """The first part of a split as it lies in memory or in a map of a file; nothing is read."""
-    parts = data.parts if isinstance(data, Columns) else tensors_of(data)
-    if not parts or isinstance(parts[0], Tensor):
-        return parts[0] if parts else None
-    is_seen = parts[0].dtype.kind in "buif" and parts[0].dtype.isnative
-    return shared_tensor(parts[0]) if is_seen else None
-
-
-def _overlap_in_memory(one: Tensor, other: Tensor) -> bool:
-    """Whether an example of one lies in the same bytes as an example of the other.
-
-    Slices of one tensor do not, be they side by side (`x[:900]`, `x[900:]`) or interleaved
-    (`x[::2]`, `x[1::2]`).
-    """
-    strided = one.layout == other.layout == torch.strided
-    if not strided or one.device != other.device or not (one.numel() and other.numel()):
-        return False
-    starts, ends = _example_bytes(one)
-    other_starts, other_ends = _example_bytes(other)
-    if starts[0] >= other_ends[-1] or other_starts[0] >= ends[-1]:
-        return False
-    # Of the examples that begin before one of `other` ends, the last reaches furthest.
-    before = np.searchsorted(starts, other_ends, side="left")
-    return bool((ends[np.maximum(before - 1, 0)] > other_starts)[before > 0].any())
-
-
-def _example_bytes(tensor: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where in memory each example begins and ends, in the order of memory."""
-    shape, strides = tensor.shape, tensor.stride()
-    extent = 1 + sum((n - 1) * stride for n, stride in zip(shape[1:], strides[1:], strict=True))
-    starts = tensor.data_ptr() + np.arange(len(tensor), dtype=np.int64) * (
-        strides[0] * tensor.element_size()
-    )
-    return starts, starts + extent * tensor.element_size()
+    tensors, others = tensors_of(one), tensors_of(other)
+    if tensors and others:
+        return tensors[0].data_ptr() == others[0].data_ptr()
+    return one is other
