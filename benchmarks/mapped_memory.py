@@ -3,7 +3,7 @@
     python benchmarks/mapped_memory.py [KIND ...]
 
 A sparse file of 16 MiB and one of 2 GiB are mapped as a tuple, as columns of a dict, and in a
-Dataset that holds a map, a tensor over one, or the file's name. Of windows of tokens every place of
+Dataset that holds a map or the file's name. Of windows of tokens every place of
 the file begins an example: a billion of them in 2 GiB. Ten times a second the private
 memory of the command and all of its children is added up: the pages that no file and no other
 process holds (`Private_Dirty` of `/proc/PID/smaps_rollup`). The largest sum is written down.
@@ -31,18 +31,16 @@ RESULT = Path(__file__).parent / "results" / "mapped_memory.json"
 SIZES_MIB = (16, 2048)
 WIDTH = 1024  # numbers of an example: 4 KiB
 CONTEXT = 64  # tokens of a window
-KINDS = ("tuple", "dict", "map", "tensor", "name", "windows")
+KINDS = ("tuple", "dict", "map", "name", "windows")
 
 
 class Rows(Dataset[Any]):
-    """Examples of a file: through a map, through a tensor over one, or opened for each."""
+    """Examples of a file: through a map, or opened for each."""
 
     def __init__(self, file: Path, how: str) -> None:
-        """Hold what `how` says: "map", "tensor" or "name"."""
+        """Hold what `how` says: "map" or "name"."""
         self.n = file.stat().st_size // (4 * WIDTH)
-        self.held: Any = file
-        if how != "name":
-            self.held = rows_of(file) if how == "map" else torch.from_numpy(rows_of(file))
+        self.held: Any = rows_of(file) if how == "map" else file
 
     def __len__(self) -> int:
         """The number of examples."""

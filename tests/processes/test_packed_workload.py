@@ -30,7 +30,6 @@ from batchlab.processes.packed_workload import (
     reduced_map,
     with_seen_model,
 )
-from batchlab.workload import file_region
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
@@ -241,18 +240,13 @@ def file(tmp_path: Path) -> Path:
     "part",
     [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:], np.s_[::2], np.s_[:, 1], np.s_[5:, 1:3]],
 )
-@pytest.mark.parametrize("kind", [np.asanyarray, torch.from_numpy])
-def test_a_map_or_a_tensor_over_one_is_opened_again_at_the_same_numbers(
-    file: Path, part: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(file_region, "WORTH_LOOKING_UP_BYTES", 1)
-    mapped = kind(np.load(file, mmap_mode="r+"))[part]
+def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> None:
+    mapped = np.load(file, mmap_mode="r+")[part]
 
     reduced = reduced_map(mapped)
 
     assert reduced is not None
     opened = reduced[0](*reduced[1])
-    assert isinstance(opened, torch.Tensor) == isinstance(mapped, torch.Tensor)
     assert reduced_map(opened) is None  # what is written to it is in this process only
     assert np.array_equal(np.asarray(opened), VALUES[part])
     assert len(pickle.dumps(reduced)) < 1000
@@ -316,25 +310,12 @@ class Read:
         return torch.from_numpy(np.array(rows[index])), 0
 
 
-class Held(Read):
-    """Holds a tensor over a map."""
-
-    def __init__(self, file: Path, n: int) -> None:
-        super().__init__(file, n)
-        rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
-        self.rows = torch.from_numpy(rows)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.rows[index].clone(), 0
-
-
 def mapped_data(kind: str, file: Path, n: int) -> Any:
     rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
     labels = np.zeros(n, dtype=np.int64)
     return {
         "tuple": (rows, labels),
         "two columns": (rows[:, : WIDTH // 2], rows[:, WIDTH // 2 :], labels),
-        "tensor in a Dataset": Held(file, n),
         "file in a Dataset": Read(file, n),
     }[kind]
 
@@ -361,11 +342,11 @@ def own_bytes(kind: str, file: Path, n_bytes: int) -> tuple[float, int, int]:
     return loss, anonymous_bytes() - before, in_child
 
 
-KINDS = ("tuple", "two columns", "tensor in a Dataset", "file in a Dataset")
+KINDS = ("tuple", "two columns", "file in a Dataset")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", by_day(KINDS, ["tuple", "tensor in a Dataset"]))
+@pytest.mark.parametrize("kind", by_day(KINDS, ["tuple"]))
 def test_a_large_map_takes_no_more_memory_than_a_small_one(kind: str, tmp_path: Path) -> None:
     megabyte = 1024**2
     own_bytes(kind, tmp_path / "first", megabyte)  # what is imported on the way is there then

@@ -33,14 +33,10 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """How to open a map again elsewhere; None: it is none, or not all of it is in its file."""
+    """Return how to open a map again elsewhere, or None if it is none or not all in its file."""
     region = file_region(value)
     if region is None:
         return None
-    if isinstance(value, Tensor):
-        if value.requires_grad:
-            return None
-        return _opened_tensor, (region, value.dtype, tuple(value.shape), tuple(value.stride()))
     assert isinstance(value, np.ndarray)
     return _opened, (region, value.dtype, value.shape, value.strides)
 
@@ -51,13 +47,6 @@ def _opened(
     if np.empty((0, *shape[1:]), dtype).strides == strides:
         return np.memmap(region.path, dtype=dtype, mode="c", offset=region.offset, shape=shape)
     return np.ndarray(shape, dtype, buffer=_bytes_of(region), strides=strides)
-
-
-def _opened_tensor(
-    region: FileRegion, dtype: torch.dtype, shape: tuple[int, ...], strides: tuple[int, ...]
-) -> Tensor:
-    numbers = torch.from_numpy(_bytes_of(region)).view(dtype)
-    return numbers.as_strided(shape, strides)
 
 
 def _bytes_of(region: FileRegion) -> Any:

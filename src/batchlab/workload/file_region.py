@@ -10,12 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-
-_MAPS = Path("/proc/self/maps")
-# Looking a tensor up among the maps of this process takes a millisecond.
-WORTH_LOOKING_UP_BYTES = 1024**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,68 +27,29 @@ class FileRegion:
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Where a mapped array or tensor lies in its file; None: it is in memory, or was written to."""
-    if isinstance(value, Tensor):
-        return _of_tensor(value)
-    if isinstance(value, np.ndarray):
-        return _of_array(value)
-    return None
-
-
-def _of_array(array: np.ndarray[Any, Any]) -> FileRegion | None:
-    if not array.size or min(array.strides, default=0) < 0:
+    """Return where an array over a memory map lies in its file; None if it is not all there."""
+    if not isinstance(value, np.ndarray):
         return None
-    n_bytes = _extent(array.shape, array.strides) + array.itemsize
-    address = array.__array_interface__["data"][0]
-    owner: Any = array
+    if not value.size or min(value.strides, default=0) < 0:
+        return None
+    owner: Any = value
     while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
         owner = owner.base
     mapped = getattr(owner, "_mmap", None)
-    if mapped is None:  # over a tensor, perhaps, that is over a map
-        return None if owner is None else _looked_up(address, n_bytes)
-    if owner.mode == "c" or owner.filename is None or not Path(owner.filename).exists():
+    if mapped is None or owner.mode == "c" or owner.filename is None:
+        return None
+    if not Path(owner.filename).exists():
         return None
     first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
     map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
-    offset = map_begins + address - first_byte
+    offset = map_begins + value.__array_interface__["data"][0] - first_byte
+    n_bytes = _extent(value.shape, value.strides) + value.itemsize
     return FileRegion(path=str(owner.filename), offset=offset, n_bytes=n_bytes)
-
-
-def _of_tensor(tensor: Tensor) -> FileRegion | None:
-    is_plain = tensor.device.type == "cpu" and tensor.layout == torch.strided
-    if not is_plain or tensor.is_nested or not tensor.numel():
-        return None
-    strides = tuple(stride * tensor.element_size() for stride in tensor.stride())
-    n_bytes = _extent(tuple(tensor.shape), strides) + tensor.element_size()
-    return _looked_up(tensor.data_ptr(), n_bytes)
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """Bytes from the beginning of the first number to the beginning of the last."""
     return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-
-
-def _looked_up(address: int, n_bytes: int) -> FileRegion | None:
-    """The file that shared memory at an address is a map of, where the system tells."""
-    if n_bytes < WORTH_LOOKING_UP_BYTES:
-        return None
-    try:
-        lines = _MAPS.read_text().splitlines()
-    except OSError:  # it is Linux's own
-        return None
-    for line in lines:
-        place, rights, begins, _, inode, *path = line.split(maxsplit=5)
-        start, end = (int(part, 16) for part in place.split("-"))
-        if not start <= address < end:
-            continue
-        is_whole = address + n_bytes <= end
-        # Under /dev/shm lies what PyTorch shares between processes: memory with a name.
-        is_named = inode != "0" and bool(path) and not path[0].startswith("/dev/shm/")
-        is_file = is_named and Path(path[0]).is_file()
-        if not (is_whole and is_file and rights.endswith("s")):
-            return None
-        return FileRegion(path=path[0], offset=int(begins, 16) + address - start, n_bytes=n_bytes)
-    return None
 
 
 _WHOLE_BYTES = 64 * 1024**2

@@ -190,12 +190,6 @@ def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
     return None if is_plain else sampler
 
 
-_NUMPY_HAS = {
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-    torch.float16, torch.float32, torch.float64,
-}  # fmt: skip
-
-
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
     """Tensors and arrays in containers: a tuple of tensors as it is, others as columns."""
     is_tuple = isinstance(data, tuple) and not any(is_container(part) for part in data)
@@ -227,12 +221,9 @@ def _arranged(data: Any, what: str, workload: Workload) -> Data:
 
 def _part(part: Any, what: str, workload: Workload) -> Any:
     """A part as the trainings read it: a tensor, or an array that is read row by row."""
-    is_mapped = file_region(part) is not None
-    if isinstance(part, Tensor):
-        # As an array: a tensor would be gathered, moved and split as if it were in memory.
-        return part.numpy() if is_mapped and part.dtype in _NUMPY_HAS else part
     if not isinstance(part, np.ndarray):
         return part
+    is_mapped = file_region(part) is not None
     if part.dtype.kind in "OUS" and workload.collate is not None:
         return part  # words, which the user's own collate makes numbers of
     _check_kind(part, what, is_mapped=is_mapped)
