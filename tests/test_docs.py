@@ -20,7 +20,6 @@ from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
 from batchlab.report.comparison import Comparison
-from batchlab.report.replication import ReplicationDocument
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text
@@ -94,12 +93,12 @@ def test_the_first_screen_of_the_readme_has_exactly_the_two_commands() -> None:
     ]
 
 
-def test_the_documentation_is_seventeen_pages_of_at_most_23_700_words_beside_what_is_made() -> None:
+def test_the_documentation_is_sixteen_pages_of_at_most_23_000_words_beside_what_is_made() -> None:
     pages = [*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md"]
     written = [page.read_text("utf-8").partition("<!-- results -->")[0] for page in pages]
 
-    assert len(pages) == 17
-    assert sum(len(text.split()) for text in written) <= 23_700
+    assert len(pages) == 16
+    assert sum(len(text.split()) for text in written) <= 23_000
 
 
 def test_the_queries_of_the_documentation_run(tmp_path: Path) -> None:
@@ -133,7 +132,6 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
         ("check", CheckDocument),
         ("compare", Comparison),
         ("noise", Noise),
-        ("replicate", ReplicationDocument),
         ("sweep", SweepDocument),
     ],
 )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from batchlab.app.fit import fit as fit
     from batchlab.app.noise import noise as noise
     from batchlab.app.profile import profile as profile
-    from batchlab.app.replicate import replicate as replicate
     from batchlab.app.save_weights import SavedWeights as SavedWeights
     from batchlab.app.save_weights import save_weights as save_weights
     from batchlab.app.sweep import sweep as sweep
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from batchlab.measure.profile import ProfilePoint as ProfilePoint
     from batchlab.plans.sampler import BatchSizeSampler as BatchSizeSampler
     from batchlab.records.estimate import Estimate as Estimate
-    from batchlab.records.replication import Replication as Replication
     from batchlab.records.study import Accumulation as Accumulation
     from batchlab.records.study import Study as Study
     from batchlab.records.trial import Evaluation as Evaluation
@@ -71,7 +69,6 @@ _HOME = {
     "Noise": "measure.noise",
     "Profile": "measure.profile",
     "ProfilePoint": "measure.profile",
-    "Replication": "records.replication",
     "SavedWeights": "app.save_weights",
     "Status": "records.trial",
     "Store": "store.store",
@@ -89,7 +86,6 @@ _HOME = {
     "ghost_batch_norm": "workload.ghost",
     "noise": "app.noise",
     "profile": "app.profile",
-    "replicate": "app.replicate",
     "save_weights": "app.save_weights",
     "sweep": "app.sweep",
     "weight_distance": "measure.distance",

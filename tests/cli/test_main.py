@@ -32,7 +32,6 @@ OPTIONS = {
     "check": "--set --budget --json --quiet --device",
     "fit": "--json",
     "init": "",
-    "replicate": "--all --quick --full --budget --store --report --json --quiet --device",
     "report": "--store --study --format --report --live",
     "compare": "--store --json",
     "weights": "--store --study --output",

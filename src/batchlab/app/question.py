@@ -55,11 +55,6 @@ class Question:
     micro_batch_size: int | None = None
     measure: tuple[str, ...] = ()
     plans: tuple[PlanName, ...] = ()
-    # Where a run of `decay` cuts its rate and one of `grow` takes a larger batch in its place, and
-    # by how much: three cuts in the second half, as usual schedules have them.
-    cuts: tuple[float, ...] = (0.4, 0.7, 0.9)
-    cut: float = 4.0
-    timed: bool = True  # whether steps are timed alone, so that plans are compared in equal time
     device: str = "cpu"
     trainer: TrainerName = "fastest"
     cluster: Cluster | None = None  # that takes its trials; None: this machine
@@ -74,7 +69,6 @@ class Question:
         if self.cluster is not None:
             cluster = self.cluster.for_device(self.device)
             object.__setattr__(self, "cluster", cluster)
-            object.__setattr__(self, "timed", self.timed and self.is_device_here)
             if self.name == "advise" and self.profile is None and not self.is_device_here:
                 raise UsageError(
                     f"device {self.device!r} with --engine ray: steps are timed on this machine, "

@@ -33,6 +33,9 @@ DEFAULT_EPOCHS = 10
 _SMALLEST = 8
 # Without a target the end of a training counts, and its course is only drawn.
 _LOOKS_AT_AN_EPOCH = 16
+# Where a run of `decay` cuts its rate and one of `grow` takes a larger batch instead, and by how
+# much: three cuts in the second half, as usual schedules have them.
+_CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
 # Of a small training set, sizes are still worth a look down to so many steps an epoch.
 _STEPS_PER_EPOCH = 32
 
@@ -229,11 +232,11 @@ class Subject(ABC):
         trial = self.trial(large if name == "large" else small, learning_rate, seed=seed)
         if name in ("grow", "decay"):
             cap = large if name == "grow" else small
-            plan = instead_of_decay(small, asked.cuts, cap=cap, epochs=epochs, factor=asked.cut)
+            plan = instead_of_decay(small, _CUTS, cap=cap, epochs=epochs, factor=_CUT)
             try:
                 stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
             except UsageError as error:
-                places = listing([f"{100 * cut:.3g}" for cut in asked.cuts])
+                places = listing([f"{100 * cut:.3g}" for cut in _CUTS])
                 raise UsageError(
                     f"{epochs:g} epochs of {trial.n_train} examples have too few steps of {cap} "
                     f"for the plan {name!r}, which changes after {places} % of them; give "

@@ -14,7 +14,7 @@ from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError
-from batchlab.machine import environment, place_here, thread_choices
+from batchlab.machine import environment, place_here
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
@@ -139,20 +139,6 @@ def swept(subject: Subject) -> Study:
         return StoredSweep(opened, subject, trials, training).carried_out()
 
 
-def training_s(subject: Subject) -> float:
-    """Seconds that a sweep will train about, by PyTorch's steps; they are timed and stored.
-
-    Its trials run side by side, one a core. A target may end them before.
-    """
-    question = subject.question
-    assert question.store is not None
-    subject.look()
-    trials = fitting_trials(subject)
-    with Store(question.store) as opened:
-        opened.put_workload(subject.summary)
-        return StoredSweep(opened, subject, trials, text(_TIMING)).expected_s()
-
-
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
@@ -187,19 +173,9 @@ class StoredSweep:
             self._carry_out(study_id)
             return self._store.study(study_id)
 
-    def expected_s(self) -> float:
-        """Seconds of what is not trained yet, side by side; the steps are timed now."""
-        left = self._unfinished(self._runs)
-        if not left:
-            return 0.0
-        self._measure_step_times(left)
-        known = [run for run in left if self._step_s.keys() >= set(run.trial.batch_sizes)]
-        alone_s = [run.trial.plan.train_s_at(run.last_step, self._step_s) for run in known]
-        return sum(alone_s) / max(thread_choices(self._question.device))
-
     def _carry_out(self, study_id: str) -> None:
         left = self._unfinished(self._runs)
-        if self._question.plans and not self._question.timed:
+        if self._question.plans and not self._question.is_device_here:
             self._listener.warning(
                 f"plans are compared at equal examples alone: for equal time steps are timed on "
                 f"this machine, which has no {self._question.device}"
@@ -207,7 +183,7 @@ class StoredSweep:
         elif self._question.plans:
             self._measure_step_times(self._runs)
             self._longer += self._runs_of_equal_time()
-        elif self._question.timed and left:
+        elif self._question.is_device_here and left:
             self._measure_step_times(left)
         for run in (*left, *self._unfinished(self._longer)):
             self._subject.check_can_train(self._store, run.trial)

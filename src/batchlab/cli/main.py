@@ -37,7 +37,6 @@ COMMANDS = (
     "check",
     "fit",
     "init",
-    "replicate",
     "report",
     "compare",
     "weights",

@@ -11,7 +11,6 @@ from batchlab.advice.advice import Advice
 from batchlab.errors import MissingLibraryError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
-from batchlab.records.replication import Replication
 from batchlab.records.study import Study
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
@@ -20,7 +19,6 @@ from batchlab.report.comparison import Comparison, comparison_section
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.profile import profile_section
-from batchlab.report.replication import replication_document, replication_sections
 from batchlab.report.sweep_figures import curve_figure
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
@@ -40,10 +38,8 @@ def study_curves(study: Study) -> tuple[str, str] | None:
     return None
 
 
-def record_dict(record: Study | Replication) -> dict[str, Any]:
-    """What `--json` prints of it; its page, and of a study its store, are None."""
-    if isinstance(record, Replication):
-        return replication_document(record, report=None)
+def record_dict(record: Study) -> dict[str, Any]:
+    """Return what `--json` prints of a study; its page and its store are None."""
     document: dict[str, Any] = json.loads(sweep_document(record, store=None, report=None))
     return document
 
@@ -75,14 +71,11 @@ def notebook_view(shown: object) -> str:
 
 @singledispatch
 def _sections(shown: object) -> Iterator[Section]:
-    raise TypeError(
-        f"a {type(shown).__name__} has no view; an Advice, Study, Profile, Noise or Replication has"
-    )
+    raise TypeError(f"a {type(shown).__name__} has no view; an Advice, Study, Profile or Noise has")
 
 
 _sections.register(Advice, advice_sections)
 _sections.register(Noise, noise_sections)
-_sections.register(Replication, replication_sections)
 
 
 @_sections.register

@@ -86,22 +86,6 @@ _MEASURED: dict[str, str] = {
     ),
     # Means.
     "no_trial_ended_well": "no trial ended well; run one that does",
-    # Replications: why a claim has its verdict.
-    "published_without_number": "the source gives no number that ours could be held against",
-    "not_trained_yet": "not all of it is trained yet ({arms}); the same command goes on",
-    "only_full_form": "it is about the paper's sizes, which the full form has",
-    "not_measured": (
-        "what it needs was not measured in enough trainings: some ended badly, never got to the "
-        "goal, or have no such number"
-    ),
-    "no_interval": "there is no interval: {n:one seed|# seeds} that tell it",
-    "difference_does_not_matter": "there is no difference that matters: all of the interval is one",
-    "interval_as_published": "all of the interval lies where the claim says",
-    "interval_elsewhere": "none of the interval lies where the claim says",
-    "interval_reaches_beyond": (
-        "a part of the interval lies where the claim says and a part does not; more seeds would "
-        "tell"
-    ),
     # The gradient noise scale.
     "gradient_lost_in_noise": (
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "

@@ -1,4 +1,4 @@
-"""The built-in workloads: one file each, and the file's name is the registry's row.
+"""The built-in workloads: one file each, named like the workload, with _ for -.
 
 Each file holds one public function `workload(*, setting=default, ...) -> Workload`; its docstring's
 first line is the description, its keywords are the settings that `--set` changes.
@@ -6,13 +6,11 @@ first line is the description, its keywords are the settings that `--set` change
 
 from __future__ import annotations
 
-import sys
-
-from batchlab.registry import row_names
+import pkgutil
 
 __all__ = ["workload_names"]
 
 
 def workload_names() -> list[str]:
-    """The names of the built-in workloads; nothing is imported for it."""
-    return row_names(sys.modules[__name__])
+    """Return the names of the built-in workloads, in ascending order, without importing them."""
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))

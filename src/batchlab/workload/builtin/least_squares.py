@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.workload.definition import Workload
-from batchlab.workload.pieces import NamedOptimizer, check_real, check_whole, chosen
+from batchlab.workload.pieces import NamedOptimizer, check_real, check_whole
 
 _NAME = "least-squares"
-
-_VALIDATION = {"fresh": True, "train": False}
 
 Regression = tuple[Tensor, Tensor]
 
@@ -27,7 +25,6 @@ def workload(
     noise: float = 1.0,
     condition_number: float = 10.0,
     momentum: float = 0.0,
-    validation: str = "fresh",
     seed: int = 0,
 ) -> Workload:
     """Linear regression on made-up data in float64; the optimum is known in closed form.
@@ -35,14 +32,12 @@ def workload(
     The loss is half the mean squared residual. The training set's Hessian is diagonal with
     eigenvalues evenly spaced in the logarithm from 1 / condition_number to 1, so a constant
     rate below 2 is stable for full batches. The model starts at zero for every trial seed.
-    Validation data are fresh draws, or the training set, whose loss is then watched as often.
     """
     check_whole(dimension, setting="dimension", workload=_NAME, low=1)
     check_whole(n, setting="n", workload=_NAME, low=dimension)
     check_real(noise, setting="noise", workload=_NAME, low=0)
     check_real(condition_number, setting="condition_number", workload=_NAME, low=1)
     check_whole(seed, setting="seed", workload=_NAME, low=0)
-    is_fresh = chosen(validation, _VALIDATION, setting="validation", workload=_NAME)
     if dimension == 1 and condition_number != 1:
         raise WorkloadError(
             f"{_NAME}: condition_number={condition_number} with dimension=1; one direction has "
@@ -57,7 +52,7 @@ def workload(
         streams[1].standard_normal((n, dimension)),
         streams[2].standard_normal((n, dimension)),
     )
-    train, fresh, test = (
+    train, validation, test = (
         _regression(design * np.sqrt(curvatures), noise=noise, stream=stream)
         for design, stream in zip(designs, streams, strict=True)
     )
@@ -65,7 +60,7 @@ def workload(
         name=_NAME,
         model=partial(_model, dimension=dimension),
         train=train,
-        validation=fresh if is_fresh else (train[0].clone(), train[1].clone()),
+        validation=validation,
         test=test,
         loss=_loss,
         optimizer=sgd,

@@ -1,0 +1,1 @@
+"""Published experiments on batch size, run with batchlab: `python -m replications NAME`."""

@@ -1,0 +1,61 @@
+"""keskar2017: do large batches end in sharp minima, and generalize worse?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from batchlab import Estimate
+from replications.experiment import Experiment, Measured, Studies
+from replications.seeds import difference, final, last_measured, mean, ratio, trials
+from replications.tables import PublishedTable
+
+_TABLE = PublishedTable.of("keskar2017")
+_SIZES = {
+    "SB": _TABLE.whole("batch_size_small", "all networks"),
+    "LB": _TABLE.whole("batch_size_large", "MNIST"),
+}
+_SPLITS: tuple[Literal["test", "train"], ...] = ("test", "train")
+_SHARPNESS = (
+    "sharpness",
+    "sharpness_half_box",
+    "sharpness_subspace",
+    "sharpness_subspace_half_box",
+)
+
+
+def experiments(is_quick: bool) -> tuple[Experiment, ...]:
+    """Return the sweeps."""
+    epochs = dict.fromkeys(_SIZES, _TABLE.whole("epochs", "Fig. 4 and 5"))
+    if is_quick:
+        epochs = {"SB": 15, "LB": 60}
+    return tuple(
+        Experiment(
+            name=arm,
+            settings={
+                "layers": 5,
+                "width": 128 if is_quick else 512,
+                "batch_norm": True,
+                "train": "all",
+                "optimizer": "adam",
+            },
+            batch_sizes=(size,),
+            seeds=_TABLE.whole("trials", "per network"),
+            epochs=epochs[arm],
+            measure=_SHARPNESS,
+        )
+        for arm, size in _SIZES.items()
+    )
+
+
+def measured(studies: Studies) -> Measured:
+    """Return what they show, by name."""
+    small, large = (trials(studies[arm]) for arm in _SIZES)
+    numbers: dict[str, Estimate] = {}
+    for split in _SPLITS:
+        of_small, of_large = (final(each, split=split) for each in (small, large))
+        numbers[f"{split} SB"], numbers[f"{split} LB"] = mean(of_small), mean(of_large)
+        numbers[f"{split} SB less LB"] = difference(of_small, of_large, n_examples=10_000)
+    for name in _SHARPNESS:
+        numbers[name] = ratio(last_measured(large, name), last_measured(small, name))
+    numbers["distance"] = ratio(*(last_measured(each, "distance") for each in (small, large)))
+    return numbers

@@ -1,1 +1,0 @@
-"""Replications: published experiments, run here; `papers` has a file each."""
