@@ -100,7 +100,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace('budget="30s"', 'budget="20s"')
+        cell.source = cell.source.replace('budget="30s"', 'budget="12s"')
 
     client = nbclient.NotebookClient(
         notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}

@@ -111,7 +111,7 @@ def test_a_tuned_rate_is_not_taken_for_a_better_batch_size():
     assert advice.gain_from_batch_size.estimate < 1.3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_batch_sizes_that_are_hard_to_tell_apart_get_as_many_runs_as_it_takes():
     truth = Truth(noise=0.12)
     step_s = {size: 2.0 / truth.best_steps(size) for size in (64, 128, 256)}

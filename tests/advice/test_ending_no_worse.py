@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.reason_codes import codes
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
@@ -210,14 +211,15 @@ def test_without_a_whole_training_on_a_fresh_seed_nothing_is_named(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
+@pytest.mark.parametrize("n_studies", by_day([6, 12], [6]))
+def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training(n_studies):
     """So long as the fastest is open, the next is `better`; its seeds are still all there."""
 
     def end(size: int, rate: float) -> float:
         return USUAL_END + (0.006 if size < 1024 and rate not in (0.01, 0.04) else 0.0)
 
     followed = []  # on how many fresh seeds 1024 was, in the studies where it gave way first
-    for salt in range(12):
+    for salt in range(n_studies):
         advice, engine = advised(trainings=30.0, salt=salt, end=end)
         passed = [step for step in advice.steps if step.did.code == "size_is_passed_over"]
         sizes = [step.did.named["size"] for step in passed]
@@ -235,8 +237,8 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training():
         if followed[-1] == 1:  # on one training nothing is ruled out
             assert advice.missing.code == "faster_seems_to_end_worse"
             assert advice.missing.named["size"] == 1024
-    assert len(followed) >= 4
-    assert followed.count(1) >= 2
+    assert len(followed) >= n_studies // 3
+    assert followed.count(1) >= n_studies // 6
 
 
 def others_end_worse(by: float, cooling, **truth):

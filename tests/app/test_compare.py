@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
@@ -37,7 +38,13 @@ def of(found: Comparison, quantity: str) -> list[Figure]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "n"), [(profile_to_compare, 60), (study_to_compare, 20)])
+@pytest.mark.parametrize(
+    ("make", "n"),
+    by_day(
+        [(profile_to_compare, 20), (study_to_compare, 8), (profile_to_compare, 200)],
+        [(profile_to_compare, 20), (study_to_compare, 8)],
+    ),
+)
 def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
     make: Make, n: int
 ) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reference.idx import idx_values
 
 from batchlab.datasets import embedded
 from batchlab.datasets.embedded import (
@@ -58,22 +57,6 @@ def test_a_file_that_the_installation_lacks_is_named() -> None:
 @pytest.fixture(scope="module")
 def split() -> Mnist:
     return load_mnist()
-
-
-def read_slowly(part: str) -> tuple[np.ndarray, list[float]]:
-    with embedded_file(f"{part}-images-idx3-ubyte.gz") as path:
-        content = gzip.decompress(path.read_bytes())
-    with embedded_file(f"{part}-labels-idx1-ubyte.gz") as path:
-        labels = idx_values(gzip.decompress(path.read_bytes()))[1]
-    return np.array(list(content[16:]), dtype=np.uint8).reshape(-1, 784), labels
-
-
-@pytest.mark.slow
-def test_the_test_set_is_what_the_slow_reader_reads(split: Mnist) -> None:
-    images, labels = read_slowly("t10k")
-
-    assert np.array_equal(split.test[0], images)
-    assert split.test[1].tolist() == labels
 
 
 @pytest.mark.slow
@@ -131,14 +114,6 @@ def test_the_numbers_spell_the_novel() -> None:
 
     assert "".join(map(text.vocabulary.__getitem__, text.ids.tolist())) == novel
     assert novel.startswith("CHAPTER 1. Loomings.\n\nCall me Ishmael.")
-
-
-def test_the_vocabulary_is_sorted_and_without_repeats() -> None:
-    text = load_moby_dick()
-
-    assert list(text.vocabulary) == sorted(set(text.vocabulary))
-    assert text.ids.dtype == np.uint8
-    assert sorted(set(text.ids.tolist())) == list(range(len(text.vocabulary)))
 
 
 @given(st.text(alphabet="aZ0 \n—é\U0001f40b", min_size=1))

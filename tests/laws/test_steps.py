@@ -240,11 +240,10 @@ def test_an_observation_that_cannot_be_is_refused(given, message):
 
 # All of STUDIES, with more draws: tests/nightly.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["5 sizes, 2 seeds, 6 %", "a third of two sizes stopped early"])
-def test_intervals_hold_the_truth_92_to_98_times_in_100(name):
+def test_intervals_hold_the_truth_92_to_98_times_in_100():
     n_draws = 200
 
-    shares = coverage(STUDIES[name], n_studies=n_draws, seed=101)
+    shares = coverage(STUDIES["5 sizes, 2 seeds, 6 %"], n_studies=n_draws, seed=101)
 
     slack = 3 * (0.95 * 0.05 / n_draws) ** 0.5
     assert 0.92 - slack < shares["B_crit"] < 0.98 + slack
@@ -264,9 +263,8 @@ def test_intervals_hold_the_truth_whatever_the_marks_an_epoch(marks):
 
 # All rows at all exponents: tests/nightly.
 @pytest.mark.slow
-@pytest.mark.parametrize("exponent", [EXPONENTS[0], EXPONENTS[-1]])
-def test_b_crit_holds_the_truth_at_every_exponent(exponent):
-    study = replace(ANY_EXPONENT["9 sizes, 3 seeds, 6 %"], exponent=exponent)
+def test_b_crit_holds_the_truth_at_another_exponent():
+    study = replace(ANY_EXPONENT["9 sizes, 3 seeds, 6 %"], exponent=EXPONENTS[0])
     n_studies = 200
 
     held, told = b_crit_coverage(study, n_studies=n_studies, seed=102)

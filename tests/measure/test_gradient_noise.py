@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.noise_scale import population
 from torch import Tensor, nn
 
@@ -35,18 +36,21 @@ def least_squares() -> tuple[Workload, nn.Module, float, float]:
 
 
 @pytest.mark.slow
-def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form() -> None:
+@pytest.mark.parametrize("n_repeated", by_day([200, 500], [200]))
+def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
+    n_repeated: int,
+) -> None:
     workload, model, trace, grad_sq = least_squares()
     noise = GradientNoise(workload, CPU)
 
-    found = [noise_scale(noise.sample(model, seed=seed).sample) for seed in range(N_REPEATED)]
+    found = [noise_scale(noise.sample(model, seed=seed).sample) for seed in range(n_repeated)]
 
     for estimates, truth in (
         ([each.trace for each in found], trace),
         ([each.grad_sq for each in found], grad_sq),
     ):
         values = [each.estimate for each in estimates if each.estimate is not None]
-        assert abs(np.mean(values) - truth) < 4 * np.std(values, ddof=1) / N_REPEATED**0.5
+        assert abs(np.mean(values) - truth) < 4 * np.std(values, ddof=1) / n_repeated**0.5
     assert 0.92 <= np.mean([each.scale.holds(trace / grad_sq) for each in found]) <= 0.98
 
 

@@ -356,7 +356,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "ending_open": lambda: with_endings(cannot_tell_advice(), better_by=-0.0006, verdict="open"),
 }
 # Those whose figures and sentences differ most; scripts/nightly takes all.
-KINDS_BY_DAY = ("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "cool_down")
+KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "cool_down")
 
 
 def tried(

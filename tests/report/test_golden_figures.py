@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study, with_validation_alone
-from tests.reference.made_up_advice import KINDS, KINDS_BY_DAY, advice_study, made_up_advice, tried
+from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice, tried
 from tests.reference.made_up_noise import made_up_noise, made_up_point, made_up_sample
 from tests.report.test_golden_sentences import SWEEPS
 
@@ -134,8 +134,12 @@ MISSED = (
     tried(512, steps=80),
     tried(rate=1.0, steps=5, status="diverged"),
 )
+SHOWN = (
+    *("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "cool_down"),
+    "reference_missed",
+)
 ADVICES: dict[str, Callable[[], Advice]] = {
-    **{kind: KINDS[kind] for kind in (*KINDS_BY_DAY, "reference_missed")},
+    **{kind: KINDS[kind] for kind in SHOWN},
     "single runs": single_runs,
     "raced": raced,
     "named for now": lambda: named_for_now(1.0),
