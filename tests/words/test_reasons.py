@@ -84,6 +84,15 @@ def test_every_cause_that_has_words_is_found_by_the_check() -> None:
     assert [cause for cause in CAUSES if f'"{cause}"' not in source] == []
 
 
+def test_the_chance_of_a_model_is_not_worded_as_a_share_of_answers() -> None:
+    """Only of a doubling that was not run is the number a share of recorded answers."""
+    with_chance = {code for code, words in MESSAGES.items() if "chance" in names_in(words)}
+
+    assert with_chance - {"doubled_unseen"} == {
+        code for code in with_chance if "a chance of {chance:" in MESSAGES[code]
+    }
+
+
 def test_a_code_is_in_one_table_only() -> None:
     assert ADVICE.keys() & _MEASURED.keys() == set()
 

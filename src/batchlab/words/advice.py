@@ -223,13 +223,13 @@ ADVICE: dict[str, str] = {
         "run"
     ),
     "no_worse_on_the_record": (
-        "it is {how:term} to be no worse: of recorded answers like this one {chance:whole_percent} "
-        "were neither slower nor worse at the end"
+        "it is {how:term} to be no worse: a model fitted to recorded answers gives it a chance of "
+        "{chance:whole_percent} to be neither slower nor worse at the end"
     ),
     "scaled_step": (
         "as nothing bolder is likely to be no worse, your batch size and rate were raised "
-        "together, and trained to the end{n:| # times}. Of such steps that ended like this one on "
-        "recorded workloads, {chance:whole_percent} were neither slower nor worse at the end"
+        "together, and trained to the end{n:| # times}. A model fitted to recorded workloads gives "
+        "it a chance of {chance:whole_percent} to be neither slower nor worse at the end"
     ),
     "doubled_unseen": (
         "it was not tried here. Where recorded answers found nothing likely to be no worse in so "
@@ -237,9 +237,9 @@ ADVICE: dict[str, str] = {
         "{chance:whole_percent}"
     ),
     "first_guess": (
-        "batch size {size} with learning rate {rate:rate} looked best, but is a first guess: of "
-        "recorded answers like that {chance:whole_percent} were neither slower than what their "
-        "user had nor worse at the end"
+        "batch size {size} with learning rate {rate:rate} looked best, but is a first guess: a "
+        "model fitted to recorded answers gives it a chance of {chance:whole_percent} to be "
+        "neither slower than what you use now nor worse at the end"
     ),
     "marks_too_wide": (
         "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
