@@ -342,3 +342,13 @@ def command_line(*arguments: str) -> Document:
         code = _exit_code(list(arguments), started_s=time.monotonic())
     text = printed.getvalue()
     return {"exit_code": code, "document": json.loads(text) if text else None}
+
+
+def fitted_csv(folder: Path, rows: Sequence[Mapping[str, object]]) -> Document:
+    """What `batchlab fit --json` prints of a CSV file with these rows."""
+    path = folder / "points.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
+        writer.writeheader()
+        writer.writerows(rows)
+    return command_line("fit", str(path), "--json")

@@ -451,12 +451,23 @@ def _fit(points: Callable[[], Any]) -> Study:
     return Study(document=document)
 
 
+def _tuned_rows() -> list[dict[str, object]]:
+    rows = [
+        point | {"learning_rate": rate, "steps_to_target": point["steps_to_target"] * factor}
+        for point in _points()
+        for rate, factor in ((0.1, 1.0), (0.2, 1.5))
+    ]
+    return [*rows, {"batch_size": 16384, "learning_rate": 0.1, "after_steps": 500}]
+
+
 FITS = {
     "law": _fit(_points),
     "other-exponent": _fit(lambda: _points(law=partial(_law, exponent=0.6))),
     "no-law": _fit(lambda: _points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
     "two-sizes": _fit(lambda: _points()[:2]),
     "nothing": _fit(list),
+    # Two rates of which the best counts, and a largest size that never reached its target.
+    "csv": Study(document=lambda folder: adapter.fitted_csv(folder, _tuned_rows())),
 }
 
 # By name; the first word is the command.
