@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 import batchlab
 from batchlab.errors import BatchSizeError, UsageError
-from batchlab.training.accumulator import HalfUpdatedError
 
 B = 12
 Made = tuple[nn.Module, Callable[[nn.Module, Any], Tensor], Any, Callable[[Any], Any] | None]
@@ -181,52 +180,6 @@ def test_one_example_that_does_not_fit_is_an_error_with_the_weights_as_they_were
         accumulator.backward(batch)
 
     assert all(map(torch.equal, model.parameters(), before))
-
-
-class FullOptimizer(torch.optim.SGD):
-    """Runs out of memory at a step, when it has written the first of its weights."""
-
-    fails_at = 0
-    taken = -1
-
-    def step(self, closure: Any = None) -> None:
-        self.taken += 1
-        if self.taken != self.fails_at:
-            return super().step(closure)
-        with torch.no_grad():
-            self.param_groups[0]["params"][0].add_(1.0)
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-
-def stepping(fails_at: int) -> tuple[nn.Module, FullOptimizer, batchlab.Accumulator, Any]:
-    model, loss, batch, _ = mlp()
-    optimizer = FullOptimizer(model.parameters(), lr=0.1, momentum=0.9)
-    optimizer.fails_at = fails_at
-    return model, optimizer, batchlab.Accumulator(model, loss, micro_batch_size=4), batch
-
-
-def test_an_optimizer_out_of_memory_at_its_first_step_has_changed_nothing() -> None:
-    model, optimizer, accumulator, batch = stepping(fails_at=0)
-    before = [part.clone() for part in model.parameters()]
-    accumulator.backward(batch)
-
-    with pytest.raises(torch.OutOfMemoryError):
-        accumulator.step(optimizer)
-
-    assert all(map(torch.equal, model.parameters(), before))
-    assert not optimizer.state_dict()["state"]
-    accumulator.step(optimizer)  # with what was freed since
-    assert not torch.equal(next(model.parameters()), before[0])
-
-
-def test_later_it_says_that_weights_are_half_updated() -> None:
-    _, optimizer, accumulator, batch = stepping(fails_at=1)
-    accumulator.backward(batch)
-    accumulator.step(optimizer)
-    accumulator.backward(batch)
-
-    with pytest.raises(HalfUpdatedError, match="go on from the last checkpoint"):
-        accumulator.step(optimizer)
 
 
 # ---- beside other things

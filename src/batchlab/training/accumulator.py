@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from batchlab.errors import BatchlabError, BatchSizeError, UsageError
+from batchlab.errors import BatchSizeError, UsageError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.training.optimizers import asks_for_closure
 from batchlab.workload.data import n_examples
@@ -21,10 +20,6 @@ _log = logging.getLogger(__name__)
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Weight = Callable[[Any], float | Tensor]
-
-
-class HalfUpdatedError(BatchlabError):
-    """The optimizer ran out of memory after it had changed some of the weights."""
 
 
 class Accumulator:
@@ -74,7 +69,6 @@ class Accumulator:
         self._weight = weight or n_examples
         self._scaler = scaler
         self._world_size = distributed.get_world_size() if _is_distributed() else 1
-        self._stepped = False
         # A batch that fits is then the plain loop's, whose small steps would feel anything else.
         self._is_plain = weight is None and scaler is None and self._world_size == 1
 
@@ -107,39 +101,21 @@ class Accumulator:
             self._halve(batch)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take an optimizer step; out of memory leaves the weights as they were.
-
-        The first step is the one that finds out: the optimizer makes its own tensors there. So
-        a copy of weights and state is kept during it, and only then.
+        """Take an optimizer step.
 
         Raises:
             UsageError: the optimizer needs the loss several times a step (LBFGS).
-            HalfUpdatedError: memory ran out in a later step, in the middle of it.
         """
-        if not self._stepped and asks_for_closure(optimizer):
+        if asks_for_closure(optimizer):
             raise UsageError(
                 f"{type(optimizer).__name__} asks for the loss several times a step, and the "
                 f"accumulator's gradient is taken once; use its own closure with a batch that fits"
             )
-        weights = [part for group in optimizer.param_groups for part in group["params"]]
-        versions = [part._version for part in weights]
-        kept = None if self._stepped else _Kept(weights, optimizer)
-        try:
-            if self._scaler is None:
-                optimizer.step()
-            else:
-                self._scaler.step(optimizer)
-                self._scaler.update()
-        except Exception as error:
-            if kept is not None:
-                kept.restore(weights, optimizer)
-            elif is_out_of_memory(error) and versions != [part._version for part in weights]:
-                raise HalfUpdatedError(
-                    "memory ran out in the middle of the optimizer's step, and some weights are a "
-                    "step ahead of the others; go on from the last checkpoint, with less in memory"
-                ) from error
-            raise
-        self._stepped = True
+        if self._scaler is None:
+            optimizer.step()
+        else:
+            self._scaler.step(optimizer)
+            self._scaler.update()
 
     def _backward(self, batch: Any) -> Tensor:
         if self._is_plain and n_examples(batch) <= self.micro_batch_size:
@@ -278,17 +254,3 @@ class _Before:
         torch.set_rng_state(self._torch_state)
         if self._cuda:
             torch.cuda.set_rng_state_all(self._cuda)
-
-
-class _Kept:
-    """Weights and an optimizer's state, copied."""
-
-    def __init__(self, weights: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
-        self._weights = [part.detach().clone() for part in weights]
-        self._state = copy.deepcopy(optimizer.state_dict())
-
-    @torch.no_grad()
-    def restore(self, weights: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
-        for part, before in zip(weights, self._weights, strict=True):
-            part.copy_(before)
-        optimizer.load_state_dict(self._state)
