@@ -250,21 +250,6 @@ def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
     assert (anew.status, anew.reason, anew.peak_bytes, anew.evaluations) == (None, None, None, ())
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        lambda store: store.put_evaluations(TRIAL_ID, [an_evaluation(1)]),
-        lambda store: store.restart_trial(TRIAL_ID),
-        lambda store: store.finish_trial(
-            TRIAL_ID, status=Status.OK, reason=None, traceback=None, peak_bytes=None
-        ),
-    ],
-)
-def test_what_is_told_of_a_trial_that_has_not_begun_is_refused(store, act):
-    with pytest.raises(StoreError, match=f"trial {TRIAL_ID} has not begun"):
-        act(store)
-
-
 def test_of_several_timings_of_a_batch_size_the_latest_counts(store):
     first = made_up_timing(64, step_s=0.1, workload_id=WORKLOAD.workload_id)
     later, smaller = replace(first, block_s=(2.0,)), replace(first, micro_batch_size=16)
@@ -304,21 +289,6 @@ def test_an_unknown_study_is_answered_with_those_there_are(store):
 
     with pytest.raises(StoreError, match=f"no study 'x' in .*; it holds {STUDY.study_id}"):
         store.study("x")
-    with pytest.raises(StoreError, match="no study 'x'"):
-        store.add_spent("x", 1.0)
-
-
-def test_a_workload_must_be_there_before_what_refers_to_it(tmp_path):
-    study = {"study_id": "s", "command": "", "environment": (), "trial_ids": ()}
-    with Store(tmp_path / "lab.db") as store:
-        for put in (
-            lambda: store.begin_trial(RECORD),
-            lambda: store.put_timing(STUDY.timings[0]),
-            lambda: store.put_study(workload_id="w", **study),
-        ):
-            with pytest.raises(StoreError, match=r"is not in .*put_workload"):
-                put()
-        assert store.workload(WORKLOAD.workload_id) is None
 
 
 def test_the_curve_of_another_run_takes_the_place_of_the_stored_one_whole(store):

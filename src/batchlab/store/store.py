@@ -47,7 +47,6 @@ class Store(Trials, StoreFolder):
         what = f"step times of batch size {timing.batch_size}"
         encoded = _TIMING.encoded(timing, what)
         with self._writing() as connection:
-            self._require_workload(connection, timing.workload_id, what)
             connection.execute(
                 "INSERT INTO measurements (workload_id, kind, device, batch_size, "
                 "micro_batch_size, measured_at, value) VALUES (?, 'step_time', ?, ?, ?, ?, ?)",
@@ -141,7 +140,6 @@ class Store(Trials, StoreFolder):
             "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
         }
         with self._writing() as connection:
-            self._require_workload(connection, workload_id, what)
             last, created_at = connection.execute(
                 "SELECT coalesce(max(asked), 0), max(CASE study_id WHEN ? THEN created_at END) "
                 "FROM studies",
@@ -160,10 +158,9 @@ class Store(Trials, StoreFolder):
         if not (math.isfinite(seconds) and seconds >= 0):
             raise StoreError(f"spent {seconds} s on study {study_id!r}: expected a time >= 0")
         with self._writing() as connection:
-            changed = connection.execute(
+            connection.execute(
                 "UPDATE studies SET spent_s = spent_s + ? WHERE study_id = ?", (seconds, study_id)
             )
-            self._require_study(connection, study_id, found=bool(changed.rowcount))
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
         """Store what a study decided so far; it replaces what was stored before.
@@ -173,10 +170,9 @@ class Store(Trials, StoreFolder):
             decisions: a JSON list; `journal` says of what.
         """
         with self._writing() as connection:
-            changed = connection.execute(
+            connection.execute(
                 "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
             )
-            self._require_study(connection, study_id, found=bool(changed.rowcount))
 
     def decisions(self, study_id: str) -> str | None:
         """What a study decided so far, as `put_decisions` was given it; None: no such study.
@@ -251,10 +247,6 @@ class Store(Trials, StoreFolder):
                 raise self._no_study(connection, study_id)
             return TEXTS.decoded(row[0], f"study {study_id}")
 
-    def _require_study(self, connection: sqlite3.Connection, study_id: str, *, found: bool) -> None:
-        if not found:
-            raise self._no_study(connection, study_id)
-
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         known = [
             row[0] for row in connection.execute("SELECT study_id FROM studies ORDER BY asked")
@@ -269,13 +261,8 @@ class Store(Trials, StoreFolder):
         Args:
             study_id: a study in the store.
             advice: the answer as JSON.
-
-        Raises:
-            StoreError: there is no such study.
         """
         with self._writing() as connection:
-            known = connection.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,))
-            self._require_study(connection, study_id, found=known.fetchone() is not None)
             row = {"study_id": study_id, "payload": advice}
             put_row(connection, "advices", "study_id", row)
 

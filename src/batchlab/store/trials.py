@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
@@ -64,16 +63,6 @@ class Trials(StoreConnection):
         ).fetchone()
         return None if row is None else _SUMMARY.decoded(row[0], f"workload {workload_id}")
 
-    def _require_workload(
-        self, connection: sqlite3.Connection, workload_id: str, what: str
-    ) -> None:
-        found = connection.execute("SELECT 1 FROM workloads WHERE workload_id = ?", (workload_id,))
-        if found.fetchone() is None:
-            raise StoreError(
-                f"{what}: its workload {workload_id!r} is not in {self.path}; store that first "
-                "(put_workload)"
-            )
-
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
 
@@ -105,23 +94,15 @@ class Trials(StoreConnection):
             "notes": _notes_column(record.notes, f"notes of {what}"),
         }
         with self._writing() as connection:
-            self._require_workload(connection, record.trial.workload_id, what)
             put_row(connection, "trials", "trial_id", row)
 
     def _change_trial(
         self, connection: sqlite3.Connection, trial_id: str, changes: Mapping[str, object]
     ) -> None:
         columns = ", ".join(f"{name} = ?" for name in changes)
-        changed = connection.execute(
+        connection.execute(
             f"UPDATE trials SET {columns} WHERE trial_id = ?", (*changes.values(), trial_id)
         )
-        self._require_trial(trial_id, found=bool(changed.rowcount))
-
-    def _require_trial(self, trial_id: str, *, found: bool) -> None:
-        if not found:
-            raise StoreError(
-                f"trial {trial_id} has not begun in {self.path}; store that first (begin_trial)"
-            )
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations, all or none; one of the same step replaces the one before.
@@ -133,8 +114,6 @@ class Trials(StoreConnection):
         # Killed processes lose nothing this way; only a power cut can take the last evaluations,
         # and not those of a finished trial. Waiting for the disk each time would slow small trials.
         with self._writing(wait_for_disk=False) as connection:
-            found = connection.execute("SELECT 1 FROM trials WHERE trial_id = ?", (trial_id,))
-            self._require_trial(trial_id, found=found.fetchone() is not None)
             self._insert_evaluations(connection, trial_id, evaluations)
 
     def _insert_evaluations(
@@ -225,12 +204,11 @@ class Trials(StoreConnection):
             engine: what trained it; None: what it began with.
         """
         with self._writing() as connection:
-            row = connection.execute(
+            (known,) = connection.execute(
                 "SELECT notes FROM trials WHERE trial_id = ?", (trial_id,)
             ).fetchone()
-            self._require_trial(trial_id, found=row is not None)
             what = f"notes of trial {trial_id}"
-            all_notes = tuple(dict.fromkeys((*_notes_of(row[0], what), *notes)))
+            all_notes = tuple(dict.fromkeys((*_notes_of(known, what), *notes)))
             changes = {
                 "status": Status(status).value,
                 "reason": None if reason is None else kept_reason(reason),
