@@ -50,15 +50,14 @@ class TrainedSize:
         self._most_examples = most_examples
         # Where gradients are accumulated, a step that is told may be either.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._marks: dict[str, list[Mark]] = {}  # by shape: one where each epoch was first seen
+        self._begun: dict[str, Mark] = {}  # by shape: where it began to count
+        self._last_step: dict[str, int] = {}
         # The last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT
         self._has_fractions = False
         # Whether it told one of these sizes last: the last batch of an epoch may be smaller.
         self._has_told_own = self._has_begun = False
         self._other: str | None = None  # that it told another size last
-        # Of a counter that starts again: its epoch, where it is, the widest gap between two lines.
-        self._in_epoch: tuple[float | None, int, int] = (None, 0, 0)
 
     def contradiction(self, reading: Reading) -> str | None:
         """What shows that it trains with another batch size; None: nothing does."""
@@ -78,13 +77,12 @@ class TrainedSize:
 
     def _told_by(self, reading: Reading) -> Iterator[Told]:
         if reading.epoch_step is not None and reading.epoch is not None:
-            yield from self._of_epoch(reading.epoch, reading.epoch_step)
+            yield "steps", reading.epoch_step, math.inf  # it may have gone on unseen
         elif reading.step is not None:
             if reading.epoch is None and reading.epoch_length is not None:
                 yield "steps", reading.epoch_length, reading.epoch_length
             here = Mark(reading.step, reading.samples, self._passes(reading))
-            for before in self._before(reading, here):
-                yield from _between(before, here)
+            yield from _between(self._beginning(reading, here), here)
         elif reading.epoch_length is not None:
             yield from self._of_loop(reading, reading.epoch_length)
 
@@ -99,30 +97,18 @@ class TrainedSize:
         off = _ROUNDING if self._has_fractions else 1.0  # a whole one may be a number, too
         return max(0.0, reading.epoch - off), reading.epoch + off
 
-    def _before(self, reading: Reading, here: Mark) -> list[Mark]:
-        """Earlier places to measure from: some from near to far, and the first."""
-        marks = self._marks.setdefault(reading.shape, [])
-        if marks and here.step < marks[-1].step:
-            marks.clear()  # it counts anew
-        if not marks and here.passes[0] <= 1:
-            # The first number that is seen may be that of the second epoch, counted from 0.
-            fewest = 0.0 if reading.epoch_number is None else -1.0
-            marks.append(Mark(0, 0, (fewest, 0.0)))
-        chosen = [marks[-back] for back in (1, 2, 4, 8, 16) if back <= len(marks)] + marks[:1]
-        is_far = not marks or here.step >= 2 * marks[-1].step
-        if is_far or math.floor(here.passes[0]) > math.floor(marks[-1].passes[0]):
-            marks.append(here)
-        return chosen
-
-    def _of_epoch(self, epoch: float, step: int) -> Iterator[Told]:
-        """By a counter that starts again: how far it came, and how far it may have gone unseen."""
-        number, last, widest = self._in_epoch
-        if epoch != number:
-            if number is not None:
-                yield "steps", last, last + widest + 1
-            last = widest = 0
-        self._in_epoch = epoch, max(step, last), max(widest, step - last)
-        yield "steps", step, math.inf
+    def _beginning(self, reading: Reading, here: Mark) -> Mark:
+        """Return where the steps of this shape are counted from."""
+        shape = reading.shape
+        counts_anew = here.step < self._last_step.get(shape, 0)
+        self._last_step[shape] = here.step
+        if counts_anew or shape not in self._begun:
+            self._begun[shape] = here
+            if here.passes[0] <= 1:
+                # The first number that is seen may be that of the second epoch, counted from 0.
+                fewest = 0.0 if reading.epoch_number is None else -1.0
+                self._begun[shape] = Mark(0, 0, (fewest, 0.0))
+        return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Told]:
         """By a counter such as [640/60000], of batches or examples, where it tells a loss.
