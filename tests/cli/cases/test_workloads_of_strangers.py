@@ -1,7 +1,6 @@
 """Workloads as people have them: answered rightly, or refused in words that say what to do."""
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +71,3 @@ def test_a_memory_limit_holds_the_evaluation_too(do: Any) -> None:
 
     assert refused.code == 1
     assert "memory limit 157.3 MB: an evaluation of workload 'dear' needs " in refused.err
-
-
-@pytest.mark.slow
-def test_evaluations_of_a_sweep_leave_time_for_training(do: Any) -> None:
-    done = do("sweep", f"{SCRIPTS}/dear_metric.py:workload", "--batch-sizes", "32", "--epochs", "1")
-
-    assert done.code == 0
-    with sqlite3.connect("batchlab.db") as store:
-        ((n,),) = store.execute("SELECT count(*) FROM evaluations")
-    assert n <= 4  # by cadence they are 17
