@@ -90,7 +90,7 @@ def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_
 
     assert len({look.dash for look in EIGHT}) == len({look.shape for look in EIGHT}) == 8
     assert len({(look.light, look.dash, look.shape) for look in many}) == 20
-    assert list(few) == [look for look in EIGHT if look.batch_size in (64, 1024)]
+    assert list(few) == [look for look in EIGHT if look.kind in (64, 1024)]
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
 
 

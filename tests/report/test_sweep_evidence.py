@@ -38,7 +38,7 @@ FIRST, SECOND, THIRD = cells(made_up_study(batch_sizes=(64, 256, 1024)))
 def measured(*seeds, better="higher", tolerance=0.002):
     values = [list(of_size.values()) for of_size in seeds]
     return Measured(
-        by_batch_size=dict(zip((64, 256, 1024), values, strict=False)),
+        by_kind=dict(zip((64, 256, 1024), values, strict=False)),
         pooled=PooledCells.of(values, metric="accuracy", n_examples=1000),
         better=better,
         tolerance=tolerance,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -173,7 +173,7 @@ class Subject(ABC):
         """Seeds, then rates, then batch sizes, or plans of them; each once."""
         asked = self.question
         if asked.plans:
-            return self.planned_trials(dict.fromkeys(asked.plans, float(self.epochs or 0)))
+            return self._planned_trials()
         found = [
             self.trial(size, rate, seed=seed)
             for seed in range(asked.seeds)
@@ -212,48 +212,47 @@ class Subject(ABC):
             return trial
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
-    def planned_trials(self, epochs: Mapping[PlanName, float]) -> tuple[Trial, ...]:
-        """Seeds, then rates, then plans, each over so many epochs."""
+    def _planned_trials(self) -> tuple[Trial, ...]:
+        """Return the trials of plans: by seed, then by rate, then by plan."""
         asked = self.question
         self._check_plans()
         return tuple(
-            self.planned_trial(name, rate, seed=seed, epochs=epochs[name])
+            self._planned_trial(name, rate, seed=seed)
             for seed in range(asked.seeds)
             for rate in asked.learning_rates or (self.own_rate,)
-            for name in epochs
+            for name in dict.fromkeys(asked.plans)
         )
 
-    def planned_trial(
-        self, name: PlanName, learning_rate: float, *, seed: int, epochs: float
-    ) -> Trial:
-        """The training of one plan of its two batch sizes, over so many epochs."""
-        asked = self.question
+    def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
+        """Return the training of one plan of the two batch sizes."""
+        asked, epochs = self.question, self.epochs
+        assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
         trial = self.trial(large if name == "large" else small, learning_rate, seed=seed)
-        if name in ("grow", "decay"):
-            cap = large if name == "grow" else small
-            plan = instead_of_decay(small, _CUTS, cap=cap, epochs=epochs, factor=_CUT)
-            try:
-                stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
-            except UsageError as error:
-                places = listing([f"{100 * cut:.3g}" for cut in _CUTS])
-                raise UsageError(
-                    f"{epochs:g} epochs of {trial.n_train} examples have too few steps of {cap} "
-                    f"for the plan {name!r}, which changes after {places} % of them; give "
-                    f"more --epochs, or a smaller large batch size"
-                ) from error
-            micro = asked.micro_batch_size or cap
-            trial = replace(trial, stages=stages, micro_batch_size=micro)
-        if trial.horizon_steps is not None:
-            trial = replace(trial, horizon_steps=trial.plan.steps_in(epochs))
-        return trial
+        if name in ("small", "large"):
+            return trial
+        cap = large if name == "grow" else small
+        plan = instead_of_decay(small, _CUTS, cap=cap, epochs=epochs, factor=_CUT)
+        try:
+            stages = plan.for_data(trial.n_train, drop_last=trial.drop_last).stages
+        except UsageError as error:
+            places = listing([f"{100 * cut:.3g}" for cut in _CUTS])
+            raise UsageError(
+                f"{epochs} epochs of {trial.n_train} examples have too few steps of {cap} for the "
+                f"plan {name!r}, which changes after {places} % of them; give more --epochs, or a "
+                f"smaller large batch size"
+            ) from error
+        planned = replace(trial, stages=stages, micro_batch_size=asked.micro_batch_size or cap)
+        if trial.horizon_steps is None:
+            return planned
+        return replace(planned, horizon_steps=planned.plan.steps_in(epochs))
 
     def _check_plans(self) -> None:
         asked, sizes = self.question, self.batch_sizes
         if not {"grow", "decay"} & set(asked.plans):
             raise UsageError(
                 f"plans {', '.join(asked.plans)}: expected grow or decay among them; without, give "
-                f"the batch sizes alone"
+                f"the batch sizes only"
             )
         if len(set(sizes)) != 2:
             raise UsageError(
@@ -263,8 +262,7 @@ class Subject(ABC):
         for name, value in (("steps", asked.steps), ("a target", asked.target)):
             if value is not None:
                 raise UsageError(
-                    f"plans with {name}: they are compared at equal examples and equal time; give "
-                    f"epochs alone"
+                    f"plans with {name}: they are compared after equal epochs; give epochs only"
                 )
 
     # ---- how it is measured and trained

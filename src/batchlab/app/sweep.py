@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from batchlab.app.options import fitting_trials, why_not
+from batchlab.app.options import fitting_trials
 from batchlab.app.public_call import public_call
 from batchlab.app.question import asked
 from batchlab.app.subject import Subject, own_turn
@@ -88,10 +88,10 @@ def sweep(
             "gradient_variance", "top_eigenvalue"; or at the start and at the end: "sharpness",
             "sharpness_half_box", "sharpness_subspace", "sharpness_subspace_half_box". Trials that
             were trained before are not measured again.
-        plans: compare these at equal examples and equal time instead, of two batch sizes: "small"
-            and "large" (each throughout), "grow" (from the small one, times 4 after 40, 70 and 90 %
-            of the run up to the large one, then the rate is cut), "decay" (the small one, its rate
-            cut there instead). Without batch sizes: the workload's own and 16 times that.
+        plans: train these of two batch sizes: "small" and "large" (each throughout), "grow" (from
+            the small one, times 4 after 40, 70 and 90 % of the run up to the large one, then the
+            rate is cut), "decay" (the small one, its rate cut there instead). Without batch sizes:
+            the workload's own and 16 times that.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; what is not done by then can go on. None: there is none.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
@@ -143,8 +143,6 @@ _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
 _TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
-# In this many times its time another training is asked for, that takes as long as others.
-_LONGER = 1.02
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
 
@@ -161,7 +159,6 @@ class StoredSweep:
         self._budget = subject.question.budget
         self._listener = subject.question.listener
         self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
-        self._longer: list[RunRequest] = []  # of plans, what they train in equal time, after those
         self._training = training  # the name of the stage
         self._timings: dict[int, StepTiming] = {}  # by batch size
 
@@ -175,17 +172,9 @@ class StoredSweep:
 
     def _carry_out(self, study_id: str) -> None:
         left = self._unfinished(self._runs)
-        if self._question.plans and not self._question.is_device_here:
-            self._listener.warning(
-                f"plans are compared at equal examples alone: for equal time steps are timed on "
-                f"this machine, which has no {self._question.device}"
-            )
-        elif self._question.plans:
-            self._measure_step_times(self._runs)
-            self._longer += self._runs_of_equal_time()
-        elif self._question.is_device_here and left:
+        if self._question.is_device_here and left:
             self._measure_step_times(left)
-        for run in (*left, *self._unfinished(self._longer)):
+        for run in left:
             self._subject.check_can_train(self._store, run.trial)
         if left:
             self._check_budget(left)
@@ -201,8 +190,6 @@ class StoredSweep:
         try:
             if left:
                 self._train(left)
-            if longer := self._unfinished(self._longer):
-                self._train(longer)
         finally:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
@@ -210,7 +197,7 @@ class StoredSweep:
     @property
     def _trials(self) -> tuple[Trial, ...]:
         """Each once, in the order asked for."""
-        return tuple(dict.fromkeys(run.trial for run in (*self._runs, *self._longer)))
+        return tuple(dict.fromkeys(run.trial for run in self._runs))
 
     def _unfinished(self, runs: Iterable[RunRequest]) -> list[RunRequest]:
         """The runs of which something is to be trained: what is stored does not answer."""
@@ -225,30 +212,6 @@ class StoredSweep:
             )
         ]
 
-    def _runs_of_equal_time(self) -> Iterator[RunRequest]:
-        """What plans train in the time that `small` takes, where that is more than they do."""
-        subject, epochs, step_s = self._subject, float(self._subject.epochs or 0), self._step_s
-
-        def takes_s(name: PlanName) -> float | None:
-            trial = subject.planned_trial(name, subject.own_rate, seed=0, epochs=epochs)
-            is_known = step_s.keys() >= set(trial.batch_sizes)
-            steps = trial.plan.steps_in(epochs)
-            return trial.plan.train_s_at(steps, step_s) if is_known else None
-
-        whole_s = takes_s("small")
-        for name in self._question.plans:
-            own_s = takes_s(name)
-            if not whole_s or not own_s or whole_s < _LONGER * own_s:
-                continue
-            longer = epochs * whole_s / own_s
-            for trial in subject.planned_trials({name: longer}):
-                steps = trial.plan.steps_in(longer)
-                length = replace(subject.length, epochs=None, steps=steps)
-                if (why := why_not(subject.summary, trial)) is None:
-                    yield RunRequest(trial=trial, length=length)
-                else:
-                    self._listener.warning(f"{name} is not trained for equal time: {why}")
-
     @property
     def _step_s(self) -> dict[int, float]:
         """Seconds of a step at each batch size that was timed."""
@@ -261,7 +224,7 @@ class StoredSweep:
         return any(evaluation.measurement(name) is not None for evaluation in evaluations)
 
     def _say_what_is_left(self) -> None:
-        left = {run.trial for run in self._unfinished((*self._runs, *self._longer))}
+        left = {run.trial for run in self._unfinished(self._runs)}
         if left:
             self._listener.warning(
                 f"{len(left)} of {len(self._trials)} trials are not finished; the same command "

@@ -88,8 +88,8 @@ if TYPE_CHECKING:
     "--plan",
     "plans",
     type=options.PLANS,
-    help="Does growing the batch pay? Compare some of small,large,grow,decay at equal examples and "
-    "equal time, of two --batch-sizes.",
+    help="Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
+    "throughout, growing from one to the other, and small with its rate cut instead.",
 )
 @click.option(
     "--budget",

@@ -17,8 +17,8 @@ TrainerName = Literal["fastest", "plain"]
 """What takes the steps of trials: whatever is fastest and agrees with PyTorch's own loop; that."""
 
 PlanName = Literal["small", "large", "grow", "decay"]
-"""A training as a comparison of plans has it: a small or a large batch size throughout, one that
-grows from small to large, and the small one whose rate is cut in its place."""
+"""A small or a large batch size throughout, one that grows from the small to the large one, and the
+small one whose rate is cut where that one grows."""
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END

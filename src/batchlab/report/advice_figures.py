@@ -63,7 +63,7 @@ def named_looks(
         "other": text("others"),
     }
     for part, name in names.items():
-        found = [look for look in looks if look.part == part and look.batch_size in drawn]
+        found = [look for look in looks if look.part == part and look.kind in drawn]
         if found:
             sizes = ", ".join(look.label for look in found)
             yield found[0], text("{part}: {sizes}", part=name, sizes=sizes)

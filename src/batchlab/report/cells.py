@@ -7,16 +7,18 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import get_args
 
 from batchlab.laws.plateau import Plateau, plateau_of
-from batchlab.records.study import StepTiming, Study
-from batchlab.records.trial import Split, TrialRecord
+from batchlab.records.run import PlanName
+from batchlab.records.study import Study
+from batchlab.records.trial import Split, Trial, TrialRecord
 from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import quantity_text
-from batchlab.words.catalogue import listing, plural, term_text, text
+from batchlab.report.text import Kind, quantity_text
+from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
 # ---- which data decide
 
@@ -56,13 +58,18 @@ def _known(values: Iterable[float | None]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The trials of one batch size at one learning rate, one a seed, in the order asked for."""
+    """The trials of one batch size or plan at one learning rate, in the order asked for."""
 
     records: tuple[TrialRecord, ...]
 
     @property
+    def kind(self) -> Kind:
+        """Its batch size, or the name of its plan."""
+        return kind_of(self.records[0].trial)
+
+    @property
     def batch_size(self) -> int:
-        """Examples per step."""
+        """Examples per step, of a plan those of its first steps."""
         return self.records[0].trial.batch_size
 
     @property
@@ -97,64 +104,93 @@ class Cell:
         return mean if metric.better == "higher" else -mean
 
 
-def of_constant_size(study: Study) -> Study:
-    """The study without what only plans need: trials of one size, no longer than all of them.
-
-    What a large batch was trained longer, for equal time, is another length than the others have.
-    """
-    constant = [record for record in study.records if not record.trial.stages]
-    if len(constant) == len(study.records):
-        return study
-    well = [record.epochs for record in study.records if record.ended_well]
-    shortest = min(well, default=math.inf) * (1 + 1e-9)
-    kept: dict[tuple[int, float, int], TrialRecord] = {}
-    # Under a schedule the longer one is another trial of the same size, rate and seed.
-    for record in sorted(constant, key=lambda record: (not record.ended_well, record.epochs)):
-        trial = record.trial
-        kept.setdefault((trial.batch_size, trial.learning_rate, trial.seed), record)
-    ids = {record.trial.trial_id for record in kept.values()}
-    records = (
-        replace(
-            record,
-            evaluations=tuple(e for e in record.evaluations if record.epoch_of(e) <= shortest),
-        )
-        for record in constant
-        if record.trial.trial_id in ids
-    )
-    return replace(study, records=tuple(records))
+def kind_of(trial: Trial) -> Kind:
+    """Return the batch size of a trial, or the name of the plan that changes it or its rate."""
+    if not trial.stages:
+        return trial.batch_size
+    return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """All cells of one batch size throughout, by batch size and then by learning rate."""
-    found: dict[tuple[int, float], list[TrialRecord]] = {}
+    """Return all cells: by batch size, then by plan, then by learning rate."""
+    by_key: dict[tuple[Kind, float], list[TrialRecord]] = {}
     for record in study.records:
-        if record.trial.stages:
-            continue
-        found.setdefault((record.trial.batch_size, record.trial.learning_rate), []).append(record)
-    return tuple(Cell(records=tuple(found[key])) for key in sorted(found))
+        key = kind_of(record.trial), record.trial.learning_rate
+        by_key.setdefault(key, []).append(record)
+    return in_order(Cell(records=tuple(records)) for records in by_key.values())
+
+
+def in_order(found: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Sort by batch size, then by plan, then by learning rate."""
+
+    def place(cell: Cell) -> tuple[bool, int, float]:
+        is_plan = isinstance(cell.kind, str)
+        number = get_args(PlanName).index(cell.kind) if is_plan else cell.batch_size
+        return is_plan, number, cell.learning_rate
+
+    return tuple(sorted(found, key=place))
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """For every batch size the cell whose curves the report shows.
+    """Return for every batch size and plan the cell whose curves the report shows.
 
-    Where several learning rates were run that is the one with the best mean final value of the
-    study's first metric on validation data (train data where there are none). Rates at which
-    every seed ended well come before rates at which some did.
+    If several learning rates were run, that is the one with the best mean final value of the
+    study's first metric on validation data (train data if there are none). Rates at which every
+    seed ended well come before rates at which some did.
     """
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
         worth = cell.worth(study)
         return math.isfinite(worth), not cell.others, worth
 
-    by_batch_size: dict[int, list[Cell]] = {}
+    by_kind: dict[Kind, list[Cell]] = {}
     for cell in cells(study):
-        by_batch_size.setdefault(cell.batch_size, []).append(cell)
-    return tuple(max(choices, key=preference) for choices in by_batch_size.values())
+        by_kind.setdefault(cell.kind, []).append(cell)
+    return tuple(max(choices, key=preference) for choices in by_kind.values())
+
+
+def has_plans(found: Iterable[Cell]) -> bool:
+    """Tell whether there is a plan among them, and not batch sizes only."""
+    return any(isinstance(cell.kind, str) for cell in found)
+
+
+def kind_word(found: Iterable[Cell]) -> str:
+    """Say what the rows of a table of these cells are: plans, or batch sizes."""
+    return text("plan") if has_plans(found) else text("batch size")
+
+
+def size_cells(study: Study) -> tuple[Cell, ...]:
+    """Return the chosen cells of one batch size throughout: a plan has no place on their axis."""
+    return tuple(cell for cell in chosen_cells(study) if isinstance(cell.kind, int))
+
+
+def cell_label(study: Study, cell: Cell) -> str:
+    """Return the name of a cell in a table: "64", "4096 (full)", "grow (32 to 512)"."""
+    trial = cell.records[0].trial
+    label = text("{n} (full)", n=trial.batch_size)
+    if trial.batch_size < study.workload.n_train:
+        label = number_text(trial.batch_size, "")
+    if (name := plan_name(study, cell)) is None:
+        return label
+    if cell.kind == "grow":
+        label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
+    return text("{plan} ({sizes})", plan=term_text(name), sizes=label)
+
+
+def plan_name(study: Study, cell: Cell) -> PlanName | None:
+    """Return the plan that a cell is, or None if its study compares batch sizes alone."""
+    if isinstance(cell.kind, str):
+        return cell.kind
+    planned = [record.trial for record in study.records if record.trial.stages]
+    if not planned:
+        return None
+    return "small" if cell.batch_size == planned[0].batch_size else "large"
 
 
 def figure_looks(study: Study) -> tuple[Look, ...]:
-    """How the batch sizes of a study are drawn."""
-    return looks(study.batch_sizes, n_train=study.workload.n_train)
+    """Return how the batch sizes and plans of a study are drawn."""
+    plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
+    return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,8 +211,8 @@ def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
 # ---- along training: rows with their place and what the seeds have there
 
 
-def mean_curve(cell: Cell, split: Split, metric: str, timing: StepTiming | None) -> list[Row]:
-    """The places that every trial that ended well has reached.
+def mean_curve(cell: Cell, split: Split, metric: str, study: Study | None) -> list[Row]:
+    """Return the places that every trial that ended well has reached, with the study also in time.
 
     A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
     """
@@ -184,25 +220,25 @@ def mean_curve(cell: Cell, split: Split, metric: str, timing: StepTiming | None)
         {evaluation.step: value for evaluation, value in record.curve(split, metric)}
         for record in cell.ended_well
     ]
-    return _shared_places(cell, known, timing)
+    return _shared_places(cell, known, study)
 
 
 def lone_curves(
-    cell: Cell, split: Split, metric: str, timing: StepTiming | None
+    cell: Cell, split: Split, metric: str, study: Study | None
 ) -> Iterator[tuple[TrialRecord, list[Row]]]:
     """The trials that are drawn one by one, and which part of their curve.
 
     These are the trials that ended badly or have not ended, and what a trial that ended well has
     beyond the last place that all its seeds reached.
     """
-    shared = mean_curve(cell, split, metric, timing)
+    shared = mean_curve(cell, split, metric, study)
     last_shared = int(shared[-1]["step"] or 0) if shared else -1
     for record in cell.records:
         averaged_to = last_shared if record.ended_well else -1
         curve = [(each.step, value) for each, value in record.curve(split, metric)]
         if curve and curve[-1][0] > averaged_to:
             beyond = [(step, value) for step, value in curve if step >= averaged_to]
-            yield record, [_place(cell, step, (value,), timing) for step, value in beyond]
+            yield record, [_place(cell, step, (value,), study) for step, value in beyond]
 
 
 def measured_curve(cell: Cell, quantity: str) -> list[Row]:
@@ -229,17 +265,18 @@ def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
 
 
 def _shared_places(
-    cell: Cell, by_seed: Sequence[Mapping[int, float]], timing: StepTiming | None
+    cell: Cell, by_seed: Sequence[Mapping[int, float]], study: Study | None
 ) -> list[Row]:
     """The steps that all seeds have; by_seed: of each, values by step."""
     shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return [_place(cell, step, [values[step] for values in by_seed], timing) for step in shared]
+    return [_place(cell, step, [values[step] for values in by_seed], study) for step in shared]
 
 
-def _place(cell: Cell, step: int, values: Sequence[float], timing: StepTiming | None) -> Row:
-    place: Row = {"epoch": cell.records[0].trial.plan.epoch_at(step), "step": step}
-    if timing is not None:  # steps times the step time measured alone
-        place["equal_time_s"] = step * timing.step_s
+def _place(cell: Cell, step: int, values: Sequence[float], study: Study | None) -> Row:
+    trial = cell.records[0].trial
+    place: Row = {"epoch": trial.plan.epoch_at(step), "step": step}
+    if study is not None and (train_s := study.train_s(trial, step)) is not None:
+        place["equal_time_s"] = train_s
     return place | seeds_row(values)
 
 
@@ -284,24 +321,27 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
         return
     rates = {record.trial.learning_rate for record in study.records}
     pairs = ", ".join(
-        f"{c.batch_size}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
+        f"{cell_label(study, c)}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
     )
     if len(rates) == 1:
         yield text(
-            "All batch sizes share the learning rate {rate:learning_rate}: this compares them at "
-            "one rate, not each at its best.",
+            "All {sizes} share the learning rate {rate:learning_rate}: this compares them at one "
+            "rate, not each at its best.",
+            sizes=text("plans") if has_plans(chosen) else text("batch sizes"),
             rate=next(iter(rates)),
         )
-    elif len(cells(study)) == len(study.batch_sizes):
+    elif len(cells(study)) == len(chosen):
         yield text(
-            "Each batch size has one learning rate ({pairs}): this compares them as these rates "
-            "have it, not each at its best.",
+            "Each {size} has one learning rate ({pairs}): this compares them as these rates have "
+            "it, not each at its best.",
+            size=kind_word(chosen),
             pairs=pairs,
         )
     else:
         yield text(
-            "Each batch size is shown at the learning rate that was best for it on {split} data "
+            "Each {size} is shown at the learning rate that was best for it on {split} data "
             "({pairs}); the best of several looks a little better there than it is.",
+            size=kind_word(chosen),
             split=term_text(deciding_split(study)),
             pairs=pairs,
         )

@@ -51,7 +51,7 @@ class NothingToDrawError(BatchlabError):
 def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The specification of a panel's marks, without its rows and its size."""
     marks = _Marks(panel, looks)
-    labels = json.dumps({look.batch_size: look.label for look in looks})
+    labels = json.dumps({look.kind: look.label for look in looks})
     frame = panel.frame or panel.rows
     return {
         "data": {"name": _ROWS},
@@ -292,11 +292,11 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
     """Along training, with a little room for what ends at the right.
 
-    Epochs are linear, steps and time logarithmic, with equal ratios far from the initial weights
-    where these are among the places.
+    Epochs and examples are linear, steps and time logarithmic, with equal ratios far from the
+    initial weights where these are among the places.
     """
     first, last = min(places), max(places)
-    if view == "epoch":
+    if view in ("epoch", "samples"):
         values = None
         scale: Spec = {"domain": [first, last + 0.02 * (last - first)]}
     elif first > 0:
@@ -327,6 +327,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
+        if quantity == "batch_size":  # those that were trained are the round ones
+            values = sorted({float(row["mean"] or 0.0) for row in rows})
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity, values))
     span = high - low

@@ -19,7 +19,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import MetricSummary, StepTiming, Study
 from batchlab.records.trial import Crossing, Target, TrialRecord
-from batchlab.report.cells import cells, deciding_split, of_constant_size
+from batchlab.report.cells import cells, deciding_split
 from batchlab.report.table import Column, Section, Table, Value
 from batchlab.report.text import interval_only_text, label_text, quantity_text
 from batchlab.version import __version__
@@ -135,7 +135,7 @@ class Side:
     @property
     def runs(self) -> list[TrialRecord]:
         """The runs that count: of an advice not those that chose a rate."""
-        records = list(of_constant_size(self.study).records) if self.study else []
+        records = [r for r in self.study.records if not r.trial.stages] if self.study else []
         if self.advice is None:
             return records
         counted = {
@@ -219,8 +219,8 @@ class Side:
         if self.study is None:
             return {}
         split, metric = deciding_split(self.study), self.study.workload.metrics[0].name
-        constant = of_constant_size(self.study)
-        found = {(c.batch_size, c.learning_rate): c for c in cells(constant)}
+        of_sizes = (cell for cell in cells(self.study) if isinstance(cell.kind, int))
+        found = {(c.batch_size, c.learning_rate): c for c in of_sizes}
         ends = {key: [*cell.final(split, metric)] for key, cell in found.items()}
         return {key: (found[key].ended_well[0].epochs, end) for key, end in ends.items() if end}
 

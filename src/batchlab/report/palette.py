@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from batchlab.words.catalogue import text
+from batchlab.records.run import PlanName
+from batchlab.report.text import Kind
+from batchlab.words.catalogue import term_text, text
 
 Part = Literal["named", "yours", "usual", "other"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """How one batch size is drawn, everywhere in the report."""
+    """How one batch size or plan is drawn, everywhere in the report."""
 
-    batch_size: int
+    kind: Kind
     label: str  # "4096 (full)" for full batch
     light: str  # color on a white ground, as #RRGGBB
     dark: str  # color on a dark ground
@@ -26,7 +28,7 @@ class Look:
     @property
     def css_name(self) -> str:
         """The CSS variable that holds its color in the reader's color scheme."""
-        return f"--batch-{self.part or self.batch_size}"
+        return f"--batch-{self.part or self.kind}"
 
 
 SERIES_DASHES = ((1, 0), (6, 3), (1, 3), (9, 3, 2, 3))
@@ -59,13 +61,23 @@ _PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
 }
 
 
-def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
-    """How each batch size is drawn, in ascending order; no two share color, dash and shape."""
+def looks(
+    batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
+) -> tuple[Look, ...]:
+    """Return how each batch size, in ascending order, and then each plan is drawn.
+
+    No two share color, dash and shape.
+    """
     found: list[Look] = []
     n_others = 0
-    for batch_size in sorted(set(batch_sizes)):
-        if batch_size in _FIXED or batch_size == n_train:
-            light, dark, dash, shape = _FIXED.get(batch_size, _FULL)
+    sizes = sorted(set(batch_sizes))
+    # A plan begins as its smallest batch size does, so its color must be far from that one's.
+    unused = iter([look for size, look in _FIXED.items() if size not in sizes])
+    fixed: dict[Kind, tuple[str, str, tuple[int, ...], str]] = {n_train: _FULL}
+    fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
+    for kind in [*sizes, *plans]:
+        if kind in fixed:
+            light, dark, dash, shape = fixed[kind]
         else:
             light, dark = _OTHERS[n_others % len(_OTHERS)]
             dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
@@ -74,11 +86,8 @@ def looks(batch_sizes: Iterable[int], *, n_train: int) -> tuple[Look, ...]:
             turn = n_others // len(_OTHERS)
             shape = _OTHER_SHAPES[(n_others + turn) % len(_OTHER_SHAPES)]
             n_others += 1
-        full = batch_size == n_train
-        label = text("{n} (full)", n=batch_size) if full else str(batch_size)
-        found.append(
-            Look(batch_size=batch_size, label=label, light=light, dark=dark, dash=dash, shape=shape)
-        )
+        label = text("{n} (full)", n=kind) if kind == n_train else term_text(str(kind))
+        found.append(Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape))
     return tuple(found)
 
 
@@ -93,9 +102,9 @@ def part_looks(
     """How each batch size is drawn by its part in an answer, in ascending order."""
     found = []
     for look in looks(batch_sizes, n_train=n_train):
-        part: Part = "usual" if look.batch_size in usual else "other"
-        if look.batch_size in (named, yours):
-            part = "named" if look.batch_size == named else "yours"
+        part: Part = "usual" if look.kind in usual else "other"
+        if look.kind in (named, yours):
+            part = "named" if look.kind == named else "yours"
         light, dark, dash, shape = _PARTS[part]
         found.append(replace(look, light=light, dark=dark, dash=dash, shape=shape, part=part))
     return tuple(found)

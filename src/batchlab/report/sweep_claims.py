@@ -15,7 +15,9 @@ from batchlab.report.cells import (
     cells,
     chosen_cells,
     deciding_split,
+    has_plans,
     held_out_split,
+    kind_of,
     plateaus_of,
     trial_words,
 )
@@ -32,10 +34,10 @@ from batchlab.report.sweep_evidence import (
     races,
     training_fit,
 )
-from batchlab.report.sweep_growth import plan_words
 from batchlab.report.text import (
     VERDICT_WORDS,
     ClaimVerdict,
+    Kind,
     Sentence,
     batch_sizes_text,
     batch_text,
@@ -146,34 +148,36 @@ def _basis_text(evidence: Evidence) -> str:
     fewest, most = (number_text(count, "") for count in (n_seeds[0], n_seeds[-1]))
     which = most if fewest == most else text("{few} to {more}", few=fewest, more=most)
     seeds = plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
-    by_size: dict[int, set[float]] = {}
+    by_kind: dict[Kind, set[float]] = {}
     for record in study.records:
-        by_size.setdefault(record.trial.batch_size, set()).add(record.trial.learning_rate)
+        by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
     message = "Compared: {n} batch sizes {rates}, {seeds} each."
+    if has_plans(evidence.cells):
+        message = "Compared: {n} plans {rates}, {seeds} each."
     if n == 1:
         message = "Trained {rates}, {seeds}."
-    if any(len(own) > 1 for own in by_size.values()):
+    if any(len(own) > 1 for own in by_kind.values()):
         message += (
             " The best of several rates looks better than it is on the {split} data that chose it."
         )
-    rates = _rates_text(study, by_size)
+    rates = _rates_text(study, by_kind)
     if (n_devices := study.records[0].trial.world_size) > 1:
         rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
     return text(message, n=n, rates=rates, seeds=seeds, split=_chosen_on(study))
 
 
-def _rates_text(study: Study, by_size: Mapping[int, set[float]]) -> str:
+def _rates_text(study: Study, by_kind: Mapping[Kind, set[float]]) -> str:
     """At which learning rates, and by which rule where it was one alone."""
-    distinct = set().union(*by_size.values())
+    distinct = set().union(*by_kind.values())
     rules = {record.trial.scaling_rule for record in study.records}
     rule = next(iter(rules))
-    if len(distinct) == 1 and len(by_size) == 1:
+    if len(distinct) == 1 and len(by_kind) == 1:
         message = "at learning rate {rate:learning_rate}"
     elif len(distinct) == 1:
         message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
-    elif any(len(own) > 1 for own in by_size.values()):
+    elif any(len(own) > 1 for own in by_kind.values()):
         message = "at the best of its learning rates on {split} data"
-        if len(by_size) > 1:
+        if len(by_kind) > 1:
             message = "each at the best of its learning rates on {split} data"
     elif len(rules) != 1 or rule == "none":
         message = "at one learning rate each, not tuned"
@@ -206,6 +210,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
     The topic is the claim.
     """
+    evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
         return ()
     found = [claim(evidence) for claim in CLAIMS.values()]
@@ -511,6 +516,15 @@ def _paired(evidence: Evidence) -> _Seen:
 
 def _no_race(evidence: Evidence) -> _Seen:
     """The budgets under which batch sizes cannot be compared."""
+    if has_plans(evidence.cells):
+        yield (
+            "plans",
+            text(
+                "A plan changes at set places of its own run. So the plans are compared at their "
+                "ends, in equal epochs, and not in equal steps or time."
+            ),
+        )
+        return
     known = {budget.name for budget in evidence.budgets}
     for name in NAMES if len(evidence.cells) > 1 else ():
         if name not in known:
@@ -533,7 +547,7 @@ def _open_plateaus(evidence: Evidence) -> _Seen:
     plateau = plateaus_of(evidence.study)
     open_sizes = [
         cell.batch_size
-        for cell in evidence.cells
+        for cell in evidence.of_sizes.cells
         if any(plateau(record).verdict == "cannot_tell" for record in cell.ended_well)
     ]
     if open_sizes:
@@ -546,7 +560,7 @@ def _open_plateaus(evidence: Evidence) -> _Seen:
 
 def _speed(evidence: Evidence) -> _Seen:
     """Throughput, measured alone, of the slowest and the fastest batch size."""
-    timings = [evidence.study.timing(cell.batch_size) for cell in evidence.cells]
+    timings = [evidence.study.timing(cell.batch_size) for cell in evidence.of_sizes.cells]
     timed = [timing for timing in timings if timing is not None]
     if len(timed) < 2:
         return
@@ -567,18 +581,18 @@ def _speed(evidence: Evidence) -> _Seen:
 def _edges(evidence: Evidence) -> _Seen:
     """Batch sizes whose best learning rate is the first or last of those tried."""
     study = evidence.study
-    rates: dict[int, list[float]] = {}
+    rates: dict[Kind, list[float]] = {}
     for cell in cells(study):
-        rates.setdefault(cell.batch_size, []).append(cell.learning_rate)
+        rates.setdefault(cell.kind, []).append(cell.learning_rate)
     several = [
-        cell for cell in chosen_cells(study) if len(rates[cell.batch_size]) > 1 and cell.ended_well
+        cell for cell in chosen_cells(study) if len(rates[cell.kind]) > 1 and cell.ended_well
     ]
     message = (
         "The best learning rate is the {edge} that was tried at {sizes}: a {other} one may be "
         "better."
     )
     for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
-        found = [c.batch_size for c in several if c.learning_rate == of(rates[c.batch_size])]
+        found = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
         if found:
             yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=found)
 
@@ -593,9 +607,7 @@ def _failed(study: Study) -> _Seen:
             trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
         said = text(
             "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
-            size=plan_words(record.trial)
-            if record.trial.stages
-            else batch_text(study, record.trial.batch_size),
+            size=batch_text(study, kind_of(record.trial)),
             rate=record.trial.learning_rate,
             trial=trial,
         )

@@ -19,10 +19,11 @@ from batchlab.report.cells import (
     Cell,
     chosen_cells,
     deciding_split,
+    has_plans,
     held_out_split,
-    of_constant_size,
+    in_order,
 )
-from batchlab.report.text import batch_sizes_text, batch_text, label_text, quantity_text
+from batchlab.report.text import Kind, batch_sizes_text, batch_text, label_text, quantity_text
 from batchlab.words.catalogue import Shown, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
@@ -77,21 +78,21 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of every compared batch size in one place."""
+    """One metric of every compared batch size and plan in one place."""
 
-    by_batch_size: Mapping[int, Sequence[float]]  # the value of every seed that has one
+    by_kind: Mapping[Kind, Sequence[float]]  # the value of every seed that has one
     pooled: PooledCells  # the seeds' scatter over all of them
     better: Better
     tolerance: float  # a difference below it does not matter, >= 0
 
     def level(self, cell: Cell) -> float | None:
         """The mean of a cell; None where no seed has a value."""
-        values = self.by_batch_size[cell.batch_size]
+        values = self.by_kind[cell.kind]
         return fmean(values) if values else None
 
     def mean(self, cell: Cell) -> Estimate:
         """The mean of a cell with its interval."""
-        return self.pooled.mean(self.by_batch_size[cell.batch_size])
+        return self.pooled.mean(self.by_kind[cell.kind])
 
     def compare(self, first: Cell, second: Cell, *, n_comparisons: int = 1) -> Comparison:
         """The first cell held against the second.
@@ -101,7 +102,7 @@ class Measured:
         """
         if self.better == "lower":
             first, second = second, first
-        one, other = (self.by_batch_size[cell.batch_size] for cell in (first, second))
+        one, other = (self.by_kind[cell.kind] for cell in (first, second))
         difference = self.pooled.difference(one, other, confidence=1 - 0.05 / n_comparisons)
         return Comparison(difference=difference, tolerance=self.tolerance)
 
@@ -197,7 +198,7 @@ def metric_text(split: Split, metric: str) -> str:
 
 # ---- all of it
 
-Said: TypeAlias = Shown | Cell | EqualBudget | Comparison | Sequence[int]
+Said: TypeAlias = Shown | Cell | EqualBudget | Comparison | Sequence[Kind]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,16 +206,29 @@ class Evidence:
     """What the sentences and claims of a sweep are held against."""
 
     study: Study
-    cells: tuple[Cell, ...]  # of every batch size the one that is shown, if a trial ended well
+    cells: tuple[Cell, ...]  # the shown one of every batch size and plan, if a trial ended well
     budgets: tuple[EqualBudget, ...]  # those that exist, epochs first
 
     @classmethod
     def of(cls, study: Study) -> Evidence:
-        """Gather the cells of one batch size each and the budgets of a study."""
-        study = of_constant_size(study)
-        cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
-        budgets = (equal_budget(study, cells, name) for name in NAMES)
+        """Gather the cells and the budgets of a study."""
+        return cls._of(study, tuple(cell for cell in chosen_cells(study) if cell.ended_well))
+
+    @classmethod
+    def _of(cls, study: Study, cells: tuple[Cell, ...]) -> Evidence:
+        # The changes of a plan lie at set places of its own run: its trials can be read only at
+        # their end, and all of them end after the same number of epochs.
+        names = ("epochs",) if has_plans(cells) else NAMES
+        budgets = (equal_budget(study, cells, name) for name in names)
         return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
+
+    @property
+    def of_sizes(self) -> Evidence:
+        """The same without plans, for what is said of batch sizes."""
+        if not has_plans(self.cells):
+            return self
+        sizes = (cell for cell in self.cells if isinstance(cell.kind, int))
+        return self._of(self.study, tuple(sizes))
 
     @property
     def metric(self) -> str:
@@ -270,17 +284,15 @@ class Evidence:
         metric: str | None = None,
         better: Better | None = None,
     ) -> Measured:
-        by_batch_size = {
-            cell.batch_size: [
-                known for record in cell.ended_well if (known := value(record)) is not None
-            ]
+        by_kind = {
+            cell.kind: [known for record in cell.ended_well if (known := value(record)) is not None]
             for cell in self.cells
         }
         n_examples = self.study.workload.n_evaluated(split)
         return Measured(
-            by_batch_size=by_batch_size,
+            by_kind=by_kind,
             pooled=PooledCells.of(
-                list(by_batch_size.values()), metric=metric or self.metric, n_examples=n_examples
+                list(by_kind.values()), metric=metric or self.metric, n_examples=n_examples
             ),
             better=better or self.better,
             tolerance=self.tolerance,
@@ -317,8 +329,8 @@ class Evidence:
                 return batch_sizes_text(self.study, value)
 
     def name(self, cell: Cell) -> str:
-        """A batch size in words."""
-        return batch_text(self.study, cell.batch_size)
+        """A batch size or plan in words."""
+        return batch_text(self.study, cell.kind)
 
     def level_text(self, cell: Cell, level: float | None) -> str:
         """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
@@ -356,19 +368,19 @@ class Race:
         return "clear" if is_clear else "tied"
 
     @property
-    def as_good(self) -> tuple[int, ...]:
-        """The batch sizes that may be as good, ascending.
+    def as_good(self) -> tuple[Kind, ...]:
+        """The batch sizes, ascending, and then the plans that may be as good.
 
         The comparison with the leader has room for it, and so has their own interval. The first
         alone says too little: it is wide, so that several comparisons hold together.
         """
         found = [
-            other.cell.batch_size
+            other.cell
             for other in self.others
             if other.comparison.outcome == "same"
             or (other.comparison.outcome != "better" and other.mean.holds(self.level))
         ]
-        return tuple(sorted(found))
+        return tuple(cell.kind for cell in in_order(found))
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
@@ -409,7 +421,7 @@ class Paired:
     best: Cell
     split: Split
     n: int  # examples
-    more: Mapping[int, Estimate]
+    more: Mapping[Kind, Estimate]
 
 
 def paired(evidence: Evidence) -> Paired | None:
@@ -422,16 +434,16 @@ def paired(evidence: Evidence) -> Paired | None:
     if not ranked:
         return None
     best, _ = ranked[0]
-    right = {cell.batch_size: _right(cell, split, evidence.metric) for cell in evidence.cells}
-    others = [cell.batch_size for cell in evidence.cells if cell is not best]
-    more = {}
-    for size in others:
-        rights = [right[best.batch_size], right[size]]
+    right = {cell.kind: _right(cell, split, evidence.metric) for cell in evidence.cells}
+    others = [cell.kind for cell in evidence.cells if cell is not best]
+    more: dict[Kind, Estimate] = {}
+    for kind in others:
+        rights = [right[best.kind], right[kind]]
         if len({len(seed) for cell in rights for seed in cell}) == 1:
             # So that all intervals hold together 95 times in 100.
             found = paired_difference(*rights, confidence=1 - 0.05 / len(others))
             if found.low is not None:
-                more[size] = found
+                more[kind] = found
     if not more:
         return None
     return Paired(best=best, split=split, n=next(iter(more.values())).n, more=more)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import fmean
 
 from batchlab.measure.measurements import measurement_rows, on_request
@@ -12,15 +13,17 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split
 from batchlab.report.cells import (
     Cell,
+    cell_label,
     cells,
     chosen_cells,
     deciding_split,
+    has_plans,
     held_out_split,
+    kind_word,
     lone_curves,
     mean_curve,
     measured_curve,
     measured_once,
-    of_constant_size,
     rate_notes,
     trial_words,
 )
@@ -38,13 +41,14 @@ from batchlab.report.figure import (
     Figure,
     Panel,
     Row,
+    interval_mark,
     mark,
     panels_table,
     seeds_row,
     size_rows,
     thinned,
 )
-from batchlab.report.sweep_growth import growth_figures, growth_of
+from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import term_text, text
@@ -58,20 +62,17 @@ MOST_MEASURED = 60  # points of a line of what was measured along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """The figures of a study, in the order of their keys; of plans they begin with those."""
-    growth, study = growth_of(study), of_constant_size(study)
+    """Return the figures of a study, in the order of their keys; that of plans is the last."""
     found = effects(study)
     figures = (
+        finals_figure(study, found),
         effects_figure(study, found),
         curve_figure(study),
         cost_figure(study),
         rate_figure(study),
         noise_figure(study),
     )
-    if growth is None:
-        return (finals_figure(study, found), *figures)
-    plans, along = growth_figures(growth, key="a", along_key="g")
-    return (plans, *figures, along)
+    return (*figures, plans_figure(study)) if has_plans(cells(study)) else figures
 
 
 # Along what a view of the curves goes, and what is equal in it.
@@ -156,14 +157,13 @@ def _curve_rows(study: Study, chosen: tuple[Cell, ...]) -> Iterator[Row]:
 def _lines(study: Study, chosen: tuple[Cell, ...]) -> Iterator[tuple[Row, list[Row], int]]:
     """Name, places, and how many of the last places may carry a mark, of every line."""
     for cell in chosen:
-        timing = study.timing(cell.batch_size)
         for split in SPLITS:
             for metric in _curve_metrics(study):
-                name: Row = {"batch_size": cell.batch_size, "split": split, "metric": metric}
-                mean = mean_curve(cell, split, metric, timing)
+                name: Row = {"batch_size": cell.kind, "split": split, "metric": metric}
+                mean = mean_curve(cell, split, metric, study)
                 if mean:
                     yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
-                for record, places in lone_curves(cell, split, metric, timing):
+                for record, places in lone_curves(cell, split, metric, study):
                     n_marks = 0 if record.ended_well else 1
                     yield {**name, "kind": "lone", "run": trial_words(record)}, places, n_marks
 
@@ -197,7 +197,11 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
             "Dotted thin lines that end in × are single trials that ended badly or have not "
             "ended; they are in no mean and may leave the frame."
         )
-    untimed = [str(c.batch_size) for c in chosen if study.timing(c.batch_size) is None]
+    untimed = [
+        cell_label(study, cell)
+        for cell in chosen
+        if study.train_s(cell.records[0].trial, 1) is None
+    ]
     if untimed and len(untimed) < len(chosen):
         yield text(
             "Without a step time measured alone, not drawn by time: {sizes}.",
@@ -206,15 +210,38 @@ def _curve_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
 
 
 def finals_figure(study: Study, found: Sequence[Effect]) -> Figure:
-    """The final train and held-out metric by batch size."""
+    """Draw the final train and held-out metric by batch size, or the held-out one by plan."""
+    chosen = chosen_cells(study)
+    panel, notes = finals_panel(study, found, key="a-final"), _chosen_notes(study, chosen)
+    if has_plans(chosen):
+        means = text(
+            "Large marks are means over the seeds with their 95 % interval, small circles are "
+            "single seeds."
+        )
+        panel, notes = _plan_finals_panel(study), iter([means, *rate_notes(study, chosen)])
     return Figure(
         "a",
         "finals",
-        text("Final metric by batch size"),
-        [finals_panel(study, found, key="a-final")],
-        notes=_chosen_notes(study, chosen_cells(study)),
+        text("Final metric by {kind}", kind=kind_word(chosen)),
+        [panel],
+        notes=notes,
         nothing=text("No trial ended well."),
     )
+
+
+def _plan_finals_panel(study: Study) -> Panel:
+    """A plan has no place on an axis of batch sizes, so each stands under its name."""
+    evidence, split = Evidence.of(study), held_out_split(study) or "train"
+    rows: list[Row] = []
+    measured = evidence.final(split)
+    for cell in evidence.cells:
+        place: dict[str, Value] = {
+            "batch_size": cell.kind, "configuration": cell_label(study, cell)
+        }  # fmt: skip
+        rows += interval_mark("point", measured.mean(cell), **place)
+        rows += [mark("run", value, **place) for value in measured.by_kind[cell.kind]]
+    title = text("final {what}", what=split_label(split, evidence.metric))
+    return Panel("a-final", title, evidence.metric, rows, axis="configuration", is_metric=True)
 
 
 def effects_figure(study: Study, found: Sequence[Effect]) -> Figure:
@@ -225,13 +252,16 @@ def effects_figure(study: Study, found: Sequence[Effect]) -> Figure:
         plateau_panel(found, key="b-epochs"),
         jumps_panel(study, found, key="b-noise"),
     ]
+    nothing = "No trial was evaluated often enough to see its gap, plateau or noise."
+    if not found and has_plans(cells(study)):
+        nothing = "These are shown by batch size, and no training of one throughout ended well."
     return Figure(
         "b",
         "effects",
         text("Gap, epochs that are enough, and noise, by batch size"),
         panels,
         notes=(*_gap_notes(study, held_out), *effect_notes(panels)),
-        nothing=text("No trial was evaluated often enough to see its gap, plateau or noise."),
+        nothing=text(nothing),
     )
 
 
@@ -336,7 +366,7 @@ def rate_figure(study: Study) -> Figure:
 def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
     chosen = chosen_cells(study)
     for cell in cells(study):
-        base: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
+        base: Row = {"batch_size": cell.kind, "learning_rate": cell.learning_rate}
         final = cell.final(split, metric)
         if final:
             drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
@@ -364,9 +394,9 @@ def rate_table(study: Study) -> Table:
         return text("best") if cell in chosen and cell.final(split, metric) else ""
 
     return table_of(
-        text("Final {what} by batch size and learning rate", what=label),
+        text("Final {what} by {kind} and learning rate", what=label, kind=kind_word(cells(study))),
         cells(study),
-        Column("batch_size"),
+        Column("batch", label=kind_word(cells(study)), of=lambda cell: cell_label(study, cell)),
         Column("learning_rate"),
         final(f"{split}_{metric}", text("mean {what}", what=label), fmean),
         final("low", text("lowest"), min),
@@ -419,7 +449,7 @@ def _along_rows(chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
         shown = thinned(taken, MOST_MEASURED)
         marked = thinned(shown, MOST_MARKS)
         for place in shown:
-            line: Row = {"batch_size": cell.batch_size, "kind": "curve", "run": "mean"}
+            line: Row = {"batch_size": cell.kind, "kind": "curve", "run": "mean"}
             yield {**line, **place, "marked": place in marked}
 
 
@@ -430,6 +460,8 @@ def _by_size_rows(
     at_the_start = measurement.figure == "at_the_start"
     values = {}
     for cell in chosen:
+        if isinstance(cell.kind, str):  # it has no place on the axis of batch sizes
+            continue
         seen = measured_once(cell, measurement.quantity.name, at_the_start=at_the_start)
         if not seen:
             continue
@@ -457,3 +489,86 @@ def _noise_notes(
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
     yield from _chosen_notes(study, chosen)
+
+
+def plans_figure(study: Study) -> Figure:
+    """Draw the batch size and the learning rate of each plan along its run."""
+    chosen = [cell for cell in chosen_cells(study) if cell.ended_well]
+    quantities = ["batch_size"]
+    # With a schedule the rate of a step is the product of the schedule and the plan.
+    if all(cell.records[0].trial.horizon_steps is None for cell in chosen):
+        quantities.append("learning_rate")
+    panels = [
+        Panel(
+            f"g-{quantity}",
+            label_text(quantity),
+            quantity,
+            [row for cell in chosen for row in _plan_rows(cell, quantity)],
+            axis="samples",
+        )
+        for quantity in quantities
+    ]
+    return Figure(
+        "g",
+        "plans",
+        text("Batch size and learning rate along the run"),
+        panels,
+        notes=(
+            text(
+                "Where decay cuts the rate, grow takes a larger batch in its place; at the largest "
+                "it cuts the rate too."
+            ),
+            text("Lines that lie on each other are drawn as one."),
+        ),
+        nothing=text("No trial of a plan ended well."),
+        table=_plans_table(study, chosen),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """A part of a run in which batch size and rate stay as they are."""
+
+    cell: Cell
+    from_samples: int
+    to_samples: int
+    batch_size: int
+    learning_rate: float
+
+
+def _parts_of(cell: Cell) -> Iterator[_Part]:
+    record = cell.ended_well[0]
+    plan = record.trial.plan
+    begins = [0, *(stage.from_samples for stage in plan.stages), record.samples]
+    for begin, end in pairwise(begins):
+        stage = plan.stage_at(plan.step_at(begin))
+        yield _Part(
+            cell=cell,
+            from_samples=begin,
+            to_samples=end,
+            batch_size=stage.batch_size,
+            learning_rate=cell.learning_rate * stage.rate_factor,
+        )
+
+
+def _plan_rows(cell: Cell, quantity: str) -> Iterator[Row]:
+    """Two points for each part of the run: where it begins and where it ends."""
+    for part in _parts_of(cell):
+        for samples in (part.from_samples, part.to_samples):
+            yield {
+                "kind": "curve",
+                "batch_size": cell.kind,
+                "samples": samples,
+                "mean": getattr(part, quantity),
+            }
+
+
+def _plans_table(study: Study, chosen: Sequence[Cell]) -> Table:
+    return table_of(
+        text("Batch size and learning rate of each plan, and from which example on"),
+        [part for cell in chosen for part in _parts_of(cell)],
+        Column("plan", label=text("plan"), of=lambda part: cell_label(study, part.cell)),
+        Column("from_samples", "n", text("from")),
+        Column("batch_size"),
+        Column("learning_rate"),
+    )

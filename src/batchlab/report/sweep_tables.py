@@ -18,9 +18,11 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
     Cell,
-    figure_looks,
+    cell_label,
     final_gap,
+    has_plans,
     held_out_split,
+    kind_word,
     mean_of,
     plateaus_of,
     status_text,
@@ -49,7 +51,10 @@ from batchlab.words.reasons import reason_text
 # ---- by batch size
 
 # What stands beside the picture on a page; a terminal has room for the rest.
-_ON_A_PAGE = ("batch", "learning_rate", "n", "train", "validation", "test", "generalization_gap")
+_ON_A_PAGE = (
+    *("batch", "learning_rate", "n", "train", "validation", "test", "generalization_gap"),
+    "equal_time_s",
+)
 
 
 def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
@@ -59,9 +64,12 @@ def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
 
 
 def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
-    """Final metrics, gap, step time, throughput and memory of every batch size that is shown."""
+    """Final metrics, gap, step time, throughput and memory of every batch size that is shown.
+
+    A plan of several batch sizes has no one step time, so a study of plans has the time of each
+    training as well.
+    """
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    labels = {look.batch_size: look.label for look in figure_looks(study)}
 
     def final(split: Split) -> Column:
         def mean(cell: Cell) -> float | None:
@@ -74,22 +82,32 @@ def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
 
     def measured(row: Measurement) -> Column:
         """Room is scarce here: the short header where the measurement has one."""
+
+        def value(cell: Cell) -> float | None:
+            return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
+
         label = None if row.short is None else text(row.short)
-        return Column(
-            row.quantity.name, label=label, of=lambda cell: row.value_of(study, cell.batch_size)
-        )
+        return Column(row.quantity.name, label=label, of=value)
+
+    def train_s(cell: Cell) -> float | None:
+        if not (has_plans(chosen) and cell.ended_well):
+            return None
+        first = cell.ended_well[0]
+        return study.train_s(first.trial, first.steps)
 
     return table_of(
         text(
-            "By batch size: final {metric}, mean over the seeds that ended well",
+            "By {kind}: final {metric}, mean over the seeds that ended well",
+            kind=kind_word(chosen),
             metric=label_text(metric),
         ),
         chosen,
-        Column("batch", label=text("batch size"), of=lambda cell: labels[cell.batch_size]),
+        Column("batch", label=kind_word(chosen), of=lambda cell: cell_label(study, cell)),
         Column("learning_rate", label=text("rate")),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         *map(final, SPLITS),
         Column("generalization_gap", label=text("gap"), of=gap),
+        Column("equal_time_s", label=text("time"), of=train_s),
         *(measured(row) for row in measurement_rows().values() if row.of_batch_size is not None),
     ).without_empty_columns()
 
@@ -113,7 +131,7 @@ def finals_table(evidence: Evidence) -> Table:
     return table_of(
         text("Final {metric} with 95 % intervals", metric=label_text(metric)),
         evidence.cells,
-        Column("batch", label=text("batch size"), of=evidence.name),
+        Column("batch", label=kind_word(evidence.cells), of=evidence.name),
         Column("learning_rate", label=text("rate")),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         Column("epochs", "epoch", text("epochs"), of=lambda c: max(r.epochs for r in c.ended_well)),
@@ -155,6 +173,12 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
 def races_table(evidence: Evidence) -> Table:
     """One row a budget and batch size, the best first; no rows where there is nothing to race."""
     metric = evidence.metric
+    caption = (
+        "{metric} in equal epochs, steps and time; the intervals of one budget hold together, "
+        "95 times in 100"
+    )
+    if has_plans(evidence.cells):
+        caption = "{metric} in equal epochs; the intervals hold together, 95 times in 100"
     rows: list[tuple[Value, ...]] = []
     for race in races(evidence):
         budget = race.budget.words
@@ -166,14 +190,10 @@ def races_table(evidence: Evidence) -> Table:
             how_sure = _standing_text(evidence, race, other)
             rows.append((budget, size, other.level, behind, interval, how_sure))
     return Table(
-        caption=text(
-            "{metric} in equal epochs, steps and time; the intervals of one budget hold together, "
-            "95 times in 100",
-            metric=metric_text(budget_split(evidence.study), metric),
-        ),
+        caption=text(caption, metric=metric_text(budget_split(evidence.study), metric)),
         columns=(
             Column("budget", label=text("budget")),
-            Column("batch_size", label=text("batch size")),
+            Column("batch_size", label=kind_word(evidence.cells)),
             Column("mean", metric, label_text(metric)),
             Column("behind", metric, text("behind the best by")),
             Column("interval", label=text("95 % interval")),

@@ -14,6 +14,7 @@ from typing import Literal
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import QUANTITIES, Quantity, quantity
+from batchlab.records.run import PlanName
 from batchlab.records.study import BestSoFar, Study
 from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN, form_of
@@ -116,9 +117,9 @@ def label_text(name: str) -> str:
 
 
 def axis_text(name: str) -> str:
-    """The label with its unit, as an axis shows it."""
+    """Return the label with its unit, if it does not name that itself, as an axis shows it."""
     unit = shown_quantity(name).unit
-    if not unit:
+    if not unit or text(unit) in label_text(name).split():
         return label_text(name)
     return text("{label} ({unit})", label=label_text(name), unit=text(unit))
 
@@ -197,29 +198,36 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 # ---- words
 
+Kind = int | PlanName
+"""What a training is compared by: its batch size, or the plan that changes it on the way."""
+
 
 def split_label(split: str, metric: str) -> str:
     """A metric of a split, as a column or a panel is called: "train accuracy"."""
     return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
 
 
-def batch_text(study: Study, batch_size: int) -> str:
-    """A batch size in words: "batch size 64", "full batch"."""
-    if batch_size == study.workload.n_train:
+def batch_text(study: Study, kind: Kind) -> str:
+    """Name a batch size or plan in words: "batch size 64", "full batch", "the plan grow"."""
+    if isinstance(kind, str):
+        return text("the plan {name}", name=term_text(kind))
+    if kind == study.workload.n_train:
         return text("full batch")
-    return text("batch size {batch_size}", batch_size=batch_size)
+    return text("batch size {batch_size}", batch_size=kind)
 
 
-def batch_sizes_text(study: Study, batch_sizes: Sequence[int]) -> str:
-    """Several batch sizes in words: "batch sizes 32, 128 and 512"."""
-    if len(batch_sizes) == 1:
-        return batch_text(study, batch_sizes[0])
+def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
+    """Name several in words: "batch sizes 32, 128 and 512", "batch size 32 and the plan grow"."""
+    sizes = [kind for kind in kinds if isinstance(kind, int)]
+    plans = [batch_text(study, kind) for kind in kinds if isinstance(kind, str)]
+    if len(sizes) < 2:
+        return listing([*(batch_text(study, size) for size in sizes), *plans])
     full = study.workload.n_train
-    named = [
-        text("{n} (full)", n=size) if size == full else number_text(size, "")
-        for size in batch_sizes
+    numbers = [
+        text("{n} (full)", n=size) if size == full else number_text(size, "") for size in sizes
     ]
-    return text("batch sizes {named}", named=listing(named))
+    said = text("batch sizes {named}", named=listing(numbers))
+    return text("{sizes}, and {plans}", sizes=said, plans=listing(plans)) if plans else said
 
 
 def best_so_far_text(best: BestSoFar) -> str:

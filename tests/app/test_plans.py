@@ -1,4 +1,4 @@
-"""A sweep of plans: which trainings it takes, at equal examples and in equal time."""
+"""A sweep of plans: which trainings it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.reference.tiny_workload import tiny
-from tests.reference.told import Told
 from tests.reference.training_script import training_script
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
@@ -17,11 +16,9 @@ from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
-from batchlab.report.sweep_growth import growth_of
-from batchlab.report.sweep_page import text_report
 
 ALL = ("small", "large", "grow", "decay")
-# A step of any size takes as long: batches of 40 train four times as many examples in a second.
+# A step of any size takes as long.
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
@@ -32,42 +29,30 @@ def run(lab: Path, **request: Any) -> Study:
     return batchlab.sweep(**(base | request))
 
 
-def test_every_plan_is_trained_at_equal_examples_and_for_as_long_as_small_takes(lab: Path) -> None:
+def test_every_plan_is_trained_for_as_many_examples(lab: Path) -> None:
     study = run(lab, seeds=2)
 
     assert {record.status for record in study.records} == {Status.OK}
-    small_s = 4 * 10 * study.timings[0].step_s
-    seen = {
-        (
-            r.trial.batch_sizes,
-            round(r.epochs, 1),
-            round(study.train_s(r.trial, r.steps) / small_s, 3),
-        )
-        for r in study.records
-        if r.trial.seed == 1
-    }
-    assert seen == {
-        ((10,), 4.0, 1.0),
-        ((40,), 13.3, 1.0),  # 40 steps, of which an epoch has three
-        # 16 steps of 10, and after 160 examples one for the rest of the epoch, and three an epoch.
-        ((10, 40, 40, 40), 4.0, round(23 / 40, 3)),
-        ((10, 40, 40, 40), 7.0, round((28 + 1 + 4 * 3) / 40, 3)),
-        ((10, 10, 10, 10), 4.0, 1.0),
-    }
-    found = growth_of(study)
-    assert found is not None
-    assert {equal: set(plans) for equal, plans in found.plans.items()} == {
-        "epochs": set(ALL), "time": set(ALL)
-    }  # fmt: skip
+    seen = [
+        (record.trial.batch_sizes, record.epochs, record.steps)
+        for record in study.records
+        if record.trial.seed == 1
+    ]
+    assert seen == [
+        ((10,), 4.0, 40),
+        ((40,), 4.0, 12),  # an epoch has two of 40 and one of the 20 left over
+        # 16 steps of 10, one for the 40 left over in this epoch, and three in each of the others.
+        ((10, 40, 40, 40), 4.0, 23),
+        ((10, 10, 10, 10), 4.0, 40),
+    ]
 
 
 def test_a_size_on_the_way_is_timed_too(lab: Path) -> None:
     study = run(lab, batch_sizes=(5, 50), epochs=8)
 
     assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
-    found = growth_of(study)
-    assert found is not None
-    assert "grow" in found.plans["time"]
+    (grown,) = (r for r in study.records if r.trial.largest_batch_size > r.trial.batch_size)
+    assert study.train_s(grown.trial, grown.steps) is not None
 
 
 def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
@@ -76,7 +61,6 @@ def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
     stages = {
         r.trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in r.trial.stages]
         for r in study.records
-        if r.epochs == 4
     }
     assert stages == {
         10: [(10, 1 / 4), (10, 1 / 16), (10, 1 / 64)],
@@ -106,7 +90,7 @@ def test_a_shape_of_the_rate_spans_each_plans_own_run(lab: Path) -> None:
     study = run(lab, workload=tiny(schedule=lambda done: 1 - 0.5 * done))
 
     assert all(record.trial.horizon_steps == record.steps for record in study.records)
-    assert len(study.records) == 6  # a large one that is trained longer is another training
+    assert len(study.records) == 4
 
 
 def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
@@ -129,13 +113,6 @@ def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None
     assert study.batch_sizes == (20, 100)  # 16 times 20 is more than there are
 
 
-def test_one_thing_after_the_other_is_said_where_the_budget_ends(lab: Path) -> None:
-    said = text_report(run(lab, seeds=2))
-
-    assert "Growing the batch" in said
-    assert "growing from 10 to 40" in said
-
-
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
@@ -143,7 +120,7 @@ def test_one_thing_after_the_other_is_said_where_the_budget_ends(lab: Path) -> N
         ({"plans": ()}, "no plan was given"),
         ({"batch_sizes": (10, 20, 40)}, "plans of batch sizes 10, 20, 40: expected two"),
         ({"batch_sizes": (10,)}, "plans of batch sizes 10: expected two"),
-        ({"steps": 10, "epochs": None}, "plans with steps: they are compared at equal examples"),
+        ({"steps": 10, "epochs": None}, "plans with steps: they are compared after equal epochs"),
         ({"target": ("accuracy", 0.9)}, "plans with a target"),
         ({"epochs": 1, "batch_sizes": (50, 100)}, "have too few steps of 100 for the plan"),
         ({"plans": ("small", "large")}, "expected grow or decay among them"),
@@ -170,19 +147,6 @@ def test_what_ends_or_sets_the_rate_itself_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         run(lab, workload=tiny(**fields))
-
-
-def test_a_longer_run_that_would_meet_a_batch_of_one_is_left_out_with_a_warning(lab: Path) -> None:
-    x, y = tiny().train
-    normed = tiny(
-        model=lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)), train=(x[:69], y[:69])
-    )
-    told = Told()
-
-    study = run(lab, workload=normed, batch_sizes=(8, 36), epochs=5, listener=told)
-
-    assert {record.status for record in study.records} == {Status.OK}
-    assert any("is not trained for equal time" in warning for warning in told.warnings)
 
 
 def test_a_script_sizes_its_own_batches(lab: Path, tmp_path: Path) -> None:

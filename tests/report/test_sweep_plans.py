@@ -1,0 +1,259 @@
+"""A plan is a row of a sweep's table as a batch size is; one figure shows what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_plans import (
+    CUTS,
+    EPOCHS,
+    FACTOR,
+    LARGE,
+    N_TRAIN,
+    SMALL,
+    STEP_S,
+    plan_study,
+    planned_trial,
+)
+
+from batchlab.records.study import Study
+from batchlab.records.trial import Status, TrialRecord
+from batchlab.report.cells import chosen_cells, figure_looks
+from batchlab.report.figure import Figure
+from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
+from batchlab.report.sweep_evidence import Evidence, races
+from batchlab.report.sweep_figures import sweep_figures
+from batchlab.report.sweep_page import html_page, text_report
+from batchlab.report.sweep_tables import summary_table
+from batchlab.report.table import Table
+
+EVERY = ["small (64)", "large (1024)", "grow (64 to 1024)", "decay (64)"]
+
+
+def changed(study: Study, change: Callable[[TrialRecord], TrialRecord]) -> Study:
+    return replace(study, records=tuple(map(change, study.records)))
+
+
+def table(study: Study) -> Table:
+    return summary_table(study, chosen_cells(study))
+
+
+def figure(study: Study, key: str) -> Figure:
+    return next(each for each in sweep_figures(study) if each.key == key)
+
+
+# ---- the table
+
+
+def test_each_plan_is_a_row_named_by_its_plan() -> None:
+    rows = table(plan_study()).by_key()
+
+    assert list(rows["batch"]) == EVERY
+    assert rows["validation"] == pytest.approx((0.90, 0.85, 0.95, 0.93))
+
+
+def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
+    study = plan_study()
+    small, large, grow, decay = table(study).by_key()["equal_time_s"]
+
+    assert small == decay == pytest.approx(EPOCHS * N_TRAIN / SMALL * STEP_S[SMALL])
+    assert large == pytest.approx(EPOCHS * N_TRAIN / LARGE * STEP_S[LARGE])
+    in_parts = ((0.4, SMALL), (0.3, 256), (0.3, LARGE))
+    expected = sum(part * EPOCHS * N_TRAIN / size * STEP_S[size] for part, size in in_parts)
+    assert grow == pytest.approx(expected)
+    assert table(replace(study, timings=())).by_key().get("equal_time_s") is None
+
+
+def test_a_sweep_of_sizes_names_no_plan() -> None:
+    study = made_up_study()
+
+    assert "equal_time_s" not in table(study).by_key()
+    assert [each.key for each in sweep_figures(study)] == list("abcdef")
+
+
+def test_each_plan_is_at_its_best_rate() -> None:
+    study = plan_study(rates=(0.01, 0.1))
+
+    assert set(table(study).by_key()["learning_rate"]) == {0.01}
+    assert table(study).by_key()["validation"] == pytest.approx((0.90, 0.85, 0.95, 0.93))
+
+
+# ---- what is said
+
+
+def test_plans_are_compared_after_equal_epochs_only() -> None:
+    (race,) = races(Evidence.of(plan_study()))
+
+    assert (race.budget.name, race.budget.amount) == ("epochs", EPOCHS)
+    assert race.leader.kind == "grow"
+    assert [each.cell.kind for each in race.others] == ["decay", SMALL, LARGE]
+    assert "plans" in [sentence.topic for sentence in sentences(plan_study())]
+
+
+def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:
+    twice = replace(plan_study(), records=plan_study().records[:3])
+    longer = changed(
+        twice,
+        lambda record: replace(
+            record,
+            evaluations=(
+                *record.evaluations,
+                replace(record.evaluations[-1], step=2 * record.steps, samples=2 * record.samples),
+            ),
+        ),
+    )
+    study = plan_study()
+
+    (race,) = races(Evidence.of(replace(study, records=(*longer.records, *study.records[3:]))))
+
+    assert race.budget.amount == EPOCHS
+
+
+def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
+    (race,) = races(Evidence.of(plan_study()))
+    decay = race.others[0].comparison.difference
+
+    # Three seeds whose standard deviation is 0.001, pooled over four plans.
+    assert decay.estimate == pytest.approx(0.02)
+    assert decay.low is not None
+    assert decay.high is not None
+    assert decay.high - decay.low > 2 * 2 * 0.001 * sqrt(2 / 3)
+    assert race.standing == "clear"
+
+
+def test_plans_that_may_be_as_good_come_after_sizes() -> None:
+    alike = {"small": 0.9301, "large": 0.85, "grow": 0.9302, "decay": 0.93}
+    study = plan_study(alike)
+    (race,) = races(Evidence.of(study))
+
+    assert race.as_good == (SMALL, "decay")
+    assert "Batch size 64 and the plan decay may be as good." in conclusion(study).headline
+
+
+def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
+    study = plan_study()
+    constant = [record for record in study.records if not record.trial.stages]
+    sizes = replace(study, records=tuple(constant))
+
+    assert claim_sentences(Evidence.of(study)) == claim_sentences(Evidence.of(sizes)) != ()
+
+
+def test_a_plan_that_diverged_is_named_and_in_no_mean() -> None:
+    study = changed(
+        plan_study(),
+        lambda record: (
+            replace(record, status=Status.DIVERGED)
+            if record.trial == planned_trial("grow")
+            else record
+        ),
+    )
+
+    said = [sentence.text for sentence in sentences(study) if sentence.topic == "left out"]
+    assert len(said) == 1
+    assert "the plan grow at learning rate 0.01" in said[0]
+    assert list(table(study).by_key()["n"]) == [3, 3, 2, 3]
+
+
+def test_without_a_metric_nothing_is_compared() -> None:
+    blind = changed(
+        plan_study(),
+        lambda record: replace(
+            record, evaluations=tuple(replace(each, scores=()) for each in record.evaluations)
+        ),
+    )
+
+    assert races(Evidence.of(blind)) == ()
+    assert EVERY[2] in text_report(blind)
+
+
+@pytest.mark.parametrize("names", [("grow",), ("grow", "decay"), ("small", "decay")])
+def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
+    study = plan_study({name: 0.9 for name in names})
+
+    assert len(table(study).rows) == len(names)
+    assert "Batch size and learning rate along the run" in html_page(study)
+    assert "No trial" not in " ".join(filter(None, (f.absent for f in sweep_figures(study)[:2])))
+
+
+# ---- the figures
+
+
+def test_one_figure_has_batch_size_and_rate_along_the_run() -> None:
+    sizes, rates = figure(plan_study(), "g").panels
+    whole = EPOCHS * N_TRAIN
+
+    grow = [(row["samples"], row["mean"]) for row in sizes.rows if row["batch_size"] == "grow"]
+    first, second, last = (part * whole for part in CUTS)
+    assert grow == [
+        *((0, SMALL), (pytest.approx(first, rel=0.01), SMALL)),
+        *((pytest.approx(first, rel=0.01), 256), (pytest.approx(second, rel=0.01), 256)),
+        *((pytest.approx(second, rel=0.01), LARGE), (pytest.approx(last, rel=0.01), LARGE)),
+        *((pytest.approx(last, rel=0.01), LARGE), (whole, LARGE)),
+    ]
+    decay = [row["mean"] for row in rates.rows if row["batch_size"] == "decay"]
+    assert decay == pytest.approx([0.01 / FACTOR**i for i in (0, 0, 1, 1, 2, 2, 3, 3)])
+    assert {row["mean"] for row in sizes.rows if row["batch_size"] == "decay"} == {SMALL}
+    assert [row["batch_size"] for row in sizes.rows[:4]] == [SMALL, SMALL, LARGE, LARGE]
+
+
+def test_its_numbers_are_a_row_for_each_part_of_a_run() -> None:
+    rows = figure(plan_study(), "g").table.by_key()
+
+    assert [name for name in rows["plan"] if name == EVERY[2]] == [EVERY[2]] * 4
+    assert list(rows["batch_size"]) == [SMALL, LARGE, SMALL, 256, LARGE, LARGE, *[SMALL] * 4]
+
+
+def test_a_rate_that_a_schedule_moves_too_is_not_drawn() -> None:
+    scheduled = changed(
+        plan_study(),
+        lambda record: replace(record, trial=replace(record.trial, horizon_steps=record.steps)),
+    )
+
+    assert [panel.quantity for panel in figure(scheduled, "g").panels] == ["batch_size"]
+
+
+def test_final_metrics_stand_under_the_names_of_the_plans() -> None:
+    (panel,) = figure(plan_study(), "a").panels
+
+    means = {row["configuration"]: row["mean"] for row in panel.rows if row["kind"] == "point"}
+    assert means == pytest.approx(dict(zip(EVERY, (0.90, 0.85, 0.95, 0.93), strict=True)))
+
+
+def test_a_plan_has_its_curve_in_its_own_time() -> None:
+    study = plan_study()
+    rows = [row for row in figure(study, "c").rows if row["batch_size"] == "grow"]
+    (whole_s,) = {
+        study.train_s(record.trial, record.steps)
+        for record in study.records
+        if record.trial.largest_batch_size > record.trial.batch_size
+    }
+
+    assert rows[-1]["epoch"] == EPOCHS
+    assert rows[-1]["equal_time_s"] == pytest.approx(whole_s)
+
+
+def test_plans_have_no_place_on_an_axis_of_batch_sizes() -> None:
+    for key in "bd":
+        for panel in figure(plan_study(), key).panels:
+            assert {row["batch_size"] for row in panel.rows if "batch_size" in row} <= {*STEP_S}
+
+
+@pytest.mark.parametrize("sizes", [(64, 256, 1024), (32, 512), (16, 64)])
+def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
+    study = plan_study()
+    timed = replace(
+        study,
+        records=tuple(
+            record
+            for record in study.records
+            if record.trial.stages or record.trial.batch_size in sizes
+        ),
+    )
+    colors = [look.light for look in figure_looks(timed)]
+
+    assert len(colors) == len(set(colors))
+    assert [look.label for look in figure_looks(timed)][-2:] == ["grow", "decay"]
