@@ -285,6 +285,9 @@ SWEEPS = {
     "measured": _sweep(
         batch_sizes=(20,), learning_rates=(0.1,), epochs=2, measure=("noise_scale", "sharpness")
     ),
+    "plans": _sweep(
+        plans=("small", "large", "grow", "decay"), batch_sizes=(5, 40), seeds=2, epochs=8
+    ),
     "script": _sweep(training_script, batch_sizes=(16, 64), learning_rates=(0.05, 0.1), epochs=2),
     "script-target": _sweep(
         training_script,

@@ -188,7 +188,15 @@ def measured() -> Study:
     return replace(study, records=tuple(map(with_values, study.records)))
 
 
-FIGURES_OF = ("worse", "one seed", "full batch better", "bad ends", "nothing held out", "nothing")
+FIGURES_OF = (
+    "worse",
+    "one seed",
+    "full batch better",
+    "bad ends",
+    "nothing held out",
+    "nothing",
+    "plans",
+)
 STUDIES: dict[str, Callable[[], Study]] = {
     **{name: SWEEPS[name] for name in FIGURES_OF},
     "measured": measured,

@@ -16,6 +16,7 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study, made_up_advice
 from tests.reference.made_up_noise import made_up_noise, made_up_point
+from tests.reference.made_up_plans import plan_study
 from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
@@ -86,6 +87,7 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "nothing held out": lambda: made_up_study(seeds=2, n_validation=0, n_test=0, timed=False),
     "one size": lambda: made_up_study(batch_sizes=(64,), epochs=30),
     "leading": _leading,
+    "plans": plan_study,
     "nothing": lambda: made_up_study(batch_sizes=()),
 }
 
