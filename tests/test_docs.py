@@ -16,6 +16,7 @@ import pytest
 from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
+from batchlab.cli.main import batchlab as command_line
 from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
@@ -91,6 +92,21 @@ def test_the_first_screen_of_the_readme_has_exactly_the_two_commands() -> None:
         "scripts/demo",
         "scripts/test",
     ]
+
+
+def test_the_readme_names_no_command_or_option_that_is_gone_and_denies_none() -> None:
+    """It said "several machines: not yet" two days after `--engine ray` was there."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    known = {
+        option
+        for command in command_line.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+
+    assert set(re.findall(r"`batchlab ([a-z]+)", readme)) <= set(command_line.commands)
+    assert set(re.findall(r"`(--[a-z][a-z-]+)", readme)) <= known
+    assert "not yet |" not in readme
 
 
 def test_the_documentation_is_sixteen_pages_of_at_most_23_000_words_beside_what_is_made() -> None:
