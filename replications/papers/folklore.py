@@ -139,7 +139,6 @@ class _OnOne:
         yield from self._of_tuned()
         small, large = (self._at_best_rate(f"equal steps {n}", n) for n in (_SMALL, _LARGE))
         yield "see more", difference(final(large), final(small))
-        yield "escape", difference(*(final(of, "loss", "train") for of in (large, small)))
         yield from self._of_one_rate()
         yield "linear rule", difference(*(self._ends(name) for name in ("linear rule", "own")))
         for name, size in zip(("small", "large"), _GROWING, strict=True):
@@ -170,6 +169,7 @@ class _OnOne:
         records = {size: self._tuned(size) for size in _TUNED}
         ends = {size: final(of) for size, of in records.items()}
         yield "lower accuracy; tuned", difference(ends[_SMALL], ends[_LARGE])
+        yield "escape", loss_left(records[_LARGE], beside=records[_SMALL])
         for size in (1, 2):
             yield f"batch {size}", difference(ends[size], ends[_USUAL])
         others = self._tuned(*(size for size in _TUNED if size != _USUAL))
@@ -219,6 +219,17 @@ class _OnOne:
 
 def _at_epoch(records: Records, epoch: int) -> dict[int, float]:
     return by_seed(records, lambda r: r.at_epoch_ends("validation", "accuracy").get(epoch))
+
+
+def loss_left(records: Records, *, beside: Records) -> Estimate:
+    """Return the final training loss less that of `beside`.
+
+    It is unknown unless all of them saw as many examples: after as many steps the larger batch
+    has seen more, and fits its training data better for that reason alone.
+    """
+    if len({round(record.epochs, 2) for record in (*records, *beside)}) != 1:
+        return UNKNOWN
+    return difference(*(final(of, "loss", "train") for of in (records, beside)))
 
 
 def memory_exponent(peak_bytes: Mapping[int, int | None]) -> Estimate:

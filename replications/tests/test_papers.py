@@ -10,7 +10,7 @@ from tests.reference.made_up import made_up_record, made_up_trial
 
 from batchlab import Study, Target, TrialRecord
 from replications.papers import shen2018, smith2018
-from replications.papers.folklore import memory_exponent, time_to_level
+from replications.papers.folklore import loss_left, memory_exponent, time_to_level
 from replications.papers.hoffer2017 import error_of_log_less_power
 from replications.papers.shallue2019 import cost_of_rule
 from replications.steps import at_best_rate, law_of_steps, steps_to_target
@@ -47,6 +47,24 @@ def test_a_level_that_was_there_at_the_first_look_bounds_nothing_from_above() ->
 
     assert found.high is None
     assert found.low is not None
+
+
+def losing(batch_size: int, seed: int, *, loss: float, epochs: int) -> TrialRecord:
+    trial = made_up_trial(batch_size=batch_size, seed=seed)
+    curve = {("train", "loss"): lambda epoch: loss + 0.001 * seed}
+    return made_up_record(trial=trial, curves=cast(Any, curve), epochs=epochs)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 0.1), (64, None)])
+def test_training_losses_are_compared_after_as_many_examples(
+    epochs: int, expected: float | None
+) -> None:
+    small = tuple(losing(16, seed, loss=0.3, epochs=1) for seed in range(3))
+    large = tuple(losing(1024, seed, loss=0.4, epochs=epochs) for seed in range(3))
+
+    found = loss_left(large, beside=small).estimate
+
+    assert found == (None if expected is None else pytest.approx(expected))
 
 
 def ending(batch_size: int, rate: float, seed: int, accuracy: float) -> TrialRecord:
