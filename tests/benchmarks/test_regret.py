@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
-from benchmarks.regret.habits import HABITS
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
@@ -133,10 +132,6 @@ def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
 
 
 # ---- habits
-
-
-def test_random_search_finds_the_best_cell_given_enough(drawn: Situation) -> None:
-    assert HABITS["random search"](drawn, 1e9, 0) == (32, 0.2)
 
 
 def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(

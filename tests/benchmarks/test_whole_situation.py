@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import statistics
 from pathlib import Path
@@ -92,14 +91,6 @@ def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
     assert named.cell in drawn.grid.cells
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is not installed")
-def test_tpe_finds_the_optimum_given_enough(drawn: WholeSituation) -> None:
-    named = WHOLE_HABITS["TPE, confirmed"](drawn, 100 * drawn.whole_reference_s, 0)
-
-    assert named.cell == OPTIMUM
-
-
 def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path: Path) -> None:
     grid = RecordedGrid.read(write_whole_grid(tmp_path))
 
@@ -113,13 +104,6 @@ def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path:
     held = [known.holds(one.step_s[size]) for one in drawn for size, known in one.timed.items()]
     assert statistics.pstdev(off) == pytest.approx(USUAL_STEP_TIME_SD, rel=0.2)
     assert 0.91 < statistics.fmean(held) < 0.99
-
-
-@pytest.mark.parametrize("who", ["random search, confirmed", "successive halving"])
-def test_searches_find_the_optimum_given_enough(drawn: WholeSituation, who: str) -> None:
-    named = WHOLE_HABITS[who](drawn, 200 * drawn.whole_reference_s, 0)
-
-    assert named.cell == OPTIMUM
 
 
 RECORD = made_up_record(

@@ -11,7 +11,6 @@ from tests.reference.made_up import made_up_curves, made_up_record, made_up_tria
 from tests.reference.made_up_advice import (
     advice_study,
     cannot_tell_advice,
-    cooled_advice,
     made_up_advice,
     made_up_gap,
     made_up_jump,
@@ -271,15 +270,6 @@ def test_trainings_of_a_batch_size_are_equally_long_and_on_the_seeds_that_were_c
 
     assert [r.trial.seed for r in found(WITHOUT_RUNS, lengths)[256]] == [0, 2]
     assert [r.trial.seed for r in found(with_endings(WITHOUT_RUNS), seeds)[256]] == [80, 81]
-
-
-def test_trainings_with_a_cool_down_are_not_mixed_with_those_at_a_constant_rate():
-    advice = cooled_advice()
-    study = advice_study(advice)
-
-    for cool_down in (0.0, 0.2):
-        for each in found(advice, study, cool_down=cool_down).values():
-            assert {r.trial.cool_down for r in each} == {cool_down}
 
 
 FOUR_SIZES = made_up_advice(sizes=(16, 64, 256, 1024))

@@ -12,7 +12,6 @@ from tests.reference.made_up import (
     made_up_study,
     made_up_trial,
 )
-from tests.reference.shown import table_rows
 
 from batchlab.records.batch_plan import Stage
 from batchlab.records.trial import Status
@@ -23,11 +22,9 @@ from batchlab.report.cells import (
     final_gap,
     held_out_split,
     mean_curve,
-    observations_table,
     rate_notes,
     trial_counts,
 )
-from batchlab.report.figure import thinned
 
 
 @pytest.mark.parametrize(
@@ -91,11 +88,6 @@ def test_a_rate_at_which_a_seed_diverged_comes_after_one_at_which_all_ended_well
     assert [cell.learning_rate for cell in chosen_cells(study)] == [0.01]
 
 
-def test_thinning_keeps_the_first_and_the_last_point():
-    assert thinned(range(101), 6) == [0, 20, 40, 60, 80, 100]
-    assert thinned(range(101), 1) == range(100, 101)
-
-
 def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     trial = made_up_trial(batch_size=4, n_train=96)
     grown = replace(trial, stages=(Stage(from_samples=20, batch_size=8),))
@@ -135,26 +127,6 @@ def test_one_rate_for_each_is_not_called_the_best_of_several():
     assert "(64: 0.01, 256: 0.02)" in notes(scaled(shared))
     assert "best for it" not in notes(scaled(shared))
     assert "best for it on validation data" in notes(several)
-
-
-def test_every_number_of_every_trial_is_one_row_and_a_trial_without_any_is_one():
-    study = made_up_study(batch_sizes=(64,), seeds=2, epochs=3, step_s=lambda batch_size: 0.002)
-    first, second = study.records
-    study = replace(study, records=(first, replace(second, evaluations=(), status=None)))
-
-    table = observations_table(study)
-
-    rows = table_rows(table)
-    n_others = sum(2 for each in first.evaluations if each.step)
-    assert len(rows) == sum(len(each.scores) for each in first.evaluations) + n_others + 1
-    assert rows[-1]["trial_id"] == second.trial.trial_id
-    (last,) = [
-        row
-        for row in rows
-        if (row["split"], row["metric"], row["epoch"]) == ("train", "accuracy", 3)
-    ]
-    assert last["value"] == first.final("train", "accuracy")
-    assert last["equal_time_s"] == pytest.approx(0.002 * first.steps)
 
 
 def test_trainings_of_several_machines_are_told_apart() -> None:

@@ -21,7 +21,7 @@ from batchlab.report.sweep_evidence import (
     races,
     training_fit,
 )
-from batchlab.report.sweep_tables import paired_table, races_table
+from batchlab.report.sweep_tables import paired_table
 
 GENERALIZE = "Larger batches generalize worse"
 OVERFIT = "Larger batches overfit more"
@@ -125,53 +125,6 @@ def test_values_lie_on_the_line_between_two_evaluations():
 
 
 # ---- who leads
-
-
-def scattered_study(number: int, seeds: int):
-    """Three batch sizes that learn at random speeds, with seeds that scatter little or much."""
-    random = np.random.default_rng([number, seeds])
-    rates = dict(zip((64, 256, 1024), random.uniform(0.2, 1.2, 3), strict=True))
-    scatter = random.choice([0.001, 0.02, 0.2])
-    noise = {(b, s): float(random.normal(0, scatter)) for b in rates for s in range(seeds)}
-    return made_up_study(
-        seeds=seeds,
-        epochs=8,
-        curves=lambda b, r, s: made_up_curves(rate=max(0.05, rates[b] + noise[b, s])),
-    )
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-@pytest.mark.parametrize("number", range(3))
-def test_who_leads_each_budget_follows_its_intervals_and_stands_first_in_the_table(number, seeds):
-    evidence = Evidence.of(scattered_study(number, seeds))
-    found = races(evidence)
-
-    assert [each.budget.name for each in found] == ["epochs", "steps", "time"]
-    for each in found:
-        lows = [other.comparison.difference.low for other in each.others]
-        outcomes = [other.comparison.outcome for other in each.others]
-        if seeds == 1:
-            assert (each.standing, lows) == ("no_interval", [None, None])
-        else:
-            is_clear = outcomes == ["better"] * 2
-            assert is_clear == (min(lows) > 0 and "same" not in outcomes)
-            assert each.standing == ("clear" if is_clear else "tied")
-        assert all(each.level >= other.level for other in each.others)
-        for other in each.others:
-            is_out = other.mean.high is not None and other.mean.high < each.level
-            is_named = other.cell.batch_size in each.as_good
-            assert not (is_named and is_out) or other.comparison.outcome == "same"
-    rows = races_table(evidence).rows
-    assert [row[:2] for row in rows] == [
-        (each.budget.words, evidence.name(cell))
-        for each in found
-        for cell in (each.leader, *(other.cell for other in each.others))
-    ]
-    for first in range(0, len(rows), 3):
-        ahead, *others = rows[first : first + 3]
-        for row in others:
-            assert row[3] == pytest.approx(ahead[2] - row[2])
-            assert (row[4] == "") == (seeds == 1)
 
 
 def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import gzip
 import json
 import re
@@ -18,7 +17,6 @@ import pytest
 from tests.reference.made_up import made_up_record, made_up_study
 from tests.reference.page import HOSTILE, Page
 from tests.reference.said_of_sweep import by_size, finals
-from tests.reference.shown import table_rows
 
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.study import Study
@@ -26,14 +24,13 @@ from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.effects import effect_sentences
-from batchlab.report.page import download, write_tables
+from batchlab.report.page import download
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
     sweep_document,
-    sweep_files,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.words.document import schema_text
@@ -210,26 +207,6 @@ def test_a_document_has_every_promised_name() -> None:
     assert (document["store"], document["report"]) == ("lab.db", "out.html")
 
 
-def test_numbers_are_those_of_the_record_as_json_and_as_a_row() -> None:
-    endings = {(64, 0.01, 1): (Status.OOM, "needed 9 GB of 8", 2)}
-    study = made_up_study(batch_sizes=(64,), epochs=4, seeds=2, endings=endings)
-    record = study.records[0]
-    gap = record.final("train", "accuracy") - record.final("test", "accuracy")
-
-    trial, bad = document_of(study)["trials"]
-    row, bad_row = table_rows(trials_table(study))
-
-    assert (trial["epochs"], trial["steps"], trial["samples"]) == (4.0, 256, 4 * 4096)
-    assert trial["final"]["test"]["accuracy"] == record.final("test", "accuracy")
-    assert trial["generalization_gap"] == row["generalization_gap"] == pytest.approx(gap)
-    assert trial["step_s"] == pytest.approx(5e-4 + 2e-6 * 64)
-    assert (row["trial_id"], row["status"]) == (record.trial.trial_id, "ok")
-    assert row["test_accuracy"] == record.final("test", "accuracy")
-    assert row["peak_bytes"] == 50_000_000
-    assert bad["status"] == bad_row["status"] == "oom"
-    assert (bad_row["reason"], bad_row["epochs"]) == ("needed 9 GB of 8", 2)
-
-
 def test_unknown_or_not_finite_is_null_and_never_a_number() -> None:
     study = made_up_study(batch_sizes=(64,), timed=False, n_test=0, n_validation=0)
     record = replace(study.records[0], peak_bytes=None, evaluations=())
@@ -258,17 +235,6 @@ def test_a_target_comes_with_the_step_that_met_it() -> None:
     assert trial["target"] == asked
     assert trial["steps_to_target"] == crossing.step > 0
     assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
-
-
-def test_two_files_are_joined_by_the_trial(tmp_path):
-    study = made_up_study(batch_sizes=(64, 256), epochs=2)
-
-    trials, observations, *_ = write_tables(sweep_files(study), (), tmp_path / "report.csv")
-
-    assert (trials.name, observations.name) == ("report.csv", "report-observations.csv")
-    ids = {record.trial.trial_id for record in study.records}
-    assert {row["trial_id"] for row in csv.DictReader(trials.open())} == ids
-    assert {row["trial_id"] for row in csv.DictReader(observations.open())} == ids
 
 
 # ---- final metrics with their intervals

@@ -13,13 +13,12 @@ TAKES = ("--batch-size", "{batch_size}", *SEED)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "metric", "sizes", "more", "takes", "said"),
+    ("script", "metric", "sizes", "takes", "said"),
     [
         (
             "accumulates.py",
             "eval_loss",
             "16,64",
-            (),
             (
                 *("--train_micro_batch_size_per_gpu", "{batch_size}"),
                 *("--gradient_accumulation_steps", "4", *SEED),
@@ -30,16 +29,13 @@ TAKES = ("--batch-size", "{batch_size}", *SEED)
             "checks_every.py",
             "val_acc",
             "32,256",
-            (),
             TAKES,
             "ValueError: `val_check_interval` (20) must be less than or equal",
         ),
-        ("unfreezes.py", "val_accuracy", "32,128", (), TAKES, "best in 7 epochs"),
         (
             "finds_its_batch.py",
             "eval_loss",
             "32,256",
-            (),
             (
                 *("--per_device_train_batch_size", "{batch_size}"),
                 *("--learning_rate", "{learning_rate}", "--seed", "{seed}"),
@@ -50,7 +46,6 @@ TAKES = ("--batch-size", "{batch_size}", *SEED)
             "over_at_once.py",
             "combined loss",
             "64,256",
-            (),
             (
                 *("--trainer.batch_size", "{batch_size}", "--random_seed", "{seed}"),
                 *("--trainer.learning_rate", "{learning_rate}"),
@@ -64,12 +59,11 @@ def test_a_situation_is_answered_or_told(
     script: str,
     metric: str,
     sizes: str,
-    more: tuple[str, ...],
     takes: tuple[str, ...],
     said: str,
 ) -> None:
     own = ("--batch-size", sizes.partition(",")[0], "--batch-sizes", sizes)
 
-    done = ask(script, "sweep", "--metric", metric, *own, *RATE, *more, takes=takes)
+    done = ask(script, "sweep", "--metric", metric, *own, *RATE, takes=takes)
 
     assert said in " ".join((done.out + done.err).split())

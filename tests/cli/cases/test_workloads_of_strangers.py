@@ -53,17 +53,6 @@ def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> N
 
 
 @pytest.mark.slow
-def test_a_table_is_trained_on_as_a_dict_of_its_columns(do: Any) -> None:
-    file = f"{SCRIPTS}/tiny_table.py:workload"
-
-    done = do("sweep", file, "--batch-sizes", "16", "--epochs", "5")
-
-    assert done.code == 0
-    assert "train is a table, taken as a dict of its columns" in done.err
-    assert "1 trial: 1 ok." in done.out
-
-
-@pytest.mark.slow
 def test_a_memory_limit_holds_the_evaluation_too(do: Any) -> None:
     file = f"{SCRIPTS}/dear_metric.py:workload"
 
