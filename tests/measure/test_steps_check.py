@@ -115,30 +115,6 @@ def no_backward(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return cross_entropy(model, batch)
 
 
-def swallows(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    loss = good(model, optimizer, batch)
-    return torch.nan_to_num(loss)
-
-
-def skips_and_says_so(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    loss = cross_entropy(model, batch)
-    return good(model, optimizer, batch) if bool(torch.isfinite(loss)) else loss
-
-
-def complains(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    loss = good(model, optimizer, batch)
-    assert bool(torch.isfinite(loss))
-    return loss
-
-
-SCALER = torch.amp.GradScaler("cpu")
-
-
-def with_a_scaler_from_outside(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    SCALER.is_enabled()
-    return good(model, optimizer, batch)
-
-
 def checked(workload: Workload) -> int:
     return check_own_step(workload, torch.device("cpu"), n_examples=8)
 
@@ -151,12 +127,9 @@ def told(workload: Workload) -> str:
 
 @pytest.mark.parametrize(
     "fields",
-    [
-        *({"step": step} for step in (good, skips_and_says_so, complains)),
-        {"step": good, "schedule": lambda fraction: fraction},  # it begins with a rate of 0
-    ],
+    [{"step": good}, {"step": good, "schedule": lambda fraction: fraction}],  # from a rate of 0
 )
-def test_a_step_that_trains_and_shows_a_failure_is_fine(fields: dict[str, Any]) -> None:
+def test_a_step_that_trains_is_fine(fields: dict[str, Any]) -> None:
     assert checked(replace(small_workload(), **fields)) == 1
 
 
@@ -165,7 +138,6 @@ def test_a_step_that_trains_and_shows_a_failure_is_fine(fields: dict[str, Any]) 
     [
         (no_update, "`step` never calls the optimizer: in 20 steps no weight changed"),
         (no_backward, "`step` calls the optimizer, but in 20 steps no weight"),
-        (swallows, "`step` hides a failure: with weights that are NaN it returned a loss of 0"),
     ],
 )
 def test_others_are_refused_in_one_line(step: Callable[..., Any], expected: str) -> None:
@@ -173,13 +145,6 @@ def test_others_are_refused_in_one_line(step: Callable[..., Any], expected: str)
 
     assert said.startswith(f"workload 'small': {expected}")
     assert "\n" not in said
-
-
-def test_what_keeps_a_state_outside_belongs_into_what_the_optimizer_returns() -> None:
-    said = told(replace(small_workload(), step=with_a_scaler_from_outside))
-
-    assert "uses a GradScaler that was made outside" in said
-    assert '{"optimizer": ..., "gradscaler": ...}' in said
 
 
 def test_a_grad_scaler_may_leave_out_its_first_steps() -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +19,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from batchlab.training.optimizers import Stateful
 from batchlab.training.stepper import Stepper
 from batchlab.words.reasons import reason_text
 from batchlab.workload.data import chosen_part, is_stream
@@ -176,22 +171,12 @@ def check_own_step(workload: Workload, device: torch.device, *, n_examples: int)
     """Take steps of the workload's own kind; gives how many it takes until a weight changes.
 
     Raises:
-        WorkloadError: the step changes no weights, hides a loss that is no number, or uses
-            what remembers something and was made outside of the training.
+        WorkloadError: the step changes no weights.
     """
     _check_validation(workload, device, n_examples)
     if workload.step is None:
         return 1
-    for found in _kept_outside(workload.step):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `step` uses a {type(found).__name__} that was made "
-            f"outside of the training, so each training would go on with the state of the last; "
-            f"make it in `optimizer` and return it there: "
-            f'{{"optimizer": ..., "{type(found).__name__.lower()}": ...}}'
-        )
-    n_steps = _check_moves(workload, device, n_examples)
-    _check_shows_nan(workload, device, n_examples)
-    return n_steps
+    return _check_moves(workload, device, n_examples)
 
 
 def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
@@ -230,48 +215,6 @@ def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> i
         f"workload {workload.name!r}: `step` never calls the optimizer: in {_MOST_STEPS} steps no "
         f"weight changed; end it with optimizer.step()"
     )
-
-
-def _check_shows_nan(workload: Workload, device: torch.device, n_examples: int) -> None:
-    """A model that is no number any more has to show in what the step returns."""
-    steps = _Steps(workload, device)
-    with torch.no_grad():
-        for part in steps.begin().model.parameters():
-            if part.is_floating_point():
-                part.fill_(math.nan)
-    try:
-        with asking(workload, "`step`"):
-            loss = float(steps.take(n_examples))
-    except WorkloadError:  # it says so loudly itself
-        return
-    if math.isfinite(loss):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `step` hides a failure: with weights that are NaN it "
-            f"returned a loss of {loss:g}; return the loss as it was computed, also where the "
-            f"update is left out"
-        )
-
-
-def _kept_outside(step: Callable[..., Any]) -> Iterator[Stateful]:
-    """What has a state that changes and lives outside of model and optimizers: a GradScaler."""
-    function = inspect.unwrap(step)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    named = [function.__globals__[name] for name in code.co_names if name in function.__globals__]
-    for value in (*cells, *named, *(function.__defaults__ or ())):
-        is_model = isinstance(value, (nn.Module, type))
-        if isinstance(value, Stateful) and not is_model:
-            yield value
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 # ---- a training that is stopped
