@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +52,11 @@ class Experiment:
                 f"{name}: {failed} of {len(study.records)} trials ended in an error; "
                 f"`batchlab report --store {store}` says which. The same command runs them again"
             )
-        return study
+        if self.plans is None or self.epochs is None:
+            return study
+        # A sweep also trains plans for as long as the small batch takes; these are not compared.
+        most = self.epochs + 0.5
+        return replace(study, records=tuple(r for r in study.records if r.epochs < most))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from batchlab import Estimate, Study, TrialRecord
 from replications.experiment import Experiment, Measured, Studies
-from replications.seeds import Seeds, each_seed, exponent, ratio
+from replications.seeds import (
+    Seeds,
+    each_seed,
+    exponent,
+    geometric_mean,
+    ratio,
+    ratio_of_estimates,
+)
 from replications.steps import at_best_rate, law_of_steps, steps_to_target
 from replications.tables import PublishedTable
 
@@ -72,7 +79,8 @@ def cost_of_rule(ruled: Study, tuned: Seeds) -> Estimate:
     """Return the steps at the rate of a rule over the tuned ones.
 
     A run that never got to the goal took more steps than it was given. With one of those only a
-    lower bound is known: that of the interval in which it counts as its whole length.
+    lower bound is known: that of the interval in which it counts as its whole length. No seed chose
+    the rate of a rule, so all of them count.
     """
 
     def at_least(record: TrialRecord) -> float:
@@ -81,10 +89,9 @@ def cost_of_rule(ruled: Study, tuned: Seeds) -> Estimate:
             return crossing.middle
         return float(record.trial.plan.steps_in(_MOST_EPOCHS[ruled.workload.name]))
 
-    of_seed = {record.trial.seed: record for record in ruled.records}
-    cost = ratio({seed: at_least(record) for seed, record in of_seed.items()}, tuned)
-    reached = steps_to_target(ruled.records)
-    if all(seed in reached for seed in tuned):
+    steps = {record.trial.seed: at_least(record) for record in ruled.records}
+    cost = ratio_of_estimates(geometric_mean(steps), geometric_mean(tuned))
+    if steps_to_target(ruled.records).keys() == steps.keys():
         return cost
     return replace(cost, estimate=None, high=None)
 

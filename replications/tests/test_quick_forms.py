@@ -14,7 +14,7 @@ SURE = {
     "shen2018": ("At one rate the large batch ends", "A raised rate wins some of it back"),
     "hoffer2017": ("Large batches lose", "As many updates as small batches have win the rest back"),
     "smith2018": ("The paper's schedule has as few updates",),
-    "shallue2019": ("The linear rule costs steps", "The root rule costs steps"),
+    "shallue2019": ("The linear rule costs steps",),
 }
 
 
