@@ -55,7 +55,7 @@ def _name(file: Path) -> str:
 def worded() -> tuple[Place, ...]:
     """Return each row of the tables of words."""
     return tuple(
-        Place(_name(file), key.lineno, key.value)
+        Place(_name(file), key.lineno, str(key.value))
         for file, tree in _trees()
         if file.parent.name == "words"
         for node in tree.body

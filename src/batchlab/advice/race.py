@@ -354,7 +354,7 @@ class Race:
         self.shortfalls[place] = shortfall = self._ended(place)
         size, rate = self._lattice.cell(place)
         did = Reason.of("race_ended", size=size, rate=rate)
-        self.state.note(did, Reason.of("race_ends_worse_by", margins=shortfall))
+        self.state.note(did, Reason.of("soonest_may_end_worse"))
         return shortfall
 
     def _ended(self, place: Place) -> float:

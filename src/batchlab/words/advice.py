@@ -6,15 +6,16 @@ ADVICE: dict[str, str] = {
     # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
     "missed_on_fresh_seeds": (
-        "batch size {size} looked best, but missed the target on {missed} of {n} fresh seeds"
+        "batch size {size} looked best, but missed the target on {missed} of "
+        "{n:one fresh seed|# fresh seeds}"
     ),
     "slower_on_fresh_seeds": (
-        "batch size {size} took {times:times} times as much on {n} fresh seeds as before, more "
-        "than chance explains"
+        "batch size {size} took {times:times} times as much on "
+        "{n:one fresh seed|# fresh seeds} as before, more than chance explains"
     ),
     "reference_was_better": (
-        "batch size {size} looked best, but batch size {other} at {rate:rate} was better on {n} "
-        "fresh seeds"
+        "batch size {size} looked best, but batch size {other} at {rate:rate} was better over "
+        "{n:one fresh seed|# fresh seeds}"
     ),
     "ends_best": (
         "it ends best, at {ends:.4g}. A whole training takes {whole_s:train_s}, so there is no "
@@ -29,9 +30,7 @@ ADVICE: dict[str, str] = {
         "batch size {size} gets to the level sooner, but the budget was too short to see whether "
         "it ends as well"
     ),
-    "single_runs": (
-        "the budget holds few whole trainings, so single runs were compared, and nothing is certain"
-    ),
+    "single_runs": ("the budget holds few whole trainings, so single runs were compared"),
     "faster_not_seen_to_end": (
         "batch size {size} gets to the level sooner, but none of its trainings on a fresh seed "
         "came to the end"
@@ -71,16 +70,16 @@ ADVICE: dict[str, str] = {
     ),
     "least_that_ends_no_worse": (
         "batch size {size} has the best {objective:term} of those that end no worse. {others} got "
-        "there sooner, but ended worse"
+        "there sooner, but did not end as well"
     ),
     "no_whole_training": "no whole training of it was run",
-    "all_end_worse": "nothing that is faster than the reference ends as well: {why}",
+    "all_end_worse": "nothing that is faster than the reference was seen to end as well: {why}",
     "a_configuration": "{size} at rate {rate:rate}",
     "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
         "best {objective:term}; {size} takes the least memory"
     ),
-    "the_only_one": "only batch size {size} can be used here",
+    "the_only_one": "only batch size {size} was seen to run here",
     "least_of_those_tried": "batch size {size} has the best {objective:term} of those tried",
     "largest_within_delta": (
         "batch size {size} is the largest whose {objective:term} are within {delta:whole_percent} "
@@ -157,7 +156,7 @@ ADVICE: dict[str, str] = {
     # The gain.
     "nothing_to_compare": "there is no recommendation to compare",
     "nothing_left_for_fresh_seeds": "the budget had nothing left for runs on fresh seeds",
-    "reference_has_no_tuned_rate": "no learning rate of the reference batch size met the target",
+    "reference_has_no_tuned_rate": "the reference batch size has no tuned learning rate",
     "no_seed_with_both": "no fresh seed has a figure of both",
     "missed_while_followed": (
         "it missed the target as long as it was followed, so the gain is at least this"
@@ -176,8 +175,8 @@ ADVICE: dict[str, str] = {
     ),
     "all_rates_failed": "all {n} learning rates tried diverged or failed: {why}",
     "no_rate_met_target": "no learning rate tried met the target in {steps} steps",
-    "no_rate_held": "no learning rate tried met the target on fresh seeds",
-    "no_rate_held_because": "no learning rate tried held on a fresh seed: {why}",
+    "no_rate_held": "no learning rate tried met the target on most fresh seeds",
+    "no_rate_held_because": "no learning rate tried held on every fresh seed: {why}",
     "does_not_fit": "it does not fit in memory",
     "does_not_fit_whole": (
         "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
@@ -219,8 +218,7 @@ ADVICE: dict[str, str] = {
     ),
     "below_the_soonest": (
         "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
-        "is fast early is often too high for the end. So {rate:rate} is named, which may not have "
-        "run"
+        "is fast early is often too high for the end. So {rate:rate} is named"
     ),
     "no_worse_on_the_record": (
         "it is {how:term} to be no worse: a model fitted to recorded answers gives it a chance of "
@@ -267,9 +265,7 @@ ADVICE: dict[str, str] = {
         "each of its {n} seeds for that had its run, and more time alone would not settle it"
     ),
     "next_run_too_dear": "one more run takes about {run_s:about_seconds}",
-    "no_run_would_tell_more": (
-        "no further run would have changed the answer, and more time alone would not settle it"
-    ),
+    "no_run_would_tell_more": ("no further run was likely to change the answer"),
     "trainings_tell_no_step_times": (
         "the step times leave it open, and further trainings would not make them better known"
     ),
@@ -398,10 +394,7 @@ ADVICE: dict[str, str] = {
     "trained_scaled": "train both raised together, {size} at {rate:rate}, to the end",
     "was_not_tried": "it was not tried",
     "nothing_likely_no_worse": "nothing that was found is likely to be no worse than yours",
-    "race_ends_worse_by": (
-        "what is soonest may end worse; this one ends worse than the reference by {margins:.2g} "
-        "margins"
-    ),
+    "soonest_may_end_worse": "what is soonest may end worse",
     "size_is_out": "batch size {size} is out",
     "size_is_passed_over": "batch size {size} is passed over",
     "asked_a_further_seed": "run one more seed for the rate of batch size {size}",

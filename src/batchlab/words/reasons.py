@@ -152,14 +152,14 @@ _MEASURED: dict[str, str] = {
     "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
     "unstable_label": "unstable",
     "unstable_advice": (
-        "The training loss jumps: the learning rate is near the largest that works. Lower it, "
-        "clip gradients, or use a larger batch."
+        "The training loss jumps: the learning rate may be too high. Lower it, clip gradients, or "
+        "use a larger batch."
     ),
     "loss_spikes": "{n} jumps of the training loss, the largest {ratio:.3g} times at step {step}",
     "overfitting_label": "overfitting",
     "overfitting_advice": (
-        "The model fits its training data better and better, but not other data. Stop earlier, "
-        "regularize, or get more data."
+        "The model fits its training data better than other data. Stop earlier, regularize, or "
+        "get more data."
     ),
     "validation_loss_rose": (
         "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g}, while training "
@@ -177,8 +177,8 @@ _MEASURED: dict[str, str] = {
     "loss_at_rest": "training loss came to rest at {last:.3g}, {share:.0%} of that before training",
     "slow_convergence_label": "slow convergence",
     "slow_convergence_advice": (
-        "Progress is nearly as quick at the end as at the start. A higher learning rate or a "
-        "smaller batch would get more out of each epoch."
+        "Training makes progress slowly. A higher learning rate or a smaller batch may get more "
+        "out of each epoch."
     ),
     "loss_hardly_fell": "training loss only went from {untrained:.3g} to {last:.3g}",
     "loss_still_falls": (
@@ -188,7 +188,7 @@ _MEASURED: dict[str, str] = {
     "not_enough_epochs_advice": (
         "The validation curve is still getting better: its last value is not its level."
     ),
-    "metric_still_rises": "{epochs} more epochs should bring {gain:.3g} of validation {metric}",
+    "metric_still_rises": ("{epochs} more epochs should improve validation {metric} by {gain:.3g}"),
     # ---- Profile: why a batch size has no step time or did not run.
     "size_did_not_run": "batch size {size} did not run: {why}",
     "ended_as": "{status:term}",
