@@ -8,7 +8,6 @@ import hashlib
 import marshal
 import os
 import sys
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,15 +117,6 @@ def value_digest(value: Any) -> str:
 
 
 _ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
-_C_FUNCTIONS = (
-    types.BuiltinFunctionType,
-    types.MethodDescriptorType,
-    types.WrapperDescriptorType,
-    types.MethodWrapperType,
-    types.ClassMethodDescriptorType,
-    types.GetSetDescriptorType,
-    types.MemberDescriptorType,
-)
 
 
 class _Digest:
@@ -223,11 +213,6 @@ class _Digest:
                 self._add_unordered(value)
             case np.ndarray() if value.dtype != object:
                 add_array(self, value)
-            case _ if isinstance(value, _C_FUNCTIONS):
-                self._word(value.__qualname__)
-                self.add(getattr(value, "__self__", None))
-            case _ if hasattr(value, "__array_interface__"):  # an image, for one
-                add_array(self, np.asarray(value))
             case _:
                 self._add_object(value)
 
