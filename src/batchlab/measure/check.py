@@ -31,7 +31,6 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.training.batching import check_streams, on_device, sampled_order
 from batchlab.training.evaluator import (
-    as_metric,
     is_over_all,
     tally_of,
 )
@@ -90,9 +89,9 @@ def _ask(
     where: str = "",
     has_value: bool = True,
 ) -> None:
-    """Ask for a metric without gradients; where only they were missing, the error says so."""
+    """Ask for a metric without gradients, as an evaluation does."""
 
-    def ask(workload: Workload) -> None:
+    def ask() -> None:
         tally = tally_of(workload, name)
         for batch in batches():
             tally.add(model, batch)
@@ -101,38 +100,20 @@ def _ask(
 
     try:
         with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
-            ask(workload)
+            ask()
     except WorkloadError as error:
-        differentiating = _with_gradients(workload, name)
-        if differentiating is None or not succeeds(lambda: ask(differentiating)):
-            model.train()
-            if not succeeds(lambda: ask(workload)):
-                raise
+        if "does not require grad" in str(error):
             raise WorkloadError(
-                f"{error}: in evaluation mode (model.eval()), for in training mode it runs; let it "
-                f"take what the model gives in evaluation mode"
+                f"{error}: evaluations are without gradients; give a metric that differentiates "
+                f"as batchlab.Metric(..., enable_grad=True)"
             ) from error
-        how = "over_all" if is_over_all(workload, name) else "sum"
+        model.train()
+        if not succeeds(ask):
+            raise
         raise WorkloadError(
-            f"workload {workload.name!r}: metric {name!r} differentiates, and evaluations are "
-            f"without gradients; give it as batchlab.Metric({how}=..., "
-            f'better="{workload.better(name)}", enable_grad=True), which keeps them'
+            f"{error}: in evaluation mode (model.eval()), for in training mode it runs; let it "
+            f"take what the model gives in evaluation mode"
         ) from error
-
-
-def _with_gradients(workload: Workload, name: str) -> Workload | None:
-    """The workload with gradients for one metric; None: it has them already."""
-    metric = workload.metrics.get(name)
-    if not isinstance(metric, Metric):
-        metric = (
-            Metric(over_all=metric, better=workload.better(name))
-            if is_over_all(workload, name)
-            else as_metric(workload, name)
-        )
-    if metric.enable_grad:
-        return None
-    metrics = {**workload.metrics, name: replace(metric, enable_grad=True)}
-    return replace(workload, metrics=metrics)
 
 
 def check_workload(
