@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.reference.made_up_advice import (
+    KINDS,
     UNTOLD,
     around,
     cannot_tell_advice,
@@ -33,7 +34,7 @@ def with_candidates(advice: Advice, **fields: dict[str, object]) -> Advice:
 
     def changed(candidate: Candidate) -> Candidate:
         new = fields.get(f"b{candidate.batch_size}")
-        return candidate if new is None else replace(candidate, in_flat_set=False, **new)
+        return candidate if new is None else replace(candidate, **({"in_flat_set": False} | new))
 
     return replace(advice, candidates=tuple(map(changed, advice.candidates)))
 
@@ -165,6 +166,10 @@ CASES: dict[str, tuple[str, Advice]] = {
     "not trained to its end": (
         "answer",
         replace(with_ends(OPEN, **NEVER_ENDED), provisional=TUNED),
+    ),
+    "of unknown memory": (
+        "answer",
+        with_candidates(KINDS["indifferent"](), b16={"peak_bytes": None, "in_flat_set": True}),
     ),
     "kept for now": (
         "answer",

@@ -303,7 +303,6 @@ class _Answer:
                 largest=decision.flat_set[-1],
                 delta=delta,
                 objective=objective,
-                size=size,
             )
         if objective == "samples":
             return Reason.of("largest_within_delta", size=size, objective=objective, delta=delta)

@@ -152,7 +152,8 @@ def _answer(about: _About) -> _Told:
         if flat:
             which = about.say("{low} to {high} are all {near}", low=flat[0], high=flat[-1])
         yield about.tell("The batch size hardly matters here: {which}.", which=which)
-        yield about.tell("{set_this}. It takes the least memory.")
+        least = " It takes the least memory of them." if _takes_least_memory(advice, found) else ""
+        yield about.tell("{set_this}." + least)
     elif found.cool_down:
         yield _cooled(about, found)
     elif advice.verdict == "better":
@@ -174,6 +175,14 @@ def _answer(about: _About) -> _Told:
         )
     if advice.verdict == "better":
         yield about.tell("Another batch size may be better still.")
+
+
+def _takes_least_memory(advice: Advice, found: Configuration) -> bool:
+    """Whether the memory of all that are near the best is known, and least for what is named."""
+    peaks = {c.batch_size: c.peak_bytes for c in advice.candidates if c.in_flat_set}
+    known = [peak for peak in peaks.values() if peak is not None]
+    mine = peaks.get(found.batch_size)
+    return mine is not None and len(known) == len(peaks) and mine == min(known)
 
 
 def _faster(about: _About) -> str:
@@ -338,7 +347,7 @@ _RATE = (
 _STEPS = ("as many steps", "{times} times fewer steps", "{times} times as many steps")
 _EACH = (
     ", and each step takes as long",
-    ", and each step takes only {times} times as long",
+    ", and each step takes {times} times as long",
     ", {but} each step is {times} times faster",
 )
 

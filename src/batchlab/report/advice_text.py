@@ -231,7 +231,7 @@ def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
         size = candidate.batch_size
         note, cost = "", None
         if candidate.learning_rate is None:
-            note = text("not run: by the fit")
+            note = text("by the fit")
         if candidate.note is not None and candidate.note.code == "seen_in_single_run":
             note = text("one run")
         if size == reference.batch_size and has_rate_of(candidate, reference):

@@ -77,7 +77,7 @@ ADVICE: dict[str, str] = {
     "a_configuration": "{size} at rate {rate:rate}",
     "all_within_delta": (
         "all batch sizes from {smallest} to {largest} are within {delta:whole_percent} of the "
-        "best {objective:term}; {size} takes the least memory"
+        "best {objective:term}"
     ),
     "the_only_one": "only batch size {size} was seen to run here",
     "least_of_those_tried": "batch size {size} has the best {objective:term} of those tried",
