@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator
 
@@ -74,6 +75,28 @@ def test_a_rate_is_written_as_a_rate_in_every_reason() -> None:
     assert len(forms) > 5
     # Without a form it would have all its digits: 0.056568542494923805.
     assert set(forms.values()) == {"rate"}, forms
+
+
+# What is counted there is never one: several seeds or devices, examples by the dozen, a plan.
+NEVER_ONE = {
+    *("batches_are_split", "devices_share_batches", "ending_open", "worst_of_seeds"),
+    *("differences_not_told", "few_validation_examples", "seeds_draw_examples"),
+    *("gradient_lost_in_batches", "gradient_lost_in_noise", "losses_far_above_untrained"),
+    *("ends_as_planned", "ends_at_plateau", "ends_before_overfitting", "epochs_to_bring"),
+    *("metric_never_changed", "metric_still_rises", "native_differs", "no_pilot_learned"),
+    *("rate_followed_schedule", "reference_never_met", "same_failure_again"),
+}
+
+
+def test_what_may_be_one_is_not_told_in_the_plural() -> None:
+    counts = "n|rest|runs|steps|epochs|missed"
+    plurals = {
+        code
+        for code, message in MESSAGES.items()
+        if re.search(rf"\{{({counts})\}} (?:more |fresh )?(?!its)[a-z]+s\b", message)
+    }
+
+    assert plurals - NEVER_ONE == set()
 
 
 def test_the_chance_of_a_model_is_not_worded_as_a_share_of_answers() -> None:

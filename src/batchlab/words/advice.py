@@ -174,7 +174,7 @@ ADVICE: dict[str, str] = {
         "fewer steps"
     ),
     "all_rates_failed": "all {n} learning rates tried diverged or failed: {why}",
-    "no_rate_met_target": "no learning rate tried met the target in {steps} steps",
+    "no_rate_met_target": "no learning rate tried met the target in {steps:one step|# steps}",
     "no_rate_held": "no learning rate tried met the target on most fresh seeds",
     "no_rate_held_because": "no learning rate tried held on every fresh seed: {why}",
     "does_not_fit": "it does not fit in memory",
@@ -188,7 +188,7 @@ ADVICE: dict[str, str] = {
     # The laws of the study.
     "memory_at_fewer_than_three": "memory was measured at fewer than 3 batch sizes",
     "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
-    "rates_at_too_few": "rates were tuned at {n} batch sizes; 3 are needed",
+    "rates_at_too_few": "rates were tuned at {n:one batch size|# batch sizes}; 3 are needed",
     "no_size_run_twice": "no batch size was run twice",
     # Other targets.
     "same_runs_decide": "decided on the same runs",
@@ -205,7 +205,7 @@ ADVICE: dict[str, str] = {
         "reach further. A harder target usually has a larger critical batch size"
     ),
     "some_seeds_missed": (
-        "{missed} of {n} fresh seeds missed the target as long as they were followed"
+        "{missed} of {n:one fresh seed|# fresh seeds} missed the target as long as followed"
     ),
     "at_the_edge": (
         "at batch size {size} training diverged with learning rate {above:rate}. {n:Only one seed "
@@ -262,7 +262,7 @@ ADVICE: dict[str, str] = {
         "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"
     ),
     "seeds_used_up": (
-        "each of its {n} seeds for that had its run, and more time alone would not settle it"
+        "each of its seeds for that ({n}) had its run, and more time alone would not settle it"
     ),
     "next_run_too_dear": "one more run takes about {run_s:about_seconds}",
     "no_run_would_tell_more": ("no further run was likely to change the answer"),
@@ -457,6 +457,6 @@ ADVICE: dict[str, str] = {
     "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
     "load_falls_on_both": "what else the machine does falls on both alike",
     "chosen_runs_flatter": "it was chosen on the other seeds, where it looks better than it is",
-    "follow_runs": "follow {runs} runs on to {metric} {value:.4g}",
+    "follow_runs": "follow {runs:one run|# runs} on to {metric} {value:.4g}",
     "harder_target_decided_too": "the same decision at a harder target",
 }

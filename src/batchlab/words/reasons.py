@@ -78,11 +78,12 @@ _MEASURED: dict[str, str] = {
         "sizes would tell"
     ),
     "memory_at_too_few": (
-        "only {n} batch sizes have a peak; a line needs two, and three for an interval: profile "
-        "more"
+        "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
+        "an interval: profile more"
     ),
     "power_law_needs_two": (
-        "{n} points at fewer than 2 different values; a power law needs 2, and 3 for bounds"
+        "{n:one point|# points} at fewer than 2 different values; a power law needs 2, and 3 for "
+        "bounds"
     ),
     # Means.
     "no_trial_ended_well": "no trial ended well; run one that does",
@@ -109,7 +110,7 @@ _MEASURED: dict[str, str] = {
         "validation {metric} is flat, but only {gained:.3g} better than that of the untrained "
         "model. Training may not have begun to work; try a higher learning rate or more epochs"
     ),
-    "curve_too_short": "{n} points are too few: at least {needed} epochs are needed",
+    "curve_too_short": "{n:one point is|# points are} too few: at least {needed} epochs are needed",
     "curve_has_turned": "the curve got worse again, so no fitted law can describe it",
     "worse_since_best": "best near epoch {epoch}, and since then worse by more than {delta:.3g}",
     "epochs_to_bring": (
@@ -148,14 +149,16 @@ _MEASURED: dict[str, str] = {
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
     "diverged_label": "diverged",
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
-    "ended_badly": "ended as {status:term} after {steps} steps",
+    "ended_badly": "ended as {status:term} after {steps:one step|# steps}",
     "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
     "unstable_label": "unstable",
     "unstable_advice": (
         "The training loss jumps: the learning rate may be too high. Lower it, clip gradients, or "
         "use a larger batch."
     ),
-    "loss_spikes": "{n} jumps of the training loss, the largest {ratio:.3g} times at step {step}",
+    "loss_spikes": (
+        "{n:one jump|# jumps} of the training loss, the largest {ratio:.3g} times at step {step}"
+    ),
     "overfitting_label": "overfitting",
     "overfitting_advice": (
         "The model fits its training data better than other data. Stop earlier, regularize, or "
@@ -246,11 +249,13 @@ _MEASURED: dict[str, str] = {
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
-        "it ended after {epochs} epochs: {metric:term} was best after epoch {best}, and the "
-        "patience of the workload was over"
+        "it ended after {epochs:one epoch|# epochs}: {metric:term} was best after epoch {best}, and "
+        "the patience of the workload was over"
     ),
-    "examples_left_out": "{rest} examples are left out of every epoch (the last, smaller batch)",
-    "last_batch_smaller": "the last batch of every epoch has {rest} examples",
+    "examples_left_out": (
+        "{rest:one example is|# examples are} left out of every epoch (the last, smaller batch)"
+    ),
+    "last_batch_smaller": "the last batch of every epoch has {rest:one example|# examples}",
     "steps_accumulate": (
         "each step adds up {passes} micro-batches of at most {size}; layers that normalize over "
         "the batch see the micro-batch"
@@ -264,7 +269,9 @@ _MEASURED: dict[str, str] = {
         "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
         "each used once); batchlab noise measures any model"
     ),
-    "monitor_too_early": "only {n} steps were measured so far, one in {every}; three are needed",
+    "monitor_too_early": (
+        "only {n:one step was|# steps were} measured so far, one in {every}; three are needed"
+    ),
     "mostly_noise": (
         "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
         "size is {size}. A larger batch would cost few extra examples"
@@ -326,8 +333,8 @@ _MEASURED: dict[str, str] = {
         "a step time"
     ),
     "steps_seen_too_seldom": (
-        "its progress was told {n} times after its first steps, too seldom for a step time; tell "
-        "it more often, as with batchlab.log(step=...)"
+        "its progress was told {n:once|# times} after its first steps, too seldom for a step time; "
+        "tell it more often, as with batchlab.log(step=...)"
     ),
     "log_not_understood": (
         "batchlab.log was given what is no number: {told}; give numbers, and counters of at least 0"
