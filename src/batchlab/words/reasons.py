@@ -249,8 +249,8 @@ _MEASURED: dict[str, str] = {
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
-        "it ended after {epochs:one epoch|# epochs}: {metric:term} was best after epoch {best}, and "
-        "the patience of the workload was over"
+        "it ended after {epochs:one epoch|# epochs}: {metric:term} was best after epoch {best}, "
+        "and the patience of the workload was over"
     ),
     "examples_left_out": (
         "{rest:one example is|# examples are} left out of every epoch (the last, smaller batch)"
