@@ -73,7 +73,7 @@ def named_looks(
 
 
 def _estimate_rows(candidate: Candidate, estimate: Estimate) -> Iterator[Row]:
-    """The estimate of a batch size, hollow where it was not trained itself."""
+    """The estimate of a batch size, hollow where it was not tuned itself."""
     kind = "open" if candidate.learning_rate is None else "point"
     yield from interval_mark(kind, estimate, batch_size=candidate.batch_size)
 
@@ -104,7 +104,7 @@ _READ = {
         "Large marks: each batch size at its best learning rate, measured on seeds that had no "
         "part in choosing that rate. Bars: the 95 % interval."
     ),
-    "open": "Hollow: not trained itself, read off the fitted curve.",
+    "open": "Hollow: not tuned itself, read off the fitted curve.",
     "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
     "ring": "A ring marks what is chosen, or best so far.",
     "verified": (
