@@ -171,6 +171,13 @@ CASES: dict[str, tuple[str, Advice]] = {
         "answer",
         with_candidates(KINDS["indifferent"](), b16={"peak_bytes": None, "in_flat_set": True}),
     ),
+    "below the soonest": (
+        "answer",
+        replace(
+            RUN,
+            caveats=(Reason.of("below_the_soonest", size=256, rate=0.08, soonest=0.16),),
+        ),
+    ),
     "kept for now": (
         "answer",
         replace(ADVICE, verdict="cannot_tell", recommendation=None, provisional=ADVICE.reference),

@@ -225,7 +225,9 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
             best += " and not tried here"
         return best + ": {how:term} ({chance:whole_percent}) to be no worse."
     best = "For now {set_this}: the best so far"
-    if not any(is_run_of(run, found.batch_size, found.learning_rate) for run in advice.tried):
+    if any(why.code == "below_the_soonest" for why in advice.caveats):
+        best = "For now {set_this}: below the rate that was soonest in a few single runs"
+    elif not any(is_run_of(run, found.batch_size, found.learning_rate) for run in advice.tried):
         best = "For now {set_this}: it was not run itself, but lies between those that were"
     elif is_raced(advice):
         best += " in a few single runs"

@@ -297,7 +297,9 @@ def full_batch_converges_better(evidence: Evidence) -> _Found:
     n_train, budgets = evidence.study.workload.n_train, evidence.budgets
     full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
     if full is None:
-        return "cannot_tell", text("Full batch was not run, or no trial of it ended well.")
+        was_run = any(record.trial.batch_size == n_train for record in evidence.study.records)
+        why = "No trial of full batch ended well." if was_run else "Full batch was not run."
+        return "cannot_tell", text(why)
     minis = [cell for cell in evidence.cells if cell is not full]
     held = _held_everywhere(evidence, full, minis, budgets)
     better = _with_outcome(held, "better")

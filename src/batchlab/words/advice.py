@@ -213,8 +213,8 @@ ADVICE: dict[str, str] = {
         "up to {share:whole_percent} of trainings may diverge (95 %): then} halve the rate"
     ),
     "not_verified": (
-        "the recommendation was not verified on fresh seeds: its figures come from the runs that "
-        "chose it"
+        "what is named was not verified on fresh seeds: its figures come from the runs that chose "
+        "it"
     ),
     "below_the_soonest": (
         "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
