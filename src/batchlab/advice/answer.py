@@ -325,7 +325,7 @@ class _Answer:
             return Reason.of("others_not_cooled", size=decision.contender)
         high = decision.high_of(decision.contender)
         if high <= 1 + self._question.delta or math.isinf(high):
-            return Reason.of("too_little_was_run", size=decision.contender)
+            return Reason.of("too_little_was_run")
         other = Reason.of("a_size", size=decision.blocking)
         if decision.blocking == decision.contender:
             other = Reason.of("a_size_not_tried")

@@ -98,7 +98,7 @@ ADVICE: dict[str, str] = {
     "better_than_own": "it is sooner than the reference, and ends no worse. But {missing}",
     "whether_best_is_open": "it is not yet known whether it is the best: {missing}",
     "too_little_was_run": (
-        "batch size {size} looks best, but it or the others had too few runs; more runs would tell"
+        "there were too few runs to tell which batch size is best; more would tell"
     ),
     "may_be_worse": (
         "batch size {size} may be up to {worse:whole_percent} worse than {other}, where "
@@ -248,12 +248,12 @@ ADVICE: dict[str, str] = {
         "lie beside the one found"
     ),
     "steps_rise": (
-        "batch size {larger} needs more steps than {smaller}, by more than chance. So larger "
-        "batch sizes no longer rule out smaller ones that were not run"
+        "in the runs that compared batch sizes, {larger} needed more steps than {smaller}, by more "
+        "than chance. So larger batch sizes no longer rule out smaller ones that were not run"
     ),
     "samples_fall": (
-        "batch size {larger} needs fewer examples than {smaller}, by more than chance. So smaller "
-        "batch sizes no longer rule out larger ones that were not run"
+        "in the runs that compared batch sizes, {larger} needed fewer examples than {smaller}, by "
+        "more than chance. So smaller batch sizes no longer rule out larger ones that were not run"
     ),
     "another_decision_at_target": (
         "at the {which:term} target {metric} {value:.4g} the answer is another: batch size {size}"
