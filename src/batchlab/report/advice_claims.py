@@ -431,7 +431,10 @@ def _expected_epochs(about: _About) -> str:
     if known is None or known.estimate is None:
         return ""
     epochs = about.say("{epochs:epochs_to_target} epochs", epochs=known.estimate)
-    interval = "" if known.is_too_wide else interval_text("epochs_to_target", known)
+    is_fixed = known.low == known.high  # the length was given, not measured
+    interval = interval_text("epochs_to_target", known)
+    if is_fixed or known.is_too_wide:
+        interval = ""
     return f"{epochs} ({interval})" if interval else epochs
 
 
