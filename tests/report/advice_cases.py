@@ -68,6 +68,14 @@ ALL_WIDE = with_candidates(ADVICE, **{f"b{n}": {"relative": WIDE} for n in (16, 
 KEPT = replace(ADVICE, reference=ADVICE.recommendation)
 OTHER_RATE = replace(ADVICE, reference=replace(ADVICE.recommendation, learning_rate=0.01))
 NOT_TRAINED = {"learning_rate": None, "n_runs": 0}
+QUALITY = KINDS["quality"]()
+OF_GIVEN_LENGTH = replace(
+    QUALITY,
+    target=None,
+    expected=replace(
+        QUALITY.expected, epochs_to_target=Estimate.of(10.0, interval=(10.0, 10.0), n=1)
+    ),
+)
 BOUNDED = with_candidates(
     ADVICE,
     b16={"relative": MISSED, **NOT_TRAINED},
@@ -171,6 +179,7 @@ CASES: dict[str, tuple[str, Advice]] = {
         "answer",
         with_candidates(KINDS["indifferent"](), b16={"peak_bytes": None, "in_flat_set": True}),
     ),
+    "of a given length": ("when to stop", OF_GIVEN_LENGTH),
     "below the soonest": (
         "answer",
         replace(
