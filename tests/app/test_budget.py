@@ -63,18 +63,3 @@ def test_a_budget_that_ended_says_what_was_being_done() -> None:
     assert budget.time_limit_s() == 0.0
     with pytest.raises(BudgetError, match=r"0\.1 s: it ended while checking, .* larger --budget"):
         budget.refuse_if_out_of_time("checking")
-
-
-def test_a_part_of_a_call_has_its_end_and_a_clock_of_its_own(monkeypatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr("batchlab.app.budget.time.monotonic", lambda: now[0])
-    whole = Budget(60, reserved_s=5.0)
-    now[0] += 20
-
-    part = whole.from_now()
-    now[0] += 10
-
-    assert (part.elapsed_s(), whole.elapsed_s()) == (10.0, 30.0)
-    assert part.time_limit_s() == whole.time_limit_s() == pytest.approx(25 - 0.3)
-    assert "budget 60 s" in str(part.ended("there"))
-    assert Budget(None).from_now().deadline_s is None

@@ -62,12 +62,6 @@ class Budget:
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
-    def from_now(self) -> Budget:
-        """Return the same ceiling and end, with what is spent counted from now."""
-        made = Budget(None)
-        made.seconds, made.asked_s, made.deadline_s = self.seconds, self.asked_s, self.deadline_s
-        return made
-
     @property
     def work_ends_s(self) -> float | None:
         """The `time.monotonic()` at which the last child has ended; None: never."""

@@ -44,18 +44,6 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
             return
 
 
-def why_not(summary: WorkloadSummary, trial: Trial) -> str | None:
-    """Return why the model would not take each batch of a trial; None if it does."""
-    try:
-        check_batch_norm(summary, trial)
-    except BatchSizeError as error:
-        return str(error)
-    smaller = sorted(trial.plan.last_batch_sizes())
-    if smaller and not summary.last_batch_runs:
-        return f"a last batch of {smaller[0]} examples does not run"
-    return None
-
-
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
     """The option; one that cannot be had of this model with a note against it."""
     size, micro = option.batch_size, option.micro_batch_size

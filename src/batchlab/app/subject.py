@@ -171,15 +171,15 @@ class Subject(ABC):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Seeds, then rates, then batch sizes, or plans of them; each once."""
-        asked = self.question
+        asked, found = self.question, []
         if asked.plans:
-            return self._planned_trials()
-        found = [
-            self.trial(size, rate, seed=seed)
-            for seed in range(asked.seeds)
-            for rate in asked.learning_rates or (self.own_rate,)
-            for size in self.batch_sizes
-        ]
+            self._check_plans()
+        for seed in range(asked.seeds):
+            for rate in asked.learning_rates or (self.own_rate,):
+                if asked.plans:
+                    found += [self._planned_trial(name, rate, seed=seed) for name in asked.plans]
+                else:
+                    found += [self.trial(size, rate, seed=seed) for size in self.batch_sizes]
         return tuple({trial.trial_id: trial for trial in found}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
@@ -211,17 +211,6 @@ class Subject(ABC):
         if not self.has_shape or asked.name == "profile" or not is_limited:
             return trial
         return replace(trial, horizon_steps=self.length.last_step(trial))
-
-    def _planned_trials(self) -> tuple[Trial, ...]:
-        """Return the trials of plans: by seed, then by rate, then by plan."""
-        asked = self.question
-        self._check_plans()
-        return tuple(
-            self._planned_trial(name, rate, seed=seed)
-            for seed in range(asked.seeds)
-            for rate in asked.learning_rates or (self.own_rate,)
-            for name in dict.fromkeys(asked.plans)
-        )
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
         """Return the training of one plan of the two batch sizes."""

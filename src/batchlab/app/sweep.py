@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -171,7 +170,7 @@ class StoredSweep:
             return self._store.study(study_id)
 
     def _carry_out(self, study_id: str) -> None:
-        left = self._unfinished(self._runs)
+        left = self._unfinished()
         if self._question.is_device_here and left:
             self._measure_step_times(left)
         for run in left:
@@ -184,7 +183,7 @@ class StoredSweep:
             or f"batchlab.sweep({self._subject.summary.reference!r}, ...)",
             workload_id=self._subject.summary.workload_id,
             environment=environment(),
-            trial_ids=[trial.trial_id for trial in self._trials],
+            trial_ids=[run.trial.trial_id for run in self._runs],
             target=self._subject.length.until,
         )
         try:
@@ -194,22 +193,13 @@ class StoredSweep:
             self._store.add_spent(study_id, self._budget.elapsed_s())
         self._say_what_is_left()
 
-    @property
-    def _trials(self) -> tuple[Trial, ...]:
-        """Each once, in the order asked for."""
-        return tuple(dict.fromkeys(run.trial for run in self._runs))
-
-    def _unfinished(self, runs: Iterable[RunRequest]) -> list[RunRequest]:
+    def _unfinished(self) -> list[RunRequest]:
         """The runs of which something is to be trained: what is stored does not answer."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             run
-            for run in runs
-            if not is_answered(
-                self._store.record(run.trial.trial_id),
-                replace(seldom, epochs=run.length.epochs, steps=run.length.steps),
-                keeps_cadence=keeps,
-            )
+            for run in self._runs
+            if not is_answered(self._store.record(run.trial.trial_id), seldom, keeps_cadence=keeps)
         ]
 
     @property
@@ -224,17 +214,17 @@ class StoredSweep:
         return any(evaluation.measurement(name) is not None for evaluation in evaluations)
 
     def _say_what_is_left(self) -> None:
-        left = {run.trial for run in self._unfinished(self._runs)}
+        left = self._unfinished()
         if left:
             self._listener.warning(
-                f"{len(left)} of {len(self._trials)} trials are not finished; the same command "
+                f"{len(left)} of {len(self._runs)} trials are not finished; the same command "
                 f"goes on with them"
             )
         for name in self._question.measure:
-            without = [trial for trial in self._trials if not self._has(trial, name)]
+            without = [run for run in self._runs if not self._has(run.trial, name)]
             if without:
                 self._listener.warning(
-                    f"{len(without)} of {len(self._trials)} trials have no {name}: they were "
+                    f"{len(without)} of {len(self._runs)} trials have no {name}: they were "
                     f"trained before it was asked for, did not come to the end of an epoch, or it "
                     f"could not be told; another --store trains them anew"
                 )

@@ -21,16 +21,12 @@ Array = NDArray[np.float64]
 Values = Sequence[float]  # one a seed
 
 
-def mean_interval(
-    values: Sequence[float], *, confidence: float = 0.95, resolution: float = 0.0
-) -> Estimate:
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
     """The mean of independent observations (one a seed) with its t interval.
 
     Args:
         values: the observations, finite, in one unit.
         confidence: coverage of the interval, between 0 and 1.
-        resolution: what values are rounded to, in their unit: they scatter by no less than that
-            makes (its square over 12), though a few may agree.
 
     Returns:
         The mean in the same unit; without bounds for one observation, the reason for none.
@@ -45,7 +41,7 @@ def mean_interval(
     mean = float(np.mean(values))
     if n == 1:
         return Estimate.of(mean, n=1)
-    variance = max(float(np.var(values, ddof=1)), resolution**2 / 12)
+    variance = float(np.var(values, ddof=1))
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / n)
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
 

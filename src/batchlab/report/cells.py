@@ -159,25 +159,20 @@ def kind_word(found: Iterable[Cell]) -> str:
     return text("plan") if has_plans(found) else text("batch size")
 
 
-def size_cells(study: Study) -> tuple[Cell, ...]:
-    """Return the chosen cells of one batch size throughout: a plan has no place on their axis."""
-    return tuple(cell for cell in chosen_cells(study) if isinstance(cell.kind, int))
-
-
 def cell_label(study: Study, cell: Cell) -> str:
     """Return the name of a cell in a table: "64", "4096 (full)", "grow (32 to 512)"."""
     trial = cell.records[0].trial
     label = text("{n} (full)", n=trial.batch_size)
     if trial.batch_size < study.workload.n_train:
         label = number_text(trial.batch_size, "")
-    if (name := plan_name(study, cell)) is None:
+    if (name := _plan_name(study, cell)) is None:
         return label
     if cell.kind == "grow":
         label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
     return text("{plan} ({sizes})", plan=term_text(name), sizes=label)
 
 
-def plan_name(study: Study, cell: Cell) -> PlanName | None:
+def _plan_name(study: Study, cell: Cell) -> PlanName | None:
     """Return the plan that a cell is, or None if its study compares batch sizes alone."""
     if isinstance(cell.kind, str):
         return cell.kind

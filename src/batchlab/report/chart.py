@@ -152,7 +152,7 @@ class _Marks:
         yield from self._of("mean", "line", self.of_series, **mean)
         if self.panel.axis == "configuration" and "point" not in self.kinds:
             yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
-        band = {**_INTERVAL, **self.color, **(_BY_SERIES if self.of_series else {})}
+        band = {**_INTERVAL, **self.color}
         yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
         mark: Spec = {"filled": True, "size": 46, "opacity": 1}
         yield from self._of("curve", "point", self.shaped, "marked", **mark)

@@ -9,7 +9,7 @@ from statistics import fmean
 from batchlab.laws.plateau import metric_noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.cells import Cell, deciding_split, held_out_split, plateaus_of, size_cells
+from batchlab.report.cells import Cell, chosen_cells, deciding_split, held_out_split, plateaus_of
 from batchlab.report.figure import Panel, Row, mark, size_rows
 from batchlab.report.text import (
     batch_sizes_text,
@@ -56,7 +56,11 @@ def effect_of(study: Study, records: Iterable[TrialRecord]) -> Effect:
 
 def effects(study: Study) -> tuple[Effect, ...]:
     """What each batch size of a sweep does, at the rate that is shown, in ascending order."""
-    return tuple(effect_of(study, cell.ended_well) for cell in size_cells(study) if cell.ended_well)
+    return tuple(
+        effect_of(study, cell.ended_well)
+        for cell in chosen_cells(study)
+        if cell.ended_well and isinstance(cell.kind, int)
+    )
 
 
 def effect_sentences(study: Study) -> dict[str, str]:
