@@ -25,19 +25,15 @@ if TYPE_CHECKING:
     from batchlab.app.fit import fit as fit
     from batchlab.app.noise import noise as noise
     from batchlab.app.profile import profile as profile
-    from batchlab.app.save_weights import SavedWeights as SavedWeights
     from batchlab.app.save_weights import save_weights as save_weights
     from batchlab.app.sweep import sweep as sweep
     from batchlab.errors import BatchlabError as BatchlabError
-    from batchlab.measure.distance import WeightDistance as WeightDistance
     from batchlab.measure.distance import weight_distance as weight_distance
     from batchlab.measure.monitor import Monitor as Monitor
     from batchlab.measure.noise import Noise as Noise
     from batchlab.measure.profile import Profile as Profile
-    from batchlab.measure.profile import ProfilePoint as ProfilePoint
     from batchlab.plans.sampler import BatchSizeSampler as BatchSizeSampler
     from batchlab.records.estimate import Estimate as Estimate
-    from batchlab.records.study import Accumulation as Accumulation
     from batchlab.records.study import Study as Study
     from batchlab.records.trial import Evaluation as Evaluation
     from batchlab.records.trial import Status as Status
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
     from batchlab.workload.ghost import ghost_batch_norm as ghost_batch_norm
 
 _HOME = {
-    "Accumulation": "records.study",
     "Accumulator": "training.accumulator",
     "Advice": "advice.advice",
     "BatchSizeSampler": "plans.sampler",
@@ -68,8 +63,6 @@ _HOME = {
     "Monitor": "measure.monitor",
     "Noise": "measure.noise",
     "Profile": "measure.profile",
-    "ProfilePoint": "measure.profile",
-    "SavedWeights": "app.save_weights",
     "Status": "records.trial",
     "Store": "store.store",
     "Study": "records.study",
@@ -77,7 +70,6 @@ _HOME = {
     "TrainingCommand": "script.command",
     "Trial": "records.trial",
     "TrialRecord": "records.trial",
-    "WeightDistance": "measure.distance",
     "Workload": "workload.definition",
     "advise": "app.advise",
     "check": "app.check",

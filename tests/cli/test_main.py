@@ -91,6 +91,14 @@ def test_without_arguments_the_commands_are_shown(do: Any) -> None:
     assert all(command in done.out for command in OPTIONS)
 
 
+def test_help_fits_on_one_screen_and_cuts_no_sentence(do: Any) -> None:
+    lines = do("--help").out.splitlines()
+
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines[1:] if line.endswith("...")] == []
+
+
 def test_the_version_is_told(do: Any) -> None:
     assert do("--version").out == f"batchlab {__version__}\n"
 

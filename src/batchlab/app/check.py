@@ -38,7 +38,8 @@ def check(
         reserved_s: the part of the budget that the caller needs for what it does around the call.
 
     Returns:
-        Whether they are the same, with every cause that was found and its place.
+        `equal`, whether they are the same but for random draws, and `findings`, every cause that
+        was found with its place.
 
     Raises:
         UsageError: a value outside what is possible; the message says what is.

@@ -52,7 +52,8 @@ def save_weights(
         study: the start of the study's id; None: the one asked for last.
 
     Returns:
-        The run and what it reached.
+        The `path` that was written, the `record` of the run, the validation `metric` with the
+        `value` of these weights (None: never evaluated), and whether they `are_averaged`.
 
     Raises:
         UsageError: the study is no advice or names nothing, no study has such an id, or no file can

@@ -107,7 +107,7 @@ def advise(
     require: str | None,
     **given: Any,
 ) -> None:
-    """Tell which batch size to train WORKLOAD with, and what to set with it.
+    """Tell which batch size and rate to train WORKLOAD with.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
     Or give your own training command after --, with {batch_size} where it takes one.

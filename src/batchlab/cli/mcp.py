@@ -26,7 +26,7 @@ _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"
 
 @click.command()
 def mcp() -> None:
-    """Serve the commands to an agent, over the Model Context Protocol on stdin and stdout.
+    """Serve the commands to an agent over MCP, on stdin and stdout.
 
     First profile (seconds), then advise with a budget. A call goes on from what the store holds.
     What it names has to lie below the folder that the server was started in.

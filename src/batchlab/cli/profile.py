@@ -38,7 +38,7 @@ _PROBE_END_S = 1.0
 @with_own_command
 @click.pass_obj
 def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
-    """Measure step time and memory by batch size, and find the largest that fits.
+    """Measure time and memory by batch size; find the largest.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
     Or give your own training command after --, with {batch_size} where it takes one.

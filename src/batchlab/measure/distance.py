@@ -37,6 +37,10 @@ def weight_distance(
             not whole numbers. Weights that two names share count once.
         second: the same of another one. Where one of both is a model, its parameters count.
 
+    Returns:
+        `whole`, the Euclidean distance of all entries together, and `layers`, that of each entry
+        alone by its name.
+
     Raises:
         UsageError: they have not the same entries with the same shapes, or no entry.
     """
