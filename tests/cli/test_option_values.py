@@ -52,7 +52,7 @@ def test_another_value_is_refused_with_what_is_possible(
             read(text)
 
 
-@pytest.mark.parametrize("command", ["advise", "sweep", "profile", "noise", "fit"])
+@pytest.mark.parametrize("command", ["advise", "sweep", "profile", "noise"])
 def test_one_is_enough_of_what_is_counted_and_a_noise_needs_no_step(command: str) -> None:
     least = 0 if command == "noise" else 1
     options = cli.batchlab.commands[command].params
