@@ -12,17 +12,14 @@ import numpy as np
 import pytest
 from tests.reference.command_engine import command_summary
 from tests.reference.tiny_workload import tiny
-from tests.reference.told import Told
 from tests.reference.training_script import training_script
-from tests.reference.user_file import write_user_file
 
 import batchlab
 from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
-from batchlab.app.subjects import CommandSubject, WorkloadSubject, nearest_sizes, subject_of
+from batchlab.app.subjects import CommandSubject, nearest_sizes, subject_of
 from batchlab.errors import BatchSizeError
-from batchlab.processes import packed_workload
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
 
@@ -160,28 +157,6 @@ def test_an_advice_goes_for_the_workloads_own_target_unless_another_is_given(
     found = about(name, tiny(target=own), **given).target
 
     assert (None if found is None else found == own) == is_own
-
-
-@pytest.mark.slow
-def test_the_record_says_that_data_are_loaded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed_workload, "_MOST_PICKLED_BYTES", 16_000)
-    rows = "train=[([k / 7] * 4, k % 3) for k in range(800)], collate=together"
-    before = (
-        "def together(rows):\n"
-        "    return torch.tensor([x for x, _ in rows]), torch.tensor([y for _, y in rows])\n"
-    )
-    file = write_user_file(tmp_path, before=before, fields=rows)
-    subject = about("noise", file, listener=Told())
-
-    subject.look()
-
-    said = [text for text in subject.summary.warnings if "each training loads them anew" in text]
-    assert len(said) == 1
-    assert subject.summary.n_train == 800
-    assert isinstance(subject, WorkloadSubject)
-    assert subject.workload.train == ()  # they are held by nobody here any more
 
 
 @pytest.mark.parametrize(
