@@ -106,6 +106,14 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
 
 
+def test_a_batch_size_of_which_no_trial_ended_well_has_no_best_rate() -> None:
+    ends = {(64, rate, 0): (Status.DIVERGED, "the loss grew", 2) for rate in (0.01, 0.1)}
+    study = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1), endings=ends)
+
+    assert "(256: " in notes(study)
+    assert "64: " not in notes(study)
+
+
 def notes(study) -> str:
     return " ".join(rate_notes(study, chosen_cells(study)))
 

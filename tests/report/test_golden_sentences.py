@@ -77,6 +77,8 @@ SWEEPS: dict[str, Callable[[], Study]] = {
     "one seed": lambda: _sweep(WORSE, seeds=1),
     "noisy": lambda: _sweep(LEVEL, scatter=0.01),
     "turned": lambda: _sweep(WORSE | {64: WORSE[256], 256: WORSE[64]}),
+    "tied": lambda: made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL, scatter=0.0)),
+    "full batch open at equal epochs": lambda: _full(0.971, scatter=0.01),
     "untrained": lambda: _sweep(dict.fromkeys((64, 1024), (0.11, 0.11, 0.11)), rate=2.0),
     "less trained": lambda: _sweep(WORSE | {1024: (0.983, 0.95, 0.95)}),
     "left out": lambda: _sweep(WORSE | {4096: (0.13, 0.13, 0.13)}),
@@ -207,12 +209,20 @@ FINDINGS = {
 
 
 def _of_fit() -> Iterator[str]:
-    points = [
-        {"batch_size": size, "steps_to_target": 300 * (1 + 500 / size) * (1 + 0.02 * seed)}
-        for size in (16, 64, 256, 1024)
-        for seed in (1, 2)
-    ]
-    yield from fit_text(batchlab.fit(points))
+    """Points on the law, with one batch size off it, and on a law with another exponent."""
+    for off, exponent, scatter in ((1.0, 1.0, 0.02), (1.08, 1.0, 0.002), (1.0, 0.6, 0.01)):
+        points = [
+            {
+                "batch_size": size,
+                "steps_to_target": 300
+                * (1 + (500 / size) ** exponent)
+                * (1 + scatter * seed)
+                * (off if size == 64 else 1.0),
+            }
+            for size in (16, 64, 256, 1024)
+            for seed in (1, 2)
+        ]
+        yield from fit_text(batchlab.fit(points))
 
 
 def _of_check(kind: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from batchlab.report.sweep_evidence import (
     races,
     training_fit,
 )
-from batchlab.report.sweep_tables import paired_table
+from batchlab.report.sweep_tables import paired_table, races_table
 
 GENERALIZE = "Larger batches generalize worse"
 OVERFIT = "Larger batches overfit more"
@@ -111,6 +111,7 @@ def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
     assert equal_budget(study, cells(study), "epochs").amount == 10
     assert equal_budget(untimed, cells(untimed), "time") is None
     assert [found.budget.name for found in races(Evidence.of(untimed))] == ["epochs", "steps"]
+    assert " in equal epochs and steps;" in races_table(Evidence.of(untimed)).caption
 
 
 def test_values_lie_on_the_line_between_two_evaluations():
@@ -135,6 +136,27 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
 
     assert {other.comparison.outcome for other in race.others} == {"cannot_tell"}
     assert race.as_good == (64, 256)
+
+
+def test_batch_sizes_with_the_very_same_mean_lead_together():
+    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL, scatter=0.0))
+    race, *_ = races(Evidence.of(study))
+
+    assert (race.best, race.as_good) == ((64, 256), ())
+
+
+def test_what_was_not_measured_is_not_called_trained_apart():
+    """A script may tell its test metric at its own end only, beyond the equal epochs."""
+    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL))
+    first, *others = study.records
+    bare = tuple(
+        replace(e, scores=tuple(score for score in e.scores if score.split != "test"))
+        for e in first.evaluations
+    )
+    found = replace(study, records=(replace(first, evaluations=bare), *others))
+
+    assert claims(found)[GENERALIZE] == "not_tested"
+    assert text(found, GENERALIZE) == "Test accuracy was not measured in equal epochs."
 
 
 def learning_at(rates, step_s=lambda size: 1e-6 * size):

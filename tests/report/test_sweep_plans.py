@@ -28,7 +28,7 @@ from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence, races
 from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_page import html_page, text_report
-from batchlab.report.sweep_tables import summary_table
+from batchlab.report.sweep_tables import races_table, summary_table
 from batchlab.report.table import Table
 
 EVERY = ["small (64)", "large (1024)", "grow (64 to 1024)", "decay (64)"]
@@ -132,6 +132,15 @@ def test_plans_that_may_be_as_good_come_after_sizes() -> None:
 
     assert race.as_good == (SMALL, "decay")
     assert "Batch size 64 and the plan decay may be as good." in conclusion(study).headline
+
+
+def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
+    study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.929})
+    table = races_table(Evidence.of(study)).by_key()
+
+    assert dict(zip(table["batch_size"], table["standing"], strict=True))["the plan decay"] == (
+        "may be as good"
+    )
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:

@@ -315,8 +315,10 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     if len(chosen) < 2:
         return
     rates = {record.trial.learning_rate for record in study.records}
+    # Where no trial ended well no rate was best.
+    shown = chosen if len(cells(study)) == len(chosen) else [c for c in chosen if c.ended_well]
     pairs = ", ".join(
-        f"{cell_label(study, c)}: {quantity_text('learning_rate', c.learning_rate)}" for c in chosen
+        f"{cell_label(study, c)}: {quantity_text('learning_rate', c.learning_rate)}" for c in shown
     )
     if len(rates) == 1:
         yield text(
@@ -332,7 +334,7 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
             size=kind_word(chosen),
             pairs=pairs,
         )
-    else:
+    elif shown:
         yield text(
             "Each {size} is shown at the learning rate that was best for it on {split} data "
             "({pairs}); the best of several looks a little better there than it is.",

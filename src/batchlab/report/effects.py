@@ -148,12 +148,10 @@ def plateau_text(study: Study, found: Sequence[Effect]) -> str | None:
             )
         )
     if unfinished:
-        parts.append(
-            text(
-                "Still improving at the end: {names}. More epochs may change the order.",
-                names=batch_sizes_text(study, unfinished),
-            )
-        )
+        message = "Still improving at the end: {names}."
+        if len(found) > 1:
+            message += " More epochs may change the order."
+        parts.append(text(message, names=batch_sizes_text(study, unfinished)))
     return " ".join(parts) or None
 
 

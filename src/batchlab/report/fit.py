@@ -21,7 +21,12 @@ _PARAMETERS = {
     "exponent": ("ratio", "exponent that the points ask for (the law has 1)"),
 }
 _REJECTED = (
-    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g})"
+    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g}); "
+    "B_crit and S_min are those of the curve with the exponent above"
+)
+_FURTHER_OFF = (
+    "batch sizes lie further from the law than the seeds scatter (p = {p:.2g}), but its exponent "
+    "is not refuted: the intervals allow for that distance"
 )
 _NOT_REJECTED = (
     "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
@@ -55,7 +60,10 @@ def fit_text(law: StepsToTargetFit) -> Iterator[str]:
     if test.p_value is None:
         yield text("whether the law holds was not tested: {why}", why=reason_text(test.reason))
     else:
-        yield text(_REJECTED if test.rejected else _NOT_REJECTED, p=test.p_value)
+        message = _NOT_REJECTED
+        if test.rejected:
+            message = _FURTHER_OFF if law.law_holds else _REJECTED
+        yield text(message, p=test.p_value)
     yield text(
         "Fitted by least squares on log steps; 95 % intervals from joint draws with the scatter "
         "of the seeds pooled over batch sizes."

@@ -22,7 +22,6 @@ from batchlab.report.cells import (
     trial_words,
 )
 from batchlab.report.sweep_evidence import (
-    NAMES,
     Comparison,
     EqualBudget,
     Evidence,
@@ -95,7 +94,7 @@ def _headline(evidence: Evidence, race: Race) -> str:
     n = 1 if amount == 1 else 2
     said = evidence.say(
         "{best} did best in {epochs}: {metric} {value}",
-        best=race.leader,
+        best=race.best,
         epochs=plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount),
         value=quantity_text(evidence.metric, race.level),
     )
@@ -112,7 +111,8 @@ def _headline(evidence: Evidence, race: Race) -> str:
 
 def _other(evidence: Evidence, race: Race) -> str:
     """Who leads when something else is equal."""
-    message = "In {budget}, {best} is {ahead} with {value}{others}."
+    message = "In {budget}{more}, {best} {is} {ahead} with {value}{others}."
+    more = ", where larger batches see more examples" if race.budget.name == "steps" else ""
     ahead = text("best" if race.standing == "clear" else "ahead")
     others = ""
     if race.standing == "tied" and race.as_good:  # of one seed each the headline has said it
@@ -121,7 +121,14 @@ def _other(evidence: Evidence, race: Race) -> str:
             others = evidence.say("; {others} may be as good", others=race.as_good)
     value = quantity_text(evidence.metric, race.level)
     return evidence.say(
-        message, budget=race.budget, best=race.leader, ahead=ahead, value=value, others=others
+        message,
+        budget=race.budget,
+        more=text(more),
+        best=race.best,
+        ahead=ahead,
+        value=value,
+        others=others,
+        **{"is": text("is" if len(race.best) == 1 else "are")},
     )
 
 
@@ -238,7 +245,7 @@ def larger_batches_generalize_worse(evidence: Evidence) -> _Found:
     split = held_out_split(evidence.study)
     if split is None:
         return "cannot_tell", text(_NOTHING_HELD_OUT)
-    note = "The largest also learned its training data less well, which is part of this."
+    note = "The largest also learned its training data less well, which may be part of this."
     what = metric_text(split, evidence.metric)
     return _ordered(evidence, what, evidence.at_end(split), {"held": note})
 
@@ -361,6 +368,10 @@ def _ordered(
     compared = [cell for cell in fit.alike if measured.level(cell) is not None]
     metric = metric_text("train", evidence.metric)
     margin = quantity_text(evidence.metric, fit.margin)
+    if len(compared) < 2 <= len(fit.alike) and fit.begun:
+        return "not_tested", evidence.say(
+            "{what} was not measured in equal epochs.", what=capitalized(what)
+        )
     if len(compared) < 2 or not fit.begun:
         return "not_tested", evidence.say(
             _TRAINED_APART if fit.begun else _LITTLE_LEARNED,
@@ -457,13 +468,14 @@ def _open(
     missing = [comparison.missing for _, _, comparison in held]
     if missing[0] is not None and None not in missing:
         return text("{missing}.", missing=capitalized(missing[0]))
-    unsure = {other.batch_size for _, other, _ in _with_outcome(held, "cannot_tell")}
+    unsure = _with_outcome(held, "cannot_tell")
+    where = {budget.name for budget, _, _ in unsure}
     return evidence.say(
         "In {budgets}, {size} and {others} are too close for these seeds to tell. More seeds "
         "would.",
-        budgets=_names(budgets),
+        budgets=_names([budget for budget in budgets if budget.name in where]),
         size=cell,
-        others=sorted(unsure),
+        others=sorted({other.batch_size for _, other, _ in unsure}),
     )
 
 
@@ -527,12 +539,9 @@ def _no_race(evidence: Evidence) -> _Seen:
             ),
         )
         return
-    known = {budget.name for budget in evidence.budgets}
-    for name in NAMES if len(evidence.cells) > 1 else ():
-        if name not in known:
-            message = "{budget} was not compared: the step times were not measured alone."
-            topic = f"equal {name}"
-            yield topic, text(message, budget=capitalized(text(topic)))
+    if len(evidence.cells) > 1 and "time" not in {budget.name for budget in evidence.budgets}:
+        message = "Equal time was not compared: the step times were not all measured alone."
+        yield "equal time", text(message)
 
 
 def _open_plateaus(evidence: Evidence) -> _Seen:

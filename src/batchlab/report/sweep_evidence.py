@@ -368,6 +368,12 @@ class Race:
         return "clear" if is_clear else "tied"
 
     @property
+    def best(self) -> tuple[Kind, ...]:
+        """The leader, and what has the very same mean."""
+        level = (other.cell for other in self.others if other.level == self.level)
+        return tuple(cell.kind for cell in in_order([self.leader, *level]))
+
+    @property
     def as_good(self) -> tuple[Kind, ...]:
         """The batch sizes, ascending, and then the plans that may be as good.
 
@@ -380,7 +386,7 @@ class Race:
             if other.comparison.outcome == "same"
             or (other.comparison.outcome != "better" and other.mean.holds(self.level))
         ]
-        return tuple(cell.kind for cell in in_order(found))
+        return tuple(cell.kind for cell in in_order(found) if cell.kind not in self.best)
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:

@@ -225,7 +225,7 @@ def finals_figure(study: Study, found: Sequence[Effect]) -> Figure:
         text("Final metric by {kind}", kind=kind_word(chosen)),
         [panel],
         notes=notes,
-        nothing=text("No trial ended well."),
+        nothing=text("No trial has ended well."),
     )
 
 
@@ -253,7 +253,9 @@ def effects_figure(study: Study, found: Sequence[Effect]) -> Figure:
         jumps_panel(study, found, key="b-noise"),
     ]
     nothing = "No trial was evaluated often enough to see its gap, plateau or noise."
-    if not found and has_plans(cells(study)):
+    if not any(cell.ended_well for cell in cells(study)):
+        nothing = "No trial has ended well."
+    elif not found:
         nothing = "These are shown by batch size, and no training of one throughout ended well."
     return Figure(
         "b",
@@ -352,7 +354,8 @@ def rate_figure(study: Study) -> Figure:
         (panel,) if len(rates) > 1 else (),
         notes=(
             text(
-                "A ring marks the rate that the other figures show: the best on {split} data.",
+                "A ring marks the rate that the other figures show: the best on {split} data, of "
+                "those at which all seeds ended well if there are any.",
                 split=term_text(split),
             ),
             text("A × on the axis is a trial that ended badly or has not ended at that rate."),
@@ -391,7 +394,7 @@ def rate_table(study: Study) -> Table:
         return "; ".join(trial_words(record) for record in cell.others)
 
     def is_chosen(cell: Cell) -> str:
-        return text("best") if cell in chosen and cell.final(split, metric) else ""
+        return text("yes") if cell in chosen and cell.final(split, metric) else ""
 
     return table_of(
         text("Final {what} by {kind} and learning rate", what=label, kind=kind_word(cells(study))),
@@ -513,16 +516,19 @@ def plans_figure(study: Study) -> Figure:
         "plans",
         text("Batch size and learning rate along the run"),
         panels,
-        notes=(
-            text(
-                "Where decay cuts the rate, grow takes a larger batch in its place; at the largest "
-                "it cuts the rate too."
-            ),
-            text("Lines that lie on each other are drawn as one."),
-        ),
+        notes=_plans_notes(chosen),
         nothing=text("No trial of a plan ended well."),
         table=_plans_table(study, chosen),
     )
+
+
+def _plans_notes(chosen: Sequence[Cell]) -> Iterator[str]:
+    if {"grow", "decay"} <= {cell.kind for cell in chosen}:
+        yield text(
+            "Where decay cuts the rate, grow takes a larger batch in its place; at the largest "
+            "it cuts the rate too."
+        )
+    yield text("Lines that lie on each other are drawn as one.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -173,24 +173,23 @@ def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
 def races_table(evidence: Evidence) -> Table:
     """One row a budget and batch size, the best first; no rows where there is nothing to race."""
     metric = evidence.metric
-    caption = (
-        "{metric} in equal epochs, steps and time; the intervals of one budget hold together, "
-        "95 times in 100"
-    )
-    if has_plans(evidence.cells):
-        caption = "{metric} in equal epochs; the intervals hold together, 95 times in 100"
+    found = races(evidence)
+    equal = listing([text(race.budget.name) for race in found]) if found else ""
+    caption = "{metric} in equal {equal}; the intervals of each hold together, 95 times in 100"
     rows: list[tuple[Value, ...]] = []
-    for race in races(evidence):
+    for race in found:
         budget = race.budget.words
         rows.append((budget, evidence.name(race.leader), race.level, None, "", text("ahead")))
         for other in race.others:
-            found = other.comparison.difference
-            behind = None if found.estimate is None else abs(found.estimate)
-            interval, size = interval_only_text(metric, found), evidence.name(other.cell)
+            difference = other.comparison.difference
+            behind = None if difference.estimate is None else abs(difference.estimate)
+            interval, size = interval_only_text(metric, difference), evidence.name(other.cell)
             how_sure = _standing_text(evidence, race, other)
             rows.append((budget, size, other.level, behind, interval, how_sure))
     return Table(
-        caption=text(caption, metric=metric_text(budget_split(evidence.study), metric)),
+        caption=text(
+            caption, metric=metric_text(budget_split(evidence.study), metric), equal=equal
+        ),
         columns=(
             Column("budget", label=text("budget")),
             Column("batch_size", label=kind_word(evidence.cells)),
@@ -212,7 +211,7 @@ def _standing_text(evidence: Evidence, race: Race, other: Behind) -> str:
     if comparison.outcome == "same":
         least = quantity_text(evidence.metric, evidence.tolerance)
         return text("as good, within {least}", least=least)
-    if other.cell.batch_size in race.as_good:
+    if other.cell.kind in (*race.best, *race.as_good):
         return text("may be as good")
     return text("more seeds would tell")
 
