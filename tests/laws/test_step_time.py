@@ -1,5 +1,6 @@
 """The law of the step time, and how far processes lie apart: bounds hold the truth or say so."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -318,4 +319,4 @@ def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
     document["points"][2]["again"][0]["block_s"][1] = -1.0
 
     with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s"):
-        Profile.from_dict(document)
+        Profile.from_json(json.dumps(document))

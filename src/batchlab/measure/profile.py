@@ -440,19 +440,6 @@ class Profile(ShownInNotebook):
         return json_text(self.to_dict())
 
     @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> Profile:
-        """The profile of which `to_dict` made `document`.
-
-        Raises:
-            ProfileError: it is no such document; the message names the field.
-        """
-        try:
-            text = msgspec.json.encode(document)
-        except TypeError as error:
-            raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
-        return cls.from_json(text)
-
-    @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
         """The profile of which `to_json` made `text`, on this or another machine.
 
