@@ -24,14 +24,14 @@ def test_line_and_intervals_are_those_of_scipy(n: int) -> None:
     half = t * told.stderr
     assert line.slope_interval() == pytest.approx((told.slope - half, told.slope + half))
     half = t * told.intercept_stderr
-    assert line.interval_at(0) == pytest.approx((told.intercept - half, told.intercept + half))
+    assert line.level_interval() == pytest.approx((told.intercept - half, told.intercept + half))
 
 
 def test_two_points_have_a_line_and_no_bounds() -> None:
     line = StraightLine.through([1, 3], [10, 20])
 
     assert (line.slope, line.level, line.n) == (5, 5, 2)
-    assert line.slope_interval() == line.interval_at(2) == (None, None)
+    assert line.slope_interval() == line.level_interval() == (None, None)
 
 
 def test_points_on_a_power_law_give_it_back():

@@ -48,9 +48,9 @@ class StraightLine:
         """The y of the line at `x`."""
         return self.level + self.slope * x
 
-    def interval_at(self, x: float) -> tuple[float | None, float | None]:
-        """Where the line lies at `x` (not a further point); None: two points leave no bounds."""
-        return self._around(self.at(x), 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
+    def level_interval(self) -> tuple[float | None, float | None]:
+        """Return the interval of the level; None: two points leave no bounds."""
+        return self._around(self.level, 1 / self.n + self.mean_x**2 / self.spread)
 
     def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
         """Where a further point would lie at `x`; None: two points leave no bounds."""
@@ -92,10 +92,10 @@ def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
         nothing = Estimate.cannot_tell(Reason.of("power_law_needs_two", n=n), n=n)
         return PowerLawFit(exponent=nothing, coefficient=nothing)
     line = StraightLine.through(log_x, log_y)
-    low, high = (None if log is None else math.exp(log) for log in line.interval_at(0.0))
+    low, high = (None if log is None else math.exp(log) for log in line.level_interval())
     return PowerLawFit(
         exponent=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
-        coefficient=Estimate.of(math.exp(line.at(0.0)), interval=(low, high), n=n),
+        coefficient=Estimate.of(math.exp(line.level), interval=(low, high), n=n),
     )
 
 
@@ -165,7 +165,7 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)
     return MemoryFit(
-        fixed_bytes=Estimate.of(line.level, interval=line.interval_at(0.0), n=n),
+        fixed_bytes=Estimate.of(line.level, interval=line.level_interval(), n=n),
         bytes_per_example=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
         line=line,
     )

@@ -308,9 +308,9 @@ def _is_count(value: object) -> bool:
     return value is None or _is_whole(value, least=1)
 
 
-def _is_between(value: object, low: float, high: float) -> bool:
+def _is_positive_below(value: object, high: float) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None or (is_number and low < value < high)  # type: ignore[operator]
+    return value is None or (is_number and 0 < value < high)  # type: ignore[operator]
 
 
 # What a field may be, in code and in words.
@@ -327,11 +327,11 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "accumulates": (lambda value: isinstance(value, bool), "True or False"),
     "clip_norm": (
-        lambda value: _is_between(value, 0, math.inf),
+        lambda value: _is_positive_below(value, math.inf),
         "a number above 0, such as clip_norm=1.0",
     ),
     "ema": (
-        lambda value: _is_between(value, 0, 1),
+        lambda value: _is_positive_below(value, 1),
         "the decay per step at the reference batch size, between 0 and 1, such as ema=0.999",
     ),
     "patience_epochs": (_is_count, "a whole number of epochs of at least 1, or None"),
