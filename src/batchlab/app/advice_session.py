@@ -266,10 +266,10 @@ class AdviceSession:
         """The question with the batch sizes beside the reference's, timed now unless they were."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
-            made = self._measured(watcher, known=self._here.points)
-            made = replace(made, evaluation_bytes=self._here.evaluation_bytes)
+            profile = self._measured(watcher, known=self._here.points)
+            profile = replace(profile, evaluation_bytes=self._here.evaluation_bytes)
             spent_s = journal.spent_before_s + inner.spent_s()
-            journal.put_whole_profile(made.to_json(), spent_s=spent_s)
+            journal.put_whole_profile(profile.to_json(), spent_s=spent_s)
         self._here = Profile.from_json(journal.profiles[-1])
         options = self._options(self._here)
         self._plan(self._here, options)
@@ -411,18 +411,18 @@ class AdviceSession:
         if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
             with suppress(WorkloadError):  # the profile of all says why
-                made = self._subject.profile(
+                profile = self._subject.profile(
                     (own,), deadline_s=time.monotonic() + limit_s, listener=Silent()
                 )
-                if self._is_of_the_reference_alone(made):
-                    return made
+                if self._is_of_the_reference_alone(profile):
+                    return profile
         return self._measured(watcher)
 
-    def _is_of_the_reference_alone(self, made: Profile) -> bool:
+    def _is_of_the_reference_alone(self, profile: Profile) -> bool:
         """Whether by the profile the reference can be had as it is, and nothing else was tried."""
         own = self._trial.batch_size
-        seen = [(point.batch_size, point.micro_batch_size) for point in made.points]
-        runs = any(o.runs for o in self._options(made) if o.batch_size == own)
+        seen = [(point.batch_size, point.micro_batch_size) for point in profile.points]
+        runs = any(o.runs for o in self._options(profile) if o.batch_size == own)
         return runs and seen == [(own, own)] and len(self._wanted) > 1
 
     @property
@@ -446,13 +446,13 @@ class AdviceSession:
             share_s = min(share_s, of_budget_s + starts_s)
         allowed_s = min(share_s, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
         wanted, own = self._wanted, self._trial.batch_size
-        made = self._subject.profile(
+        profile = self._subject.profile(
             wanted, deadline_s=time.monotonic() + allowed_s, listener=self._listener, known=known
         )
-        tried = {point.batch_size for point in made.points}
+        tried = {point.batch_size for point in profile.points}
         # The workload's own is tried first: without another one there is nothing to choose.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
-        if made.stopped == "time" and not enough:
+        if profile.stopped == "time" and not enough:
             asked_s = self._budget.asked_s
             given = f"budget {asked_s:.3g} s" if asked_s else f"{self._asked.trainings:g} trainings"
             more = "a larger --budget" if asked_s else "more --trainings"
@@ -463,7 +463,7 @@ class AdviceSession:
                 f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
                 f"on 17 of 19 recorded workloads"
             )
-        return made
+        return profile
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
         """How many times as long a step of the second takes where both take turns."""
