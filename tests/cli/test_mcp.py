@@ -59,6 +59,7 @@ def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert list(tools) == list(TOOLS)
         assert "batch_sizes" in tools["sweep"].input_schema["properties"]
+        assert "\n  " not in f"{tools['sweep'].description}"  # not as it is indented in the code
 
         profile = await client.call_tool(
             "profile", {"workload": "least-squares", "batch_sizes": "4,16"}

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import tempfile
+from inspect import cleandoc
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from typing import Any
@@ -46,7 +47,11 @@ async def _serve() -> None:
     async def tools(*_: Any) -> types.ListToolsResult:
         commands = command_line.batchlab.commands
         made = [
-            types.Tool(name=name, description=commands[name].help, input_schema=input_schema(name))
+            types.Tool(
+                name=name,
+                description=cleandoc(commands[name].help or ""),
+                input_schema=input_schema(name),
+            )
             for name in TOOLS
         ]
         return types.ListToolsResult(tools=made)
@@ -63,7 +68,7 @@ async def _serve() -> None:
     server = Server(
         "batchlab",
         version=__version__,
-        instructions=mcp.help,
+        instructions=cleandoc(mcp.help or ""),
         on_list_tools=tools,
         on_call_tool=call,
     )
