@@ -18,6 +18,7 @@ from tests.reference.studies_to_compare import TARGET, profile_to_compare, study
 
 from batchlab.app.compare import compare
 from batchlab.errors import UsageError
+from batchlab.records.estimate import Estimate
 from batchlab.report.comparison import Comparison, Figure, comparison_section
 from batchlab.store.store import Store
 
@@ -159,6 +160,15 @@ def test_the_first_sentence_says_what_differs_and_that_nothing_else_does() -> No
     assert first.startswith("B's steps take 1.")
     assert first.endswith(
         "at every batch size; nothing else that was measured differs beyond noise."
+    )
+    # Of what can't be told from noise nothing is said.
+    unknown = Estimate.of(1.0, n=1)
+    figures = tuple(
+        figure if figure.quantity == "step_s" else replace(figure, change=unknown)
+        for figure in slower.figures
+    )
+    assert comparison_section(replace(slower, figures=figures)).title == (
+        first.removesuffix("; nothing else that was measured differs beyond noise.") + "."
     )
 
 

@@ -105,6 +105,10 @@ FOR_ITS_END = replace(
     ),
 )
 USUAL = {"is_usual": True}
+COOLED = KINDS["cool_down"]()
+AT_CONSTANT_RATE = COOLED.endings.at_constant_rate
+BETTER_TUNED = replace(AT_CONSTANT_RATE, compared_with=AT_CONSTANT_RATE.reference_tuned)
+WORSE_ENDS = with_candidates(ADVICE, b4096={"note": Reason.of("ends_worse")})
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
@@ -138,6 +142,10 @@ CASES: dict[str, tuple[str, Advice]] = {
         "from the batch size alone",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(2.2, 0.2)),
     ),
+    "the part of the batch size is open": (
+        "from the batch size alone",
+        replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(1.3, 0.3)),
+    ),
     "of an older answer": ("gain", replace(QUALITY, metric="")),
     "of a race": ("gain", replace(RACED, gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1))),
     "of a race that names nothing": (
@@ -152,6 +160,7 @@ CASES: dict[str, tuple[str, Advice]] = {
         replace(ALL_WIDE, gain_from_batch_size=Estimate.of(2.0, interval=(1.6, 2.6), n=3)),
     ),
     "off the curve": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
+    "out of memory": ("usual sizes", with_candidates(BOUNDED, b32={"fits": False})),
     "missed the target": ("usual sizes", replace(BOUNDED, tried=(tried(16),))),
     "bounded without a run": ("usual sizes", replace(BOUNDED, tried=())),
     # Laws and targets.
@@ -220,5 +229,16 @@ CASES: dict[str, tuple[str, Advice]] = {
         ),
     ),
     "yours was not": ("where it ends", with_ends(OPEN, of="reference", **NEVER_ENDED)),
+    "the tuned one was better": (
+        "where it ends",
+        replace(COOLED, endings=replace(COOLED.endings, at_constant_rate=BETTER_TUNED)),
+    ),
+    "cooled, beside the usual": ("answer", replace(COOLED, is_usual=True)),
+    "of what overfits": (
+        "where it ends",
+        replace(ENDED, caveats=(Reason.of("reference_overfits"),)),
+    ),
+    "sooner, but out": ("answer", WORSE_ENDS),
+    "sooner, but out, also fine": ("also fine", WORSE_ENDS),
     "ends worse": ("where it ends", with_endings(OPEN, verdict="worse", better_by=-0.004)),
 }

@@ -95,7 +95,7 @@ def test_what_one_batch_size_alone_shows_is_told_and_not_compared():
     assert [effect.batch_size for effect in found.ends] == [64]
     assert compared(found.ends) == compared(found.noisy) == ()
     assert not found.shows_all
-    assert f"{made_up_gap(64):.4f} (3 runs) at batch size 64. No other" in sentences["gap"]
+    assert f"{made_up_gap(64):.4f} (3 runs) at batch size 64. Of other" in sentences["gap"]
     assert effects(ADVICE).shows_all
 
 

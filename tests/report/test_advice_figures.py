@@ -19,12 +19,12 @@ from tests.reference.made_up_advice import (
 from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
-from batchlab.report.advice_figures import advice_looks
+from batchlab.report.advice_figures import advice_looks, kind_notes
 from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import bars
 from batchlab.report.chart import plot
-from batchlab.report.figure import Figure
+from batchlab.report.figure import Figure, interval_mark
 from batchlab.report.text import quantity_text
 
 ADVICE = made_up_advice()
@@ -82,6 +82,17 @@ def test_picture_table_and_bars_show_the_same_numbers():
     assert any(line.endswith(f"{recommended}  recommended") for line in drawn)
     assert any(line.endswith(f"{yours}  yours") for line in drawn)
     assert any("fresh seeds" in note for note in figure.notes)
+
+
+def test_marks_of_single_runs_are_not_read_as_measured_on_fresh_seeds() -> None:
+    alone, known = Estimate.of(2.0, n=1), Estimate.of(2.0, interval=(1.0, 3.0), n=3)
+    lone, barred = (tuple(interval_mark("point", each, batch_size=64)) for each in (alone, known))
+
+    of_lone, of_barred = (list(kind_notes(ADVICE, marks)) for marks in (lone, barred))
+
+    assert len(of_lone) == len(of_barred) == 1
+    assert sorted(kind_notes(ADVICE, lone + barred)) == sorted(of_lone + of_barred)
+    assert of_lone != of_barred
 
 
 def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():

@@ -174,7 +174,9 @@ def test_what_was_not_tried_is_told_from_what_did_not_meet_the_target() -> None:
     only_16 = [run for run in advice.tried if run.batch_size == 16]
     found = rows(replace(advice, tried=tuple(only_16)))
 
-    assert (found[16, ""]["cost"], found[32, ""]["cost"]) == ("not met", "not tried")
+    assert (found[16, ""]["cost"], found[32, ""]["cost"]) == ("not met", "not trained")
+    # Without a target nothing was missed.
+    assert all("cost" not in row for row in rows(replace(advice, target=None)).values())
 
 
 def test_in_a_file_an_interval_has_columns_of_its_own() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import msgspec
 import pytest
 from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point, made_up_sample
 from tests.reference.shown import rows_of
@@ -12,7 +13,7 @@ from tests.reference.shown import rows_of
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.noise import Noise
 from batchlab.report.figure import Figure
-from batchlab.report.noise import noise_figures, noise_page
+from batchlab.report.noise import noise_figures, noise_page, noise_sections
 
 
 def figure(key: str, noise: Noise) -> Figure:
@@ -31,6 +32,19 @@ def test_the_variance_falls_as_sampling_without_replacement_says() -> None:
     for size, value in line.items():
         expected = trace / size * (N_TRAIN - size) / (N_TRAIN - 1)
         assert value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [64, 1024])
+def test_the_share_of_the_noise_is_that_of_the_drawn_variance(size: int) -> None:
+    noise = made_up_noise(made_up_point(0, 200.0))
+    workload = msgspec.structs.replace(noise.workload, batch_size=size)
+    noise = replace(noise, workload=workload)
+    variance = noise.noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
+    share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
+
+    meaning, *_ = next(noise_sections(noise)).facts
+
+    assert f" {100 * share:.0f} % " in meaning
 
 
 @pytest.mark.parametrize("scale", [200.0, 3000.0])

@@ -27,6 +27,8 @@ EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
 MORE_ERRORS = 0.05
 """So many more errors count as trained as well, where a metric's remaining error is known."""
+ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
+"""Reasons why a batch size is out that gets to the target: its whole trainings end worse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

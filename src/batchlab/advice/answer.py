@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from batchlab.advice.advice import (
+    ENDS_WORSE,
     Advice,
     Configuration,
     Endings,
@@ -103,7 +104,6 @@ def _marks_too_wide(state: StudyState, *cells: CellKey | None) -> list[Reason]:
 
 
 _OPEN = ("better", "cannot_tell")
-_ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
 
 
 def answered(
@@ -307,7 +307,7 @@ class _Answer:
         if objective == "samples":
             return Reason.of("largest_within_delta", size=size, objective=objective, delta=delta)
         out = self._state.ruled_out.items()
-        worse = sorted(other for other, why in out if why.code in _ENDS_WORSE)
+        worse = sorted(other for other, why in out if why.code in ENDS_WORSE)
         if sum(option.runs for option in self._question.options) == 1:
             return Reason.of("the_only_one", size=size)
         if worse:

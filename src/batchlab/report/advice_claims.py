@@ -14,10 +14,12 @@ from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import follow_up, weights_command
 from batchlab.report.advice_rows import answer_rows, is_raced, is_run_of
 from batchlab.report.advice_words import (
+    best_text,
     end_text,
     least_text,
     near_text,
     objective_words,
+    overfits,
     ratio_text,
     reference_text,
     target_text,
@@ -69,6 +71,7 @@ class _About:
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
             "near": near_text(advice),
+            "least": best_text(advice, text("the least time")),
             "delta": advice.delta,
             "chance": advice.chance,
             "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
@@ -128,7 +131,7 @@ _OPEN = {
     "quality": "Still open: which batch size gives the best validation {metric}.",
 }
 _RECOMMENDED = {
-    "time": "{set_this}: the least time to {target}{faster}{ends}.",
+    "time": "{set_this}: {least} to {target}{faster}{ends}.",
     "samples": (
         "{set_this}: the largest that gets to {target} with at most {delta:percent} more samples "
         "than the fewest."
@@ -260,7 +263,7 @@ def _cooled(about: _About, found: Configuration) -> Sentence:
         return about.tell("{set_this}. With that {ends}.", ends=ends)
     return about.tell(
         "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of {reference:train_s} "
-        "with your batch size, and {ends}.",
+        "with {own_batch}, and {ends}.",
         ends=ends,
         epochs=epochs,
         own=own_s,
@@ -521,7 +524,7 @@ def _gain_from_batch_size(about: _About) -> _Told:
             "On these seeds the rate of {yours} was the better of the two at that batch size."
         )
     elif part.low is None or part.low <= 1:
-        yield about.tell("The part of the gain that is certain comes from the learning rate.")
+        yield about.tell("It is not certain that the batch size alone gains any of it.")
     elif part.high is None or whole.low <= part.high:
         yield about.tell("The batch size alone gains this much.")
     else:
@@ -616,13 +619,16 @@ def _ending(about: _About) -> _Told:
     ends = _ends(about, endings)
     if constant is None:
         message = "After {epochs:.3g} epochs {ends}."
+        if overfits(about.advice):
+            message = "By the best evaluations of {epochs:.3g} epochs {ends}."
         yield about.tell(message, epochs=mine.epochs, ends=ends)
     else:
         worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
         yield about.tell(
-            "At a constant rate {worse}: with {of} {end}, and {yours} with {other}. So a rate that "
+            "At a constant rate {worse}: with {of} {end}, and {named} with {other}. So a rate that "
             "falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
             "({trained}). With it {ends}.",
+            named=_name(about, constant, constant.compared_with),
             worse=text(worse),
             of=constant.metric,
             end=end_text(constant, constant.recommended),
@@ -643,14 +649,11 @@ def _ends(about: _About, endings: Endings) -> str:
         named = "batch size {size} at learning rate {rate:rate}"
     others = ""
     for other in endings.references:
-        name = about.say("batch size {own_size} at its tuned rate")
-        if other is endings.reference:
-            name = reference_text(about.advice, "configuration")
         message = ", {named} was not trained to its end"
         if other.found:
             message = ", {named} with {end}"
         end = _mean_end(endings, other) if other.found else ""
-        others += about.say(message, named=name, end=end)
+        others += about.say(message, named=_name(about, endings, other), end=end)
     return about.say(
         "{named} ends with {of} {end}{others}",
         named=about.say(named, size=mine.batch_size, rate=mine.learning_rate),
@@ -658,6 +661,11 @@ def _ends(about: _About, endings: Endings) -> str:
         end=_mean_end(endings, mine),
         others=others,
     )
+
+
+def _name(about: _About, endings: Endings, reference: Ending) -> str:
+    is_own = reference == endings.reference
+    return about.say("{yours}" if is_own else "batch size {own_size} at its tuned rate")
 
 
 def _mean_end(endings: Endings, found: Ending) -> str:
@@ -732,7 +740,7 @@ _OF_USUAL_SIZES = (
 def _usual_sizes(about: _About) -> _Told:
     """How good the sizes that people take without measuring are here, each tuned."""
     advice = about.advice
-    valued = [c for c in advice.candidates if c.batch_size in USUAL_SIZES]
+    valued = [c for c in advice.candidates if c.batch_size in USUAL_SIZES and c.fits]
     at_least = {c.batch_size: _at_least(advice, c) for c in valued}
     good = [c for c in valued if c.in_flat_set]
     worse = [c for c in valued if c not in good and at_least[c.batch_size] > 1 + advice.delta]

@@ -283,9 +283,7 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
             study, effects.noisy, alone=text("Of other batch sizes it is not known.")
         )
         or _no_noise_text(study, effects),
-        "gap": gap_text(
-            study, effects.ends, alone=text("No other batch size was trained to its end.")
-        )
+        "gap": gap_text(study, effects.ends, alone=text("Of other batch sizes it is not known."))
         or text(
             "No training shows both the train and the held-out {metric} at its end, so the "
             "generalization gap is not known.",
@@ -298,7 +296,7 @@ def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container
     """Those that stand under no picture; one for all of them where nothing is known."""
     knows_enough = any(each.enough for each in effects.to_target)
     if not (knows_enough or effects.plateaus or effects.noisy or effects.ends):
-        return [text("The runs of this study ended too early to show it.")]
+        return [text("The runs of this study do not show what batch size does to a training.")]
     return [sentence for name, sentence in said.items() if name not in drawn]
 
 

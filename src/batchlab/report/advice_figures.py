@@ -24,13 +24,19 @@ from batchlab.report.advice_rows import (
     single_runs,
 )
 from batchlab.report.advice_tables import answer_table, end_label, row_name
-from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
+from batchlab.report.advice_words import (
+    named_text,
+    near_text,
+    objective_words,
+    reference_text,
+    target_text,
+)
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
 from batchlab.report.table import Value
 from batchlab.report.text import estimate_text, label_text, quantity_text
-from batchlab.words.catalogue import capitalized, number_text, text
+from batchlab.words.catalogue import capitalized, text
 
 
 def advice_looks(advice: Advice, study: Study) -> tuple[Look, ...]:
@@ -101,8 +107,12 @@ def _place_rows(found: Estimate, sizes: Sequence[int], words: str) -> Iterator[R
 # How the rows of a kind are read.
 _READ = {
     "point": (
-        "Large marks: each batch size at its best learning rate, measured on seeds that had no "
-        "part in choosing that rate. Bars: the 95 % interval."
+        "Large marks with a bar: each batch size at its best learning rate, measured on seeds that "
+        "had no part in choosing that rate. Bars: the 95 % interval."
+    ),
+    "lone": (
+        "Large marks without a bar are of single runs. Where these chose the learning rate too, "
+        "they look a little better than they are."
     ),
     "open": "Hollow: not tuned itself, read off the fitted curve.",
     "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
@@ -119,6 +129,8 @@ _READ = {
 def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
     """How the rows of each kind are read."""
     kinds = {"ring" if row.get("chosen") else row["kind"] for row in rows}
+    has_bar = {row["low"] != row["high"] for row in rows if row["kind"] == "point"}
+    kinds = kinds - {"point"} | {"point" if each else "lone" for each in has_bar}
     yours = reference_text(advice, "configuration")
     yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
     if "run" in kinds and is_raced(advice):
@@ -225,10 +237,8 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
-            "Shaded: the flat set. There the ratio to {best} is at most 1 + {share}, with "
-            "95 % confidence for all batch sizes at once.",
-            best=objective_words(advice).within,
-            share=number_text(advice.delta, "percent"),
+            "Shaded: the flat set, {near} (95 %, for all of them together).",
+            near=near_text(advice),
         )
 
 
@@ -255,13 +265,13 @@ def level_figure(advice: Advice, to_target: Sequence[EpochsToTarget]) -> Figure:
         ]
     nothing = text("No run with a tuned rate reached the target.")
     if advice.target is None:
-        nothing = text("There is no target: every batch size got the same fixed run.")
+        nothing = text("There is no target, so nothing was compared by when it is met.")
     return Figure(
         "d",
         "level",
         text("To the target, by batch size"),
         panels,
-        notes=_level_notes(advice, to_target, panels),
+        notes=_level_notes(advice, panels),
         nothing=nothing,
     )
 
@@ -306,15 +316,8 @@ def _per_epoch(advice: Advice, each: EpochsToTarget, quantity: str) -> float | N
     return None if step_s is None else each.steps_per_epoch * step_s
 
 
-def _level_notes(
-    advice: Advice, to_target: Sequence[EpochsToTarget], panels: Sequence[Panel]
-) -> Iterator[str]:
+def _level_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     yield from kind_notes(advice, [row for panel in panels for row in panel.rows])
-    if any(each.enough is not None and each.answered is None for each in to_target):
-        yield text(
-            "Marks without an interval are single runs. Where these chose the learning rate too, "
-            "they look a little better than they are."
-        )
     laws = advice.laws
     if laws is None or not laws.curve:
         return

@@ -48,7 +48,7 @@ TERMS: dict[str, str] = {
     "E_min": "The fewest examples to the target, with very small batches.",
     "p": (
         "How often chance alone would put the runs this far from the law, if the law were true. "
-        "Below 0.05 the law is rejected."
+        "Below 0.05 it speaks against the law, which is used if its exponent still may be 1."
     ),
     "exponent": "How sharply the steps level off as batches grow. In the usual law it is 1.",
     "tuned rate": "The learning rate that was best for a batch size in the search.",

@@ -16,7 +16,7 @@ from batchlab.report.advice_figures import (
     machine_figure,
     objective_figure,
 )
-from batchlab.report.advice_words import objective_words, reference_text
+from batchlab.report.advice_words import objective_words, overfits, reference_text
 from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark, thinned
@@ -74,8 +74,8 @@ def seeds_figure(advice: Advice) -> Figure:
         notes += _ending_notes(advice, endings)
     elif advice.target_origin == "given":
         absent.append(text("The level was given, so no training was followed to its end."))
-    else:
-        absent.append(text("What is recommended was not trained to the end on a fresh seed."))
+    elif advice.objective != "quality":
+        absent.append(text("Nothing that is named was trained to the end on a fresh seed."))
     return Figure(
         "b",
         "seeds",
@@ -90,7 +90,7 @@ def _why_no_head(advice: Advice) -> str:
     if advice.recommendation is not None and advice.head_to_head is not None:
         if advice.recommendation == advice.reference:
             return reference_text(advice, "nothing_to_gain")
-        return text("No run of the verification reached the target.")
+        return text("In the verification no two configurations reached the target.")
     return text("No run on fresh seeds compares how soon the target is met.")
 
 
@@ -231,18 +231,13 @@ def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
 
 def _ending_notes(advice: Advice, endings: Endings) -> Iterator[str]:
     yield text(
-        "At the end a small circle is the mean of one training's last quarter, the large mark the "
-        "mean of the trainings."
+        "At the end a small circle is the mean of one training's {which} evaluations, the large "
+        "mark the mean of the trainings.",
+        which=text("best" if overfits(advice) else "last"),
     )
-    if endings.at_constant_rate is not None:
-        yield text(
-            "With a cool-down the rate falls linearly to zero over the last {part:percent} of the "
-            "training. There the last twentieth counts.",
-            part=endings.recommended.cool_down,
-        )
     yield text(
-        "The line lies {margin} from the mean of {yours}, at the better of its two rates: a mean "
-        "this far off still counts as no worse. That limit was fixed beforehand.",
+        "The line lies {margin} from the mean of {yours}, at the better of its rates that were "
+        "tried: a mean this far off still counts as no worse. That limit was fixed beforehand.",
         yours=reference_text(advice, "configuration"),
         margin=number_text(endings.margin, ".2g"),
     )

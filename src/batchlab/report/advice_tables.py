@@ -9,7 +9,7 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
-from batchlab.report.advice_words import objective_words, reference_text, target_text
+from batchlab.report.advice_words import objective_words, overfits, reference_text, target_text
 from batchlab.report.table import Cell, Column, Table, Value, table_of
 from batchlab.report.text import split_label
 from batchlab.words.catalogue import term_text, text
@@ -24,10 +24,11 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     target = "" if advice.target is None else target_text(advice.target)
     caption = text("What each batch size gives, with 95 % intervals; n is how many runs")
     if advice.endings is not None:
-        caption += text("; an end is the mean of the last evaluations")
+        which = text("best" if overfits(advice) else "last")
+        caption += text("; an end is the mean of the {which} evaluations", which=which)
     if target:
         caption += text("; the target is {target}", target=target)
-    if advice.head_to_head is not None:
+    if advice.head_to_head is not None and advice.objective != "quality":
         caption += text("; rows with a name are measured on seeds that chose nothing")
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
@@ -37,7 +38,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
         Column("end_test", advice.metric, test, of=lambda row: row.end_test.estimate),
     ]
-    if advice.objective != "quality":
+    if target and advice.objective != "quality":
         columns += [
             Column("cost", words.quantity, words.figure, of=_cost),
             Column("cost_n", "n", text("n"), of=lambda row: row.cost and row.cost.estimate.n),
@@ -58,7 +59,10 @@ def end_label(advice: Advice) -> str:
     if advice.endings is None:
         return text("{metric} at the end", metric=advice.metric)
     epochs = advice.endings.reference.epochs
-    return text("{metric} after {epochs:.3g} epochs", metric=advice.metric, epochs=epochs)
+    when = text("within" if overfits(advice) else "after")
+    return text(
+        "{metric} {when} {epochs:.3g} epochs", metric=advice.metric, when=when, epochs=epochs
+    )
 
 
 def row_name(advice: Advice, at: Configuration | None) -> str:
@@ -84,7 +88,7 @@ def _cost(row: AnswerRow) -> Cell:
         met, n = row.met
         if met:
             return text("met by {met} of {n}", met=met, n=n)
-        return text("not met") if n else text("not tried")
+        return text("not met") if n else text("not trained")
     found = row.cost.estimate
     if row.cost.is_bound:
         return replace(found, estimate=None, low=row.cost.value, high=None)

@@ -83,7 +83,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     untried = [str(row.candidate.batch_size) for row in rows if not row.is_tried]
     compared = [*_wrapped(f"{table.caption}:"), *table.to_text(width=WIDTH).splitlines()]
     if untried:
-        compared += _wrapped(text("Not tried: {sizes}.", sizes=listing(untried)))
+        compared += _wrapped(text("Not trained: {sizes}.", sizes=listing(untried)))
     told = [_labelled(text(_TOPICS[topic]), said[topic]) for topic in _TOPICS if topic in said]
     paste = []
     if advice.recommendation is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Advice, Ending, Endings, Objective
+from batchlab.advice.advice import ENDS_WORSE, Advice, Ending, Endings, Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
@@ -98,10 +98,18 @@ def least_text(ratio: float) -> str:
     return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
 
 
+def best_text(advice: Advice, best: str | None = None) -> str:
+    """What the flat set is near to: the best of those that were not seen to end worse."""
+    best = best or objective_words(advice).within
+    if any(candidate.note and candidate.note.code in ENDS_WORSE for candidate in advice.candidates):
+        return text("{best} without a worse end", best=best)
+    return best
+
+
 def near_text(advice: Advice) -> str:
-    """How near to the best the flat set is, "within 10 % of the least time"."""
-    best = objective_words(advice).within
-    return text("within {share} of {best}", share=number_text(advice.delta, "percent"), best=best)
+    """How near to the best the flat set is, "within 10 % of the best time"."""
+    share = number_text(advice.delta, "percent")
+    return text("within {share} of {best}", share=share, best=best_text(advice))
 
 
 def target_text(target: Target) -> str:
@@ -121,6 +129,11 @@ def end_text(endings: Endings, found: Ending) -> str:
     """The mean end of a configuration that has one, as finely as the margin asks for."""
     decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
     return number_text(found.mean, f".{decimals}f")
+
+
+def overfits(advice: Advice) -> bool:
+    """Whether an end is the mean of the best evaluations in a row, not of the last ones."""
+    return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
 def named_text(advice: Advice) -> str:

@@ -400,14 +400,15 @@ def _lead(found: Comparison) -> str:
     said = [_difference(rows) for rows in by_quantity if any(r.verdict == "differs" for r in rows)]
     verdicts = {figure.verdict for figure in found.figures}
     if said:
-        is_rest = len(said) < len(by_quantity)
+        is_told = all(any(r.verdict != "cannot_tell" for r in rows) for rows in by_quantity)
+        is_rest = is_told and len(said) < len(by_quantity)
         rest = text("; nothing else that was measured differs beyond noise") if is_rest else ""
         return f"{capitalized(listing(said))}{rest}."
     if "within_noise" in verdicts:
         return text("Nothing that was measured differs beyond noise.")
     if verdicts:
         return text("Nothing can be told from noise: that takes two runs or more of each.")
-    return text("A and B have no batch size in common: nothing of them can be compared.")
+    return text("Nothing was measured of the same batch size in both A and B.")
 
 
 _CHANGES = {

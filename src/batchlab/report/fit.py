@@ -60,10 +60,8 @@ def fit_text(law: StepsToTargetFit) -> Iterator[str]:
     if test.p_value is None:
         yield text("whether the law holds was not tested: {why}", why=reason_text(test.reason))
     else:
-        message = _NOT_REJECTED
-        if test.rejected:
-            message = _FURTHER_OFF if law.law_holds else _REJECTED
-        yield text(message, p=test.p_value)
+        rejected = _FURTHER_OFF if law.law_holds else _REJECTED
+        yield text(rejected if test.rejected else _NOT_REJECTED, p=test.p_value)
     yield text(
         "Fitted by least squares on log steps; 95 % intervals from joint draws with the scatter "
         "of the seeds pooled over batch sizes."

@@ -128,7 +128,9 @@ def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
     if scale.estimate is None:
         return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
-    ratio = scale.estimate / size
+    # A batch that is a large part of the training set has less noise, and all of it has none.
+    n_train = noise.workload.n_train
+    ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
     message = _NOISY if ratio > _HARDLY_NOISE else _CLEAR
     return text(message, step=step, scale=scale.estimate, size=size, share=ratio / (1 + ratio))
 
@@ -175,7 +177,7 @@ def _along(noise: Noise) -> Figure:
             "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
         ),
     ]
-    if any(point.gradient_noise_scale.estimate is None for point in noise.along):
+    if any(row["kind"] == "bound" for row in panel.rows):
         notes.append(text("An arrow: only a lower bound is known."))
     return Figure(
         "a",
@@ -223,7 +225,7 @@ def _variance(noise: Noise) -> Figure:
                 "(sampling without replacement)."
             ),
             text(
-                "Above the dashed line, a batch's gradient is more noise than gradient. The lines "
+                "Above a dashed line, a batch's gradient is more noise than gradient. The lines "
                 "cross near the noise scale, or before it where that is a large part of the "
                 "training set."
             ),

@@ -184,8 +184,8 @@ def _throughput_text(profile: Profile) -> str:
     point = profile.best_micro_batch(plateau)
     assert point is not None
     message = (
-        "Throughput still grows at the largest batch size that ran, {batch_size}: "
-        "{speed:samples_per_s}."
+        "Throughput is highest at the largest batch size that ran in one piece, {batch_size}, and "
+        "may grow beyond it: {speed:samples_per_s}."
         if plateau == largest
         else "Throughput stops growing at batch size {batch_size}, at {speed:samples_per_s}: no "
         "larger one that ran is more than 10 % faster."

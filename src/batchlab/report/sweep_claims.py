@@ -73,11 +73,9 @@ def conclusion(study: Study) -> Conclusion:
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        nothing = "No trial ended well, so nothing can be compared."
+        nothing = "No trial has ended well, so nothing can be compared."
         if not study.records:
             nothing = "No trial has been run."
-        elif any(record.status is None for record in study.records):
-            nothing = "No trial has ended well so far, so nothing can be compared yet."
         return Conclusion(headline=text(nothing))
     raced = {race.budget.name: race for race in races(evidence)}
     if "epochs" not in raced:
@@ -188,13 +186,9 @@ def _rates_text(study: Study, by_kind: Mapping[Kind, set[float]]) -> str:
             message = "each at the best of its learning rates on {split} data"
     elif len(rules) != 1 or rule == "none":
         message = "at one learning rate each, not tuned"
-    elif moves_adam(rule):
-        message = (
-            "at one learning rate each, set by the rule {rule} (which moves Adam's betas and eps "
-            "too), not tuned"
-        )
     else:
-        message = "at one learning rate each, set by the rule {rule}, not tuned"
+        also = " (which moves other settings of Adam too)" if moves_adam(rule) else ""
+        message = f"at one learning rate each, set by the rule {{rule}}{also}, not tuned"
     return text(message, rate=min(distinct), split=_chosen_on(study), rule=rule)
 
 
@@ -369,9 +363,8 @@ def _ordered(
     metric = metric_text("train", evidence.metric)
     margin = quantity_text(evidence.metric, fit.margin)
     if len(compared) < 2 <= len(fit.alike) and fit.begun:
-        return "not_tested", evidence.say(
-            "{what} was not measured in equal epochs.", what=capitalized(what)
-        )
+        why = text("{what} was not measured in equal epochs.", what=capitalized(what))
+        return "not_tested", why
     if len(compared) < 2 or not fit.begun:
         return "not_tested", evidence.say(
             _TRAINED_APART if fit.begun else _LITTLE_LEARNED,

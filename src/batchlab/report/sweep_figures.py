@@ -516,19 +516,16 @@ def plans_figure(study: Study) -> Figure:
         "plans",
         text("Batch size and learning rate along the run"),
         panels,
-        notes=_plans_notes(chosen),
+        notes=(
+            text(
+                "Where decay would cut the rate, grow takes a larger batch; at the largest it cuts "
+                "the rate too."
+            ),
+            text("Lines that lie on each other are drawn as one."),
+        ),
         nothing=text("No trial of a plan ended well."),
         table=_plans_table(study, chosen),
     )
-
-
-def _plans_notes(chosen: Sequence[Cell]) -> Iterator[str]:
-    if {"grow", "decay"} <= {cell.kind for cell in chosen}:
-        yield text(
-            "Where decay cuts the rate, grow takes a larger batch in its place; at the largest "
-            "it cuts the rate too."
-        )
-    yield text("Lines that lie on each other are drawn as one.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -117,7 +117,7 @@ ADVICE: dict[str, str] = {
     ),
     # What stopped the study.
     "reference_cannot_run": "the reference batch size {size} does not run: {why}",
-    "none_met_on_fresh_seed": "no batch size met the target on a fresh seed",
+    "none_met_on_fresh_seed": "no batch size is left that met the target on a fresh seed",
     "budget_ended_before_reference": (
         "the budget ended before your own settings had been trained once"
     ),
