@@ -11,6 +11,8 @@ from batchlab.words.numbers import english_number, form_of
         (0.00255, "step_s", "2.55 ms"),
         (30_100_000, "peak_bytes", "30.1 MB"),
         (145_200.0, "samples_per_s", "145 k/s"),
+        (4.56, "ratio", "4.56"),
+        (4557.0, "ratio", "4,560"),
         (0.1, "percent", "10 %"),
         (0.123456, "percent", "12.3 %"),
         (1.05, "times", "1.05"),

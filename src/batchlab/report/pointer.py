@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from batchlab.report.text import label_text, shown_quantity
 from batchlab.words.catalogue import term_text, text
-from batchlab.words.numbers import COUNTS, SAME_RATE, THREE_DIGITS
+from batchlab.words.numbers import SAME_RATE, THREE_DIGITS
 
 # Rows with a value but these, which place a line, a shade or words.
 _NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words", "named", "start"]
@@ -109,7 +109,7 @@ def number_expression(quantity: str, value: str) -> str:
         # A rate has no space before its unit where it has no prefix.
         prefixed[0] = (1e3, 1.0, after if unit == "1/s" else f" {after}")
         return _scaled(value, prefixed)
-    if quantity in COUNTS:
+    if quantity in THREE_DIGITS:
         rounded = f"toNumber(format({value}, '.2e'))"
         return f"(abs({value}) >= 100 ? format({rounded}, ',.0f') : {_digits(value)})"
     if quantity in ("step", "batch_size", "seed"):
@@ -119,8 +119,6 @@ def number_expression(quantity: str, value: str) -> str:
     if quantity == "learning_rate":
         given = f"abs(toNumber(format({value}, '.2e')) - {value}) <= {SAME_RATE} * abs({value})"
         return f"({given} ? {_digits(value)} : {_digits(value, 2)})"
-    if quantity in THREE_DIGITS:
-        return _digits(value)
     if quantity == "generalization_gap":
         fixed = f"replace(format({value}, '.4f'), '−', '-')"
         return f"(abs({value}) < 10 ? {fixed} : {_digits(value)})"

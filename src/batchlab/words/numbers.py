@@ -11,9 +11,11 @@ from batchlab.records.quantities import QUANTITIES, quantity
 UNKNOWN = "–"
 _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
-# Counts that are estimates: three digits are all that is known of them.
-COUNTS = ("steps_to_target", "samples_to_target", "critical_batch_size")
-THREE_DIGITS = ("epochs_to_target", "ratio")
+# Estimates of which three digits are all that is known; 4,560 is not written as 4.56e+03.
+THREE_DIGITS = (
+    *("steps_to_target", "samples_to_target", "critical_batch_size"),
+    *("epochs_to_target", "ratio"),
+)
 # A rate that lies so near to three digits was given with them.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -57,16 +59,14 @@ def _quantity_text(name: str, value: float) -> str:
         return _seconds_text(value)
     if unit in ("B", "1/s"):
         return _si_text(value, unit)
-    if name in COUNTS:
-        return _count_text(value)
+    if name in THREE_DIGITS:
+        return _three_digits_text(value)
     if isinstance(value, int):
         return str(value)
     if name == "epoch":
         return f"{value:.6g}"
     if name == "learning_rate":
         return _rate_text(value)
-    if name in THREE_DIGITS:
-        return f"{value:.3g}"
     if name == "generalization_gap" and abs(value) < 10:
         return f"{round(value, 4) + 0.0:.4f}"  # a difference below the last digit is none: no -0
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
@@ -92,7 +92,7 @@ def _as_shown(value: float) -> float:
     return abs(float(f"{value:.3g}"))
 
 
-def _count_text(value: float) -> str:
+def _three_digits_text(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -134,7 +134,7 @@ FORMS: dict[str, Callable[[float], str]] = {
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
     "two_digits": _two_digits_text,
-    "count": _count_text,
+    "count": _three_digits_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
     "seconds": _seconds_text,
