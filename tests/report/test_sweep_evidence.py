@@ -400,7 +400,7 @@ def test_a_best_rate_at_the_edge_is_unfinished(best, n):
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt"), ("sde-adam", "Adam's betas")]
+    ("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt"), ("half-life", "of Adam too")]
 )
 def test_the_rule_that_set_the_rates_is_named(rule, told):
     study = made_up_study(seeds=2)
