@@ -117,6 +117,15 @@ def test_the_documentation_is_sixteen_pages_of_at_most_23_000_words_beside_what_
     assert sum(len(text.split()) for text in written) <= 23_000
 
 
+def test_every_file_that_a_page_names_is_there() -> None:
+    named = re.compile(r"(?<![\w/])(?:benchmarks|examples|scripts|tests)/[\w./-]*\w")
+
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    paths = {path for page in pages for path in named.findall(page.read_text("utf-8"))}
+    assert {"scripts/demo", "benchmarks/regret.py"} <= paths
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
 def test_the_queries_of_the_documentation_run(tmp_path: Path) -> None:
     with Store(tmp_path / "lab.db") as store:
         put_study(store, STUDY)
