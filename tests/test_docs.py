@@ -17,6 +17,7 @@ from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
 from batchlab.cli.main import batchlab as command_line
+from batchlab.cli.mcp import TOOLS
 from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
@@ -25,6 +26,7 @@ from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text
 from batchlab.words.reasons import CAUSES
+from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +142,8 @@ def test_the_queries_of_the_documentation_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("your-own-model.md", [field.name for field in fields(Workload)]),
+        ("your-own-model.md", [*workload_names(), *(field.name for field in fields(Workload))]),
+        ("agents.md", list(TOOLS)),
         ("noise-and-check.md", list(CAUSES)),
     ],
 )
