@@ -24,14 +24,8 @@ Place = tuple[int | None, float | None, float]  # step, epoch, value
         # The epoch stands above its lines.
         ("pytorch_quickstart", "Avg loss", slice(None), [(None, 1, 2.150834), (None, 2, 1.884371)]),
         ("pytorch_quickstart", "loss", slice(1, 2), [(None, 6464 / 60000, 2.294637)]),
-        # Names of two words, without a colon.
-        (
-            *("nanogpt", "val loss", slice(None)),
-            [(0, None, 4.2823), (250, None, 2.0655), (500, None, 1.8012)],
-        ),
         ("nanogpt", "loss", slice(-2, None), [(260, None, 2.3012), (500, None, 1.7012)]),
         # Batches are counted within an epoch, and steps may start again in each.
-        ("torchvision", "Acc@1", slice(None), [(None, 1, 23.402)]),
         ("timm", "LR", slice(1, 2), [(None, 50 / 1251, 1e-5)]),
         # Progress bars.
         *(
@@ -40,10 +34,6 @@ Place = tuple[int | None, float | None, float]  # step, epoch, value
         ),
         ("lightning_rich", "val_loss", slice(None), [(36, 3, 0.002)]),
         ("tqdm_again", "val_loss", slice(None), [(30, 1, 0.5), (60, 2, 0.4), (90, 3, 0.3)]),
-        (
-            *("huggingface", "eval_loss", slice(None)),
-            [(10, 0.5, 0.693), (20, 1.0, 0.693), (30, 1.5, 0.693), (40, 2.0, 0.693)],
-        ),
     ],
 )
 def test_a_metric_of_a_well_known_output_is_read_where_it_was(

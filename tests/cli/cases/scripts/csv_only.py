@@ -2,11 +2,9 @@
 
 import argparse
 import csv
+import random
 import time
 from pathlib import Path
-
-import numpy as np
-from net import Net, batches, data
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--bs", type=int, default=64)
@@ -15,19 +13,16 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path)
 given = parser.parse_args()
 
-x, y = data(2000, 1)
-held_out = data(500, 2)
-net, random = Net(given.seed), np.random.default_rng(given.seed)
-folder, rows, step = given.out / "logs" / "version_0", [], 0
+chance, rows, step = random.Random(f"{given.bs} {given.lr} {given.seed}"), [], 0
+folder = given.out / "logs" / "version_0"
 folder.mkdir(parents=True)
 for epoch in range(8):
-    for i in batches(len(x), given.bs, random):
+    for _ in range(-(-2000 // given.bs)):
         step += 1
-        rows.append({"epoch": epoch, "step": step, "train_loss": net.step(x[i], y[i], given.lr)})
+        rows.append({"epoch": epoch, "step": step, "train_loss": chance.random()})
     time.sleep(0.05)
-    loss, accuracy = net.measured(*held_out)
-    rows.append({"epoch": epoch, "step": step, "val_loss": loss, "val_acc": accuracy})
+    rows.append({"epoch": epoch, "step": step, "val_acc": chance.random()})
     with (folder / "metrics.csv").open("w") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer = csv.DictWriter(file, ["epoch", "step", "train_loss", "val_acc"])
         writer.writeheader()
         writer.writerows(rows)
