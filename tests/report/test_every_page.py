@@ -63,6 +63,24 @@ def test_headline_and_picture_lie_above_the_fold(screen: Browser) -> None:
     assert all(bottom <= 800 for bottom in screen.ask(bottoms.format(".first .plot")))
 
 
+def test_the_first_table_is_seen_whole(screen: Browser) -> None:
+    hidden = "e => e.scrollWidth - e.clientWidth"
+
+    assert screen.ask(f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})") == [0]
+
+
+def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
+    in_one_line = phone.ask(
+        "[...document.querySelectorAll('.option')].filter(e => e.getClientRects().length == 1)"
+        ".map(e => e.textContent)"
+    )
+    words = phone.ask(
+        "[...document.querySelectorAll('pre')].map(e => e.textContent).join(' ').split(' ')"
+    )
+
+    assert in_one_line == [word for word in words if word.startswith("-")]
+
+
 def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(screen: Browser) -> None:
     cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
 
