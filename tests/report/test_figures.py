@@ -146,6 +146,12 @@ def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metri
     assert found["domain"][1] > high
 
 
+def test_words_at_the_top_have_room_above_what_is_drawn():
+    rows = [{"kind": "as_is", "mean": 1.0}, {"kind": "as_is", "mean": 2.0}, {"kind": "place"}]
+
+    assert value_axis("step_s", rows)["scale"]["domain"][1] >= 2.12
+
+
 @pytest.mark.parametrize(
     ("high", "labels"), [(5.0, [1, 2, 3, 4]), (20.0, [1, 2, 5, 10, 20]), (1e3, [1, 3, 10, 30])]
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
+from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -23,7 +26,9 @@ from tests.reference.made_up_plans import (
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import chosen_cells, figure_looks
-from batchlab.report.figure import Figure
+from batchlab.report.chart import figure_image, page_spec, still_svg
+from batchlab.report.figure import Figure, write_figure_rows
+from batchlab.report.palette import drawn_looks
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence, races
 from batchlab.report.sweep_figures import sweep_figures
@@ -47,13 +52,6 @@ def figure(study: Study, key: str) -> Figure:
 
 
 # ---- the table
-
-
-def test_each_plan_is_a_row_named_by_its_plan() -> None:
-    rows = table(plan_study()).by_key()
-
-    assert list(rows["batch"]) == EVERY
-    assert rows["validation"] == pytest.approx((0.90, 0.85, 0.95, 0.93))
 
 
 def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
@@ -195,7 +193,7 @@ def test_one_figure_has_batch_size_and_rate_along_the_run() -> None:
     sizes, rates = figure(plan_study(), "g").panels
     whole = EPOCHS * N_TRAIN
 
-    grow = [(row["samples"], row["mean"]) for row in sizes.rows if row["batch_size"] == "grow"]
+    grow = [(row["samples"], row["mean"]) for row in sizes.rows if row["plan"] == "grow"]
     first, second, last = (part * whole for part in CUTS)
     assert grow == [
         *((0, SMALL), (pytest.approx(first, rel=0.01), SMALL)),
@@ -203,10 +201,53 @@ def test_one_figure_has_batch_size_and_rate_along_the_run() -> None:
         *((pytest.approx(second, rel=0.01), LARGE), (pytest.approx(last, rel=0.01), LARGE)),
         *((pytest.approx(last, rel=0.01), LARGE), (whole, LARGE)),
     ]
-    decay = [row["mean"] for row in rates.rows if row["batch_size"] == "decay"]
+    decay = [row["mean"] for row in rates.rows if row["plan"] == "decay"]
     assert decay == pytest.approx([0.01 / FACTOR**i for i in (0, 0, 1, 1, 2, 2, 3, 3)])
-    assert {row["mean"] for row in sizes.rows if row["batch_size"] == "decay"} == {SMALL}
+    assert {row["mean"] for row in sizes.rows if row["plan"] == "decay"} == {SMALL}
     assert [row["batch_size"] for row in sizes.rows[:4]] == [SMALL, SMALL, LARGE, LARGE]
+
+
+@pytest.mark.parametrize("quantity", ["batch_size", "learning_rate"])
+def test_every_line_of_the_same_value_can_be_seen(quantity: str) -> None:
+    study = plan_study()
+    drawn = figure(study, "g")
+    panel = next(panel for panel in drawn.panels if panel.quantity == quantity)
+
+    looks = figure_looks(study)
+    svg = still_svg(panel, page_spec(panel, looks), drawn.rows, prefix="g")
+
+    starts = re.findall(r'd="M[\d.]+,([\d.]+)L[^"]*" stroke="var\(--batch-', svg)
+    assert len(starts) == len(set(starts)) == 4
+
+
+def test_a_column_of_its_own_names_the_plan_in_every_file(tmp_path: Path) -> None:
+    batch_sizes = {"small": str(SMALL), "large": str(LARGE), "grow": "", "decay": str(SMALL)}
+    study = plan_study(rates=(0.01, 0.1))
+
+    files = write_figure_rows(sweep_figures(study), tmp_path / "plans.csv")
+
+    by_name = {file.stem: list(csv.DictReader(file.open())) for file in files}
+    for name in ("finals", "curves", "rates", "plans"):
+        rows = by_name[f"plans-{name}"]
+        assert {row["plan"]: row["batch_size"] for row in rows} == batch_sizes
+    seen = {row["batch_size"] for rows in by_name.values() for row in rows}
+    assert seen == {"", *map(str, STEP_S)}
+
+
+def test_a_legend_has_what_its_figures_draw() -> None:
+    study = plan_study()
+    looks = figure_looks(study)
+
+    names = {
+        key: [look.label for look in drawn_looks(looks, figure(study, key).rows)] for key in "agd"
+    }
+
+    assert names["a"] == names["g"] == ["64", "1024", "grow", "decay"]
+    assert names["d"] == ["64", "256", "1024"]
+    (panel,) = figure(study, "a").panels
+    assert ">256<" not in figure_image(figure(study, "a"), [panel], looks, "svg").decode()
+    legends = re.findall(r'<ul class="legend".*?</ul>', html_page(study), re.DOTALL)
+    assert [">256<" in re.sub("</svg>", ">", each) for each in legends] == [False] * 3 + [True]
 
 
 def test_its_numbers_are_a_row_for_each_part_of_a_run() -> None:
@@ -223,32 +264,6 @@ def test_a_rate_that_a_schedule_moves_too_is_not_drawn() -> None:
     )
 
     assert [panel.quantity for panel in figure(scheduled, "g").panels] == ["batch_size"]
-
-
-def test_final_metrics_stand_under_the_names_of_the_plans() -> None:
-    (panel,) = figure(plan_study(), "a").panels
-
-    means = {row["configuration"]: row["mean"] for row in panel.rows if row["kind"] == "point"}
-    assert means == pytest.approx(dict(zip(EVERY, (0.90, 0.85, 0.95, 0.93), strict=True)))
-
-
-def test_a_plan_has_its_curve_in_its_own_time() -> None:
-    study = plan_study()
-    rows = [row for row in figure(study, "c").rows if row["batch_size"] == "grow"]
-    (whole_s,) = {
-        study.train_s(record.trial, record.steps)
-        for record in study.records
-        if record.trial.largest_batch_size > record.trial.batch_size
-    }
-
-    assert rows[-1]["epoch"] == EPOCHS
-    assert rows[-1]["equal_time_s"] == pytest.approx(whole_s)
-
-
-def test_plans_have_no_place_on_an_axis_of_batch_sizes() -> None:
-    for key in "bd":
-        for panel in figure(plan_study(), key).panels:
-            assert {row["batch_size"] for row in panel.rows if "batch_size" in row} <= {*STEP_S}
 
 
 @pytest.mark.parametrize("sizes", [(64, 256, 1024), (32, 512), (16, 64)])

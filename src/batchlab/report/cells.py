@@ -134,9 +134,8 @@ def in_order(found: Iterable[Cell]) -> tuple[Cell, ...]:
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
     """Return for every batch size and plan the cell whose curves the report shows.
 
-    If several learning rates were run, that is the one with the best mean final value of the
-    study's first metric on validation data (train data if there are none). Rates at which every
-    seed ended well come before rates at which some did.
+    That is the one with the best mean final value of the first metric on validation data (train
+    data if there are none); rates at which every seed ended well come first.
     """
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
@@ -165,21 +164,29 @@ def cell_label(study: Study, cell: Cell) -> str:
     label = text("{n} (full)", n=trial.batch_size)
     if trial.batch_size < study.workload.n_train:
         label = number_text(trial.batch_size, "")
-    if (name := _plan_name(study, cell)) is None:
+    if (name := plan_name(study, trial)) is None:
         return label
     if cell.kind == "grow":
         label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
     return text("{plan} ({sizes})", plan=term_text(name), sizes=label)
 
 
-def _plan_name(study: Study, cell: Cell) -> PlanName | None:
-    """Return the plan that a cell is, or None if its study compares batch sizes alone."""
-    if isinstance(cell.kind, str):
-        return cell.kind
+def kind_fields(study: Study, cell: Cell) -> Row:
+    """Return the plan of a cell, where its study has any, and its batch size, unless that grows."""
+    plan = plan_name(study, cell.records[0].trial)
+    fields: Row = {} if plan is None else {"plan": plan}
+    return fields if cell.kind == "grow" else {**fields, "batch_size": cell.batch_size}
+
+
+def plan_name(study: Study, trial: Trial) -> PlanName | None:
+    """Return the plan of a trial, or None if its study compares batch sizes alone."""
+    kind = kind_of(trial)
+    if isinstance(kind, str):
+        return kind
     planned = [record.trial for record in study.records if record.trial.stages]
     if not planned:
         return None
-    return "small" if cell.batch_size == planned[0].batch_size else "large"
+    return "small" if trial.batch_size == planned[0].batch_size else "large"
 
 
 def figure_looks(study: Study) -> tuple[Look, ...]:
@@ -221,11 +228,7 @@ def mean_curve(cell: Cell, split: Split, metric: str, study: Study | None) -> li
 def lone_curves(
     cell: Cell, split: Split, metric: str, study: Study | None
 ) -> Iterator[tuple[TrialRecord, list[Row]]]:
-    """The trials that are drawn one by one, and which part of their curve.
-
-    These are the trials that ended badly or have not ended, and what a trial that ended well has
-    beyond the last place that all its seeds reached.
-    """
+    """Yield trials that have not ended well, and what others have past the last shared place."""
     shared = mean_curve(cell, split, metric, study)
     last_shared = int(shared[-1]["step"] or 0) if shared else -1
     for record in cell.records:
@@ -350,8 +353,7 @@ def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
 def observations_table(study: Study) -> Table:
     """Every observation of every trial in long format: one row a number that was seen.
 
-    `batch_loss` and what was measured of the model belong to no split: their split is empty. A
-    trial without any evaluation has one row with an empty metric, so that it is not missing.
+    What belongs to no split has an empty one; a trial without evaluations has an empty metric.
     """
     names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
     times = ("train_s", "eval_s", "equal_time_s")

@@ -30,13 +30,15 @@ import vl_convert
 from batchlab.errors import BatchlabError
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import kept_text, write_output_file
-from batchlab.report.palette import SERIES_DASHES, Look
+from batchlab.report.palette import SERIES_DASHES, Look, drawn_looks
 from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
+from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _ROWS = "rows"  # what a chart calls the rows of its figure
 _PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
+_LANE = 4  # pixels between lines of the same value
 _MOST_CROSSES = 6  # at one place: more of them above each other would hide what is drawn
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
@@ -52,12 +54,14 @@ def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
     """The specification of a panel's marks, without its rows and its size."""
     marks = _Marks(panel, looks)
     labels = json.dumps({look.kind: look.label for look in looks})
+    plans = json.dumps([look.kind for look in looks if isinstance(look.kind, str)])
+    kind = f"indexof({plans}, datum.plan) < 0 ? datum.batch_size : datum.plan"
     frame = panel.frame or panel.rows
     return {
         "data": {"name": _ROWS},
         "transform": [
             *({"filter": {"field": name, "equal": value}} for name, value in panel.whose.items()),
-            {"calculate": f"({labels})[datum.batch_size]", "as": "batch"},
+            {"calculate": f"({labels})[{kind}]", "as": "batch"},
         ],
         "encoding": {
             "x": _horizontal_axis(panel),
@@ -91,6 +95,8 @@ class _Marks:
         self.panel = panel
         self.kinds = {row["kind"] for row in panel.rows}
         names, title = [look.label for look in looks], label_text("batch_size")
+        if any(isinstance(look.kind, str) for look in looks):
+            title = text("batch size or plan")
 
         def by_size(values: list[Any]) -> Spec:
             scale = {"domain": names, "range": values}
@@ -102,6 +108,7 @@ class _Marks:
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # One series has no dashes: the panels of an image share theirs, and the first sets them.
         self.of_series: Spec = {}
+        self.lane: Spec = {"yOffset": {"expr": f"{_LANE} * (datum.lane || 0)"}}
         if len(panel.series) > 1:
             scale = {"domain": panel.series, "range": [list(dash) for dash in SERIES_DASHES]}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
@@ -161,7 +168,7 @@ class _Marks:
         yield from self._of("lone", "line", by_run, **lone)
         yield from self._of("lone", _CROSS, self.color, "marked", clip=True)
         by_seed = {**self.color, **_BY_SEED, **(self.of_series or self.dashed)}
-        yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True)
+        yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True, **self.lane)
 
     def points(self) -> Iterator[Spec]:
         """Single runs, and before them what stands for several."""
@@ -237,6 +244,7 @@ class _Marks:
                 "clip": True,
                 # Around each point the chart has a cell, whose datum holds the point.
                 "tooltip": {"expr": "(datum.datum || datum).said"},
+                **self.lane,
             },
             "encoding": {**self.color, "opacity": {"condition": is_near, "value": 0}},
         }
@@ -273,10 +281,11 @@ def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """A few configurations, from left to right; a bar breaks their lines."""
+    """A few configurations, from left to right; a bar or what is in brackets begins a line."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
-    words = {"labelExpr": "split(datum.label, '|')", "labelAngle": 0, "labelOverlap": False}
+    lines = "split(replace(datum.label, ' (', '|('), '|')"
+    words = {"labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
     axis = {"title": None, **words}
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
@@ -313,7 +322,7 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
 # Shares of an axis that are free at both ends, and above what needs more room than a circle.
 _LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
-_ROOM_ABOVE = {"bound": 0.12, "named": 0.1}
+_ROOM_ABOVE = {"bound": 0.12, "named": 0.1, "place": 0.12}
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
@@ -529,6 +538,7 @@ def figure_image(
     image_format: Literal["svg", "png"],
 ) -> bytes:
     """Panels of a figure with its legend on white ground, as the bytes of an SVG or PNG file."""
+    looks = drawn_looks(looks, figure.rows)
     panels = [paper_spec(panel, looks) for panel in shown]
     # Train, validation and test side by side; four panels are two metrics without validation.
     in_a_row = 2 if len(panels) == 4 else 3

@@ -24,7 +24,7 @@ T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing of what was measured.
-LAYOUT = ("text", "marked", "chosen", "to_size")
+LAYOUT = ("text", "marked", "chosen", "to_size", "lane")
 # Rows that stand for several runs, and those that a chart has room for beside what it shows.
 _WHOLE = ("point", "open", "mean")
 _ASIDE = ("level", "place", "span", "rule")
@@ -65,7 +65,8 @@ class Panel:
     def alternative(self) -> str:
         """What it shows, in words, for those who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
         told: dict[str, list[str]] = {}
-        for row in self.told(1):
+        # A plan is what it begins and ends with; of other lines only the end counts.
+        for row in self.told(2 if self.axis == "samples" else 1):
             if row["kind"] != "rule":
                 told.setdefault(_name(row), []).append(self._value_text(row))
         return text(
@@ -201,6 +202,7 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
 _PLACES: dict[str, str | None] = {
     "configuration": "configuration",
     "line": "line",
+    "plan": "plan",
     "batch_size": None,
     "learning_rate": None,
     "cool_down": "cool-down",
@@ -228,7 +230,7 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
             if row["kind"] == "curve" and "series" in row:
                 place["line"] = term_text(str(row["series"]))
             if "configuration" in row:
-                place["configuration"] = _in_one_line(row)
+                place |= {"configuration": _in_one_line(row), "plan": None}
             cells = rows.setdefault(tuple(place.values()), dict(place))
             for column, value in _numbers(panel, row):
                 columns.setdefault(column.key, column)
@@ -260,7 +262,8 @@ def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
 
 
 def _name(row: Row) -> str:
-    name = _in_one_line(row) if "configuration" in row else str(row["batch_size"])
+    size_or_plan = term_text(str(row.get("plan") or row.get("batch_size")))
+    name = _in_one_line(row) if "configuration" in row else size_or_plan
     return f"{name} {term_text(str(row['series']))}" if "series" in row else name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,6 +89,13 @@ def looks(
         label = text("{n} (full)", n=kind) if kind == n_train else term_text(str(kind))
         found.append(Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape))
     return tuple(found)
+
+
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Mapping[str, object]]) -> tuple[Look, ...]:
+    """Return the looks of those batch sizes and plans that the rows of charts have."""
+    kinds = {look.kind for look in looks}
+    drawn = {row["plan"] if row.get("plan") in kinds else row.get("batch_size") for row in rows}
+    return tuple(look for look in looks if look.kind in drawn)
 
 
 def part_looks(

@@ -20,16 +20,15 @@ IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
 
 def point_tooltip(quantity: str, series: Sequence[str]) -> str:
     """What is said of a row that is a point; the values of the field `series` are told apart."""
-    return _merged(_parts(quantity, series))
+    return _merged([*_batch(), *_parts(quantity, series)])
 
 
 def lost_tooltip() -> str:
     """What is said of a trial that has no value."""
-    return _merged([_batch(), _place("learning_rate"), _run(text("trial"))])
+    return _merged([*_batch(), _place("learning_rate"), _run(text("trial"))])
 
 
 def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
-    yield _batch()
     if len(series) > 1:
         named = {name: term_text(name) for name in series}
         yield _said_if("isValid(datum.series)", text("of"), f"({_literal(named)})[datum.series]")
@@ -59,8 +58,10 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
     yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")
 
 
-def _batch() -> str:
-    return _said_if("isValid(datum.batch)", label_text("batch_size"), "datum.batch")
+def _batch() -> Iterator[str]:
+    yield _said_if("isValid(datum.plan)", text("plan"), "datum.plan")
+    size = "isValid(datum.plan) ? datum.batch_size : datum.batch"
+    yield _said_if(f"isValid({size})", label_text("batch_size"), size)
 
 
 def _run(title: str) -> str:

@@ -19,6 +19,7 @@ from batchlab.report.cells import (
     deciding_split,
     has_plans,
     held_out_split,
+    kind_fields,
     kind_word,
     lone_curves,
     mean_curve,
@@ -159,7 +160,7 @@ def _lines(study: Study, chosen: tuple[Cell, ...]) -> Iterator[tuple[Row, list[R
     for cell in chosen:
         for split in SPLITS:
             for metric in _curve_metrics(study):
-                name: Row = {"batch_size": cell.kind, "split": split, "metric": metric}
+                name: Row = {**kind_fields(study, cell), "split": split, "metric": metric}
                 mean = mean_curve(cell, split, metric, study)
                 if mean:
                     yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
@@ -235,11 +236,9 @@ def _plan_finals_panel(study: Study) -> Panel:
     rows: list[Row] = []
     measured = evidence.final(split)
     for cell in evidence.cells:
-        place: dict[str, Value] = {
-            "batch_size": cell.kind, "configuration": cell_label(study, cell)
-        }  # fmt: skip
-        rows += interval_mark("point", measured.mean(cell), **place)
-        rows += [mark("run", value, **place) for value in measured.by_kind[cell.kind]]
+        place: Row = {**kind_fields(study, cell), "configuration": cell_label(study, cell)}
+        rows += [place | row for row in interval_mark("point", measured.mean(cell))]
+        rows += [place | mark("run", value) for value in measured.by_kind[cell.kind]]
     title = text("final {what}", what=split_label(split, evidence.metric))
     return Panel("a-final", title, evidence.metric, rows, axis="configuration", is_metric=True)
 
@@ -369,7 +368,7 @@ def rate_figure(study: Study) -> Figure:
 def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
     chosen = chosen_cells(study)
     for cell in cells(study):
-        base: Row = {"batch_size": cell.kind, "learning_rate": cell.learning_rate}
+        base: Row = {**kind_fields(study, cell), "learning_rate": cell.learning_rate}
         final = cell.final(split, metric)
         if final:
             drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
@@ -435,7 +434,8 @@ def noise_figure(study: Study) -> Figure:
 def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measurement) -> Panel:
     name = measurement.quantity.name
     title = _BY_SIZE.get(measurement.figure or "")
-    rows = _along_rows(chosen, name) if title is None else _by_size_rows(study, chosen, measurement)
+    along = _along_rows(study, chosen, name)
+    rows = along if title is None else _by_size_rows(study, chosen, measurement)
     return Panel(
         f"f-{name}",
         text(title or "{what}", what=label_text(name)),
@@ -445,14 +445,14 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
     )
 
 
-def _along_rows(chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
+def _along_rows(study: Study, chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
     """Along training; a logarithmic axis has no place for the initial weights."""
     for cell in chosen:
         taken = [place for place in measured_curve(cell, name) if place["step"]]
         shown = thinned(taken, MOST_MEASURED)
         marked = thinned(shown, MOST_MARKS)
         for place in shown:
-            line: Row = {"batch_size": cell.kind, "kind": "curve", "run": "mean"}
+            line: Row = {**kind_fields(study, cell), "kind": "curve", "run": "mean"}
             yield {**line, **place, "marked": place in marked}
 
 
@@ -506,7 +506,7 @@ def plans_figure(study: Study) -> Figure:
             f"g-{quantity}",
             label_text(quantity),
             quantity,
-            [row for cell in chosen for row in _plan_rows(cell, quantity)],
+            list(_plan_rows(study, chosen, quantity)),
             axis="samples",
         )
         for quantity in quantities
@@ -521,7 +521,7 @@ def plans_figure(study: Study) -> Figure:
                 "Where decay would cut the rate, grow takes a larger batch; at the largest it cuts "
                 "the rate too."
             ),
-            text("Lines that lie on each other are drawn as one."),
+            text("Lines of the same value are drawn beside each other."),
         ),
         nothing=text("No trial of a plan ended well."),
         table=_plans_table(study, chosen),
@@ -554,16 +554,14 @@ def _parts_of(cell: Cell) -> Iterator[_Part]:
         )
 
 
-def _plan_rows(cell: Cell, quantity: str) -> Iterator[Row]:
-    """Two points for each part of the run: where it begins and where it ends."""
-    for part in _parts_of(cell):
-        for samples in (part.from_samples, part.to_samples):
-            yield {
-                "kind": "curve",
-                "batch_size": cell.kind,
-                "samples": samples,
-                "mean": getattr(part, quantity),
-            }
+def _plan_rows(study: Study, chosen: Sequence[Cell], quantity: str) -> Iterator[Row]:
+    """Two points for each part of a run: where it begins and where it ends."""
+    for number, cell in enumerate(chosen):
+        lane = number - (len(chosen) - 1) / 2
+        line: Row = {"kind": "curve", **kind_fields(study, cell), "lane": lane}
+        for part in _parts_of(cell):
+            for samples in (part.from_samples, part.to_samples):
+                yield {**line, "samples": samples, "mean": getattr(part, quantity)}
 
 
 def _plans_table(study: Study, chosen: Sequence[Cell]) -> Table:

@@ -18,6 +18,7 @@ from batchlab.report.cells import (
 )
 from batchlab.report.effects import effect_sentences
 from batchlab.report.page import Tables, downloads, render_page, study_environment
+from batchlab.report.palette import drawn_looks
 from batchlab.report.sweep_claims import (
     claim_sentences,
     claim_text,
@@ -153,7 +154,10 @@ def html_page(study: Study) -> str:
         claims=claim_sentences(evidence),
         figures=figures,
         looks=looks,
-        legend=[(look, look.label) for look in looks],
+        legend=lambda shown: [
+            (look, look.label)
+            for look in drawn_looks(looks, (row for figure in shown for row in figure.rows))
+        ],
         plans=plans,
         findings=_findings(sentences(study)),
         intervals={name: table for name, table in intervals.items() if table.rows},

@@ -24,6 +24,7 @@ from batchlab.report.cells import (
     held_out_split,
     kind_word,
     mean_of,
+    plan_name,
     plateaus_of,
     status_text,
 )
@@ -66,8 +67,7 @@ def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
 def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
     """Final metrics, gap, step time, throughput and memory of every batch size that is shown.
 
-    A plan of several batch sizes has no one step time, so a study of plans has the time of each
-    training as well.
+    A plan has no one step time, so a study of plans has the time of each training as well.
     """
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
 
@@ -368,7 +368,7 @@ def trials_table(study: Study) -> Table:
         field("batch_size"),
         field("micro_batch_size", text("micro-batch size")),
         field("learning_rate"),
-        Column("stages", label=text("later"), of=lambda told: _stages_text(told.record)),
+        Column("plan", label=text("plan"), of=lambda t: plan_name(study, t.record.trial)),
         field("seed", text("seed")),
         Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),
         field("steps", text("steps")),
@@ -392,20 +392,6 @@ def trials_table(study: Study) -> Table:
         Column("diagnosis_reason", label=text("why this diagnosis"), of=_diagnosis_reason),
         Column("notes", label=text("notes"), of=lambda t: _reasons(*t.record.notes)),
     )
-
-
-def _stages_text(record: TrialRecord) -> str | None:
-    """What comes after the first batch size: "128 from 60,016 examples on, ..."; None: nothing."""
-    said = [
-        text(
-            "{size} at {factor:.3g} of the rate from {n:,} examples on",
-            size=stage.batch_size,
-            factor=stage.rate_factor,
-            n=stage.from_samples,
-        )
-        for stage in record.trial.stages
-    ]
-    return ", ".join(said) or None
 
 
 def _reasons(*reasons: Reason | None) -> str | None:
