@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
 
 from batchlab import Estimate, Study, Target, TrialRecord
 from replications.experiment import Experiment, Measured, Studies
@@ -26,6 +28,8 @@ from replications.seeds import (
     ratio,
     trials,
 )
+
+Array = NDArray[np.float64]
 
 _SMALL, _USUAL, _RULED, _LARGE = 16, 64, 512, 1024
 _TUNED = (1, 2, _SMALL, _USUAL, 256, _LARGE)
@@ -233,17 +237,30 @@ def loss_left(records: Records, *, beside: Records) -> Estimate:
 
 
 def memory_exponent(peak_bytes: Mapping[int, int | None]) -> Estimate:
-    """Return the power of the batch size with which memory above batch size 1's grows, from 16."""
-    least = peak_bytes.get(1)
-    sizes = [size for size in peak_bytes if size > 2]
-    peaks = [peak_bytes[size] for size in sizes]
-    above = [peak - least for peak in peaks if peak is not None and least is not None]
-    if len(above) < len(_TUNED) - 2 or min(above) <= 0:
+    """Return the power of the batch size with which memory above a constant grows.
+
+    What a process needs apart from its batches scatters by more than small batches of a small model
+    need. So the constant is fitted too, and the large batches decide. The interval is unknown if
+    memory does not grow.
+    """
+    known = {size: peak for size, peak in peak_bytes.items() if peak is not None}
+    if len(known) < len(_TUNED):
         return UNKNOWN
-    line = stats.linregress([math.log(n) for n in sizes], [math.log(more) for more in above])
-    half = float(stats.t.ppf(0.975, len(above) - 2) * line.stderr)
-    slope = float(line.slope)
-    return Estimate.of(slope, interval=(slope - half, slope + half), n=len(above))
+    sizes, peaks = np.array(list(known), dtype=float), np.array(list(known.values()), dtype=float)
+    span = float(np.ptp(peaks))
+    if peaks[np.argmax(sizes)] < peaks.max() or not span:
+        return UNKNOWN
+
+    def law(size: Array, least: float, most: float, power: float) -> Array:
+        return np.asarray(least + most * (size / sizes.max()) ** power)
+
+    bounds = ([-np.inf, 0.0, 0.01], [np.inf, np.inf, 10.0])
+    (*_, power), errors = optimize.curve_fit(
+        law, sizes, (peaks - peaks.min()) / span, p0=[0.0, 1.0, 1.0], bounds=bounds
+    )
+    half = float(stats.t.ppf(0.975, len(sizes) - 3)) * math.sqrt(errors[2, 2])
+    power = float(power)
+    return Estimate.of(power, interval=(power - half, power + half), n=len(sizes))
 
 
 def time_to_level(of: Mapping[int, Records], step_s: Mapping[int, float]) -> Estimate:

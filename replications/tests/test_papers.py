@@ -188,6 +188,22 @@ def test_a_power_law_of_memory_has_its_exponent() -> None:
     assert memory_exponent(peaks | {64: None}).estimate is None
 
 
+def test_a_process_that_scatters_leaves_the_power_to_large_batches() -> None:
+    """Batch size 1 took more than 16: what a process needs scatters by a megabyte."""
+    scatter = {1: 900_000, 2: -700_000, 16: 0, 64: 300_000, 256: -100_000, 1024: 200_000}
+    peaks = {n: 300_000_000 + 20_000 * n + more for n, more in scatter.items()}
+
+    known = memory_exponent(peaks)
+
+    assert known.low is not None
+    assert known.high is not None
+    assert 0.6 < known.low < 1 < known.high < 1.4
+
+
+def test_memory_that_does_not_grow_has_no_power() -> None:
+    assert memory_exponent(dict.fromkeys((1, 2, 16, 64, 256, 1024), 1000)).estimate is None
+
+
 @pytest.mark.parametrize(("power", "is_log"), [(None, True), (0.5, False)])
 def test_the_law_of_a_distance_is_the_one_that_fits(power: float | None, is_log: bool) -> None:
     steps = [round(100 * 1.2**i) for i in range(20)]
