@@ -17,7 +17,7 @@ import torch
 import vl_convert
 
 import batchlab
-from batchlab.laws.scatter import mean_interval
+from batchlab.laws.mean import mean_interval
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper

@@ -1,96 +1,352 @@
-"""How often the 95 % intervals of a sweep's differences hold the truth, and what seeds share.
+"""What the recorded trainings say about the scatter of seeds, and whether intervals hold.
 
-    python -m benchmarks.seed_scatter_coverage [--studies 2000]
+    python -m benchmarks.seed_scatter_coverage [--draws 200]
 
-Prints the tables of benchmarks/results/coverage.md: coverage on made-up sweeps, and of the recorded
-grids of the regret record how unlike the scatter of batch sizes is and how far the same seeds at
-two batch sizes go together.
+Prints the tables of benchmarks/results/coverage.md: the prior fitted by maximum likelihood to the
+nineteen recorded workloads (that of `batchlab.belief.seed_scatter`), how often 95 % intervals of a
+difference in final value hold what the seeds that were left out say, and how often a verdict on
+"larger batches generalize worse" is given and right. Each workload is judged with a prior fitted
+without it and its twin.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun, WholeGridHeader
+from benchmarks.regret.whole_level import level_of
 from numpy.typing import NDArray
-from scipy.special import logit, polygamma
-from tests.reference.seed_scatter import SWEEPS, misses
+from scipy.optimize import minimize
 
-_GRIDS = Path(__file__).parent / "regret"
-_N_CELLS = (2, 3, 5, 10)
-_N_SEEDS = (2, 3, 4, 5)
-_SAMPLES = 8192  # half an epoch: there every batch size still has all of its seeds
-_LEAST_SEEDS = 7
+from batchlab.belief import seed_scatter
+from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.margin import margin_of
+from batchlab.belief.metric_scale import MetricScale
+from batchlab.belief.seed_scatter import ScatterPrior
+from batchlab.belief.statements import falls
+from batchlab.records.quantities import Better
+from batchlab.records.trial import Status, Target
+
+Array = NDArray[np.float64]
+Cells = Mapping[CellKey, Sequence[float]]
+
+_RECORD = Path(__file__).parent / "regret"
+_FEWEST_SEEDS = 4  # of a cell that says something about scatter
+_N_EXAMPLES = {"whole": 10_000, "later": 2_000}  # for validation, by folder
+_LOG_VARIANCES = np.arange(-24.0, 6.0, 0.1)
 
 
-def recorded(name: str) -> NDArray[np.float64] | None:
-    """Metric of each batch size at its best rate by seed, after as many examples, (sizes, seeds).
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What was recorded of one workload.
 
-    Returns:
-        None where fewer than three batch sizes have enough seeds.
+    Attributes:
+        name: its name.
+        better: the direction of its metric.
+        metric: the metric's name.
+        n_examples: for validation.
+        margin: the difference in a final value that still counts as no worse.
+        finals: the last value of every run that ended well, by cell.
+        tuned: the cells of each batch size at its best rate, by batch size.
+        log_steps: the logarithm of steps to the reference's level, by cell.
     """
-    grid = json.loads((_GRIDS / f"{name}.json").read_text())
-    cells: dict[tuple[int, str], dict[int, float]] = {}
-    with gzip.open(_GRIDS / f"{name}.csv.gz", "rt") as file:
-        for row in csv.DictReader(file):
-            points = [point.split(":") for point in row["curve"].split(";") if point]
-            samples = int(row["batch_size"]) * np.array([float(step) for step, _ in points])
-            values = np.array([float(value or "nan") for _, value in points])
-            if len(points) and samples[-1] >= _SAMPLES and np.isfinite(values).all():
-                cell = cells.setdefault((int(row["batch_size"]), row["learning_rate"]), {})
-                cell[int(row["seed"])] = float(np.interp(_SAMPLES, samples, values))
-    sign = 1 if grid["better"] == "higher" else -1
-    best: dict[int, dict[int, float]] = {}
-    for (batch_size, _), seeds in cells.items():
-        if len(seeds) < _LEAST_SEEDS:
+
+    name: str
+    better: Better
+    metric: str
+    n_examples: int
+    margin: float
+    finals: Cells
+    tuned: Mapping[int, CellKey]
+    log_steps: Cells
+
+    @property
+    def scale(self) -> MetricScale:
+        """The scale of its metric."""
+        values = [value for cell in self.finals.values() for value in cell]
+        return MetricScale.of(self.metric, values, better=self.better, n_examples=self.n_examples)
+
+    @property
+    def family(self) -> str:
+        """Its name without what its twin differs in."""
+        return self.name.removesuffix("-cosine")
+
+
+def recorded() -> list[Workload]:
+    """Read all recorded workloads."""
+    paths = [path for folder in _N_EXAMPLES for path in sorted((_RECORD / folder).glob("*.csv.gz"))]
+    return [_workload(path) for path in paths]
+
+
+def _workload(path: Path) -> Workload:
+    grid = RecordedGrid.read(path)
+    header = grid.header
+    assert isinstance(header, WholeGridHeader)
+    own = (header.reference_batch_size, header.reference_learning_rate)
+    of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
+    curves = [run.curve for run in of_own]
+    level = level_of(
+        curves, metric=header.metric, better=header.better, has_schedule=header.has_schedule
+    )
+    finals, log_steps = defaultdict(list), defaultdict(list)
+    for run in grid.runs.values():
+        key = run.batch_size, run.learning_rate
+        if run.status in (Status.OK, Status.TARGET_REACHED) and run.curve[-1][1] is not None:
+            finals[key].append(run.curve[-1][1])
+        if (steps := _steps_to(run, level.target)) is not None:
+            log_steps[key].append(math.log(steps))
+    kept = {key: values for key, values in finals.items() if len(values) >= _FEWEST_SEEDS}
+    value = statistics.fmean(run.curve[-1][1] or 0.0 for run in of_own)
+    n_examples = _N_EXAMPLES[path.parent.name]
+    margin = margin_of(
+        value,
+        metric=header.metric,
+        better=header.better,
+        untrained=of_own[0].curve[0][1],
+        n_examples=n_examples,
+    )
+    return Workload(
+        name=header.workload,
+        better=header.better,
+        metric=header.metric,
+        n_examples=n_examples,
+        margin=margin,
+        finals=kept,
+        tuned=_tuned(kept, header.better),
+        log_steps=log_steps,
+    )
+
+
+def _steps_to(run: RecordedRun, target: Target) -> float | None:
+    """Return the steps in the middle of the two evaluations that a run met a target between."""
+    before = 0
+    for step, value in run.curve:
+        if value is not None and target.met_by(value):
+            return (before + step) / 2 if step else None
+        before = step
+    return None
+
+
+def _tuned(finals: Cells, better: Better) -> dict[int, CellKey]:
+    sign = 1 if better == "higher" else -1
+    best: dict[int, CellKey] = {}
+    for key, values in finals.items():
+        before = best.get(key[0])
+        if before is None or sign * np.mean(values) > sign * np.mean(finals[before]):
+            best[key[0]] = key
+    return best
+
+
+# ---- the prior
+
+
+def _near_tuned(workload: Workload, cells: Cells) -> Iterator[Sequence[float]]:
+    """The cells of each batch size at its best rate and an octave beside it."""
+    for (batch_size, rate), values in cells.items():
+        best = workload.tuned.get(batch_size)
+        if best and abs(math.log2(rate / best[1])) < 1.01 and len(values) >= _FEWEST_SEEDS:
+            yield values
+
+
+def _log_likelihood(workload: Workload, cells: Cells, scale: MetricScale) -> Array:
+    """Log likelihood by unlikeness and log usual variance, both on the grids of the product."""
+    # With fewer examples than the others the scatter is larger; the prior is of theirs.
+    fewer = max(1.0, 10_000 / scale.n_examples) if scale.n_examples else 1.0
+    total = np.zeros((len(seed_scatter._UNLIKENESS), len(_LOG_VARIANCES)))
+    degrees = seed_scatter._prior_degrees()[:, None]
+    for values in _near_tuned(workload, cells):
+        log_ratio = math.log(scale.variance(values) / fewer) - _LOG_VARIANCES[None, :]
+        total += seed_scatter._log_f(log_ratio, len(values) - 1, degrees)
+    return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """The prior as fitted: of each kind of metric, and of how unlike cells are."""
+
+    priors: Mapping[str, ScatterPrior]
+    log_unlikeness: tuple[float, float]
+
+
+def fit(workloads: Sequence[Workload]) -> Fitted:
+    """Fit the prior by maximum likelihood; twins count half each."""
+    likelihoods: dict[str, list[tuple[float, Array]]] = defaultdict(list)
+    for workload in workloads:
+        twins = sum(other.family == workload.family for other in workloads)
+        scale = workload.scale
+        of_finals = _log_likelihood(workload, workload.finals, scale)
+        likelihoods[scale.kind].append((1 / twins, of_finals))
+        of_steps = _log_likelihood(workload, workload.log_steps, MetricScale(kind="plain"))
+        likelihoods["steps"].append((1 / twins, of_steps))
+    kinds = sorted(likelihoods)
+
+    def misfit(parameters: Array) -> float:
+        unlike = _log_normal(np.log(seed_scatter._UNLIKENESS), *parameters[-2:])
+        unlike -= np.log(seed_scatter._UNLIKENESS)
+        unlike -= np.logaddexp.reduce(unlike)
+        total = 0.0
+        for i, kind in enumerate(kinds):
+            usual = _log_normal(_LOG_VARIANCES / 2, *parameters[2 * i : 2 * i + 2])
+            usual -= np.logaddexp.reduce(usual)
+            for weight, each in likelihoods[kind]:
+                total -= weight * float(
+                    np.logaddexp.reduce((each + unlike[:, None] + usual).ravel())
+                )
+        return total
+
+    start = [*[-3.5, -0.3] * len(kinds), -0.9, -0.3]
+    options = {"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-3, "fatol": 1e-3}
+    best = minimize(misfit, start, method="Nelder-Mead", options=options).x
+    priors = {
+        kind: ScatterPrior(
+            log_sd=float(best[2 * i]),
+            # A further workload is less like these than they are like each other.
+            log_sd_sd=math.exp(best[2 * i + 1]) * (1 + 1 / len(likelihoods[kind])),
+            degrees=round(sum(weight for weight, _ in likelihoods[kind])) - 1,
+        )
+        for i, kind in enumerate(kinds)
+    }
+    return Fitted(priors=priors, log_unlikeness=(float(best[-2]), math.exp(best[-1])))
+
+
+def _log_normal(x: Array, mean: float, log_sd: float) -> Array:
+    return np.asarray(-0.5 * ((x - mean) / math.exp(log_sd)) ** 2)
+
+
+# ---- whether intervals hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Differences of one workload: whether intervals held, and half their widths in margins."""
+
+    held: float
+    half_width: float
+
+
+def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.Generator) -> Held:
+    """Draw four tuned cells and some of their seeds, and hold a difference against the others."""
+    pool = [
+        np.array(workload.finals[key])
+        for key in workload.tuned.values()
+        if len(workload.finals[key]) >= n_seeds + 2
+    ]
+    held, widths = [], []
+    for _ in range(n_draws):
+        chosen = [stream.permutation(pool[i]) for i in stream.permutation(len(pool))[:4]]
+        known = _means(workload, [cell[:n_seeds] for cell in chosen]).difference(0, 1)
+        rest = [cell[n_seeds:] for cell in chosen[:2]]
+        assert known.low is not None
+        assert known.high is not None
+        # What the seeds that were left out say scatters too.
+        error = math.sqrt(sum(cell.var(ddof=1) / len(cell) for cell in rest))
+        middle, half = (known.low + known.high) / 2, (known.high - known.low) / 2
+        apart = float(rest[0].mean() - rest[1].mean())
+        held.append(abs(apart - middle) <= math.hypot(half, 1.96 * error))
+        widths.append(half / workload.margin)
+    return Held(held=statistics.fmean(held), half_width=statistics.median(widths))
+
+
+def _means(workload: Workload, cells: Sequence[Array]) -> CellMeans:
+    return CellMeans.of(
+        [cell.tolist() for cell in cells],
+        metric=workload.metric,
+        better=workload.better,
+        n_examples=workload.n_examples,
+    )
+
+
+# ---- whether verdicts are given, and right
+
+
+@dataclass
+class Verdicts:
+    """Verdicts on sweeps in which the truth differs by more than two margins."""
+
+    n: int = 0
+    decided: int = 0
+    wrong: int = 0
+
+
+def verdicts(workload: Workload, n_draws: int, stream: np.random.Generator) -> Verdicts:
+    """Draw sweeps of four batch sizes with two seeds, and judge whether larger ends worse."""
+    counted = Verdicts()
+    sizes = sorted(workload.tuned)
+    sign = 1 if workload.better == "higher" else -1
+    for _ in range(n_draws):
+        chosen = sorted(stream.permutation(sizes)[:4])
+        cells = [np.array(workload.finals[workload.tuned[size]]) for size in chosen]
+        truth = sign * float(cells[0].mean() - cells[-1].mean()) / workload.margin
+        if abs(truth) <= 2:
             continue
-        before = best.get(batch_size)
-        if before is None or sign * np.mean([*seeds.values()]) > sign * np.mean([*before.values()]):
-            best[batch_size] = seeds
-    common = sorted(set.intersection(*map(set, best.values()))) if best else []
-    if len(best) < 3 or len(common) < _LEAST_SEEDS:
-        return None
-    values = np.array([[best[size][seed] for seed in common] for size in sorted(best)])
-    return np.asarray(logit(values)) if grid["metric"] == "accuracy" else values
+        means = _means(workload, [stream.permutation(cell)[:2] for cell in cells])
+        assert means.draws is not None
+        verdict = falls(sign * means.draws, workload.margin)
+        counted.n += 1
+        counted.decided += verdict != "cannot_tell"
+        counted.wrong += verdict == ("did_not_hold" if truth > 0 else "held")
+    return counted
 
 
-def coverage_table(n_studies: int) -> None:
-    """Shares of made-up sweeps in which the interval of first less last cell holds the truth."""
-    print("| sweep | cells | " + " | ".join(f"{n} seeds" for n in _N_SEEDS) + " |")
-    print("|---|---|" + "---|" * len(_N_SEEDS))
-    for name, sweep in SWEEPS.items():
-        for n_cells in _N_CELLS:
-            held = [1 - np.mean(misses(sweep, n_cells, n, n_studies)) for n in _N_SEEDS]
-            cells = " | ".join(f"{100 * share:.1f} %" for share in held)
-            print(f"| {name} | {n_cells} | {cells} |", flush=True)
-
-
-def recorded_table() -> None:
-    """What the recorded grids say of the seeds."""
-    print("\n| grid | batch sizes | seeds | scatter unlike | shared by seeds, mean (neighbours) |")
-    print("|---|---|---|---|---|")
-    for path in sorted(_GRIDS.glob("*.json")):
-        values = recorded(path.stem)
-        if values is None:
-            continue
-        n_sizes, n_seeds = values.shape
-        log_sd = np.log(values.std(axis=1, ddof=1))
-        by_chance = float(polygamma(1, (n_seeds - 1) / 2)) / 4
-        unlike = max(0.0, float(np.var(log_sd, ddof=1)) - by_chance) ** 0.5
-        together = np.corrcoef(values)
-        mean, near = together[np.triu_indices(n_sizes, 1)].mean(), np.diag(together, 1).mean()
-        print(f"| {path.stem} | {n_sizes} | {n_seeds} | {unlike:.2f} | {mean:.2f} ({near:.2f}) |")
+# ---- tables
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=2000)
-    coverage_table(parser.parse_args().studies)
-    recorded_table()
+    parser.add_argument("--draws", type=int, default=200)
+    n_draws = parser.parse_args().draws
+    workloads, stream = recorded(), np.random.default_rng(0)
+    _print_prior(fit(workloads))
+    rows = []
+    for workload in workloads:
+        others = [other for other in workloads if other.family != workload.family]
+        fitted = fit(others)
+        with (
+            patch.object(seed_scatter, "PRIORS", fitted.priors),
+            patch.object(seed_scatter, "_LOG_UNLIKENESS", fitted.log_unlikeness),
+        ):
+            held = [coverage(workload, n, n_draws, stream) for n in (1, 2, 3)]
+            rows.append((workload.name, held, verdicts(workload, n_draws, stream)))
+    _print_coverage([(name, held) for name, held, _ in rows])
+    _print_verdicts([(name, counted) for name, _, counted in rows])
+
+
+def _print_prior(fitted: Fitted) -> None:
+    print("| scale | mean of log sd | its scale | degrees of freedom |\n|---|---|---|---|")
+    for kind, prior in fitted.priors.items():
+        print(f"| {kind} | {prior.log_sd:.2f} | {prior.log_sd_sd:.2f} | {prior.degrees} |")
+    print("| log of unlikeness | {:.2f} | {:.2f} | |".format(*fitted.log_unlikeness))
+
+
+def _print_coverage(rows: Sequence[tuple[str, Sequence[Held]]]) -> None:
+    print("\nCoverage, and half width in margins (median), with 1, 2 and 3 seeds per cell")
+    print("| workload | 1 | 2 | 3 |\n|---|---|---|---|")
+    for name, held in rows:
+        cells = [f"{100 * each.held:.0f} %, {each.half_width:.1f}" for each in held]
+        print(f"| {name} | {' | '.join(cells)} |")
+    for label, choose in (("mean", statistics.fmean), ("lowest", min)):
+        cells = [f"{100 * choose(held[i].held for _, held in rows):.1f} %" for i in range(3)]
+        print(f"| {label} | {' | '.join(cells)} |")
+    widths = [statistics.median(held[i].half_width for _, held in rows) for i in range(3)]
+    print(f"| median half width | {' | '.join(f'{width:.2f}' for width in widths)} |")
+
+
+def _print_verdicts(rows: Sequence[tuple[str, Verdicts]]) -> None:
+    print("\n| workload | sweeps | decided | wrong |\n|---|---|---|---|")
+    for name, counted in rows:
+        print(f"| {name} | {counted.n} | {counted.decided} | {counted.wrong} |")
+    n, decided, wrong = (
+        sum(getattr(counted, field) for _, counted in rows) for field in ("n", "decided", "wrong")
+    )
+    print(f"| all | {n} | {100 * decided / n:.1f} % | {100 * wrong / n:.1f} % |")
 
 
 if __name__ == "__main__":

@@ -103,12 +103,13 @@ def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
     assert {figure.learning_rates for figure in sizes} == {(0.01, 0.01)}
 
 
-def test_one_run_of_each_can_be_told_from_noise_by_nobody() -> None:
+def test_one_run_of_each_is_held_against_the_usual_scatter() -> None:
     a, b = (made_up_study(batch_sizes=(64,), epochs=n) for n in (5, 6))
 
-    found = compare(a, b)
+    verdicts = {figure.quantity: figure.verdict for figure in compare(a, b).figures}
 
-    assert {figure.verdict for figure in found.figures} == {"cannot_tell"}
+    assert verdicts["accuracy"] == "within_noise"
+    assert verdicts["step_s"] == "cannot_tell"  # machines differ too much for a prior
 
 
 def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,19 @@ from scipy.special import polygamma
 Array = NDArray[np.float64]
 
 
-def half_width(variances: Sequence[float], n: Sequence[int], at: int, confidence: float) -> float:
+def half_width(
+    variances: Sequence[float], n: Sequence[int], at: int, confidence: float, prior: Any = None
+) -> float:
     """Half the width of the interval of a cell's mean: one place of d0 and s0² at a time."""
     places = []
     for unlike in np.arange(0.0375, 1.8, 0.075):
         d0 = _degrees_at(unlike)
-        for log_usual in np.arange(-40.0, 40.0, 0.5):
+        for log_usual in np.arange(-26.0, 12.0, 0.5):
             s0_sq = math.exp(log_usual)
-            density = unlike  # the prior
+            density = stats.lognorm.pdf(unlike, 0.76, scale=math.exp(-1.27))
+            if prior is not None:
+                t = (log_usual / 2 - prior.log_sd) / prior.log_sd_sd
+                density *= stats.t.pdf(t, prior.degrees)
             for s_sq, count in zip(variances, n, strict=True):
                 if count > 1:
                     density *= stats.f.pdf(s_sq / s0_sq, count - 1, d0) * s_sq / s0_sq
@@ -93,15 +99,18 @@ def misses(
     sweep: MadeUpCells, n_cells: int, n_seeds: int, n_studies: int, *, seed: int = 0
 ) -> list[bool]:
     """Whether the 95 % interval of first less last cell missed the truth, study by study."""
-    from batchlab.laws.scatter import PooledCells
+    from batchlab.belief.cell_means import CellMeans
 
     random = np.random.default_rng([seed, n_cells, n_seeds])
     missed = []
     for _ in range(n_studies):
         values, truth = sweep.draw(n_cells, n_seeds, random)
-        pooled = PooledCells.of(
-            values.tolist(), metric="accuracy" if sweep.accuracy else "a metric", n_examples=1000
+        means = CellMeans.of(
+            values.tolist(),
+            metric="accuracy" if sweep.accuracy else "a metric",
+            better="higher",
+            n_examples=1000,
         )
-        found = pooled.difference(values[0].tolist(), values[-1].tolist())
+        found = means.difference(0, len(values) - 1)
         missed.append(not found.holds(float(truth[0] - truth[-1])))
     return missed

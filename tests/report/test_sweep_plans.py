@@ -133,7 +133,7 @@ def test_plans_that_may_be_as_good_come_after_sizes() -> None:
 
 
 def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
-    study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.929})
+    study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.9285})
     table = races_table(Evidence.of(study)).by_key()
 
     assert dict(zip(table["batch_size"], table["standing"], strict=True))["the plan decay"] == (

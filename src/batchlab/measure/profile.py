@@ -14,7 +14,7 @@ from scipy.special import bdtr
 
 from batchlab.errors import ProfileError
 from batchlab.laws.lines import MemoryFit, fit_memory
-from batchlab.laws.scatter import mean_interval
+from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.shown import ShownInNotebook

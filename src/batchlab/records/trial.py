@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,43 +10,11 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Literal
 
-import numpy as np
 import rfc8785
-from numpy.typing import NDArray
 
 from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RightExamples:
-    """Which examples a model was right about, in the order of the split.
-
-    Attributes:
-        n_examples: how many there are.
-        bits: base64 of a bit for each, the first in the highest bit of the first byte.
-    """
-
-    n_examples: int
-    bits: str
-
-    @classmethod
-    def of(cls, right: NDArray[np.bool_]) -> RightExamples:
-        """Pack them.
-
-        Args:
-            right: one for each example, shape (n,).
-        """
-        packed = base64.b64encode(np.packbits(right).tobytes()).decode()
-        return cls(n_examples=len(right), bits=packed)
-
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """One for each example, shape (n,)."""
-        packed = np.frombuffer(base64.b64decode(self.bits), dtype=np.uint8)
-        return np.unpackbits(packed, count=self.n_examples).astype(bool)
-
 
 Split = Literal["train", "validation", "test"]
 
@@ -60,14 +27,11 @@ class Score:
         split: of the data.
         metric: its name.
         value: None: it was not a finite number.
-        right: which examples the model was right about, of a share of them where a trial of a
-            sweep ends; None: not kept.
     """
 
     split: Split
     metric: str
     value: float | None
-    right: RightExamples | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,13 +57,6 @@ class Evaluation:
     batch_loss: float | None
     scores: tuple[Score, ...]
     measured: tuple[tuple[str, float | None], ...] = ()
-
-    @property
-    def without_right(self) -> Evaluation:
-        """The same without which examples were right."""
-        if all(score.right is None for score in self.scores):
-            return self
-        return replace(self, scores=tuple(replace(score, right=None) for score in self.scores))
 
     @property
     def has_all_splits(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
-from batchlab.laws.scatter import PooledCells
+from batchlab.belief.cell_means import CellMeans
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_words import objective_words
 from batchlab.report.text import quantity_text
@@ -337,9 +337,13 @@ def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
         for each in () if followed is None else (followed.recommended, *followed.references):
             if each.found:
                 found[_cell(*each.cell, each.cool_down)] = (list(each.found), _finite(each.test))
-    splits = list(zip(*found.values(), strict=True))
-    means = [PooledCells.of(values, metric=advice.metric, n_examples=0).mean for values in splits]
-    return {cell: (means[0](values[0]), means[1](values[1])) for cell, values in found.items()}
+    of_validation, of_test = (
+        CellMeans.of(
+            [ends[split] for ends in found.values()], metric=advice.metric, better=advice.better
+        )
+        for split in (0, 1)
+    )
+    return {cell: (of_validation.mean(i), of_test.mean(i)) for i, cell in enumerate(found)}
 
 
 # Batch size, rate as it is told apart, and the part over which it falls.

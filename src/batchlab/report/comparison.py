@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeVar
 from scipy.special import ndtri
 
 from batchlab.advice.advice import Advice
-from batchlab.laws.scatter import PooledCells, mean_interval
+from batchlab.belief.cell_means import CellMeans
+from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import fit_step_time
 from batchlab.measure.profile import SIZES_FOR_LAW, Profile
 from batchlab.records.estimate import Estimate
@@ -278,9 +279,7 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
     confidence = 1 - _MISSES / n
     wider = float(ndtri((1 + confidence) / 2) / ndtri(1 - _MISSES / 2))
     step_s = [side.step_s(wider) for side in (a, b)]
-    logs = [[math.log(each.middle) for each in cell] for one in met for cell in one.values()]
-    pooled = PooledCells.of(logs, metric="steps_to_target", n_examples=0)
-    steps = [{key: _steps(each, pooled, confidence) for key, each in one.items()} for one in met]
+    steps = _steps(met, confidence)
     times = [
         {key: _times(n, alone[key[0], None]) for key, n in one.items() if (key[0], None) in alone}
         for one, alone in zip(steps, step_s, strict=True)
@@ -292,14 +291,21 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
     yield from _and_all(_ratios("peak_bytes", a.peak_bytes, b.peak_bytes), confidence)
 
 
-def _steps(crossings: list[Crossing], pooled: PooledCells, confidence: float) -> Estimate:
-    """The steps to a target."""
-    logs = [math.log(each.middle) for each in crossings]
-    known = pooled.mean(logs, confidence=confidence)
-    # Where between two evaluations nobody knows, and all seeds may be at the same end.
-    mark = max(math.log(each.step / each.least) for each in crossings) / 2
-    half = None if known.high is None else math.hypot(known.high - fmean(logs), mark)
-    return Estimate.of_log(fmean(logs), half, n=known.n)
+def _steps(
+    met: Sequence[Mapping[Key, Sequence[Crossing]]], confidence: float
+) -> list[dict[Key, Estimate]]:
+    """The steps to a target, on each side by batch size and rate."""
+    cells = [(side, key) for side, crossings in enumerate(met) for key in crossings]
+    logs = [[math.log(each.middle) for each in met[side][key]] for side, key in cells]
+    means = CellMeans.of_steps(logs)
+    steps: list[dict[Key, Estimate]] = [{} for _ in met]
+    for i, (side, key) in enumerate(cells):
+        known = means.mean(i, confidence=confidence)
+        # Where between two evaluations nobody knows, and all seeds may be at the same end.
+        mark = max(math.log(each.step / each.least) for each in met[side][key]) / 2
+        half = None if known.high is None else math.hypot(known.high - fmean(logs[i]), mark)
+        steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=known.n)
+    return steps
 
 
 def _sizes(a: Mapping[Key, Any], b: Mapping[Key, Any]) -> list[int]:
@@ -342,20 +348,22 @@ def _at_the_end(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float) -
         return []
     metric = a.study.workload.metrics[0]
     sign = 1 if metric.better == "higher" else -1
-    pooled = PooledCells.of(
-        [values for one in (ours, theirs) for _, values in one.values()],
-        metric=metric.name,
-        n_examples=min(side.study.workload.n_validation or 0 for side in (a, b) if side.study),
+    cells = [values for one in (ours, theirs) for _, values in one.values()]
+    n_examples = min(side.study.workload.n_validation or 0 for side in (a, b) if side.study)
+    means = CellMeans.of(
+        cells, metric=metric.name, better=metric.better, n_examples=n_examples or None
     )
+    at = {("a", key): i for i, key in enumerate(ours)}
+    at |= {("b", key): len(ours) + i for i, key in enumerate(theirs)}
     return [
         Figure(
             quantity=metric.name,
             batch_size=x[0],
             learning_rates=(x[1], y[1]),
             epochs=(ours[x][0], theirs[y][0]),
-            a=pooled.mean(ours[x][1], confidence=confidence),
-            b=pooled.mean(theirs[y][1], confidence=confidence),
-            change=pooled.difference(theirs[y][1], ours[x][1], confidence=confidence),
+            a=means.mean(at["a", x], confidence=confidence),
+            b=means.mean(at["b", y], confidence=confidence),
+            change=means.difference(at["b", y], at["a", x], confidence=confidence),
             is_ratio=False,
         )
         for x, y in _pairs(ours, theirs, lambda end: sign * fmean(end[1]))

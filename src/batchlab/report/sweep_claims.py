@@ -6,8 +6,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+from batchlab.belief.statements import (
+    Verdict,
+    better_than_all,
+    falls,
+    no_worse_than_any,
+    rises,
+)
 from batchlab.plans.scaling import moves_adam
 from batchlab.records.study import Study
 from batchlab.report.cells import (
@@ -22,6 +28,7 @@ from batchlab.report.cells import (
     trial_words,
 )
 from batchlab.report.sweep_evidence import (
+    Array,
     Comparison,
     EqualBudget,
     Evidence,
@@ -29,7 +36,6 @@ from batchlab.report.sweep_evidence import (
     Race,
     budget_split,
     metric_text,
-    paired,
     races,
     training_fit,
 )
@@ -102,8 +108,6 @@ def _headline(evidence: Evidence, race: Race) -> str:
     elif race.as_good:
         others = capitalized(batch_sizes_text(evidence.study, race.as_good))
         end = text(" {others} may be as good.", others=others)
-    elif race.standing == "tied":
-        end = text(" More seeds would tell whether that holds.")
     return f"{capitalized(said)}.{end}"
 
 
@@ -204,6 +208,7 @@ def _chosen_on(study: Study) -> str:
 # batch sizes of similar training fit, else it is "not_tested".
 _Found = tuple[ClaimVerdict, str]
 _GOOD_START = (32, 128)
+_MOST_SEEDS = 50  # an estimate beyond it is too vague to be a number
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
@@ -278,19 +283,21 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Found:
         return "cannot_tell", text(message, which=which, low=low, high=high)
     # Chosen by its size and not by its result, which would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
-    budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
-    held = _held_everywhere(evidence, start, outside, budgets)
-    if worse := _with_outcome(held, "worse"):
-        return "did_not_hold", _beaten(evidence, start, worse)
-    low_ends = (comparison.difference.low for _, _, comparison in held)
-    if all(end is not None and end > -evidence.tolerance for end in low_ends):
+    judged = [
+        _judged(evidence, budget, start, outside, no_worse_than_any)
+        for budget in evidence.budgets
+        if budget.name != "steps"
+    ]
+    if lost := [each for each in judged if each.verdict == "did_not_hold"]:
+        return "did_not_hold", _beaten(evidence, start, lost[0])
+    if all(each.verdict == "held" for each in judged):
         return "held", evidence.say(
-            "In {budgets}, {size} is at most {tolerance} worse than any size outside.",
-            budgets=_names(budgets),
+            "In {budgets}, {size} is at most {margin} worse than any size outside.",
+            budgets=_names(judged),
             size=start,
-            tolerance=quantity_text(evidence.metric, evidence.tolerance),
+            margin=quantity_text(evidence.metric, evidence.margin),
         )
-    return "cannot_tell", _open(evidence, start, held, budgets)
+    return "cannot_tell", _open(evidence, start, judged)
 
 
 def full_batch_converges_better(evidence: Evidence) -> _Found:
@@ -302,29 +309,20 @@ def full_batch_converges_better(evidence: Evidence) -> _Found:
         why = "No trial of full batch ended well." if was_run else "Full batch was not run."
         return "cannot_tell", text(why)
     minis = [cell for cell in evidence.cells if cell is not full]
-    held = _held_everywhere(evidence, full, minis, budgets)
-    better = _with_outcome(held, "better")
-    if worse := _with_outcome(held, "worse"):
-        seen = _beaten(evidence, full, worse)
-        if better:
-            won = {budget.name for budget, _, _ in better}
-            ahead = _names([budget for budget in budgets if budget.name in won])
-            also = text("In {budgets}, full batch is ahead of some other size.", budgets=ahead)
+    judged = [_judged(evidence, budget, full, minis, better_than_all) for budget in budgets]
+    if lost := [each for each in judged if each.verdict == "did_not_hold"]:
+        seen = _beaten(evidence, full, lost[0])
+        ahead = [each for each in judged if _is_ahead_of_some(each)]
+        if ahead:
+            also = text(
+                "In {budgets}, full batch is ahead of some other size.", budgets=_names(ahead)
+            )
             seen = f"{seen} {also}"
         return "did_not_hold", seen
-    if same := _with_outcome(held, "same"):
-        budget, other, difference = same[0]
-        return "did_not_hold", evidence.say(
-            "In {budget}, {size} is no better than {other}: {metric} differs by {difference}.",
-            budget=budget,
-            size=full,
-            other=other,
-            difference=difference,
-        )
-    if len(better) == len(held):
+    if all(each.verdict == "held" for each in judged):
         message = "In {budgets}, it is better than every other size."
-        return "held", text(message, budgets=_names(budgets))
-    return "cannot_tell", _open(evidence, full, held, budgets)
+        return "held", text(message, budgets=_names(judged))
+    return "cannot_tell", _open(evidence, full, judged)
 
 
 CLAIMS: dict[str, Callable[[Evidence], _Found]] = {
@@ -389,27 +387,27 @@ def _order_found(
 ) -> _Found:
     """What the first and the last of several say of their order, and the verdict that follows."""
     first, last = compared[0], compared[-1]
-    ends, missing, where = measured.compare(first, last), "", ""
-    verdict: ClaimVerdict = "cannot_tell" if ends.outcome == "cannot_tell" else "did_not_hold"
-    if ends.outcome == "better":
-        end = ", a difference of {difference}."
-        reversed_pairs = [
-            evidence.say("from {first} to {last}", first=one, last=next_one)
-            for one, next_one in pairwise(compared)
-            if measured.compare(one, next_one, n_comparisons=len(compared) - 1).outcome == "worse"
-        ]
-        if reversed_pairs:
-            end, where = end + " But it goes the other way {where}.", listing(reversed_pairs)
-        else:
-            verdict = "held"
-    elif ends.outcome == "worse":
-        end = ": the reverse, by {difference}."
-    elif ends.outcome == "same":
-        end = ": no difference that matters, {difference}."
-    elif ends.missing:
-        end, missing = ". {missing}.", capitalized(ends.missing)
+    ends, draws, more, where = measured.compare(first, last), measured.draws(compared), "", ""
+    verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
+    if ends.missing or draws is None:
+        end, more = ". {more}.", capitalized(ends.missing or "")
+    elif verdict == "cannot_tell":
+        end, more = ": too close for these seeds to tell, {difference}. {more}", _more_seeds(ends)
+    elif verdict == "did_not_hold":
+        end = ": at most {margin} worse, {difference}."
+        if ends.outcome == "worse":
+            end = ": the reverse, by {difference}."
+        elif ends.outcome == "same":
+            end = ": no difference that matters, {difference}."
+        elif (ends.difference.estimate or 0.0) < 0:
+            end = ": if anything the reverse, by {difference}."
+    elif places := rises(draws):
+        verdict = "did_not_hold"
+        pairs = [(compared[i], compared[i + 1]) for i in places]
+        where = listing([evidence.say("from {first} to {last}", first=a, last=b) for a, b in pairs])
+        end = ", a difference of {difference}. But it goes the other way {where}."
     else:
-        end = ": too close for these seeds to tell, {difference}. More seeds would."
+        end = ", a difference of {difference}."
     seen = evidence.say(
         "In {budget}, {what} is {small} and {large}" + end,
         budget=evidence.budgets[0],
@@ -417,63 +415,99 @@ def _order_found(
         small=evidence.level_text(first, measured.level(first)),
         large=evidence.level_text(last, measured.level(last)),
         difference=ends,
-        missing=missing,
+        margin=quantity_text(evidence.metric, measured.margin),
+        more=more,
         where=where,
     )
     return verdict, seen
 
 
-_Held = tuple[EqualBudget, Cell, Comparison]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judged:
+    """A batch size held against others under one budget."""
+
+    budget: EqualBudget
+    verdict: ClaimVerdict
+    against: Sequence[tuple[Cell, Comparison]]  # the others, the best first
 
 
-def _held_everywhere(
-    evidence: Evidence, cell: Cell, others: Sequence[Cell], budgets: Sequence[EqualBudget]
-) -> list[_Held]:
-    """`cell` against each of `others` under each budget, all intervals holding together."""
-    split, n = budget_split(evidence.study), len(others) * len(budgets)
-    measured = [(budget, evidence.measured(budget, split)) for budget in budgets]
-    return [
-        (budget, other, values.compare(cell, other, n_comparisons=n))
-        for budget, values in measured
-        for other in others
-    ]
-
-
-def _with_outcome(held: Sequence[_Held], outcome: str) -> list[_Held]:
-    return [found for found in held if found[2].outcome == outcome]
-
-
-def _beaten(evidence: Evidence, cell: Cell, worse: Sequence[_Held]) -> str:
-    """The comparison in which `cell` lost most clearly."""
-    budget, other, difference = min(worse, key=lambda found: found[2].difference.estimate or 0.0)
-    return evidence.say(
-        "In {budget}, {better} has a better {metric} than {worse}, by {difference}.",
+def _judged(
+    evidence: Evidence,
+    budget: EqualBudget,
+    cell: Cell,
+    others: Sequence[Cell],
+    statement: Callable[[Array, float], Verdict],
+) -> _Judged:
+    measured = evidence.measured(budget, budget_split(evidence.study))
+    best_first = [other for other, _ in evidence.ranked(measured) if other in others]
+    draws = measured.draws([cell, *best_first]) if best_first else None
+    return _Judged(
         budget=budget,
-        better=other,
-        worse=cell,
-        difference=difference,
+        verdict="cannot_tell" if draws is None else statement(draws, measured.margin),
+        against=[(other, measured.compare(cell, other)) for other in best_first],
     )
 
 
-def _open(
-    evidence: Evidence, cell: Cell, held: Sequence[_Held], budgets: Sequence[EqualBudget]
-) -> str:
-    missing = [comparison.missing for _, _, comparison in held]
+def _is_ahead_of_some(judged: _Judged) -> bool:
+    return any(comparison.outcome == "better" for _, comparison in judged.against)
+
+
+def _beaten(evidence: Evidence, cell: Cell, judged: _Judged) -> str:
+    """Say which of the others was best, and by how much."""
+    other, comparison = judged.against[0]
+    message = "In {budget}, {other} has a better {metric} than {cell}, by {difference}."
+    if comparison.outcome != "worse":
+        message = "In {budget}, {cell} is at most {margin} better than {other}: {difference}."
+        if (comparison.difference.estimate or 0.0) < 0:
+            message = (
+                "In {budget}, {cell} is at most {margin} better than {other}, and if anything "
+                "worse, by {difference}."
+            )
+    return evidence.say(
+        message,
+        budget=judged.budget,
+        other=other,
+        cell=cell,
+        margin=quantity_text(evidence.metric, comparison.margin),
+        difference=comparison,
+    )
+
+
+def _open(evidence: Evidence, cell: Cell, judged: Sequence[_Judged]) -> str:
+    """Say which sizes cannot be told apart from a cell, and how many seeds would."""
+    unsure = [each for each in judged if each.verdict == "cannot_tell"]
+    pairs = [pair for each in unsure for pair in each.against]
+    missing = [comparison.missing for _, comparison in pairs]
+    if not pairs:
+        message = "The {metric} of {size} and others was not measured in {budgets}."
+        return evidence.say(message, size=cell, budgets=_names(unsure))
     if missing[0] is not None and None not in missing:
         return text("{missing}.", missing=capitalized(missing[0]))
-    unsure = _with_outcome(held, "cannot_tell")
-    where = {budget.name for budget, _, _ in unsure}
+    close = [pair for pair in pairs if pair[1].outcome == "cannot_tell"] or pairs[:1]
     return evidence.say(
-        "In {budgets}, {size} and {others} are too close for these seeds to tell. More seeds "
-        "would.",
-        budgets=_names([budget for budget in budgets if budget.name in where]),
+        "In {budgets}, {size} and {others} are too close for these seeds to tell. {more}",
+        budgets=_names(unsure),
         size=cell,
-        others=sorted({other.batch_size for _, other, _ in unsure}),
+        others=sorted({other.batch_size for other, _ in close}),
+        more=_more_seeds(max((pair[1] for pair in close), key=lambda c: c.seeds_to_tell or 0)),
     )
 
 
-def _names(budgets: Sequence[EqualBudget]) -> str:
-    return listing([text("equal {what}", what=text(budget.name)) for budget in budgets])
+def _more_seeds(comparison: Comparison) -> str:
+    """Say about how many seeds would tell two cells apart."""
+    n = comparison.seeds_to_tell
+    if n is None:
+        return text("More seeds would.")
+    if comparison.difference.n <= 2:
+        # From one seed each the interval is as wide as the usual scatter is uncertain.
+        return text("A second seed of each would tell more.")
+    if n > _MOST_SEEDS:
+        return text("More than {n} seeds of each would.", n=_MOST_SEEDS)
+    return text("About {n} seeds of each would.", n=n)
+
+
+def _names(judged: Sequence[_Judged]) -> str:
+    return listing([text("equal {what}", what=text(each.budget.name)) for each in judged])
 
 
 # ---- what else was seen
@@ -484,40 +518,10 @@ _Seen = Iterator[tuple[str, str]]  # topics, and what is said
 def sentences(study: Study) -> tuple[Sentence, ...]:
     """What else can be said of a study, beside its conclusion, its effects and the claims."""
     evidence = Evidence.of(study)
-    tells = (_paired, _no_race, _open_plateaus, _speed, _edges) if evidence.cells else ()
+    tells = (_no_race, _open_plateaus, _speed, _edges) if evidence.cells else ()
     seen = (found for tell in tells for found in tell(evidence))
     return tuple(
         Sentence(topic=topic, text=said) for topic, said in itertools.chain(seen, _failed(study))
-    )
-
-
-def _paired(evidence: Evidence) -> _Seen:
-    """Which batch sizes the best one is told apart from on the same held-out examples."""
-    found = paired(evidence)
-    if found is None:
-        return
-    ahead = [size for size, each in found.more.items() if (each.low or 0.0) > 0]
-    behind = [size for size, each in found.more.items() if (each.high or 0.0) < 0]
-    alike = [size for size in found.more if size not in (*ahead, *behind)]
-    said = [
-        evidence.say(message, sizes=sizes)
-        for message, sizes in (
-            ("is right more often than {sizes}", ahead),
-            ("is right less often than {sizes}", behind),
-            ("cannot be told from {sizes}", alike),
-        )
-        if sizes
-    ]
-    yield (
-        "held-out examples",
-        evidence.say(
-            "On the same {n:,} {split} examples, {best} (the best on {chosen_on} data) {found}.",
-            n=found.n,
-            split=term_text(found.split),
-            best=found.best,
-            chosen_on=term_text(deciding_split(evidence.study)),
-            found="; ".join(said),
-        ),
     )
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 from typing import Literal, NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.margin import margin_of
+from batchlab.belief.statements import as_good
 from batchlab.laws.plateau import STARTED_DELTAS, default_delta
-from batchlab.laws.scatter import PooledCells, Right, paired_difference
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
@@ -18,15 +23,15 @@ from batchlab.records.trial import Evaluation, Split, TrialRecord
 from batchlab.report.cells import (
     Cell,
     chosen_cells,
-    deciding_split,
+    final_gap,
     has_plans,
-    held_out_split,
     in_order,
 )
 from batchlab.report.text import Kind, batch_sizes_text, batch_text, label_text, quantity_text
 from batchlab.words.catalogue import Shown, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
+Array = NDArray[np.float64]
 Outcome = Literal["better", "worse", "same", "cannot_tell"]
 ONE_SEED = "one seed: this may be chance"
 
@@ -37,16 +42,16 @@ ONE_SEED = "one seed: this may be chance"
 class Comparison:
     """Is one cell better than another, by the seeds' scatter of all cells?"""
 
-    difference: Estimate  # first less second; positive means that the first is better
-    tolerance: float  # a difference below it does not matter, in the metric's unit
+    difference: Estimate  # first minus second; positive means that the first is better
+    margin: float  # the difference that still counts as no worse, in the metric's unit
 
     @property
     def outcome(self) -> Outcome:
-        """What the interval says of the first; "same" where all of it is within the tolerance."""
+        """What the interval says of the first; "same" if all of it is within the margin."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
             return "cannot_tell"
-        if -self.tolerance < low and high < self.tolerance:
+        if -self.margin < low and high < self.margin:
             return "same"
         if low > 0:
             return "better"
@@ -54,20 +59,32 @@ class Comparison:
 
     @property
     def missing(self) -> str | None:
-        """Why there is no interval; None where there is one."""
+        """Why there is no interval; None if there is one."""
         if self.difference.low is not None:
             return None
         return reason_text(self.difference.reason) or text(ONE_SEED)
 
+    @property
+    def seeds_to_tell(self) -> int | None:
+        """About how many seeds of each it takes to tell; None if that cannot be estimated.
+
+        The interval shrinks with the root of the seeds, and has to leave 0 or the margin outside.
+        """
+        known = self.difference
+        if known.estimate is None or known.low is None or known.high is None:
+            return None
+        far = max(abs(known.estimate), self.margin - abs(known.estimate))
+        return math.ceil(known.n / 2 * ((known.high - known.low) / 2 / far) ** 2)
+
     def size_text(self, metric: str) -> str:
         """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139)"."""
-        found = self.difference
-        if found.estimate is None:
-            return text("an unknown amount ({reason})", reason=reason_text(found.reason))
-        size = quantity_text(metric, abs(found.estimate))
-        if found.low is None or found.high is None:
+        known = self.difference
+        if known.estimate is None:
+            return text("an unknown amount ({reason})", reason=reason_text(known.reason))
+        size = quantity_text(metric, abs(known.estimate))
+        if known.low is None or known.high is None:
             return text("{size} (one seed: no interval)", size=size)
-        low, high = (found.low, found.high) if found.estimate >= 0 else (-found.high, -found.low)
+        low, high = (known.low, known.high) if known.estimate >= 0 else (-known.high, -known.low)
         return text(
             "{size} (95 %: {low} to {high})",
             size=size,
@@ -80,31 +97,40 @@ class Comparison:
 class Measured:
     """One metric of every compared batch size and plan in one place."""
 
-    by_kind: Mapping[Kind, Sequence[float]]  # the value of every seed that has one
-    pooled: PooledCells  # the seeds' scatter over all of them
+    kinds: tuple[Kind, ...]
+    means: CellMeans  # in the order of `kinds`
     better: Better
-    tolerance: float  # a difference below it does not matter, >= 0
+    margin: float  # the difference that still counts as no worse, >= 0
+
+    def values(self, cell: Cell) -> Sequence[float]:
+        """Return the value of every seed that has one."""
+        return self.means.cells[self.kinds.index(cell.kind)]
 
     def level(self, cell: Cell) -> float | None:
-        """The mean of a cell; None where no seed has a value."""
-        values = self.by_kind[cell.kind]
-        return fmean(values) if values else None
+        """Return the mean of a cell; None if no seed has a value."""
+        return self.mean(cell).estimate
 
     def mean(self, cell: Cell) -> Estimate:
-        """The mean of a cell with its interval."""
-        return self.pooled.mean(self.by_kind[cell.kind])
+        """Return the mean of a cell with its interval."""
+        return self.means.mean(self.kinds.index(cell.kind))
 
-    def compare(self, first: Cell, second: Cell, *, n_comparisons: int = 1) -> Comparison:
-        """The first cell held against the second.
-
-        Where a conclusion rests on several comparisons, each interval is widened so that all of
-        them hold together 95 times in 100 (Bonferroni).
-        """
+    def compare(self, first: Cell, second: Cell) -> Comparison:
+        """Hold the first cell against the second."""
         if self.better == "lower":
             first, second = second, first
-        one, other = (self.by_kind[cell.kind] for cell in (first, second))
-        difference = self.pooled.difference(one, other, confidence=1 - 0.05 / n_comparisons)
-        return Comparison(difference=difference, tolerance=self.tolerance)
+        one, other = (self.kinds.index(cell.kind) for cell in (first, second))
+        return Comparison(difference=self.means.difference(one, other), margin=self.margin)
+
+    def draws(self, cells: Sequence[Cell]) -> Array | None:
+        """Return joint draws of the values of cells, higher is better, shape (n_draws, cells).
+
+        None if the scatter of seeds is unknown, or a cell has no value.
+        """
+        at = [self.kinds.index(cell.kind) for cell in cells]
+        if self.means.draws is None or not all(len(self.means.cells[i]) for i in at):
+            return None
+        sign = 1.0 if self.better == "higher" else -1.0
+        return np.asarray(sign * self.means.draws[:, at])
 
 
 # ---- equal budgets
@@ -241,11 +267,37 @@ class Evidence:
         return self.study.workload.metrics[0].better
 
     @property
-    def tolerance(self) -> float:
-        """The difference that does not matter: the delta of the plateau rule."""
+    def improvement(self) -> float:
+        """The least difference that counts as learning: the delta of the plateau rule."""
         finals = [cell.final(budget_split(self.study), self.metric) for cell in self.cells]
         values = [fmean(values) for values in finals if values]
         return default_delta(self.metric, values) if values else 0.0
+
+    @property
+    def margin(self) -> float:
+        """The difference that still counts as no worse than the best cell."""
+        split = budget_split(self.study)
+        finals = [fmean(v) for cell in self.cells if (v := cell.final(split, self.metric))]
+        if not finals:
+            return 0.0
+        untrained = self.untrained(split)
+        return margin_of(
+            max(finals) if self.better == "higher" else min(finals),
+            metric=self.metric,
+            better=self.better,
+            untrained=fmean(untrained) if untrained else None,
+            n_examples=self.study.workload.n_evaluated(split),
+        )
+
+    def untrained(self, split: Split) -> list[float]:
+        """Return what untrained models had, one value per trial that was evaluated then."""
+        return [
+            value
+            for cell in self.cells
+            for record in cell.ended_well
+            for at, value in record.curve(split, self.metric)
+            if at.step == 0
+        ]
 
     # ---- what was measured
 
@@ -273,30 +325,32 @@ class Evidence:
             held_out = budget.value(record, split, self.metric)
             return None if train is None or held_out is None else train - held_out
 
-        better: Better = "lower" if self.better == "higher" else "higher"
-        return self._pooled(split, gap, metric="generalization_gap", better=better)
+        return self._gaps(gap, self.at_end(split))
 
-    def _pooled(
-        self,
-        split: Split,
-        value: Callable[[TrialRecord], float | None],
-        *,
-        metric: str | None = None,
-        better: Better | None = None,
-    ) -> Measured:
-        by_kind = {
-            cell.kind: [known for record in cell.ended_well if (known := value(record)) is not None]
-            for cell in self.cells
-        }
-        n_examples = self.study.workload.n_evaluated(split)
+    def final_gaps(self, split: Split) -> Measured:
+        """The same of the last known values."""
+        return self._gaps(lambda r: final_gap(r, split, self.metric), self.final(split))
+
+    def _gaps(self, gap: Callable[[TrialRecord], float | None], held_out: Measured) -> Measured:
         return Measured(
-            by_kind=by_kind,
-            pooled=PooledCells.of(
-                list(by_kind.values()), metric=metric or self.metric, n_examples=n_examples
-            ),
-            better=better or self.better,
-            tolerance=self.tolerance,
+            kinds=self._kinds,
+            means=held_out.means.of_gaps([_values(cell, gap) for cell in self.cells]),
+            better="lower" if self.better == "higher" else "higher",
+            margin=self.margin,
         )
+
+    def _pooled(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
+        means = CellMeans.of(
+            [_values(cell, value) for cell in self.cells],
+            metric=self.metric,
+            better=self.better,
+            n_examples=self.study.workload.n_evaluated(split),
+        )
+        return Measured(kinds=self._kinds, means=means, better=self.better, margin=self.margin)
+
+    @property
+    def _kinds(self) -> tuple[Kind, ...]:
+        return tuple(cell.kind for cell in self.cells)
 
     def ranked(self, measured: Measured) -> list[tuple[Cell, float]]:
         """The cells with a known mean and that mean, the best first."""
@@ -338,15 +392,20 @@ class Evidence:
         return text("{value} at {size}", value=value, size=self.name(cell))
 
 
+def _values(cell: Cell, value: Callable[[TrialRecord], float | None]) -> list[float]:
+    """A number of every trial that ended well and has it."""
+    values = (value(record) for record in cell.ended_well)
+    return [known for known in values if known is not None]
+
+
 # ---- who leads
 
 
 class Behind(NamedTuple):
-    """A batch size beside the leader: its trials, its mean, and the leader held against it."""
+    """A cell that is not the leader, its mean, and the leader held against it."""
 
     cell: Cell
     level: float
-    mean: Estimate  # `level` with its interval
     comparison: Comparison
 
 
@@ -359,13 +418,14 @@ class Race:
     level: float
     others: tuple[Behind, ...]
 
+    as_good: tuple[Kind, ...]  # batch sizes, ascending, and then plans that may be as good
+
     @property
     def standing(self) -> Literal["clear", "tied", "no_interval"]:
-        """Whether the leader is better than every other; one seed each tells nothing."""
+        """Whether the leader is better than every other; without intervals nobody can say."""
         if all(other.comparison.missing is not None for other in self.others):
             return "no_interval"
-        is_clear = all(other.comparison.outcome == "better" for other in self.others)
-        return "clear" if is_clear else "tied"
+        return "tied" if self.as_good or len(self.best) > 1 else "clear"
 
     @property
     def best(self) -> tuple[Kind, ...]:
@@ -373,28 +433,10 @@ class Race:
         level = (other.cell for other in self.others if other.level == self.level)
         return tuple(cell.kind for cell in in_order([self.leader, *level]))
 
-    @property
-    def as_good(self) -> tuple[Kind, ...]:
-        """The batch sizes, ascending, and then the plans that may be as good.
-
-        The comparison with the leader has room for it, and so has their own interval. The first
-        alone says too little: it is wide, so that several comparisons hold together.
-        """
-        found = [
-            other.cell
-            for other in self.others
-            if other.comparison.outcome == "same"
-            or (other.comparison.outcome != "better" and other.mean.holds(self.level))
-        ]
-        return tuple(cell.kind for cell in in_order(found) if cell.kind not in self.best)
-
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
-    """The race under every equal budget that exists, epochs first; of two batch sizes or more.
-
-    The best of many is always ahead of some, so the intervals are wide enough to hold together.
-    """
-    found = []
+    """Return the race under every equal budget that exists, epochs first, of two cells or more."""
+    raced = []
     for budget in evidence.budgets:
         measured = evidence.measured(budget, budget_split(evidence.study))
         ranked = evidence.ranked(measured)
@@ -405,71 +447,23 @@ def races(evidence: Evidence) -> tuple[Race, ...]:
             Behind(
                 cell=cell,
                 level=level,
-                mean=measured.mean(cell),
-                comparison=measured.compare(leader, cell, n_comparisons=len(others)),
+                comparison=measured.compare(leader, cell),
             )
             for cell, level in others
         )
-        found.append(Race(budget=budget, leader=leader, level=best, others=behind))
-    return tuple(found)
-
-
-# ---- on the same examples
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Paired:
-    """The best batch size on validation data beside each other one, on the same held-out examples.
-
-    `more` is, of each other batch size, the share of examples that `best` is right about beyond it.
-    """
-
-    best: Cell
-    split: Split
-    n: int  # examples
-    more: Mapping[Kind, Estimate]
-
-
-def paired(evidence: Evidence) -> Paired | None:
-    """Every batch size on test data beside the best on validation data; None without these."""
-    split, deciding = held_out_split(evidence.study), deciding_split(evidence.study)
-    # Of the data by which the best is chosen it looks better than it is.
-    if split is None or split == deciding or len(evidence.cells) < 2:
-        return None
-    ranked = evidence.ranked(evidence.final(deciding))
-    if not ranked:
-        return None
-    best, _ = ranked[0]
-    right = {cell.kind: _right(cell, split, evidence.metric) for cell in evidence.cells}
-    others = [cell.kind for cell in evidence.cells if cell is not best]
-    more: dict[Kind, Estimate] = {}
-    for kind in others:
-        rights = [right[best.kind], right[kind]]
-        if len({len(seed) for cell in rights for seed in cell}) == 1:
-            # So that all intervals hold together 95 times in 100.
-            found = paired_difference(*rights, confidence=1 - 0.05 / len(others))
-            if found.low is not None:
-                more[kind] = found
-    if not more:
-        return None
-    return Paired(best=best, split=split, n=next(iter(more.values())).n, more=more)
-
-
-def _right(cell: Cell, split: Split, metric: str) -> list[Right]:
-    """Which examples each seed was right about at its end; those without are left out."""
-    return [
-        score.right.right
-        for record in cell.ended_well
-        for score in record.evaluations[-1].scores
-        if (score.split, score.metric) == (split, metric) and score.right is not None
-    ]
+        draws = measured.draws([cell for cell, _ in ranked])
+        alike = [] if draws is None else [ranked[i] for i in as_good(draws, 0, measured.margin)]
+        behind_it = [cell for cell, level in alike if level != best]
+        kinds = tuple(cell.kind for cell in in_order(behind_it))
+        raced.append(Race(budget=budget, leader=leader, level=best, others=behind, as_good=kinds))
+    return tuple(raced)
 
 
 # ---- what can be compared
 
-# The margin in tolerances: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference below
-# it would be no claim that people make; a training fit within it explains no larger one.
-_TOLERANCES = 5
+# In improvements that count: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference
+# below it would be no claim that people make; a training fit within it explains no larger one.
+_IMPROVEMENTS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -494,20 +488,14 @@ def training_fit(evidence: Evidence) -> TrainingFit | None:
     if not known:
         return None
     best = known[0]
-    margin = _TOLERANCES * evidence.tolerance
+    margin = _IMPROVEMENTS * evidence.improvement
     alike = {cell.batch_size for cell, level in known if abs(level - best[1]) <= margin}
-    untrained = [
-        value
-        for cell in evidence.cells
-        for record in cell.ended_well
-        for at, value in record.curve("train", evidence.metric)
-        if at.step == 0
-    ]
+    untrained = evidence.untrained("train")
     gained = best[1] - fmean(untrained) if untrained else math.inf
     return TrainingFit(
         alike=tuple(cell for cell in evidence.cells if cell.batch_size in alike),
         others=tuple(cell for cell in evidence.cells if cell.batch_size not in alike),
-        begun=abs(gained) > STARTED_DELTAS * evidence.tolerance,
+        begun=abs(gained) > STARTED_DELTAS * evidence.improvement,
         best=best,
         worst=max(known, key=lambda found: abs(found[1] - best[1])),
         margin=margin,

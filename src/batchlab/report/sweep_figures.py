@@ -238,7 +238,7 @@ def _plan_finals_panel(study: Study) -> Panel:
     for cell in evidence.cells:
         place: Row = {**kind_fields(study, cell), "configuration": cell_label(study, cell)}
         rows += [place | row for row in interval_mark("point", measured.mean(cell))]
-        rows += [place | mark("run", value) for value in measured.by_kind[cell.kind]]
+        rows += [place | mark("run", value) for value in measured.values(cell)]
     title = text("final {what}", what=split_label(split, evidence.metric))
     return Panel("a-final", title, evidence.metric, rows, axis="configuration", is_metric=True)
 

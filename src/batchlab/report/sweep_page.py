@@ -31,7 +31,6 @@ from batchlab.report.sweep_tables import (
     TrialDocument,
     finals_table,
     first_table,
-    paired_table,
     races_table,
     summary_table,
     trial_documents,
@@ -140,7 +139,6 @@ def html_page(study: Study) -> str:
     intervals = {
         "races": races_table(evidence),
         "finals": finals_table(evidence),
-        "paired": paired_table(evidence),
     }
     return render_page(
         "page.html.j2",

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
-from batchlab.laws.plateau import FRACTION_METRICS, Plateau
-from batchlab.laws.scatter import generalization_gap
+from batchlab.laws.plateau import Plateau
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Estimate, Reason
@@ -32,21 +31,20 @@ from batchlab.report.figure import SPLITS
 from batchlab.report.sweep_evidence import (
     Behind,
     Evidence,
+    Measured,
     Race,
     budget_split,
     metric_text,
-    paired,
     races,
 )
 from batchlab.report.table import Column, Table, Value, table_of
 from batchlab.report.text import (
-    batch_text,
     interval_only_text,
     label_text,
     quantity_text,
     split_label,
 )
-from batchlab.words.catalogue import listing, number_text, term_text, text
+from batchlab.words.catalogue import listing, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- by batch size
@@ -116,28 +114,26 @@ def finals_table(evidence: Evidence) -> Table:
     """One row a batch size; an interval (95 %) follows its mean in brackets."""
     metric, held_out = evidence.metric, held_out_split(evidence.study)
 
-    def final(split: Split) -> Column:
-        measured = evidence.final(split)
-
+    def column(key: str, label: str, measured: Measured, quantity: str) -> Column:
         def mean(cell: Cell) -> str | None:
             known = measured.level(cell) is not None
-            return _interval_text(metric, measured.mean(cell)) if known else None
+            return _interval_text(quantity, measured.mean(cell)) if known else None
 
-        return Column(split, label=term_text(split), of=mean)
+        return Column(key, label=label, of=mean)
 
-    def gap(cell: Cell) -> str | None:
-        return None if held_out is None else _gap_text(evidence, cell, held_out)
-
+    finals = [column(split, term_text(split), evidence.final(split), metric) for split in SPLITS]
+    if held_out is not None:
+        name = "generalization_gap"
+        finals.append(column(name, text("gap"), evidence.final_gaps(held_out), name))
     return table_of(
-        text("Final {metric} with 95 % intervals", metric=label_text(metric)),
+        text("Final {metric} with 95 % intervals over seeds", metric=label_text(metric)),
         evidence.cells,
         Column("batch", label=kind_word(evidence.cells), of=evidence.name),
         Column("learning_rate", label=text("rate")),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         Column("epochs", "epoch", text("epochs"), of=lambda c: max(r.epochs for r in c.ended_well)),
         Column("steps", "n", text("steps"), of=lambda c: max(r.steps for r in c.ended_well)),
-        *map(final, SPLITS),
-        Column("generalization_gap", label=text("gap"), of=gap),
+        *finals,
     ).without_empty_columns()
 
 
@@ -146,38 +142,14 @@ def _interval_text(metric: str, found: Estimate) -> str:
     return text("{mean} ({interval})", mean=mean, interval=interval) if interval else mean
 
 
-def _gap_text(evidence: Evidence, cell: Cell, split: Split) -> str | None:
-    """The gap of one batch size; of a share of examples with the interval that counts them."""
-    metric, workload = evidence.metric, evidence.study.workload
-    gap = mean_of(cell.final_gap(split, metric))
-    if gap is None:
-        return None
-    both = [
-        (record.final("train", metric), record.final(split, metric)) for record in cell.ended_well
-    ]
-    pairs = [(train, other) for train, other in both if train is not None and other is not None]
-    n_held_out = workload.n_test if split == "test" else workload.n_validation
-    are_shares = metric in FRACTION_METRICS and all(0 <= e <= 1 for pair in pairs for e in pair)
-    if not (are_shares and n_held_out):
-        return quantity_text("generalization_gap", gap)
-    found = generalization_gap(
-        [train for train, _ in pairs],
-        [held_out for _, held_out in pairs],
-        n_train=workload.n_train,
-        n_train_evaluated=workload.n_train_evaluated,
-        n_held_out=n_held_out,
-    )
-    return _interval_text("generalization_gap", found)
-
-
 def races_table(evidence: Evidence) -> Table:
     """One row a budget and batch size, the best first; no rows where there is nothing to race."""
     metric = evidence.metric
-    found = races(evidence)
-    equal = listing([text(race.budget.name) for race in found]) if found else ""
-    caption = "{metric} in equal {equal}; the intervals of each hold together, 95 times in 100"
+    raced = races(evidence)
+    equal = listing([text(race.budget.name) for race in raced]) if raced else ""
+    caption = "{metric} in equal {equal}, with 95 % intervals"
     rows: list[tuple[Value, ...]] = []
-    for race in found:
+    for race in raced:
         budget = race.budget.words
         rows.append((budget, evidence.name(race.leader), race.level, None, "", text("ahead")))
         for other in race.others:
@@ -206,36 +178,11 @@ def _standing_text(evidence: Evidence, race: Race, other: Behind) -> str:
     comparison = other.comparison
     if comparison.missing is not None:
         return comparison.missing
-    if comparison.outcome == "better":
-        return text("worse")
     if comparison.outcome == "same":
-        least = quantity_text(evidence.metric, evidence.tolerance)
+        least = quantity_text(evidence.metric, evidence.margin)
         return text("as good, within {least}", least=least)
-    if other.cell.kind in (*race.best, *race.as_good):
-        return text("may be as good")
-    return text("more seeds would tell")
-
-
-def paired_table(evidence: Evidence) -> Table:
-    """How many more of the same examples the best one is right about; no rows: not known."""
-    found, study = paired(evidence), evidence.study
-
-    def share(key: str, label: str, part: str) -> Column:
-        return Column(
-            key, label=label, of=lambda pair: number_text(getattr(pair[1], part), "percent")
-        )
-
-    return table_of(
-        text(
-            "How many more of the same examples the best one is right about than another; the "
-            "intervals (95 %) hold for other seeds and examples too"
-        ),
-        found.more.items() if found else (),
-        Column("batch_size", label=text("than"), of=lambda pair: batch_text(study, pair[0])),
-        share("more", text("more right"), "estimate"),
-        share("low", text("at least"), "low"),
-        share("high", text("at most"), "high"),
-    )
+    is_as_good = other.cell.kind in (*race.best, *race.as_good)
+    return text("may be as good") if is_as_good else text("worse")
 
 
 # ---- by trial

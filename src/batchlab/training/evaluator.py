@@ -5,21 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import derived_seed, seed_everything
-from batchlab.records.trial import RightExamples, Score, Split, Trial
+from batchlab.records.trial import Score, Split, Trial
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.data import (
@@ -132,96 +128,12 @@ def _joined(parts: list[Any]) -> Any:
     return torch.cat(parts)
 
 
-# Of an example: how far the mean of a batch in single precision may be from a whole number.
-_ROUNDING = 1e-3
-
-
-def counted_examples(metric: Metric, model: nn.Module, batch: Batch) -> list[bool]:
-    """Which examples of a batch the metric counts.
-
-    The metric is asked about ever smaller parts of the batch until all of a part count, or none
-    does; so it need not know single examples. The model is asked once: of a part its outputs are
-    taken from those of the whole batch.
-
-    Raises:
-        ValueError: it counts other than single examples, or looks at several together.
-    """
-    n = n_examples(batch)
-    assert metric.count is not None
-    no_share = ValueError("a part of the batch adds no whole number of examples to the metric")
-
-    def part_of(whole: Any, chosen: slice) -> Any:
-        return with_tensors(
-            whole, lambda data: data[chosen] if data.ndim and len(data) == n else data
-        )
-
-    def count_of(chosen: slice) -> int:
-        part, of = part_of(batch, chosen), len(range(n)[chosen])
-        value = float(torch.as_tensor(metric.sum(model, part)).double().sum())
-        whole = round(value) if math.isfinite(value) else -1
-        is_whole = abs(value - whole) <= _ROUNDING * of and 0 <= whole <= of
-        if metric.count is None or metric.count(part) != of or not is_whole:
-            raise no_share
-        return whole
-
-    with _forward_in_parts(model, part_of) as look_at:
-
-        def within(start: int, stop: int, counted: int) -> list[bool]:
-            if counted in (0, stop - start):
-                return [counted > 0] * (stop - start)
-            if not 0 < counted < stop - start:
-                raise no_share
-            middle = (start + stop) // 2
-            left = count_of(look_at(slice(start, middle)))
-            return within(start, middle, left) + within(middle, stop, counted - left)
-
-        found = within(0, n, count_of(slice(0, n)))
-    # Computed anew, in other company: else an example is judged by what lies beside it.
-    if count_of(slice(0, n, 2)) != sum(found[::2]):
-        raise no_share
-    return found
-
-
-@contextmanager
-def _forward_in_parts(
-    model: nn.Module, part_of: Callable[[Any, slice], Any]
-) -> Iterator[Callable[[slice], slice]]:
-    """Context: the first pass is computed; after `look_at(part)` it is that part of its outputs."""
-    outputs: list[Any] = []
-    coming: list[Any] | None = None
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        if coming is None:
-            outputs.append(compute(*args, **kwargs))
-            return outputs[-1]
-        return coming.pop(0)
-
-    def look_at(chosen: slice) -> slice:
-        nonlocal coming
-        coming = [part_of(output, chosen) for output in outputs]
-        return chosen
-
-    # torch.compile and others give a module a forward of its own, which must come back.
-    compute, own = model.forward, vars(model).get("forward")
-    model.forward = forward
-    try:
-        yield look_at
-    finally:
-        del model.forward
-        if own is not None:
-            model.forward = own
-
-
 # Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
 # The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
 # MNIST's validation and test sets hold, so that the three are equally noisy there.
 TRAIN_EXAMPLES_EVALUATED = 10_000
-# So many examples may be judged otherwise alone than in a batch, whose sums are rounded otherwise.
-_ON_THE_EDGE = 1.5
-# Beyond so many examples which of them were right is not kept.
-_MOST_KEPT = 100_000
 
 
 def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
@@ -323,23 +235,6 @@ class Evaluator:
                 found += self._scores_of(model, split)
         return tuple(found)
 
-    def right(self, model: nn.Module, score: Score) -> RightExamples | None:
-        """Which examples of a score's split the model is right about, by the score's metric."""
-        split, metric = score.split, score.metric
-        if metric not in FRACTION_METRICS or split not in self._batches:
-            return None
-        if is_over_all(self._workload, metric):
-            return None
-        asked = as_metric(self._workload, metric)
-        if asked.finalise is not None or size_of(getattr(self._workload, split)) > _MOST_KEPT:
-            return None
-        counted = self._counted_alone(score)
-        if counted is None:
-            counted = self._counted_in_parts(model, split, asked)
-        if counted is None:
-            return None
-        return RightExamples.of(counted if metric == "accuracy" else ~counted)
-
     def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
         values = self._added_up(split)
         tallies = {
@@ -376,39 +271,6 @@ class Evaluator:
             for name, sums in found.items()
             for count in [self._count(split, name)]
         }
-
-    def _counted_alone(self, score: Score) -> NDArray[np.bool_] | None:
-        """Which examples a metric counts that is asked about each alone, without PyTorch.
-
-        None: it can't be asked so, counts other than single examples, or judges them by what lies
-        beside them: then they don't add up to its score.
-        """
-        if self.fast is None or score.split not in self._rows or score.value is None:
-            return None
-        columns, index = self._rows[score.split]
-        if not self.fast.fits(columns) or self._count(score.split, score.metric) != len(index):
-            return None
-        sums = self.fast.sums(columns, index, batch_size=1).get(score.metric)
-        if sums is None or not bool(((sums == 0) | (sums == 1)).all()):
-            return None
-        # On the edge between two classes one pass of many examples may round to the other side.
-        is_alike = abs(float(sums.sum()) - score.value * len(index)) <= _ON_THE_EDGE
-        return sums.bool().numpy() if is_alike else None
-
-    def _counted_in_parts(
-        self, model: nn.Module, split: Split, asked: Metric
-    ) -> NDArray[np.bool_] | None:
-        """The same from ever smaller parts of batches; None: the metric does not tell."""
-        found: list[bool] = []
-        try:
-            with untouched_model(model):
-                seed_everything(derived_seed("evaluation"))
-                for kept in self._batches[split]():
-                    found += counted_examples(asked, model, on_device(kept, self._device))
-        except Exception:
-            # A user's metric may know whole batches only; what it says of them stands as it is.
-            return None
-        return np.array(found, dtype=bool)
 
     def _count(self, split: Split, name: str) -> float:
         """What the metric's sum is divided by, the same whatever the model says."""

@@ -281,12 +281,8 @@ class _Run:
         kept = self._stepper.kept
         model, optimizer = self._stepper.model, self._stepper.optimizer
         progress = load_checkpoint(checkpoint, model=model, optimizer=optimizer, beside=kept)
-        evaluations = progress.evaluations
-        if progress.step < self._task.last_step and self._verdict(progress) is None:
-            # Which examples were right is kept where a trial ends, and it goes on.
-            evaluations = tuple(each.without_right for each in evaluations)
         resumed_from = (*progress.resumed_from_steps, progress.step)
-        return replace(progress, evaluations=evaluations, resumed_from_steps=resumed_from)
+        return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
         """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
@@ -405,8 +401,6 @@ class _Run:
         splits = SPLITS if self._on_all_splits(pause) else _VALIDATION
         has_all_splits = len(splits) > 1
         scores = self._scores(splits)
-        if has_all_splits and (pause.step == self._task.last_step or self._may_end()):
-            scores = self._with_right_examples(scores)
         eval_s = before.eval_s + time.perf_counter() - started_s
         trained = before.loss_examples > 0
         evaluation = Evaluation(
@@ -428,7 +422,7 @@ class _Run:
         )
 
     def _complete(self) -> None:
-        """The last evaluation on all splits, and which examples were right, where it has neither.
+        """Evaluate the last step on all splits if that is missing.
 
         A trial that ended before it was asked for this much comes here again, and one that was
         stopped past what is asked now, between two evaluations: its weights are not those of the
@@ -437,17 +431,14 @@ class _Run:
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))
         *before, last = self._progress.evaluations
-        if self._task.length.all_splits == "never":
+        if self._task.length.all_splits == "never" or last.has_all_splits:
             return
         started_s = time.perf_counter()
-        scores = last.scores if last.has_all_splits else self._scores(SPLITS)
-        if all(score.right is None for score in scores):
-            scores = self._with_right_examples(scores)
-        if scores != last.scores:
-            eval_s = self._progress.eval_s + time.perf_counter() - started_s
-            last = replace(last, scores=scores, eval_s=eval_s)
-            self._emit((last,))
-            self._progress = replace(self._progress, eval_s=eval_s, evaluations=(*before, last))
+        scores = self._scores(SPLITS)
+        eval_s = self._progress.eval_s + time.perf_counter() - started_s
+        last = replace(last, scores=scores, eval_s=eval_s)
+        self._emit((last,))
+        self._progress = replace(self._progress, eval_s=eval_s, evaluations=(*before, last))
 
     def _on_all_splits(self, pause: Pause) -> bool:
         when = self._task.length.all_splits
@@ -493,19 +484,6 @@ class _Run:
         }
         # Most are not taken of the initial weights.
         return tuple((name, value) for name, value in finite.items() if step or value is not None)
-
-    def _with_right_examples(self, scores: tuple[Score, ...]) -> tuple[Score, ...]:
-        """The scores with which test examples were right, where a sweep's run ends."""
-        if self._task.length.all_splits != "on_the_way":
-            return scores
-        counts = self._workload.metric_names[0]
-        with self._evaluated_weights():
-            return tuple(
-                replace(score, right=self._evaluator.right(self._stepper.model, score))
-                if (score.metric, score.split) == (counts, "test")
-                else score
-                for score in scores
-            )
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         with self._evaluated_weights():

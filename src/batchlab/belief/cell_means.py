@@ -1,0 +1,130 @@
+"""CellMeans: the expected value of a metric in each cell of a study, by joint draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.belief.metric_scale import MetricScale
+from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
+from batchlab.errors import UsageError
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.quantities import Better
+
+Array = NDArray[np.float64]
+Values = Sequence[float]  # one per seed
+
+# A bound at 2.5 % is then off by a hundredth of the interval's width.
+_N_DRAWS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellMeans:
+    """What the seeds of all cells say together about the mean of each.
+
+    All statements about cells are read off the same draws, so they agree with each other. Seeds
+    count as independent between cells: in the recorded trainings the same seed at two batch sizes
+    correlates by 0.1 in the median, which would narrow a difference by a twentieth.
+    """
+
+    cells: tuple[Values, ...]
+    scale: MetricScale
+    draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN for a cell without runs
+
+    @classmethod
+    def of(
+        cls, cells: Sequence[Values], *, metric: str, better: Better, n_examples: int | None = None
+    ) -> CellMeans:
+        """Pool cells that measured the same metric of the same split.
+
+        Args:
+            cells: the values of each, one per seed, in the metric's unit; a cell may be empty.
+            metric: the metric's name.
+            better: its direction.
+            n_examples: how many examples each value is a mean of, if known.
+
+        Raises:
+            UsageError: a value that is not finite; a trial that diverged is never averaged.
+        """
+        known = list(chain(*cells))
+        _require_finite(known)
+        scale = MetricScale.of(metric, known, better=better, n_examples=n_examples)
+        return cls._pooled(cells, scale, ScatterPrior.of(scale))
+
+    def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
+        """Pool gaps between the train metric and this one, which is of held-out data.
+
+        Seeds fit their training data nearly alike, so a gap scatters as its held-out metric does.
+        """
+        _require_finite(list(chain(*gaps)))
+        prior, known = ScatterPrior.of(self.scale), [*chain(*self.cells)]
+        if prior is not None and known:
+            log_slope = math.log(self.scale.slope(fmean(known)))
+            prior = replace(prior, log_sd=prior.log_sd - log_slope)
+        return self._pooled(gaps, MetricScale(kind="plain"), prior)
+
+    @classmethod
+    def of_steps(cls, cells: Sequence[Values]) -> CellMeans:
+        """Pool logarithms of steps to a target."""
+        _require_finite(list(chain(*cells)))
+        return cls._pooled(cells, MetricScale(kind="plain"), PRIORS["steps"])
+
+    @classmethod
+    def _pooled(
+        cls, cells: Sequence[Values], scale: MetricScale, prior: ScatterPrior | None
+    ) -> CellMeans:
+        filled = [i for i, values in enumerate(cells) if len(values)]
+        own = [_own_scatter(scale, cells[i]) for i in filled]
+        kept = tuple(tuple(values) for values in cells)
+        scatter = SeedScatter.of(own, prior) if own else None
+        if scatter is None:
+            return cls(cells=kept, scale=scale, draws=None)
+        places = np.array([scale.place(fmean(cells[i])) for i in filled])
+        draws = np.full((_N_DRAWS, len(cells)), np.nan)
+        draws[:, filled] = scale.values(places + scatter.errors(own, _N_DRAWS))
+        return cls(cells=kept, scale=scale, draws=draws)
+
+    def mean(self, i: int, *, confidence: float = 0.95) -> Estimate:
+        """Return the mean of a cell; without bounds if the scatter of seeds is unknown."""
+        if not len(self.cells[i]):
+            return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
+        value, n = fmean(self.cells[i]), len(self.cells[i])
+        if self.draws is None:
+            return Estimate.of(value, n=n)
+        return Estimate.of(value, interval=_interval(self.draws[:, i], value, confidence), n=n)
+
+    def difference(self, i: int, j: int, *, confidence: float = 0.95) -> Estimate:
+        """Return the mean of one cell minus that of another; its n counts the trials of both."""
+        if not (len(self.cells[i]) and len(self.cells[j])):
+            return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
+        value = fmean(self.cells[i]) - fmean(self.cells[j])
+        n = len(self.cells[i]) + len(self.cells[j])
+        if self.draws is None:
+            return Estimate.of(value, n=n)
+        apart = self.draws[:, i] - self.draws[:, j]
+        return Estimate.of(value, interval=_interval(apart, value, confidence), n=n)
+
+
+def _own_scatter(scale: MetricScale, values: Values) -> OwnScatter:
+    n = len(values)
+    return OwnScatter(variance=scale.variance(values) if n > 1 else 1.0, n=n)
+
+
+def _interval(draws: Array, value: float, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return min(value, float(low)), max(value, float(high))
+
+
+def _require_finite(values: Sequence[float]) -> None:
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(
+            "a mean over values that are not finite was asked for; leave out the trials that "
+            "diverged and name them"
+        )

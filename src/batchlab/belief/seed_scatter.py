@@ -1,0 +1,173 @@
+"""SeedScatter: how far seeds lie apart, from all cells of a study and from earlier trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, polygamma
+
+from batchlab.belief.metric_scale import MetricScale
+
+Array = NDArray[np.float64]
+
+# The prior below was fitted by maximum likelihood to the nineteen recorded workloads by
+# `python -m benchmarks.seed_scatter_coverage`.
+#
+# How unlike single cells are: the log of a cell's own standard deviation has this standard
+# deviation over cells; its logarithm is normal.
+_UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
+_LOG_UNLIKENESS = (-1.27, 0.76)  # mean, standard deviation
+# Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.
+_STEP, _REACH_SDS = 0.2, 6.0
+_BELOW, _ABOVE = 24.0, 18.0  # without a prior; one cell of two seeds bounds the variance weakly
+_LEAST_WEIGHT = 1e-6  # of a place that can still move a bound in its third digit
+# The shares of the record are of so many examples.
+_RECORDED_EXAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScatterPrior:
+    """What is expected of the standard deviation of one seed before any was seen.
+
+    Its logarithm, on the scale of the metric, has Student's distribution with as many degrees of
+    freedom as recorded families of workloads leave: few families say little about the tails.
+    """
+
+    log_sd: float
+    log_sd_sd: float
+    degrees: int
+
+    @classmethod
+    def of(cls, scale: MetricScale) -> ScatterPrior | None:
+        """Return the prior of a metric; None for a metric unlike all that were recorded.
+
+        Seeds get different examples right. The fewer examples a share is of, the more that
+        scatters.
+        """
+        if scale.kind == "plain":
+            return None
+        known = PRIORS[scale.kind]
+        if scale.n_examples is None:
+            return known
+        fewer = max(1.0, _RECORDED_EXAMPLES / scale.n_examples)
+        return replace(known, log_sd=known.log_sd + 0.5 * math.log(fewer))
+
+    def log_density(self, log_sd: Array) -> Array:
+        """Return the log density at logarithms of standard deviations, but for a constant."""
+        t = (log_sd - self.log_sd) / self.log_sd_sd
+        return np.asarray(-(self.degrees + 1) / 2 * np.log1p(t**2 / self.degrees))
+
+
+PRIORS = {
+    "share": ScatterPrior(log_sd=-3.31, log_sd_sd=0.72, degrees=10),
+    "loss": ScatterPrior(log_sd=-4.70, log_sd_sd=0.94, degrees=5),
+    "steps": ScatterPrior(log_sd=-2.02, log_sd_sd=0.32, degrees=16),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnScatter:
+    """What the n >= 1 seeds of one cell say about the variance of one seed."""
+
+    variance: float  # unbiased and above 0; unused for a single seed
+    n: int
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance."""
+        return self.n - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedScatter:
+    """The posterior of the usual variance of one seed, and of how unlike it single cells are.
+
+    Given both, the variance of a cell has the prior s0² d0 / chi²(d0), so its posterior has a
+    closed form: (d0 s0² + d s²) / chi²(d0 + d). Smyth estimates s0² and d0 from thousands of genes.
+    A study has two to ten cells, so both are summed over a grid here.
+
+    Source: Smyth 2004, "Linear models and empirical Bayes methods for assessing differential
+    expression in microarray experiments", sections 3 and 4; doi:10.2202/1544-6115.1027.
+    """
+
+    prior_degrees: Array  # d0, shape (m,)
+    prior_variance: Array  # s0², shape (m,)
+    weight: Array  # probability of each pair of them, shape (m,), sums to 1
+
+    @classmethod
+    def of(cls, cells: Sequence[OwnScatter], prior: ScatterPrior | None) -> SeedScatter | None:
+        """Pool the scatter of cells; None if there is no prior and no cell has two seeds."""
+        repeated = [cell for cell in cells if cell.degrees]
+        if not repeated and prior is None:
+            return None
+        logs = [math.log(cell.variance) for cell in repeated]
+        log_usual = _grid(logs, prior)[None, :]
+        degrees = _prior_degrees()[:, None]
+        log_weight = _log_unlikeness()[:, None] + np.zeros_like(log_usual)
+        if prior is not None:
+            log_weight = log_weight + prior.log_density(log_usual / 2)
+        for log_variance, cell in zip(logs, repeated, strict=True):
+            log_weight = log_weight + _log_f(log_variance - log_usual, cell.degrees, degrees)
+        weight = np.exp(log_weight - log_weight.max()).ravel()
+        kept = weight > _LEAST_WEIGHT * weight.max()
+        prior_degrees, log_usual = np.broadcast_arrays(degrees, log_usual)
+        return cls(
+            prior_degrees=prior_degrees.ravel()[kept],
+            prior_variance=np.exp(log_usual.ravel()[kept]),
+            weight=weight[kept] / weight[kept].sum(),
+        )
+
+    def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
+        """Draw the errors of the means of cells that were pooled, shape (n_draws, cells).
+
+        Each draw has one usual variance for all cells. Draws come in pairs of opposite sign, so
+        their mean is 0; the same cells always give the same draws.
+        """
+        stream = np.random.default_rng(0)
+        half = n_draws // 2
+        at = stream.choice(len(self.weight), size=half, p=self.weight)
+        d0, s0_sq = self.prior_degrees[at][:, None], self.prior_variance[at][:, None]
+        n = np.array([cell.n for cell in cells])
+        own = np.array([cell.degrees * cell.variance for cell in cells])
+        variance = (d0 * s0_sq + own) / stream.chisquare(d0 + n - 1)
+        errors = np.sqrt(variance / n) * stream.standard_normal((half, len(cells)))
+        return np.concatenate([errors, -errors])
+
+
+def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
+    """Logarithms of usual variances that are worth summing over."""
+    if prior is None:
+        return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
+    middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd
+    return np.arange(min([middle - reach, *logs]), max([middle + reach, *logs]) + _STEP, _STEP)
+
+
+def _log_unlikeness() -> Array:
+    """Log prior density of the unlikeness at the places of the grid."""
+    mean, sd = _LOG_UNLIKENESS
+    return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
+
+
+@cache
+def _prior_degrees() -> Array:
+    """Degrees of freedom at which the log standard deviations of cells scatter that much."""
+    # log chi² with d degrees has the variance trigamma(d / 2): inverted as in Smyth's appendix.
+    variance = 4 * _UNLIKENESS**2
+    half = 0.5 + 1 / variance
+    for _ in range(20):
+        trigamma = polygamma(1, half)
+        half += trigamma * (1 - trigamma / variance) / polygamma(2, half)
+    return np.asarray(2 * half)
+
+
+def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
+    """Log density of log F: own variance over the usual one, with d and d0 degrees of freedom."""
+    d, d0 = degrees, prior_degrees
+    shape = gammaln((d + d0) / 2) - gammaln(d / 2) - gammaln(d0 / 2) + d / 2 * np.log(d / d0)
+    spread = np.logaddexp(0.0, np.log(d / d0) + log_ratio)
+    return np.asarray(shape + d / 2 * log_ratio - (d + d0) / 2 * spread)

@@ -1,0 +1,60 @@
+"""What can be said about cells from joint draws of their values; higher is better throughout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Verdict = Literal["held", "did_not_hold", "cannot_tell"]
+
+# A statement needs this probability, and its opposite is excluded by it.
+SURE = 0.95
+
+
+def as_good(draws: Array, leader: int, margin: float) -> list[int]:
+    """Return the other cells that may be as good as the leader, in order.
+
+    Those are the ones that are not surely worse, or surely no worse by more than the margin.
+
+    Args:
+        draws: of the value of every cell, shape (n_draws, cells).
+        leader: the cell with the best mean.
+        margin: the difference that still counts as no worse.
+    """
+    behind = draws[:, [leader]] - draws
+    may_be = (np.mean(behind > 0, axis=0) < SURE) | (np.mean(behind < margin, axis=0) >= SURE)
+    return [i for i in range(draws.shape[1]) if i != leader and may_be[i]]
+
+
+def falls(draws: Array, margin: float) -> Verdict:
+    """Say whether the first cell is better than the last, and by more than the margin."""
+    return _is_better(draws[:, 0] - draws[:, -1], margin)
+
+
+def better_than_all(draws: Array, margin: float) -> Verdict:
+    """Say whether the first cell is better than each of the others."""
+    return _is_better(draws[:, 0] - draws[:, 1:].max(axis=1), margin)
+
+
+def no_worse_than_any(draws: Array, margin: float) -> Verdict:
+    """Say whether the first cell is worse than the best of the others by the margin at most."""
+    chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
+    if chance >= SURE:
+        return "held"
+    return "did_not_hold" if chance <= 1 - SURE else "cannot_tell"
+
+
+def _is_better(apart: Array, margin: float) -> Verdict:
+    """Judge whether something is better by `apart`; within the margin it is not."""
+    if np.mean(apart < margin) >= SURE:
+        return "did_not_hold"
+    return "held" if np.mean(apart > 0) >= SURE else "cannot_tell"
+
+
+def rises(draws: Array) -> list[int]:
+    """Return the places i at which cell i + 1 is surely better than cell i, all of them at once."""
+    chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
+    return [i for i, chance in enumerate(chances) if chance >= 1 - (1 - SURE) / len(chances)]

@@ -1,0 +1,41 @@
+"""The mean of independent observations with Student's interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import stdtrit
+
+from batchlab.errors import UsageError
+from batchlab.records.estimate import Estimate, Reason
+
+
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+    """The mean of independent observations (one a seed) with its t interval.
+
+    Args:
+        values: the observations, finite, in one unit.
+        confidence: coverage of the interval, between 0 and 1.
+
+    Returns:
+        The mean in the same unit; without bounds for one observation, the reason for none.
+
+    Raises:
+        UsageError: a value that is not finite; a trial that diverged is never averaged.
+    """
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(
+            "a mean over values that are not finite was asked for; leave out the trials that "
+            "diverged and name them"
+        )
+    n = len(values)
+    if n == 0:
+        return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
+    mean = float(np.mean(values))
+    if n == 1:
+        return Estimate.of(mean, n=1)
+    variance = float(np.var(values, ddof=1))
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / n)
+    return Estimate.of(mean, interval=(mean - half, mean + half), n=n)

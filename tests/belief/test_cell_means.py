@@ -1,0 +1,99 @@
+"""Means of cells and their differences: closed cases, and coverage on made-up sweeps."""
+
+import numpy as np
+import pytest
+from tests.reference.seed_scatter import SWEEPS, misses
+
+from batchlab.belief.cell_means import CellMeans
+from batchlab.errors import UsageError
+
+CLOSE = ([0.9695, 0.9715], [0.9365, 0.9377], [0.951, 0.952])
+
+
+def accuracies(*cells):
+    return CellMeans.of(cells, metric="accuracy", better="higher", n_examples=1000)
+
+
+@pytest.mark.parametrize("cells", [CLOSE, CLOSE[:2]])
+def test_two_seeds_tell_a_large_difference(cells):
+    apart = accuracies(*cells).difference(0, 1)
+
+    assert apart.estimate == pytest.approx(0.0334)
+    assert 0 < apart.low < apart.high < 0.08
+    assert apart.n == 4
+
+
+def test_one_seed_each_tells_0_9748_from_0_9477():
+    """From one seed each, as a sweep of MNIST had it; 5,000 examples."""
+    means = CellMeans.of(
+        [[0.9748], [0.9477], [0.9721]], metric="accuracy", better="higher", n_examples=5000
+    )
+
+    assert means.difference(0, 1).low > 0
+    assert means.difference(0, 2).low < 0
+
+
+@pytest.mark.parametrize("first", [[1.0, 1.0], [1.0, 0.1], [0.4, 0.6], [0.7]])
+@pytest.mark.parametrize("second", [[0.0, 0.0], [0.9, 0.0], [0.5, 0.501], [0.2]])
+def test_no_difference_of_accuracies_exceeds_1(first, second):
+    apart = accuracies(first, second).difference(0, 1, confidence=0.999)
+
+    assert -1 <= apart.low <= apart.estimate <= apart.high <= 1
+
+
+def test_percent_gives_a_hundred_times_the_share():
+    share = accuracies([0.97, 0.972], [0.95]).difference(0, 1)
+    percent = accuracies([97.0, 97.2], [95.0]).difference(0, 1)
+
+    assert percent.low == pytest.approx(100 * share.low, rel=1e-6)
+
+
+def test_single_seeds_of_an_unknown_metric_have_no_interval():
+    means = CellMeans.of([[-0.9], [0.8]], metric="reward", better="higher")
+
+    assert means.mean(0).low is None
+    assert means.difference(1, 0).low is None
+    assert means.difference(1, 0).estimate == pytest.approx(1.7)
+    assert means.draws is None
+
+
+def test_a_cell_without_values_has_a_reason():
+    means = accuracies([0.9, 0.8], [])
+
+    assert means.mean(1).reason
+    assert means.difference(0, 1).reason
+    assert np.isnan(means.draws[:, 1]).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_never_averaged(bad):
+    with pytest.raises(UsageError, match="diverged"):
+        accuracies([0.9, bad])
+
+
+def test_a_gap_scatters_as_the_held_out_metric_does():
+    held_out = accuracies([0.95], [0.94])
+    gaps = held_out.of_gaps([[0.04], [0.05]])
+    held_out_half, gap_half = (
+        (known.high - known.low) / 2 for known in (held_out.mean(0), gaps.mean(0))
+    )
+
+    assert gap_half == pytest.approx(held_out_half, rel=0.2)
+
+
+def test_steps_of_a_single_run_have_an_interval():
+    """Recorded seeds need 13 % more or fewer steps in the median."""
+    known = CellMeans.of_steps([[np.log(1000)], [np.log(500)]]).mean(0)
+
+    assert 0.15 < known.high - known.estimate < 0.6
+
+
+# With 2 to 10 cells and up to 5 seeds: tests/nightly.
+@pytest.mark.slow
+def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100():
+    n_studies, n_cells, n_seeds = 600, 3, 2
+
+    covered = 1 - np.mean(misses(SWEEPS["scatter unlike, 0.45"], n_cells, n_seeds, n_studies))
+
+    assert 0.92 - 2 * (0.92 * 0.08 / n_studies) ** 0.5 < covered
+    assert covered < 0.98 + 2 * (0.98 * 0.02 / n_studies) ** 0.5

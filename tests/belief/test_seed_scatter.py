@@ -1,0 +1,91 @@
+"""The scatter of seeds: closed cases, the slow twin, and what the prior adds."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from tests.reference import seed_scatter as twin
+
+from batchlab.belief.metric_scale import MetricScale
+from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
+
+N_DRAWS = 40_000
+
+
+def half_widths(cells, prior=None, confidence=0.95):
+    """Half the widths of the intervals of the means of cells given as (variance, seeds)."""
+    own = [OwnScatter(variance=variance, n=n) for variance, n in cells]
+    scatter = SeedScatter.of(own, prior)
+    assert scatter is not None
+    return np.quantile(scatter.errors(own, N_DRAWS), 0.5 + confidence / 2, axis=0)
+
+
+@pytest.mark.parametrize(("n", "confidence"), [(2, 0.95), (3, 0.95), (5, 0.95), (3, 0.99)])
+def test_a_cell_alone_has_the_interval_of_student(n, confidence):
+    (half,) = half_widths([(4.0, n)], confidence=confidence)
+
+    student = stats.t.ppf(0.5 + confidence / 2, n - 1) * math.sqrt(4.0 / n)
+    assert half == pytest.approx(student, rel=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variances", "n", "prior"),
+    [([1.0, 30.0, 0.2], [2, 3, 2], None), ([1.0, 30.0, 2.0], [2, 3, 1], PRIORS["share"])],
+)
+def test_the_interval_is_that_of_the_slow_twin(variances, n, prior):
+    variances = [0.01 * variance for variance in variances]
+    halves = half_widths(list(zip(variances, n, strict=True)), prior)
+
+    for at, half in enumerate(halves):
+        assert half == pytest.approx(twin.half_width(variances, n, at, 0.95, prior), rel=0.05)
+
+
+def test_without_a_prior_single_seeds_have_no_scatter():
+    own = [OwnScatter(variance=1.0, n=1)] * 3
+
+    assert SeedScatter.of(own, None) is None
+    assert SeedScatter.of(own, PRIORS["loss"]) is not None
+
+
+def test_a_cell_that_scatters_far_more_than_the_others_keeps_a_wide_interval():
+    halves = half_widths([(1.0, 4), (1.0, 4), (1.0, 4), (400.0, 4)])
+
+    assert halves[-1] > 8 * halves[0]
+
+
+def test_the_prior_stands_for_seeds_that_were_not_run():
+    cells = [(math.exp(2 * PRIORS["share"].log_sd), 2)] * 2
+    flat, known = half_widths(cells)[0], half_widths(cells, PRIORS["share"])[0]
+
+    assert known < 0.7 * flat
+
+
+def test_many_seeds_outweigh_the_prior():
+    far_more = math.exp(2 * (PRIORS["share"].log_sd + 2))
+    (half, *_) = half_widths([(far_more, 15)] * 4, PRIORS["share"])
+
+    assert half == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(far_more / 15), rel=0.15)
+
+
+def test_fewer_examples_than_recorded_scatter_more():
+    many, few = (
+        ScatterPrior.of(MetricScale(kind="share", n_examples=n)).log_sd for n in (50_000, 500)
+    )
+
+    assert many == PRIORS["share"].log_sd
+    assert few - many == pytest.approx(math.log(20) / 2)
+
+
+def test_a_metric_unlike_all_recorded_ones_has_no_prior():
+    assert ScatterPrior.of(MetricScale(kind="plain")) is None
+
+
+def test_the_same_cells_give_the_same_draws_that_are_centered():
+    own = [OwnScatter(variance=1.0, n=2)] * 3
+    scatter = SeedScatter.of(own, None)
+    first, again = scatter.errors(own, 1000), scatter.errors(own, 1000)
+
+    assert np.array_equal(first, again)
+    assert first.mean(axis=0) == pytest.approx(0, abs=1e-9)
