@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
@@ -11,13 +13,20 @@ from batchlab.laws.plateau import metric_noise
 from batchlab.records.trial import Status
 from batchlab.report.effects import effects
 from batchlab.report.sweep_figures import (
+    cost_figure,
     curve_figure,
     effects_figure,
 )
 
+DIVERGED = (Status.DIVERGED, "the loss grew", 3)
+
 
 def effects_of(study):
     return effects_figure(study, effects(study))
+
+
+def whole(figure, panel: str) -> dict[int, float]:
+    return {row["batch_size"]: row["mean"] for row in rows_of(figure, panel=panel, kind="mean")}
 
 
 def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
@@ -86,3 +95,34 @@ def test_noise_is_that_of_trainings_that_surely_no_longer_improve() -> None:
     assert small.noises[0] == pytest.approx(metric_noise(last))
     assert np.isfinite(small.noises).all()
     assert [large.noises, *(effect.noises for effect in effects(unsure))] == [()] * 3
+
+
+def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
+    study = made_up_study(batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): DIVERGED})
+    figure = curve_figure(study)
+
+    alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
+
+    assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
+        ("start", 0, False),
+        ("lone", 1, False),
+        ("lone", 2, False),
+        ("lone", 3, True),
+    ]
+    assert {row["n"] for row in rows_of(figure, run="mean")} == {1}
+
+
+def test_step_time_throughput_and_memory_are_those_of_the_run_alone():
+    study = made_up_study(batch_sizes=(64, 256), step_s=lambda b: b / 1e5)
+    uneven = replace(study.timings[0], block_s=(1.0, 1.0, 9.0), block_steps=10)
+
+    figure = cost_figure(study)
+    (middle,) = rows_of(
+        cost_figure(replace(study, timings=(uneven,))), panel="d-step_s", kind="mean"
+    )
+
+    assert whole(figure, "d-step_s") == pytest.approx({64: 64e-5, 256: 256e-5})
+    assert whole(figure, "d-samples_per_s") == pytest.approx({64: 1e5, 256: 1e5})
+    assert whole(figure, "d-peak_bytes") == {64: 30_064_000, 256: 30_256_000}
+    # The median of the blocks, and their range.
+    assert [middle[name] for name in ("mean", "low", "high", "n")] == [0.1, 0.1, 0.9, 3]

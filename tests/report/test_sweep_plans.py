@@ -281,3 +281,16 @@ def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
 
     assert len(colors) == len(set(colors))
     assert [look.label for look in figure_looks(timed)][-2:] == ["grow", "decay"]
+
+
+def test_a_plan_has_its_curve_in_its_own_time() -> None:
+    study = plan_study()
+    rows = [row for row in figure(study, "c").rows if row["plan"] == "grow"]
+    (whole_s,) = {
+        study.train_s(record.trial, record.steps)
+        for record in study.records
+        if record.trial.largest_batch_size > record.trial.batch_size
+    }
+
+    assert rows[-1]["epoch"] == EPOCHS
+    assert rows[-1]["equal_time_s"] == pytest.approx(whole_s)
