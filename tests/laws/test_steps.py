@@ -71,13 +71,16 @@ def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
     assert fit.residuals[-2] - fit.residuals[1] == pytest.approx(0.01)
 
 
-def test_steps_that_follow_no_law_at_all_have_an_exponent_within_its_ends():
-    # Their steepest fall lies beyond where the exponent's search otherwise looks.
-    logs = {1: -10.0, 2: 0.3, 3: -2.9, 4: 2.7}
+def test_an_exponent_at_an_end_of_the_search_is_at_most_bounded():
+    # The steepest fall of the first lies beyond where the exponent's search otherwise looks.
+    anything, cliff = {1: 1, 2: 30000, 3: 1200, 4: 3e5}, {16: 4000, 32: 1000, 64: 1000, 128: 1000}
 
-    fit = fit_steps_to_target([exact(b, math.exp(log)) for b, log in logs.items()])
+    unknown = fit_steps_to_target([exact(b, steps) for b, steps in anything.items()]).exponent
+    fit = fit_steps_to_target([exact(b, s * e) for b, s in cliff.items() for e in (0.99, 1, 1.01)])
 
-    assert 0.1 <= fit.exponent.estimate <= 10
+    assert unknown.reason.code == fit.exponent.reason.code == "exponent_beyond_limits"
+    assert (unknown.low, fit.exponent.low > 2, fit.exponent.high) == (None, True, None)
+    assert not fit.law_holds
 
 
 def test_the_test_statistic_is_the_textbook_one():

@@ -163,7 +163,6 @@ class StepsToTargetFit:
         return Reason.of(
             "law_does_not_hold",
             p_value=self.lack_of_fit.p_value,
-            exponent=self.exponent.estimate,
             low=_bound(self.exponent.low),
             high=_bound(self.exponent.high),
         )
@@ -353,8 +352,6 @@ def _leaves(exponent: Estimate) -> bool:
     Both, because with few batch sizes every interval is wider than that range, and one that holds 1
     says nothing against the law.
     """
-    if exponent.estimate is None:
-        return False
     low = -np.inf if exponent.low is None else exponent.low
     high = np.inf if exponent.high is None else exponent.high
     inside = low >= _EXPONENT_LOW and high <= _EXPONENT_HIGH

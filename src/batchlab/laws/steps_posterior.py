@@ -499,7 +499,8 @@ def exponent_of(table: StepsTable, log_steps: Array, law: ClosestCurve) -> Estim
 
     Returns:
         Least squares on log steps, with the interval of its posterior under a prior flat in
-        log alpha. A bound below 0.1 or above 10 is None.
+        log alpha. A bound below 0.1 or above 10 is None; where the best fit is there, it cannot
+        be told.
     """
     k = len(table.batch_size)
     if k < 4:
@@ -528,9 +529,11 @@ def exponent_of(table: StepsTable, log_steps: Array, law: ClosestCurve) -> Estim
     mass /= mass.sum(axis=1, keepdims=True)
     share = mass.mean(axis=0).reshape(posterior.fall.shape).sum(axis=1)
     middle = np.cumsum(share) - share / 2
-    low, high = (float(np.exp(np.interp(p, middle, alphas))) for p in (0.025, 0.975))
-    return Estimate.of(
-        float(np.exp(curve.log_exponent)),
-        interval=(low if low > 1.02 * SMALLEST else None, high if high < LARGEST / 1.02 else None),
-        n=table.n,
-    )
+    ends = (float(np.exp(np.interp(p, middle, alphas))) for p in (0.025, 0.975))
+    least, most = 1.02 * SMALLEST, LARGEST / 1.02
+    low, high = (end if least < end < most else None for end in ends)
+    value = float(np.exp(curve.log_exponent))
+    if least < value < most:
+        return Estimate.of(value, interval=(low, high), n=table.n)
+    why = Reason.of("exponent_beyond_limits", smallest=SMALLEST, largest=LARGEST)
+    return Estimate.cannot_tell(why, low=low, high=high, n=table.n)

@@ -22,7 +22,7 @@ _PARAMETERS = {
 }
 _REJECTED = (
     "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g}); "
-    "B_crit and S_min are those of the curve with the exponent above"
+    "B_crit and S_min are those of the closest curve of any exponent"
 )
 _FURTHER_OFF = (
     "batch sizes lie further from the law than the seeds scatter (p = {p:.2g}), but its exponent "

@@ -27,7 +27,7 @@ _MEASURED: dict[str, str] = {
     ),
     "law_does_not_hold": (
         "the law S_min (1 + B_crit/B) does not hold here (p = {p_value:.2g}). Its exponent would "
-        "be {exponent:.2f} ({low} to {high}); use the measured points"
+        "be {low} to {high}; use the measured points"
     ),
     "bound": "{value:.2f}",
     "no_bound": "unknown",
@@ -56,6 +56,9 @@ _MEASURED: dict[str, str] = {
         "sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
+    "exponent_beyond_limits": (
+        "the best fit lies at an end of what is searched, {smallest:.6g} to {largest:.6g}"
+    ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": (
         "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
