@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tests.reference.made_up_profile import made_up_profile
 from batchlab.app import advise as advising
 from batchlab.app.question import Question
 from batchlab.app.report import Advised
+from batchlab.cli import main as cli
 from batchlab.report.text import on_a_terminal
 from batchlab.words.reasons import reason_text
 
@@ -74,9 +76,18 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
     assert (advised["drop_last"], advised["device"]) == (True, "cpu")
     assert advised["store"] == Path("lab.db")
     assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
+
+
+def test_what_is_spent_counts_from_the_start_of_the_process(advised: dict[str, Any]) -> None:
+    began_s = time.monotonic() - 100.0
+
+    cli._exit_code(["advise", "--budget", "5m"], started_s=began_s)
+
     budget = advised["budget"]
-    kept_s = budget.started_s + 300.0 - budget.deadline_s
-    assert 4.0 <= kept_s < 60.0  # the report's own time, and what is gone
+    assert budget.elapsed_s() > 100.0
+    assert budget.deadline_s == pytest.approx(began_s + 296.0, abs=2.0)  # 4 s for the report
+    budget.limit(200.0)
+    assert budget.deadline_s == pytest.approx(began_s + 196.0, abs=2.0)
 
 
 @pytest.mark.slow

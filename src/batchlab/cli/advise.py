@@ -129,6 +129,7 @@ def advise(
             reserved_s=invocation.reserved_s(given["budget"], report),
             listener=progress,
         )
+        question.budget.count_from(invocation.started_s)
         if (seconds := question.budget.seconds) is not None:
             progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
         made = advised(question)
