@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.reference import packed_functions
 from tests.reference.handed_over import workload
 from tests.reference.user_file import write_user_file
@@ -78,24 +79,33 @@ def save_numpy(numbers: dict[str, torch.Tensor], file: Path) -> None:
     np.save(file, numbers["x"].numpy())
 
 
+LOAD = "__import__('safetensors.torch').torch.load_file(HERE / {})"
+
+
 @pytest.mark.parametrize(
-    ("name", "save", "read"),
+    ("name", "save", "read", "settings"),
     [
-        ("w.pt", torch.save, "torch.load(HERE / 'w.pt')"),
-        ("w.npy", save_numpy, "__import__('numpy').load(HERE / 'w.npy')"),
+        ("w.pt", torch.save, "torch.load(HERE / 'w.pt')", {}),
+        ("w.npy", save_numpy, "__import__('numpy').load(HERE / 'w.npy')", {}),
+        # Opened unheard by their own library: known by the text, a setting, the folder.
+        ("w.safetensors", save_file, LOAD.format("'w.safetensors'"), {}),
+        ("w.safetensors", save_file, LOAD.format("start"), {"start": "w.safetensors"}),
+        ("saved/w.safetensors", save_file, "(HERE / 'saved' / 'c.json').read_text()", {}),
     ],
 )
 def test_weights_that_the_model_begins_with_count(
-    name: str, save: Any, read: str, tmp_path: Path
+    name: str, save: Any, read: str, settings: dict[str, str], tmp_path: Path
 ) -> None:
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "c.json").write_text("{}")
     model = f"model=lambda: ({read}, nn.Linear(4, 3))[1]"
-    reference = write_user_file(tmp_path, before=HERE, fields=model)
+    reference = write_user_file(tmp_path, before=HERE, keywords="start='none'", fields=model)
     save({"x": torch.zeros(3)}, tmp_path / name)
-    first, again = (known(reference).workload_id for _ in range(2))
+    first, again = (known(reference, **settings).workload_id for _ in range(2))
 
     save({"x": torch.ones(3)}, tmp_path / name)
 
-    assert first == again != known(reference).workload_id
+    assert first == again != known(reference, **settings).workload_id
 
 
 def dynamic(folder: Path) -> str:

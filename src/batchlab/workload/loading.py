@@ -166,7 +166,7 @@ def _loaded(
     beside: dict[str, Path] = {}
     if source is not None and main is not None:
         named = {str(main.resolve()), *(file.path for file in imported.values())}
-        read = files_below(main.parent, opened)
+        read = files_below(main.parent, opened, named_in=f"{text} {settings}")
         beside = {place: path for place, path in read.items() if str(path.resolve()) not in named}
         note_unnamed(beside.values())
     workload_id, modules = workload_identity(

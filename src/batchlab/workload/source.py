@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -150,8 +151,9 @@ def _users_modules(name: str, folder: Path) -> Iterator[_Module]:
 
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
-_WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy"}
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
+_SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
 # What Python's hook tells at the moment. It stays once it is there, so it is one for all.
 _listening: list[set[str]] = []
@@ -185,14 +187,20 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
             opened.add(os.path.abspath(text))
 
 
-def files_below(folder: Path, opened: Iterable[str]) -> dict[str, Path]:
+def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> dict[str, Path]:
     """Return those under a folder that are the user's own, by their place; hidden ones are caches.
 
-    The library of `.safetensors` opens them unheard, so they do not count.
+    The library of `.safetensors` opens them unheard, so those count that a text names, or that lie
+    in the folder of a saved model, whose configuration was read.
     """
     folder = folder.resolve()
+    paths = [_text_of_code(Path(text)) for text in opened]
+    for path in [path for path in paths if path.suffix in _CONFIGURATION]:
+        if path.resolve().parent != folder and _place_in(folder, path) is not None:
+            paths += path.parent.glob("*.safetensors")
+    paths += [folder / name for name in _SAFETENSORS.findall(named_in)]
     found = {}
-    for path in (_text_of_code(Path(text)) for text in opened):
+    for path in paths:
         place = _place_in(folder, path)
         if place is not None and path.is_file() and not is_library(path):
             found[place] = path
