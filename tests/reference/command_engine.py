@@ -32,6 +32,7 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
         metrics=(MetricSummary(name=command.metric, better=command.direction),),
         batch_size=command.batch_size,
         learning_rate=command.learning_rate or 1.0,
+        takes_rate=command.takes("learning_rate"),
         start_s=0.05,
     )
 

@@ -5,6 +5,7 @@ Its loss falls with the steps, soonest at the rate that is best for its batch si
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from batchlab.script.command import TrainingCommand
@@ -72,3 +73,9 @@ def training_script(
         "folder": folder,
     }
     return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
+
+
+def with_own_rate(command: TrainingCommand) -> TrainingCommand:
+    """The same command without its learning rate: the script has one itself."""
+    arguments = [a for a in command.arguments if a not in ("--lr", "{learning_rate}")]
+    return replace(command, arguments=arguments, learning_rate=None)

@@ -23,6 +23,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
+from batchlab.report.comparison import Side
 from batchlab.report.effects import effect_sentences
 from batchlab.report.page import download
 from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
@@ -31,6 +32,8 @@ from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
     sweep_document,
+    sweep_files,
+    text_report,
 )
 from batchlab.report.sweep_tables import finals_table, races_table, trials_table
 from batchlab.words.document import schema_text
@@ -268,3 +271,14 @@ def test_the_gap_has_an_interval_over_seeds():
 
     assert low < gap < high
     assert high_of_one - low_of_one > high - low
+
+
+def test_a_rate_that_a_command_has_itself_is_shown_nowhere():
+    endings = {(256, 0.0137, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)}
+    with_rate = made_up_study(learning_rates=(0.0137,), seeds=2, endings=endings)
+    study = replace(with_rate, workload=replace(with_rate.workload, takes_rate=False))
+    files = [table.to_csv() for _, table in sweep_files(study).values()]
+
+    assert "0.0137" in text_report(with_rate)
+    assert not any("0.0137" in said for said in (text_report(study), html_page(study), *files))
+    assert {rate for _, rate in Side(name="a", study=study).ends} == {None}

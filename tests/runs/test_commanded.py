@@ -17,7 +17,7 @@ from tests.reference.command_engine import (
     curve,
 )
 from tests.reference.told import Told
-from tests.reference.training_script import training_script
+from tests.reference.training_script import training_script, with_own_rate
 
 from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
@@ -213,6 +213,17 @@ def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
     assert [each.step for each in record.evaluations][-1:] == steps
     assert said in reason_text(record.reason)
     assert any(said in warning for warning in told.warnings)
+
+
+def test_a_failed_training_is_named_without_a_rate_that_its_command_has_itself(
+    tmp_path: Path,
+) -> None:
+    told = Told()
+    command = with_own_rate(training_script(tmp_path, source=CRASHES))
+
+    asked(command_engine(command, tmp_path, listener=told), steps=400)
+
+    assert ["rate" in warning for warning in told.warnings] == [False]
 
 
 def printing(tmp_path: Path, *lines: str) -> TrainingCommand:

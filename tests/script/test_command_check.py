@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from tests.reference.training_script import training_script
+from tests.reference.training_script import training_script, with_own_rate
 
 from batchlab.errors import BatchlabError, OtherBatchSizeError, UsageError
 from batchlab.records.study import WorkloadSummary
@@ -163,6 +163,15 @@ for step in range(1, 51):
     time.sleep(0.05)
 print("val_loss", a.lr)
 """
+
+
+def test_whether_a_command_takes_a_rate_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    commands = (training_script(tmp_path), with_own_rate(training_script(tmp_path / "other")))
+
+    found = [checked(command, tmp_path, proves=False).takes_rate for command in commands]
+
+    assert found == [True, False]
 
 
 @pytest.mark.slow

@@ -189,7 +189,7 @@ class WorkloadSummary:
         n_parameters: trainable parameters of the model; None: not known.
         metrics: the metrics, the first is the one that counts; `loss` is always among them.
         batch_size: the reference batch size.
-        learning_rate: the reference learning rate.
+        learning_rate: the reference learning rate; 1 for a command that takes none.
         has_batch_norm: whether a layer of the model normalises over the batch.
         loss_couples: whether its loss is no mean over single examples.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
@@ -199,6 +199,7 @@ class WorkloadSummary:
         draws_by_seed: whether each seed draws its own examples for validation.
         start_s: of somebody's own command, seconds from its start to its first progress; None: a
             workload, which starts in hundredths of a second.
+        takes_rate: whether a learning rate reaches it: a command may have its own.
     """
 
     workload_id: str
@@ -220,6 +221,7 @@ class WorkloadSummary:
     warnings: tuple[str, ...] = ()
     draws_by_seed: bool = False
     start_s: float | None = None
+    takes_rate: bool = True
 
     document = (
         "workload_id",

@@ -61,6 +61,7 @@ class Cell:
     """The trials of one batch size or plan at one learning rate, in the order asked for."""
 
     records: tuple[TrialRecord, ...]
+    takes_rate: bool = True
 
     @property
     def kind(self) -> Kind:
@@ -76,6 +77,11 @@ class Cell:
     def learning_rate(self) -> float:
         """The rate of its trials."""
         return self.records[0].trial.learning_rate
+
+    @property
+    def shown_rate(self) -> float | None:
+        """The rate of its trials; None: their command has its own."""
+        return self.learning_rate if self.takes_rate else None
 
     @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
@@ -117,7 +123,8 @@ def cells(study: Study) -> tuple[Cell, ...]:
     for record in study.records:
         key = kind_of(record.trial), record.trial.learning_rate
         by_key.setdefault(key, []).append(record)
-    return in_order(Cell(records=tuple(records)) for records in by_key.values())
+    takes_rate = study.workload.takes_rate
+    return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())
 
 
 def in_order(found: Iterable[Cell]) -> tuple[Cell, ...]:
@@ -315,7 +322,7 @@ def trial_counts(study: Study) -> str:
 
 def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
     """What a reader must know of the learning rates before comparing batch sizes."""
-    if len(chosen) < 2:
+    if len(chosen) < 2 or not study.workload.takes_rate:
         return
     rates = {record.trial.learning_rate for record in study.records}
     # Where no trial ended well no rate was best.
@@ -366,7 +373,8 @@ def observations_table(study: Study) -> Table:
 
 def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:
     trial = record.trial
-    identity = (trial.trial_id, trial.batch_size, trial.learning_rate, trial.seed)
+    rate = trial.learning_rate if study.workload.takes_rate else None
+    identity = (trial.trial_id, trial.batch_size, rate, trial.seed)
     if not record.evaluations:
         yield (*identity, *([None] * 9))
     for evaluation in record.evaluations:

@@ -145,7 +145,7 @@ class Side:
             if run.purpose not in ("tune", "cool_down")
         }
         constant = (record for record in records if not record.trial.cool_down)
-        return [run for run in constant if (*_key(run), run.trial.seed) in counted]
+        return [run for run in constant if (*self._key(run), run.trial.seed) in counted]
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Workload, question, machine and versions by name; and the runs that tell nothing."""
@@ -206,7 +206,7 @@ class Side:
         found: dict[Key, list[Crossing | None]] = {}
         for run in self.runs:
             if target is not None and run.status is not None and not run.has_failed:
-                found.setdefault(_key(run), []).append(run.crossing(target))
+                found.setdefault(self._key(run), []).append(run.crossing(target))
         return {key: [c for c in met if c] for key, met in found.items() if all(met)}
 
     @property
@@ -221,13 +221,13 @@ class Side:
             return {}
         split, metric = deciding_split(self.study), self.study.workload.metrics[0].name
         of_sizes = (cell for cell in cells(self.study) if isinstance(cell.kind, int))
-        found = {(c.batch_size, c.learning_rate): c for c in of_sizes}
+        found = {(c.batch_size, c.shown_rate): c for c in of_sizes}
         ends = {key: [*cell.final(split, metric)] for key, cell in found.items()}
         return {key: (found[key].ended_well[0].epochs, end) for key, end in ends.items() if end}
 
-
-def _key(run: TrialRecord) -> Key:
-    return run.trial.batch_size, run.trial.learning_rate
+    def _key(self, run: TrialRecord) -> Key:
+        takes_rate = self.study is None or self.study.workload.takes_rate
+        return run.trial.batch_size, run.trial.learning_rate if takes_rate else None
 
 
 def compared(a: Side, b: Side) -> Comparison:

@@ -46,6 +46,7 @@ def effect_of(study: Study, records: Iterable[TrialRecord]) -> Effect:
     ]
     return Effect(
         records=tuple(record for record, _ in found),
+        takes_rate=study.workload.takes_rate,
         plateau_epochs=tuple(float(each.epoch) for _, each in found if each.epoch is not None),
         unfinished_epochs=tuple(
             record.epochs for record, each in found if each.verdict == "not_yet"
@@ -168,7 +169,7 @@ def _last_half(study: Study, record: TrialRecord) -> list[float]:
 def _named(effect: Effect) -> Row:
     return {
         "batch_size": effect.batch_size,
-        "learning_rate": effect.learning_rate,
+        "learning_rate": effect.shown_rate,
         "epoch": effect.records[0].epochs,
     }
 

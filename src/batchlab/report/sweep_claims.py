@@ -180,7 +180,9 @@ def _rates_text(study: Study, by_kind: Mapping[Kind, set[float]]) -> str:
     distinct = set().union(*by_kind.values())
     rules = {record.trial.scaling_rule for record in study.records}
     rule = next(iter(rules))
-    if len(distinct) == 1 and len(by_kind) == 1:
+    if not study.workload.takes_rate:
+        message = "at the learning rate of the command"
+    elif len(distinct) == 1 and len(by_kind) == 1:
         message = "at learning rate {rate:learning_rate}"
     elif len(distinct) == 1:
         message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
@@ -613,8 +615,13 @@ def _failed(study: Study) -> _Seen:
         trial = trial_words(record)
         if record.reason:
             trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
+        message = "Left out of every mean: {size}, {trial}."
+        if study.workload.takes_rate:
+            message = (
+                "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}."
+            )
         said = text(
-            "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}.",
+            message,
             size=batch_text(study, kind_of(record.trial)),
             rate=record.trial.learning_rate,
             trial=trial,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 from statistics import fmean
 
 from batchlab.measure.measurements import measurement_rows, on_request
@@ -333,6 +334,8 @@ def rate_figure(study: Study) -> Figure:
     nothing = text("No trial at any learning rate ended well.")
     if not rates:
         nothing = text("No trials have been run.")
+    elif not study.workload.takes_rate:
+        nothing = text("The command takes no learning rate.")
     elif len(rates) == 1:
         nothing = text(
             "One learning rate was run, so nothing can be said about others; add some with "
@@ -399,7 +402,7 @@ def rate_table(study: Study) -> Table:
         text("Final {what} by {kind} and learning rate", what=label, kind=kind_word(cells(study))),
         cells(study),
         Column("batch", label=kind_word(cells(study)), of=lambda cell: cell_label(study, cell)),
-        Column("learning_rate"),
+        Column("learning_rate", of=attrgetter("shown_rate")),
         final(f"{split}_{metric}", text("mean {what}", what=label), fmean),
         final("low", text("lowest"), min),
         final("high", text("highest"), max),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -101,7 +102,7 @@ def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
         ),
         chosen,
         Column("batch", label=kind_word(chosen), of=lambda cell: cell_label(study, cell)),
-        Column("learning_rate", label=text("rate")),
+        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         *map(final, SPLITS),
         Column("generalization_gap", label=text("gap"), of=gap),
@@ -129,7 +130,7 @@ def finals_table(evidence: Evidence) -> Table:
         text("Final {metric} with 95 % intervals over seeds", metric=label_text(metric)),
         evidence.cells,
         Column("batch", label=kind_word(evidence.cells), of=evidence.name),
-        Column("learning_rate", label=text("rate")),
+        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
         Column("epochs", "epoch", text("epochs"), of=lambda c: max(r.epochs for r in c.ended_well)),
         Column("steps", "n", text("steps"), of=lambda c: max(r.steps for r in c.ended_well)),
@@ -306,6 +307,9 @@ def trials_table(study: Study) -> Table:
         of_trial = row.of_trial
         return Column(row.quantity.name, of=lambda told: of_trial(told.record))
 
+    def rate(told: _Told) -> float | None:
+        return told.document.learning_rate if study.workload.takes_rate else None
+
     return table_of(
         text("All trials"),
         _told(study),
@@ -314,7 +318,7 @@ def trials_table(study: Study) -> Table:
         field("batch_mode", text("mode"), has_terms=True),
         field("batch_size"),
         field("micro_batch_size", text("micro-batch size")),
-        field("learning_rate"),
+        Column("learning_rate", of=rate),
         Column("plan", label=text("plan"), of=lambda t: plan_name(study, t.record.trial)),
         field("seed", text("seed")),
         Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),

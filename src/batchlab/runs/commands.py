@@ -18,7 +18,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import Ran, StoredEngine, named
+from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand, trial_values
@@ -357,6 +357,7 @@ class CommandEngine(StoredEngine):
             cools_down=False,
         )
         self._command = command
+        self._takes_rate = command.takes("learning_rate")
         self._looks = [] if looks is None else looks
         self._failures = FailureCount()
         self._told: set[str] = set()
@@ -397,8 +398,8 @@ class CommandEngine(StoredEngine):
         if run.could_not_be_taken_up(end):
             why = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
-                f"{named(trial)}: it did not go on from {{resume_from}} ({why.rstrip('.')}), so "
-                f"it begins again"
+                f"{self._named(trial)}: it did not go on from {{resume_from}} "
+                f"({why.rstrip('.')}), so it begins again"
             )
             run = self._run(request, kept, resumes=False)
             verdict, end = run.until_done()
@@ -457,7 +458,7 @@ class CommandEngine(StoredEngine):
         kind = _NUMBERS.sub("#", text)
         if kind not in self._told:
             self._told.add(kind)
-            self._listener.warning(f"{named(trial)}: {text}")
+            self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
         """Whether the command goes on from what its last run left, and that left something."""

@@ -48,6 +48,7 @@ class StoredEngine:
     name: str
     capabilities: Capabilities
     n_seeds: int | None = None  # any number
+    _takes_rate = True  # whether its runs are given a learning rate
 
     def __init__(
         self, store: Store, plan: RunPlan, *, clock: Callable[[], float] = time.monotonic
@@ -251,7 +252,7 @@ class StoredEngine:
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status is not None and not outcome.status.ended_well:
             said = reason_text(outcome.reason)
-            self._listener.warning(f"{named(trial)}: {outcome.status} ({said})")
+            self._listener.warning(f"{self._named(trial)}: {outcome.status} ({said})")
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
         """What a run took; `wall_s` None: it ran in another session."""
@@ -287,7 +288,16 @@ class StoredEngine:
         trial = request.trial
         done, left_s = self._time_left.at(trial.trial_id, fraction)
         so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
-        self._listener.progress(done_fraction=done, left_s=left_s, text=f"{named(trial)}{so_far}")
+        self._listener.progress(
+            done_fraction=done, left_s=left_s, text=f"{self._named(trial)}{so_far}"
+        )
+
+    def _named(self, trial: Trial) -> str:
+        """Name a trial in a message."""
+        size = " to ".join(map(str, dict.fromkeys((trial.batch_size, trial.largest_batch_size))))
+        if self._takes_rate:
+            size += f", learning rate {number_text(trial.learning_rate, 'rate')}"
+        return f"batch size {size}, seed {trial.seed}"
 
 
 class TimeLeft:
@@ -320,13 +330,6 @@ class TimeLeft:
         if since_s > 0.02 * total_s:
             left_s = max(0.0, elapsed_s * (total_s - self._done_s) / since_s)
         return self._done_s / total_s, left_s
-
-
-def named(trial: Trial) -> str:
-    """What a trial is called in a message."""
-    rate = number_text(trial.learning_rate, "rate")
-    size = " to ".join(map(str, dict.fromkeys((trial.batch_size, trial.largest_batch_size))))
-    return f"batch size {size}, learning rate {rate}, seed {trial.seed}"
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:

@@ -17,7 +17,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
-from batchlab.runs.engine import StoredEngine, named, was_evaluated
+from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.runs.workers import NodeLost, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
@@ -220,7 +220,7 @@ class ProcessEngine(StoredEngine):
             return
         run.claim.close()
         self._lost_once.add(trial.trial_id)
-        self._listener.warning(f"{named(trial)}: {lost.why}; it goes on elsewhere")
+        self._listener.warning(f"{self._named(trial)}: {lost.why}; it goes on elsewhere")
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:

@@ -366,6 +366,7 @@ class CommandCheck:
             learning_rate=command.learning_rate or _NO_RATE,
             warnings=tuple(self._warnings),
             start_s=first.start_s,
+            takes_rate=command.takes("learning_rate"),
         )
 
     def _now_text(self) -> str:
