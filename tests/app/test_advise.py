@@ -579,6 +579,40 @@ def test_a_budget_that_ends_within_the_profile_is_told(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_profiled", [True, False])
+def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
+    lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch, is_profiled: bool
+) -> None:
+    """Else the same command would answer from runs that never trained."""
+    has_begun: list[bool] = []
+
+    def is_out_of_time(engine: ProcessEngine) -> bool:
+        has_begun.append(engine._n_running > 0)
+        return any(has_begun)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(ProcessEngine, "_is_out_of_time", is_out_of_time)
+        busy.setattr(ProcessEngine, "spent_s", lambda engine: 95.0 * any(has_begun))
+        if not is_profiled:
+            cut_after(busy, 1)
+        with pytest.raises(BudgetError, match="give a larger --budget"):
+            advise_by_step_clock(lab)
+    (cut,) = runs_in(lab)
+
+    advice = advise_by_step_clock(lab)
+
+    assert cut.status is Status.TIMEOUT
+    assert advice.target is not None
+    (again,) = (run for run in runs_in(lab) if run.trial == cut.trial)
+    assert again.steps > cut.steps
+
+
+def runs_in(lab: Path) -> tuple[TrialRecord, ...]:
+    with Store(lab) as store:
+        return store.study(store.studies()[0][0]).records
+
+
+@pytest.mark.slow
 def test_a_profile_that_reached_what_is_needed_is_enough(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

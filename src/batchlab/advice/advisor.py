@@ -51,6 +51,7 @@ from batchlab.advice.whole_trainings import has_fewer_left, reserve, reserve_sho
 from batchlab.errors import UsageError
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import Engine
@@ -268,6 +269,8 @@ class _Advisor:
                 )
         if all(record.has_failed for record in records):
             return Reason.of("every_pilot_failed", why=why_it_failed(own))
+        if own.reason == OUT_OF_TIME:
+            return Reason.of("budget_ended_before_reference")
         tried = [record.trial.learning_rate for record in records]
         return Reason.of("no_pilot_learned", steps=own.steps, low=min(tried), high=max(tried))
 

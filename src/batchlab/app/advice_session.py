@@ -25,7 +25,7 @@ from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.trial import Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
 from batchlab.store.store import Store
@@ -123,6 +123,12 @@ def _without_times(options: Sequence[Option]) -> Reason:
     return Reason.of("compared_by_examples", sizes=sizes, why=untimed[0][1])
 
 
+def _has_no_answer(advice: Advice) -> bool:
+    """Whether the budget cut every run, or none began."""
+    is_cut = advice.reason.code == "budget_ended_before_reference"
+    return is_cut and not any(Status(run.status).ended_well for run in advice.tried)
+
+
 class AdviceSession:
     """One session of a study, from its question or from where the last one ended."""
 
@@ -163,6 +169,9 @@ class AdviceSession:
             if stored_advice(self._store, study_id) is None:
                 try:
                     self._advise(journal)
+                except BudgetError:
+                    journal.begin_again()
+                    raise
                 finally:
                     self._store.add_spent(study_id, self._budget.elapsed_s())
             advised = advice_of(self._store, self._store.study(study_id))
@@ -216,6 +225,8 @@ class AdviceSession:
             )
         finally:
             engine.cancel()
+        if _has_no_answer(advice):
+            raise self._budget.ended("before your own settings had been trained once")
         advice = replace(
             advice,
             budget_s=self._allowed_s,

@@ -143,6 +143,7 @@ class Journal:
         spent_s: float,
     ) -> None:
         """Begin the journal with what the question rests on."""
+        self._written.clear()  # a session without an answer left an empty entry
         self._write(
             JournalEntry(
                 profile=profile,
@@ -152,6 +153,14 @@ class Journal:
                 spent_s=spent_s,
             )
         )
+
+    def begin_again(self) -> None:
+        """Forget all that was learned, as the budget gave no answer.
+
+        The next session has the whole budget, and its runs go on from what the store has of them.
+        """
+        self._written.clear()
+        self._write(JournalEntry())
 
     def put_whole_profile(self, profile: str, *, spent_s: float) -> None:
         """Store the profile of all batch sizes, after that of the reference."""
