@@ -129,6 +129,14 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
     assert of(beside_a_profile, "step_s")
 
 
+def test_what_was_swept_is_not_said_to_be_the_same() -> None:
+    one, other = ({"batch_sizes": sizes, "seeds": 2} for sizes in ((16, 64), (64, 256)))
+
+    facts = comparison_section(compare(made_up_study(**one), made_up_study(**other))).facts
+
+    assert facts[0] == "Workload, machine and versions are the same."
+
+
 def test_what_a_store_holds_once_is_said_to_be_in_both(tmp_path: Path) -> None:
     whole = made_up_study(batch_sizes=(64, 256), seeds=2)
     part = replace(whole, study_id="part", records=whole.records[:2])

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Something of workload, question, machine or versions that is not the same in both."""
+    """Something of workload, target, machine or versions that is not the same in both."""
 
     name: str
     a: str
@@ -82,7 +82,7 @@ class Comparison(ShownInNotebook):
         a: the first study, in words.
         b: the second.
         n_shared: runs and timings that are in both: one store does no work twice.
-        settings: what of workload, question, machine and versions is not the same.
+        settings: what of workload, target, machine and versions is not the same.
         target: the level that steps and times are to; None: there is none for both.
         figures: step time, steps and time to the target, the metric at the end and memory.
     """
@@ -148,7 +148,7 @@ class Side:
         return [run for run in constant if (*self._key(run), run.trial.seed) in counted]
 
     def settings(self, target: Target | None) -> dict[str, str]:
-        """Workload, question, machine and versions by name; and the runs that tell nothing."""
+        """Workload, target, machine and versions by name; and the runs that tell nothing."""
         made = self.profile or self.study
         assert made is not None
         known: dict[str, Any] = plain((self.study or made).workload)
@@ -475,7 +475,7 @@ def _facts(found: Comparison) -> Iterator[str]:
     if _IDENTITY in names:
         yield text("They are not the same workload: code, data or settings differ.")
     elif not names:
-        yield text("Workload, question, machine and versions are the same.")
+        yield text("Workload, machine and versions are the same.")
         if "step_s" in differing:
             yield text("So the machine was slower during one of them: profile both again, in turn.")
     if found.target is not None:
