@@ -1,12 +1,16 @@
 """The second record of regret: what the advice is worth where no target is given.
 
     python benchmarks/regret_whole.py [--workloads mlp-narrow ...] [--draws 10] [--processes 1]
+        [--octaves -3 -1 0]
 
 For each workload x step times x budget x draw the advice trains the reference to its end, takes the
 level from it, and names a batch size that gets there fastest and ends no worse, or cannot tell. It
 sees some of the seeds; what it names, and the optimum chosen on those very seeds, are valued on the
 others. Regret is how much longer what it names takes to the level than the optimum. Where it names
 nothing, the reference stays.
+
+With `--octaves` the user's rate lies so far from the best one of its batch size (the one that ends
+best), instead of where it was recorded.
 
 Every habit is charged for what it runs, as the advice is. The advice takes its step times from a
 profile that is off by a few per cent, and pays what the steps really take.
@@ -31,6 +35,7 @@ from benchmarks.regret.harness import arguments_of, question_of, write_answers
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_situation import (
     WholeSituation,
+    own_configuration,
     profiles_of,
     reached_by_others,
     scatter_of_ends,
@@ -43,7 +48,7 @@ from batchlab.advice.advisor import advise
 from batchlab.advice.answer import answered
 from batchlab.advice.chance import Seen, seen_in, seen_of
 from batchlab.advice.scaled_step import SCALED_STEPS
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, TrialError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
 # Recorded after the constants stood; answered when named, so that no constant is chosen on them.
@@ -73,7 +78,13 @@ class Reply:
 def asked(situation: WholeSituation, budget_s: float) -> Question:
     """Which batch size trains as well as the reference in the least time?"""
     header = situation.header
-    return question_of(header, situation.timed, budget_s, longest_epochs=header.epochs)
+    return question_of(
+        header,
+        situation.timed,
+        budget_s,
+        learning_rate=situation.reference[1],
+        longest_epochs=header.epochs,
+    )
 
 
 def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
@@ -177,6 +188,7 @@ def answer_to(
     return WholeAnswer(
         workload=drawn.header.workload,
         profile=drawn.profile,
+        rate_octaves=drawn.rate_octaves,
         draw=draw,
         who=who,
         tuned_trainings=budget_s / drawn.tuned_reference_s,
@@ -204,12 +216,28 @@ def answer_to(
     )
 
 
-def answers_of(path: Path, profile: str, budgets: Sequence[float], draws: int) -> list[WholeAnswer]:
-    """All answers for one grid and its step times."""
+def answers_of(
+    path: Path, profile: str, budgets: Sequence[float], draws: int, octaves: int | None = None
+) -> list[WholeAnswer]:
+    """All answers for one grid and its step times.
+
+    Args:
+        path: of the grid.
+        profile: the step times.
+        budgets: in trainings of the tuned reference to the level.
+        draws: splits of the seeds.
+        octaves: how far the user's rate is from the best one of its batch size; None: the recorded
+            rate. No answers if that rate was not recorded.
+    """
     grid = RecordedGrid.read(path)
     answers = []
     for draw in range(draws):
         drawn = whole_situation(grid, profile, draw=draw)
+        if octaves is not None:
+            try:
+                drawn = drawn.with_rate(octaves)
+            except TrialError:
+                return []
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
             answers += [
@@ -242,8 +270,9 @@ def main() -> None:
             path = path_of(workload)
             for profile in profiles_of(RecordedGrid.read(path)):
                 if profile in arguments.profiles:
-                    job = pool.submit(answers_of, path, profile, arguments.budgets, arguments.draws)
-                    jobs.append(job)
+                    asked_with = arguments.budgets, arguments.draws
+                    for octaves in arguments.octaves or [None]:
+                        jobs.append(pool.submit(answers_of, path, profile, *asked_with, octaves))
         answers = [answer for job in jobs for answer in job.result()]
     print(tables(answers))
     print(
@@ -252,7 +281,7 @@ def main() -> None:
     for workload in arguments.workloads:
         grid = RecordedGrid.read(path_of(workload))
         one, two = (reached_by_others(grid, n_seeds=n) for n in (1, 2))
-        scatter = scatter_of_ends(grid)
+        scatter = scatter_of_ends(grid, own_configuration(grid))
         print(f"- {workload}: {one:.0%}; {two:.0%}; their ends scatter by {scatter:.2g} margins")
     write_answers(
         arguments.out,

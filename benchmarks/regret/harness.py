@@ -24,6 +24,7 @@ def question_of(
     step_s: Mapping[int, Estimate],
     budget_s: float,
     *,
+    learning_rate: float | None = None,
     target: Target | None = None,
     longest_epochs: float | None = None,
 ) -> Question:
@@ -33,6 +34,7 @@ def question_of(
         header: of the grid.
         step_s: what is known of the seconds per step, by batch size.
         budget_s: of the study.
+        learning_rate: the user's own; None: the recorded one.
         target: None: the reference's end sets it.
         longest_epochs: of a whole training; None: any length.
     """
@@ -44,7 +46,9 @@ def question_of(
         target=target,
         target_origin="pilot" if target is None else "given",
         reference=Configuration(
-            batch_size=own, micro_batch_size=own, learning_rate=header.reference_learning_rate
+            batch_size=own,
+            micro_batch_size=own,
+            learning_rate=learning_rate or header.reference_learning_rate,
         ),
         options=tuple(
             Option(
@@ -83,7 +87,7 @@ def arguments_of(
     Args:
         about: one line on the command.
         grids: the folder of the recorded workloads; all of these are asked about by default.
-        later_grids: of further ones, asked about where they are named.
+        later_grids: of further ones, asked about where they are named; then `--octaves` is there.
         budgets: in the record's unit.
         draws: splits of the seeds.
         processes: side by side.
@@ -96,6 +100,8 @@ def arguments_of(
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
     parser.add_argument("--budgets", nargs="+", type=float, default=budgets)
     parser.add_argument("--draws", type=int, default=draws)
+    if later_grids is not None:
+        parser.add_argument("--octaves", nargs="+", type=int)
     parser.add_argument("--processes", type=int, default=processes)
     parser.add_argument("--out", type=Path, default=out)
     return parser.parse_args()

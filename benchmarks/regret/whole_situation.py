@@ -11,7 +11,7 @@ import math
 import random
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmarks.recorded.engine import RecordedEngine
@@ -49,6 +49,7 @@ class WholeSituation:
         eval_s: seconds an evaluation.
         seen: the seeds that may be seen, those that every cell has first.
         judging: the seeds that what was named is valued on.
+        reference: the user's own configuration, the recorded one or with another rate.
     """
 
     grid: RecordedGrid
@@ -58,6 +59,7 @@ class WholeSituation:
     eval_s: float
     seen: tuple[int, ...]
     judging: tuple[int, ...]
+    reference: CellKey
 
     @property
     def header(self) -> WholeGridHeader:
@@ -82,12 +84,6 @@ class WholeSituation:
             better=self.header.better,
             has_schedule=self.header.has_schedule,
         )
-
-    @property
-    def reference(self) -> CellKey:
-        """The workload's own configuration."""
-        header = self.header
-        return self.grid.cell(header.reference_batch_size, header.reference_learning_rate)
 
     @cached_property
     def tuned_reference(self) -> CellKey:
@@ -203,8 +199,35 @@ class WholeSituation:
         return self.whole_steps(size) * self.step_s[size]
 
     @cached_property
+    def best_rate(self) -> float:
+        """The rate at which the reference batch size ends best, on all seeds."""
+        size = self.reference[0]
+        sign = 1 if self.header.better == "higher" else -1
+        ends = {
+            rate: self.end((size, rate), self.grid.seeds) for rate in self.grid.learning_rates(size)
+        }
+        return max(
+            (rate for rate, end in ends.items() if end is not None),
+            key=lambda rate: sign * (ends[rate] or 0.0),
+        )
+
+    @property
+    def rate_octaves(self) -> int:
+        """How many octaves the reference's rate is above the best one of its batch size."""
+        return round(math.log2(self.reference[1] / self.best_rate))
+
+    def with_rate(self, octaves: int) -> WholeSituation:
+        """Return the same question for a user whose rate is so far from the best one.
+
+        Raises:
+            TrialError: that rate was not recorded.
+        """
+        cell = self.grid.cell(self.reference[0], self.best_rate * 2.0**octaves)
+        return replace(self, reference=cell)
+
+    @cached_property
     def _scatter(self) -> float:
-        return scatter_of_ends(self.grid)
+        return scatter_of_ends(self.grid, self.reference)
 
     def _seeds(self, cell: CellKey) -> tuple[int, ...]:
         return self.grid.cells[cell]
@@ -234,7 +257,13 @@ def whole_situation(grid: RecordedGrid, profile: str, *, draw: int) -> WholeSitu
         eval_s=header.eval_s / header.step_s[_EVALUATED_LIKE] * step_s[_EVALUATED_LIKE],
         seen=tuple(seen),
         judging=tuple(seed for seed in grid.seeds if seed not in seen),
+        reference=own_configuration(grid),
     )
+
+
+def own_configuration(grid: RecordedGrid) -> CellKey:
+    """Return the workload's own configuration."""
+    return grid.cell(grid.header.reference_batch_size, grid.header.reference_learning_rate)
 
 
 def _timed(step_s: Mapping[int, float], sd: float, stream: random.Random) -> dict[int, Estimate]:
@@ -255,7 +284,7 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
     """
     header = grid.header
     assert isinstance(header, WholeGridHeader)
-    cell = grid.cell(header.reference_batch_size, header.reference_learning_rate)
+    cell = own_configuration(grid)
     levels = {seed: _level(grid, header, seed) for seed in grid.cells[cell]}
     sign = 1 if header.better == "higher" else -1
     reached = []
@@ -269,11 +298,10 @@ def reached_by_others(grid: RecordedGrid, *, n_seeds: int) -> float:
     return sum(reached) / len(reached)
 
 
-def scatter_of_ends(grid: RecordedGrid) -> float:
-    """The standard deviation, from seed to seed, of what the reference ends with, in margins."""
+def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
+    """Return the standard deviation, from seed to seed, of what a cell ends with, in margins."""
     header = grid.header
     assert isinstance(header, WholeGridHeader)
-    cell = grid.cell(header.reference_batch_size, header.reference_learning_rate)
     curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
     shape = header.has_schedule
     level = level_of(curves, metric=header.metric, better=header.better, has_schedule=shape)

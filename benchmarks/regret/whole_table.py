@@ -66,6 +66,7 @@ class WholeAnswer:
     Attributes:
         workload: the grid.
         profile: the step times.
+        rate_octaves: how far the user's rate is above the best one of its batch size.
         draw: which split of the seeds.
         who: "advise", or the habit.
         tuned_trainings: the budget, in trainings of the tuned reference to the level.
@@ -97,6 +98,7 @@ class WholeAnswer:
 
     workload: str
     profile: str
+    rate_octaves: int
     draw: int
     who: str
     tuned_trainings: float
@@ -121,6 +123,11 @@ class WholeAnswer:
     gain: float | None = None
     scaled: int | None = None
     after_worse: bool = False
+
+    @property
+    def has_good_rate(self) -> bool:
+        """Whether the user's rate is within an octave of the best one of its batch size."""
+        return abs(self.rate_octaves) <= 1
 
     @property
     def ends_worse(self) -> bool:
@@ -148,9 +155,15 @@ def tables(answers: Sequence[WholeAnswer]) -> str:
         some = [each for each in answers if (each.workload in CHOSEN_ON) == is_chosen_on]
         if some:
             lines += [f"## {title} the constants", "", table(some), ""]
-    lines += ["## All, by the budget in whole trainings of the reference", ""]
-    lines += by_whole_trainings([each for each in answers if each.who == ADVISE])
-    lines += ["", "## The same beside the habits", "", *beside_habits(answers)]
+    own = [each for each in answers if each.who == ADVISE]
+    for title, some in (
+        ("The user's rate is within an octave of the best", [e for e in own if e.has_good_rate]),
+        ("The user's rate is further off", [e for e in own if not e.has_good_rate]),
+    ):
+        if some:
+            lines += [f"## {title}, by the budget in whole trainings of the reference", ""]
+            lines += [*by_whole_trainings(some), ""]
+    lines += ["## All, beside the habits", "", *beside_habits(answers)]
     return "\n".join(lines).rstrip()
 
 

@@ -50,6 +50,15 @@ def test_every_habit_answers_beside_the_advice(harness: ModuleType, tmp_path: Pa
     assert reference.named_as == "reference"
 
 
+def test_a_user_with_a_good_rate_is_asked_with_that_rate(harness, tmp_path) -> None:
+    path = write_whole_grid(tmp_path)
+
+    (answer, *_), none = (harness.answers_of(path, "cpu", (18.0,), 1, o) for o in (0, -20))
+
+    assert (answer.rate_octaves, answer.has_good_rate, none) == (0, True, [])
+    assert answer.problem == ""
+
+
 def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter(harness, tmp_path) -> None:
     found = harness.answers_of(write_whole_grid(tmp_path), "cpu", (18.0,), 1)[0]
     fine = {"of_reference": 1.1, "of_reference_error": 0.1, "shortfall_of_own": 1.5}

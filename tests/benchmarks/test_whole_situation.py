@@ -16,6 +16,7 @@ from tests.reference.simulated_question import knee, question
 from tests.reference.whole_grid import N_SEEDS, rise, write_rows, write_whole_grid
 
 from batchlab.advice.level import as_well_as, end_level
+from batchlab.errors import TrialError
 
 # (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.
 OPTIMUM = (256, 0.8)
@@ -44,6 +45,18 @@ def test_the_level_comes_from_how_the_reference_ends(drawn: WholeSituation) -> N
     assert drawn.level.end == pytest.approx(0.9496, abs=0.0002)
     assert drawn.level.target.value == pytest.approx(0.9471, abs=0.0002)
     assert drawn.tuned_reference == (64, 0.4)
+
+
+def test_another_rate_of_the_user_sets_another_level(drawn: WholeSituation) -> None:
+    tuned, low = drawn.with_rate(0), drawn.with_rate(-1)
+
+    assert (tuned.rate_octaves, low.rate_octaves) == (0, -1)
+    assert tuned.reference == (drawn.reference[0], drawn.best_rate)
+    assert low.reference[1] == pytest.approx(drawn.best_rate / 2)
+    assert drawn.rate_octaves == round(math.log2(drawn.reference[1] / drawn.best_rate))
+    assert tuned.level.end == tuned.end(tuned.reference, tuned.grid.seeds) > low.level.end
+    with pytest.raises(TrialError):
+        drawn.with_rate(-20)
 
 
 def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path: Path) -> None:
