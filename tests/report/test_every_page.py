@@ -60,7 +60,8 @@ def test_headline_and_picture_lie_above_the_fold(screen: Browser) -> None:
 
     (headline,) = screen.ask(bottoms.format("h1"))
     assert 0 < headline < 400
-    assert all(bottom <= 800 for bottom in screen.ask(bottoms.format(".first .plot")))
+    seen = screen.ask(bottoms.format(".first .plot"))
+    assert all(bottom <= 800 for bottom in seen), seen
 
 
 def test_the_first_table_is_seen_whole(screen: Browser) -> None:
