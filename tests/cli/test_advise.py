@@ -78,16 +78,16 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
     assert advised["command"].startswith("batchlab advise mine.py:workload --objective samples")
 
 
-def test_what_is_spent_counts_from_the_start_of_the_process(advised: dict[str, Any]) -> None:
+def test_the_start_of_the_process_is_part_of_the_ceiling_and_not_of_what_is_spent(
+    advised: dict[str, Any],
+) -> None:
     began_s = time.monotonic() - 100.0
 
     cli._exit_code(["advise", "--budget", "5m"], started_s=began_s)
 
     budget = advised["budget"]
-    assert budget.elapsed_s() > 100.0
+    assert budget.elapsed_s() < 50.0
     assert budget.deadline_s == pytest.approx(began_s + 296.0, abs=2.0)  # 4 s for the report
-    budget.limit(200.0)
-    assert budget.deadline_s == pytest.approx(began_s + 196.0, abs=2.0)
 
 
 @pytest.mark.slow

@@ -62,11 +62,6 @@ class Budget:
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
-    def count_from(self, started_s: float) -> None:
-        """Count from when the caller began; its time until now was reserved for it."""
-        self._reserved_s -= self.started_s - started_s
-        self.started_s = started_s
-
     @property
     def work_ends_s(self) -> float | None:
         """The `time.monotonic()` at which the last child has ended; None: never."""

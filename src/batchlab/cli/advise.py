@@ -129,9 +129,9 @@ def advise(
             reserved_s=invocation.reserved_s(given["budget"], report),
             listener=progress,
         )
-        question.budget.count_from(invocation.started_s)
         if (seconds := question.budget.seconds) is not None:
-            progress.budget(spent_s=invocation.elapsed_s(), budget_s=seconds)
+            # Counted as the answer counts it: without the start of this process.
+            progress.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
         made = advised(question)
         progress.phase("writing the report")
         write_page(made, report)  # before anything else can go wrong
