@@ -44,14 +44,6 @@ def test_scatter_of_a_share_is_that_of_its_log_odds():
     assert SHARE.variance([0.90, 0.902, 0.898]) == pytest.approx(4e-6 / (0.9 * 0.1) ** 2)
 
 
-def test_percent_scatters_as_the_share_does():
-    percent = MetricScale(kind="share", whole=100.0, n_examples=1000)
-
-    assert percent.variance([90.0, 90.2, 89.8]) == pytest.approx(
-        SHARE.variance([0.9, 0.902, 0.898])
-    )
-
-
 def test_seeds_that_agree_scatter_by_what_rounding_hides():
     assert SHARE.variance([0.5, 0.5]) == pytest.approx((1 / 1000) ** 2 / 12 / 0.25**2)
     assert 0 < MetricScale(kind="plain").variance([0.5, 0.5]) < 1e-14
