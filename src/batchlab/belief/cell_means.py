@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
-from batchlab.errors import UsageError
+from batchlab.laws.mean import require_finite
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 
@@ -53,7 +53,7 @@ class CellMeans:
             UsageError: a value that is not finite; a trial that diverged is never averaged.
         """
         known = list(chain(*cells))
-        _require_finite(known)
+        require_finite(known)
         scale = MetricScale.of(metric, known, better=better, n_examples=n_examples)
         return cls._pooled(cells, scale, ScatterPrior.of(scale))
 
@@ -62,7 +62,7 @@ class CellMeans:
 
         Seeds fit their training data nearly alike, so a gap scatters as its held-out metric does.
         """
-        _require_finite(list(chain(*gaps)))
+        require_finite(chain(*gaps))
         prior, known = ScatterPrior.of(self.scale), [*chain(*self.cells)]
         if prior is not None and known:
             log_slope = math.log(self.scale.slope(fmean(known)))
@@ -72,7 +72,7 @@ class CellMeans:
     @classmethod
     def of_steps(cls, cells: Sequence[Values]) -> CellMeans:
         """Pool logarithms of steps to a target."""
-        _require_finite(list(chain(*cells)))
+        require_finite(chain(*cells))
         return cls._pooled(cells, MetricScale(kind="plain"), PRIORS["steps"])
 
     @classmethod
@@ -120,11 +120,3 @@ def _interval(draws: Array, value: float, confidence: float) -> tuple[float, flo
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return min(value, float(low)), max(value, float(high))
-
-
-def _require_finite(values: Sequence[float]) -> None:
-    if not all(math.isfinite(value) for value in values):
-        raise UsageError(
-            "a mean over values that are not finite was asked for; leave out the trials that "
-            "diverged and name them"
-        )

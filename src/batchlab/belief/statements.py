@@ -31,12 +31,12 @@ def as_good(draws: Array, leader: int, margin: float) -> list[int]:
 
 
 def falls(draws: Array, margin: float) -> Verdict:
-    """Say whether the first cell is better than the last, and by more than the margin."""
+    """Say whether the first cell is better than the last; within the margin it is not."""
     return _is_better(draws[:, 0] - draws[:, -1], margin)
 
 
 def better_than_all(draws: Array, margin: float) -> Verdict:
-    """Say whether the first cell is better than each of the others."""
+    """Say whether the first cell is better than each other; within the margin it is not."""
     return _is_better(draws[:, 0] - draws[:, 1:].max(axis=1), margin)
 
 

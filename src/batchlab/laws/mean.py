@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.special import stdtrit
@@ -25,11 +25,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     Raises:
         UsageError: a value that is not finite; a trial that diverged is never averaged.
     """
-    if not all(math.isfinite(value) for value in values):
-        raise UsageError(
-            "a mean over values that are not finite was asked for; leave out the trials that "
-            "diverged and name them"
-        )
+    require_finite(values)
     n = len(values)
     if n == 0:
         return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
@@ -39,3 +35,16 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     variance = float(np.var(values, ddof=1))
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * math.sqrt(variance / n)
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
+
+
+def require_finite(values: Iterable[float]) -> None:
+    """Refuse to average a value that is not finite, as that of a trial that diverged.
+
+    Raises:
+        UsageError: one of them is not finite.
+    """
+    if not all(math.isfinite(value) for value in values):
+        raise UsageError(
+            "a mean over values that are not finite was asked for; leave out the trials that "
+            "diverged and name them"
+        )
