@@ -233,19 +233,6 @@ def test_the_only_batch_size_there_is_is_recommended_and_not_called_indifferent(
     assert advice.reason.code == "the_only_one"
 
 
-@pytest.mark.slow
-def test_the_decision_is_repeated_at_an_easier_and_a_harder_target():
-    advice, _ = advised(trainings=100)
-
-    easier, harder = advice.other_targets
-    assert (easier.which, harder.which) == ("easier", "harder")
-    assert easier.target.value < advice.target.value < harder.target.value
-    # The law's shape is the same at all targets here, so the answer is too, where it can be told.
-    assert easier.batch_size == advice.recommendation.batch_size
-    assert harder.batch_size in (advice.recommendation.batch_size, None)
-    assert harder.reason.code != "runs_not_followed"
-
-
 def test_no_run_goes_further_than_the_epochs_allowed():
     advice, engine = advised(longest_epochs=2.0)
 

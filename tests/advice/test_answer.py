@@ -8,15 +8,12 @@ import pytest
 from tests.reference.made_up_advice import ending_at, ends_beside
 from tests.reference.made_up_outcome import (
     END,
-    FASTER_AT_LAST,
-    SLOW_AT_LAST,
     STEP_S,
     STEPS,
     WHY,
     decision,
     quality_state,
     state_of,
-    two_levels,
     verification,
 )
 from tests.reference.made_up_state import BUDGET_S, Run, learning_rate, made_up_state, met
@@ -207,18 +204,6 @@ def test_the_study_pays_back_after_what_it_took_over_what_a_run_saves():
 )
 def test_nothing_pays_back_that_saves_no_time_for_sure(state, verified):
     assert recommended(state, verification=verified).pay_back_runs is None
-
-
-def test_a_recommendation_that_another_target_flips_is_a_caveat():
-    state, decided = two_levels(SLOW_AT_LAST, FASTER_AT_LAST)
-    assert decided.batch_size == 128
-
-    advice = answer(state, decision=decided, verification=verification())
-
-    easier = advice.other_targets[0]
-    assert (easier.verdict, easier.batch_size) == ("recommend", 64)
-    (caveat,) = advice.caveats
-    assert (caveat.code, caveat.named["size"]) == ("another_decision_at_target", 64)
 
 
 def test_what_is_better_for_sure_is_named_though_the_best_is_open():

@@ -21,13 +21,12 @@ from batchlab.advice.level import (
     ends_early,
     last_values,
     margin_beside,
-    neighbours,
     of_the_worst,
 )
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.trial import Status, TrialRecord
 from batchlab.runs.contract import run_all
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
@@ -161,13 +160,12 @@ def test_the_level_is_a_round_figure(value, margin, level):
 
 
 LONG = 10**9
-TARGET = Target(metric="accuracy", value=0.97, better="higher")
 
 
-def simulated(steps, *, until=None, rate=0.04):
+def simulated(steps):
     engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
-    trial = engine.trial(batch_size=64, learning_rate=rate, seed=0)
-    return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps, until=until))])[0]
+    trial = engine.trial(batch_size=64, learning_rate=0.04, seed=0)
+    return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps))])[0]
 
 
 def level_by(records):
@@ -343,12 +341,3 @@ def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut
     assert (level.origin, level.end) == ("easier", None)
     assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
     assert record.crossing(level.target).samples <= record.samples
-
-
-def test_the_easier_neighbour_is_met_earlier_and_the_harder_lies_half_as_far_beyond():
-    record = simulated(10_000, until=TARGET)
-
-    easy, hard = neighbours(ASKED, TARGET, [record])
-
-    assert record.crossing(easy).samples < record.crossing(TARGET).samples
-    assert hard.value - TARGET.value == pytest.approx((TARGET.value - easy.value) / 2)

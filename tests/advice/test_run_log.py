@@ -71,6 +71,6 @@ def test_a_training_with_a_cool_down_is_another_than_the_one_without():
     recorder.run([request(recorder, seed=80)], "verify")
 
     assert recorder.purposes == {(64, 0.04, 80): "verify"}
-    tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried(recorder.until)]
+    tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried()]
     assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
     assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2

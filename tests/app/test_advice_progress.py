@@ -78,15 +78,6 @@ def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -
     assert advice == advise(whole, engine())
 
 
-def test_repeating_a_decision_at_a_harder_target_is_no_step_back() -> None:
-    told = Told()
-
-    advise(question(knee(1024), budget_s=BUDGET_S), engine(), watcher=AdviceProgress(told))
-
-    assert "harder_target_decided_too" in [runs.why.code for runs in told.runs[-2:]]
-    assert told.phases == [SEARCH, VERIFY]
-
-
 def test_what_is_shown_after_the_answer_is_no_step_back() -> None:
     told = Told()
     progress = AdviceProgress(told)

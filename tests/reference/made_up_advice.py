@@ -25,7 +25,6 @@ from batchlab.advice.advice import (
     Laws,
     RateTried,
     Step,
-    TargetAnswer,
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
@@ -148,24 +147,6 @@ def made_up_advice(
         head_to_head=_head_to_head(
             figures[best.batch_size], figures[tuned.batch_size], misses=reference_misses
         ),
-        other_targets=(
-            TargetAnswer(
-                target=replace(TARGET, value=0.93),
-                which="easier",
-                verdict="recommend",
-                reason=written("the same interval"),
-                batch_size=best.batch_size,
-                flat_set=flat_set,
-            ),
-            TargetAnswer(
-                target=replace(TARGET, value=0.96),
-                which="harder",
-                verdict="cannot_tell",
-                reason=written("3 of 8 batch sizes did not reach it"),
-                batch_size=None,
-                flat_set=(),
-            ),
-        ),
         caveats=(
             written("The answer holds for a constant learning rate; a schedule may move it."),
             written("Step times were measured on this machine; another one has others."),
@@ -208,7 +189,6 @@ def cannot_tell_advice() -> Advice:
             exponent=around(0.78, 0.08, 24),
         ),
         head_to_head=None,
-        other_targets=(),
         missing=written("runs of 3 more seeds at batch sizes 128, 256 and 512"),
         more_budget_s=420.0,
         pay_back_runs=None,
@@ -260,7 +240,6 @@ def better_advice() -> Advice:
         verdict="better",
         reason=written(f"whether it is the best is open: {missing}"),
         flat_set=(),
-        other_targets=(),
         missing=written(missing),
         more_budget_s=420.0,
     )

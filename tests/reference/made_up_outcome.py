@@ -4,15 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.reference.made_up_state import Run, made_up_state, met, scored
+from tests.reference.made_up_state import made_up_state, met, scored
 
 from batchlab.advice.advice import EndLevel, HeadToHead
-from batchlab.advice.allocation import decision_of
-from batchlab.advice.decision import Decision, costs_of
+from batchlab.advice.decision import Decision
 from batchlab.advice.study_state import StudyState
 from batchlab.advice.verification import Verification
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import Status
 
 # A plateau of accuracy 0.978 after 16 epochs.
 END = EndLevel(value=0.978, n=9, ended_by="plateau", margin=0.0011, epochs=16.0, learning_rate=0.01)
@@ -20,10 +18,6 @@ WHY = Reason.as_written("a test says so")
 SIZES = (64, 128, 256)
 STEPS = {64: (1000, 1010, 1020), 128: (500, 505, 510)}
 STEP_S = 2e-3
-Curve = Sequence[tuple[int, float]]
-# 64 has 0.9 after 500 steps and 0.97 after 1000: the easier target is 0.9, the harder 1.005.
-SLOW_AT_LAST = [((500 + n, 0.9), (999 + n, 0.95), (1001 + n, 0.971)) for n in (0, 3, 6)]
-FASTER_AT_LAST = [((599 + n, 0.8), (601 + n, 0.971)) for n in (0, 1, 2)]
 
 
 def state_of(
@@ -79,23 +73,3 @@ def verification(**changes: Any) -> Verification:
         "gain_from_batch_size": Estimate.of(2.5, interval=(2.0, 3.0), n=3),
     }
     return Verification(**(given | changes))
-
-
-def crossed(*curve: tuple[int, float]) -> Run:
-    """A run that met the target at the end of this curve."""
-    first = curve[0][0] - 2  # so the first level is met between two near marks as well
-    return Run(Status.TARGET_REACHED, ((0, 0.1), (first, 0.5), *curve))
-
-
-def two_levels(
-    curves_64: Sequence[Curve], curves_128: Sequence[Curve]
-) -> tuple[StudyState, Decision]:
-    """A state of runs that pass an easier level on their way, and what is decided on it."""
-    runs = {
-        64: [crossed(*each) for each in curves_64],
-        128: [crossed(*each) for each in curves_128],
-    }
-    state = made_up_state(runs, sizes=(64, 128))
-    costs = costs_of(state)
-    assert costs is not None
-    return state, decision_of(state, costs)

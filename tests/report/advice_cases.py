@@ -163,13 +163,9 @@ CASES: dict[str, tuple[str, Advice]] = {
     "out of memory": ("usual sizes", with_candidates(BOUNDED, b32={"fits": False})),
     "missed the target": ("usual sizes", replace(BOUNDED, tried=(tried(16),))),
     "bounded without a run": ("usual sizes", replace(BOUNDED, tried=())),
-    # Laws and targets.
+    # Laws and the target.
     "without the law": ("critical batch size", with_laws(law_holds=False)),
     "without a curve": ("law of the steps", with_laws(curve=())),
-    "flips": (
-        "other targets",
-        replace(ADVICE, other_targets=(replace(ADVICE.other_targets[0], batch_size=64),)),
-    ),
     "given": ("when to stop", replace(ADVICE, target_origin="given")),
     # What it cost.
     "pays at once": ("break-even", replace(ADVICE, pay_back_runs=0.4)),

@@ -433,18 +433,6 @@ class Endings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TargetAnswer:
-    """The decision at another target, from the same runs."""
-
-    target: Target
-    which: Literal["easier", "harder"]
-    verdict: Verdict
-    reason: Reason
-    batch_size: int | None
-    flat_set: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One thing the advice did, and why; `--explain` prints them."""
 
@@ -490,7 +478,6 @@ class Advice(Reported):
         head_to_head: the verification; None where there was none.
         endings: how whole trainings of the recommendation (or of what came nearest to one), of the
             reference and of the tuned reference end; None: the level was given, or no end was seen.
-        other_targets: the decision at an easier and a harder target.
         hardly_learns: that the reference stays near the untrained model; None: it learns.
         missing: where it cannot be told: what was missing; None otherwise.
         more_budget_s: about how much more budget may settle it; None: not known or not needed.
@@ -531,7 +518,6 @@ class Advice(Reported):
     laws: Laws | None
     head_to_head: HeadToHead | None
     endings: Endings | None = None
-    other_targets: tuple[TargetAnswer, ...] = ()
     hardly_learns: Reason | None = None
     missing: Reason | None = None
     more_budget_s: float | None = None

@@ -22,13 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Advice, Question
-from batchlab.advice.allocation import (
-    allocate,
-    explore,
-    follow_to_harder_target,
-    look,
-    look_at_the_rest,
-)
+from batchlab.advice.allocation import allocate, explore, look, look_at_the_rest
 from batchlab.advice.answer import answered
 from batchlab.advice.conclusion import concluded
 from batchlab.advice.level import (
@@ -164,11 +158,8 @@ class _Advisor:
             if "value" not in state.purposes.values():
                 return Conclusion(reason=Reason.of("nothing_left_for_fresh_seeds"))
             return Conclusion(reason=Reason.of("none_met_on_fresh_seed"))
-        conclusion = concluded(state, decision)
-        if conclusion.decision is not None and conclusion.decision.batch_size is not None:
-            follow_to_harder_target(state, conclusion.decision)
         self._has_searched = True
-        return conclusion
+        return concluded(state, decision)
 
     def _without_remaining_error(self) -> Reason | None:
         """That runs are compared by their remaining errors, and one has none that is a number."""

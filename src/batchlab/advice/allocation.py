@@ -9,13 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from batchlab.advice.decision import Array, Costs, Decision, costs_of, decide
-from batchlab.advice.level import neighbours
 from batchlab.advice.run_log import why_it_failed
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import confirm, rate_in_doubt, run_valuations, tune
 from batchlab.advice.whole_trainings import reserve
 from batchlab.records.estimate import Reason
-from batchlab.records.trial import Target
 
 _STRIDE = 4.0
 # A neighbour this much worse than the best ends the search on its side: beyond it lies worse.
@@ -247,9 +245,8 @@ _LOOK_BESIDE_WITH = 1 / 3
 # So many of the figures that are possible are tried, and in such a share of them a study goes on.
 _POSSIBLE = 20
 _WORTH_RUNS = 0.2
-# Batch sizes that are this much worse at the target are not listed beside the best by --explain,
-# and are not expected to win at a harder one.
-NEAR = 1.25
+# Batch sizes that are this much worse are not listed beside the best by --explain.
+_NEAR = 1.25
 
 
 def decision_of(state: StudyState, costs: Costs, *, run_enough: bool = False) -> Decision:
@@ -516,53 +513,6 @@ def _bounds_of(decision: Decision) -> Reason:
         for size, relative, high in zip(
             decision.batch_sizes, decision.relative, decision.high, strict=True
         )
-        if relative <= NEAR or size == decision.contender
+        if relative <= _NEAR or size == decision.contender
     ]
     return Reason.of("near_the_best", sizes=near)
-
-
-# How much longer than to the target a run may go on for the harder one; usually half of that.
-_FURTHEST = 3.0
-_USUALLY = 1.6
-
-
-def other_targets(state: StudyState) -> tuple[Target, Target] | None:
-    """The easier and the harder target that the decision is repeated at, None: none to be had.
-
-    Beyond the end of a training there is no harder one.
-    """
-    target = state.until
-    if target is None or state.end is not None:
-        return None
-    return neighbours(state.question, target, list(state.reference.valuations.values()))
-
-
-def near_the_best(state: StudyState, decision: Decision) -> list[Size]:
-    """The batch sizes that may win at a harder target as well."""
-    found = zip(decision.batch_sizes, decision.relative, strict=True)
-    return [state.sizes[size] for size, relative in found if relative <= NEAR]
-
-
-def follow_to_harder_target(state: StudyState, decision: Decision) -> None:
-    """Let the valuation runs near the best go on to the harder target, if the budget allows it."""
-    targets = other_targets(state)
-    if targets is None:
-        return
-    harder = targets[1]
-    requests = []
-    cost_s = 0.0
-    for size in near_the_best(state, decision):
-        cell, cost = size.cell, size.log_learning_cost
-        if cell is None or cost is None:
-            continue
-        for seed, record in size.valuations.items():
-            if record.crossing(harder) is None:
-                steps = math.ceil(_FURTHEST * math.exp(cost))
-                requests.append(state.request(cell, seed, steps=steps, until=harder))
-                cost_s += size.run_s(math.ceil((_USUALLY - 1) * math.exp(cost)))
-    if requests and cost_s / state.engine.n_workers <= state.left_s():
-        state.note(
-            Reason.of("follow_runs", runs=len(requests), metric=harder.metric, value=harder.value),
-            Reason.of("harder_target_decided_too"),
-        )
-        state.run(requests, "value")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 from batchlab.advice.advice import (
     ENDS_WORSE,
@@ -14,11 +13,10 @@ from batchlab.advice.advice import (
     Configuration,
     Endings,
     Expected,
-    TargetAnswer,
     TargetOrigin,
     Verdict,
 )
-from batchlab.advice.allocation import decision_of, near_the_best, other_targets, runs_may_tell
+from batchlab.advice.allocation import runs_may_tell
 from batchlab.advice.chance import LIKELY, at_the_edge, chance_of
 from batchlab.advice.decision import (
     Decision,
@@ -63,27 +61,6 @@ def _seeds_are_used_up(state: StudyState, sizes: Iterable[Size]) -> bool:
 def _is_early(state: StudyState) -> bool:
     budget_s = state.question.budget_s
     return budget_s - state.engine.spent_s() > _EARLY * budget_s
-
-
-def _at(
-    state: StudyState, target: Target, which: Literal["easier", "harder"], *, followed: bool = True
-) -> TargetAnswer:
-    """The answer at `target`; `followed`: whether the runs went far enough for one."""
-    costs = costs_of(state, target=target) if followed else None
-    decision = None if costs is None else decision_of(state, costs)
-    reason = Reason.of("same_runs_decide")
-    if decision is None:
-        reason = Reason.of("runs_not_followed")
-    elif decision.verdict == "cannot_tell":
-        reason = Reason.of("same_runs_leave_open")
-    return TargetAnswer(
-        target=target,
-        which=which,
-        verdict="cannot_tell" if decision is None else decision.verdict,
-        reason=reason,
-        batch_size=None if decision is None else decision.batch_size,
-        flat_set=() if decision is None or decision.batch_size is None else decision.flat_set,
-    )
 
 
 # With so many evaluations on the way a target is known well enough.
@@ -144,7 +121,6 @@ class _Answer:
         self._decision, self._verification = outcome.decision, outcome.verification
         self._endings = outcome.endings
         self._costs = costs_of(state) if outcome.decision is not None else None
-        self._others = self._at_other_targets()
 
     def advice(self, scaled: ScaledStep | None) -> Advice:
         """With the chance of what is named; yours or `scaled`, where that is a first guess."""
@@ -211,12 +187,11 @@ class _Answer:
             reference_tuned=None if reference_cell is None else self._at_rate(reference_cell),
             candidates=tuple(candidate(self._state, self._costs, decision, s) for s in sizes),
             laws=None if self._costs is None else laws_of(self._state, self._costs),
-            tried=tuple(with_end(self._state, run) for run in self._state.tried(self._state.until)),
+            tried=tuple(with_end(self._state, run) for run in self._state.tried()),
             head_to_head=None
             if self._verification is None or size is None
             else self._verification.head_to_head,
             endings=self._endings,
-            other_targets=self._others,
             hardly_learns=self._state.hardly_learns,
             missing=missing,
             more_budget_s=None if missing is None else self._more_budget_s,
@@ -447,32 +422,7 @@ class _Answer:
             caveats.append(Reason.of("rate_search_cut", sizes=unfinished))
         if self._question.objective != "quality":
             caveats += state.carried_over().caveats()
-        flat = () if self._decision is None else self._decision.flat_set
-        return caveats + [
-            Reason.of(
-                "another_decision_at_target",
-                which=other.which,
-                metric=other.target.metric,
-                value=other.target.value,
-                size=other.batch_size,
-            )
-            for other in self._others
-            if flat and other.batch_size is not None and other.batch_size not in flat
-        ]
-
-    def _at_other_targets(self) -> tuple[TargetAnswer, ...]:
-        """What the runs say at the easier and at the harder target; none where there are none."""
-        pair = other_targets(self._state)
-        if self._decision is None or self._costs is None or pair is None:
-            return ()
-        easier, harder = pair
-        near = near_the_best(self._state, self._decision)
-        runs = [run for size in near for run in size.valuations.values()]
-        followed = all(run.crossing(harder) is not None for run in runs)
-        return (
-            _at(self._state, easier, "easier"),
-            _at(self._state, harder, "harder", followed=followed),
-        )
+        return caveats
 
     def _proposed_target(self) -> Target | None:
         until, raced = self._state.until, self._outcome.raced

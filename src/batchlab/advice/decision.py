@@ -181,13 +181,12 @@ class Costs:
     fit: StepsToTargetFit | None
 
 
-def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None:
+def costs_of(state: StudyState) -> Costs | None:
     """Costs of every batch size that was valued, and of those that the law reaches.
 
     None where no batch size was valued.
     """
-    target = target or state.until
-    fit = None if target is None else _fitted(state, target)
+    fit = None if state.until is None else _fitted(state, state.until)
     if fit is not None:
         valued = fit.batch_sizes
         sizes = tuple(
@@ -204,14 +203,13 @@ def costs_of(state: StudyState, *, target: Target | None = None) -> Costs | None
         off = math.sqrt(sum(width**2 for width in widths) / len(widths) / 12)
         if off > _COARSE:
             draws = draws + off * np.random.default_rng(2).standard_normal((len(draws), 1))
-        if target == state.until:
-            least = np.array([_least_log_learning_cost(state, state.sizes[s]) for s in sizes])
-            # Where the law itself lies below what misses leave, their bound is all that is known.
-            possible = np.flatnonzero(cost >= least)
-            sizes = tuple(sizes[place] for place in possible)
-            cost, draws = cost[possible], np.maximum(draws, least)[:, possible]
+        least = np.array([_least_log_learning_cost(state, state.sizes[s]) for s in sizes])
+        # Where the law itself lies below what misses leave, their bound is all that is known.
+        possible = np.flatnonzero(cost >= least)
+        sizes = tuple(sizes[place] for place in possible)
+        cost, draws = cost[possible], np.maximum(draws, least)[:, possible]
     else:
-        means = _means(state, target)
+        means = _means(state)
         if means is None:
             return None
         sizes, cost, draws = means
@@ -242,7 +240,7 @@ def observations(state: StudyState, target: Target) -> list[StepsObservation]:
             if crossing is None and (record.has_failed or not record.steps):
                 continue  # a failure bounds no longer run; one never begun measures nothing
             if crossing is not None and not crossing.step:
-                continue  # met untrained, at an easier target
+                continue  # met untrained
             after = record.steps if crossing is None else crossing.least
             steps = None if crossing is None else crossing.step
             own = size.batch_size
@@ -257,15 +255,15 @@ def _fitted(state: StudyState, target: Target) -> StepsToTargetFit | None:
         return None
 
 
-def _means(state: StudyState, target: Target | None) -> tuple[tuple[int, ...], Array, Array] | None:
+def _means(state: StudyState) -> tuple[tuple[int, ...], Array, Array] | None:
     """Means of the valued batch sizes, with draws from the pooled scatter of the seeds."""
     logs: dict[int, list[float]] = {}
     rounding = []
     for size in state.tuned:
-        found = size.learning_costs(target=target)
+        found = size.learning_costs()
         if found and size.ruled_out is None and size.cell is not None:
             logs[size.batch_size] = [math.log(cost) for cost in found]
-            rounding.append(state.rounding_sd(size.cell, size.valuations, target))
+            rounding.append(state.rounding_sd(size.cell, size.valuations))
     if not logs:
         return None
     sd, degrees = pooled_sd(logs.values())

@@ -172,8 +172,7 @@ def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
 
 
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
-# that slower batch sizes and rates can meet it too in the time that there is. The decision is
-# repeated at that of the reference's curve.
+# that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
 # So many margins better is an end that is not better by chance alone.
 _CLEARLY = 2.0
@@ -354,30 +353,6 @@ def easier(
     best = max(levels, key=lambda level: question.sign * level)
     target = Target(metric=question.metric, value=best, better=question.better)
     return TargetLevel(target=target, origin="easier", why=why)
-
-
-def neighbours(
-    question: Question, target: Target, records: Sequence[TrialRecord]
-) -> tuple[Target, Target] | None:
-    """An easier and a harder target: the curves' level at 0.6 of the way, and as far beyond / 2.
-
-    The harder one leaves at least half of the errors. None: the curves are flat there.
-    """
-    found = (
-        question.best_value(record, within_samples=_EASIER_PLACE * crossing.samples)
-        for record in records
-        if (crossing := record.crossing(target))
-    )
-    levels = sorted(level for level in found if level is not None)
-    if not levels or target.met_by(level := levels[len(levels) // 2]):
-        return None
-    beyond = target.value + (target.value - level) / 2
-    # No harder than half of the errors that it leaves, where these are known.
-    if target.better == "higher" and 0 < target.value < 1:
-        beyond = min(beyond, (1 + target.value) / 2)
-    elif target.better == "lower" and target.value > 0:
-        beyond = max(beyond, target.value / 2)
-    return replace(target, value=level), replace(target, value=beyond)
 
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:

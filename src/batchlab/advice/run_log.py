@@ -42,7 +42,6 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 # Why a step was taken, where that is why the runs after it were asked for.
 _SAYS_IT = (
     "race_against",
-    "harder_target_decided_too",
     "look_at_sizes_why",
     "follow_to_the_end_why",
     "look_at_the_rest_why",
@@ -187,12 +186,11 @@ class RunLog:
         seed: int,
         *,
         steps: int,
-        until: Target | None = None,
         whole: bool = False,
         cool_down: float = 0.0,
         watched_from_samples: int | None = None,
     ) -> RunRequest:
-        """A run of at most `steps` steps, `until` the study's target unless another is given."""
+        """A run of at most `steps` steps until the study's target, or to its end if `whole`."""
         batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
@@ -206,7 +204,7 @@ class RunLog:
             trial=trial,
             length=RunLength(
                 steps=steps,
-                until=None if whole else until or self.until,
+                until=None if whole else self.until,
                 watched_from_samples=self.watched_from_samples(batch_size)
                 if watched_from_samples is None
                 else watched_from_samples,
@@ -336,17 +334,15 @@ class RunLog:
             if key[:2] == cell and self.purposes[key] in purposes
         }
 
-    def tried(self, target: Target | None) -> tuple[RateTried, ...]:
-        """Every run in the order asked, those with a cool-down last, read against `target`."""
+    def tried(self) -> tuple[RateTried, ...]:
+        """Return every run in the order asked, those with a cool-down last."""
         return (
-            *(self._tried(k, r, self.purposes[k], target) for k, r in self.records.items()),
-            *(self._tried(k, r, "cool_down", target) for k, r in self.cooled.items()),
+            *(self._tried(k, r, self.purposes[k]) for k, r in self.records.items()),
+            *(self._tried(k, r, "cool_down") for k, r in self.cooled.items()),
         )
 
-    def _tried(
-        self, key: Key, record: TrialRecord, purpose: Purpose, target: Target | None
-    ) -> RateTried:
-        crossing = None if target is None else record.crossing(target)
+    def _tried(self, key: Key, record: TrialRecord, purpose: Purpose) -> RateTried:
+        crossing = None if self.until is None else record.crossing(self.until)
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],
@@ -368,17 +364,17 @@ class RunLog:
             return steps_to(record, self.until) or None
         return self.question.shortfall(record) if record.ended_well else None
 
-    def rounding_sd(self, cell: CellKey, seeds: Iterable[int], target: Target | None) -> float:
+    def rounding_sd(self, cell: CellKey, seeds: Iterable[int]) -> float:
         """How far the log steps of a cell are off because runs are evaluated now and then.
 
         The target is met anywhere between two evaluations: uniform on that interval of the
         logarithm. Seeds that agree better than that fall between the same two, so more of them
         average nothing out. The root of the mean variance over the runs that met the target, or 0.
         """
-        if target is None:
+        if self.until is None:
             return 0.0
         records = (self.records.get((*cell, seed)) for seed in seeds)
-        crossings = [c for r in records if r is not None and (c := r.crossing(target))]
+        crossings = [c for r in records if r is not None and (c := r.crossing(self.until))]
         widths = [math.log(c.step / c.least) for c in crossings if c.step > 0]
         if not widths:
             return 0.0

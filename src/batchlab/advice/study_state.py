@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from batchlab.advice.advice import Endings, Option, Question
 from batchlab.advice.carried_over import CarriedOver, rate_trend
-from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, steps_to
+from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.run import RunRequest
-from batchlab.records.trial import Target, TrialRecord
+from batchlab.records.trial import TrialRecord
 
 # A valuation may take so much longer than the run that chose its rate before it is cut.
 _VALUE_LIMIT = 3.0
@@ -150,17 +150,14 @@ class Size:
         is_over = record.has_ended_itself or record.steps >= self.value_limit
         return record.steps if is_over and not met else None
 
-    def learning_costs(self, *, target: Target | None = None) -> list[float]:
+    def learning_costs(self) -> list[float]:
         """Steps to target (or shortfall) of the valuations that have one.
 
-        Where any met it, one that missed the study's own target counts as far as it was followed:
-        it takes at least that.
+        Where any met it, one that missed it counts as far as it was followed: it takes at least
+        that.
         """
-        if target is None or target == self.run_log.until:
-            met = [self.run_log.learning_cost(record) for record in self.valuations.values()]
-            missed = [self.missed_after(record) for record in self.valuations.values()]
-        else:
-            met, missed = [steps_to(record, target) for record in self.valuations.values()], []
+        met = [self.run_log.learning_cost(record) for record in self.valuations.values()]
+        missed = [self.missed_after(record) for record in self.valuations.values()]
         found = [cost for cost in met if cost]
         return [*found, *(steps for steps in missed if steps)] if found else []
 

@@ -323,7 +323,7 @@ def _error_of_mean(
     """The standard error of the mean log figure of n seeds that scatter by `sd`; None: known."""
     if sd is None:
         return 0.0
-    return max(sd / math.sqrt(n), state.rounding_sd(cell, seeds, state.until))
+    return max(sd / math.sqrt(n), state.rounding_sd(cell, seeds))
 
 
 def log_figures(

@@ -44,8 +44,8 @@ _OF_PURPOSE: dict[Purpose, str] = {
     "verify": VERIFY,
     "cool_down": VERIFY,
 }
-# A decision that is verified is repeated at a harder target, and what was not trained yet is seen.
-_AFTER_VERIFICATION = ("harder_target_decided_too", "follow_to_the_end_why", "look_at_the_rest_why")
+# After the decision is verified, batch sizes that were not trained yet are looked at.
+_AFTER_VERIFICATION = ("follow_to_the_end_why", "look_at_the_rest_why")
 
 
 def stages_of(subject: Subject) -> Sequence[str]:

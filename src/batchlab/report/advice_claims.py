@@ -441,35 +441,6 @@ def _expected_epochs(about: _About) -> str:
     return f"{epochs} ({interval})" if interval else epochs
 
 
-def _other_targets(about: _About) -> _Told:
-    """Whether the answer would be another at an easier or a harder target."""
-    for other in about.advice.other_targets:
-        if other.verdict == "cannot_tell" or other.batch_size is None:
-            answer = about.say("the answer is open: {why}", why=clause(other.reason))
-        elif other.verdict == "indifferent":
-            answer = about.say("the batch size does not matter")
-        else:
-            message = "the answer is batch size {found}" + _beside(about.advice, other.batch_size)
-            answer = about.say(message, found=other.batch_size)
-        yield about.tell(
-            "At the {which:term} target ({other}) {answer}.",
-            which=other.which,
-            other=target_text(other.target),
-            answer=answer,
-        )
-
-
-def _beside(advice: Advice, batch_size: int) -> str:
-    """How the answer at another target stands to the recommendation."""
-    if advice.recommendation is None:
-        return ""
-    if advice.recommendation.batch_size == batch_size:
-        return " as well"
-    return (
-        ", which is as good here" if batch_size in advice.flat_set else ": it depends on the target"
-    )
-
-
 # ---- the gain
 
 
@@ -878,7 +849,6 @@ _TOPICS: dict[str, Callable[[_About], _Told]] = {
     "usual sizes": _usual_sizes,
     "when to stop": _when_to_stop,
     "trained model": _trained_model,
-    "other targets": _other_targets,
     "break-even": _break_even,
     "critical batch size": _critical_batch_size,
     "law of the steps": _law_of_steps,

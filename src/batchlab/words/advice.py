@@ -190,10 +190,6 @@ ADVICE: dict[str, str] = {
     "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
     "rates_at_too_few": "rates were tuned at {n:one batch size|# batch sizes}; 3 are needed",
     "no_size_run_twice": "no batch size was run twice",
-    # Other targets.
-    "same_runs_decide": "decided on the same runs",
-    "runs_not_followed": "the runs were not followed that far",
-    "same_runs_leave_open": "the same runs leave it open at this target",
     # Caveats.
     "easier_than_plateau": (
         "the target is {metric} {value:.4g}, easier than what a whole training ends with, because "
@@ -254,9 +250,6 @@ ADVICE: dict[str, str] = {
     "samples_fall": (
         "in the runs that compared batch sizes, {larger} needed fewer examples than {smaller}, by "
         "more than chance. So smaller batch sizes no longer rule out larger ones that were not run"
-    ),
-    "another_decision_at_target": (
-        "at the {which:term} target {metric} {value:.4g} the answer is another: batch size {size}"
     ),
     "ended_before_budget": (
         "the study ended with {left_s:seconds} of its {budget_s:seconds} unspent: {why}"
@@ -457,6 +450,4 @@ ADVICE: dict[str, str] = {
     "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
     "load_falls_on_both": "what else the machine does falls on both alike",
     "chosen_runs_flatter": "it was chosen on the other seeds, where it looks better than it is",
-    "follow_runs": "follow {runs:one run|# runs} on to {metric} {value:.4g}",
-    "harder_target_decided_too": "the same decision at a harder target",
 }
