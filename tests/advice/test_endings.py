@@ -2,20 +2,15 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 from tests.reference.by_day import by_day
-from tests.reference.made_up_outcome import END, WHY
+from tests.reference.made_up_outcome import END
 from tests.reference.made_up_state import Run, diverged, learning_rate, made_up_state, met
 
-from batchlab.advice.advice import Advice
-from batchlab.advice.answer import answered
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.run_log import CellKey
-from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import compared_with, requests_of, seeds_that_fit
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
@@ -49,9 +44,7 @@ def state_with(ends, *, end=END, **question):
 def found(ends, *, n=3, tuned=TUNED, chosen=CHOSEN, n_looks=2, **changes):
     state = state_with(ends, **changes)
     seeds = state.seeds.verify[:n]
-    return endings_of(
-        state, seeds, recommended=chosen, reference=REFERENCE, tuned=tuned, n_looks=n_looks
-    )
+    return endings_of(state, seeds, recommended=chosen, tuned=tuned, n_looks=n_looks)
 
 
 def shifted(values, by):
@@ -154,14 +147,8 @@ def test_what_stopped_early_has_come_to_its_end():
     stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
     state.records[key] = replace(state.records[key], notes=(stopped,))
 
-    endings = endings_of(
-        state,
-        state.seeds.verify[:3],
-        recommended=CHOSEN,
-        reference=REFERENCE,
-        tuned=TUNED,
-        n_looks=2,
-    )
+    seeds = state.seeds.verify[:3]
+    endings = endings_of(state, seeds, recommended=CHOSEN, tuned=TUNED, n_looks=2)
 
     assert endings.recommended.values[0] == pytest.approx(0.975)
 
@@ -366,71 +353,3 @@ def test_one_seed_says_that_it_ends_worse_if_it_is_further_off_than_the_seeds_ar
 
     assert (endings.verdict, endings.difference.low) == ("open", None)
     assert endings.is_likely_worse(beyond_errors=1) == seems
-
-
-# ---- named for its end
-
-BETTER = shifted(ALIKE, 0.005)
-
-
-def answer(ends: dict[Any, Any], *, named: CellKey = REFERENCE, **question: Any) -> Advice:
-    """The answer where it would be `named`, after these whole trainings on seeds that verify."""
-    state = state_with(ends, **({"prefers_end": True, "longest_epochs": 30.0} | question))
-    state.note(Reason.of("pilot", epochs=1.0), Reason.of("pilot_sets_target"))
-    state.asked_whole |= {key for key, why in state.purposes.items() if why == "verify"}
-    return answered(state, Conclusion(reason=WHY, raced=named), origin="pilot")
-
-
-def test_what_is_shown_to_end_better_is_recommended_and_what_it_replaces_is_told() -> None:
-    advice = answer({REFERENCE: ALIKE, CHOSEN: BETTER})
-
-    assert advice.recommendation is not None
-    assert (advice.recommendation.batch_size, advice.recommendation.learning_rate) == CHOSEN
-    assert (advice.verdict, advice.reason.code) == ("better", "ends_best")
-    told = advice.reason.named
-    assert told["ends"] == pytest.approx(0.983)
-    assert told["other_ends"] == pytest.approx(0.978)
-    assert told["other"].named["size"] == 64
-    assert told["whole_s"] < 60
-    # All that is told of it is of it.
-    assert advice.endings is not None
-    assert advice.endings.recommended.cell == CHOSEN
-    assert advice.head_to_head is not None
-    assert (advice.provisional, advice.chance, advice.missing) == (None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("ends", "question"),
-    [
-        pytest.param(BETTER[:1], {}, id="one seed shows nothing"),
-        pytest.param((0.993, 0.983, 0.973), {}, id="seeds scatter"),
-        pytest.param((*BETTER, diverged(50)), {}, id="a training failed"),
-        pytest.param(shifted(ALIKE, -0.005), {}, id="it ends worse"),
-        pytest.param(BETTER, {"prefers_end": False}, id="time was asked for"),
-        pytest.param(BETTER, {"step_s": lambda size: 1.0}, id="there is time to win"),
-        pytest.param(BETTER, {"end": None}, id="no end is in question"),
-    ],
-)
-def test_else_it_stays(ends: tuple[Any, ...], question: dict[str, Any]) -> None:
-    own = ALIKE[: len(ends)] if len(ends) < 3 else (*ALIKE, 0.978)
-
-    advice = answer({REFERENCE: own, CHOSEN: ends}, **question)
-
-    assert advice.named is not None
-    assert (advice.named.batch_size, advice.named.learning_rate) == REFERENCE
-    assert advice.reason == WHY
-
-
-@pytest.mark.parametrize(("ends", "is_named"), [(0.979, False), (0.9795, True)])
-def test_by_less_than_the_margin_is_not_better(ends: float, is_named: bool) -> None:
-    advice = answer({REFERENCE: (0.978,) * 3, CHOSEN: (ends,) * 3})
-
-    assert (advice.reason.code == "ends_best") == is_named
-
-
-def test_beside_what_was_not_trained_as_far_nothing_is_shown() -> None:
-    other = (128, 0.02)
-
-    advice = answer({other: ALIKE, CHOSEN: BETTER}, named=other)
-
-    assert advice.reason == WHY

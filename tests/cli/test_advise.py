@@ -50,7 +50,6 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
     assert "batchlab-report.html" in done.out
     assert (tmp_path / "batchlab-report.html").read_text().startswith("<!")
     assert (advised["workload"], advised["objective"]) == ("mnist-mlp", "time")
-    assert advised["prefers_end"]
     assert (advised["budget"].asked_s, advised["trainings"]) == (180.0, None)
 
 
@@ -67,7 +66,6 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
     )
 
     assert (advised["workload"], advised["objective"]) == ("mine.py:workload", "samples")
-    assert not advised["prefers_end"]
     assert (advised["target"], advised["budget"].asked_s) == (("accuracy", 0.97), 300.0)
     assert (advised["batch_sizes"], advised["epochs"]) == ((16, "full"), 3)
     assert advised["memory_limit_bytes"] == 2 * 2**30

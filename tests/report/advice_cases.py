@@ -93,17 +93,6 @@ DOUBLED = Reason.of("doubled_unseen", chance=0.83)
 TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 ENDED = with_endings(ADVICE)
-FOR_ITS_END = replace(
-    ENDED,
-    verdict="better",
-    reason=Reason.of(
-        "ends_best",
-        ends=0.9784,
-        other=Reason.of("a_configuration", size=2048, rate=0.4),
-        other_ends=0.9741,
-        whole_s=4.1,
-    ),
-)
 USUAL = {"is_usual": True}
 COOLED = KINDS["cool_down"]()
 AT_CONSTANT_RATE = COOLED.endings.at_constant_rate
@@ -119,10 +108,6 @@ CASES: dict[str, tuple[str, Advice]] = {
     "sure": ("answer", replace(RUN, chance=0.98)),
     "likely, beside the usual": ("answer", replace(RUN, chance=0.87, **USUAL)),
     "a bound, beside the usual": ("answer", replace(ADVICE, gain=BOUND, **USUAL)),
-    "for its end": ("answer", FOR_ITS_END),
-    "for its end, how sure": ("how sure", FOR_ITS_END),
-    "for its end, when to stop": ("when to stop", FOR_ITS_END),
-    "for its end, break-even": ("break-even", FOR_ITS_END),
     "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
     "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
     "nothing better": ("ends best", with_endings(ADVICE)),

@@ -86,8 +86,6 @@ class Question:
     """What is asked of the advice."""
 
     objective: Objective  # "time", "samples" or "quality"
-    # Whether what is shown to end best is named where a training takes too little to save time.
-    prefers_end: bool = False
     metric: str  # the validation metric that says what is trained
     better: Better  # its direction
     # The level that counts as trained; None: a pilot run of the reference sets it.

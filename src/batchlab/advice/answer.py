@@ -27,12 +27,12 @@ from batchlab.advice.decision import (
     learning_cost,
     product,
 )
-from batchlab.advice.endings import best_ending, seeds_to_tell, with_end
+from batchlab.advice.endings import seeds_to_tell, with_end
 from batchlab.advice.level import easier
 from batchlab.advice.run_log import CellKey
 from batchlab.advice.scaled_step import ScaledStep
 from batchlab.advice.study_state import Size, StudyState
-from batchlab.advice.verification import Conclusion, read
+from batchlab.advice.verification import Conclusion
 from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -41,8 +41,6 @@ _LEAST_MORE = 0.5
 _MOST_MORE = 4.0  # budgets: beyond it is no more than a guess
 # With so many whole trainings, one after the other, most recorded studies tell more than a race.
 _TO_TELL = 16.0
-# Of a training that takes less there is no time to win.
-_LITTLE_S = 60.0
 # A study with more than this of its budget left did not end for want of it.
 _EARLY = 0.25
 
@@ -90,28 +88,8 @@ def answered(
     origin: TargetOrigin,
     scaled: ScaledStep | None = None,
 ) -> Advice:
-    """The advice; of what ends best, where a training takes too little for time to matter.
-
-    `scaled` is named where yours would stay.
-    """
-    found, own = _Answer(state, outcome, origin).advice(scaled), state.reference
-    named, step_s = found.named, own.option.step_s.estimate
-    if not (state.question.prefers_end and state.end and named and step_s) or named.cool_down:
-        return found
-    whole_s = own.whole_steps * step_s
-    best = best_ending(state, (named.batch_size, named.learning_rate))
-    if best is None or whole_s >= _LITTLE_S:
-        return found
-    mine, other = best.recommended, best.reference
-    why = Reason.of(
-        "ends_best", ends=mine.mean, other=other.as_reason, other_ends=other.mean, whole_s=whole_s
-    )
-    seeds = tuple(seed for seed in best.seeds if (*mine.cell, seed) in state.asked_whole)
-    verified = read(state, seeds, mine.cell, n_looks=2)
-    if verified.endings is None:
-        return found
-    ending = replace(outcome, verification=verified, ends_best=why)
-    return _Answer(state, ending, origin).found()
+    """Return the advice; `scaled` is named where yours would stay."""
+    return _Answer(state, outcome, origin).advice(scaled)
 
 
 class _Answer:
@@ -207,9 +185,7 @@ class _Answer:
     # ---- verdict
 
     def _verdict(self) -> tuple[Verdict, Reason, Reason | None]:
-        decision, ends_best = self._decision, self._outcome.ends_best
-        if ends_best is not None:
-            return "better", ends_best, None
+        decision = self._decision
         if decision is None:
             stopped = self._outcome.reason
             assert stopped is not None

@@ -32,19 +32,18 @@ def endings_of(
     seeds: Sequence[int],
     *,
     recommended: CellKey,
-    reference: CellKey | None = None,
     tuned: CellKey | None = None,
     n_looks: int = 1,
     constant: Endings | None = None,
 ) -> Endings | None:
-    """How these end on these seeds, the user's configuration where no other `reference` is given.
+    """Return how these and the user's own configuration end on these seeds.
 
     None where the end of a training was not seen, or no run of the reference came to it.
     """
     end = state.end
     if end is None:
         return None
-    reference = reference or state.reference_cell
+    reference = state.reference_cell
     cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
     records = state.records if constant is None else state.cooled
     known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
@@ -90,23 +89,6 @@ def endings_of(
         at_constant_rate=constant,
         than_own=than_own,
     )
-
-
-def best_ending(state: StudyState, than: CellKey) -> Endings | None:
-    """What ends best on seeds that chose nothing, if it is shown to end better `than` another.
-
-    By more than the margin in the mean, and for sure (95 %).
-    """
-    seeds = state.seeds.verify
-    cells = {(size, rate) for size, rate, seed in state.asked_whole if seed in seeds} - {than}
-    ahead: dict[float, Endings] = {}
-    for cell in sorted(cells):
-        beside = endings_of(state, seeds, recommended=cell, reference=than, n_looks=2)
-        if beside is not None and beside.verdict != "worse":
-            ahead[beside.difference.estimate or 0.0] = beside
-    most = max(ahead, default=0.0)
-    is_shown = most > 0 and most > ahead[most].margin and (ahead[most].difference.low or 0) > 0
-    return ahead[most] if is_shown else None
 
 
 def seeds_to_tell(endings: Endings) -> int | None:

@@ -164,7 +164,6 @@ class Conclusion:
     # the target, or there was no race.
     gain: Estimate | None = None
     reason: Reason | None = None  # what stopped it before a decision
-    ends_best: Reason | None = None  # why what was verified is named for its end
 
     @property
     def is_fastest(self) -> bool:

@@ -254,7 +254,6 @@ class AdviceSession:
             objective = "samples"
         return Question(
             objective=objective,
-            prefers_end=self._asked.prefers_end and objective == "time",
             metric=self._metric,
             better=next(m.better for m in self._summary.metrics if m.name == self._metric),
             target=self._target,

@@ -35,7 +35,7 @@ from batchlab.workload.definition import Workload
 def advise(
     workload: Workload | TrainingCommand | str = "mnist-mlp",
     *,
-    objective: Objective | None = None,
+    objective: Objective = "time",
     target: tuple[str, float] | None = None,
     budget: str | float | None = None,
     trainings: float | None = None,
@@ -65,7 +65,7 @@ def advise(
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs` or
-            `train_s`); None: time, or the best end where a training takes less than a minute.
+            `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
@@ -179,7 +179,7 @@ def _study_id(subject: Subject) -> str:
         "batchlab": __version__,
         "question": "advise",
         "trial": _told_apart_by(subject.reference),
-        "objective": None if question.prefers_end else question.objective,
+        "objective": question.objective,
         "target": None if target is None else _told_apart_by(target),
         "batch_sizes": subject.candidates,
         "budget_s": question.budget.asked_s,

@@ -38,8 +38,6 @@ class Question:
     budget: Budget  # counts from when the question was asked
     listener: ProgressListener
     objective: Objective = "time"
-    # Whether no objective was given: where time is nothing to win, the end counts.
-    prefers_end: bool = False
     target: tuple[str, float] | None = None
     trainings: float | None = None
     batch_sizes: tuple[int | Literal["full"], ...] | None = None
@@ -129,7 +127,6 @@ def asked(
         workload=workload,
         budget=counting,
         listener=listener_or_notebook(listener),
-        prefers_end="objective" not in checked,
         **checked,
     )
 

@@ -27,9 +27,11 @@ _MEETS = {
 @click.option(
     "--objective",
     type=click.Choice(["time", "samples", "quality"]),
+    default="time",
+    show_default=True,
     help="What is best. time: the least time to the target. samples: the largest batch size that "
     "needs hardly more examples to get there. quality: the best validation metric after --epochs "
-    "or --train-time. Default: time, or the best end where a training takes less than a minute.",
+    "or --train-time.",
 )
 @click.option(
     "--target",

@@ -60,7 +60,6 @@ class _About:
 
     def __init__(self, advice: Advice, study: Study | None) -> None:
         self.advice, self.study = advice, study
-        self.is_for_its_end = advice.reason.code == "ends_best"  # there is no time to win
         named, own = advice.named, advice.reference
         self._known: dict[str, Shown] = {
             "own_size": own.batch_size,
@@ -160,9 +159,7 @@ def _answer(about: _About) -> _Told:
     elif found.cool_down:
         yield _cooled(about, found)
     elif advice.verdict == "better":
-        if about.is_for_its_end:
-            yield about.tell("{set_this}: {why}.", why=clause(advice.reason))
-        elif advice.objective == "time":
+        if advice.objective == "time":
             message = "{set_this}: {faster} to {target}{ends}."
             yield about.tell(message, faster=_faster(about), ends=_no_worse(about))
         else:
@@ -288,7 +285,7 @@ def _how_sure(about: _About) -> _Told:
     """Why the verdict is what it is; of an open one first that it is open."""
     if about.advice.verdict == "cannot_tell" and about.advice.provisional:
         yield Sentence(topic="", text=about.open().text)
-    if not about.is_for_its_end and (reason := whole_sentence(about.advice.reason)):
+    if reason := whole_sentence(about.advice.reason):
         yield Sentence(topic="", text=reason)
 
 
@@ -401,12 +398,10 @@ def _when_to_stop(about: _About) -> _Told:
     advice, epochs = about.advice, _expected_epochs(about)
     if advice.recommendation is None:
         return
-    if advice.recommendation.cool_down or about.is_for_its_end:
+    if advice.recommendation.cool_down:
         # Such a training counts by its end, so its length is fixed.
         assert advice.endings is not None
         message = "After {length:.3g} epochs, when the rate has fallen to zero."
-        if not advice.recommendation.cool_down:
-            message = "After {length:.3g} epochs, a whole training: what counts is its end."
         yield about.tell(message, length=advice.endings.recommended.epochs)
         if epochs:
             yield about.tell("{target} is expected after {epochs}.", epochs=epochs)
@@ -539,7 +534,7 @@ def _interval(about: _About, ratio: Estimate) -> str:
 def _break_even(about: _About) -> _Told:
     """What the study cost against what it saves in each run."""
     advice, runs = about.advice, about.advice.pay_back_runs
-    if advice.recommendation is None or advice.recommendation.cool_down or about.is_for_its_end:
+    if advice.recommendation is None or advice.recommendation.cool_down:
         return  # the answer itself compares whole trainings
     if runs is not None:
         trainings = about.say("{runs:two_digits} trainings", runs=runs)

@@ -17,10 +17,6 @@ ADVICE: dict[str, str] = {
         "batch size {size} looked best, but batch size {other} at {rate:rate} was better over "
         "{n:one fresh seed|# fresh seeds}"
     ),
-    "ends_best": (
-        "it ends best, at {ends:.4g}. A whole training takes {whole_s:train_s}, so there is no "
-        "time to win; else it would be {other}, which ends at {other_ends:.4g} (--objective time)"
-    ),
     "ends_no_worse": "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}",
     "ends_worse": (
         "batch size {size} at rate {rate:rate} ends worse: at {ends:.4g}, {other} at "
