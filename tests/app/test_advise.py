@@ -396,19 +396,6 @@ def test_where_the_first_training_fails_how_long_one_takes_is_not_known(
         advise(lab, workload=failing, budget=None, trainings=4)
 
 
-def test_ends_that_are_compared_in_place_of_times_are_no_matter_of_step_times(
-    lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    advisor.longest_steps = 0
-    answered = advisor._advice
-    by_ends = lambda *given: replace(answered(*given), objective="quality")  # noqa: E731
-    monkeypatch.setattr(advisor, "_advice", by_ends)
-
-    codes = {caveat.code for caveat in advise(lab).caveats}
-
-    assert "compared_by_examples" not in codes
-
-
 @pytest.mark.parametrize(
     ("asked", "budget_s"),
     [
@@ -507,7 +494,7 @@ def test_that_seeds_draw_their_examples_is_said_and_asked(
 
 
 @pytest.mark.parametrize(("epochs", "is_early"), [(12, True), (5, False)])
-def test_a_given_target_that_is_met_early_stays_and_that_is_said(
+def test_a_target_that_is_met_early_stays_and_that_is_said(
     lab: Path, advisor: AskingAdvisor, epochs: int, is_early: bool
 ) -> None:
     # Every batch size takes half of the 100 examples.

@@ -19,7 +19,6 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.allocation import allocate, explore, look, look_at_the_rest
@@ -31,12 +30,11 @@ from batchlab.advice.level import (
     easier,
     end_as,
     ends_early,
-    met_early,
     of_the_worst,
     untrained_value,
 )
 from batchlab.advice.race import concluded_by_race, end_to_race_to
-from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, steps_to, why_it_failed
+from batchlab.advice.run_log import CellKey, RunLog, RunWatcher, why_it_failed
 from batchlab.advice.scaled_step import ScaledStep, scaled_step
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.tuning import run_valuations, tune
@@ -140,7 +138,6 @@ class _Advisor:
         end = end_to_race_to(state, at_once=self._at_once)
         if stopped is None and end is not None:
             return concluded_by_race(state, end)
-        self._compare_ends_if_met_early()
         stopped = stopped or self._tune_reference() or self._without_remaining_error()
         if stopped is not None:
             return Conclusion(reason=stopped)
@@ -332,21 +329,6 @@ class _Advisor:
             for rate, seed in runs
         ]
         return self._state.run(requests, "pilot")
-
-    def _compare_ends_if_met_early(self) -> None:
-        """Where a first run met the level that it set too early for times, compare ends."""
-        state, end, level = self._state, self._state.end, self._state.until
-        if end is None or level is None:
-            return
-        pilots, whole = list(state.records.values()), end.epochs
-        soonest = min(steps_to(run, level) or math.inf for run in pilots)
-        why = met_early(level, soonest / state.reference.steps_per_epoch, whole)
-        if why is None or any(self._question.shortfall(run) is None for run in pilots):
-            return
-        state.note(Reason.of("compare_ends"), why)
-        state.until = state.end = None
-        state.tuned_steps.clear()
-        state.ask(replace(self._question, objective="quality", longest_epochs=whole))
 
     def _take(self, level: TargetLevel) -> None:
         state, target = self._state, level.target

@@ -590,13 +590,7 @@ class AdviceSession:
         return [Reason.of("differences_not_told", n=n, metric=metric, least=least)]
 
     def _met_early(self, advice: Advice) -> list[Reason]:
-        """That the level is met early in a whole training, by the reference or what is named.
-
-        Where a first run met it early, it was dropped, and ends were compared.
-        """
-        dropped = [step.why for step in advice.steps if step.did.code == "compare_ends"]
-        if dropped:
-            return [Reason.of("compared_by_ends", why=dropped[0])]
+        """Say if the reference or what is named meets the level early in a whole training."""
         named, ends, level = advice.named, advice.endings, advice.target
         whole = self._subject.epochs or (None if ends is None else ends.reference.epochs)
         if named is None or level is None or whole is None or advice.target_origin == "easier":

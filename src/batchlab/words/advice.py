@@ -274,9 +274,6 @@ ADVICE: dict[str, str] = {
         "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "
         "whole training, too early for times to tell anything"
     ),
-    "compared_by_ends": (
-        "{why}. So batch sizes are compared by what they get to in as many epochs, and not by time"
-    ),
     "target_is_early": "{why}. To compare ends, ask for objective quality",
     "compared_by_examples": (
         "no step time of batch size {sizes} is known: {why}. So batch sizes are compared by how "
@@ -342,7 +339,6 @@ ADVICE: dict[str, str] = {
     "pilot_at_other_rates": "pilot at other rates",
     "nothing_learned_at": "nothing was learned at {rate:rate}",
     "target_set": "target: {metric} {value:.4g}",
-    "compare_ends": "compare ends, not times",
     "pilot_was_cut": (
         "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
     ),
