@@ -94,7 +94,7 @@ def _workload(path: Path) -> Workload:
     of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
     curves = [run.curve for run in of_own]
     level = level_of(
-        curves, metric=header.metric, better=header.better, has_schedule=header.has_schedule
+        curves, metric=header.metric, better=header.better
     )
     finals, log_steps = defaultdict(list), defaultdict(list)
     for run in grid.runs.values():

@@ -6,6 +6,7 @@ machine, against step times of a machine that is not there.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -58,7 +59,6 @@ class RecordedEngine(AnswersAtOnce):
     """
 
     name = ENGINE
-    n_workers = 1
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class RecordedEngine(AnswersAtOnce):
         seeds: Sequence[int],
         step_s: Mapping[int, float],
         eval_s: float = 0.0,
+        n_workers: int = 1,
     ) -> None:
         """See `grid` through some of its seeds.
 
@@ -77,6 +78,7 @@ class RecordedEngine(AnswersAtOnce):
             step_s: seconds a step, for each batch size of the grid.
             eval_s: seconds of an evaluation. As many are charged for as the run would have had;
                 those before it is watched are in the answer all the same.
+            n_workers: how many runs go side by side, each as fast as alone.
 
         Raises:
             TrialError: a seed or a batch size that the other does not have.
@@ -99,7 +101,11 @@ class RecordedEngine(AnswersAtOnce):
         self._seeds = tuple(seeds)
         self._step_s = step_s
         self._eval_s = eval_s
-        self._spent_s = 0.0
+        self.n_workers = n_workers
+        self._now_s = self._charged_s = 0.0
+        # Runs under way: when each ends, in which order it began, what was asked and the answer.
+        self._running: list[tuple[float, int, RunRequest, TrialRecord]] = []
+        self._n_begun = 0
         self._paid: dict[tuple[int, float, int], tuple[int, int]] = {}  # steps and evaluations
         self._trials: dict[int, Trial] = {}  # one of each batch size
         # By batch size, interval and last step.
@@ -168,8 +174,24 @@ class RecordedEngine(AnswersAtOnce):
         return self._eval_s / self._step_s[batch_size]
 
     def spent_s(self) -> float:
-        """Seconds of all that was asked for so far; what is asked for twice costs once."""
-        return self._spent_s
+        """Seconds until the run that ended last; what is asked for twice costs once."""
+        return self._now_s
+
+    def next_finished(self) -> RunEnd:
+        """Let runs begin where there is a place, and wait for the first of them to end."""
+        while self._submitted and len(self._running) < self.n_workers:
+            request, before_s = self._submitted.popleft(), self._charged_s
+            record = self.answer(request)
+            end_s = self._now_s + self._charged_s - before_s
+            heapq.heappush(self._running, (end_s, self._n_begun, request, record))
+            self._n_begun += 1
+        self._now_s, _, request, record = heapq.heappop(self._running)
+        return RunEnd(request=request, record=record)
+
+    def cancel(self) -> None:
+        """Forget those that wait, and those under way."""
+        super().cancel()
+        self._running.clear()
 
     def answer(self, request: RunRequest) -> TrialRecord:
         """The record of one run.
@@ -230,8 +252,8 @@ class RecordedEngine(AnswersAtOnce):
     def _pay(self, key: tuple[int, float, int], steps: int, length: RunLength) -> None:
         paid_steps, paid_evaluations = self._paid.get(key, (0, 0))
         n_evaluations = self._n_evaluations(key[0], steps, length)
-        self._spent_s += max(0, steps - paid_steps) * self._step_s[key[0]]
-        self._spent_s += max(0, n_evaluations - paid_evaluations) * self._eval_s
+        self._charged_s += max(0, steps - paid_steps) * self._step_s[key[0]]
+        self._charged_s += max(0, n_evaluations - paid_evaluations) * self._eval_s
         self._paid[key] = max(steps, paid_steps), max(n_evaluations, paid_evaluations)
 
     def _n_evaluations(self, batch_size: int, steps: int, length: RunLength) -> int:

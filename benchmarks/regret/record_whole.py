@@ -94,7 +94,7 @@ class WholeRecorder:
         size = self._workload.batch_size
         curves = [self._run(size, 0, seed).curve for seed in range(NEAR_SEEDS)]
         better = self._workload.better(self._metric)
-        return level_of(curves, metric=self._metric, better=better, has_schedule=self._has_schedule)
+        return level_of(curves, metric=self._metric, better=better)
 
     @property
     def _has_schedule(self) -> bool:
@@ -154,7 +154,7 @@ class WholeRecorder:
         whole = self._epochs * self._n_train
         found = [self._samples_to(row, self._level.target) for row in rows]
         ends = [
-            end_of(row.curve, has_schedule=self._has_schedule) if row.status == "ok" else None
+            end_of(row.curve, better=self._better) if row.status == "ok" else None
             for row in rows
         ]
         known = [end for end in ends if end is not None]

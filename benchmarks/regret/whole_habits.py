@@ -136,12 +136,11 @@ class _Search:
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))
         header = situation.header
-        if (end := end_of(curve, has_schedule=header.has_schedule)) is not None:
+        if (end := end_of(curve, better=header.better)) is not None:
             level = level_of(
                 [curve],
                 metric=header.metric,
                 better=header.better,
-                has_schedule=header.has_schedule,
             )
             self.level, self._margin, self._reference_end = level.target, level.margin, end
 
@@ -185,7 +184,7 @@ class _Search:
         """Whether one more training, as long as the reference's, ends as that did."""
         steps = self.confirming_steps(cell)
         curve = _curve(self.situation, self.run(cell, seed=seed, steps=steps))
-        end = end_of(curve, has_schedule=self.situation.header.has_schedule)
+        end = end_of(curve, better=self.situation.header.better)
         if end is None or self._reference_end is None:
             return False
         sign = 1 if self.situation.header.better == "higher" else -1

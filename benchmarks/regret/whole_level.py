@@ -10,7 +10,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.level import TAIL, TAIL_OF_A_SHAPE, as_well_as, margin_of
+from batchlab.advice.level import as_well_as
+from batchlab.belief.final_value import final_value
+from batchlab.belief.margin import margin_of
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
 
@@ -38,43 +40,37 @@ class WholeLevel:
         return worse / self.margin
 
 
-def end_of(curve: Curve, *, has_schedule: bool) -> float | None:
-    """What a whole training ends with: the mean over its last quarter, or twentieth.
+def end_of(curve: Curve, *, better: Better, keeps_best: bool = False) -> float | None:
+    """What a whole training ends with, as `batchlab.belief.final_value` reads it.
 
     Args:
         curve: of the training.
-        has_schedule: whether its rate followed a shape: then it may still rise at three quarters.
+        better: the direction of its metric.
+        keeps_best: whether the training keeps its best model.
 
     Returns:
-        None where a value there is not finite, or none was seen.
+        None where a value that counts is not finite, or none was seen.
     """
-    first = (1 - (TAIL_OF_A_SHAPE if has_schedule else TAIL)) * curve[-1][0]
-    values = [value for step, value in curve if step >= max(1.0, first)]
-    found = [value for value in values if value is not None]
-    return statistics.fmean(found) if found and len(found) == len(values) else None
+    trained = [(step, value) for step, value in curve if step > 0]
+    found = final_value(trained, better=better, keeps_best=keeps_best)
+    return None if found is None else found.value
 
 
-def level_of(
-    curves: Sequence[Curve], *, metric: str, better: Better, has_schedule: bool
-) -> WholeLevel:
+def level_of(curves: Sequence[Curve], *, metric: str, better: Better) -> WholeLevel:
     """The level that whole trainings of the reference set.
 
     Args:
         curves: of its trainings; at least one has an end.
         metric: whose curves they are.
         better: its direction.
-        has_schedule: whether their rate followed a shape.
     """
-    found = [end_of(curve, has_schedule=has_schedule) for curve in curves]
-    ends = [end for end in found if end is not None]
-    end = statistics.fmean(ends)
-    margin = statistics.fmean(
-        margin_of(end, trained_values(curve), metric=metric, better=better) for curve in curves
-    )
+    found = [end_of(curve, better=better) for curve in curves]
+    end = statistics.fmean(end for end in found if end is not None)
+    margin = margin_of(end, metric=metric, better=better, untrained=untrained_value(curves[0]))
     target = as_well_as(end, margin, metric=metric, better=better)
     return WholeLevel(target=target, end=end, margin=margin)
 
 
-def trained_values(curve: Curve) -> list[float]:
-    """The finite values of a curve, but for the untrained model's."""
-    return [value for step, value in curve if step > 0 and value is not None]
+def untrained_value(curve: Curve) -> float | None:
+    """The metric before the first step, where it was seen."""
+    return curve[0][1] if curve and curve[0][0] == 0 else None

@@ -17,9 +17,9 @@ from functools import cached_property
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import CellKey, RecordedGrid, WholeGridHeader
 from benchmarks.regret.situation import MOST_MISSES, PROFILES, measured_profile, step_times
-from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, trained_values
+from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, untrained_value
 
-from batchlab.advice.level import as_well_as, margin_of
+from batchlab.belief.margin import margin_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status, Target
 
@@ -67,9 +67,15 @@ class WholeSituation:
         assert isinstance(self.grid.header, WholeGridHeader)
         return self.grid.header
 
-    def engine(self) -> RecordedEngine:
+    def engine(self, n_workers: int = 1) -> RecordedEngine:
         """A fresh engine that answers from the seeds that may be seen."""
-        return RecordedEngine(self.grid, seeds=self.seen, step_s=self.step_s, eval_s=self.eval_s)
+        return RecordedEngine(
+            self.grid,
+            seeds=self.seen,
+            step_s=self.step_s,
+            eval_s=self.eval_s,
+            n_workers=n_workers,
+        )
 
     def whole_steps(self, batch_size: int) -> int:
         """Steps of a whole training."""
@@ -82,7 +88,6 @@ class WholeSituation:
             [self.grid.runs[*self.reference, seed].curve for seed in self._seeds(self.reference)],
             metric=self.header.metric,
             better=self.header.better,
-            has_schedule=self.header.has_schedule,
         )
 
     @cached_property
@@ -127,7 +132,7 @@ class WholeSituation:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
         ends = [
-            end_of(run.curve, has_schedule=self.header.has_schedule)
+            end_of(run.curve, better=self.header.better)
             if run.status is Status.OK
             else None
             for run in runs
@@ -154,8 +159,12 @@ class WholeSituation:
         sign = 1 if self.header.better == "higher" else -1
         best = max((end for end in ends if end is not None), key=lambda end: sign * end)
         curve = self.grid.runs[*self.reference, self._seeds(self.reference)[0]].curve
-        values = trained_values(curve)
-        margin = margin_of(best, values, metric=self.header.metric, better=self.header.better)
+        margin = margin_of(
+            best,
+            metric=self.header.metric,
+            better=self.header.better,
+            untrained=untrained_value(curve),
+        )
         return sign * (best - mine) / margin
 
     def shortfall_error(self, cell: CellKey, seeds: Collection[int]) -> float:
@@ -303,9 +312,8 @@ def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
     header = grid.header
     assert isinstance(header, WholeGridHeader)
     curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
-    shape = header.has_schedule
-    level = level_of(curves, metric=header.metric, better=header.better, has_schedule=shape)
-    ends = [end_of(curve, has_schedule=shape) for curve in curves]
+    level = level_of(curves, metric=header.metric, better=header.better)
+    ends = [end_of(curve, better=header.better) for curve in curves]
     return statistics.stdev(end for end in ends if end is not None) / level.margin
 
 
@@ -313,8 +321,4 @@ def _level(grid: RecordedGrid, header: WholeGridHeader, seed: int) -> Target:
     """What one training of the reference sets."""
     size, rate = header.reference_batch_size, header.reference_learning_rate
     curve = grid.runs[*grid.cell(size, rate), seed].curve
-    end = end_of(curve, has_schedule=header.has_schedule)
-    assert end is not None
-    metric, better = header.metric, header.better
-    margin = margin_of(end, trained_values(curve), metric=metric, better=better)
-    return as_well_as(end, margin, metric=metric, better=better)
+    return level_of([curve], metric=header.metric, better=header.better).target

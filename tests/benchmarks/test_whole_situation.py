@@ -130,7 +130,7 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
     end = end_level(asked, RECORD, planned_steps=RECORD.steps)
     assert end is not None
 
-    level = level_of([CURVE], metric="accuracy", better="higher", has_schedule=False)
+    level = level_of([CURVE], metric="accuracy", better="higher")
 
     target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
     assert level.target == target

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import MORE_ERRORS, EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.advice.run_log import why_it_failed
+from batchlab.belief.final_value import FinalValue, final_value
+from batchlab.belief.margin import margin_of as end_margin
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     FRACTION_METRICS,
@@ -292,9 +294,6 @@ class Pilots:
                 cut = _at_the_end(question, so_far, why)
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
-        for other in filter(None, self._ends[1:]):
-            if question.sign * (other.value - best.value) > _CLEARLY * best.margin:
-                best = other
         return _at_the_end(question, best, _why(best))
 
 
@@ -304,6 +303,40 @@ def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
     best, n = ranked[-1].value, len(ends)
     why = Reason.of("worst_of_seeds", why=_why(ranked[0]), n=n, best=best)
     return _at_the_end(question, ranked[0], why)
+
+
+def final_value_of(
+    question: Question, record: TrialRecord, *, keeps_best: bool, steps: int
+) -> FinalValue | None:
+    """Return what a training ends with after so many steps."""
+    curve = [
+        (evaluation.samples, evaluation.score("validation", question.metric))
+        for evaluation in record.evaluations
+        if 0 < evaluation.step <= steps
+    ]
+    return final_value(curve, better=question.better, keeps_best=keeps_best)
+
+
+def with_final_value(question: Question, end: EndLevel, record: TrialRecord) -> EndLevel:
+    """Return the end of the reference with its final value and the margin beside that."""
+    keeps_best = end.ended_by == "overfitting"
+    found = final_value_of(question, record, keeps_best=keeps_best, steps=record.steps)
+    if found is None:
+        return end
+    margin = end_margin(
+        found.value,
+        metric=question.metric,
+        better=question.better,
+        untrained=untrained_value(record, question.metric),
+        n_examples=question.n_validation,
+    )
+    return replace(end, value=found.value, n=found.n, margin=margin)
+
+
+def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
+    """The level that several trainings of one configuration set: as well as they end on average."""
+    mean = math.fsum(ends) / len(ends)
+    return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
 
 
 def _why_no_end(question: Question, record: TrialRecord) -> Reason:

@@ -166,6 +166,7 @@ class RunLog:
     asked_whole: set[Key] = field(default_factory=set)
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
+    _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.seeds = SeedPlan.of(self.engine.n_seeds)
@@ -303,15 +304,32 @@ class RunLog:
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)
         for request, record in zip(requests, records, strict=True):
-            if not record.evaluations and not record.has_failed:
-                continue  # its turn never came: nothing is known of it
-            key = self.key_of(request)
-            self._kept_in(request)[key] = record
-            if purpose != "cool_down":
-                self.purposes.setdefault(key, purpose)
+            self._keep(request, record, purpose)
         if self.watcher is not None:
             self.watcher.answered(self)
         return records
+
+    def submit(self, request: RunRequest, purpose: Purpose) -> None:
+        """Ask for a run that comes back by `next_finished`."""
+        self._tell([request], purpose)
+        self._purpose_of[request] = purpose
+        self.engine.submit(request)
+
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
+        """Wait for the next of the submitted runs, and keep what came back."""
+        end = self.engine.next_finished()
+        self._keep(end.request, end.record, self._purpose_of.pop(end.request))
+        if self.watcher is not None:
+            self.watcher.answered(self)
+        return end.request, end.record
+
+    def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
+        if not record.evaluations and not record.has_failed:
+            return  # its turn never came: nothing is known of it
+        key = self.key_of(request)
+        self._kept_in(request)[key] = record
+        if purpose != "cool_down":
+            self.purposes.setdefault(key, purpose)
 
     def _tell(self, requests: Sequence[RunRequest], purpose: Purpose) -> None:
         if not requests or self.watcher is None:

@@ -1,0 +1,170 @@
+"""Pilot: train the user's own configuration to its end, which sets the level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from batchlab.advice.advice import EndLevel, Question
+from batchlab.advice.level import (
+    Pilots,
+    TargetLevel,
+    end_so_far,
+    ends_early,
+    level_of_ends,
+    with_final_value,
+)
+from batchlab.advice.run_log import MOST_STEPS, RunLog, why_it_failed
+from batchlab.records.estimate import Reason
+from batchlab.records.run import OUT_OF_TIME
+from batchlab.records.trial import TrialRecord
+
+# A pilot may take so much of the budget. If it does not see the end of a training, the level is
+# what it was at.
+_SHARE = 0.5
+# After this part of it what its runs cost is known better, and how far it may go is reckoned anew.
+_FIRST_PART = 1 / 8
+# Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
+# nothing, the rate is far off, on either side.
+_OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piloted:
+    """What the pilot showed."""
+
+    stopped: Reason | None = None  # why nothing can be told; None: the level is set
+    level: TargetLevel | None = None
+    end: EndLevel | None = None  # what the reference ended with, or was at when it was cut
+    hardly_learns: Reason | None = None  # that the reference does; None: it learns
+
+
+def pilot(log: RunLog, *, asked_whole: Callable[[], None] | None = None) -> Piloted:
+    """Train the reference to its end, or for its share of the budget, and set the level.
+
+    The level is what the user's own configuration ends with. Where a second run fits beside it, a
+    higher rate is trained too: it is the first run that tunes.
+
+    Args:
+        log: asked for the runs.
+        asked_whole: called after the first part of the pilot, while nothing runs.
+    """
+    return _Pilot(log, asked_whole).run()
+
+
+class _Pilot:
+    def __init__(self, log: RunLog, asked_whole: Callable[[], None] | None) -> None:
+        self._log, self._asked_whole = log, asked_whole
+        self._size = log.question.reference.batch_size
+
+    @property
+    def _question(self) -> Question:
+        return self._log.question
+
+    def run(self) -> Piloted:
+        log, reference = self._log, self._question.reference
+        limit, plan = self._limit(), log.plan(self._size)
+        log.note(Reason.of("pilot", epochs=plan.epoch_at(limit)), Reason.of("pilot_sets_target"))
+        any_rate = log.engine.learning_rates(self._size) is None
+        records: list[TrialRecord] = []
+        todo = list(_OCTAVES) if any_rate else [(0,)]
+        while todo:
+            rates = [reference.learning_rate * math.exp2(octave) for octave in todo.pop(0)]
+            records += self._until_its_end(rates[: log.engine.n_workers], limit)
+            own = records[0]
+            if own.has_failed and not own.has_diverged:
+                return Piloted(stopped=Reason.of("pilot_stopped", why=why_it_failed(own)))
+            longest = log.longest_steps(self._size)
+            pilots = Pilots(self._question, records, planned_steps=longest)
+            if pilots.is_open:
+                # Their rates are too low rather than too high.
+                todo.sort(key=lambda octaves: octaves[0] < 0)
+            if log.run_s(self._size, records[-1].steps) > log.left_s():
+                todo = []
+            level = pilots.level
+            has_higher = any(octaves[0] > 0 for octaves in todo)
+            if level is not None and not (pilots.is_open and has_higher):
+                return self._piloted(level, records, pilots.hardly_learns)
+            if todo:
+                log.note(
+                    Reason.of("pilot_at_other_rates"),
+                    Reason.of("nothing_learned_at", rate=rates[0]),
+                )
+        if all(record.has_failed for record in records):
+            return Piloted(stopped=Reason.of("every_pilot_failed", why=why_it_failed(own)))
+        if own.reason == OUT_OF_TIME:
+            return Piloted(stopped=Reason.of("budget_ended_before_reference"))
+        tried = [record.trial.learning_rate for record in records]
+        why = Reason.of("no_pilot_learned", steps=own.steps, low=min(tried), high=max(tried))
+        return Piloted(stopped=why)
+
+    def _piloted(
+        self, level: TargetLevel, records: Sequence[TrialRecord], hardly: Reason | None
+    ) -> Piloted:
+        log, question = self._log, self._question
+        end = level.end or end_so_far(question, records[0])
+        if end is not None:
+            own = next(r for r in records if r.trial.learning_rate == end.learning_rate)
+            end = with_final_value(question, end, own)
+            level = replace(level, target=level_of_ends(question, end, [end.value]))
+        target = level.target
+        log.until = target
+        log.note(Reason.of("target_set", metric=target.metric, value=target.value), level.why)
+        return Piloted(level=level, end=end, hardly_learns=hardly)
+
+    def _limit(self) -> int:
+        """At how many steps a pilot is cut, if it is not at its end before."""
+        share_s = _SHARE * self._question.budget_s
+        return min(self._log.longest_steps(self._size), self._affordable_steps(share_s))
+
+    def _affordable_steps(self, seconds: float) -> int:
+        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
+        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
+        low, high = 1, 2
+        while high < MOST_STEPS and self._log.run_s(self._size, high) <= seconds:
+            low, high = high, 2 * high
+        while high - low > max(1, low // 100):
+            middle = (low + high) // 2
+            if self._log.run_s(self._size, middle) <= seconds:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
+        """Runs of the reference batch size, doubled in length until the first is at its end."""
+        looked_from = self._log.plan(self._size).steps_in(4)
+        longest = self._log.longest_steps(self._size)
+        # What an evaluation costs, and a step beside other runs, is known once some were run.
+        steps = min(looked_from, math.ceil(_FIRST_PART * limit))
+        while True:
+            limit = min(limit, self._limit())
+            steps = min(steps, limit)
+            is_planned_end = steps >= longest
+            records = self._trained(rates, steps, whole=is_planned_end)
+            if self._asked_whole is not None:
+                self._asked_whole()
+                self._asked_whole = None
+            if is_planned_end or records[0].has_failed:
+                return records
+            if steps >= looked_from and ends_early(self._question, records[0]):
+                return self._trained(rates, steps, whole=True)
+            if steps >= limit:
+                return records
+            steps = max(looked_from, 2 * steps)
+
+    def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
+        """So many steps at each rate; whole trainings are shown with their test data."""
+        requests = [
+            self._log.request(
+                (self._size, rate),
+                0,
+                steps=steps,
+                whole=whole,
+                # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
+                watched_from_samples=self._question.n_train,
+            )
+            for rate in rates
+        ]
+        return self._log.run(requests, "pilot")

@@ -1,0 +1,197 @@
+"""Outlook: what each configuration is worth by the belief, and what a further run would be worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.belief.surface import Surface, margins_of, scatter_at
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+N_DRAWS = 256
+# Of so many further trainings of both configurations a chance is: the mean of these may come out
+# worse by bad luck alone.
+_N_JUDGING = 5
+# Octaves of cost that a user would give not to end worse than now, than the same batch size at its
+# best rate, and not to miss the level.
+_ENDS_WORSE, _ENDS_WORSE_THAN_TUNED, _MISSES = 4.0, 0.5, 2.0
+_NEVER = -1e3  # the utility of what failed
+# Slopes from few draws are shrunk: what these show by chance is nothing.
+_SHRINK = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scatter:
+    """How far the seeds of one configuration lie apart: standard deviations."""
+
+    cost: float  # of log2 of the cost to the level
+    end: float  # of the final value, in margins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Noise:
+    """Standard normal numbers, the same at every look: what differs then is what was seen."""
+
+    surface: Array  # shape (N_DRAWS, 2 n)
+    run: Array  # shape (N_DRAWS, 2)
+    judging: Array  # shape (2, N_DRAWS, n)
+
+    @classmethod
+    def of(cls, n: int) -> Noise:
+        """Return the numbers for n configurations."""
+        stream = np.random.default_rng(0)
+        half = stream.standard_normal((N_DRAWS // 2, 2 * n))
+        run = stream.standard_normal((N_DRAWS, 2))
+        return cls(
+            surface=np.concatenate([half, -half]),
+            run=run,
+            judging=stream.standard_normal((2, N_DRAWS, n)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aim:
+    """What is asked for, and what the configurations are compared with.
+
+    Attributes:
+        own: the user's own configuration, by its place.
+        same_size: the configurations with the user's batch size.
+        is_tuned: compare with the same batch size at its best rate, as nobody chose the rate.
+        ends_count: whether final values count; not where the user gave the level.
+        costs_count: whether costs count; not where the best final value is asked for.
+        most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
+    """
+
+    own: int
+    same_size: Sequence[int]
+    is_tuned: bool
+    ends_count: bool
+    costs_count: bool
+    most_cost: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run that may come next, or several seeds of one configuration."""
+
+    at: int  # the configuration
+    n_seeds: int
+    shows_cost: bool
+    shows_end: bool
+    end_error: float = 0.0  # of the final value beside the scatter of seeds, on the surface's scale
+
+
+class Outlook:
+    """All statements are read off the same joint draws, so they agree with each other."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        scatter: Scatter,
+        noise: Noise,
+        aim: Aim,
+        *,
+        failed: Sequence[int],
+        holds: Array,
+    ) -> None:
+        """Draw from the belief.
+
+        Args:
+            surface: the belief.
+            scatter: of seeds.
+            noise: to draw with.
+            aim: what is asked for.
+            failed: configurations of which a training failed.
+            holds: the probability that the next training does not fail, shape (n,).
+        """
+        self.cost, end = surface.draws(noise.surface)
+        self.end = margins_of(end)
+        self._scatter, self._noise, self._aim = scatter, noise, aim
+        draws = np.arange(len(self.cost))
+        tuned = np.asarray(aim.same_size)[np.argmin(self.cost[:, aim.same_size], axis=1)]
+        beside = tuned if aim.is_tuned else np.full(len(draws), aim.own)
+        self.beside_cost = self.cost[draws, beside][:, None]
+        self.beside_end = self.end[draws, beside][:, None]
+        cost_luck, end_luck = math.sqrt(2 / _N_JUDGING) * noise.judging
+        self.is_worse = self.end + scatter.end * end_luck > self.beside_end + 1
+        self.is_slower = self.cost + scatter.cost * cost_luck > self.beside_cost
+        self.is_worse[draws, beside] = self.is_slower[draws, beside] = False
+        if not aim.ends_count:
+            self.is_worse[:] = False
+        if not aim.costs_count:
+            self.is_slower[:] = False
+        utility = self._utility(draws, tuned)
+        utility[:, list(failed)] = _NEVER
+        self._told = np.concatenate([utility, ~(self.is_worse | self.is_slower) * holds], axis=1)
+        self._mean = self._told.mean(axis=0)
+
+    def _utility(self, draws: Array, tuned: Array) -> Array:
+        """What each configuration is worth in each draw, in octaves of cost."""
+        aim = self._aim
+        if not aim.costs_count:
+            return -self.end
+        utility = -self.cost - _MISSES * (self.cost > aim.most_cost + 0.1)
+        if aim.ends_count:
+            utility -= _ENDS_WORSE * self.is_worse
+            better = np.minimum(self.beside_end, self.end[draws, tuned][:, None])
+            utility -= _ENDS_WORSE_THAN_TUNED * (self.end > better + 1)
+        return np.asarray(utility)
+
+    @property
+    def utility(self) -> Array:
+        """Expected utility of each configuration, in octaves, shape (n,)."""
+        return self._mean[: self.cost.shape[1]]
+
+    @property
+    def chance(self) -> Array:
+        """Probability that five more trainings are neither slower nor end worse, shape (n,)."""
+        return self._mean[self.cost.shape[1] :]
+
+    def best(self, nameable: Sequence[int], least_chance: float) -> int:
+        """Return the best that is likely to be no worse, or else the user's own."""
+        own = self._aim.own
+        likely = [i for i in nameable if self.chance[i] >= least_chance or i == own]
+        return max(likely or [own], key=lambda i: (self.utility[i], -i))
+
+    def gains(
+        self, run: Run, nameable: Sequence[int], named: int, least_chance: float
+    ) -> tuple[float, float]:
+        """Return what a run is expected to add to the utility of what is named, in octaves.
+
+        The first figure asks that what is named be likely to be no worse, the second does not. The
+        utility and chance of every configuration are taken as linear in what the run shows.
+        """
+        n, at = self.cost.shape[1], run.at
+        fewer = 1 / math.sqrt(run.n_seeds)
+        shown = []
+        if run.shows_cost:
+            shown.append(
+                self.cost[:, at] + fewer * self._scatter.cost * self._noise.run[:, 0]
+            )
+        if run.shows_end:
+            sd = np.hypot(scatter_at(self.end[:, at], fewer * self._scatter.end), run.end_error)
+            shown.append(np.arcsinh(self.end[:, at]) + sd * self._noise.run[:, 1])
+        if not shown:
+            return 0.0, 0.0
+        z = np.stack(shown, axis=1)
+        z -= z.mean(axis=0)
+        over = list(nameable) if at in nameable else [*nameable, at]
+        both = [*over, *(n + j for j in over)]
+        expected = self._mean[both]
+        off = self._told[:, both] - expected
+        with_z = z.T @ off
+        slope = np.linalg.solve(z.T @ z + 1e-9 * np.eye(len(shown)), with_z)
+        explained = np.clip((slope * with_z).sum(0) / ((off**2).sum(0) + 1e-9), 1e-12, 1)
+        slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / len(z) / explained)
+        utility, chance = np.split(expected + z @ slope, 2, axis=1)
+        best = utility.max(axis=1).mean() - max(self.utility[list(nameable)], default=-np.inf)
+        unlikely = (chance < least_chance) & (np.array(over) != self._aim.own)
+        utility[unlikely] = -np.inf
+        likely = utility.max(axis=1).mean() - self.utility[named]
+        return round(float(likely), 6), round(float(best), 6)

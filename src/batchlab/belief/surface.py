@@ -1,0 +1,186 @@
+"""Surface: the joint belief about the cost and the final value of every batch size and rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Variance of what all costs, and all final values, have in common: next to nothing is known of it
+# before the first run.
+_COMMON = 9.0
+_JITTER = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where configurations lie, in octaves from the reference configuration.
+
+    Attributes:
+        size: log2 of the batch size over the reference's, shape (n,).
+        rate: log2 of the learning rate over the reference's, shape (n,).
+    """
+
+    size: Array
+    rate: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrendPrior:
+    """A quadratic trend over rate u and batch size b, with Gaussian coefficients.
+
+    The coefficients belong to u, b, u² / 4, b u / 4 and b² / 4, each shape (5,).
+    """
+
+    mean: Array
+    sd: Array
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurfacePrior:
+    """What recorded trainings of other workloads say about the two surfaces.
+
+    Costs are log2 of steps to the level; final values are asinh of the margins by which a training
+    ends worse than the reference. `python -m benchmarks.surface_prior` fits it by likelihood.
+
+    Attributes:
+        cost: trend of the costs.
+        end: trend of the final values.
+        correlation: of the two trends' coefficients, shape (5,).
+        size_scale: length scale of the residuals along batch size, in octaves.
+        rate_scale: length scale along the rate, in octaves.
+        cost_residual: standard deviation of the residual of the costs.
+        end_residual: standard deviation of the residual of the final values.
+        residual_correlation: of the two residuals.
+        cost_roughness: standard deviation of what single configurations have for themselves.
+        end_roughness: the same for final values.
+        ridge: octaves of rate per octave of batch size along which the best rates lie.
+    """
+
+    cost: TrendPrior
+    end: TrendPrior
+    correlation: Array
+    size_scale: float
+    rate_scale: float
+    cost_residual: float
+    end_residual: float
+    residual_correlation: float
+    cost_roughness: float
+    end_roughness: float
+    ridge: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> SurfacePrior:
+        """Read the prior from the 33 unconstrained numbers that are fitted.
+
+        Scales and standard deviations are logarithms there, correlations inverse hyperbolic
+        tangents.
+        """
+        t = np.asarray(numbers, dtype=float)
+        scales = [float(scale) for scale in np.exp(t[[25, 26, 27, 28, 30, 31]])]
+        return cls(
+            cost=TrendPrior(mean=t[:5], sd=np.exp(t[5:10])),
+            end=TrendPrior(mean=t[10:15], sd=np.exp(t[15:20])),
+            correlation=np.tanh(t[20:25]),
+            size_scale=scales[0],
+            rate_scale=scales[1],
+            cost_residual=scales[2],
+            end_residual=scales[3],
+            residual_correlation=math.tanh(t[29]),
+            cost_roughness=scales[4],
+            end_roughness=scales[5],
+            ridge=float(t[32]),
+        )
+
+    def off_ridge(self, places: Places) -> Array:
+        """Octaves of rate above the ridge through the reference, shape (n,)."""
+        return places.rate - self.ridge * places.size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surface:
+    """A Gaussian process over n configurations: first their costs, then their final values.
+
+    Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2 and
+    2.7 (explicit basis functions); the residual has the Matérn kernel with smoothness 3/2.
+    """
+
+    mean: Array  # shape (2 n,)
+    covariance: Array  # shape (2 n, 2 n)
+
+    @classmethod
+    def before_any_run(cls, prior: SurfacePrior, places: Places, log_weight: Array) -> Surface:
+        """Return the prior belief.
+
+        Args:
+            prior: of steps and final values.
+            places: of the configurations.
+            log_weight: log2 of what a step costs, shape (n,), such as its seconds.
+        """
+        u, b = prior.off_ridge(places), places.size
+        basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
+        apart = np.hypot(
+            (b[:, None] - b) / prior.size_scale, (u[:, None] - u) / prior.rate_scale
+        ) * math.sqrt(3)
+        matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
+        cost, end = (
+            (basis * trend.sd**2) @ basis.T + residual**2 * matern + roughness**2 * one + _COMMON
+            for trend, residual, roughness in (
+                (prior.cost, prior.cost_residual, prior.cost_roughness),
+                (prior.end, prior.end_residual, prior.end_roughness),
+            )
+        )
+        shared = prior.residual_correlation * prior.cost_residual * prior.end_residual
+        cross = (basis * (prior.correlation * prior.cost.sd * prior.end.sd)) @ basis.T
+        cross += shared * matern
+        return cls(
+            mean=np.concatenate([basis @ prior.cost.mean + log_weight, basis @ prior.end.mean]),
+            covariance=np.block([[cost, cross], [cross.T, end]]),
+        )
+
+    def given(
+        self, index: Sequence[int], values: Sequence[float], variances: Sequence[float]
+    ) -> Surface:
+        """Return the belief after observations, each with the variance of its error.
+
+        Args:
+            index: what was observed: i is the cost of configuration i, n + i its final value.
+            values: what was seen.
+            variances: of the errors.
+        """
+        at = np.ix_(index, index)
+        root = np.linalg.cholesky(self.covariance[at] + np.diag(variances))
+        gain = np.linalg.solve(root, self.covariance[index])
+        off = np.linalg.solve(root, np.asarray(values) - self.mean[index])
+        return Surface(
+            mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain
+        )
+
+    def draws(self, standard: Array) -> tuple[Array, Array]:
+        """Return joint draws of costs and of final values on the scale of the surface.
+
+        Args:
+            standard: standard normal numbers, shape (n_draws, 2 n).
+
+        Returns:
+            Two arrays of shape (n_draws, n).
+        """
+        n = len(self.mean) // 2
+        root = np.linalg.cholesky(self.covariance + _JITTER * np.eye(2 * n))
+        both = self.mean + standard @ root.T
+        return both[:, :n], both[:, n:]
+
+
+def margins_of(end: Array) -> Array:
+    """Return margins by which trainings end worse, from their place on the surface."""
+    return np.asarray(np.sinh(np.clip(end, -4, 4)))
+
+
+def scatter_at(margins: Array, sd: float | Array) -> Array:
+    """Return what a scatter of `sd` margins around `margins` is on the scale of the surface."""
+    return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)
