@@ -93,9 +93,7 @@ def _workload(path: Path) -> Workload:
     own = (header.reference_batch_size, header.reference_learning_rate)
     of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
     curves = [run.curve for run in of_own]
-    level = level_of(
-        curves, metric=header.metric, better=header.better
-    )
+    level = level_of(curves, metric=header.metric, better=header.better)
     finals, log_steps = defaultdict(list), defaultdict(list)
     for run in grid.runs.values():
         key = run.batch_size, run.learning_rate

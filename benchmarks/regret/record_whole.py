@@ -154,8 +154,7 @@ class WholeRecorder:
         whole = self._epochs * self._n_train
         found = [self._samples_to(row, self._level.target) for row in rows]
         ends = [
-            end_of(row.curve, better=self._better) if row.status == "ok" else None
-            for row in rows
+            end_of(row.curve, better=self._better) if row.status == "ok" else None for row in rows
         ]
         known = [end for end in ends if end is not None]
         return CellCost(

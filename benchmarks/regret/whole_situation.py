@@ -132,9 +132,7 @@ class WholeSituation:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
         ends = [
-            end_of(run.curve, better=self.header.better)
-            if run.status is Status.OK
-            else None
+            end_of(run.curve, better=self.header.better) if run.status is Status.OK else None
             for run in runs
         ]
         found = [end for end in ends if end is not None]

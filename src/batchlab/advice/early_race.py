@@ -188,9 +188,8 @@ class EarlyRace:
     def _ranking(self, last: int | None) -> list[int]:
         fine = sorted((i for i, end in self._ends().items() if end <= 1), key=self._order)
         found = [i for i in fine if self._order(i) < self._order(self._own)]
-        is_open = self._study.fraction < 1 and last is not None and last not in self._ends()
-        if is_open and not found and self._order(last) < self._order(self._own):
-            found = [last]
+        if last is not None and not found and self._study.fraction < 1 and last not in self._ends():
+            found = [last] if self._order(last) < self._order(self._own) else []
         return [*found, self._own]
 
     def _has_lost(self, i: int) -> bool:
@@ -200,7 +199,7 @@ class EarlyRace:
         if self._study.fraction == 1:
             return True
         one = self._study.cells[i]
-        return not one.failed and 0 in one.records and 0 not in one.reached_on
+        return not one.failed and 0 in one.records and 0 not in one.met_on
 
     def _soonest(self) -> int:
         """Of those that were seen to end no worse."""
@@ -212,7 +211,8 @@ class EarlyRace:
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
-        cost = one.costs[0][0] if 0 in one.reached_on else math.inf
+        weight = math.log2(self._study.weight[one.cell[0]])
+        cost = one.steps[0][0] + weight if 0 in one.met_on else math.inf
         return cost, self._study.question.distance(one.records[0])
 
     # ---- places

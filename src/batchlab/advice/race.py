@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from batchlab.advice.advice import EndLevel, Question
+from batchlab.advice.advice import EndLevel
+from batchlab.advice.course import Course, slower_by
 from batchlab.advice.endings import endings_of
 from batchlab.advice.level import end_so_far, last_values
 from batchlab.advice.run_log import CellKey, Place, is_whole, steps_to
@@ -100,63 +101,6 @@ _WATCHED_FROM = 0.2
 _FAR_WORSE = 4.0
 # A whole training is begun where so much less is left: the end of the budget may cut a little.
 _SLACK_OF_BUDGET = 1.1
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """The best value so far, by cost: (cost, value), ascending in both; higher is better."""
-
-    points: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """The course of a run of which a step costs so much, such as seconds."""
-        points, best = [], -math.inf
-        for evaluation, value in record.curve("validation", question.metric):
-            best = max(best, question.sign * value)
-            points.append((evaluation.step * per_step, best))
-        return cls(tuple(points) or ((0.0, -math.inf),))
-
-    @property
-    def best(self) -> float:
-        """The best value of all, -inf where it has none."""
-        return self.points[-1][1]
-
-    @property
-    def has_learned(self) -> bool:
-        """Whether it became better than at its first evaluation."""
-        return self.best > self.points[0][1]
-
-    @property
-    def cost(self) -> float:
-        """Of the whole run, to its last evaluation."""
-        return self.points[-1][0]
-
-    def cost_to(self, level: float) -> float:
-        """What it took to a level, on a line between two evaluations; infinite: not reached."""
-        before = self.points[0]
-        for cost, value in self.points:
-            if value >= level:
-                rise = value - before[1]
-                share = (level - before[1]) / rise if rise > 0 else 1.0
-                return before[0] + share * (cost - before[0])
-            before = cost, value
-        return math.inf
-
-
-def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """How many times as long a run took as the leader to the best level that both have reached.
-
-    Levels beyond `most` are not compared. Infinite where the challenger is no better than at its
-    start, 0 where the leader is not.
-    """
-    if not challenger.has_learned:
-        return math.inf
-    if not leader.has_learned:
-        return 0.0
-    level = min(challenger.best, leader.best, most)
-    leaders = leader.cost_to(level)
-    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from batchlab.advice.level import final_value_of, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, is_whole
 from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
@@ -24,17 +24,17 @@ Array = NDArray[np.float64]
 _BELOW, _ABOVE = 4, 8
 # What a failed training counts as, in margins; no final value counts as worse.
 FAILED = 20.0
-# The scatter of seeds that is expected before any was seen (octaves of cost, margins), and how many
-# degrees of freedom that counts for.
+# The scatter of seeds that is expected before any was seen (octaves of steps, margins), and how
+# many degrees of freedom that counts for.
 _USUAL_SCATTER, _USUAL_DEGREES = Scatter(cost=0.22, end=0.7), 3.0
-# Where ends lie so many margins apart from the reference's, their scatter says little about it.
+# Final values of configurations that end worse by so many margins scatter in their own way.
 _NEAR = 4.0
 # A training that missed the level would have met it half an octave later, give or take as much.
 _MISSED_BY = 0.5
+# A failure is taken for twice the steps of a whole training, give or take as much.
+_FAILED_BY = 1.0
 # Beside a rate at which a training failed one in six does, before any was seen.
 _HELD = 5
-# The final value of a training that was cut tells less about the end of a whole one.
-_CUT = 1.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,67 +44,78 @@ class Configured:
     Attributes:
         cell: batch size and learning rate.
         records: by seed.
-        costs: log2 of the cost to the level by seed, and the error of that beside the scatter of
+        steps: log2 of the steps to the level by seed, and the error of that beside the scatter of
             seeds, a standard deviation.
-        ends: by seed, by how many margins a whole training ended worse than the reference.
-        is_over: whether there are no further seeds of it.
+        met_on: the seeds on which the level was met.
+        ends: by how many margins whole trainings ended worse than the reference, by seed.
+        is_over: whether nothing more of it can be run.
         failed: whether a training of it failed.
     """
 
     cell: CellKey
     records: dict[int, TrialRecord] = field(default_factory=dict)
-    costs: dict[int, tuple[float, float]] = field(default_factory=dict)
+    steps: dict[int, tuple[float, float]] = field(default_factory=dict)
+    met_on: set[int] = field(default_factory=set)
     ends: dict[int, float] = field(default_factory=dict)
     is_over: bool = False
     failed: bool = False
-    reached_on: set[int] = field(default_factory=set)  # seeds on which the level was met
 
     @property
-    def reached(self) -> bool:
+    def met(self) -> bool:
         """Whether a run of it met the level and none failed."""
-        return bool(self.reached_on) and not self.failed
+        return bool(self.met_on) and not self.failed
 
 
 class Study:
-    """What a study knows by now; `outlook` is the belief."""
+    """What a study knows; `outlook` is the belief that follows from it."""
 
-    def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
-        """Take in what ran so far: the pilot."""
-        question, engine = log.question, log.engine
-        self.log, self.question, self._prior = log, question, prior
+    def __init__(self, log: RunLog, prior: SurfacePrior, *, is_usual: bool = False) -> None:
+        """Lay out the configurations; nothing was taken in yet.
+
+        Args:
+            log: asked for the runs; rates that it has records of are among the configurations.
+            prior: of the surfaces.
+            is_usual: whether nobody chose the reference, so that others are compared with the same
+                batch size at its best rate.
+        """
+        question = log.question
+        self.log, self.question, self.prior, self.is_usual = log, question, prior, is_usual
         own_size, own_rate = question.reference.batch_size, question.reference.learning_rate
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
         }
-        self.weight = {size: self._weight(size) for size in self.options}
-        octaves: dict[int, set[float]] = {}
-        for size in self.options:
-            rates = engine.learning_rates(size)
-            middle = round(prior.ridge * math.log2(size / own_size))
-            octaves[size] = (
-                set(range(middle - _BELOW, middle + _ABOVE + 1))
-                if rates is None
-                else {float(round(math.log2(rate / own_rate))) for rate in rates}
-            )
+        octaves = {size: self._octaves(size) for size in self.options}
         for size, rate, _ in log.records:
             octaves.setdefault(size, set()).add(round(math.log2(rate / own_rate), 3))
-        cells = [(size, octave) for size in sorted(octaves) for octave in sorted(octaves[size])]
+        at = [(size, octave) for size in sorted(octaves) for octave in sorted(octaves[size])]
+        self.cells = [Configured(cell=(size, own_rate * 2.0**octave)) for size, octave in at]
+        self.sizes = np.array([size for size, _ in at])
         self.places = Places(
-            size=np.array([math.log2(size / own_size) for size, _ in cells]),
-            rate=np.array([octave for _, octave in cells], dtype=float),
+            size=np.log2(self.sizes / own_size), rate=np.array([octave for _, octave in at])
         )
-        self.cells = [Configured(cell=(size, own_rate * 2.0**octave)) for size, octave in cells]
-        self.own = cells.index((own_size, 0.0))
-        self.same_size = [i for i, (size, _) in enumerate(cells) if size == own_size]
-        self.sizes = np.array([size for size, _ in cells])
-        log_weight = np.log2([self.weight[size] for size in self.sizes])
-        self._before = Surface.before_any_run(prior, self.places, log_weight)
-        self._noise = Noise.of(len(cells))
+        self.own = at.index((own_size, 0.0))
+        self.same_size = [i for i, (size, _) in enumerate(at) if size == own_size]
+        self.end: EndLevel | None = None  # of the reference; None where the level was given
+        self._noise = Noise.of(len(at))
         self._whole_s: dict[int, float] = {}
-        self.end: EndLevel | None = None
+        self.weigh()
+
+    def _octaves(self, size: int) -> set[float]:
+        """The rates of a batch size, in octaves above the reference's."""
+        reference = self.question.reference
+        rates = self.log.engine.learning_rates(size)
+        if rates is not None:
+            return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
+        middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
+        return {float(octave) for octave in range(middle - _BELOW, middle + _ABOVE + 1)}
+
+    def weigh(self) -> None:
+        """Take in what a step of each batch size costs: its seconds, or its examples."""
+        self.weight = {size: self._weight(size) for size in self.options}
+        self._log_weight = np.log2([self.weight[size] for size in self.sizes])
+        self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
 
     def _weight(self, size: int) -> float:
-        """What a step costs: its seconds, or its examples."""
         if self.question.objective == "samples":
             plan = self.log.plan(size)
             steps = plan.steps_in(1)
@@ -113,12 +124,23 @@ class Study:
         assert seconds is not None
         return seconds
 
-    # ---- places
+    def time_again(self, step_s: dict[int, Estimate]) -> None:
+        """Take step times that were measured again."""
+        for size, estimate in step_s.items():
+            self.options[size] = replace(self.options[size], step_s=estimate)
+        self.weigh()
+
+    # ---- configurations
 
     def nearest(self, size: int, octave: float) -> int:
         """The configuration of a batch size whose rate is nearest; of two as near the lower."""
         at = [i for i, other in enumerate(self.sizes) if other == size]
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
+
+    def at(self, cell: CellKey) -> int:
+        """The configuration that was asked for with this batch size and rate."""
+        octave = math.log2(cell[1] / self.question.reference.learning_rate)
+        return self.nearest(cell[0], octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
         """The configuration with so many octaves more rate; None: there is none."""
@@ -126,38 +148,49 @@ class Study:
         found = self.nearest(int(self.sizes[i]), wanted)
         return found if math.isclose(self.places.rate[found], wanted, abs_tol=0.01) else None
 
+    def off_ridge(self, others: Sequence[int]) -> Array:
+        """Octaves of rate above the ridges through others, shape (n, others)."""
+        size, rate = self.places.size, self.places.rate
+        along = self.prior.ridge * (size[:, None] - size[others])
+        return np.asarray(rate[:, None] - rate[others] - along)
+
+    def is_new_size(self, size: int) -> bool:
+        """Whether no run of the batch size was seen."""
+        return not any(one.records for one in self.cells if one.cell[0] == size)
+
+    @property
+    def nameable(self) -> list[int]:
+        """The user's own configuration, and all that met the level or came to their end."""
+        is_seen = [one.met or (self.log.until is None and one.ends) for one in self.cells]
+        found = [i for i, seen in enumerate(is_seen) if seen and i != self.own]
+        return [self.own, *(i for i in found if not self.cells[i].failed)]
+
     # ---- lengths
 
     @property
     def fraction(self) -> float:
         """The part of a planned training that is seen; 1.0: all, or none is planned."""
-        planned = self.question.longest_epochs
-        if planned is None or self.whole_epochs >= planned:
-            return 1.0
-        return self.whole_epochs / planned
-
-    @property
-    def whole_epochs(self) -> float:
-        """Passes of the trainings that are compared."""
-        assert self.log.whole_epochs is not None
-        return self.log.whole_epochs
+        planned, seen = self.question.longest_epochs, self.log.whole_epochs
+        return 1.0 if planned is None or seen is None else min(1.0, seen / planned)
 
     def whole_steps(self, i: int) -> int:
-        """Steps of a training that is compared."""
-        size = self.cells[i].cell[0]
-        steps = self.log.plan(size).steps_in(self.whole_epochs)
-        return max(1, min(steps, self.log.longest_steps(size)))
+        """Steps of a training of the length that is compared."""
+        size, epochs = self.cells[i].cell[0], self.log.whole_epochs
+        longest = self.log.longest_steps(size)
+        if self.question.longest_s is not None:
+            seconds = self.options[size].step_s.estimate
+            assert seconds is not None
+            return max(1, int(self.question.longest_s / seconds))
+        if epochs is None:
+            return longest
+        return max(1, min(self.log.plan(size).steps_in(epochs), longest))
 
     def whole_s(self, i: int) -> float:
-        """About what one whole training costs of the budget."""
+        """About what one training of that length costs of the budget."""
         size = self.cells[i].cell[0]
         if size not in self._whole_s:
             self._whole_s[size] = self.log.run_s(size, self.whole_steps(i))
         return self._whole_s[size]
-
-    def cost_of(self, i: int, steps: float) -> float:
-        """What so many steps cost in the unit of the objective."""
-        return steps * self.weight[self.cells[i].cell[0]]
 
     # ---- what runs show
 
@@ -170,42 +203,45 @@ class Study:
             i: the configuration.
             seed: of the run.
             record: the run, as far as it went.
-            guess: log2 of the cost to the level of a run that was stopped before, and its error.
+            guess: log2 of the steps to the level of a run that was stopped, and the error of that.
         """
-        one, whole = self.cells[i], self.whole_steps(i)
+        one = self.cells[i]
+        if record.status is Status.OOM:
+            self._rule_out(i, record)
+            return
         if not record.has_failed and len(record.evaluations) <= 1:
             one.is_over = True  # there is no such seed, or no time for it
             return
         one.records[seed] = record
-        one.reached_on.discard(seed)
+        one.met_on.discard(seed)
         if record.has_failed:
             one.failed = one.is_over = True
-            one.costs[seed] = math.log2(self.cost_of(i, whole)) + 1.0, 1.0
+            one.steps[seed] = math.log2(self.whole_steps(i)) + _FAILED_BY, _FAILED_BY
             one.ends[seed] = FAILED
             return
         self._read(i, seed, guess)
 
     def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
-        one, whole = self.cells[i], self.whole_steps(i)
-        record, level = one.records[seed], self.log.until
+        one, whole, level = self.cells[i], self.whole_steps(i), self.log.until
+        record = one.records[seed]
         came_to_end = is_whole(record, whole)
         crossing = None if level is None else record.crossing(level)
         if crossing is not None and (crossing.held or came_to_end):
+            # The level was met anywhere between two evaluations.
             width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
-            middle = max(crossing.middle, 0.5)
-            one.costs[seed] = math.log2(self.cost_of(i, middle)), width / math.sqrt(12)
-            one.reached_on.add(seed)
-        elif came_to_end:
-            cost = math.log2(self.cost_of(i, whole))
-            one.costs[seed] = cost + _MISSED_BY, _MISSED_BY
+            one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
+            one.met_on.add(seed)
+        elif level is not None and came_to_end:
+            one.steps[seed] = math.log2(whole) + _MISSED_BY, _MISSED_BY
         elif guess is not None:
-            one.costs[seed] = guess
-        if came_to_end:
-            end = self.end_of(i, record)
-            one.ends[seed] = FAILED if end is None else min(FAILED, self._margins_worse(end))
+            one.steps[seed] = guess
+        if came_to_end and self.end is not None:
+            end = self.final_value(i, record)
+            worse = FAILED if end is None else self._margins_worse(end)
+            one.ends[seed] = min(FAILED, worse)
 
-    def end_of(self, i: int, record: TrialRecord) -> float | None:
-        """What a whole training ends with."""
+    def final_value(self, i: int, record: TrialRecord) -> float | None:
+        """What a whole training ends with; None: a value that counts was not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         steps = self.whole_steps(i)
         found = final_value_of(self.question, record, keeps_best=overfits, steps=steps)
@@ -216,48 +252,56 @@ class Study:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Read the level from all whole trainings of the reference, and all runs by it."""
-        assert self.end is not None
-        ends = [self.end_of(self.own, r) for r in self.cells[self.own].records.values()]
-        found = [end for end in ends if end is not None]
-        if self.question.target is not None or len(found) < 2:
+        """Read the level from all whole trainings of the reference, and all runs by that."""
+        own = self.cells[self.own]
+        if self.end is None or self.log.until is None or len(own.ends) < 2:
             return
-        level = level_of_ends(self.question, self.end, found)
+        found = [self.final_value(self.own, own.records[seed]) for seed in own.ends]
+        ends = [end for end in found if end is not None]
+        level = level_of_ends(self.question, self.end, ends)
         if level == self.log.until:
             return
         self.log.until = level
         for i, one in enumerate(self.cells):
             for seed, record in one.records.items():
                 if not record.has_failed and seed in one.ends:
-                    one.reached_on.discard(seed)
+                    one.met_on.discard(seed)
                     self._read(i, seed, None)
+
+    def _rule_out(self, i: int, record: TrialRecord) -> None:
+        """Train no more at a batch size that does not fit; its rates tell nothing of others."""
+        size = self.cells[i].cell[0]
+        self.log.ruled_out[size] = record.reason or Reason.of("ended_as", status="oom")
+        for one in self.cells:
+            if one.cell[0] == size:
+                one.failed = one.is_over = True
+                one.steps.clear()
+                one.ends.clear()
 
     # ---- the belief
 
     def scatter(self) -> Scatter:
         """The scatter of seeds, pooled over configurations, with what is usual."""
         fine = [one for one in self.cells if not one.failed]
-        costs = [
-            [cost for seed, (cost, _) in one.costs.items() if seed in one.reached_on]
-            for one in fine
-        ]
-        ends = [
-            list(one.ends.values()) for one in fine if min(one.ends.values(), default=9) < _NEAR
-        ]
+        steps = [[one.steps[seed][0] for seed in sorted(one.met_on)] for one in fine]
+        near = [one for one in fine if min(one.ends.values(), default=FAILED) < _NEAR]
         return Scatter(
-            cost=_pooled(costs, _USUAL_SCATTER.cost), end=_pooled(ends, _USUAL_SCATTER.end)
+            cost=_pooled(steps, _USUAL_SCATTER.cost),
+            end=_pooled([list(one.ends.values()) for one in near], _USUAL_SCATTER.end),
         )
 
-    def outlook(self, pending: Sequence[tuple[int, bool, bool]] = ()) -> Outlook:
-        """Return what all runs say of every configuration."""
+    def outlook(self) -> Outlook:
+        """Return what all runs together say of every configuration."""
         n, scatter = len(self.cells), self.scatter()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
-            if one.costs:
-                weights = [1 / (scatter.cost**2 + error**2) for _, error in one.costs.values()]
-                seen = zip(weights, one.costs.values(), strict=True)
+            if one.steps:
+                weights = [1 / (scatter.cost**2 + error**2) for _, error in one.steps.values()]
+                seen = zip(weights, one.steps.values(), strict=True)
                 index.append(i)
-                values.append(sum(w * cost for w, (cost, _) in seen) / sum(weights))
+                values.append(
+                    sum(w * steps for w, (steps, _) in seen) / sum(weights) + self._log_weight[i]
+                )
                 variances.append(1 / sum(weights))
         for i, one in enumerate(self.cells):
             if one.ends:
@@ -265,25 +309,27 @@ class Study:
                 sd = float(scatter_at(np.array(end), scatter.end / math.sqrt(len(one.ends))))
                 index.append(n + i)
                 values.append(math.asinh(end))
-                variances.append(
-                    sd**2 + (_CUT * (1 - self.fraction)) ** 2 + (1.0 if one.failed else 0.0)
-                )
-        surface = self._before
-        if index:
-            surface = surface.given(index, values, variances)
-        whole = [math.log2(self.cost_of(i, self.whole_steps(i))) for i in range(n)]
-        is_whole_seen = self.fraction == 1 and self.log.until is not None
-        aim = Aim(
-            own=self.own,
-            same_size=self.same_size,
-            is_tuned=False,
-            ends_count=self.question.target is None,
-            costs_count=self.question.objective != "quality",
-            most_cost=np.array(whole) if is_whole_seen else np.full(n, np.inf),
-        )
+                # Before the end of a training final values tell less; a failure may be bad luck.
+                cut = (1 - self.fraction) ** 2
+                variances.append(sd**2 + cut + (1.0 if one.failed else 0.0))
+        surface = self._before.given(index, values, variances) if index else self._before
         failed = [i for i, one in enumerate(self.cells) if one.failed]
         return Outlook(
-            surface, scatter, self._noise, aim, failed=failed, holds=self._holds(failed)
+            surface, scatter, self._noise, self._aim(), failed=failed, holds=self._holds(failed)
+        )
+
+    def _aim(self) -> Aim:
+        n, has_level = len(self.cells), self.log.until is not None
+        most = np.full(n, np.inf)
+        if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
+            most = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
+        return Aim(
+            own=self.own,
+            same_size=self.same_size,
+            is_tuned=self.is_usual,
+            ends_count=self.end is not None,
+            costs_count=has_level,
+            most_cost=most,
         )
 
     def _holds(self, failed: Sequence[int]) -> Array:
@@ -293,36 +339,6 @@ class Study:
         beside = same & (above >= 0) & (above <= 1)
         held = np.array([len(one.ends) for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), held / (held + 1), 1.0)
-
-    @property
-    def nameable(self) -> list[int]:
-        """Configurations that met the level, and the user's own."""
-        found = [i for i, one in enumerate(self.cells) if one.reached and i != self.own]
-        return [self.own, *found]
-
-    def off_ridge(self, i: int, others: Sequence[int]) -> Array:
-        """Octaves of rate between a configuration and the ridges through others."""
-        size, rate = self.places.size, self.places.rate
-        along = self._prior.ridge * (size[i] - size[list(others)])
-        return np.asarray(rate[i] - rate[list(others)] - along)
-
-    def is_new_size(self, size: int) -> bool:
-        """Whether no run of the batch size was seen."""
-        return not any(one.records for one in self.cells if one.cell[0] == size)
-
-    def rule_out(self, size: int, why: Reason) -> None:
-        """Train no more at a batch size that does not fit into memory."""
-        self.log.ruled_out[size] = why
-        for one in self.cells:
-            if one.cell[0] == size:
-                one.failed = one.is_over = True
-                one.costs.clear()
-                one.ends.clear()
-
-
-def out_of_memory(record: TrialRecord) -> bool:
-    """Whether a run ended for want of memory, which says nothing about its rate."""
-    return record.status is Status.OOM
 
 
 def _pooled(groups: Iterable[Sequence[float]], usual: float) -> float:

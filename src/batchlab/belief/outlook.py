@@ -1,4 +1,4 @@
-"""Outlook: what each configuration is worth by the belief, and what a further run would be worth."""
+"""Outlook: what each configuration is worth by the belief, and what a further run is worth."""
 
 from __future__ import annotations
 
@@ -126,32 +126,45 @@ class Outlook:
             self.is_worse[:] = False
         if not aim.costs_count:
             self.is_slower[:] = False
-        utility = self._utility(draws, tuned)
+        utility = self._utility(self.end[draws, tuned][:, None])
         utility[:, list(failed)] = _NEVER
         self._told = np.concatenate([utility, ~(self.is_worse | self.is_slower) * holds], axis=1)
         self._mean = self._told.mean(axis=0)
 
-    def _utility(self, draws: Array, tuned: Array) -> Array:
+    def _utility(self, tuned_end: Array) -> Array:
         """What each configuration is worth in each draw, in octaves of cost."""
         aim = self._aim
         if not aim.costs_count:
-            return -self.end
+            return np.asarray(-self.end)
         utility = -self.cost - _MISSES * (self.cost > aim.most_cost + 0.1)
         if aim.ends_count:
             utility -= _ENDS_WORSE * self.is_worse
-            better = np.minimum(self.beside_end, self.end[draws, tuned][:, None])
+            better = np.minimum(self.beside_end, tuned_end)
             utility -= _ENDS_WORSE_THAN_TUNED * (self.end > better + 1)
         return np.asarray(utility)
 
     @property
     def utility(self) -> Array:
         """Expected utility of each configuration, in octaves, shape (n,)."""
-        return self._mean[: self.cost.shape[1]]
+        return np.asarray(self._mean[: self.cost.shape[1]])
 
     @property
     def chance(self) -> Array:
         """Probability that five more trainings are neither slower nor end worse, shape (n,)."""
-        return self._mean[self.cost.shape[1] :]
+        return np.asarray(self._mean[self.cost.shape[1] :])
+
+    def gain_draws(self, at: int, *, step_error: float) -> Array:
+        """Return draws of log2 of the cost compared with over that of a configuration.
+
+        They are of five further trainings of both.
+
+        Args:
+            at: the configuration.
+            step_error: standard deviation of the ratio of the step times, in octaves.
+        """
+        luck = math.hypot(math.sqrt(2 / _N_JUDGING) * self._scatter.cost, step_error)
+        apart = self.beside_cost[:, 0] - self.cost[:, at]
+        return np.asarray(apart + luck * self._noise.run[:, 0] * (apart != 0))
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
         """Return the best that is likely to be no worse, or else the user's own."""
@@ -171,9 +184,7 @@ class Outlook:
         fewer = 1 / math.sqrt(run.n_seeds)
         shown = []
         if run.shows_cost:
-            shown.append(
-                self.cost[:, at] + fewer * self._scatter.cost * self._noise.run[:, 0]
-            )
+            shown.append(self.cost[:, at] + fewer * self._scatter.cost * self._noise.run[:, 0])
         if run.shows_end:
             sd = np.hypot(scatter_at(self.end[:, at], fewer * self._scatter.end), run.end_error)
             shown.append(np.arcsinh(self.end[:, at]) + sd * self._noise.run[:, 1])

@@ -157,9 +157,7 @@ class Surface:
         root = np.linalg.cholesky(self.covariance[at] + np.diag(variances))
         gain = np.linalg.solve(root, self.covariance[index])
         off = np.linalg.solve(root, np.asarray(values) - self.mean[index])
-        return Surface(
-            mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain
-        )
+        return Surface(mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain)
 
     def draws(self, standard: Array) -> tuple[Array, Array]:
         """Return joint draws of costs and of final values on the scale of the surface.

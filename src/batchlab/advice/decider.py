@@ -1,0 +1,165 @@
+"""Decider: a study from its pilot to the configuration to name, by one belief."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchlab.advice.advice import EndLevel, Question
+from batchlab.advice.early_race import EarlyRace
+from batchlab.advice.level import with_final_value
+from batchlab.advice.pilot import Piloted, pilot
+from batchlab.advice.procedure import Procedure
+from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
+from batchlab.advice.study import Study
+from batchlab.belief.surface import SurfacePrior
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import TrialRecord
+
+# With fewer whole trainings than that the belief has too little to go by, and single runs race.
+_RACES_BELOW = 3.0
+# A first run to a level that was given may take so much of the budget.
+_FIRST_SHARE = 0.25
+# More places than that hardly shorten what has to wait for the run before.
+_MOST_AT_ONCE = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """What a study came to.
+
+    Attributes:
+        cell: the configuration to name.
+        stopped: why nothing could be compared; None where something was.
+        chance: that five more trainings of it are neither slower nor end worse than the reference.
+        gain: the reference's cost to the level over that of `cell`.
+        worse: by how many margins `cell` ends worse than the reference.
+        n_sizes: how many batch sizes were trained.
+        study: what is known; None where nothing could be compared.
+        procedure: with the belief at the end.
+    """
+
+    cell: CellKey
+    stopped: Reason | None = None
+    chance: float | None = None
+    gain: Estimate | None = None
+    worse: Estimate | None = None
+    n_sizes: int = 0
+    study: Study | None = None
+    procedure: Procedure | None = None
+
+
+def decide(
+    log: RunLog,
+    prior: SurfacePrior,
+    *,
+    is_usual: bool = False,
+    asked_whole: Callable[[], None] | None = None,
+) -> Decided:
+    """Run a study within its budget, and name a configuration.
+
+    Args:
+        log: asked for the runs; nothing ran yet.
+        prior: of the surfaces.
+        is_usual: as for `Study`.
+        asked_whole: as for `pilot`.
+    """
+    question = log.question
+    reference = question.reference
+    own = (reference.batch_size, reference.learning_rate)
+    piloted = Piloted()
+    if question.target is None and question.objective != "quality":
+        piloted = pilot(log, asked_whole=asked_whole)
+        if piloted.stopped is not None or piloted.end is None:
+            return Decided(cell=own, stopped=piloted.stopped)
+        log.whole_epochs = piloted.end.epochs
+    study = Study(log, prior, is_usual=is_usual)
+    study.end = piloted.end
+    stopped = _take_in_first_runs(study, own)
+    if stopped is not None:
+        return Decided(cell=own, stopped=stopped)
+    n_whole = _n_whole(study)
+    procedure = Procedure(study, n_whole=n_whole)
+    named = study.own
+    if piloted.end is not None and n_whole < _RACES_BELOW:
+        named = _raced(procedure)
+    else:
+        named = procedure.explore()
+    return _decided(procedure, named)
+
+
+def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
+    """Take in the pilot, or train the reference where there was none; why that tells nothing."""
+    log, question = study.log, study.question
+    if study.end is not None:
+        for (size, rate, seed), record in log.records.items():
+            study.take_in(study.at((size, rate)), seed, record)
+        return None
+    whole = study.whole_steps(study.own)
+    if question.objective == "quality":
+        request = log.request(own, 0, steps=whole, whole=True)
+    else:
+        share_s = _FIRST_SHARE * question.budget_s
+        steps = whole
+        while steps > 1 and log.run_s(own[0], steps) > share_s:
+            steps //= 2
+        request = log.request(own, 0, steps=steps)
+    (record,) = log.run([request], "pilot")
+    if record.has_failed and not record.has_diverged:
+        return Reason.of("pilot_stopped", why=why_it_failed(record))
+    if len(record.evaluations) <= 1 and not record.has_failed:
+        return Reason.of("budget_ended_before_reference")
+    if question.objective == "quality":
+        study.end = _end_of_run(question, record.trial.learning_rate, record)
+    if study.log.until is not None:
+        log.whole_epochs = log.plan(own[0]).epoch_at(request.last_step)
+    study.take_in(study.own, 0, record)
+    return None
+
+
+def _end_of_run(question: Question, rate: float, record: TrialRecord) -> EndLevel:
+    end = EndLevel(
+        value=0.0, n=1, ended_by="planned_end", margin=1.0, epochs=record.epochs, learning_rate=rate
+    )
+    return with_final_value(question, end, record)
+
+
+def _n_whole(study: Study) -> float:
+    """How many trainings of the reference the budget has room for."""
+    at_once = min(_MOST_AT_ONCE, max(1, study.log.engine.n_workers))
+    one = study.cells[study.own]
+    whole_s = study.whole_s(study.own) / study.fraction
+    if study.end is None and 0 in one.records:
+        whole_s = study.log.run_s(one.cell[0], one.records[0].steps)
+    return study.question.budget_s * at_once / whole_s
+
+
+def _raced(procedure: Procedure) -> int:
+    """Name what a race of single runs found."""
+    named = EarlyRace(procedure).run()[0]
+    procedure.confirm(named)
+    return named
+
+
+def _decided(procedure: Procedure, named: int) -> Decided:
+    study, outlook = procedure.study, procedure.outlook
+    one, own = study.cells[named], study.cells[study.own]
+    sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
+    apart_sd = 0.0 if named == study.own else math.hypot(*sds) / 1.96 / math.log(2)
+    gains = outlook.gain_draws(named, step_error=apart_sd)
+    low, middle, high = np.quantile(gains, (0.025, 0.5, 0.975))
+    worse = outlook.end[:, named] - outlook.beside_end[:, 0]
+    ends = np.quantile(worse, (0.025, 0.5, 0.975))
+    n = len(one.records)
+    return Decided(
+        cell=one.cell,
+        chance=None if named == study.own else float(outlook.chance[named]),
+        gain=Estimate.of(2.0**middle, interval=(2.0**low, 2.0**high), n=n),
+        worse=Estimate.of(float(ends[1]), interval=(float(ends[0]), float(ends[2])), n=n),
+        n_sizes=sum(not study.is_new_size(size) for size in study.options),
+        study=study,
+        procedure=procedure,
+    )
